@@ -1,0 +1,167 @@
+//! `created_at`: a Unix timestamp as the client wrote it, read exactly.
+
+use crate::limits::{
+    CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
+};
+
+/// When an event was created, by its own account.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CreatedAt {
+    /// Unix seconds, the nearest double to what the client wrote.
+    pub seconds: f64,
+    /// Unix milliseconds, truncated (not rounded: 23:59:59.9996 stays on its day).
+    pub millis: i64,
+}
+
+/// Why a value is no timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreatedAtError {
+    /// Before 1970.
+    #[error("is negative; a Unix timestamp in seconds is expected")]
+    Negative,
+    /// Too large to be even microseconds, or not finite.
+    #[error("is too large to be a Unix timestamp in seconds, milliseconds or microseconds")]
+    TooLarge,
+}
+
+impl CreatedAt {
+    /// Reads a JSON number's text: seconds, whole or fractional; what can only be milli- or microseconds is read as such.
+    ///
+    /// # Errors
+    /// See [`CreatedAtError`].
+    pub fn parse(number: &str) -> Result<Self, CreatedAtError> {
+        // Every JSON number is a Rust float literal; one beyond the range of a double reads as infinite.
+        let value: f64 = number.parse().unwrap_or(f64::INFINITY);
+        if value < 0.0 {
+            return Err(CreatedAtError::Negative);
+        }
+        let decimals = match value {
+            v if v < CREATED_AT_MILLIS_FROM => 3,
+            v if v < CREATED_AT_MICROS_FROM => 0,
+            v if v < CREATED_AT_END => -3,
+            _ => return Err(CreatedAtError::TooLarge),
+        };
+        let seconds = match decimals {
+            3 => value,
+            0 => value / 1e3,
+            _ => value / 1e6,
+        };
+        let millis = exact_millis(number, decimals).unwrap_or((seconds * 1e3) as i64);
+        Ok(Self { seconds, millis })
+    }
+}
+
+/// The number's decimal text shifted by `decimals` places and truncated, without passing through a double:
+/// `1763683200.123` in milliseconds is `…123`, never `…122`. `None` for the exponent form.
+fn exact_millis(number: &str, decimals: i32) -> Option<i64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if number.contains(['e', 'E']) {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    match decimals {
+        3 => {
+            let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
+            Some(digits.fold(whole, |millis, digit| millis * 10 + i64::from(digit - b'0')))
+        }
+        0 => Some(whole),
+        _ => Some(whole / 1000),
+    }
+}
+
+/// A calendar day, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Date {
+    /// Days since 1970-01-01.
+    pub days: i32,
+}
+
+impl std::fmt::Display for Date {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (year, month, day) = civil(i64::from(self.days));
+        write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// The `created_date` partition of an event: its day, or `None` (the partition `late`) where that day is further from
+/// its receipt than [`CREATED_DATE_DAYS_BACK_MAX`] or [`CREATED_DATE_DAYS_AHEAD_MAX`]. Both arguments are Unix milliseconds.
+#[must_use]
+pub fn partition_date(created_millis: i64, received_millis: i64) -> Option<Date> {
+    let created = created_millis.div_euclid(MILLIS_PER_DAY);
+    let received = received_millis.div_euclid(MILLIS_PER_DAY);
+    let plausible = received - CREATED_DATE_DAYS_BACK_MAX..=received + CREATED_DATE_DAYS_AHEAD_MAX;
+    if plausible.contains(&created) { i32::try_from(created).ok().map(|days| Date { days }) } else { None }
+}
+
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
+/// ISO 8601, UTC, milliseconds: `2026-11-20T09:15:02.123Z`.
+#[must_use]
+pub fn iso_millis(unix_millis: i64) -> String {
+    let (year, month, day) = civil(unix_millis.div_euclid(MILLIS_PER_DAY));
+    let of_day = unix_millis.rem_euclid(MILLIS_PER_DAY);
+    let (hour, minute, second, milli) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60, of_day % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+fn civil(days_since_epoch: i64) -> (i16, i8, i8) {
+    let epoch = jiff::civil::date(1970, 1, 1);
+    // In range for every day that `CreatedAt` admits (year 5138 at most).
+    let date = epoch.saturating_add(jiff::Span::new().days(days_since_epoch.clamp(-719_162, 2_932_896)));
+    (date.year(), date.month(), date.day())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn millis(number: &str) -> Result<i64, CreatedAtError> {
+        CreatedAt::parse(number).map(|created_at| created_at.millis)
+    }
+
+    #[test]
+    fn seconds_milliseconds_and_microseconds_are_told_apart_by_size() {
+        assert_eq!(millis("1763683200"), Ok(1_763_683_200_000));
+        assert_eq!(millis("1763683200.123"), Ok(1_763_683_200_123));
+        assert_eq!(millis("1763683200123"), Ok(1_763_683_200_123));
+        assert_eq!(millis("1763683200123456"), Ok(1_763_683_200_123));
+        assert_eq!(millis("1763683200123456789"), Err(CreatedAtError::TooLarge));
+        assert_eq!(CreatedAt::parse("1763683200123").unwrap().seconds, 1_763_683_200.123);
+    }
+
+    #[test]
+    fn a_fraction_is_truncated_and_never_passes_through_a_double() {
+        assert_eq!(millis("0.0019999"), Ok(1));
+        assert_eq!(millis("1763683199.9996"), Ok(1_763_683_199_999));
+        assert_eq!(millis("4102444800.001"), Ok(4_102_444_800_001));
+        assert_eq!(millis("1.7636832e9"), Ok(1_763_683_200_000));
+        assert_eq!(millis("1E3"), Ok(1_000_000));
+        assert_eq!(millis("0"), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_refused() {
+        assert_eq!(millis("-1"), Err(CreatedAtError::Negative));
+        assert_eq!(millis("1e400"), Err(CreatedAtError::TooLarge));
+        assert_eq!(millis("99999999999999999999999999"), Err(CreatedAtError::TooLarge));
+    }
+
+    #[test]
+    fn iso_has_always_three_decimals_and_a_z() {
+        assert_eq!(iso_millis(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso_millis(1_763_683_200_007), "2025-11-21T00:00:00.007Z");
+        assert_eq!(iso_millis(951_826_154_999), "2000-02-29T12:09:14.999Z");
+    }
+
+    #[test]
+    fn days_far_from_receipt_share_one_partition() {
+        let day = MILLIS_PER_DAY;
+        let received = 20_000 * day + 5;
+        assert_eq!(partition_date(received, received), Some(Date { days: 20_000 }));
+        assert_eq!(partition_date(received - 366 * day, received), Some(Date { days: 20_000 - 366 }));
+        assert_eq!(partition_date(received - 367 * day, received), None);
+        assert_eq!(partition_date(received + 2 * day, received), Some(Date { days: 20_002 }));
+        assert_eq!(partition_date(received + 3 * day, received), None);
+        assert_eq!(Date { days: 20_413 }.to_string(), "2025-11-21");
+    }
+}

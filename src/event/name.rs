@@ -1,0 +1,85 @@
+//! `event_name`: parts separated by `:`, such as `payment:order:completed`.
+
+use crate::limits::{EVENT_NAME_BYTES_MAX, EVENT_NAME_PARTS_MAX};
+
+/// A well-formed event name. Its first part is the `event_type`, its second, where there is one, the `event_subtype`.
+///
+/// Parts hold only ASCII letters, digits, `_` and `-`: they become folders of the lake and of the schema registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventName<'a>(&'a str);
+
+/// Why a string is no event name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventNameError {
+    /// Longer than [`EVENT_NAME_BYTES_MAX`].
+    #[error("is {0} bytes long; at most {EVENT_NAME_BYTES_MAX} are allowed")]
+    TooLong(usize),
+    /// More than [`EVENT_NAME_PARTS_MAX`] parts.
+    #[error("has more than {EVENT_NAME_PARTS_MAX} parts")]
+    TooManyParts,
+    /// An empty part, or a character outside `A-Z a-z 0-9 _ -`.
+    #[error("must be parts of letters, digits, `_` or `-`, separated by `:`, such as `payment:order:completed`")]
+    Malformed,
+}
+
+impl<'a> EventName<'a> {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// See [`EventNameError`].
+    pub fn parse(name: &'a str) -> Result<Self, EventNameError> {
+        if name.len() > EVENT_NAME_BYTES_MAX {
+            return Err(EventNameError::TooLong(name.len()));
+        }
+        let well_formed = |part: &str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        if !name.split(':').all(well_formed) {
+            return Err(EventNameError::Malformed);
+        }
+        if name.split(':').count() > EVENT_NAME_PARTS_MAX {
+            return Err(EventNameError::TooManyParts);
+        }
+        Ok(Self(name))
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        self.0
+    }
+
+    /// The first part.
+    #[must_use]
+    pub fn event_type(&self) -> &'a str {
+        self.0.split(':').next().unwrap_or(self.0)
+    }
+
+    /// The second part, where there is one.
+    #[must_use]
+    pub fn event_subtype(&self) -> Option<&'a str> {
+        self.0.split(':').nth(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_and_subtype_are_the_first_two_parts() {
+        let name = EventName::parse("payment:order:completed").unwrap();
+        assert_eq!((name.event_type(), name.event_subtype()), ("payment", Some("order")));
+        let single = EventName::parse("heartbeat").unwrap();
+        assert_eq!((single.event_type(), single.event_subtype()), ("heartbeat", None));
+    }
+
+    #[test]
+    fn names_that_could_leave_their_folder_are_refused() {
+        for bad in ["", ":", "a:", ":a", "a::b", "..", "a:../b", "a/b", "a b", "é", "a\n", "a.b", "a:\0"] {
+            assert_eq!(EventName::parse(bad), Err(EventNameError::Malformed), "{bad:?}");
+        }
+        assert_eq!(EventName::parse(&"a".repeat(201)), Err(EventNameError::TooLong(201)));
+        assert_eq!(EventName::parse("a:b:c:d:e:f:g:h:i"), Err(EventNameError::TooManyParts));
+    }
+}

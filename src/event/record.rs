@@ -1,0 +1,193 @@
+//! The record: an event's untouched bytes with the envelope the gateway keeps beside them, and its form on disk.
+//!
+//! ```text
+//! version      u8      1
+//! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own
+//! event_uuid   16 B
+//! received     i64 LE  Unix milliseconds
+//! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
+//! schema       u32 LE  schema_version, 0 where unknown
+//! name length  u8      then event_name
+//! source len.  u8      then source
+//! payload      the rest, byte for byte as the client wrote it
+//! ```
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{CreatedAt, EventName};
+use crate::limits::{EVENT_NAME_BYTES_MAX, SOURCE_BYTES_MAX};
+
+const VERSION: u8 = 1;
+const FLAG_SCHEMA_VERSION: u8 = 1;
+const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
+const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
+
+const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize && SOURCE_BYTES_MAX <= u8::MAX as usize);
+
+/// What the gateway knows of an event: read from it, or added to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Envelope<'a> {
+    /// The event's identity.
+    pub event_uuid: Uuid,
+    /// Its name, which is also its place in the schema registry.
+    pub event_name: EventName<'a>,
+    /// Version of the schema that judged it; `None` where unknown names are accepted and this one is unknown.
+    pub schema_version: Option<u32>,
+    /// When it was created, by its own account.
+    pub created_at: CreatedAt,
+    /// When the gateway received it, Unix milliseconds.
+    pub received_millis: i64,
+    /// Name of the key that sent it.
+    pub source: &'a str,
+    /// Whether the payload has members with reserved names, which the added fields replace.
+    pub has_reserved_fields: bool,
+}
+
+impl Envelope<'_> {
+    /// Appends the record's form on disk to `buffer`.
+    pub fn encode(&self, payload: &[u8], buffer: &mut Vec<u8>) {
+        let name = self.event_name.as_str().as_bytes();
+        let source = self.source.as_bytes();
+        debug_assert!(source.len() <= SOURCE_BYTES_MAX);
+        buffer.reserve(FIXED_BYTES + 2 + name.len() + source.len() + payload.len());
+        let mut flags = 0;
+        if self.schema_version.is_some() {
+            flags |= FLAG_SCHEMA_VERSION;
+        }
+        if self.has_reserved_fields {
+            flags |= FLAG_RESERVED_FIELDS;
+        }
+        buffer.extend_from_slice(&[VERSION, flags]);
+        buffer.extend_from_slice(self.event_uuid.as_bytes());
+        buffer.extend_from_slice(&self.received_millis.to_le_bytes());
+        buffer.extend_from_slice(&self.created_at.seconds.to_le_bytes());
+        buffer.extend_from_slice(&self.created_at.millis.to_le_bytes());
+        buffer.extend_from_slice(&self.schema_version.unwrap_or(0).to_le_bytes());
+        buffer.push(name.len() as u8);
+        buffer.extend_from_slice(name);
+        buffer.push(source.len() as u8);
+        buffer.extend_from_slice(source);
+        buffer.extend_from_slice(payload);
+    }
+}
+
+/// A record read back: shared bytes, nothing copied.
+#[derive(Clone, Debug)]
+pub struct Record {
+    bytes: Bytes,
+    name_end: usize,
+    payload_start: usize,
+}
+
+/// Why bytes are no record. The spool's checksum has passed by then, so this means another version wrote them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a record of version {VERSION}: {0}")]
+pub struct RecordError(&'static str);
+
+impl Record {
+    /// Takes the form on disk.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the bytes are no record of this version.
+    pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
+        if bytes.first() != Some(&VERSION) {
+            return Err(RecordError("its first byte differs"));
+        }
+        let short = RecordError("it is too short");
+        let name_length = usize::from(*bytes.get(FIXED_BYTES).ok_or(short.clone())?);
+        let name_end = FIXED_BYTES + 1 + name_length;
+        let source_length = usize::from(*bytes.get(name_end).ok_or(short.clone())?);
+        let payload_start = name_end + 1 + source_length;
+        if bytes.len() < payload_start {
+            return Err(short);
+        }
+        let text_is_utf8 = std::str::from_utf8(&bytes[FIXED_BYTES + 1..name_end])
+            .is_ok_and(|name| EventName::parse(name).is_ok())
+            && std::str::from_utf8(&bytes[name_end + 1..payload_start]).is_ok();
+        if !text_is_utf8 {
+            return Err(RecordError("its event name or source is malformed"));
+        }
+        Ok(Self { bytes, name_end, payload_start })
+    }
+
+    /// The envelope.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope<'_> {
+        let fixed = |at: usize| -> [u8; 8] { self.bytes[at..at + 8].try_into().unwrap_or_default() };
+        let flags = self.bytes[1];
+        let schema_version = u32::from_le_bytes(self.bytes[42..46].try_into().unwrap_or_default());
+        Envelope {
+            event_uuid: self.event_uuid(),
+            event_name: EventName::parse(self.text(FIXED_BYTES + 1, self.name_end))
+                .unwrap_or_else(|_| unreachable!("checked by decode")),
+            schema_version: (flags & FLAG_SCHEMA_VERSION != 0).then_some(schema_version),
+            created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: i64::from_le_bytes(fixed(34)) },
+            received_millis: i64::from_le_bytes(fixed(18)),
+            source: self.text(self.name_end + 1, self.payload_start),
+            has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
+        }
+    }
+
+    /// The event's identity.
+    #[must_use]
+    pub fn event_uuid(&self) -> Uuid {
+        Uuid::from_bytes(self.bytes[2..18].try_into().unwrap_or_default())
+    }
+
+    /// The event's own JSON object, byte for byte as the client wrote it.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload_start..]
+    }
+
+    /// Bytes of the whole record.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn text(&self, start: usize, end: usize) -> &str {
+        std::str::from_utf8(&self.bytes[start..end]).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope<'static> {
+        Envelope {
+            event_uuid: Uuid::from_u128(0x0190_b0a1_7c3e_7d52_a1b2_c3d4_e5f6_0718),
+            event_name: EventName::parse("menu:item:viewed").unwrap(),
+            schema_version: Some(2),
+            created_at: CreatedAt::parse("1763683200.5").unwrap(),
+            received_millis: 1_763_683_201_000,
+            source: "web",
+            has_reserved_fields: true,
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        for schema_version in [Some(2), None] {
+            let written = Envelope { schema_version, ..envelope() };
+            let mut buffer = Vec::new();
+            written.encode(b"{\"x\": 1.10}", &mut buffer);
+            let record = Record::decode(buffer.into()).unwrap();
+            assert_eq!(record.envelope(), written);
+            assert_eq!(record.payload(), b"{\"x\": 1.10}");
+        }
+    }
+
+    #[test]
+    fn no_prefix_of_the_header_is_taken_for_a_record() {
+        let mut buffer = Vec::new();
+        envelope().encode(b"", &mut buffer);
+        for length in 0..buffer.len() {
+            assert!(Record::decode(Bytes::copy_from_slice(&buffer[..length])).is_err(), "{length}");
+        }
+        buffer[0] = 9;
+        assert!(Record::decode(buffer.into()).is_err());
+    }
+}

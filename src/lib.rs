@@ -1,0 +1,4 @@
+//! Lakegate.
+pub mod event;
+pub mod limits;
+pub mod sink;

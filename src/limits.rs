@@ -1,0 +1,236 @@
+//! Every hard number of Lakegate, in one place: what it bounds, why it has this value, where the value comes from.
+//!
+//! Configuration may move many of these at run time; then the constant is the default or the outermost bound.
+//! The assertions at the end hold the relations between the numbers, so that a change which breaks one does not compile.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+// ---- the edge ------------------------------------------------------------------------------------------------------
+
+/// Bytes of a request body as received, before inflation.
+/// Why: eight times Segment's 500 KB batch; a client that needs more is better served by two requests.
+pub const BODY_BYTES_MAX: usize = 4 * MIB;
+
+/// Bytes of a request body after inflation.
+/// Why: JSON of events compresses 4 to 10 times; what inflates further is a bomb, not a batch.
+pub const INFLATED_BYTES_MAX: usize = 16 * MIB;
+
+/// Bytes of all request bodies that the gateway holds at one time, received and inflated together.
+/// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`.
+pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 256 * MIB;
+
+/// Time a client has to send its request body once the headers are read.
+/// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time a client has to send the headers of a request on an idle or a new connection.
+/// Why: hyper's own default is 30 s; shorter frees the slots a slowloris holds.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time a client has to finish the TLS handshake.
+/// Why: three round trips on the slowest satellite link take under 3 s.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections open at one time.
+/// Why: about 20 KiB each with TLS, 200 MiB in all; half of the usual descriptor limit of a service (65,536) is left free.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Streams that one HTTP/2 connection may have open at one time.
+/// Why: browsers use a handful; the cap bounds what one connection can make the gateway hold.
+pub const H2_STREAMS_MAX: u32 = 128;
+
+/// Characters of a request id that a client may bring in `X-Request-Id`; a longer or odd one is replaced.
+/// Why: it is logged; a UUID has 36 characters and a trace id 55.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+
+// ---- a request and its events --------------------------------------------------------------------------------------
+
+/// Events in one request.
+/// Why: 4 MiB of the smallest sensible events (200 B) are 20,000; half of that keeps one request under 100 ms of CPU.
+pub const EVENTS_PER_REQUEST_MAX: usize = 10_000;
+
+/// Bytes of one event as the client wrote it.
+/// Why: a Kinesis record holds 1 MiB of data and key together; the rest is room for what the gateway adds
+/// ([`ENVELOPE_BYTES_MAX`]) and the partition key (256 characters, up to 1 KiB of UTF-8).
+pub const EVENT_BYTES_MAX: usize = MIB - 8 * KIB;
+
+/// Bytes that the added fields take in a record, in any format.
+/// Why: the names and values below, each at its own bound, with quotes and commas, stay well under this.
+pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
+
+/// Levels of nesting in one event.
+/// Why: validators recurse; the deepest event anyone has shown us has 9 levels.
+pub const EVENT_DEPTH_MAX: usize = 64;
+
+/// Levels of nesting at which a whole body is refused instead of one event.
+/// Why: bounds the parser's stack (4 bytes a level); nothing this deep is a batch of events.
+pub const BODY_DEPTH_MAX: usize = 1024;
+
+/// Bytes of an `event_name`.
+/// Why: it becomes a folder name (255 bytes on Linux file systems) and a column repeated in every record.
+pub const EVENT_NAME_BYTES_MAX: usize = 200;
+
+/// Parts of an `event_name`, separated by `:`.
+/// Why: each is a folder level in the schema registry; real names have two to four.
+pub const EVENT_NAME_PARTS_MAX: usize = 8;
+
+/// Errors reported for one event; the rest are counted, not listed.
+/// Why: a reader fixes a few at a time, and a hostile event must not make a large answer.
+pub const ERRORS_PER_EVENT_MAX: usize = 8;
+
+/// Characters of an error's `detail`, its `pointer`, and an `event_uuid` echoed back.
+/// Why: keeps the answer to 10,000 bad events within about the size of the request that brought them.
+pub const DETAIL_CHARS_MAX: usize = 300;
+
+/// Bytes of the name of a key, which becomes the `source` of its events.
+/// Why: repeated in every record and a folder name for dead letters.
+pub const SOURCE_BYTES_MAX: usize = 64;
+
+/// Unix seconds from which a `created_at` can only be milliseconds.
+/// Why: as seconds it would be the year 5138; as milliseconds it is 1973.
+pub const CREATED_AT_MILLIS_FROM: f64 = 1e11;
+
+/// Value from which a `created_at` can only be microseconds.
+/// Why: as milliseconds it would be the year 5138.
+pub const CREATED_AT_MICROS_FROM: f64 = 1e14;
+
+/// Value from which a `created_at` means nothing.
+/// Why: as microseconds it would be the year 5138.
+pub const CREATED_AT_END: f64 = 1e17;
+
+/// Days before its receipt that an event may have been created and still get a `created_date` of its own; older ones
+/// go to `created_date=late`.
+/// Why: partitions a client can make appear must be bounded, and Firehose keeps 500 active ones at most (LAKE.md).
+pub const CREATED_DATE_DAYS_BACK_MAX: i64 = 366;
+
+/// Days after its receipt that an event may claim to have been created and still get a `created_date` of its own.
+/// Why: covers every time zone and a wrong clock of a day.
+pub const CREATED_DATE_DAYS_AHEAD_MAX: i64 = 2;
+
+/// Time that `Prefer: durability=delivered` waits for the sink before it answers 503 with the event safely spooled.
+/// Why: below the 30 s after which load balancers and clients commonly give up.
+pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
+
+/// Events per second that one key may send (default).
+/// Why: 20 M events/hour, twenty times the load in the mission; a runaway loop is stopped, a spike is not.
+pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
+
+/// Events that one key may send at once, above its rate (default).
+/// Why: one largest request always fits.
+pub const KEY_EVENTS_BURST: u32 = 20_000;
+
+/// Seconds named by `Retry-After` when the cause has no better estimate.
+/// Why: long enough that a retry is no stampede, short enough that a browser is still there.
+pub const RETRY_AFTER_SECONDS: u64 = 5;
+
+// ---- schema registry -----------------------------------------------------------------------------------------------
+
+/// Bytes of one schema file.
+/// Why: the largest published event schemas have about 60 KB.
+pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
+
+/// Schema versions in one registry.
+/// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
+pub const SCHEMAS_MAX: usize = 10_000;
+
+// ---- spool ---------------------------------------------------------------------------------------------------------
+
+/// Bytes of one frame's body in the spool: a record with its envelope.
+/// Why: what [`EVENT_BYTES_MAX`] and [`ENVELOPE_BYTES_MAX`] allow together; a longer length on disk is corruption.
+pub const FRAME_BODY_BYTES_MAX: usize = EVENT_BYTES_MAX + ENVELOPE_BYTES_MAX;
+
+/// Bytes at which a spool segment is closed and the next one begun (default).
+/// Why: the unit of unlinking; small enough to free space soon, large enough that files stay few (160 in 10 GiB).
+pub const SEGMENT_BYTES: u64 = 64 * MIB as u64;
+
+/// Bytes that the spool may hold on disk (default quota).
+/// Why: at 1 M events/hour of 500 B about 20 hours of outage.
+pub const SPOOL_BYTES_MAX: u64 = 10 * 1024 * MIB as u64;
+
+/// Bytes that must stay free on the spool's file system (default).
+/// Why: the cursor, the dedup runs, the dead letters and the lake need room to drain what is spooled.
+pub const SPOOL_FREE_BYTES_MIN: u64 = 128 * MIB as u64;
+
+/// Bytes waiting for the spool's writer; beyond it appends are refused.
+/// Why: two largest bodies and a burst of small ones; more would only be latency.
+pub const SPOOL_QUEUE_BYTES_MAX: usize = 64 * MIB;
+
+/// Bytes that one group commit writes before its `fdatasync`.
+/// Why: bounds the wait of the first request in the group: 8 MiB take under 50 ms on a slow disk.
+pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * MIB;
+
+// ---- dedup window --------------------------------------------------------------------------------------------------
+
+/// Days that an identity is remembered (default).
+/// Why: the JS client replays for three days; services are redeployed within a week.
+pub const DEDUP_WINDOW_DAYS: u32 = 7;
+
+/// Identities remembered at most (default).
+/// Why: 1.6 GB on disk and about 120 MB of filters; the mission's load for four days, longer than any client replays.
+pub const DEDUP_IDENTITIES_MAX: u64 = 100_000_000;
+
+/// Identities in the hot generation, in memory, before it is sealed into a sorted run on disk.
+/// Why: about 10 MB of hash set; sealing sorts and writes 4 MB in some 50 ms.
+pub const DEDUP_HOT_IDENTITIES: usize = 262_144;
+
+// ---- delivery and lake ---------------------------------------------------------------------------------------------
+
+/// Bytes of records in one batch for the lake (default).
+/// Why: held in memory while its files are written; gives Parquet row groups worth having.
+pub const LAKE_BATCH_BYTES_MAX: usize = 32 * MIB;
+
+/// Records in one batch for the lake.
+/// Why: bounds the memory beside the bytes, and how long one flush takes (LAKE.md: 1 M events in 1.9 s).
+pub const LAKE_BATCH_RECORDS_MAX: usize = 131_072;
+
+/// Age of the oldest record at which a batch for the lake is flushed (default).
+/// Why: a minute is fresh enough for reports, and 60 times fewer files than a second.
+pub const LAKE_FLUSH_AGE: Duration = Duration::from_secs(60);
+
+/// First and longest pause between two tries of a delivery that failed as a whole.
+/// Why: full jitter between them; 30 s is soon enough after an outage and no load while it lasts.
+pub const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Time that a stop gives the spool to drain into the sink (default); what is left stays spooled.
+/// Why: Kubernetes and systemd kill after 30 and 90 s; the answer to requests in flight takes the rest.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time that a stop gives the requests in flight.
+/// Why: longer than any request takes that is not stalled.
+pub const STOP_REQUESTS_TIMEOUT: Duration = Duration::from_secs(10);
+
+// ---- dead letters --------------------------------------------------------------------------------------------------
+
+/// Bytes of dead letters kept per source (default); beyond it that key's bad events are answered `retry`.
+/// Why: half a million letters; a source that fills it needs a person, and the others must not suffer.
+pub const DEAD_LETTER_BYTES_PER_SOURCE_MAX: u64 = 256 * MIB as u64;
+
+/// Bytes at which a dead-letter file is closed and the next one begun.
+/// Why: opens in an editor; the unit of deletion.
+pub const DEAD_LETTER_FILE_BYTES: u64 = 16 * MIB as u64;
+
+/// Bytes of dead letters waiting for their writer; beyond it bad events are answered `retry`.
+/// Why: one largest body with its reasons, and some more.
+pub const DEAD_LETTER_QUEUE_BYTES_MAX: usize = 48 * MIB;
+
+// ---- how the numbers relate ----------------------------------------------------------------------------------------
+
+const _: () = assert!(BODY_BYTES_MAX <= INFLATED_BYTES_MAX);
+const _: () = assert!(BODIES_IN_FLIGHT_BYTES_MAX >= 4 * (BODY_BYTES_MAX + INFLATED_BYTES_MAX), "four worst requests at once");
+const _: () = assert!(EVENT_BYTES_MAX <= BODY_BYTES_MAX, "one largest event fits a plain body");
+const _: () = assert!(EVENT_BYTES_MAX + ENVELOPE_BYTES_MAX + KIB <= MIB, "a Kinesis record with its partition key");
+const _: () = assert!(EVENT_NAME_BYTES_MAX * 3 + SOURCE_BYTES_MAX + KIB <= ENVELOPE_BYTES_MAX);
+const _: () = assert!(EVENT_DEPTH_MAX < BODY_DEPTH_MAX);
+const _: () = assert!(EVENT_NAME_BYTES_MAX <= 255 - "event_type=".len(), "a folder name");
+const _: () = assert!(CREATED_AT_MILLIS_FROM * 1e3 == CREATED_AT_MICROS_FROM && CREATED_AT_MICROS_FROM * 1e3 == CREATED_AT_END);
+const _: () = assert!(KEY_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
+const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
+const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
+const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");
+const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
+const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);
+const _: () = assert!(DEDUP_WINDOW_DAYS > 3, "outlasts the JS client's three days of replay (DESIGN.md)");
+const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
