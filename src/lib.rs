@@ -1,4 +1,9 @@
 //! Lakegate.
+pub mod config;
+pub mod decode;
+pub mod enrich;
 pub mod event;
+pub mod json;
 pub mod limits;
-pub mod sink;
+pub mod outcome;
+pub mod schema;

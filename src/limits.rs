@@ -61,6 +61,10 @@ pub const EVENT_BYTES_MAX: usize = MIB - 8 * KIB;
 /// Why: the names and values below, each at its own bound, with quotes and commas, stay well under this.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 
+/// Values and names in one event.
+/// Why: the most that [`EVENT_BYTES_MAX`] bytes can hold, two bytes each; bounds the parser's tape at 10 MB a request.
+pub const EVENT_NODES_MAX: usize = EVENT_BYTES_MAX / 2;
+
 /// Levels of nesting in one event.
 /// Why: validators recurse; the deepest event anyone has shown us has 9 levels.
 pub const EVENT_DEPTH_MAX: usize = 64;

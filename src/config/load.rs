@@ -1,0 +1,215 @@
+//! From a file and the environment to a checked [`Config`]. Every error names the place, what was found and what is allowed.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::Config;
+use crate::limits::{self, SOURCE_BYTES_MAX};
+
+/// Prefix of the environment variables that override keys.
+const PREFIX: &str = "LAKEGATE__";
+
+/// Why there is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file}: cannot be read: {reason}", file = file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("{file}: is not TOML: {reason}", file = file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Line, column and what was expected there.
+        reason: String,
+    },
+    /// A key is unknown, or its value is wrong.
+    #[error("{origin}: {key}: {reason}")]
+    Wrong {
+        /// The file, or the environment variable.
+        origin: String,
+        /// As `spool.quota_bytes`.
+        key: String,
+        /// What was found and what is allowed.
+        reason: String,
+    },
+}
+
+/// Reads `file`, where one is named, and lays `environment` over it.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let mut table = match file {
+        Some(file) => read(file)?,
+        None => Table::new(),
+    };
+    let mut overridden = BTreeMap::new();
+    for (variable, text) in environment {
+        if let Some(path) = variable.strip_prefix(PREFIX) {
+            let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
+            set(&mut table, &path, scalar(&text)).map_err(|reason| ConfigError::Wrong {
+                origin: variable.clone(),
+                key: path.join("."),
+                reason,
+            })?;
+            overridden.insert(path.join("."), variable);
+        }
+    }
+    let origin = |key: &str| match overridden.get(key) {
+        Some(variable) => variable.clone(),
+        None => file.map_or("the defaults".into(), |file| file.display().to_string()),
+    };
+    let wrong = |key: String, reason: String| ConfigError::Wrong { origin: origin(&key), key, reason };
+    let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
+        let key = error.path().to_string();
+        wrong(key, error.into_inner().to_string().trim_end().replace('\n', " "))
+    })?;
+    check(&config).map_err(|(key, reason)| wrong(key, reason))?;
+    Ok(config)
+}
+
+fn read(file: &Path) -> Result<Table, ConfigError> {
+    let unreadable = |error: std::io::Error| ConfigError::Unreadable { file: file.to_owned(), reason: error.to_string() };
+    let text = fs::read_to_string(file).map_err(unreadable)?;
+    text.parse().map_err(|error: toml::de::Error| ConfigError::Malformed { file: file.to_owned(), reason: error.to_string() })
+}
+
+/// A variable's text as TOML where it is TOML (`5`, `true`, `[1, 2]`), else as a string.
+fn scalar(text: &str) -> Value {
+    #[derive(Deserialize)]
+    struct Line {
+        value: Value,
+    }
+    let line = toml::from_str::<Line>(&format!("value = {text}"));
+    line.map_or_else(|_| Value::String(text.to_owned()), |line| line.value)
+}
+
+fn set(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {
+    let Some((key, sections)) = path.split_last() else { return Ok(()) };
+    let mut table = table;
+    for section in sections {
+        let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+        table = entry.as_table_mut().ok_or(format!("{section} is not a section"))?;
+    }
+    table.insert(key.clone(), value);
+    Ok(())
+}
+
+/// What the types cannot say. The key and the reason of the first fault.
+fn check(config: &Config) -> Result<(), (String, String)> {
+    let at_least = |key: &str, found: u64, least: u64| {
+        if found < least { Err((key.to_owned(), format!("found {found}; at least {least} is allowed"))) } else { Ok(()) }
+    };
+    at_least("http.connections_max", config.http.connections_max as u64, 1)?;
+    at_least("http.delivered_wait_seconds", config.http.delivered_wait_seconds, 1)?;
+    at_least("rate_limit.events_per_second", config.rate_limit.events_per_second.into(), 1)?;
+    at_least("rate_limit.events_burst", config.rate_limit.events_burst.into(), limits::EVENTS_PER_REQUEST_MAX as u64)?;
+    at_least("spool.segment_bytes", config.spool.segment_bytes, 2 * limits::FRAME_BODY_BYTES_MAX as u64)?;
+    at_least("spool.quota_bytes", config.spool.quota_bytes, 2 * config.spool.segment_bytes)?;
+    at_least("dedup.window_days", config.dedup.window_days.into(), 1)?;
+    at_least("dedup.identities_max", config.dedup.identities_max, 4 * limits::DEDUP_HOT_IDENTITIES as u64)?;
+    at_least("lake.flush_age_ms", config.lake.flush_age_ms, 1)?;
+    at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
+    at_least("dead_letters.bytes_per_key_max", config.dead_letters.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
+    if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
+        return Err(("tls".into(), "certificate and private_key go together; only one of them was found".into()));
+    }
+    if cfg!(not(feature = "s3")) && config.lake.root.starts_with("s3://") {
+        let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", config.lake.root);
+        return Err(("lake.root".into(), reason));
+    }
+    let mut names = HashSet::new();
+    for (index, key) in config.keys.iter().enumerate() {
+        check_key_name(&key.name).map_err(|reason| (format!("keys[{index}].name"), reason))?;
+        if !names.insert(&key.name) {
+            return Err((format!("keys[{index}].name"), format!("found {:?} a second time; names are unique", key.name)));
+        }
+        if key.secret_sha256.len() != 64 || !key.secret_sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let reason = "is not a SHA-256 in 64 hexadecimal digits; `printf %s SECRET | sha256sum` prints it".into();
+            return Err((format!("keys[{index}].secret_sha256"), reason));
+        }
+    }
+    Ok(())
+}
+
+/// A key's name is a folder of the dead letters and stands unescaped in JSON.
+fn check_key_name(name: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > SOURCE_BYTES_MAX || name.starts_with('.') || !name.bytes().all(allowed) {
+        return Err(format!(
+            "found {name:?}; 1 to {SOURCE_BYTES_MAX} letters, digits, `_`, `-` or `.` are allowed, not beginning with `.`"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lakegate.toml");
+        fs::write(&file, text).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        load(Some(&file), environment).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn the_annotated_example_equals_the_defaults() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("lakegate.example.toml");
+        assert_eq!(load(Some(&example), []), Ok(Config::default()));
+        // Every key is in it: what is serialised from the defaults names no key that the example lacks.
+        let written: Table = fs::read_to_string(&example).unwrap().parse().unwrap();
+        let Value::Table(all) = Value::try_from(Config::default()).unwrap() else { panic!() };
+        for (section, value) in all {
+            let Value::Table(keys) = value else { continue };
+            for key in keys.keys() {
+                assert!(written[&section].get(key).is_some(), "{section}.{key} is not in lakegate.example.toml");
+            }
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file() {
+        let config = from(
+            "[spool]\nquota_bytes = 1_000_000_000",
+            &[("LAKEGATE__SPOOL__QUOTA_BYTES", "2_000_000_000"), ("LAKEGATE__DATA_DIR", "/tmp/x"), ("OTHER", "1")],
+        );
+        let config = config.unwrap();
+        assert_eq!((config.spool.quota_bytes, config.data_dir), (2_000_000_000, "/tmp/x".into()));
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
+        let cases: [(&str, &[(&str, &str)], &[&str]); 9] = [
+            ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
+            ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
+            ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
+            ("[schemas]\nunknown_events = \"drop\"", &[], &["FILE: schemas.unknown_events:", "`drop`", "`reject`"]),
+            ("", &[("LAKEGATE__HTTP__LISTEN", "nowhere")], &["LAKEGATE__HTTP__LISTEN: http.listen:", "invalid socket address"]),
+            ("[spool]\nsegment_bytes = 1", &[], &["FILE: spool.segment_bytes: found 1; at least"]),
+            ("[[keys]]\nname = \"../x\"\nsecret_sha256 = \"\"", &[], &["FILE: keys[0].name: found \"../x\""]),
+            ("[[keys]]\nname = \"x\"\nsecret_sha256 = \"beef\"", &[], &["FILE: keys[0].secret_sha256:", "64 hexadecimal"]),
+            ("a = [", &[], &["FILE: is not TOML:"]),
+        ];
+        for (text, environment, parts) in cases {
+            let error = from(text, environment).unwrap_err();
+            for part in parts {
+                assert!(error.contains(part), "{error:?} lacks {part:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The sections. Every field says what it is, its unit, and its default; `lakegate.example.toml` shows them all.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::KeyConfig;
+use crate::limits;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Folder of everything that the gateway keeps: spool, dedup window, lake, dead letters, its own certificate.
+    pub data_dir: PathBuf,
+    /// Listener for events.
+    pub http: HttpConfig,
+    /// TLS of the listener for events.
+    pub tls: TlsConfig,
+    /// Listener for operators.
+    pub admin: AdminConfig,
+    /// Who may send. Empty: the key `dev`, on loopback only.
+    pub keys: Vec<KeyConfig>,
+    /// How much one key may send.
+    pub rate_limit: RateLimitConfig,
+    /// The schema registry.
+    pub schemas: SchemasConfig,
+    /// The durable queue between the answer and the sink.
+    pub spool: SpoolConfig,
+    /// The window in which a repeated `event_uuid` is a duplicate.
+    pub dedup: DedupConfig,
+    /// The Parquet lake.
+    pub lake: LakeConfig,
+    /// What was rejected.
+    pub dead_letters: DeadLetterConfig,
+    /// Graceful stop.
+    pub stop: StopConfig,
+    /// Logs.
+    pub telemetry: TelemetryConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "./data".into(),
+            http: HttpConfig::default(),
+            tls: TlsConfig::default(),
+            admin: AdminConfig::default(),
+            keys: Vec::new(),
+            rate_limit: RateLimitConfig::default(),
+            schemas: SchemasConfig::default(),
+            spool: SpoolConfig::default(),
+            dedup: DedupConfig::default(),
+            lake: LakeConfig::default(),
+            dead_letters: DeadLetterConfig::default(),
+            stop: StopConfig::default(),
+            telemetry: TelemetryConfig::default(),
+        }
+    }
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    pub plaintext: bool,
+    /// Connections open at one time.
+    pub connections_max: usize,
+    /// Seconds that `Prefer: durability=delivered` waits for the sink.
+    pub delivered_wait_seconds: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8443),
+            plaintext: false,
+            connections_max: limits::CONNECTIONS_MAX,
+            delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: one is made.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub private_key: Option<PathBuf>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address and port. Plain HTTP without keys: keep it on loopback or a private network.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090) }
+    }
+}
+
+/// `[rate_limit]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// Events per second that one key may send, on average.
+    pub events_per_second: u32,
+    /// Events that one key may send at once, above that rate.
+    pub events_burst: u32,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self { events_per_second: limits::KEY_EVENTS_PER_SECOND, events_burst: limits::KEY_EVENTS_BURST }
+    }
+}
+
+/// `[schemas]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SchemasConfig {
+    /// Folder of the registry.
+    pub dir: PathBuf,
+    /// What becomes of an event whose name no schema has.
+    pub unknown_events: UnknownEvents,
+}
+
+impl Default for SchemasConfig {
+    fn default() -> Self {
+        Self { dir: "./schemas".into(), unknown_events: UnknownEvents::Reject }
+    }
+}
+
+/// What becomes of an event whose name no schema has.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownEvents {
+    /// It is rejected, with the nearest known name in the detail.
+    Reject,
+    /// It is accepted without a schema.
+    Accept,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// Bytes that may wait for the sink; beyond it the answer is 503.
+    pub quota_bytes: u64,
+    /// Bytes that must stay free on the file system; below it the answer is 503.
+    pub free_bytes_min: u64,
+    /// Bytes at which a segment file is closed and the next one begun.
+    pub segment_bytes: u64,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            quota_bytes: limits::SPOOL_BYTES_MAX,
+            free_bytes_min: limits::SPOOL_FREE_BYTES_MIN,
+            segment_bytes: limits::SEGMENT_BYTES,
+        }
+    }
+}
+
+/// `[dedup]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct DedupConfig {
+    /// Days that an identity is remembered.
+    pub window_days: u32,
+    /// Identities remembered at most; beyond it the oldest are forgotten early, and `/metrics` says so.
+    pub identities_max: u64,
+}
+
+impl Default for DedupConfig {
+    fn default() -> Self {
+        Self { window_days: limits::DEDUP_WINDOW_DAYS, identities_max: limits::DEDUP_IDENTITIES_MAX }
+    }
+}
+
+/// `[lake]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeConfig {
+    /// Folder, or `s3://bucket/prefix` in a build with the feature `s3`. Empty: `lake` below `data_dir`.
+    pub root: String,
+    /// Age in milliseconds of the oldest event at which files are written.
+    pub flush_age_ms: u64,
+    /// Bytes of waiting events at which files are written, whatever their age.
+    pub batch_bytes_max: usize,
+    /// Endpoint of an S3-compatible store. Empty: AWS.
+    pub s3_endpoint: String,
+    /// Region of the bucket. Empty: from the environment.
+    pub s3_region: String,
+    /// Plain HTTP to the endpoint, for a store on this machine.
+    pub s3_allow_http: bool,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self {
+            root: String::new(),
+            flush_age_ms: limits::LAKE_FLUSH_AGE.as_millis() as u64,
+            batch_bytes_max: limits::LAKE_BATCH_BYTES_MAX,
+            s3_endpoint: String::new(),
+            s3_region: String::new(),
+            s3_allow_http: false,
+        }
+    }
+}
+
+/// `[dead_letters]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetterConfig {
+    /// Bytes kept per key; beyond it that key's bad events are answered `retry` until there is room.
+    pub bytes_per_key_max: u64,
+}
+
+impl Default for DeadLetterConfig {
+    fn default() -> Self {
+        Self { bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX }
+    }
+}
+
+/// `[stop]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct StopConfig {
+    /// Seconds for the requests in flight.
+    pub requests_seconds: u64,
+    /// Seconds for the spool to drain into the sink; what is left stays spooled.
+    pub drain_seconds: u64,
+}
+
+impl Default for StopConfig {
+    fn default() -> Self {
+        Self { requests_seconds: limits::STOP_REQUESTS_TIMEOUT.as_secs(), drain_seconds: limits::DRAIN_TIMEOUT.as_secs() }
+    }
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// What is logged, in the syntax of tracing's `EnvFilter`: a level, or levels per module.
+    pub log_filter: String,
+    /// How it is written.
+    pub log_format: LogFormat,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { log_filter: "info".into(), log_format: LogFormat::Auto }
+    }
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,227 @@
+//! The fields that every event has, read from its top level in one pass.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use uuid::Uuid;
+
+use crate::{
+    event::{CreatedAt, EventName, REQUIRED_FIELDS, RESERVED_FIELDS},
+    json::{Kind, Node},
+    outcome::{Fault, RejectCode, Rejection},
+};
+
+/// What the gateway reads of an event before its schema does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fields<'a> {
+    /// `event_uuid`
+    pub event_uuid: Uuid,
+    /// `event_name`, known to be well formed.
+    pub event_name: Cow<'a, str>,
+    /// `created_at`
+    pub created_at: CreatedAt,
+    /// `schema_version`, where the event names one.
+    pub schema_version: Option<u32>,
+    /// Whether it brings values of its own for [`RESERVED_FIELDS`].
+    pub has_reserved_fields: bool,
+}
+
+/// Members up to which each name is compared with all before it; beyond, a set is cheaper.
+const COMPARED_PAIRWISE: usize = 24;
+
+/// Reads the fields of `event`, which is an object.
+///
+/// # Errors
+/// The first kind of fault, with every fault of that kind: duplicate names, then missing fields, then malformed ones.
+pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
+    if let Some(name) = duplicate_name(event) {
+        let detail = format!("the member {name:?} stands twice at the top level");
+        return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
+    }
+    let [mut event_uuid, mut event_name, mut created_at] = [None; REQUIRED_FIELDS.len()];
+    let mut schema_version = None;
+    let mut has_reserved_fields = false;
+    for (name, value) in event.members() {
+        match &*name {
+            "event_uuid" => event_uuid = Some(value),
+            "event_name" => event_name = Some(value),
+            "created_at" => created_at = Some(value),
+            "schema_version" => schema_version = Some(value),
+            name => has_reserved_fields |= RESERVED_FIELDS.contains(&name),
+        }
+    }
+    let (Some(event_uuid), Some(event_name), Some(created_at)) = (event_uuid, event_name, created_at) else {
+        let present = [event_uuid, event_name, created_at];
+        let missing = REQUIRED_FIELDS.iter().zip(present).filter(|(_, value)| value.is_none());
+        let faults = missing.map(|(name, _)| Fault::new(format!("the field {name:?} is missing"), "")).collect();
+        return Err(Rejection::of(RejectCode::MissingField, faults, None));
+    };
+    Ok(Fields {
+        event_uuid: read_uuid(&event_uuid)?,
+        event_name: read_name(&event_name)?,
+        created_at: read_created_at(&created_at)?,
+        schema_version: schema_version.map(|version| read_schema_version(&version)).transpose()?,
+        has_reserved_fields,
+    })
+}
+
+/// The text of `event_uuid`, to name an event in an answer even where the rest of it is wrong.
+#[must_use]
+pub fn uuid_text(event: &Node<'_>) -> Option<String> {
+    let (_, value) = event.members().find(|(name, _)| name == "event_uuid")?;
+    let text = value.string()?;
+    (text.len() <= 64).then(|| text.into_owned())
+}
+
+fn duplicate_name<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {
+    let mut seen: [&str; COMPARED_PAIRWISE] = [""; COMPARED_PAIRWISE];
+    for (index, (name, _)) in event.members().enumerate() {
+        let Cow::Borrowed(plain) = name else { return duplicate_in_set(event) };
+        if index == COMPARED_PAIRWISE {
+            return duplicate_in_set(event);
+        }
+        if seen[..index].contains(&plain) {
+            return Some(name);
+        }
+        seen[index] = plain;
+    }
+    None
+}
+
+fn duplicate_in_set<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {
+    let mut seen = HashSet::new();
+    event.members().map(|(name, _)| name).find(|name| !seen.insert(name.clone()))
+}
+
+fn read_uuid(value: &Node<'_>) -> Result<Uuid, Rejection> {
+    let reject = |detail: String| Rejection::new(RejectCode::InvalidEventUuid, detail, "/event_uuid");
+    let expected = "a UUID such as 0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718 is expected";
+    let text = value.string().ok_or_else(|| reject(format!("event_uuid is not a string; {expected}")))?;
+    // Only the hyphenated form: others would make one identity look like two in the lake.
+    let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+    let uuid = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
+    let uuid = uuid.ok_or_else(|| reject(format!("event_uuid is {text:?}; {expected}")))?;
+    if uuid.is_nil() || uuid.is_max() {
+        // Every event of a client that forgot to fill it in would be a duplicate of the first one.
+        return Err(reject(format!(
+            "event_uuid is the {} UUID, which identifies nothing",
+            if uuid.is_nil() { "nil" } else { "max" }
+        )));
+    }
+    Ok(uuid)
+}
+
+fn read_name<'a>(value: &Node<'a>) -> Result<Cow<'a, str>, Rejection> {
+    let reject = |detail: String| Rejection::new(RejectCode::InvalidEventName, detail, "/event_name");
+    let name = value.string().ok_or_else(|| reject("event_name is not a string".into()))?;
+    match EventName::parse(&name) {
+        Ok(_) => Ok(name),
+        Err(error) => Err(reject(format!("event_name {error}"))),
+    }
+}
+
+fn read_created_at(value: &Node<'_>) -> Result<CreatedAt, Rejection> {
+    let reject = |detail: String| Rejection::new(RejectCode::InvalidCreatedAt, detail, "/created_at");
+    if value.kind() != Kind::Number {
+        return Err(reject("created_at is not a number; a Unix timestamp in seconds is expected".into()));
+    }
+    CreatedAt::parse(value.raw()).map_err(|error| reject(format!("created_at {error}")))
+}
+
+fn read_schema_version(value: &Node<'_>) -> Result<u32, Rejection> {
+    let version = (value.kind() == Kind::Number).then(|| value.raw().parse().ok()).flatten();
+    version.filter(|&version| version > 0).ok_or_else(|| {
+        let detail = "schema_version is not a whole number from 1";
+        Rejection::new(RejectCode::InvalidSchemaVersion, detail, "/schema_version")
+    })
+}
+
+/// JSON pointer to a top-level member (RFC 6901).
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        decode::{BodyForm, for_each_element},
+        limits::ERRORS_PER_EVENT_MAX,
+    };
+
+    const UUID: &str = "0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718";
+
+    fn read(event: &str) -> Result<(Uuid, String, CreatedAt, Option<u32>, bool), Rejection> {
+        let mut result = None;
+        for_each_element(event.as_bytes(), BodyForm::Json, |element| {
+            result = Some(read_fields(&element.event.unwrap()).map(|fields| {
+                (
+                    fields.event_uuid,
+                    fields.event_name.into_owned(),
+                    fields.created_at,
+                    fields.schema_version,
+                    fields.has_reserved_fields,
+                )
+            }));
+        })
+        .unwrap();
+        result.unwrap()
+    }
+
+    fn code(event: &str) -> (RejectCode, String) {
+        let rejection = read(event).unwrap_err();
+        assert!(!rejection.faults.is_empty() && rejection.faults.len() <= ERRORS_PER_EVENT_MAX);
+        (rejection.code, rejection.faults[0].pointer.clone())
+    }
+
+    #[test]
+    fn fields_are_read_however_their_names_and_values_are_escaped() {
+        let event = format!(
+            r#"{{"event\u005fuuid":"{}","event_name":"menu\u003aitem","created_at":1.5e9,"source":1}}"#,
+            UUID.to_uppercase()
+        );
+        let (uuid, name, created_at, version, reserved) = read(&event).unwrap();
+        assert_eq!((uuid.to_string().as_str(), name.as_str(), version, reserved), (UUID, "menu:item", None, true));
+        assert_eq!(created_at.millis, 1_500_000_000_000);
+    }
+
+    #[test]
+    fn every_missing_field_is_named() {
+        let rejection = read("{\"created_at\":1}").unwrap_err();
+        let details: Vec<_> = rejection.faults.iter().map(|fault| fault.detail.as_str()).collect();
+        assert_eq!(details, ["the field \"event_uuid\" is missing", "the field \"event_name\" is missing"]);
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_noticed_in_any_spelling_and_number() {
+        assert_eq!(code(r#"{"a/b":1,"a/b":1}"#), (RejectCode::DuplicateKey, "/a~1b".into()));
+        assert_eq!(code(r#"{"source":1,"s\u006furce":1}"#).0, RejectCode::DuplicateKey);
+        let many: Vec<String> = (0..1000).map(|i| format!("\"k{i}\":0")).collect();
+        assert_eq!(code(&format!("{{{},\"k7\":1}}", many.join(","))), (RejectCode::DuplicateKey, "/k7".into()));
+        assert_eq!(code(&format!("{{{}}}", many.join(","))).0, RejectCode::MissingField);
+    }
+
+    #[test]
+    fn malformed_values_are_refused_with_their_place() {
+        let event = |uuid: &str, name: &str, created: &str, version: &str| {
+            format!(r#"{{"event_uuid":{uuid},"event_name":{name},"created_at":{created},"schema_version":{version}}}"#)
+        };
+        let good = format!("\"{UUID}\"");
+        for bad in ["7", "\"x\"", "\"0190b0a17c3e7d52a1b2c3d4e5f60718\"", "\"00000000-0000-0000-0000-000000000000\"", "null"] {
+            assert_eq!(code(&event(bad, "\"a\"", "1", "1")), (RejectCode::InvalidEventUuid, "/event_uuid".into()), "{bad}");
+        }
+        for bad in ["7", "\"\"", "\"a/../b\"", "\"a:\""] {
+            assert_eq!(code(&event(&good, bad, "1", "1")), (RejectCode::InvalidEventName, "/event_name".into()), "{bad}");
+        }
+        for bad in ["\"2026-11-20\"", "-1", "1e400", "null"] {
+            assert_eq!(code(&event(&good, "\"a\"", bad, "1")), (RejectCode::InvalidCreatedAt, "/created_at".into()), "{bad}");
+        }
+        for bad in ["0", "-1", "1.5", "\"1\"", "4294967296", "null"] {
+            assert_eq!(
+                code(&event(&good, "\"a\"", "1", bad)),
+                (RejectCode::InvalidSchemaVersion, "/schema_version".into()),
+                "{bad}"
+            );
+        }
+        assert!(read(&event(&good, "\"a\"", "1", "4294967295")).is_ok());
+    }
+}

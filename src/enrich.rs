@@ -1,0 +1,152 @@
+//! The derived fields, and the *flat* form of an event: the client's own object with them added.
+//!
+//! The client's bytes are spliced, never re-serialised (promise P6). Two things change, and only around its members:
+//! a member with a reserved name is cut out, because the gateway's value replaces it, and a line break between tokens
+//! becomes a space, so that an event is always one line (inside a JSON string a raw line break cannot stand).
+
+use crate::{
+    event::{Envelope, EventName, RESERVED_FIELDS, iso_millis},
+    json::{Parser, Tape},
+};
+
+/// Appends the flat form of an event to `out`: one line of JSON, without a line end.
+///
+/// `payload` is an event that was accepted, so it is an object with members of its own.
+pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
+    let object = std::str::from_utf8(payload).unwrap_or_default().trim_ascii();
+    let names_its_version = write_own_members(object, envelope.has_reserved_fields, out);
+    write_added_fields(envelope, names_its_version, out);
+}
+
+/// Writes `{` and the client's members, and says whether `schema_version` is among them.
+fn write_own_members(object: &str, has_reserved_fields: bool, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(b'{');
+    let mut tape = Tape::new();
+    if Parser::new(object, usize::MAX).value(&mut tape).is_err() {
+        debug_assert!(false, "an accepted event is JSON");
+        return false;
+    }
+    let members = tape.root(object).members();
+    let names_its_version = members.clone().any(|(name, _)| name == "schema_version");
+    if has_reserved_fields {
+        let kept = members.with_raw().filter(|(name, _)| !RESERVED_FIELDS.contains(&&**name));
+        for (index, (_, raw)) in kept.enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(raw.as_bytes());
+        }
+    } else {
+        let own = &object[1..object.len() - 1];
+        out.extend_from_slice(own.trim_ascii_end().as_bytes());
+    }
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    names_its_version
+}
+
+fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mut Vec<u8>) {
+    // Names, types and times hold nothing that JSON would have to escape: see `EventName` and the checks on key names.
+    let mut add = |name: &str, value: &str, quote: &str| {
+        for part in [",\"", name, "\":", quote, value, quote] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    };
+    let (event_type, event_subtype) = derived(&envelope.event_name);
+    add("created_datetime", &iso_millis(envelope.created_at.millis), "\"");
+    add("event_type", event_type, "\"");
+    match event_subtype {
+        Some(subtype) => add("event_subtype", subtype, "\""),
+        None => add("event_subtype", "null", ""),
+    }
+    add("received_datetime", &iso_millis(envelope.received_millis), "\"");
+    add("source", envelope.source, "\"");
+    if let (Some(version), false) = (envelope.schema_version, names_its_version) {
+        add("schema_version", &version.to_string(), "");
+    }
+    out.push(b'}');
+}
+
+/// `event_type` and `event_subtype`.
+#[must_use]
+pub fn derived<'a>(name: &EventName<'a>) -> (&'a str, Option<&'a str>) {
+    (name.event_type(), name.event_subtype())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event::CreatedAt;
+
+    fn flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>) -> String {
+        let envelope = Envelope {
+            event_uuid: Uuid::from_u128(7),
+            event_name: EventName::parse("menu:item:viewed").unwrap(),
+            schema_version,
+            created_at: CreatedAt::parse("1763683200.123").unwrap(),
+            received_millis: 1_763_683_201_000,
+            source: "web",
+            has_reserved_fields,
+        };
+        let mut out = Vec::new();
+        write_flat(&envelope, payload.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    const ADDED: &str = concat!(
+        r#","created_datetime":"2025-11-21T00:00:00.123Z","event_type":"menu","event_subtype":"item","#,
+        r#""received_datetime":"2025-11-21T00:00:01.000Z","source":"web""#
+    );
+
+    #[test]
+    fn what_the_client_wrote_comes_first_and_untouched() {
+        let own = r#"{ "n":1.10, "big":123456789012345678901234567890,"e":1e400 ,"s":"\u00e9\/\"" "#;
+        assert_eq!(flat(&format!("{own}}}"), false, Some(2)), format!("{}{ADDED},\"schema_version\":2}}", own.trim_end()));
+    }
+
+    #[test]
+    fn a_version_the_client_named_is_not_added_again() {
+        assert_eq!(flat(r#"{"schema_version":1}"#, false, Some(1)), format!(r#"{{"schema_version":1{ADDED}}}"#));
+        assert_eq!(flat(r#"{"a":1}"#, false, None), format!(r#"{{"a":1{ADDED}}}"#));
+    }
+
+    #[test]
+    fn reserved_names_are_replaced_in_any_spelling() {
+        let payload = "{\"source\":{\"x\":[1,2]},\n \"a\" : 1.0,\r\n\"s\\u006furce\":1,\"event_type\":\"lie\",\"b\":2}";
+        assert_eq!(flat(payload, true, None), format!("{{\"a\" : 1.0,\"b\":2{ADDED}}}"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_flat_form_is_one_line_of_json_that_keeps_every_member(
+            members in prop::collection::btree_map("[a-z\"\\\\é]{1,8}|event_type|source|schema_version", any::<i64>(), 1..8),
+            pretty in any::<bool>(),
+        ) {
+            // Every accepted event has at least its own identity beside members with reserved names.
+            let own = members.into_iter().chain([("event_uuid".to_owned(), 7)]);
+            let own = Value::Object(own.map(|(name, value)| (name, value.into())).collect());
+            let payload = if pretty { serde_json::to_string_pretty(&own) } else { serde_json::to_string(&own) }.unwrap();
+            let reserved = RESERVED_FIELDS.iter().any(|name| own.get(name).is_some());
+            let line = flat(&payload, reserved, Some(3));
+            prop_assert!(!line.contains(['\n', '\r']));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            for (name, value) in own.as_object().unwrap() {
+                if !RESERVED_FIELDS.contains(&name.as_str()) {
+                    prop_assert_eq!(&read[name], value);
+                }
+            }
+            prop_assert_eq!(&read["event_type"], "menu");
+            prop_assert_eq!(&read["source"], "web");
+            let names: Vec<_> = line.match_indices("\"source\":").collect();
+            prop_assert_eq!(names.len(), 1);
+        }
+    }
+}

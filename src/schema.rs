@@ -1,0 +1,11 @@
+//! The schema registry: which events there are, and what each must look like.
+//!
+//! `schemas/menu/item/viewed/1.json` holds version 1 of `menu:item:viewed`. The newest version judges unless the event
+//! names one. `$ref` reaches into the folder (`/common/…`) and nowhere else. Everything is compiled when it is loaded;
+//! a registry with any fault in it is refused whole, with every fault named.
+
+mod load;
+mod registry;
+
+pub use load::{LoadError, SchemaFault, load};
+pub use registry::{Registry, Resolution, Schema};

@@ -1,0 +1,286 @@
+//! From a folder to a registry.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jsonschema::{Retrieve, Uri, Validator};
+use serde_json::Value;
+
+use super::registry::{Registry, Schema};
+use crate::{
+    event::EventName,
+    json::TapeJson,
+    limits::{SCHEMA_BYTES_MAX, SCHEMAS_MAX},
+};
+
+/// The base of every schema's own URI, so that `$ref: "/common/money.json"` names a file of the folder.
+const BASE: &str = "lakegate:///";
+
+/// Folder of pieces that schemas refer to; it holds no events.
+const COMMON: &str = "common";
+
+/// Why a folder is no registry.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder cannot be read.
+    #[error("the schema folder {0} cannot be read: {1}")]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// Some files are no schemas; all of them are named.
+    #[error("the schema folder {folder} has {} faulty file(s):{}", faults.len(), Listed(faults))]
+    Faulty {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with which file.
+        faults: Vec<SchemaFault>,
+    },
+    /// More than [`SCHEMAS_MAX`].
+    #[error("the schema folder {0} holds more than {SCHEMAS_MAX} schemas")]
+    TooMany(PathBuf),
+}
+
+/// What is wrong with one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFault {
+    /// The file, below the folder.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub reason: String,
+}
+
+struct Listed<'a>(&'a [SchemaFault]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {}: {}", fault.file.display(), fault.reason))
+    }
+}
+
+/// Loads and compiles every schema below `folder`.
+///
+/// # Errors
+/// See [`LoadError`]; nothing is loaded then.
+pub fn load(folder: &Path) -> Result<Registry, LoadError> {
+    let unreadable = |error| LoadError::Unreadable(folder.to_owned(), error);
+    let folder = folder.canonicalize().map_err(unreadable)?;
+    let mut files = Vec::new();
+    collect(&folder, &mut files).map_err(unreadable)?;
+    files.retain(|file| is_event_schema(file.strip_prefix(&folder).unwrap_or(file)));
+    if files.len() > SCHEMAS_MAX {
+        return Err(LoadError::TooMany(folder));
+    }
+    files.sort();
+    let mut names: BTreeMap<Arc<str>, Vec<Schema>> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for path in files {
+        let file = path.strip_prefix(&folder).unwrap_or(&path).to_owned();
+        match compile(&folder, &file) {
+            Ok(schema) => names.entry(schema.event_name.clone()).or_default().push(schema),
+            Err(reason) => faults.push(SchemaFault { file, reason }),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(LoadError::Faulty { folder, faults });
+    }
+    for versions in names.values_mut() {
+        versions.sort_by_key(|schema| schema.version);
+    }
+    Ok(Registry { names })
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect(&entry.path(), files)?;
+        } else if !entry.file_name().to_string_lossy().starts_with('.') {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Schemas are the `.json` files outside `common/`, save the examples beside them.
+fn is_event_schema(file: &Path) -> bool {
+    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.ends_with(".json") && !name.ends_with(".examples.json") && !file.starts_with(COMMON) && file.components().count() > 1
+}
+
+fn compile(folder: &Path, file: &Path) -> Result<Schema, String> {
+    let (event_name, version) = name_and_version(file)?;
+    let text = read(folder, file)?;
+    let document: Value = serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
+    if !document.is_object() {
+        return Err("is not a JSON object".into());
+    }
+    let validator = build(folder, file, &document)?;
+    Ok(Schema { event_name: event_name.into(), version, text: text.into(), validator })
+}
+
+fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
+    jsonschema::options_for::<TapeJson>()
+        .with_base_uri(format!("{BASE}{}", file.display()))
+        .with_retriever(FolderOnly { folder: folder.to_owned() })
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        // The linear-time engine: a pattern of ours must never make an event of theirs slow.
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(document)
+        .map_err(|error| match error.instance_path().as_str() {
+            "" => format!("is no usable schema: {error}"),
+            place => format!("is no usable schema at {place}: {error}"),
+        })
+}
+
+/// `menu/item/viewed/1.json` is version 1 of `menu:item:viewed`.
+fn name_and_version(file: &Path) -> Result<(String, u32), String> {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let version: Option<u32> = stem.parse().ok().filter(|&version: &u32| version > 0 && stem == version.to_string());
+    let version = version.ok_or("is not named after its version: 1.json, 2.json, …")?;
+    let parts = file.parent().into_iter().flat_map(Path::components);
+    let name = parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join(":");
+    EventName::parse(&name).map_err(|error| format!("its folder gives the event name {name:?}, which {error}"))?;
+    Ok((name, version))
+}
+
+/// Reads a file of the folder, and of nothing outside it: not by `..`, not by a link.
+fn read(folder: &Path, file: &Path) -> Result<String, String> {
+    let path = folder.join(file).canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
+    if !path.starts_with(folder) {
+        return Err("lies outside the schema folder".into());
+    }
+    let size = fs::metadata(&path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if size > SCHEMA_BYTES_MAX {
+        return Err(format!("has {size} bytes; at most {SCHEMA_BYTES_MAX} are allowed"));
+    }
+    fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// Resolves `$ref` to files of the folder; never onto the network.
+struct FolderOnly {
+    folder: PathBuf,
+}
+
+impl Retrieve for FolderOnly {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(file) = uri.as_str().strip_prefix(BASE) else {
+            return Err(format!("{uri} is not a file of the schema folder; write $ref as \"/common/…\"").into());
+        };
+        let text = read(&self.folder, Path::new(file)).map_err(|reason| format!("{file} {reason}"))?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Resolution, *};
+    use crate::{
+        decode::{BodyForm, for_each_element},
+        outcome::{RejectCode, Rejection},
+    };
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    fn judge(registry: &Registry, name: &str, version: Option<u32>, event: &str) -> Result<u32, Rejection> {
+        let Resolution::Known(schema) = registry.resolve(name, version) else { panic!("{name} is not known") };
+        let mut verdict = Ok(());
+        for_each_element(event.as_bytes(), BodyForm::Json, |element| verdict = schema.judge(element.event.unwrap())).unwrap();
+        verdict.map(|()| schema.version)
+    }
+
+    fn reasons(files: &[(&str, &str)]) -> Vec<(String, String)> {
+        let folder = folder(files);
+        match load(folder.path()) {
+            Err(LoadError::Faulty { faults, .. }) => {
+                faults.into_iter().map(|fault| (fault.file.display().to_string(), fault.reason)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_newest_version_judges_unless_the_event_names_one() {
+        let schema = |minimum: u32| format!(r#"{{"properties":{{"n":{{"minimum":{minimum}}}}}}}"#);
+        let files: Vec<(String, String)> = [2, 10, 1].map(|version| (format!("a/b/{version}.json"), schema(version))).into();
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let folder = folder(&files);
+        let registry = load(folder.path()).unwrap();
+        assert_eq!(judge(&registry, "a:b", None, r#"{"n":10}"#), Ok(10));
+        assert_eq!(judge(&registry, "a:b", Some(2), r#"{"n":2}"#), Ok(2));
+        let rejection = judge(&registry, "a:b", None, r#"{"n":9}"#).unwrap_err();
+        assert_eq!((rejection.code, rejection.schema.as_deref()), (RejectCode::SchemaViolation, Some("a:b/10")));
+        assert_eq!(rejection.faults[0].pointer, "/n");
+        assert!(matches!(registry.resolve("a:b", Some(3)), Resolution::UnknownVersion(Schema { version: 10, .. })));
+        assert!(matches!(registry.resolve("a", None), Resolution::UnknownName));
+    }
+
+    #[test]
+    fn references_reach_into_the_folder_and_formats_are_asserted() {
+        let folder = folder(&[
+            ("common/id.json", r#"{"type":"string","format":"uuid"}"#),
+            (
+                "a/1.json",
+                r##"{"properties":{"id":{"$ref":"/common/id.json"},"mail":{"$ref":"#/$defs/mail"}},"$defs":{"mail":{"format":"email"}}}"##,
+            ),
+            ("a/1.examples.json", "[]"),
+            ("README.md", "#"),
+        ]);
+        let registry = load(folder.path()).unwrap();
+        assert_eq!(registry.len(), 1);
+        assert!(judge(&registry, "a", None, r#"{"id":"0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718","mail":"a@b.pt"}"#).is_ok());
+        assert_eq!(judge(&registry, "a", None, r#"{"id":"x","mail":"y"}"#).unwrap_err().faults.len(), 2);
+    }
+
+    #[test]
+    fn every_faulty_file_is_named_with_its_reason() {
+        let faults = reasons(&[
+            ("a/1.json", "{"),
+            ("b/1.json", "[]"),
+            ("c/v1.json", "{}"),
+            ("d/01.json", "{}"),
+            ("e e/1.json", "{}"),
+            ("f/1.json", r#"{"type":"strin"}"#),
+            ("g/1.json", r#"{"$ref":"/common/absent.json"}"#),
+            ("h/1.json", r#"{"$ref":"https://example.com/x.json"}"#),
+            ("i/1.json", r#"{"pattern":"(?=a)"}"#),
+            ("j/1.json", r#"{"format":"uid"}"#),
+            ("k/1.json", "{}"),
+        ]);
+        let files: Vec<&str> = faults.iter().map(|(file, _)| file.as_str()).collect();
+        let faulty = ["a", "b", "c", "d", "e e", "f", "g", "h", "i", "j"];
+        let stems: Vec<&str> = files.iter().map(|file| file.split('/').next().unwrap()).collect();
+        assert_eq!(stems, faulty, "{faults:#?}");
+    }
+
+    #[test]
+    fn no_reference_and_no_link_leaves_the_folder() {
+        let outside = folder(&[("secret/1.json", "{}")]);
+        let secret = outside.path().join("secret/1.json");
+        let inside = folder(&[("a/1.json", r#"{"$ref":"/../../../../etc/hostname"}"#), ("b/1.json", "{}")]);
+        std::os::unix::fs::symlink(&secret, inside.path().join("b/2.json")).unwrap();
+        let Err(LoadError::Faulty { faults, .. }) = load(inside.path()) else { panic!("accepted") };
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[1].reason.contains("outside"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_misspelt_name_is_recognised_and_a_strange_one_is_not() {
+        let folder = folder(&[("menu/item/viewed/1.json", "{}"), ("payment/order/completed/1.json", "{}")]);
+        let registry = load(folder.path()).unwrap();
+        assert_eq!(registry.nearest("menu:item:view"), Some("menu:item:viewed"));
+        assert_eq!(registry.nearest("menu:itme:viewed"), Some("menu:item:viewed"));
+        assert_eq!(registry.nearest("xyz"), None);
+    }
+}
