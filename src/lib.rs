@@ -1,4 +1,5 @@
 //! Lakegate.
+pub mod auth;
 pub mod config;
 pub mod decode;
 pub mod enrich;
@@ -6,4 +7,6 @@ pub mod event;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod rate_limit;
 pub mod schema;
+pub mod telemetry;

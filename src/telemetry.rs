@@ -1,0 +1,281 @@
+//! Metrics and logs. The only place that spells a metric's name.
+//!
+//! The ledger (promise P2), at any quiet moment:
+//!
+//! ```text
+//! lakegate_events_received_total = Σ lakegate_events_total over outcome
+//! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"} + the events answered not_delivered_in_time
+//! lakegate_spool_appended_events_total + lakegate_spool_recovered_events
+//!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total + lakegate_spool_events
+//! ```
+
+use std::{
+    fmt::Write as _,
+    io::IsTerminal,
+    sync::atomic::{AtomicI64, AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+        info::Info,
+    },
+    registry::Registry,
+};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::{LogFormat, TelemetryConfig},
+    outcome::{Counts, Outcome},
+};
+
+/// Labels of the count of events.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SourceOutcome {
+    /// Name of the key.
+    pub source: String,
+    /// `accepted`, `duplicate`, `rejected` or `retry`.
+    pub outcome: &'static str,
+}
+
+/// A stable code.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Code {
+    /// See `outcome.rs` and `http/problem.rs`.
+    pub code: &'static str,
+}
+
+/// Labels of the count of requests.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RouteStatus {
+    /// The route's pattern, never the path a client made up.
+    pub route: &'static str,
+    /// The HTTP status code.
+    pub status: u16,
+}
+
+type F64Gauge = Gauge<f64, AtomicU64>;
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Events that were read from request bodies.
+    pub events_received: Counter,
+    /// The same events, by source and outcome.
+    pub events: Family<SourceOutcome, Counter>,
+    /// Rejected events, by code.
+    pub rejected: Family<Code, Counter>,
+    /// Events to be sent again, by code.
+    pub retry: Family<Code, Counter>,
+    /// Requests, by route and status.
+    pub requests: Family<RouteStatus, Counter>,
+    /// Seconds from the first byte of a request's body to its answer.
+    pub request_seconds: Histogram,
+    /// Bytes of request bodies as received.
+    pub body_bytes: Histogram,
+    /// Bytes of request bodies held at the moment.
+    pub bodies_in_flight_bytes: Gauge<i64, AtomicI64>,
+    /// Connections open at the moment.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// TLS handshakes that failed.
+    pub tls_handshake_failures: Counter,
+    /// Events made durable in the spool.
+    pub spool_appended_events: Counter,
+    /// Events found in the spool at start.
+    pub spool_recovered_events: Gauge<i64, AtomicI64>,
+    /// Events in the spool, not yet delivered.
+    pub spool_events: Gauge<i64, AtomicI64>,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: Gauge<i64, AtomicI64>,
+    /// Segment files of the spool.
+    pub spool_segments: Gauge<i64, AtomicI64>,
+    /// Seconds since the oldest undelivered event was received.
+    pub spool_oldest_seconds: F64Gauge,
+    /// Events lost to damage of the disk; what is left of them lies in the spool's quarantine.
+    pub spool_lost_events: Counter,
+    /// Seconds that a request waited for its events to be durable.
+    pub spool_append_seconds: Histogram,
+    /// Events the sink confirmed.
+    pub delivered_events: Counter,
+    /// Accepted events the sink refused for good, now dead letters.
+    pub refused_events: Counter,
+    /// Batches that needed another try.
+    pub delivery_retries: Counter,
+    /// Seconds that the sink took for one batch.
+    pub delivery_seconds: Histogram,
+    /// 1 while the last delivery succeeded, 0 while the sink fails.
+    pub sink_up: Gauge<i64, AtomicI64>,
+    /// Identities in the dedup window.
+    pub dedup_identities: Gauge<i64, AtomicI64>,
+    /// Bytes of the dedup window on disk.
+    pub dedup_disk_bytes: Gauge<i64, AtomicI64>,
+    /// Bytes of the dedup window's filters and indexes in memory.
+    pub dedup_memory_bytes: Gauge<i64, AtomicI64>,
+    /// Seconds for which identities are remembered at the moment; below the configured window when there are too many.
+    pub dedup_window_seconds: F64Gauge,
+    /// Look-ups in the dedup window that had to read the disk.
+    pub dedup_disk_reads: Gauge<i64, AtomicI64>,
+    /// Damaged pages met in the dedup window.
+    pub dedup_damaged_pages: Gauge<i64, AtomicI64>,
+    /// Dead letters written.
+    pub dead_letters: Counter,
+    /// Bytes of dead letters on disk.
+    pub dead_letter_bytes: Gauge<i64, AtomicI64>,
+    /// Events whose handling panicked; each is a bug.
+    pub panics: Counter,
+}
+
+/// First bucket and number of buckets, each twice the one before: 0.25 ms to 16 s.
+const SECONDS: (f64, f64, u16) = (0.000_25, 2.0, 17);
+/// Likewise, each four times the one before: 256 B to 16 MiB.
+const BYTES: (f64, f64, u16) = (256.0, 4.0, 9);
+
+fn metric<M: prometheus_client::registry::Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn histogram(registry: &mut Registry, name: &str, help: &str, (first, factor, count): (f64, f64, u16)) -> Histogram {
+    let histogram = Histogram::new(exponential_buckets(first, factor, count));
+    registry.register(name, help, histogram.clone());
+    histogram
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("lakegate");
+        let r = &mut registry;
+        r.register("build", "Version of the program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let mut metrics = Self {
+            events_received: metric(r, "events_received", "Events read from request bodies"),
+            events: metric(r, "events", "Events by source and outcome"),
+            rejected: metric(r, "rejected_events", "Rejected events by code"),
+            retry: metric(r, "retry_events", "Events to be sent again, by code"),
+            requests: metric(r, "requests", "Requests by route and status"),
+            request_seconds: histogram(r, "request_seconds", "Seconds from a request's headers to its answer", SECONDS),
+            body_bytes: histogram(r, "body_bytes", "Bytes of request bodies as received", BYTES),
+            bodies_in_flight_bytes: metric(r, "bodies_in_flight_bytes", "Bytes of request bodies held now"),
+            connections: metric(r, "connections", "Connections open now"),
+            tls_handshake_failures: metric(r, "tls_handshake_failures", "TLS handshakes that failed"),
+            spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
+            spool_recovered_events: metric(r, "spool_recovered_events", "Events found in the spool at start"),
+            spool_events: metric(r, "spool_events", "Events spooled and not delivered"),
+            spool_bytes: metric(r, "spool_bytes", "Bytes of the spool on disk"),
+            spool_segments: metric(r, "spool_segments", "Segment files of the spool"),
+            spool_oldest_seconds: metric(r, "spool_oldest_seconds", "Age of the oldest undelivered event"),
+            spool_lost_events: metric(r, "spool_lost_events", "Events lost to a damaged disk"),
+            spool_append_seconds: histogram(r, "spool_append_seconds", "Seconds until events were durable", SECONDS),
+            delivered_events: metric(r, "delivered_events", "Events the sink confirmed"),
+            refused_events: metric(r, "refused_events", "Accepted events the sink refused for good"),
+            delivery_retries: metric(r, "delivery_retries", "Deliveries that needed another try"),
+            delivery_seconds: histogram(r, "delivery_seconds", "Seconds the sink took for one batch", SECONDS),
+            sink_up: metric(r, "sink_up", "1 while the last delivery succeeded"),
+            dedup_identities: metric(r, "dedup_identities", "Identities in the dedup window"),
+            dedup_disk_bytes: metric(r, "dedup_disk_bytes", "Bytes of the dedup window on disk"),
+            dedup_memory_bytes: metric(r, "dedup_memory_bytes", "Bytes of the dedup window in memory"),
+            dedup_window_seconds: metric(r, "dedup_window_seconds", "Seconds for which identities are remembered"),
+            dedup_disk_reads: metric(r, "dedup_disk_reads", "Look-ups that read the disk since start"),
+            dedup_damaged_pages: metric(r, "dedup_damaged_pages", "Damaged pages met since start"),
+            dead_letters: metric(r, "dead_letters", "Dead letters written"),
+            dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
+            panics: metric(r, "panics", "Events whose handling panicked"),
+            registry: Registry::default(),
+        };
+        metrics.registry = registry;
+        metrics.sink_up.set(1);
+        metrics
+    }
+
+    /// Counts what became of the events of one request from `source`.
+    pub fn count_outcomes<'a>(&self, source: &str, outcomes: impl Iterator<Item = &'a Outcome> + Clone) {
+        for outcome in outcomes.clone() {
+            match outcome {
+                Outcome::Rejected(rejection) => self.rejected.get_or_create(&Code { code: rejection.code.as_str() }).inc(),
+                Outcome::Retry(cause) => self.retry.get_or_create(&Code { code: cause.as_str() }).inc(),
+                Outcome::Accepted | Outcome::Duplicate => continue,
+            };
+        }
+        let counts = Counts::of(outcomes);
+        self.events_received.inc_by(counts.total() as u64);
+        let by_outcome = [
+            ("accepted", counts.accepted),
+            ("duplicate", counts.duplicates),
+            ("rejected", counts.rejected),
+            ("retry", counts.retry),
+        ];
+        for (outcome, count) in by_outcome.into_iter().filter(|(_, count)| *count > 0) {
+            self.events.get_or_create(&SourceOutcome { source: source.to_owned(), outcome }).inc_by(count as u64);
+        }
+    }
+
+    /// The exposition of all metrics (OpenMetrics text).
+    #[must_use]
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+            let _ = write!(text, "# EOF");
+        }
+        text
+    }
+}
+
+/// Starts logging to standard error. Payloads, keys and addresses of clients are never logged.
+///
+/// # Errors
+/// Where the filter is malformed, or logging was started before.
+pub fn start_logging(config: &TelemetryConfig) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| format!("telemetry.log_filter: {error}"))?;
+    let pretty = match config.log_format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if pretty {
+        registry.with(layer.compact()).try_init()
+    } else {
+        registry.with(layer.json().flatten_event(true)).try_init()
+    };
+    started.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{RejectCode, Rejection, RetryCause};
+
+    #[test]
+    fn outcomes_add_up_to_what_was_received() {
+        let metrics = Metrics::new();
+        let rejected = Outcome::Rejected(Box::new(Rejection::new(RejectCode::UnknownEvent, "", "")));
+        let outcomes = [Outcome::Accepted, rejected, Outcome::Duplicate, Outcome::Retry(RetryCause::Busy), Outcome::Accepted];
+        metrics.count_outcomes("web", outcomes.iter());
+        let text = metrics.exposition();
+        for line in [
+            "lakegate_events_received_total 5",
+            "lakegate_events_total{source=\"web\",outcome=\"accepted\"} 2",
+            "lakegate_events_total{source=\"web\",outcome=\"retry\"} 1",
+            "lakegate_rejected_events_total{code=\"unknown_event\"} 1",
+            "lakegate_retry_events_total{code=\"busy\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
