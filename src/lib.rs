@@ -1,6 +1,7 @@
 //! Lakegate.
 pub mod auth;
 pub mod config;
+pub mod dead_letter;
 pub mod decode;
 pub mod enrich;
 pub mod event;
