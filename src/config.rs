@@ -10,6 +10,6 @@ mod sections;
 pub use keys::KeyConfig;
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, DedupConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig, SpoolConfig,
-    StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
+    AdminConfig, Config, DeadLetterConfig, DedupConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig,
+    SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
 };

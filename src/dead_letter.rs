@@ -47,6 +47,8 @@ pub struct Lines {
     pub text: Vec<u8>,
     /// How many there are.
     pub count: usize,
+    /// Whether the quota counts. It does not for events that were accepted before: those are never sent back.
+    pub within_quota: bool,
 }
 
 /// What the writer is sent.
@@ -140,7 +142,8 @@ impl Writer {
             },
         };
         let bytes: u64 = jobs.iter().map(|job| job.lines.text.len() as u64).sum();
-        if !folder.has_room_for(bytes, self.bytes_per_source_max) {
+        let within_quota = jobs.iter().any(|job| job.lines.within_quota);
+        if within_quota && !folder.has_room_for(bytes, self.bytes_per_source_max) {
             // One after the other: the largest must not cost the ones that still fit.
             if jobs.len() > 1 {
                 return jobs.into_iter().for_each(|job| self.write(source, vec![job]));
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     fn lines(source: &str, text: &str) -> Lines {
-        Lines { source: source.into(), text: text.as_bytes().to_vec(), count: text.lines().count() }
+        Lines { source: source.into(), text: text.as_bytes().to_vec(), count: text.lines().count(), within_quota: true }
     }
 
     fn open(root: &std::path::Path, quota: u64) -> DeadLetters {
@@ -225,6 +228,8 @@ mod tests {
         assert_eq!(letters.append(lines("web", "0123456789\n")).blocking_recv().unwrap(), Err(DeadLetterError::Full));
         assert_eq!(letters.append(lines("web", "01234567\n")).blocking_recv().unwrap(), Ok(()));
         assert_eq!(letters.append(lines("app", "0123456789\n")).blocking_recv().unwrap(), Ok(()));
+        let accepted_before = Lines { within_quota: false, ..lines("app", "0123456789abcdef\n") };
+        assert_eq!(letters.append(accepted_before).blocking_recv().unwrap(), Ok(()));
         fs::remove_file(root.path().join("rejected/web/00000001.ndjson")).unwrap();
         assert_eq!(letters.append(lines("web", "abcdefghij\n")).blocking_recv().unwrap(), Ok(()));
         assert_eq!(read(root.path(), "web"), "abcdefghij\n");

@@ -1,13 +1,24 @@
 //! Lakegate.
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod dead_letter;
 pub mod decode;
+pub mod dedup;
+pub mod deliver;
 pub mod enrich;
 pub mod event;
+pub mod http;
+pub mod ingest;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod progress;
 pub mod rate_limit;
+pub mod room;
 pub mod schema;
+pub mod sink;
+pub mod spool;
 pub mod telemetry;
+pub mod tls;

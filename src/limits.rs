@@ -26,9 +26,13 @@ pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 256 * MIB;
 /// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Time for which the rest of a refused body is still read, so that its sender sees the answer and not a reset.
+/// Why: enough for what is on its way already.
+pub const DRAIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Time a client has to send the headers of a request on an idle or a new connection.
-/// Why: hyper's own default is 30 s; shorter frees the slots a slowloris holds.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// Why: it is also how long an idle connection is kept; shorter would cost services a handshake for each quiet half minute.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time a client has to finish the TLS handshake.
 /// Why: three round trips on the slowest satellite link take under 3 s.
@@ -197,6 +201,10 @@ pub const LAKE_FLUSH_AGE: Duration = Duration::from_secs(60);
 /// First and longest pause between two tries of a delivery that failed as a whole.
 /// Why: full jitter between them; 30 s is soon enough after an outage and no load while it lasts.
 pub const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Quiet time after which the active segment, when all of it is delivered, is closed and unlinked.
+/// Why: a gateway with little traffic must not keep delivered events on its disk for weeks.
+pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(300);
 
 /// Time that a stop gives the spool to drain into the sink (default); what is left stays spooled.
 /// Why: Kubernetes and systemd kill after 30 and 90 s; the answer to requests in flight takes the rest.

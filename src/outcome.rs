@@ -29,7 +29,7 @@ pub struct Rejection {
 }
 
 /// One thing wrong with an event.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Fault {
     /// What is wrong, for a person; at most [`DETAIL_CHARS_MAX`] characters.
     pub detail: String,

@@ -4,6 +4,7 @@
 //! names one. `$ref` reaches into the folder (`/common/…`) and nowhere else. Everything is compiled when it is loaded;
 //! a registry with any fault in it is refused whole, with every fault named.
 
+mod bundle;
 mod load;
 mod registry;
 

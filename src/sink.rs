@@ -1,5 +1,7 @@
 //! Where records are delivered. A sink answers for every record of a batch, one by one.
 
+#[cfg(test)]
+mod conformance;
 pub mod lake;
 
 use std::{future::Future, pin::Pin};

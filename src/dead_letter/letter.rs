@@ -37,18 +37,13 @@ struct Line<'a> {
     pointer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<ErrorLine<'a>>,
+    /// All faults, where there are several.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_base64: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ErrorLine<'a> {
-    detail: &'a str,
-    pointer: &'a str,
 }
 
 /// Appends the letter to `out`: one line of JSON with its line end.
@@ -56,7 +51,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let none = Fault { detail: String::new(), pointer: String::new() };
     let first = letter.rejection.faults.first().unwrap_or(&none);
     let raw = std::str::from_utf8(letter.raw).ok();
-    let faults = letter.rejection.faults.iter().skip(1);
+    let faults = &letter.rejection.faults;
     let line = Line {
         received_datetime: iso_millis(letter.received_millis),
         source: letter.source,
@@ -66,7 +61,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
         detail: &first.detail,
         pointer: &first.pointer,
         schema: letter.rejection.schema.as_deref(),
-        errors: faults.map(|fault| ErrorLine { detail: &fault.detail, pointer: &fault.pointer }).collect(),
+        errors: if faults.len() > 1 { faults } else { &[] },
         raw,
         raw_base64: raw.is_none().then(|| STANDARD.encode(letter.raw)),
     };

@@ -1,5 +1,7 @@
 //! `created_at`: a Unix timestamp as the client wrote it, read exactly.
 
+use std::time::SystemTime;
+
 use crate::limits::{
     CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
 };
@@ -102,6 +104,12 @@ pub fn iso_millis(unix_millis: i64) -> String {
     let of_day = unix_millis.rem_euclid(MILLIS_PER_DAY);
     let (hour, minute, second, milli) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60, of_day % 1000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// Unix milliseconds of `time`; 0 before 1970.
+#[must_use]
+pub fn unix_millis(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn civil(days_since_epoch: i64) -> (i16, i8, i8) {

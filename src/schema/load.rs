@@ -10,7 +10,10 @@ use std::{
 use jsonschema::{Retrieve, Uri, Validator};
 use serde_json::Value;
 
-use super::registry::{Registry, Schema};
+use super::{
+    bundle::bundle,
+    registry::{Registry, Schema},
+};
 use crate::{
     event::EventName,
     json::TapeJson,
@@ -118,7 +121,11 @@ fn compile(folder: &Path, file: &Path) -> Result<Schema, String> {
         return Err("is not a JSON object".into());
     }
     let validator = build(folder, file, &document)?;
-    Ok(Schema { event_name: event_name.into(), version, text: text.into(), validator })
+    let bundled = bundle(document, file, &|file| {
+        let text = read(folder, file).map_err(|reason| format!("{} {reason}", file.display()))?;
+        serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))
+    })?;
+    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator })
 }
 
 fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {

@@ -17,8 +17,8 @@ pub struct Schema {
     pub event_name: Arc<str>,
     /// From 1.
     pub version: u32,
-    /// The file's text, as it is served.
-    pub text: Arc<str>,
+    /// The schema on its own, as it is served: what it refers to is in its `$defs`.
+    pub document: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
 }
 

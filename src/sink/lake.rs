@@ -1,1 +1,127 @@
-//! The Parquet lake.
+//! The Parquet lake: the sink that writes it, and the reader behind `lakegate lake …`.
+//!
+//! # Layout
+//!
+//! ```text
+//! <root>/event_type=menu/created_date=2026-11-20/<spool_id>-<first:020>-<end:020>.parquet
+//! <root>/event_type=menu/created_date=late/…        created too long before or after its receipt (limits.rs)
+//! <root>/_tmp/…                                     files in the making; a local lake only
+//! ```
+//!
+//! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of
+//! one partition out of one stretch of the spool, and is named after that stretch.
+//!
+//! # Columns
+//!
+//! | column | Parquet type | |
+//! |---|---|---|
+//! | `event_uuid` | string | lower case, hyphenated; no dictionary |
+//! | `event_name` | string | |
+//! | `event_subtype` | string or null | second part of the name |
+//! | `source` | string | name of the key that sent it |
+//! | `schema_version` | int32 or null | null where no schema judged it |
+//! | `created_at` | double | Unix seconds, as the event says |
+//! | `created_datetime`, `received_datetime` | timestamp(ms), UTC, *without zone* | |
+//! | `payload` | string | the event's own JSON object, byte for byte as the client wrote it; no dictionary |
+//! | `event_type`, `created_date` | the partition folders, never inside the file | strings |
+//!
+//! Pages are compressed with zstd level 3. The footer names the writer, the spool and the stretch.
+//!
+//! # Guarantees
+//!
+//! - **Visible only when whole.** A local file is written aside, fsynced, renamed into its partition, and every folder
+//!   that changed is fsynced, before its records count as delivered. An S3 object appears when its upload is complete.
+//! - **Each event once.** A stretch that is delivered again overwrites the same names with the same rows.
+//!   This needs what [`Sink::replays_by_stretch`](super::Sink::replays_by_stretch) asks of the deliverer: the same
+//!   stretches after a crash, and of a stretch that failed in part, every record that is still owed.
+//! - **A partition fails alone.** All records of a partition share one fate, because they share one file; the other
+//!   partitions of the batch do not share it.
+
+mod columns;
+mod deliver;
+mod encode;
+mod partition;
+mod read;
+mod rows;
+mod store;
+#[cfg(test)]
+mod tests;
+mod views;
+
+pub use columns::COLUMNS;
+pub use deliver::LakeSink;
+pub use partition::{LATE, Partition, parse_date};
+pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
+pub use rows::LakeRow;
+pub use views::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema, views};
+
+/// Where a lake is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LakeConfig {
+    /// A local folder, or `s3://bucket/prefix`.
+    pub root: String,
+    /// S3 endpoint other than AWS's own, such as `http://127.0.0.1:9000`; `AWS_ENDPOINT_URL` where absent.
+    pub s3_endpoint: Option<String>,
+    /// S3 region; `AWS_REGION` where absent.
+    pub s3_region: Option<String>,
+    /// Whether the endpoint may be plain HTTP.
+    pub s3_allow_http: bool,
+}
+
+impl LakeConfig {
+    /// The lake at `root`, everything else from the environment.
+    #[must_use]
+    pub fn at(root: impl Into<String>) -> Self {
+        Self { root: root.into(), ..Self::default() }
+    }
+}
+
+/// Why a lake cannot be opened, listed or queried. What concerns one file alone is a [`LeftOut`] instead.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The root is none that this build can use.
+    #[error("lake root `{root}`: {reason}")]
+    Root {
+        /// As configured.
+        root: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A folder or a listing failed.
+    #[error("{path}: {cause}")]
+    Io {
+        /// What was touched.
+        path: String,
+        /// How it failed.
+        cause: std::io::Error,
+    },
+    /// The receiver of rows failed.
+    #[error("output: {0}")]
+    Output(std::io::Error),
+}
+
+/// Partitions that are encoded and written at one time.
+/// Why: fsyncs and uploads wait more than they compute; their encoded files together stay below one batch.
+const PARTITIONS_AT_ONCE: usize = 8;
+
+/// Rows that are gathered into arrays before they are encoded.
+/// Why: a few hundred KB of events at a time stay in the cache, and are enough to amortise the call.
+const CHUNK_ROWS: usize = 8_192;
+
+/// Bytes of payload that end a chunk early.
+/// Why: arrow's string offsets are 32 bits wide; this stays far below whatever the sizes of events.
+const CHUNK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Folders remembered as durably created.
+/// Why: 100 types of 366 days; about 5 MB. Beyond it they are forgotten, and fsynced once more.
+const KNOWN_FOLDERS_MAX: usize = 40_000;
+
+/// Rows that the reader decodes at one time.
+/// Why: 400 KB of usual events; memory stays flat however large the lake is.
+const READ_ROWS: usize = 1_024;
+
+/// Files that the reader looks into at one time, local and on S3.
+/// Why: a local footer costs CPU, a remote one a round trip of some 30 ms.
+const READERS: (usize, usize) = (2, 16);
+
+const _: () = assert!(CHUNK_BYTES + crate::limits::EVENT_BYTES_MAX < i32::MAX as usize);

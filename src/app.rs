@@ -1,0 +1,313 @@
+//! The whole: what is opened in which order, and what is closed in which.
+//!
+//! ```text
+//! start   listeners ─▶ registry ─▶ spool ─▶ dedup window ◀─ identities of the spool ─▶ sink ─▶ accept
+//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ close
+//! ```
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    auth::Keys,
+    config::Config,
+    dead_letter::DeadLetters,
+    dedup::{Window, WindowConfig},
+    deliver::{BatchBounds, Deliverer, SinkState},
+    event::{Record, unix_millis},
+    http::{self, BodyBudget, Gate, server::Server},
+    ingest::Ingest,
+    limits::{LAKE_BATCH_RECORDS_MAX, SPOOL_QUEUE_BYTES_MAX},
+    progress::Progress,
+    rate_limit::EventRate,
+    room::{Room, RoomParts},
+    schema,
+    sink::{
+        Sink,
+        lake::{LakeConfig as Location, LakeSink},
+    },
+    spool::{RealDisk, Spool, SpoolConfig},
+    telemetry::Metrics,
+    tls,
+};
+
+/// A running gateway.
+pub struct App {
+    /// Where events are taken.
+    pub address: SocketAddr,
+    /// Where operators look.
+    pub admin_address: SocketAddr,
+    /// The certificate that the gateway made itself, where it did.
+    pub self_signed: Option<PathBuf>,
+    gate: Arc<Gate>,
+    spool: Arc<Spool>,
+    phases: Phases,
+    server: JoinHandle<()>,
+    admin: JoinHandle<()>,
+    deliverer: JoinHandle<()>,
+    room: JoinHandle<()>,
+    drain_timeout: Duration,
+}
+
+/// What ends, one after the other.
+struct Phases {
+    serving_ends: watch::Sender<bool>,
+    delivering_ends: watch::Sender<bool>,
+    admin_ends: watch::Sender<bool>,
+}
+
+/// How a gateway ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Events that are spooled and not delivered; the next start delivers them.
+    pub undelivered_events: u64,
+    /// Whether the disk failed, so that a restart is needed.
+    pub spool_failed: bool,
+}
+
+/// Records read at once while identities are restored.
+const RESTORE_RECORDS: usize = 16_384;
+
+/// Connections to the operators' listener at one time.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+impl App {
+    /// Opens everything and begins to accept.
+    ///
+    /// # Errors
+    /// Whatever stands in the way, said for whoever starts the gateway.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let listen = config.http.listen;
+        let keys = Keys::new(&config.keys, listen.ip())?;
+        let tls = match config.http.plaintext {
+            true => None,
+            false => Some(tls::load(&config.tls, &config.data_dir.join("tls"), listen.ip())?),
+        };
+        let self_signed = tls.as_ref().and_then(|tls| tls.self_signed.clone());
+        let listener = bind(listen, "http.listen").await?;
+        let admin_listener = bind(config.admin.listen, "admin.listen").await?;
+        let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
+
+        let metrics = Arc::new(Metrics::new());
+        let organs = Organs::open(config, metrics.clone())?;
+        let spool = organs.spool.clone();
+        let (gate, deliverer) = organs.wire(config, keys);
+
+        let (serving_ends, serving) = watch::channel(false);
+        let (delivering_ends, delivering) = watch::channel(false);
+        let (admin_ends, admin) = watch::channel(false);
+        let server = Server {
+            listener,
+            tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
+            router: http::router(gate.clone()),
+            connections_max: config.http.connections_max,
+            metrics: metrics.clone(),
+        };
+        let admin_server = Server {
+            listener: admin_listener,
+            tls: None,
+            router: http::admin_router(gate.clone()),
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            metrics,
+        };
+        let room = gate.room.clone();
+        Ok(Self {
+            address,
+            admin_address,
+            self_signed,
+            gate,
+            spool,
+            phases: Phases { serving_ends, delivering_ends, admin_ends },
+            server: tokio::spawn(server.run(serving, Duration::from_secs(config.stop.requests_seconds))),
+            admin: tokio::spawn(admin_server.run(admin, Duration::from_secs(1))),
+            deliverer: tokio::spawn(deliverer.run(delivering)),
+            room: tokio::spawn(async move { room.watch().await }),
+            drain_timeout: Duration::from_secs(config.stop.drain_seconds),
+        })
+    }
+
+    /// Runs until `stop` resolves or the disk fails, then ends gracefully.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+        let mut failed = self.spool.watch_failed();
+        let spool_failed = tokio::select! {
+            () = stop => false,
+            _ = failed.wait_for(|failed| *failed) => true,
+        };
+        if spool_failed {
+            tracing::error!("the disk failed to sync: what was acknowledged is safe, nothing more is taken, restart the gateway");
+        }
+        self.end(spool_failed).await
+    }
+
+    async fn end(self, spool_failed: bool) -> Ended {
+        tracing::info!("stopping: no more events are taken");
+        self.gate.stopping.store(true, Ordering::Relaxed);
+        self.phases.serving_ends.send_replace(true);
+        let _ = self.server.await;
+        let spool = self.spool.clone();
+        let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        self.phases.delivering_ends.send_replace(true);
+        let mut deliverer = self.deliverer;
+        if spool_failed || tokio::time::timeout(self.drain_timeout, &mut deliverer).await.is_err() {
+            // Cut in the middle of a batch: the next start delivers that stretch again, and the sink overwrites it.
+            deliverer.abort();
+            let _ = deliverer.await;
+        }
+        let undelivered_events = self.gate.room.current().lag_events;
+        self.phases.admin_ends.send_replace(true);
+        let _ = self.admin.await;
+        self.room.abort();
+        tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
+        Ended { undelivered_events, spool_failed }
+    }
+}
+
+/// What lies on disk, opened.
+struct Organs {
+    registry: schema::Registry,
+    spool: Arc<Spool>,
+    window: Window,
+    dead_letters: Arc<DeadLetters>,
+    sink: Box<dyn Sink>,
+    metrics: Arc<Metrics>,
+}
+
+impl Organs {
+    fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let registry = schema::load(&config.schemas.dir)?;
+        tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
+        let spool = Arc::new(open_spool(config)?);
+        let undelivered = spool.durable_end() - spool.cursor().delivered_exclusive.min(spool.durable_end());
+        metrics.spool_recovered_events.set(undelivered as i64);
+        let window = open_window(config, &spool)?;
+        let dead_letters = config.data_dir.join("rejected");
+        let dead_letters = DeadLetters::open(dead_letters, config.dead_letters.bytes_per_key_max, metrics.clone());
+        let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
+        Ok(Self { registry, spool, window, dead_letters, sink: open_lake(config)?, metrics })
+    }
+
+    fn wire(self, config: &Config, keys: Keys) -> (Arc<Gate>, Deliverer) {
+        let Self { registry, spool, window, dead_letters, sink, metrics } = self;
+        let progress = Arc::new(Progress::new(spool.cursor().delivered_exclusive));
+        let state = SinkState { name: sink.name(), failing: None, oldest_received_millis: None };
+        let (state, sink_state) = watch::channel(state);
+        let room = Room::new(RoomParts {
+            spool: spool.clone(),
+            window: window.clone(),
+            progress: progress.clone(),
+            sink: sink_state.clone(),
+            metrics: metrics.clone(),
+            quota_bytes: config.spool.quota_bytes,
+            dir: config.data_dir.join("spool"),
+            free_bytes_min: config.spool.free_bytes_min,
+        });
+        let deliverer = Deliverer {
+            spool: spool.clone(),
+            window: window.clone(),
+            sink,
+            dead_letters: dead_letters.clone(),
+            progress: progress.clone(),
+            bounds: BatchBounds {
+                records_max: LAKE_BATCH_RECORDS_MAX,
+                bytes_max: config.lake.batch_bytes_max,
+                age_max: Duration::from_millis(config.lake.flush_age_ms),
+            },
+            metrics: metrics.clone(),
+            state,
+        };
+        let ingest = Ingest {
+            registry: ArcSwap::from_pointee(registry),
+            unknown_events: config.schemas.unknown_events,
+            rate: EventRate::new(&config.rate_limit),
+            window,
+            spool,
+            dead_letters,
+            progress,
+            delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
+            metrics: metrics.clone(),
+        };
+        let gate = Gate {
+            keys,
+            ingest: Arc::new(ingest),
+            bodies: BodyBudget::new(metrics.clone()),
+            room: Arc::new(room),
+            sink: sink_state,
+            metrics,
+            stopping: AtomicBool::new(false),
+        };
+        (Arc::new(gate), deliverer)
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+fn open_spool(config: &Config) -> anyhow::Result<Spool> {
+    let (spool, report) = Spool::open(
+        Arc::new(RealDisk),
+        SpoolConfig {
+            dir: config.data_dir.join("spool"),
+            segment_bytes: config.spool.segment_bytes,
+            quota_bytes: config.spool.quota_bytes,
+            free_bytes_min: config.spool.free_bytes_min,
+            queue_bytes_max: SPOOL_QUEUE_BYTES_MAX,
+        },
+    )?;
+    tracing::info!(?report, "spool recovered");
+    Ok(spool)
+}
+
+/// Opens the dedup window and gives back to it the identities that only the spool still has.
+fn open_window(config: &Config, spool: &Spool) -> anyhow::Result<Window> {
+    let now = unix_millis(SystemTime::now());
+    let window = Duration::from_secs(u64::from(config.dedup.window_days) * 86_400);
+    let folder = WindowConfig::new(config.data_dir.join("dedup"));
+    let (window, report) = Window::open(WindowConfig { window, identities_max: config.dedup.identities_max, ..folder }, now)?;
+    // A mark beyond the spool's end belongs to a spool that is gone.
+    let from = if window.sealed_mark() > spool.durable_end() { 0 } else { window.sealed_mark() };
+    let mut reader = spool.reader(from);
+    let mut restored = 0;
+    loop {
+        let stretch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
+        if stretch.frames.is_empty() && stretch.lost.is_empty() {
+            break;
+        }
+        let identities = stretch.frames.into_iter().filter_map(|frame| {
+            // An unreadable record is met again, and reported, when it is delivered.
+            Record::decode(frame.body).ok().map(|record| (record.event_uuid(), frame.seq))
+        });
+        restored += window.restore(identities, now)?;
+    }
+    tracing::info!(?report, restored, "dedup window opened");
+    Ok(window)
+}
+
+fn open_lake(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(Box::new(LakeSink::open(&lake_location(config))?))
+}
+
+/// Where the configuration says the lake is.
+#[must_use]
+pub fn lake_location(config: &Config) -> Location {
+    let lake = &config.lake;
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Location {
+        root: given(&lake.root).unwrap_or_else(|| config.data_dir.join("lake").display().to_string()),
+        s3_endpoint: given(&lake.s3_endpoint),
+        s3_region: given(&lake.s3_region),
+        s3_allow_http: lake.s3_allow_http,
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line.
+
+mod serve;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// Lakegate takes events over HTTPS, validates and deduplicates them, keeps them on disk, and delivers them to a data lake.
+#[derive(Debug, Parser)]
+#[command(name = "lakegate", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(ServeArgs),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Configuration file (TOML); `lakegate.example.toml` shows every key.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port for events [default: 127.0.0.1:8443].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address and port for metrics and health [default: 127.0.0.1:9090].
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Folder of everything that is kept [default: ./data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder of the schema registry [default: ./schemas].
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
+    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    #[arg(long)]
+    plaintext: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file and the environment, and print what is in force.
+    Check {
+        /// Configuration file (TOML).
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Exit code for a wrong configuration or command line (sysexits' `EX_CONFIG`).
+const EXIT_CONFIG: u8 = 78;
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    let result = match CommandLine::parse().command {
+        Command::Serve(args) => match serve_config(args) {
+            Ok(config) => serve::serve(&config),
+            Err(error) => return complain(&error, EXIT_CONFIG),
+        },
+        Command::Config(ConfigCommand::Check { config }) => match load(config) {
+            Ok(config) => check(&config),
+            Err(error) => return complain(&error, EXIT_CONFIG),
+        },
+    };
+    result.unwrap_or_else(|error| complain(&error, 1))
+}
+
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("lakegate: {error:#}");
+    ExitCode::from(code)
+}
+
+#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
+fn check(config: &Config) -> anyhow::Result<ExitCode> {
+    print!("{}", toml::to_string(config)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
+    Ok(config::load(file.as_deref(), std::env::vars())?)
+}
+
+fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
+    let mut config = load(args.config)?;
+    if let Some(listen) = args.listen {
+        config.http.listen = listen;
+    }
+    if let Some(admin) = args.admin {
+        config.admin.listen = admin;
+    }
+    if let Some(data_dir) = args.data_dir {
+        config.data_dir = data_dir;
+    }
+    if let Some(schemas) = args.schemas {
+        config.schemas.dir = schemas;
+    }
+    config.http.plaintext |= args.plaintext;
+    Ok(config)
+}

@@ -1,0 +1,60 @@
+//! `lakegate serve`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{app::App, config::Config, telemetry};
+
+/// Exit code when the disk failed and a restart is needed (sysexits' `EX_IOERR`).
+const EXIT_DISK_FAILED: u8 = 74;
+
+/// Runs the gateway until it is told to stop.
+pub(super) fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let app = App::start(config).await?;
+        announce(&app, config);
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            // Whoever asks a second time does not want to wait for the drain; everything acknowledged is on disk anyway.
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                tracing::warn!("stopped at once");
+                std::process::exit(130);
+            });
+        };
+        anyhow::Ok(app.run(stop).await)
+    })?;
+    // Work that is still on a blocking thread is a delivery that will be repeated.
+    runtime.shutdown_background();
+    Ok(if ended.spool_failed { ExitCode::from(EXIT_DISK_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Says where to send events, and how.
+fn announce(app: &App, config: &Config) {
+    let scheme = if config.http.plaintext { "http" } else { "https" };
+    let port = app.address.port();
+    tracing::info!("events: POST {scheme}://{}/v1/events", app.address);
+    tracing::info!("metrics: http://{}/metrics", app.admin_address);
+    if let Some(certificate) = &app.self_signed {
+        let certificate = certificate.display();
+        tracing::info!(
+            "the certificate is self-signed; to trust it: curl --cacert {certificate} {scheme}://localhost:{port}/healthz"
+        );
+    }
+    if config.keys.is_empty() {
+        tracing::info!("no [[keys]] are configured: the key \"dev\" works, on this machine only");
+    }
+    tracing::info!("ready");
+}

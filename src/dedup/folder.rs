@@ -1,0 +1,225 @@
+//! The window's folder: names of its files, and the few operations that make them durable, in the order that matters.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::window::OpenError;
+
+/// The generations a run holds, which is also its file's name: a merged run spans the generations of its inputs, so
+/// that after a crash the name alone tells which files it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Generations {
+    pub(super) first_inclusive: u64,
+    pub(super) last_inclusive: u64,
+}
+
+const RUN: &str = "run";
+const TEMPORARY: &str = "tmp";
+const DAMAGED: &str = "damaged";
+
+impl Generations {
+    pub(super) fn contains(&self, other: &Self) -> bool {
+        self.first_inclusive <= other.first_inclusive && other.last_inclusive <= self.last_inclusive
+    }
+
+    pub(super) fn span(&self) -> u64 {
+        self.last_inclusive - self.first_inclusive
+    }
+
+    fn file_name(&self, extension: &str) -> String {
+        format!("{self}.{extension}")
+    }
+
+    fn parse(file_name: &str, extension: &str) -> Option<Self> {
+        let (first, last) = file_name.strip_suffix(extension)?.strip_suffix('.')?.split_once('-')?;
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        let generations = Self { first_inclusive: number(first)?, last_inclusive: number(last)? };
+        // Only the spelling that we write: no upper case, no missing zeros, no first after last.
+        let ours = generations.first_inclusive <= generations.last_inclusive && generations.file_name(extension) == file_name;
+        ours.then_some(generations)
+    }
+}
+
+impl fmt::Display for Generations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:016x}", self.first_inclusive, self.last_inclusive)
+    }
+}
+
+/// What lies in the folder.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) runs: Vec<Generations>,
+    /// Files that were being written when the process ended.
+    pub(super) temporary: Vec<Generations>,
+    /// The newest generation that any file names, the damaged ones included: no number is used twice.
+    pub(super) newest_generation: u64,
+}
+
+/// An operation on the disk, announced before it is done so that tests can stop or fail there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Create,
+    Write,
+    SyncFile,
+    Rename,
+    SyncFolder,
+    Remove,
+}
+
+/// Called before every step with the file's name; an error takes the step's place.
+#[cfg(test)]
+pub(super) type Hook = Box<dyn Fn(Step, &str) -> io::Result<()> + Send + Sync>;
+
+/// The open folder. Holding it keeps every other process out.
+pub(super) struct Folder {
+    path: PathBuf,
+    handle: File,
+    #[cfg(test)]
+    hook: Option<Hook>,
+}
+
+impl Folder {
+    /// Opens the folder, made if need be, for this process alone.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Folder { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let handle = File::open(path).map_err(failed)?;
+        handle.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
+            std::fs::TryLockError::Error(source) => failed(source),
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            handle,
+            #[cfg(test)]
+            hook: None,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_hook(self, hook: Hook) -> Self {
+        Self { hook: Some(hook), ..self }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn run_path(&self, run: Generations) -> PathBuf {
+        self.path.join(run.file_name(RUN))
+    }
+
+    pub(super) fn temporary_path(&self, run: Generations) -> PathBuf {
+        self.path.join(run.file_name(TEMPORARY))
+    }
+
+    /// What is there; files of other names are left alone.
+    pub(super) fn list(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        for entry in std::fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let run = Generations::parse(name, RUN);
+            let temporary = Generations::parse(name, TEMPORARY);
+            let seen = run.or(temporary).or_else(|| Generations::parse(name, DAMAGED));
+            listing.newest_generation = listing.newest_generation.max(seen.map_or(0, |seen| seen.last_inclusive));
+            listing.runs.extend(run);
+            listing.temporary.extend(temporary);
+        }
+        Ok(listing)
+    }
+
+    /// Begins a run's file under its temporary name.
+    pub(super) fn create(&self, run: Generations) -> io::Result<File> {
+        self.announce(Step::Create, &run.file_name(TEMPORARY))?;
+        // Readable too: the finished file is read through this handle.
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.temporary_path(run))
+    }
+
+    pub(super) fn write(&self, run: Generations, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.announce(Step::Write, &run.file_name(TEMPORARY))?;
+        file.write_all(bytes)
+    }
+
+    pub(super) fn sync(&self, run: Generations, file: &File) -> io::Result<()> {
+        self.announce(Step::SyncFile, &run.file_name(TEMPORARY))?;
+        file.sync_all()
+    }
+
+    /// Gives a finished and synced file its final name, durably.
+    pub(super) fn install(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Rename, &run.file_name(RUN))?;
+        std::fs::rename(self.temporary_path(run), self.run_path(run))?;
+        self.sync_folder()
+    }
+
+    /// Removes a run. Not synced: if the file comes back after a crash it is removed again, for the same reason.
+    pub(super) fn remove(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Remove, &run.file_name(RUN))?;
+        std::fs::remove_file(self.run_path(run))
+    }
+
+    pub(super) fn remove_temporary(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Remove, &run.file_name(TEMPORARY))?;
+        std::fs::remove_file(self.temporary_path(run))
+    }
+
+    /// Keeps a damaged run for a person to look at, under a name that is not read again.
+    pub(super) fn set_aside(&self, run: Generations) -> io::Result<PathBuf> {
+        let aside = self.path.join(run.file_name(DAMAGED));
+        self.announce(Step::Rename, &run.file_name(DAMAGED))?;
+        std::fs::rename(self.run_path(run), &aside)?;
+        Ok(aside)
+    }
+
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        self.announce(Step::SyncFolder, "")?;
+        self.handle.sync_all()
+    }
+
+    #[cfg(test)]
+    fn announce(&self, step: Step, name: &str) -> io::Result<()> {
+        self.hook.as_ref().map_or(Ok(()), |hook| hook(step, name))
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' variant uses both")]
+    fn announce(&self, _: Step, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_write_are_read() {
+        let run = Generations { first_inclusive: 3, last_inclusive: 26 };
+        assert_eq!(run.file_name(RUN), "0000000000000003-000000000000001a.run");
+        assert_eq!(Generations::parse(&run.file_name(RUN), RUN), Some(run));
+        for odd in [
+            "0000000000000003-000000000000001A.run",
+            "3-1a.run",
+            "000000000000001a-0000000000000003.run",
+            "0000000000000003-000000000000001a.run.bak",
+            "0000000000000003-000000000000001a.tmp",
+            "+000000000000003-000000000000001a.run",
+            "notes.run",
+        ] {
+            assert_eq!(Generations::parse(odd, RUN), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Folder::open(folder.path()).unwrap();
+        assert!(matches!(Folder::open(folder.path()), Err(OpenError::InUse { .. })));
+        drop(held);
+        assert!(Folder::open(folder.path()).is_ok());
+    }
+}

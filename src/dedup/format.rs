@@ -1,0 +1,180 @@
+//! The bytes of a run file, as described in [the module's doc](super): header, footer and slice table.
+
+use super::identity::KeyedHash;
+
+const MAGIC: [u8; 8] = *b"LG-DEDUP";
+const VERSION: u32 = 1;
+
+/// Bytes of a page, the unit of reading and of damage.
+/// Why: the unit in which disks and the page cache read anyway.
+pub(super) const PAGE_BYTES: usize = 4096;
+
+/// Bytes of an identity.
+pub(super) const ID_BYTES: usize = 16;
+
+/// Identities in a full page.
+pub(super) const PAGE_IDS: usize = PAGE_BYTES / ID_BYTES;
+
+/// Bytes of the footer.
+pub(super) const FOOTER_BYTES: usize = 64;
+
+/// Bytes of one entry in the slice table.
+pub(super) const SLICE_BYTES: usize = 32;
+
+/// Bits of a hash that choose the slice, at most.
+/// Why: 2^24 slices of the smallest useful size exceed what a run may hold; a larger number is corruption.
+pub(super) const SLICE_BITS_MAX: u32 = 24;
+
+/// Why a run file was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    /// The bytes are not what was written.
+    #[error("damaged: {0}")]
+    Damaged(&'static str),
+    /// Another version of Lakegate wrote it.
+    #[error("written in format {0}; this version reads format {VERSION}")]
+    Version(u32),
+    /// It could not be opened.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The first page: what the file is, and the seed of its hash.
+pub(super) fn encode_header(hash: &KeyedHash) -> [u8; PAGE_BYTES] {
+    let mut page = [0; PAGE_BYTES];
+    page[0..8].copy_from_slice(&MAGIC);
+    page[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    page[12..16].copy_from_slice(&(PAGE_IDS as u32).to_le_bytes());
+    page[16..24].copy_from_slice(&hash.seed[0].to_le_bytes());
+    page[24..32].copy_from_slice(&hash.seed[1].to_le_bytes());
+    seal(&mut page);
+    page
+}
+
+pub(super) fn decode_header(page: &[u8; PAGE_BYTES]) -> Result<KeyedHash, RunError> {
+    if !is_sealed(page) || page[0..8] != MAGIC {
+        return Err(RunError::Damaged("its header"));
+    }
+    // Only after the checksum: a flipped bit in the version is damage, not another version.
+    if u32_at(page, 8) != VERSION {
+        return Err(RunError::Version(u32_at(page, 8)));
+    }
+    if u32_at(page, 12) != PAGE_IDS as u32 {
+        return Err(RunError::Damaged("its page size"));
+    }
+    Ok(KeyedHash { seed: [u64_at(page, 16), u64_at(page, 24)] })
+}
+
+/// The last bytes: what the file holds, and how long its parts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Footer {
+    pub(super) identities: u64,
+    pub(super) slice_bits: u32,
+    pub(super) tables_crc: u32,
+    pub(super) filter_bytes: u64,
+    pub(super) oldest_millis: i64,
+    pub(super) newest_millis: i64,
+    pub(super) mark_end_exclusive: u64,
+}
+
+impl Footer {
+    pub(super) fn encode(&self) -> [u8; FOOTER_BYTES] {
+        let mut bytes = [0; FOOTER_BYTES];
+        bytes[0..8].copy_from_slice(&self.identities.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.slice_bits.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.tables_crc.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.filter_bytes.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.oldest_millis.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.newest_millis.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.mark_end_exclusive.to_le_bytes());
+        seal(&mut bytes);
+        bytes
+    }
+
+    /// Reads the footer of a file of `file_bytes`. Once it is taken, every length that follows from it fits the file.
+    pub(super) fn decode(bytes: &[u8; FOOTER_BYTES], file_bytes: u64) -> Result<Self, RunError> {
+        let footer = Self {
+            identities: u64_at(bytes, 0),
+            slice_bits: u32_at(bytes, 8),
+            tables_crc: u32_at(bytes, 12),
+            filter_bytes: u64_at(bytes, 16),
+            oldest_millis: u64_at(bytes, 24) as i64,
+            newest_millis: u64_at(bytes, 32) as i64,
+            mark_end_exclusive: u64_at(bytes, 40),
+        };
+        let plausible = is_sealed(bytes)
+            && (1..=file_bytes).contains(&footer.identities)
+            && footer.filter_bytes <= file_bytes
+            && footer.slice_bits <= SLICE_BITS_MAX;
+        if plausible && footer.file_bytes() == file_bytes { Ok(footer) } else { Err(RunError::Damaged("its footer")) }
+    }
+
+    pub(super) fn pages(&self) -> u64 {
+        self.identities.div_ceil(PAGE_IDS as u64)
+    }
+
+    pub(super) fn filters_offset(&self) -> u64 {
+        PAGE_BYTES as u64 * (1 + self.pages())
+    }
+
+    pub(super) fn tables_bytes(&self) -> u64 {
+        self.pages() * (8 + 4) + ((SLICE_BYTES as u64) << self.slice_bits)
+    }
+
+    fn file_bytes(&self) -> u64 {
+        self.filters_offset() + self.filter_bytes + self.tables_bytes() + FOOTER_BYTES as u64
+    }
+}
+
+/// Puts the CRC32C of all other bytes into the last four.
+pub(super) fn seal(bytes: &mut [u8]) {
+    let (body, crc) = bytes.split_at_mut(bytes.len() - 4);
+    crc.copy_from_slice(&crc32c::crc32c(body).to_le_bytes());
+}
+
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    let (body, crc) = bytes.split_at(bytes.len() - 4);
+    crc32c::crc32c(body) == u32_at(crc, 0)
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default())
+}
+
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_version_is_damage_and_only_an_intact_one_is_another_version() {
+        let hash = KeyedHash { seed: [1, 2] };
+        let mut page = encode_header(&hash);
+        assert_eq!(decode_header(&page).unwrap(), hash);
+        page[8] = 2;
+        assert!(matches!(decode_header(&page), Err(RunError::Damaged(_))));
+        seal(&mut page);
+        assert!(matches!(decode_header(&page), Err(RunError::Version(2))));
+    }
+
+    #[test]
+    fn a_footer_is_taken_only_with_a_file_of_its_length() {
+        let footer = Footer {
+            identities: 300,
+            slice_bits: 2,
+            tables_crc: 7,
+            filter_bytes: 400,
+            oldest_millis: -5,
+            newest_millis: 5,
+            mark_end_exclusive: 9,
+        };
+        let file_bytes = 4096 * 3 + 400 + 2 * 12 + 4 * 32 + 64;
+        assert_eq!(Footer::decode(&footer.encode(), file_bytes).unwrap(), footer);
+        assert!(Footer::decode(&footer.encode(), file_bytes - 1).is_err());
+        let absurd = Footer { identities: u64::MAX, ..footer };
+        assert!(Footer::decode(&absurd.encode(), file_bytes).is_err());
+    }
+}

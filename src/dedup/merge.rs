@@ -1,0 +1,228 @@
+//! Merging: many small runs become few large ones, so that a lookup probes few filters.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::folder::{Folder, Generations};
+use super::format::{ID_BYTES, PAGE_BYTES, RunError};
+use super::identity::Key;
+use super::run::{Run, ids};
+use super::stats::Counters;
+use super::writer::{Facts, RunWriter};
+
+/// Runs of one tier that become one of the next.
+/// Why: each identity is rewritten once a tier (4 times on its way to 67 M), and a lookup probes at most 3 runs a tier.
+const FACTOR: usize = 4;
+
+/// Pages read at once from an input.
+/// Why: 256 KiB an input; sequential enough for any disk.
+const READ_PAGES: usize = 64;
+
+/// The outermost size of a merged run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MergeLimits {
+    /// Identities in a run of tier 0.
+    pub(super) hot_identities: u64,
+    /// A quarter of what the window may hold: a run is forgotten as a whole.
+    pub(super) identities_max: u64,
+    /// A quarter of the window, for the same reason.
+    pub(super) span_millis_max: i64,
+}
+
+/// What the choice needs to know of a run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) identities: u64,
+    pub(super) oldest_millis: i64,
+    pub(super) newest_millis: i64,
+}
+
+/// Chooses neighbours to merge among runs in order of age: of the first four of a tier as many as the limits admit.
+///
+/// Neighbours only, so that a run's generations stay one range. New runs come in at tier 0, and four of a tier become
+/// one of the next, so tiers descend with age and runs of one tier are neighbours.
+pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>> {
+    let tier = |run: &Size| {
+        let mut tier = 0;
+        let mut size = limits.hot_identities;
+        while size < run.identities {
+            size = size.saturating_mul(FACTOR as u64);
+            tier += 1;
+        }
+        tier
+    };
+    let fits = |group: &[Size]| {
+        let identities: u64 = group.iter().map(|run| run.identities).sum();
+        let oldest = group.iter().map(|run| run.oldest_millis).min().unwrap_or(0);
+        let newest = group.iter().map(|run| run.newest_millis).max().unwrap_or(0);
+        identities <= limits.identities_max && newest.saturating_sub(oldest) <= limits.span_millis_max
+    };
+    let mut start = 0;
+    for peers in runs.chunk_by(|a, b| tier(a) == tier(b)) {
+        if peers.len() >= FACTOR {
+            let candidates = (0..peers.len() - 1).flat_map(|from| (2..=FACTOR).rev().map(move |length| from..from + length));
+            let mut possible = candidates.filter(|range| range.end <= peers.len());
+            if let Some(range) = possible.find(|range| fits(&peers[range.clone()])) {
+                return Some(start + range.start..start + range.end);
+            }
+        }
+        start += peers.len();
+    }
+    None
+}
+
+/// Reads one run from front to back.
+struct Cursor {
+    run: Arc<Run>,
+    next_page: usize,
+    /// What was read and not yet given out, in reverse.
+    keys: Vec<Key>,
+    pages: Vec<u8>,
+}
+
+impl Cursor {
+    fn next(&mut self, counters: &Counters) -> io::Result<Option<Key>> {
+        while self.keys.is_empty() && self.next_page < self.run.pages() {
+            self.fill(counters)?;
+        }
+        Ok(self.keys.pop())
+    }
+
+    fn fill(&mut self, counters: &Counters) -> io::Result<()> {
+        let count = READ_PAGES.min(self.run.pages() - self.next_page);
+        self.pages.resize(count * PAGE_BYTES, 0);
+        // A read that fails may succeed later, so it fails the merge and leaves the run alone.
+        self.run.read_pages(self.next_page, &mut self.pages)?;
+        for (page, bytes) in (self.next_page..).zip(self.pages.chunks_exact(PAGE_BYTES)) {
+            if self.run.is_intact(page, bytes) {
+                self.keys.extend(ids(&bytes[..self.run.ids_in_page(page) * ID_BYTES]).map(|id| self.run.hash.key(id)));
+            } else {
+                // Its identities are lost, whether it is merged or not.
+                self.run.note_damage(page, "its checksum differs", counters);
+            }
+        }
+        self.keys.reverse();
+        self.next_page += count;
+        Ok(())
+    }
+}
+
+/// A merge under way. Its memory is one slice in the making and the filters made so far, however large its inputs.
+pub(super) struct Merge {
+    inputs: Vec<Cursor>,
+    /// The next key of every input that is not exhausted, with the input's index.
+    heads: BinaryHeap<Reverse<(Key, usize)>>,
+    writer: RunWriter,
+    facts: Facts,
+}
+
+impl Merge {
+    /// Begins to merge neighbouring runs, the oldest first.
+    pub(super) fn start(
+        folder: &Arc<Folder>,
+        runs: &[Arc<Run>],
+        slice_identities: u64,
+        counters: &Counters,
+    ) -> io::Result<Option<Self>> {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(None) };
+        let generations =
+            Generations { first_inclusive: first.generations.first_inclusive, last_inclusive: last.generations.last_inclusive };
+        let facts = Facts {
+            oldest_millis: runs.iter().map(|run| run.footer.oldest_millis).min().unwrap_or(0),
+            newest_millis: runs.iter().map(|run| run.footer.newest_millis).max().unwrap_or(0),
+            // The newest one's, not the largest: where the spool was replaced by an empty one, marks began anew.
+            mark_end_exclusive: last.footer.mark_end_exclusive,
+        };
+        let identities = runs.iter().map(|run| run.footer.identities).sum();
+        let writer = RunWriter::create(folder, generations, &first.hash, identities, slice_identities)?;
+        let cursor = |run: &Arc<Run>| Cursor { run: Arc::clone(run), next_page: 0, keys: Vec::new(), pages: Vec::new() };
+        let mut merge = Self { inputs: runs.iter().map(cursor).collect(), heads: BinaryHeap::new(), writer, facts };
+        for input in 0..merge.inputs.len() {
+            merge.advance(input, counters)?;
+        }
+        Ok(Some(merge))
+    }
+
+    /// The runs that it replaces.
+    pub(super) fn inputs(&self) -> Vec<Arc<Run>> {
+        self.inputs.iter().map(|input| Arc::clone(&input.run)).collect()
+    }
+
+    /// Merges about one slice. Returns whether there is more.
+    pub(super) fn step(&mut self, counters: &Counters) -> io::Result<bool> {
+        while let Some(Reverse((key, input))) = self.heads.pop() {
+            let finished_a_slice = self.writer.push(key)?;
+            self.advance(input, counters)?;
+            if finished_a_slice {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the merged run durable. `None` where damage left nothing of the inputs.
+    pub(super) fn finish(self) -> Result<Option<Run>, RunError> {
+        self.writer.finish(self.facts)
+    }
+
+    fn advance(&mut self, input: usize, counters: &Counters) -> io::Result<()> {
+        if let Some(key) = self.inputs[input].next(counters)? {
+            self.heads.push(Reverse((key, input)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: MergeLimits = MergeLimits { hot_identities: 10, identities_max: 250, span_millis_max: 100 };
+
+    fn sizes(identities: &[u64]) -> Vec<Size> {
+        identities.iter().map(|&identities| Size { identities, oldest_millis: 0, newest_millis: 0 }).collect()
+    }
+
+    #[test]
+    fn four_of_a_tier_become_one_of_the_next_and_three_stay() {
+        assert_eq!(choose(&sizes(&[10, 10, 10]), &LIMITS), None);
+        assert_eq!(choose(&sizes(&[10, 10, 10, 10]), &LIMITS), Some(0..4));
+        assert_eq!(choose(&sizes(&[40, 40, 40, 10, 10, 3, 10]), &LIMITS), Some(3..7));
+        assert_eq!(choose(&sizes(&[40, 40, 40, 10, 10, 3]), &LIMITS), None);
+    }
+
+    #[test]
+    fn the_largest_run_is_bounded_in_identities_and_in_time() {
+        assert_eq!(choose(&sizes(&[160, 160, 160, 160]), &LIMITS), None);
+        assert_eq!(choose(&sizes(&[80, 80, 80, 80]), &LIMITS), Some(0..3), "as many as fit");
+        assert_eq!(choose(&sizes(&[160, 160, 80, 80]), &LIMITS), Some(1..3), "from the first where any fit");
+        let mut apart = sizes(&[10, 10, 10, 10]);
+        for (day, run) in apart.iter_mut().enumerate() {
+            run.oldest_millis = 60 * day as i64;
+            run.newest_millis = run.oldest_millis + 10;
+        }
+        assert_eq!(choose(&apart, &LIMITS), Some(0..2));
+    }
+
+    #[test]
+    fn a_window_filled_at_any_pace_ends_in_few_runs() {
+        let limits = MergeLimits { hot_identities: 262_144, identities_max: 25_000_000, span_millis_max: i64::MAX };
+        for seal in [262_144, 200_000, 1_000, 77] {
+            let mut runs = Vec::new();
+            for _ in 0..3_000_u32 {
+                runs.push(seal);
+                while let Some(range) = choose(&sizes(&runs), &limits) {
+                    let merged = runs[range.clone()].iter().sum();
+                    runs.splice(range, [merged]);
+                }
+                while runs.iter().sum::<u64>() > 100_000_000 {
+                    runs.remove(0);
+                }
+                assert!(runs.len() <= 17, "{seal}: {runs:?}");
+            }
+        }
+    }
+}

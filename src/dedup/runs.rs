@@ -1,0 +1,98 @@
+//! The set of sealed runs at one moment. It is replaced as a whole, so that lookups need no lock.
+
+use std::sync::Arc;
+
+use super::identity::Key;
+use super::merge::{MergeLimits, Size};
+use super::run::Run;
+use super::stats::Counters;
+
+/// The runs, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct RunSet {
+    pub(super) runs: Vec<Arc<Run>>,
+    /// The newest generation that is in the runs: how a claim notices that a seal overtook its lookup.
+    pub(super) sealed_generation: u64,
+}
+
+/// Runs that are to be forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    /// All of their identities are older than the window.
+    pub(super) expired: Vec<Arc<Run>>,
+    /// Within the window, but the window is full.
+    pub(super) surplus: Vec<Arc<Run>>,
+}
+
+impl RunSet {
+    /// Marks in `found` which keys are in a run.
+    pub(super) fn look_up(&self, keys: &[Key], found: &mut Vec<bool>, counters: &Counters) {
+        found.clear();
+        found.resize(keys.len(), false);
+        let mut maybe = Vec::new();
+        // The newest first: what comes twice mostly comes soon. All filters of a run before any of its pages: the
+        // probes of different keys wait for memory side by side, and none of them behind a read.
+        for run in self.runs.iter().rev() {
+            let probed = keys.iter().zip(found.iter()).enumerate();
+            maybe.extend(probed.filter(|(_, (key, found))| !**found && run.may_contain(key.hash)).map(|(index, _)| index));
+            for index in maybe.drain(..) {
+                found[index] = run.contains(&keys[index], counters);
+            }
+        }
+    }
+
+    /// The set with one more run, which holds the generation `sealed`.
+    pub(super) fn with(&self, run: Option<Run>, sealed: u64) -> Self {
+        let mut runs = self.runs.clone();
+        runs.extend(run.map(Arc::new));
+        Self { runs, sealed_generation: sealed }
+    }
+
+    /// The set with `merged` in the place of the runs that it replaces.
+    pub(super) fn replaced(&self, is_input: impl Fn(&Arc<Run>) -> bool, merged: Option<Run>) -> Self {
+        let at = self.runs.iter().position(&is_input).unwrap_or(self.runs.len());
+        let mut runs: Vec<Arc<Run>> = self.runs.iter().filter(|run| !is_input(run)).map(Arc::clone).collect();
+        runs.splice(at..at, merged.map(Arc::new));
+        Self { runs, sealed_generation: self.sealed_generation }
+    }
+
+    /// The set without what is to be forgotten by now, and what that is.
+    pub(super) fn forget(&self, expired_before_millis: i64, identities_max: u64) -> (Self, Forgotten) {
+        let mut forgotten = Forgotten::default();
+        let (expired, mut kept) =
+            self.runs.iter().cloned().partition::<Vec<_>, _>(|run| run.footer.newest_millis < expired_before_millis);
+        forgotten.expired = expired;
+        let mut identities: u64 = kept.iter().map(|run| run.footer.identities).sum();
+        while identities > identities_max {
+            let oldest = kept.remove(0);
+            identities -= oldest.footer.identities;
+            forgotten.surplus.push(oldest);
+        }
+        (Self { runs: kept, sealed_generation: self.sealed_generation }, forgotten)
+    }
+
+    /// The neighbours that should become one run.
+    pub(super) fn choose_merge(&self, limits: &MergeLimits) -> Option<&[Arc<Run>]> {
+        let size = |run: &Arc<Run>| Size {
+            identities: run.footer.identities,
+            oldest_millis: run.footer.oldest_millis,
+            newest_millis: run.footer.newest_millis,
+        };
+        let sizes: Vec<Size> = self.runs.iter().map(size).collect();
+        super::merge::choose(&sizes, limits).map(|range| &self.runs[range])
+    }
+
+    /// When the next run may be forgotten, less the window.
+    pub(super) fn next_newest_millis(&self) -> Option<i64> {
+        self.runs.iter().map(|run| run.footer.newest_millis).min()
+    }
+
+    /// Every identity confirmed with a smaller mark is in the runs, or was there.
+    pub(super) fn mark_end_exclusive(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.footer.mark_end_exclusive)
+    }
+
+    pub(super) fn sum(&self, of: impl Fn(&Run) -> u64) -> u64 {
+        self.runs.iter().map(|run| of(run)).sum()
+    }
+}

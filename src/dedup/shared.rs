@@ -1,0 +1,165 @@
+//! What the window's handles, its claims and its background thread share.
+
+use std::io;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::hot::Unsealed;
+use super::identity::KeyedHash;
+use super::run::Run;
+use super::runs::RunSet;
+use super::stats::{Counters, Sealing, Stats};
+use super::window::{SealError, WindowConfig};
+
+/// The shared part of a window.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) config: WindowConfig,
+    pub(super) hash: KeyedHash,
+    state: Mutex<State>,
+    /// The background thread waits here.
+    pub(super) work: Condvar,
+    /// Whoever waits for the background thread waits here.
+    pub(super) progress: Condvar,
+    /// Replaced only by the background thread; for a seal under the lock, together with the generation that it replaces.
+    pub(super) runs: ArcSwap<RunSet>,
+    pub(super) counters: Counters,
+    /// The latest time that a caller told, for the background thread.
+    pub(super) now_millis: AtomicI64,
+    /// From when on a run may be forgotten.
+    pub(super) expiry_due_millis: AtomicI64,
+    /// The newest identity that was forgotten early; `i64::MIN` where none was.
+    pub(super) forgotten_millis: AtomicI64,
+}
+
+/// What the one lock protects.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) unsealed: Unsealed,
+    pub(super) control: Control,
+}
+
+/// What the background thread is told, and what it tells.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// End after the step at hand.
+    pub(super) stop: bool,
+    /// A failed seal is to be tried now, not after its pause.
+    pub(super) seal_now: bool,
+    /// The runs may have one to forget.
+    pub(super) tidy: bool,
+    /// Why the last seal failed, and how many have.
+    pub(super) failure: Option<Arc<io::Error>>,
+    pub(super) failures: u64,
+    /// The background thread has nothing to do, and has not been told otherwise since.
+    pub(super) is_idle: bool,
+    /// The background thread has ended.
+    pub(super) is_stopped: bool,
+}
+
+impl Control {
+    fn sealing(&self, is_busy: bool) -> Sealing {
+        match (&self.failure, self.is_stopped) {
+            (_, true) => Sealing::Stopped,
+            (Some(failure), _) => Sealing::Failing(failure.to_string()),
+            (None, _) if is_busy => Sealing::Busy,
+            (None, _) => Sealing::Idle,
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: WindowConfig, hash: KeyedHash, runs: RunSet, now_millis: i64) -> Self {
+        let unsealed = Unsealed::new(hash, config.hot_identities, runs.sealed_generation);
+        Self {
+            config,
+            hash,
+            state: Mutex::new(State { unsealed, control: Control::default() }),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            runs: ArcSwap::from_pointee(runs),
+            counters: Counters::default(),
+            now_millis: AtomicI64::new(now_millis),
+            expiry_due_millis: AtomicI64::new(i64::MIN),
+            forgotten_millis: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// The lock is held for table operations only, never for I/O, and nothing under it panics half-way.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the background thread.
+    pub(super) fn wake(&self, state: &mut State) {
+        state.control.is_idle = false;
+        self.work.notify_one();
+    }
+
+    /// Waits for the background thread to get on; an error where it has failed to seal since there were `failures`.
+    pub(super) fn wait_for_seal<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        failures: u64,
+    ) -> Result<MutexGuard<'a, State>, SealError> {
+        if state.control.is_stopped {
+            return Err(SealError::Stopped);
+        }
+        if state.control.failures != failures
+            && let Some(failure) = &state.control.failure
+        {
+            return Err(SealError::Disk(Arc::clone(failure)));
+        }
+        Ok(self.wait_for_progress(state))
+    }
+
+    pub(super) fn wait_for_progress<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.progress.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the caller's time, and wakes the background thread once a run may be forgotten.
+    pub(super) fn note_now(&self, now_millis: i64) {
+        self.now_millis.store(now_millis, Ordering::Relaxed);
+        let due = self.expiry_due_millis.load(Ordering::Relaxed);
+        if now_millis >= due && due != i64::MAX {
+            // Once: the background thread sets the next time.
+            self.expiry_due_millis.store(i64::MAX, Ordering::Relaxed);
+            let mut state = self.lock();
+            state.control.tidy = true;
+            self.wake(&mut state);
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let forgotten_millis = self.forgotten_millis.load(Ordering::Relaxed);
+        let now_millis = self.now_millis.load(Ordering::Relaxed);
+        let certain_millis = self.window_millis().min(now_millis.saturating_sub(forgotten_millis)).max(0);
+
+        let state = self.lock();
+        let runs = self.runs.load();
+        let oldest = runs.runs.iter().map(|run| run.footer.oldest_millis).chain(state.unsealed.oldest_millis()).min();
+        Stats {
+            identities_hot: state.unsealed.confirmed_len() as u64,
+            identities_in_flight: state.unsealed.in_flight_len() as u64,
+            identities_sealed: runs.sum(|run| run.footer.identities),
+            runs: runs.runs.len() as u64,
+            disk_bytes: runs.sum(Run::disk_bytes),
+            filter_bytes: runs.sum(Run::filter_bytes),
+            index_bytes: runs.sum(Run::index_bytes),
+            oldest_millis: oldest,
+            effective_window_seconds: certain_millis as u64 / 1000,
+            identities_forgotten_early: count(&self.counters.identities_forgotten_early),
+            lookups_read_disk: count(&self.counters.lookups_read_disk),
+            damaged_pages: count(&self.counters.damaged_pages),
+            batches_refused: count(&self.counters.batches_refused),
+            sealing: state.control.sealing(state.unsealed.sealing().is_some()),
+        }
+    }
+
+    pub(super) fn window_millis(&self) -> i64 {
+        i64::try_from(self.config.window.as_millis()).unwrap_or(i64::MAX)
+    }
+}

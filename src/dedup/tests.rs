@@ -1,0 +1,69 @@
+//! What the whole window promises. The rooms test themselves beside their code.
+
+mod concurrency;
+mod crash;
+mod damage;
+mod exactness;
+mod expiry;
+mod faults;
+mod model;
+mod speed;
+
+use std::path::Path;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Claim, Window, WindowConfig};
+
+/// A window in which everything happens soon: generations of 8, slices of 64.
+fn tiny(dir: &Path) -> WindowConfig {
+    WindowConfig {
+        window: Duration::from_secs(1000),
+        identities_max: 1_000_000,
+        hot_identities: 8,
+        slice_identities: 64,
+        ..WindowConfig::new(dir)
+    }
+}
+
+fn open(config: &WindowConfig) -> Window {
+    Window::open(config.clone(), 0).unwrap().0
+}
+
+fn random_ids(count: usize) -> Vec<Uuid> {
+    (0..count).map(|_| Uuid::new_v4()).collect()
+}
+
+/// Claims and confirms all, in batches that a window of this size takes, waiting for seals. Marks begin at `first_mark`.
+fn remember(window: &Window, ids: &[Uuid], first_mark: u64, now_millis: i64) {
+    let batch = (window.shared().config.hot_identities / 2).max(1);
+    let mut mark = first_mark;
+    for ids in ids.chunks(batch) {
+        let claims = loop {
+            match window.claim(ids, now_millis) {
+                Ok(claims) => break claims,
+                Err(_) => window.settle(),
+            }
+        };
+        assert_eq!(claims.fresh_len(), ids.len());
+        claims.confirm(mark);
+        mark += ids.len() as u64;
+    }
+}
+
+/// How many of `ids` the window knows. What is unknown is claimed and released again.
+fn known(window: &Window, ids: &[Uuid], now_millis: i64) -> usize {
+    let batch = (window.shared().config.hot_identities / 2).max(1);
+    let mut known = 0;
+    for ids in ids.chunks(batch) {
+        let claims = loop {
+            match window.claim(ids, now_millis) {
+                Ok(claims) => break claims,
+                Err(_) => window.settle(),
+            }
+        };
+        known += claims.outcomes().iter().filter(|outcome| **outcome == Claim::Duplicate).count();
+    }
+    known
+}

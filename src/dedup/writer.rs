@@ -1,0 +1,174 @@
+//! Writes one run: keys come in ascending order, pages go out at once, what indexes them follows at the end.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use super::filter::SliceFilter;
+use super::folder::{Folder, Generations};
+use super::format::{Footer, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
+use super::identity::{Key, KeyedHash, slice_of};
+use super::run::Run;
+
+/// Bytes of pages gathered before they are written.
+/// Why: 64 pages a system call; more gains nothing.
+const WRITE_BYTES: usize = 64 * PAGE_BYTES;
+
+/// Bytes after which a run in the making is synced.
+/// Why: one slice of the usual size; a single sync of 400 MB at the end would hold up the seals that wait behind it.
+const SYNC_BYTES: u64 = 16 << 20;
+
+/// What a run says of its identities besides listing them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) oldest_millis: i64,
+    pub(super) newest_millis: i64,
+    pub(super) mark_end_exclusive: u64,
+}
+
+/// A run in the making. Dropped before [`finish`](Self::finish), it removes its file.
+pub(super) struct RunWriter {
+    folder: Arc<Folder>,
+    generations: Generations,
+    file: File,
+    slice_bits: u32,
+    /// Pages not written yet.
+    buffer: Vec<u8>,
+    unsynced_bytes: u64,
+    fence: Vec<u64>,
+    page_crcs: Vec<u32>,
+    slices: Vec<SliceFilter>,
+    /// Hashes of the slice in the making.
+    slice_hashes: Vec<u64>,
+    identities: u64,
+    last: Option<Key>,
+    is_installed: bool,
+}
+
+impl RunWriter {
+    /// Begins a run of at most `identities_max`, in slices of about `slice_identities` at most.
+    pub(super) fn create(
+        folder: &Arc<Folder>,
+        generations: Generations,
+        hash: &KeyedHash,
+        identities_max: u64,
+        slice_identities: u64,
+    ) -> io::Result<Self> {
+        let slice_bits = (0..SLICE_BITS_MAX).find(|bits| identities_max >> bits <= slice_identities).unwrap_or(SLICE_BITS_MAX);
+        let mut writer = Self {
+            folder: Arc::clone(folder),
+            generations,
+            file: folder.create(generations)?,
+            slice_bits,
+            buffer: Vec::with_capacity(WRITE_BYTES),
+            unsynced_bytes: 0,
+            fence: Vec::new(),
+            page_crcs: Vec::new(),
+            slices: Vec::new(),
+            slice_hashes: Vec::new(),
+            identities: 0,
+            last: None,
+            is_installed: false,
+        };
+        writer.write(&encode_header(hash))?;
+        Ok(writer)
+    }
+
+    /// Adds a key; one that equals the last is already there. Returns whether a slice was finished before it.
+    pub(super) fn push(&mut self, key: Key) -> io::Result<bool> {
+        if self.last == Some(key) {
+            return Ok(false);
+        }
+        debug_assert!(self.last < Some(key), "keys ascend");
+        self.last = Some(key);
+        let slice = slice_of(key.hash, self.slice_bits);
+        let finishes = self.slices.len() < slice;
+        self.finish_slices(slice);
+        self.slice_hashes.push(key.hash);
+        if self.identities.is_multiple_of(PAGE_IDS as u64) {
+            self.fence.push(key.hash);
+        }
+        self.identities += 1;
+        self.buffer.extend_from_slice(key.id.as_bytes());
+        if self.buffer.len() == WRITE_BYTES {
+            self.flush()?;
+        }
+        Ok(finishes)
+    }
+
+    /// Completes the file, reads it back, and installs it: when this returns, the run is durable.
+    /// `None` where there was nothing to write.
+    pub(super) fn finish(mut self, facts: Facts) -> Result<Option<Run>, RunError> {
+        if self.identities == 0 {
+            return Ok(None);
+        }
+        self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_BYTES), 0);
+        self.flush()?;
+        self.finish_slices(1 << self.slice_bits);
+
+        let slices = std::mem::take(&mut self.slices);
+        let mut tables = Vec::with_capacity(self.fence.len() * 12 + slices.len() * 32);
+        tables.extend(self.fence.iter().flat_map(|first| first.to_le_bytes()));
+        tables.extend(self.page_crcs.iter().flat_map(|crc| crc.to_le_bytes()));
+        let mut filter_bytes = 0;
+        for slice in &slices {
+            slice.encode(&mut tables);
+            filter_bytes += slice.fingerprints().len() as u64;
+            self.write(slice.fingerprints())?;
+        }
+        drop(slices);
+        let footer = Footer {
+            identities: self.identities,
+            slice_bits: self.slice_bits,
+            tables_crc: crc32c::crc32c(&tables),
+            filter_bytes,
+            oldest_millis: facts.oldest_millis,
+            newest_millis: facts.newest_millis,
+            mark_end_exclusive: facts.mark_end_exclusive,
+        };
+        tables.extend_from_slice(&footer.encode());
+        self.write(&tables)?;
+        self.folder.sync(self.generations, &self.file)?;
+        // Read back before it counts: what cannot be read must not replace what can.
+        let run = Run::open(&self.folder.temporary_path(self.generations), self.generations)?;
+        self.folder.install(self.generations)?;
+        self.is_installed = true;
+        Ok(Some(run))
+    }
+
+    /// Builds the filters of all slices before `slice`.
+    fn finish_slices(&mut self, slice: usize) {
+        while self.slices.len() < slice {
+            self.slices.push(SliceFilter::build(&mut self.slice_hashes));
+            self.slice_hashes.clear();
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let pages = std::mem::take(&mut self.buffer);
+        self.page_crcs.extend(pages.chunks_exact(PAGE_BYTES).map(crc32c::crc32c));
+        self.write(&pages)?;
+        self.buffer = pages;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.folder.write(self.generations, &mut self.file, bytes)?;
+        self.unsynced_bytes += bytes.len() as u64;
+        if self.unsynced_bytes >= SYNC_BYTES {
+            self.folder.sync(self.generations, &self.file)?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RunWriter {
+    fn drop(&mut self) {
+        if !self.is_installed {
+            // Best effort: what stays is removed when the folder is opened.
+            let _ = self.folder.remove_temporary(self.generations);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What is done around every request: an id, the time it took, a metric, and problems written out.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method},
+    middleware::Next,
+    response::Response,
+};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use crate::{
+    limits::REQUEST_ID_CHARS_MAX,
+    telemetry::{Metrics, RouteStatus},
+};
+
+const REQUEST_ID: &str = "x-request-id";
+
+/// The outermost layer.
+pub(super) async fn around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let route = route(&request);
+    let method = request.method().clone();
+    let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        let allow = response.headers_mut().remove("allow");
+        response = problem.write(id.to_str().unwrap_or_default());
+        response.headers_mut().extend(allow.map(|allow| (axum::http::header::ALLOW, allow)));
+    }
+    let status = response.status().as_u16();
+    let elapsed = started.elapsed();
+    metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+    if method == Method::POST {
+        metrics.request_seconds.observe(elapsed.as_secs_f64());
+    }
+    tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// The client's own id where it is fit to be logged, else a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    let fit = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=REQUEST_ID_CHARS_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    };
+    match request.headers().get(REQUEST_ID).filter(fit) {
+        Some(id) => id.clone(),
+        None => HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("-")),
+    }
+}
+
+/// The route's pattern as a label, never the path that a client made up.
+fn route(request: &Request) -> &'static str {
+    match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some("/v1/events") => "/v1/events",
+        Some("/v1/schemas") => "/v1/schemas",
+        Some("/v1/schemas/{event_name}") => "/v1/schemas/{event_name}",
+        Some("/v1/schemas/{event_name}/{version}") => "/v1/schemas/{event_name}/{version}",
+        Some("/healthz") => "/healthz",
+        Some("/readyz") => "/readyz",
+        Some("/metrics") => "/metrics",
+        _ => "other",
+    }
+}

@@ -1,0 +1,280 @@
+//! Errors as the client sees them: RFC 9457 `application/problem+json` with a stable code.
+//!
+//! The only place that names a status code for one. A handler returns a [`Problem`]; the outermost layer
+//! (`http/around.rs`) writes it, because only there the request's id is at hand.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    auth::AuthError,
+    decode::{BodyError, Encoding, InflateError},
+    ingest::SubmissionError,
+    limits::RETRY_AFTER_SECONDS,
+    outcome::shortened,
+};
+
+/// What went wrong with a request as a whole.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: ProblemCode,
+    detail: String,
+    headers: HeaderMap,
+    /// Further members: the counts and results of a request all of whose events failed.
+    members: Map<String, Value>,
+}
+
+/// The kinds of problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemCode {
+    /// The body is not JSON.
+    UnreadableJson,
+    /// The body nests beyond all measure.
+    TooDeep,
+    /// The body is not UTF-8.
+    InvalidUtf8,
+    /// The body holds no event.
+    NoEvents,
+    /// `Prefer: durability=…` with an unknown value.
+    InvalidPreference,
+    /// The body does not inflate.
+    BadEncoding,
+    /// No key.
+    MissingKey,
+    /// Nobody's key.
+    UnknownKey,
+    /// A key that is switched off.
+    KeyDisabled,
+    /// Nothing at this path.
+    NotFound,
+    /// No event of this name in the registry.
+    UnknownEvent,
+    /// No such version of the event.
+    UnknownSchemaVersion,
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// Too many bytes.
+    BodyTooLarge,
+    /// Too many events.
+    TooManyEvents,
+    /// Another `Content-Type` is needed.
+    UnsupportedMediaType,
+    /// Another `Content-Encoding` is needed.
+    UnsupportedEncoding,
+    /// Every event was rejected.
+    AllRejected,
+    /// The key used up its rate.
+    RateLimited,
+    /// A fault of the gateway.
+    InternalError,
+    /// Too much in flight.
+    Busy,
+    /// The disk is full, or failed.
+    StorageUnavailable,
+    /// Spooled, not delivered yet.
+    NotDeliveredInTime,
+    /// Shutting down.
+    Stopping,
+}
+
+impl ProblemCode {
+    /// Every kind, for the documentation's test.
+    pub const ALL: [Self; 25] = [
+        Self::UnreadableJson,
+        Self::TooDeep,
+        Self::InvalidUtf8,
+        Self::NoEvents,
+        Self::InvalidPreference,
+        Self::BadEncoding,
+        Self::MissingKey,
+        Self::UnknownKey,
+        Self::KeyDisabled,
+        Self::NotFound,
+        Self::UnknownEvent,
+        Self::UnknownSchemaVersion,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::TooManyEvents,
+        Self::UnsupportedMediaType,
+        Self::UnsupportedEncoding,
+        Self::AllRejected,
+        Self::RateLimited,
+        Self::InternalError,
+        Self::Busy,
+        Self::StorageUnavailable,
+        Self::NotDeliveredInTime,
+        Self::Stopping,
+    ];
+
+    /// The HTTP status, the stable code, and the title.
+    #[must_use]
+    pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::UnreadableJson => (S::BAD_REQUEST, "unreadable_json", "The body is not JSON"),
+            Self::TooDeep => (S::BAD_REQUEST, "too_deep", "The body is nested too deep"),
+            Self::InvalidUtf8 => (S::BAD_REQUEST, "invalid_utf8", "The body is not UTF-8"),
+            Self::NoEvents => (S::BAD_REQUEST, "no_events", "The body holds no event"),
+            Self::InvalidPreference => (S::BAD_REQUEST, "invalid_preference", "The preference is not known"),
+            Self::BadEncoding => (S::BAD_REQUEST, "bad_encoding", "The body cannot be decompressed"),
+            Self::MissingKey => (S::UNAUTHORIZED, "missing_key", "A key is needed"),
+            Self::UnknownKey => (S::UNAUTHORIZED, "unknown_key", "The key is not known"),
+            Self::KeyDisabled => (S::FORBIDDEN, "key_disabled", "The key is disabled"),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here"),
+            Self::UnknownEvent => (S::NOT_FOUND, "unknown_event", "No such event"),
+            Self::UnknownSchemaVersion => (S::NOT_FOUND, "unknown_schema_version", "No such version"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed"),
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The body took too long"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
+            Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
+            Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Another Content-Type is needed"),
+            Self::UnsupportedEncoding => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Another Content-Encoding is needed")
+            }
+            Self::AllRejected => (S::UNPROCESSABLE_ENTITY, "all_rejected", "Every event was rejected"),
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many events for this key"),
+            Self::InternalError => (S::INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed"),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "Too much at this moment"),
+            Self::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage_unavailable", "Nothing can be stored"),
+            Self::NotDeliveredInTime => (S::SERVICE_UNAVAILABLE, "not_delivered_in_time", "Not delivered yet"),
+            Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", "The gateway is stopping"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem. `detail` is for a person.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        let problem = Self { code, detail: shortened(detail.into()), headers: HeaderMap::new(), members: Map::new() };
+        match code.parts().0 {
+            StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(Duration::from_secs(RETRY_AFTER_SECONDS)),
+            StatusCode::UNAUTHORIZED => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
+            _ => problem,
+        }
+    }
+
+    /// With `Retry-After`, in whole seconds from 1.
+    #[must_use]
+    pub fn retry_after(mut self, after: Duration) -> Self {
+        let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+        self.headers.insert(header::RETRY_AFTER, seconds.into());
+        self
+    }
+
+    /// With a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    /// With further members.
+    #[must_use]
+    pub fn members(mut self, members: Map<String, Value>) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// The whole answer.
+    #[must_use]
+    pub fn write(&self, request_id: &str) -> Response {
+        let (status, code, title) = self.code.parts();
+        let document = Document {
+            r#type: format!("urn:lakegate:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            request_id,
+            members: &self.members,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = (status, self.headers.clone(), Body::from(body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty answer with the problem in its extensions, for the outermost layer to write.
+    fn into_response(self) -> Response {
+        let mut response = self.code.parts().0.into_response();
+        response.headers_mut().extend(self.headers.clone());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let code = match error {
+            AuthError::MissingKey => ProblemCode::MissingKey,
+            AuthError::UnknownKey => ProblemCode::UnknownKey,
+            AuthError::KeyDisabled => ProblemCode::KeyDisabled,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SubmissionError> for Problem {
+    fn from(error: SubmissionError) -> Self {
+        let code = match &error {
+            SubmissionError::Inflate(InflateError::Damaged(_)) => ProblemCode::BadEncoding,
+            SubmissionError::Inflate(InflateError::TooLarge) => ProblemCode::BodyTooLarge,
+            SubmissionError::Body(BodyError::Unreadable(..) | BodyError::NotEvents) => ProblemCode::UnreadableJson,
+            SubmissionError::Body(BodyError::TooDeep(_)) => ProblemCode::TooDeep,
+            SubmissionError::Body(BodyError::InvalidUtf8(_)) => ProblemCode::InvalidUtf8,
+            SubmissionError::Body(BodyError::NoEvents) => ProblemCode::NoEvents,
+            SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,
+            SubmissionError::Rate(exceeded) => {
+                return Self::new(ProblemCode::RateLimited, error.to_string()).retry_after(exceeded.retry_after);
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The problem of a `Content-Encoding` that is not accepted.
+#[must_use]
+pub fn unsupported_encoding() -> Problem {
+    let detail = format!("the Content-Encoding is not supported; {} are, one at a time", Encoding::ACCEPTED);
+    Problem::new(ProblemCode::UnsupportedEncoding, detail).header(header::ACCEPT_ENCODING, Encoding::ACCEPTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_documented() {
+        let contract = include_str!("../../openapi.yaml");
+        let mut seen = std::collections::HashSet::new();
+        for problem in ProblemCode::ALL {
+            let (status, code, _) = problem.parts();
+            assert!(seen.insert(code), "{code} twice");
+            assert!(contract.contains(&format!("| {} | `{code}` |", status.as_u16())), "openapi.yaml lacks {status} {code}");
+        }
+    }
+}

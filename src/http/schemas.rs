@@ -1,0 +1,76 @@
+//! `GET /v1/schemas…`: the registry, for whoever writes a client.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{
+    Gate,
+    problem::{Problem, ProblemCode},
+};
+use crate::schema::{Resolution, Schema};
+
+#[derive(Serialize)]
+struct List<'a> {
+    schemas: Vec<ListItem<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListItem<'a> {
+    event_name: &'a str,
+    versions: Vec<u32>,
+    latest: u32,
+}
+
+/// Every name with its versions.
+pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Response {
+    let registry = gate.ingest.registry.load();
+    let schemas = registry.iter().filter_map(|(event_name, versions)| {
+        let versions: Vec<u32> = versions.iter().map(|schema| schema.version).collect();
+        Some(ListItem { event_name, latest: *versions.last()?, versions })
+    });
+    Json(List { schemas: schemas.collect() }).into_response()
+}
+
+/// The newest version of one name.
+pub(super) async fn newest(State(gate): State<Arc<Gate>>, Path(event_name): Path<String>) -> Result<Response, Problem> {
+    one(&gate, &event_name, None)
+}
+
+/// One version of one name.
+pub(super) async fn version(
+    State(gate): State<Arc<Gate>>,
+    Path((event_name, version)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    // Only the plain form, so that a schema has one address.
+    match version.parse::<u32>() {
+        Ok(number) if number.to_string() == version => one(&gate, &event_name, Some(number)),
+        _ => Err(Problem::new(ProblemCode::UnknownSchemaVersion, format!("{version:?} is no version number"))),
+    }
+}
+
+fn one(gate: &Gate, event_name: &str, version: Option<u32>) -> Result<Response, Problem> {
+    let registry = gate.ingest.registry.load();
+    match registry.resolve(event_name, version) {
+        Resolution::Known(schema) => Ok(document(schema)),
+        Resolution::UnknownVersion(newest) => {
+            let detail = format!("{event_name} has no such version; the newest is {}", newest.version);
+            Err(Problem::new(ProblemCode::UnknownSchemaVersion, detail))
+        }
+        Resolution::UnknownName => {
+            let suggestion = registry.nearest(event_name).map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
+            Err(Problem::new(ProblemCode::UnknownEvent, format!("no schema is named {event_name:?}{suggestion}")))
+        }
+    }
+}
+
+fn document(schema: &Schema) -> Response {
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/schema+json"))];
+    (headers, schema.document.to_string()).into_response()
+}

@@ -1,0 +1,120 @@
+//! Accepting connections, with or without TLS, and ending them gracefully.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    limits::{H2_STREAMS_MAX, HEADER_READ_TIMEOUT, TLS_HANDSHAKE_TIMEOUT},
+    telemetry::Metrics,
+};
+
+/// A listener and what it serves.
+pub struct Server {
+    /// Where connections come in.
+    pub listener: TcpListener,
+    /// TLS; none is plain HTTP.
+    pub tls: Option<TlsAcceptor>,
+    /// What is served.
+    pub router: Router,
+    /// Connections open at one time; more wait in the kernel's queue.
+    pub connections_max: usize,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Server {
+    /// Serves until `stopping` is true, then lets the requests in flight finish, for at most `grace`.
+    pub async fn run(self, mut stopping: watch::Receiver<bool>, grace: Duration) {
+        let connections = Arc::new(Semaphore::new(self.connections_max));
+        let graceful = GracefulShutdown::new();
+        loop {
+            let permit = tokio::select! {
+                permit = connections.clone().acquire_owned() => permit,
+                _ = stopping.wait_for(|stopping| *stopping) => break,
+            };
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stopping.wait_for(|stopping| *stopping) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    pause_after(&error).await;
+                    continue;
+                }
+            };
+            let connection = Connection { tls: self.tls.clone(), router: self.router.clone(), watcher: graceful.watcher() };
+            let metrics = self.metrics.clone();
+            tokio::spawn(async move {
+                metrics.connections.inc();
+                if connection.serve(stream).await.is_err() {
+                    metrics.tls_handshake_failures.inc();
+                }
+                metrics.connections.dec();
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!(seconds = grace.as_secs(), "requests were still in flight when their time was up");
+        }
+    }
+}
+
+/// Out of descriptors, or a connection that was gone before it was accepted: neither ends the server.
+async fn pause_after(error: &io::Error) {
+    let is_gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
+    if !is_gone {
+        tracing::error!(%error, "no connection can be accepted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+struct Connection {
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    watcher: Watcher,
+}
+
+/// The client did not finish its TLS handshake, or not in time.
+struct NoHandshake;
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) -> Result<(), NoHandshake> {
+        // An answer is one write; waiting to fill a packet would only delay it.
+        let _ = stream.set_nodelay(true);
+        match self.tls.clone() {
+            None => self.http(stream).await,
+            Some(tls) => match tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.http(stream).await,
+                Ok(Err(_)) | Err(_) => return Err(NoHandshake),
+            },
+        }
+        Ok(())
+    }
+
+    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(H2_STREAMS_MAX).keep_alive_interval(HEADER_READ_TIMEOUT);
+        let service = TowerToHyperService::new(self.router);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        // How a connection ends is its client's affair: broken off, timed out, closed.
+        let _ = self.watcher.watch(connection).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! The recipe: from a request's body to one outcome per event.
+//!
+//! ```text
+//! judge    decode ─▶ validate ─▶ enrich        no I/O, no waiting: a pure function of the bytes and the registry
+//! store    claim ─▶ append ─▶ confirm          durable before anything is answered (promise P1)
+//! answer   outcomes in input order             one per event, by construction (promise P2)
+//! ```
+
+mod judge;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    config::UnknownEvents,
+    dead_letter::{DeadLetterError, DeadLetters},
+    decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
+    dedup::Window,
+    outcome::{Counts, Outcome, RetryCause},
+    progress::Progress,
+    rate_limit::{EventRate, RateExceeded},
+    schema::Registry,
+    spool::Spool,
+    telemetry::Metrics,
+};
+use judge::{Judge, Judged, Verdict};
+
+/// Bytes of a body from which judging it is announced to the runtime as blocking: about 2 ms of work.
+const BLOCKING_FROM_BYTES: usize = 256 * 1024;
+
+/// When an event counts as taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Once it is on the gateway's disk.
+    #[default]
+    Disk,
+    /// Once the sink confirmed it.
+    Delivered,
+}
+
+/// A request that may send, and what it sent.
+#[derive(Debug)]
+pub struct Submission {
+    /// The body as received.
+    pub body: Bytes,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// How it says where its events are.
+    pub form: BodyForm,
+    /// Name of the key.
+    pub source: Arc<str>,
+    /// When it was received, Unix milliseconds.
+    pub received_millis: i64,
+    /// When its events count as taken.
+    pub durability: Durability,
+}
+
+/// Why a request was refused as a whole: nothing of it was stored, and no event has an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmissionError {
+    /// It does not inflate.
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
+    /// Its events cannot be told apart.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Its key may send no more for now.
+    #[error(transparent)]
+    Rate(#[from] RateExceeded),
+}
+
+/// What became of one event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fate {
+    /// Its identity as the client wrote it, where it was readable.
+    pub event_uuid: Option<String>,
+    /// Its outcome.
+    pub outcome: Outcome,
+}
+
+/// The organs that the recipe uses.
+pub struct Ingest {
+    /// The schema registry; replaced as a whole.
+    pub registry: ArcSwap<Registry>,
+    /// What becomes of names that it does not know.
+    pub unknown_events: UnknownEvents,
+    /// What each source may send.
+    pub rate: EventRate,
+    /// The dedup window.
+    pub window: Window,
+    /// The durable queue.
+    pub spool: Arc<Spool>,
+    /// Where rejected events are kept.
+    pub dead_letters: Arc<DeadLetters>,
+    /// How far the spool is delivered.
+    pub progress: Arc<Progress>,
+    /// How long [`Durability::Delivered`] waits.
+    pub delivered_wait: Duration,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Ingest {
+    /// Takes a request's events: one [`Fate`] per event, in input order.
+    ///
+    /// Run it in a task of its own: what it has begun to store it also counts, even when the client has gone.
+    ///
+    /// # Errors
+    /// See [`SubmissionError`].
+    pub async fn submit(&self, submission: Submission) -> Result<Vec<Fate>, SubmissionError> {
+        let judged = if submission.body.len() >= BLOCKING_FROM_BYTES || submission.encoding != Encoding::Identity {
+            tokio::task::block_in_place(|| self.judge(&submission))
+        } else {
+            self.judge(&submission)
+        }?;
+        self.rate.take(&submission.source, judged.verdicts.len())?;
+        let fates = self.decide(judged, &submission).await;
+        self.metrics.count_outcomes(&submission.source, fates.iter().map(|fate| &fate.outcome));
+        Ok(fates)
+    }
+
+    fn judge(&self, submission: &Submission) -> Result<Judged, SubmissionError> {
+        let body = match submission.encoding.of_body(&submission.body) {
+            Encoding::Identity => submission.body.clone(),
+            encoding => inflate(encoding, &submission.body)?.into(),
+        };
+        let judge = Judge {
+            registry: &self.registry.load(),
+            unknown_events: self.unknown_events,
+            source: &submission.source,
+            received_millis: submission.received_millis,
+            metrics: &self.metrics,
+        };
+        Ok(judge.body(&body, submission.form)?)
+    }
+
+    async fn decide(&self, mut judged: Judged, submission: &Submission) -> Vec<Fate> {
+        let letters = judged.take_letters(&submission.source).map(|lines| self.dead_letters.append(lines));
+        let uuids: Vec<Uuid> = judged.valid().map(|(uuid, _)| uuid).collect();
+        let mut stored = self.store(&judged, &uuids, submission.received_millis).await;
+        if submission.durability == Durability::Delivered {
+            self.await_delivery(&mut stored).await;
+        }
+        let kept = match letters {
+            None => Ok(()),
+            Some(kept) => kept.await.unwrap_or(Err(DeadLetterError::Unavailable)),
+        };
+        let mut stored = stored.into_iter();
+        let mut fates = Vec::with_capacity(judged.verdicts.len());
+        for verdict in judged.verdicts {
+            fates.push(match verdict {
+                Verdict::Valid { event_uuid, .. } => Fate {
+                    event_uuid: Some(event_uuid.to_string()),
+                    outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
+                },
+                Verdict::Rejected { event_uuid, rejection } => Fate {
+                    event_uuid,
+                    // What could not be kept is not rejected yet: its sender still has it, and keeps it.
+                    outcome: match kept {
+                        Ok(()) => Outcome::Rejected(rejection),
+                        Err(DeadLetterError::Full) => Outcome::Retry(RetryCause::DeadLettersFull),
+                        Err(DeadLetterError::Busy) => Outcome::Retry(RetryCause::Busy),
+                        Err(DeadLetterError::Unavailable) => Outcome::Retry(RetryCause::StorageUnavailable),
+                    },
+                },
+            });
+        }
+        fates
+    }
+
+    /// Waits until the sink has everything that is spooled now: what this request stored, and also the first copies of
+    /// what were duplicates, wherever they are.
+    async fn await_delivery(&self, stored: &mut [Outcome]) {
+        let counts = Counts::of(stored.iter());
+        if counts.accepted + counts.duplicates == 0
+            || self.progress.await_delivered(self.spool.durable_end(), self.delivered_wait).await
+        {
+            return;
+        }
+        for outcome in stored {
+            if matches!(outcome, Outcome::Accepted | Outcome::Duplicate) {
+                *outcome = Outcome::Retry(RetryCause::NotDeliveredInTime);
+            }
+        }
+    }
+}

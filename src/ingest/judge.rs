@@ -1,0 +1,189 @@
+//! The pure half of the recipe: what each element of a body is, without I/O.
+
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    config::UnknownEvents,
+    dead_letter::{Letter, Lines, write_letter},
+    decode::{BodyError, BodyForm, Element, for_each_element, read_fields, uuid_text},
+    event::{Envelope, EventName},
+    json::Node,
+    outcome::{RejectCode, Rejection},
+    schema::{Registry, Resolution},
+    telemetry::Metrics,
+};
+
+/// Unknown names of one body for which the nearest known one is looked for.
+/// Why: it compares with every name, and a body may hold thousands.
+const SUGGESTIONS_PER_BODY: usize = 8;
+
+/// What judging needs beside the bytes.
+pub(super) struct Judge<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) unknown_events: UnknownEvents,
+    pub(super) source: &'a Arc<str>,
+    pub(super) received_millis: i64,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// One body, judged.
+pub(super) struct Judged {
+    /// One per element, in order.
+    pub(super) verdicts: Vec<Verdict>,
+    /// The records of the valid ones, one after another.
+    records: Vec<u8>,
+    /// The dead letters of the rejected ones, one line each.
+    letters: Vec<u8>,
+}
+
+/// What one element is.
+pub(super) enum Verdict {
+    /// An event to store, and where its record lies.
+    Valid { event_uuid: Uuid, record: Range<usize> },
+    /// Wrong in itself.
+    Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
+}
+
+impl Judged {
+    /// Identity and record of every valid event, in order.
+    pub(super) fn valid(&self) -> impl Iterator<Item = (Uuid, &[u8])> {
+        self.verdicts.iter().filter_map(|verdict| match verdict {
+            Verdict::Valid { event_uuid, record } => Some((*event_uuid, &self.records[record.clone()])),
+            Verdict::Rejected { .. } => None,
+        })
+    }
+
+    /// Takes the dead letters, where there are any.
+    pub(super) fn take_letters(&mut self, source: &Arc<str>) -> Option<Lines> {
+        let count = self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected { .. })).count();
+        (count > 0).then(|| Lines { source: source.clone(), text: std::mem::take(&mut self.letters), count, within_quota: true })
+    }
+}
+
+impl Judge<'_> {
+    /// Judges every element of `body`.
+    pub(super) fn body(&self, body: &Bytes, form: BodyForm) -> Result<Judged, BodyError> {
+        let mut judged = Judged { verdicts: Vec::new(), records: Vec::with_capacity(body.len() * 5 / 4), letters: Vec::new() };
+        let mut suggestions_left = SUGGESTIONS_PER_BODY;
+        for_each_element(body, form, |element| {
+            let verdict = self.element(element, &mut judged, &mut suggestions_left);
+            judged.verdicts.push(verdict);
+        })?;
+        Ok(judged)
+    }
+
+    fn element(&self, element: Element<'_>, judged: &mut Judged, suggestions_left: &mut usize) -> Verdict {
+        let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
+        let start = judged.records.len();
+        let verdict = isolate(|| match &element.event {
+            Ok(event) => self.event(event, element.raw, &mut judged.records, suggestions_left),
+            Err(rejection) => Err(rejection.clone()),
+        });
+        match verdict {
+            Ok(event_uuid) => Verdict::Valid { event_uuid, record: start..judged.records.len() },
+            Err(rejection) => {
+                judged.records.truncate(start);
+                if rejection.code == RejectCode::InternalError {
+                    self.metrics.panics.inc();
+                }
+                let event_uuid = event_uuid(&element.event);
+                self.write_letter(&element, event_uuid.as_deref(), &rejection, &mut judged.letters);
+                Verdict::Rejected { event_uuid, rejection: Box::new(rejection) }
+            }
+        }
+    }
+
+    /// Judges one event and appends its record.
+    fn event(
+        &self,
+        event: &Node<'_>,
+        raw: &[u8],
+        records: &mut Vec<u8>,
+        suggestions_left: &mut usize,
+    ) -> Result<Uuid, Rejection> {
+        let fields = read_fields(event)?;
+        let schema_version = match self.registry.resolve(&fields.event_name, fields.schema_version) {
+            Resolution::Known(schema) => {
+                schema.judge(*event)?;
+                Some(schema.version)
+            }
+            Resolution::UnknownVersion(newest) => return Err(unknown_version(&newest.label(), fields.schema_version)),
+            Resolution::UnknownName if self.unknown_events == UnknownEvents::Accept => fields.schema_version,
+            Resolution::UnknownName => {
+                let nearest = (*suggestions_left > 0).then(|| self.registry.nearest(&fields.event_name)).flatten();
+                *suggestions_left = suggestions_left.saturating_sub(1);
+                return Err(unknown_name(&fields.event_name, nearest));
+            }
+        };
+        let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
+        let envelope = Envelope {
+            event_uuid: fields.event_uuid,
+            event_name,
+            schema_version,
+            created_at: fields.created_at,
+            received_millis: self.received_millis,
+            source: self.source,
+            has_reserved_fields: fields.has_reserved_fields,
+        };
+        envelope.encode(raw, records);
+        Ok(fields.event_uuid)
+    }
+
+    fn write_letter(&self, element: &Element<'_>, event_uuid: Option<&str>, rejection: &Rejection, letters: &mut Vec<u8>) {
+        let event_name = element
+            .event
+            .as_ref()
+            .ok()
+            .and_then(|event| event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string()));
+        let letter = Letter {
+            source: self.source,
+            received_millis: self.received_millis,
+            event_uuid,
+            event_name: event_name.as_deref(),
+            rejection,
+            raw: element.raw,
+        };
+        write_letter(&letter, letters);
+    }
+}
+
+fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
+    let suggestion = nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
+    Rejection::new(RejectCode::UnknownEvent, format!("no schema is named {name:?}{suggestion}"), "/event_name")
+}
+
+fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {
+    let detail = format!("there is no version {}; the newest is {newest}", version.unwrap_or_default());
+    Rejection::new(RejectCode::UnknownSchemaVersion, detail, "/schema_version")
+}
+
+/// Runs the judgement of one event so that a panic in it costs that event alone.
+fn isolate(judgement: impl FnOnce() -> Result<Uuid, Rejection>) -> Result<Uuid, Rejection> {
+    // What it may leave half done is the record it was appending, which is then cut off.
+    catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| {
+        let detail = "the gateway failed on this event; it is kept in the dead letters";
+        Err(Rejection::new(RejectCode::InternalError, detail, ""))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_its_event_alone() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let verdict = isolate(|| panic!("a bug"));
+        std::panic::set_hook(quiet);
+        assert_eq!(verdict.unwrap_err().code, RejectCode::InternalError);
+        assert_eq!(isolate(|| Ok(Uuid::max())), Ok(Uuid::max()));
+    }
+}

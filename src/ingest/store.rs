@@ -1,0 +1,100 @@
+//! The durable half of the recipe: claim, append, confirm.
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{Ingest, judge::Judged};
+use crate::{
+    dedup::Claim,
+    outcome::{Outcome, RetryCause},
+    spool::{AppendError, FrameBuffer},
+};
+
+impl Ingest {
+    /// Stores the valid events of a body, whose identities are `uuids`. One outcome each, in order.
+    pub(super) async fn store(&self, judged: &Judged, uuids: &[Uuid], now_millis: i64) -> Vec<Outcome> {
+        if uuids.is_empty() {
+            return Vec::new();
+        }
+        let Ok(claims) = self.window.claim(uuids, now_millis) else {
+            return vec![Outcome::Retry(RetryCause::DedupFull); uuids.len()];
+        };
+        let claimed = claims.outcomes().to_vec();
+        let mut frames = FrameBuffer::default();
+        for ((_, record), claim) in judged.valid().zip(&claimed) {
+            if *claim == Claim::Fresh && frames.push(|buffer| buffer.extend_from_slice(record)).is_err() {
+                // The limits of an event and its envelope make one that fits: see `limits.rs`.
+                debug_assert!(false, "a record larger than a frame");
+                return vec![Outcome::Retry(RetryCause::StorageUnavailable); uuids.len()];
+            }
+        }
+        let appended = if claims.fresh_len() == 0 { Ok(()) } else { self.append(frames, claims).await };
+        outcomes(&claimed, appended)
+    }
+
+    /// Makes the frames durable. The claims are confirmed on the spool's own thread, in its order, whether or not anyone
+    /// still waits for the answer: an event that is stored is never released to be stored again (promise P4).
+    async fn append(&self, frames: FrameBuffer, claims: crate::dedup::Claims) -> Result<(), RetryCause> {
+        let (done, appended) = oneshot::channel();
+        let metrics = self.metrics.clone();
+        let started = std::time::Instant::now();
+        self.spool.append(frames, move |result| {
+            let result = match result {
+                Ok(appended) => {
+                    metrics.spool_appended_events.inc_by(appended.end_seq_exclusive - appended.first_seq);
+                    claims.confirm(appended.first_seq);
+                    Ok(())
+                }
+                Err(error) => {
+                    drop(claims);
+                    Err(retry_cause(error))
+                }
+            };
+            let _ = done.send(result);
+        });
+        let result = appended.await.unwrap_or(Err(RetryCause::StorageUnavailable));
+        self.metrics.spool_append_seconds.observe(started.elapsed().as_secs_f64());
+        result
+    }
+}
+
+fn retry_cause(error: AppendError) -> RetryCause {
+    match error {
+        AppendError::Busy => RetryCause::Busy,
+        AppendError::QuotaFull => RetryCause::QuotaFull,
+        _ => RetryCause::StorageUnavailable,
+    }
+}
+
+/// One outcome per claim: what is fresh shares the fate of the append, a twin that of the first of its kind.
+fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> {
+    let fresh = match appended {
+        Ok(()) => Outcome::Accepted,
+        Err(cause) => Outcome::Retry(cause),
+    };
+    let twin = match appended {
+        Ok(()) => Outcome::Duplicate,
+        Err(cause) => Outcome::Retry(cause),
+    };
+    let outcome = |claim: &Claim| match claim {
+        Claim::Fresh => fresh.clone(),
+        Claim::TwinOf(_) => twin.clone(),
+        Claim::Duplicate => Outcome::Duplicate,
+        Claim::InFlight => Outcome::Retry(RetryCause::InFlight),
+    };
+    claims.iter().map(outcome).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_twin_shares_the_fate_of_the_first_and_a_duplicate_does_not() {
+        let claims = [Claim::Fresh, Claim::TwinOf(0), Claim::Duplicate, Claim::InFlight];
+        let in_flight = Outcome::Retry(RetryCause::InFlight);
+        assert_eq!(outcomes(&claims, Ok(())), [Outcome::Accepted, Outcome::Duplicate, Outcome::Duplicate, in_flight.clone()]);
+        let full = Outcome::Retry(RetryCause::QuotaFull);
+        assert_eq!(outcomes(&claims, Err(RetryCause::QuotaFull)), [full.clone(), full, Outcome::Duplicate, in_flight]);
+    }
+}

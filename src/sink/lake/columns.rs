@@ -1,0 +1,132 @@
+//! The columns of a file: their schema, and arrays built straight from the records' own bytes.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{
+    ArrayRef, RecordBatch,
+    builder::{Float64Builder, Int32Builder, StringBuilder, TimestampMillisecondBuilder},
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use crate::event::Record;
+
+/// Names of the columns inside a file, in its order.
+pub const COLUMNS: [&str; 9] = [
+    "event_uuid",
+    "event_name",
+    "event_subtype",
+    "source",
+    "schema_version",
+    "created_at",
+    "created_datetime",
+    "received_datetime",
+    "payload",
+];
+
+/// The schema of a file.
+pub(super) fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        // Without a zone: with one, DuckDB's Python wants pytz, and Athena has no such column type (LAKE.md).
+        let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
+        let types = [
+            (DataType::Utf8, false),
+            (DataType::Utf8, false),
+            (DataType::Utf8, true),
+            (DataType::Utf8, false),
+            (DataType::Int32, true),
+            (DataType::Float64, false),
+            (timestamp.clone(), false),
+            (timestamp, false),
+            (DataType::Utf8, false),
+        ];
+        let fields = COLUMNS.iter().zip(types).map(|(name, (kind, nullable))| Field::new(*name, kind, nullable));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    });
+    SCHEMA.clone()
+}
+
+/// Arrays in the making.
+pub(super) struct Columns {
+    event_uuid: StringBuilder,
+    event_name: StringBuilder,
+    event_subtype: StringBuilder,
+    source: StringBuilder,
+    schema_version: Int32Builder,
+    created_at: Float64Builder,
+    created_datetime: TimestampMillisecondBuilder,
+    received_datetime: TimestampMillisecondBuilder,
+    payload: StringBuilder,
+    rows: usize,
+    payload_bytes: usize,
+}
+
+impl Columns {
+    /// Room for `rows` rows with `payload_bytes` of payload in all; more is taken where needed.
+    pub(super) fn with_capacity(rows: usize, payload_bytes: usize) -> Self {
+        Self {
+            event_uuid: StringBuilder::with_capacity(rows, rows * uuid::fmt::Hyphenated::LENGTH),
+            event_name: StringBuilder::with_capacity(rows, rows * 24),
+            event_subtype: StringBuilder::with_capacity(rows, rows * 8),
+            source: StringBuilder::with_capacity(rows, rows * 8),
+            schema_version: Int32Builder::with_capacity(rows),
+            created_at: Float64Builder::with_capacity(rows),
+            created_datetime: TimestampMillisecondBuilder::with_capacity(rows),
+            received_datetime: TimestampMillisecondBuilder::with_capacity(rows),
+            payload: StringBuilder::with_capacity(rows, payload_bytes),
+            rows: 0,
+            payload_bytes: 0,
+        }
+    }
+
+    /// Appends one record.
+    ///
+    /// # Errors
+    /// Why the columns cannot hold it; nothing was appended then.
+    pub(super) fn push(&mut self, record: &Record) -> Result<(), String> {
+        let envelope = record.envelope();
+        let payload = std::str::from_utf8(record.payload()).map_err(|error| format!("its payload is not UTF-8: {error}"))?;
+        let schema_version = envelope
+            .schema_version
+            .map(i32::try_from)
+            .transpose()
+            .map_err(|_| "its schema_version is beyond the lake's int32 column".to_owned())?;
+        let mut uuid = uuid::Uuid::encode_buffer();
+        self.event_uuid.append_value(envelope.event_uuid.hyphenated().encode_lower(&mut uuid));
+        self.event_name.append_value(envelope.event_name.as_str());
+        self.event_subtype.append_option(envelope.event_name.event_subtype());
+        self.source.append_value(envelope.source);
+        self.schema_version.append_option(schema_version);
+        self.created_at.append_value(envelope.created_at.seconds);
+        self.created_datetime.append_value(envelope.created_at.millis);
+        self.received_datetime.append_value(envelope.received_millis);
+        self.payload.append_value(payload);
+        self.rows += 1;
+        self.payload_bytes += payload.len();
+        Ok(())
+    }
+
+    /// Rows appended since the last [`Columns::finish`], and the bytes of their payloads.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.rows, self.payload_bytes)
+    }
+
+    /// What was appended, as one batch; the columns are empty after it.
+    ///
+    /// # Errors
+    /// Arrow's own, should the arrays not fit the schema.
+    pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        (self.rows, self.payload_bytes) = (0, 0);
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(self.event_uuid.finish()),
+            Arc::new(self.event_name.finish()),
+            Arc::new(self.event_subtype.finish()),
+            Arc::new(self.source.finish()),
+            Arc::new(self.schema_version.finish()),
+            Arc::new(self.created_at.finish()),
+            Arc::new(self.created_datetime.finish()),
+            Arc::new(self.received_datetime.finish()),
+            Arc::new(self.payload.finish()),
+        ];
+        RecordBatch::try_new(schema(), arrays)
+    }
+}

@@ -1,0 +1,115 @@
+//! The sink: a batch sorted into partitions, each encoded and written on its own, a few at one time.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::{
+    LakeConfig, LakeError, PARTITIONS_AT_ONCE,
+    encode::{Stretch, encode},
+    partition::{Partition, group},
+    store::Store,
+};
+use crate::{
+    event::Record,
+    sink::{Batch, Delivery, Sink},
+};
+
+/// The sink that writes the lake.
+#[derive(Debug)]
+pub struct LakeSink {
+    store: Arc<Store>,
+}
+
+impl LakeSink {
+    /// Opens the lake, and makes its folder where it is new. Removes what an earlier crash left in the making.
+    /// S3 is not asked anything yet: a bucket out of reach is no reason not to take events.
+    ///
+    /// # Errors
+    /// [`LakeError`] where the root is none, or its folder cannot be made or written to.
+    pub fn open(config: &LakeConfig) -> Result<Self, LakeError> {
+        Ok(Self { store: Arc::new(Store::for_writing(config)?) })
+    }
+
+    async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
+        let mut deliveries = vec![Delivery::Retry("the lake has not spoken of it".to_owned()); batch.records.len()];
+        let stretch = Stretch::of(batch);
+        // Records share their bytes: this copies handles, so that blocking threads can own them.
+        let records: Arc<[Record]> = batch.records.as_slice().into();
+        let grouping = Arc::clone(&records);
+        let partitions = match spawn_blocking(move || group(&grouping)).await {
+            Ok(partitions) => partitions,
+            Err(panic) => {
+                deliveries.fill(Delivery::Retry(format!("sorting into partitions: {panic}")));
+                return deliveries;
+            }
+        };
+        let mut waiting = partitions.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < PARTITIONS_AT_ONCE {
+                let Some((partition, positions)) = waiting.next() else { break };
+                running.spawn(write(Arc::clone(&self.store), stretch, Arc::clone(&records), partition, positions));
+            }
+            match running.join_next().await {
+                Some(Ok(outcomes)) => {
+                    for (position, delivery) in outcomes {
+                        deliveries[position] = delivery;
+                    }
+                }
+                // Its records keep the Retry they were prefilled with.
+                Some(Err(panic)) => tracing::error!(%panic, "writing a partition of the lake"),
+                None => break,
+            }
+        }
+        assert_eq!(deliveries.len(), batch.records.len(), "one delivery per record");
+        deliveries
+    }
+}
+
+impl Sink for LakeSink {
+    fn name(&self) -> &'static str {
+        "lake"
+    }
+
+    fn deliver<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Vec<Delivery>> + Send + 'a>> {
+        Box::pin(self.deliver_batch(batch))
+    }
+
+    fn replays_by_stretch(&self) -> bool {
+        true
+    }
+}
+
+/// Encodes and writes one partition; says of each of its records what became of it.
+async fn write(
+    store: Arc<Store>,
+    stretch: Stretch,
+    records: Arc<[Record]>,
+    partition: Partition,
+    positions: Vec<usize>,
+) -> Vec<(usize, Delivery)> {
+    let all = |delivery: Delivery| -> Vec<_> { positions.iter().map(|&position| (position, delivery.clone())).collect() };
+    let encoding = {
+        let positions = positions.clone();
+        spawn_blocking(move || encode(&stretch, &records, &positions)).await
+    };
+    let encoded = match encoding {
+        Ok(Ok(encoded)) => encoded,
+        Ok(Err(error)) => return all(Delivery::Retry(format!("{partition}: encoding: {error}"))),
+        Err(panic) => return all(Delivery::Retry(format!("{partition}: encoding: {panic}"))),
+    };
+    let mut outcomes = all(Delivery::Delivered);
+    if let Some(file) = encoded.file
+        && let Err(cause) = store.put(&partition, &stretch.file_name(), file).await
+    {
+        outcomes = all(Delivery::Retry(format!("{partition}: {cause}")));
+    }
+    // Whatever became of the file: what it can never hold is not tried again.
+    for (refused, reason) in encoded.refused {
+        if let Ok(at) = outcomes.binary_search_by_key(&refused, |(position, _)| *position) {
+            outcomes[at].1 = Delivery::Refused(reason);
+        }
+    }
+    outcomes
+}

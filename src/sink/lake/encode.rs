@@ -1,0 +1,105 @@
+//! One partition's records, encoded as one Parquet file in memory (its size is bounded by the batch's).
+
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, ZstdLevel},
+    errors::ParquetError,
+    file::{
+        metadata::KeyValue,
+        properties::{BloomFilterPosition, EnabledStatistics, WriterProperties},
+    },
+    schema::types::ColumnPath,
+};
+use uuid::Uuid;
+
+use super::{CHUNK_BYTES, CHUNK_ROWS, columns};
+use crate::{event::Record, sink::Batch};
+
+/// The stretch of a spool that a file holds records of: its name, and a line in its footer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    spool_id: Uuid,
+    first_seq_inclusive: u64,
+    end_seq_exclusive: u64,
+}
+
+impl Stretch {
+    pub(super) fn of(batch: &Batch) -> Self {
+        let Batch { spool_id, first_seq_inclusive, end_seq_exclusive, .. } = *batch;
+        Self { spool_id, first_seq_inclusive, end_seq_exclusive }
+    }
+
+    /// Name of the file, the same in every partition: twenty digits hold any u64, so that names sort as the spool does.
+    pub(super) fn file_name(&self) -> String {
+        format!("{}-{:020}-{:020}.parquet", self.spool_id, self.first_seq_inclusive, self.end_seq_exclusive)
+    }
+}
+
+/// A file in memory, and which of the records it could not take.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// The file; `None` where it would have no rows.
+    pub(super) file: Option<Vec<u8>>,
+    /// Position among the records given, and the reason.
+    pub(super) refused: Vec<(usize, String)>,
+}
+
+/// Encodes `records[positions]`, in that order.
+///
+/// # Errors
+/// Parquet's or arrow's own; nothing is known to cause one.
+pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
+    let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
+    let mut columns = columns::Columns::with_capacity(positions.len().min(CHUNK_ROWS), payload_bytes.min(CHUNK_BYTES));
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(stretch, positions.len())?)
+        // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::with_capacity(payload_bytes / 3), columns::schema(), options)?;
+    let mut refused = Vec::new();
+    for &position in positions {
+        if let Err(reason) = columns.push(&records[position]) {
+            refused.push((position, reason));
+        }
+        let (rows, bytes) = columns.size();
+        if rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
+            writer.write(&columns.finish()?)?;
+        }
+    }
+    if columns.size().0 > 0 {
+        writer.write(&columns.finish()?)?;
+    }
+    let file = if refused.len() == positions.len() { None } else { Some(writer.into_inner()?) };
+    Ok(Encoded { file, refused })
+}
+
+fn properties(stretch: &Stretch, rows: usize) -> Result<WriterProperties, ParquetError> {
+    let column = |name: &str| ColumnPath::from(name);
+    let entry = |key: &str, value: String| KeyValue::new(format!("lakegate.{key}"), value);
+    let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
+    let mut properties = WriterProperties::builder()
+        .set_created_by(writer.to_owned())
+        .set_key_value_metadata(Some(vec![
+            entry("writer", writer.to_owned()),
+            entry("spool_id", stretch.spool_id.to_string()),
+            entry("first_seq_inclusive", stretch.first_seq_inclusive.to_string()),
+            entry("end_seq_exclusive", stretch.end_seq_exclusive.to_string()),
+        ]))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        // A file is a few pages: the footer's statistics tell as much as an index of pages would.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        // The smallest and largest JSON text tell nobody anything.
+        .set_column_statistics_enabled(column("payload"), EnabledStatistics::None)
+        // Random UUIDs spread over every file, so that minimum and maximum exclude none; the filter does, for 2 bytes a
+        // row: `find` in 1 M rows takes 12 ms instead of 45. At the end of the file it arrives together with the footer.
+        .set_column_bloom_filter_enabled(column("event_uuid"), true)
+        .set_column_bloom_filter_max_ndv(column("event_uuid"), rows.max(1) as u64)
+        .set_column_bloom_filter_fpp(column("event_uuid"), 0.01)
+        .set_bloom_filter_position(BloomFilterPosition::End);
+    // Nearly every value differs: a dictionary costs more than it saves (4 % of the file for the times alone).
+    for name in ["event_uuid", "created_at", "created_datetime", "received_datetime", "payload"] {
+        properties = properties.set_column_dictionary_enabled(column(name), false);
+    }
+    Ok(properties.build())
+}

@@ -1,0 +1,186 @@
+//! One file: its footer, and those of its rows and columns that are wanted.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, TimeUnit};
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{
+            ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+        },
+    },
+    errors::ParquetError,
+    file::{
+        metadata::{PageIndexPolicy, RowGroupMetaData},
+        statistics::Statistics,
+    },
+};
+
+use super::filters::RowFilter;
+use crate::sink::lake::{
+    READ_ROWS, rows,
+    rows::{in_millis, texts},
+    store::Source,
+};
+
+/// A file with its footer read.
+pub(super) struct LakeFile {
+    source: Source,
+    footer: ArrowReaderMetadata,
+}
+
+impl LakeFile {
+    /// Reads the footer; the reason where it is none, or not one of a file of this lake.
+    pub(super) fn open(source: Source) -> Result<Self, String> {
+        // Without arrow's copy of the schema, whoever wrote it: strings are then strings, however they were in memory.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
+        let footer = guarded(|| ArrowReaderMetadata::load(&source, options).map_err(reason))?;
+        rows::check_schema(footer.schema())?;
+        Ok(Self { source, footer })
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.footer.metadata().file_metadata().num_rows().try_into().unwrap_or(0)
+    }
+
+    /// Smallest and largest `created_datetime`, where the statistics say them.
+    pub(super) fn created_range(&self) -> Option<(i64, i64)> {
+        let ranges = self.footer.metadata().row_groups().iter().map(|group| self.created_range_of(group));
+        ranges.reduce(|a, b| Some((a?.0.min(b?.0), a?.1.max(b?.1)))).flatten()
+    }
+
+    fn created_range_of(&self, group: &RowGroupMetaData) -> Option<(i64, i64)> {
+        let Statistics::Int64(statistics) = self.statistics(group, "created_datetime")? else { return None };
+        let unit = self.unit_of("created_datetime")?;
+        Some((in_millis(*statistics.min_opt()?, unit), in_millis(*statistics.max_opt()?, unit)))
+    }
+
+    fn unit_of(&self, column: &str) -> Option<TimeUnit> {
+        match self.footer.schema().field_with_name(column).ok()?.data_type() {
+            DataType::Timestamp(unit, _) => Some(*unit),
+            _ => None,
+        }
+    }
+
+    fn statistics<'a>(&self, group: &'a RowGroupMetaData, column: &str) -> Option<&'a Statistics> {
+        group.column(self.leaf(column)?).statistics()
+    }
+
+    fn leaf(&self, column: &str) -> Option<usize> {
+        self.footer.parquet_schema().columns().iter().position(|leaf| leaf.path().parts() == [column])
+    }
+
+    /// Row groups in which the statistics do not exclude that a row passes.
+    fn groups_for(&self, filter: &RowFilter<'_>) -> Vec<usize> {
+        let may_pass = |group: &RowGroupMetaData| {
+            let by_name = filter.event_name.is_none_or(|name| may_hold(self.statistics(group, "event_name"), name));
+            let by_time = match (&filter.created_millis, self.created_range_of(group)) {
+                (Some(wanted), Some((oldest, newest))) => oldest < wanted.end && newest >= wanted.start,
+                _ => true,
+            };
+            by_name && by_time
+        };
+        self.groups_where(|_, group| may_pass(group))
+    }
+
+    fn groups_where(&self, wanted: impl Fn(usize, &RowGroupMetaData) -> bool) -> Vec<usize> {
+        let groups = self.footer.metadata().row_groups().iter().enumerate();
+        groups.filter(|(index, group)| wanted(*index, group)).map(|(index, _)| index).collect()
+    }
+
+    /// Decodes the given columns of the row groups in which a row may pass `filter`; the caller asks each row itself.
+    pub(super) fn batches(&self, columns: &[&str], filter: &RowFilter<'_>) -> Result<Batches, String> {
+        let groups = self.groups_for(filter);
+        Batches::of(self.builder(columns).with_row_groups(groups))
+    }
+
+    /// The given rows, numbered from 0 and ascending, with the given columns.
+    pub(super) fn rows_at(&self, columns: &[&str], wanted: &[u64]) -> Result<Batches, String> {
+        let ranges = wanted.iter().map(|&row| row as usize..row as usize + 1);
+        let selection = RowSelection::from_consecutive_ranges(ranges, self.rows() as usize);
+        Batches::of(self.builder(columns).with_row_selection(selection))
+    }
+
+    /// Numbers of the rows with this `event_uuid`, from 0.
+    pub(super) fn rows_of_uuid(&self, uuid: &str) -> Result<Vec<u64>, String> {
+        let leaf = self.leaf("event_uuid");
+        let builder = self.builder(&["event_uuid"]);
+        let may_have = |index: usize, group: &RowGroupMetaData| {
+            // A filter that cannot be read excludes nothing.
+            let excluded = guarded(|| {
+                let filter = leaf.map(|leaf| builder.get_row_group_column_bloom_filter(index, leaf)).transpose();
+                Ok(filter.map_err(reason)?.flatten().is_some_and(|filter| !filter.check(uuid)))
+            });
+            may_hold(self.statistics(group, "event_uuid"), uuid) && excluded != Ok(true)
+        };
+        let groups = self.groups_where(may_have);
+        let mut found = Vec::new();
+        let mut first_of_group = 0;
+        for (index, group) in self.footer.metadata().row_groups().iter().enumerate() {
+            if groups.contains(&index) {
+                let mut row = first_of_group;
+                for batch in Batches::of(self.builder(&["event_uuid"]).with_row_groups(vec![index]))? {
+                    let batch = batch?;
+                    let uuids = texts(&batch, "event_uuid")?;
+                    found.extend((row..).zip(uuids).filter(|(_, value)| *value == Some(uuid)).map(|(row, _)| row));
+                    row += batch.num_rows() as u64;
+                }
+            }
+            first_of_group += u64::try_from(group.num_rows()).unwrap_or(0);
+        }
+        Ok(found)
+    }
+
+    fn builder(&self, columns: &[&str]) -> ParquetRecordBatchReaderBuilder<Source> {
+        let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.footer.clone())
+            .with_projection(mask)
+            .with_batch_size(READ_ROWS)
+    }
+}
+
+/// Decoded rows, some at a time; an error ends them.
+pub(super) struct Batches(Option<ParquetRecordBatchReader>);
+
+impl Batches {
+    fn of(builder: ParquetRecordBatchReaderBuilder<Source>) -> Result<Self, String> {
+        guarded(|| builder.build().map_err(reason)).map(Some).map(Self)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Put back only where all went well: after an error or a panic nobody knows where it stands.
+        let mut reader = self.0.take()?;
+        match guarded(|| reader.next().transpose().map_err(|error| error.to_string())) {
+            Ok(Some(batch)) => {
+                self.0 = Some(reader);
+                Some(Ok(batch))
+            }
+            Ok(None) => None,
+            Err(reason) => Some(Err(reason)),
+        }
+    }
+}
+
+/// The Parquet reader panics at some damaged files (60.1 at a negative size in a page's header); that file is then
+/// left out like any other.
+fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged: the Parquet reader panicked".to_owned()))
+}
+
+/// Whether a text may lie between a column's smallest and largest; bounds may be cut short, but stay bounds.
+fn may_hold(statistics: Option<&Statistics>, text: &str) -> bool {
+    let Some(Statistics::ByteArray(statistics)) = statistics else { return true };
+    statistics.min_opt().is_none_or(|min| min.data() <= text.as_bytes())
+        && statistics.max_opt().is_none_or(|max| max.data() >= text.as_bytes())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn reason(error: ParquetError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,67 @@
+//! Which events are asked for, and how much of that the folders already answer.
+
+use std::ops::Range;
+
+use crate::{
+    event::Date,
+    sink::lake::{LATE, Partition},
+};
+
+/// Which events are asked for; the default is all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filters {
+    /// Only this event type.
+    pub event_type: Option<String>,
+    /// Only this event name, in full.
+    pub event_name: Option<String>,
+    /// Only events created on this day (UTC) or later.
+    pub from_inclusive: Option<Date>,
+    /// Only events created on this day (UTC) or earlier.
+    pub to_inclusive: Option<Date>,
+}
+
+/// What is left to ask of the rows of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RowFilter<'a> {
+    pub(super) event_name: Option<&'a str>,
+    pub(super) created_millis: Option<Range<i64>>,
+}
+
+impl Filters {
+    pub(super) fn admits_type(&self, event_type: &str) -> bool {
+        // The first part of the name is the type.
+        let of_name = self.event_name.as_deref().and_then(|name| name.split(':').next());
+        self.event_type.as_deref().is_none_or(|wanted| wanted == event_type) && of_name.is_none_or(|wanted| wanted == event_type)
+    }
+
+    /// Events of any day may be in `late`: its rows are asked.
+    pub(super) fn admits_date(&self, created_date: &str) -> bool {
+        let bounded = self.from_inclusive.is_some() || self.to_inclusive.is_some();
+        match super::super::parse_date(created_date) {
+            Some(date) => self.from_inclusive.is_none_or(|from| from <= date) && self.to_inclusive.is_none_or(|to| date <= to),
+            None => created_date == LATE || !bounded,
+        }
+    }
+
+    pub(super) fn of_rows(&self, partition: &Partition) -> RowFilter<'_> {
+        let start = |date: Date, later: i64| (i64::from(date.days) + later) * 86_400_000;
+        let bounded = self.from_inclusive.is_some() || self.to_inclusive.is_some();
+        let created_millis = (bounded && partition.created_date == LATE).then(|| {
+            let from = self.from_inclusive.map_or(i64::MIN, |from| start(from, 0));
+            from..self.to_inclusive.map_or(i64::MAX, |to| start(to, 1))
+        });
+        RowFilter { event_name: self.event_name.as_deref(), created_millis }
+    }
+}
+
+impl RowFilter<'_> {
+    /// Whether the footer's number of rows is the answer already.
+    pub(super) fn is_all(&self) -> bool {
+        self.event_name.is_none() && self.created_millis.is_none()
+    }
+
+    pub(super) fn admits(&self, event_name: &str, created_millis: i64) -> bool {
+        self.event_name.is_none_or(|wanted| wanted == event_name)
+            && self.created_millis.as_ref().is_none_or(|range| range.contains(&created_millis))
+    }
+}

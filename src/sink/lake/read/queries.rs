@@ -1,0 +1,238 @@
+//! The four questions: what is there, how many, where is this one, give me all.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
+
+use uuid::Uuid;
+
+use super::{
+    Count, Counts, Export, Filters, Found, Lake, Listing, PartitionSummary, file::LakeFile, filters::RowFilter, survey::Place,
+};
+use crate::sink::lake::{
+    LakeError, LakeRow,
+    columns::COLUMNS,
+    partition::Partition,
+    rows::{Millis, doubles, each_row, texts},
+};
+
+impl Lake {
+    /// The partitions with their files, rows, bytes and times, from the footers alone. `event_name` does not matter.
+    ///
+    /// # Errors
+    /// [`LakeError`] where a folder cannot be listed.
+    pub fn ls(&self, filters: &Filters) -> Result<Listing, LakeError> {
+        let mut partitions: BTreeMap<Partition, PartitionSummary> = BTreeMap::new();
+        let look = |_: &Place<'_>, file: &LakeFile| Ok((file.rows(), file.created_range()));
+        let left_out = self.survey(filters, look, |place, (rows, created)| {
+            let new = || PartitionSummary {
+                partition: place.partition.clone(),
+                files: 0,
+                rows: 0,
+                bytes: 0,
+                oldest_millis: None,
+                newest_millis: None,
+            };
+            let summary = partitions.entry(place.partition.clone()).or_insert_with(new);
+            summary.files += 1;
+            summary.rows += rows;
+            summary.bytes += place.entry.bytes;
+            if let Some((oldest, newest)) = created {
+                summary.oldest_millis = Some(summary.oldest_millis.map_or(oldest, |known| known.min(oldest)));
+                summary.newest_millis = Some(summary.newest_millis.map_or(newest, |known| known.max(newest)));
+            }
+            Ok(())
+        })?;
+        Ok(Listing { partitions: partitions.into_values().collect(), left_out })
+    }
+
+    /// Rows by event type and day, and by name where `by_name`. Without a name to tell apart the footers answer.
+    ///
+    /// # Errors
+    /// [`LakeError`] where a folder cannot be listed.
+    pub fn count(&self, filters: &Filters, by_name: bool) -> Result<Counts, LakeError> {
+        let mut counts: BTreeMap<(Partition, Option<String>), u64> = BTreeMap::new();
+        let look = |place: &Place<'_>, file: &LakeFile| {
+            let filter = filters.of_rows(place.partition);
+            if filter.is_all() && !by_name { Ok(vec![(None, file.rows())]) } else { count_rows(file, &filter, by_name) }
+        };
+        let left_out = self.survey(filters, look, |place, answer| {
+            for (event_name, rows) in answer {
+                if rows > 0 {
+                    *counts.entry((place.partition.clone(), event_name)).or_default() += rows;
+                }
+            }
+            Ok(())
+        })?;
+        let counts = counts.into_iter().map(|((partition, event_name), rows)| Count { partition, event_name, rows });
+        Ok(Counts { counts: counts.collect(), left_out })
+    }
+
+    /// Every row with this identity: more than one where the lake holds it twice. Footers, filters and the
+    /// `event_uuid` column are asked before anything else is read.
+    ///
+    /// # Errors
+    /// [`LakeError`] where a folder cannot be listed, or `visit` fails.
+    pub fn find(
+        &self,
+        event_uuid: Uuid,
+        filters: &Filters,
+        visit: &mut dyn FnMut(&Found, &LakeRow<'_>) -> io::Result<()>,
+    ) -> Result<Vec<super::LeftOut>, LakeError> {
+        let text = event_uuid.hyphenated().to_string();
+        let mut hits = Vec::new();
+        let mut left_out = self.survey(
+            filters,
+            |_, file| file.rows_of_uuid(&text),
+            |place, rows| {
+                if !rows.is_empty() {
+                    hits.push((place.partition.clone(), place.entry.clone(), rows));
+                }
+                Ok(())
+            },
+        )?;
+        for (partition, entry, rows) in hits {
+            let place = Place { partition: &partition, entry };
+            let filter = filters.of_rows(&partition);
+            let mut numbers = rows.iter();
+            let visited = self.open_file(&place).and_then(|file| {
+                for batch in file.rows_at(&COLUMNS, &rows)? {
+                    let each = &mut |row: &LakeRow<'_>| {
+                        let found = Found { file: place.path(), row: numbers.next().copied().unwrap_or_default() };
+                        if filter.admits(row.event_name, row.created_millis) { visit(&found, row) } else { Ok(()) }
+                    };
+                    if let Err(error) = each_row(&batch?, &partition, each)? {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(Ok(()))
+            });
+            match visited {
+                Ok(visited) => visited.map_err(LakeError::Output)?,
+                Err(reason) => left_out.push(place.left_out(reason)),
+            }
+        }
+        Ok(left_out)
+    }
+
+    /// Hands every row that passes the filters to `visit`, partition by partition, in the order of the files' names.
+    ///
+    /// With `distinct`, of the rows of one event only the first received is handed over, as the view `events` does it:
+    /// each partition's identities are then held in memory, about 60 bytes for each.
+    ///
+    /// # Errors
+    /// [`LakeError`] where a folder cannot be listed, or `visit` fails.
+    pub fn export(
+        &self,
+        filters: &Filters,
+        distinct: bool,
+        visit: &mut dyn FnMut(&LakeRow<'_>) -> io::Result<()>,
+    ) -> Result<Export, LakeError> {
+        let mut export = Export::default();
+        for partition in self.partitions(filters)? {
+            let filter = filters.of_rows(&partition);
+            let (places, others) = self.files(&partition)?;
+            export.left_out.extend(others);
+            let mut firsts = if distinct { Some(self.first_received(&places, &filter)) } else { None };
+            for place in &places {
+                let rows = &mut export.rows;
+                let each = &mut |row: &LakeRow<'_>| {
+                    let admitted = filter.admits(row.event_name, row.created_millis)
+                        && firsts.as_mut().is_none_or(|firsts| is_first(firsts, row));
+                    if admitted {
+                        *rows += 1;
+                        visit(row)?;
+                    }
+                    Ok(())
+                };
+                let exported = self.open_file(place).and_then(|file| export_file(&file, &partition, &filter, each));
+                match exported {
+                    Ok(visited) => visited.map_err(LakeError::Output)?,
+                    Err(reason) => export.left_out.push(place.left_out(reason)),
+                }
+            }
+        }
+        Ok(export)
+    }
+
+    /// When each event of a partition was first received. A file that cannot be read is reported when it is exported.
+    fn first_received(&self, places: &[Place<'_>], filter: &RowFilter<'_>) -> HashMap<EventKey, i64> {
+        let mut firsts = HashMap::new();
+        for place in places {
+            let read = self.open_file(place).and_then(|file| {
+                for batch in file.batches(&["event_uuid", "created_at", "received_datetime"], filter)? {
+                    let batch = batch?;
+                    let (uuids, created) = (texts(&batch, "event_uuid")?, doubles(&batch, "created_at")?);
+                    let received = Millis::of(&batch, "received_datetime")?;
+                    for row in 0..batch.num_rows() {
+                        let Some(key) = event_key(uuids.value(row), created.value(row)) else { continue };
+                        let received = received.value(row);
+                        firsts.entry(key).and_modify(|first: &mut i64| *first = received.min(*first)).or_insert(received);
+                    }
+                }
+                Ok(())
+            });
+            if let Err(reason) = read {
+                tracing::debug!(file = place.path(), reason, "looking for duplicates");
+            }
+        }
+        firsts
+    }
+}
+
+/// What makes two rows of a partition the same event: `event_uuid` and the bits of `created_at` (LAKE.md).
+type EventKey = (u128, u64);
+
+/// `None` for an identity of a form that no gateway writes: such rows are never taken for the same.
+fn event_key(event_uuid: &str, created_at: f64) -> Option<EventKey> {
+    Some((Uuid::try_parse(event_uuid).ok()?.as_u128(), created_at.to_bits()))
+}
+
+/// Whether this row is the one to hand over of its event. Forgets it then, so that a tie is handed over once.
+fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
+    let Some(key) = event_key(row.event_uuid, row.created_at) else { return true };
+    let first = firsts.get(&key) == Some(&row.received_millis);
+    if first {
+        firsts.insert(key, i64::MIN);
+    }
+    first
+}
+
+fn export_file(
+    file: &LakeFile,
+    partition: &Partition,
+    filter: &RowFilter<'_>,
+    each: &mut dyn FnMut(&LakeRow<'_>) -> io::Result<()>,
+) -> Result<io::Result<()>, String> {
+    for batch in file.batches(&COLUMNS, filter)? {
+        if let Err(error) = each_row(&batch?, partition, each)? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn count_rows(file: &LakeFile, filter: &RowFilter<'_>, by_name: bool) -> Result<Vec<(Option<String>, u64)>, String> {
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    let mut unnamed = 0;
+    for batch in file.batches(&["event_name", "created_datetime"], filter)? {
+        let batch = batch?;
+        let (names, created) = (texts(&batch, "event_name")?, Millis::of(&batch, "created_datetime")?);
+        for (row, name) in names.iter().enumerate() {
+            let name = name.unwrap_or_default();
+            if !filter.admits(name, created.value(row)) {
+                continue;
+            }
+            if !by_name {
+                unnamed += 1;
+            } else if let Some(count) = counts.get_mut(name) {
+                *count += 1;
+            } else {
+                counts.insert(name.to_owned(), 1);
+            }
+        }
+    }
+    let named = counts.into_iter().map(|(name, rows)| (Some(name), rows));
+    Ok(named.chain((unnamed > 0).then_some((None, unnamed))).collect())
+}

@@ -1,0 +1,142 @@
+//! Rows as they are read back: the columns of an arrow batch, borrowed.
+
+use std::io;
+
+use arrow_array::{
+    Array, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray,
+    cast::AsArray,
+    types::{
+        Float64Type, Int32Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    },
+};
+use arrow_schema::{DataType, Schema, TimeUnit};
+
+use super::{columns, partition::Partition};
+
+/// One event of the lake, with every column and both partition values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the columns; see the module `lake`")]
+pub struct LakeRow<'a> {
+    pub event_uuid: &'a str,
+    pub event_name: &'a str,
+    pub event_type: &'a str,
+    pub event_subtype: Option<&'a str>,
+    pub source: &'a str,
+    pub schema_version: Option<i32>,
+    pub created_at: f64,
+    /// `created_datetime`, Unix milliseconds.
+    pub created_millis: i64,
+    /// `received_datetime`, Unix milliseconds.
+    pub received_millis: i64,
+    pub created_date: &'a str,
+    pub payload: &'a str,
+}
+
+/// Checks that a file has the lake's columns. Others beside them are none of our business, and timestamps may be of any
+/// unit, since Firehose and compaction write with other tools.
+pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
+    for wanted in columns::schema().fields() {
+        let Ok(found) = schema.field_with_name(wanted.name()) else {
+            return Err(format!("no file of this lake: it has no column `{}`", wanted.name()));
+        };
+        let fits = match (wanted.data_type(), found.data_type()) {
+            (DataType::Timestamp(..), DataType::Timestamp(..)) => true,
+            (wanted, found) => wanted == found,
+        };
+        if !fits {
+            return Err(format!("no file of this lake: its column `{}` is {}", wanted.name(), found.data_type()));
+        }
+    }
+    Ok(())
+}
+
+/// Hands each row of a batch that holds all columns to `visit`.
+pub(super) fn each_row(
+    batch: &RecordBatch,
+    partition: &Partition,
+    visit: &mut dyn FnMut(&LakeRow<'_>) -> io::Result<()>,
+) -> Result<io::Result<()>, String> {
+    let (event_uuid, event_name) = (texts(batch, "event_uuid")?, texts(batch, "event_name")?);
+    let (event_subtype, source) = (column(batch, "event_subtype")?.as_string::<i32>(), texts(batch, "source")?);
+    let schema_version = column(batch, "schema_version")?.as_primitive::<Int32Type>();
+    let created_at = without_nulls(batch, "created_at")?.as_primitive::<Float64Type>();
+    let (created, received) = (Millis::of(batch, "created_datetime")?, Millis::of(batch, "received_datetime")?);
+    let payload = texts(batch, "payload")?;
+    for row in 0..batch.num_rows() {
+        let visited = visit(&LakeRow {
+            event_uuid: event_uuid.value(row),
+            event_name: event_name.value(row),
+            event_type: &partition.event_type,
+            event_subtype: event_subtype.is_valid(row).then(|| event_subtype.value(row)),
+            source: source.value(row),
+            schema_version: schema_version.is_valid(row).then(|| schema_version.value(row)),
+            created_at: created_at.value(row),
+            created_millis: created.value(row),
+            received_millis: received.value(row),
+            created_date: &partition.created_date,
+            payload: payload.value(row),
+        });
+        if visited.is_err() {
+            return Ok(visited);
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// A text column that has a value in every row.
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
+    Ok(without_nulls(batch, name)?.as_string::<i32>())
+}
+
+/// `created_at`, which has a value in every row.
+pub(super) fn doubles<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<Float64Type>, String> {
+    Ok(without_nulls(batch, name)?.as_primitive())
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, String> {
+    batch.column_by_name(name).map(AsRef::as_ref).ok_or_else(|| format!("no column `{name}`"))
+}
+
+fn without_nulls<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, String> {
+    let column = column(batch, name)?;
+    if column.null_count() > 0 { Err(format!("its column `{name}` has nulls")) } else { Ok(column) }
+}
+
+/// A timestamp column of any unit, as milliseconds.
+pub(super) struct Millis<'a> {
+    values: &'a [i64],
+    unit: TimeUnit,
+}
+
+impl<'a> Millis<'a> {
+    pub(super) fn of(batch: &'a RecordBatch, name: &str) -> Result<Self, String> {
+        fn values<T: ArrowPrimitiveType<Native = i64>>(column: &dyn Array) -> &[i64] {
+            column.as_primitive::<T>().values()
+        }
+        let column = without_nulls(batch, name)?;
+        let DataType::Timestamp(unit, _) = column.data_type() else {
+            return Err(format!("its column `{name}` is no timestamp"));
+        };
+        let values = match unit {
+            TimeUnit::Second => values::<TimestampSecondType>(column),
+            TimeUnit::Millisecond => values::<TimestampMillisecondType>(column),
+            TimeUnit::Microsecond => values::<TimestampMicrosecondType>(column),
+            TimeUnit::Nanosecond => values::<TimestampNanosecondType>(column),
+        };
+        Ok(Self { values, unit: *unit })
+    }
+
+    pub(super) fn value(&self, row: usize) -> i64 {
+        in_millis(self.values[row], self.unit)
+    }
+}
+
+/// A timestamp of a unit, as milliseconds.
+pub(super) fn in_millis(value: i64, unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => value.saturating_mul(1_000),
+        TimeUnit::Millisecond => value,
+        TimeUnit::Microsecond => value.div_euclid(1_000),
+        TimeUnit::Nanosecond => value.div_euclid(1_000_000),
+    }
+}

@@ -1,0 +1,87 @@
+//! An open file as the Parquet reader wants it: bytes from any place, on disk or in blocks fetched from S3.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use parquet::{
+    errors::{ParquetError, Result},
+    file::reader::{ChunkReader, Length},
+};
+
+/// An open file; clones share it.
+#[derive(Clone, Debug)]
+pub(in crate::sink::lake) struct Source {
+    bytes: u64,
+    inner: Inner,
+}
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Local(Arc<File>),
+    #[cfg(feature = "s3")]
+    S3(Arc<super::s3::Blocks>),
+}
+
+impl Source {
+    pub(super) fn local(file: File, bytes: u64) -> Self {
+        Self { bytes, inner: Inner::Local(Arc::new(file)) }
+    }
+
+    #[cfg(feature = "s3")]
+    pub(super) fn s3(blocks: super::s3::Blocks, bytes: u64) -> Self {
+        Self { bytes, inner: Inner::S3(Arc::new(blocks)) }
+    }
+
+    /// Reads at most `buffer` from `offset` on; 0 only at the end.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.inner {
+            Inner::Local(file) => file.read_at(buffer, offset),
+            #[cfg(feature = "s3")]
+            Inner::S3(blocks) => blocks.read_at(offset, buffer),
+        }
+    }
+}
+
+impl Length for Source {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Source {
+    type T = BufReader<SourceReader>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(BufReader::new(SourceReader { source: self.clone(), offset: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        // The length comes out of the file: nothing is allocated for one that the file cannot have.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} of a file of {} bytes", self.bytes)));
+        }
+        let mut buffer = vec![0; length];
+        SourceReader { source: self.clone(), offset: start }.read_exact(&mut buffer)?;
+        Ok(buffer.into())
+    }
+}
+
+/// Reads on from an offset.
+#[derive(Debug)]
+pub(in crate::sink::lake) struct SourceReader {
+    source: Source,
+    offset: u64,
+}
+
+impl Read for SourceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read_at(self.offset, buffer)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,121 @@
+//! The lake's tests: what is written, what is read, what the views say. Helpers for all of them are here.
+
+mod columns;
+mod damage;
+mod delivery;
+mod queries;
+mod views;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::{Filters, Lake, LakeConfig, LakeSink};
+use crate::{
+    event::{CreatedAt, Envelope, EventName, Record},
+    sink::{Batch, Delivery, Sink},
+};
+
+/// 2026-11-21 00:00 UTC.
+const NOW: i64 = 1_795_219_200_000;
+const DAY: i64 = 86_400_000;
+
+/// A lake in a folder that goes away with it.
+struct TestLake {
+    folder: TempDir,
+    sink: LakeSink,
+}
+
+impl TestLake {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = LakeSink::open(&LakeConfig::at(folder.path().to_str().unwrap())).unwrap();
+        Self { folder, sink }
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn reader(&self) -> Lake {
+        Lake::open(self.root().to_str().unwrap()).unwrap()
+    }
+
+    /// Delivers `records` as the stretch that begins at `first`; all of them must arrive.
+    async fn write(&self, first: u64, records: Vec<Record>) {
+        let batch = batch(first, records);
+        let deliveries = self.sink.deliver(&batch).await;
+        assert_eq!(deliveries, vec![Delivery::Delivered; batch.records.len()]);
+    }
+
+    /// Every file below the root that is visible to a query engine, sorted.
+    fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.root().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().unwrap().map(Result::unwrap) {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else if entry.path().extension().is_some_and(|extension| extension == "parquet") {
+                    files.push(entry.path());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// The identities in the lake, as often as they are there, sorted.
+    fn identities(&self) -> Vec<Uuid> {
+        let mut identities = Vec::new();
+        let export = self.reader().export(&Filters::default(), false, &mut |row| {
+            identities.push(Uuid::parse_str(row.event_uuid).unwrap());
+            Ok(())
+        });
+        assert_eq!(export.unwrap().left_out, []);
+        identities.sort();
+        identities
+    }
+}
+
+fn batch(first: u64, records: Vec<Record>) -> Batch {
+    let end = first + records.len() as u64;
+    Batch { spool_id: Uuid::from_u128(1), first_seq_inclusive: first, end_seq_exclusive: end, records }
+}
+
+/// An event's envelope, to be changed where a test needs it otherwise.
+fn envelope(number: u128, name: &str) -> Envelope<'_> {
+    Envelope {
+        event_uuid: Uuid::from_u128(number),
+        event_name: EventName::parse(name).unwrap(),
+        schema_version: Some(1),
+        created_at: created(NOW),
+        received_millis: NOW + 250,
+        source: "web",
+        has_reserved_fields: false,
+    }
+}
+
+fn created(millis: i64) -> CreatedAt {
+    CreatedAt { seconds: millis as f64 / 1e3, millis }
+}
+
+fn record(envelope: &Envelope<'_>, payload: &[u8]) -> Record {
+    let mut buffer = Vec::new();
+    envelope.encode(payload, &mut buffer);
+    Record::decode(Bytes::from(buffer)).unwrap()
+}
+
+fn event(number: u128, name: &str) -> Record {
+    record(&envelope(number, name), format!(r#"{{"number":{number}}}"#).as_bytes())
+}
+
+fn event_at(number: u128, name: &str, millis: i64) -> Record {
+    record(&Envelope { created_at: created(millis), ..envelope(number, name) }, b"{}")
+}
+
+fn uuids(numbers: impl IntoIterator<Item = u128>) -> Vec<Uuid> {
+    numbers.into_iter().map(Uuid::from_u128).collect()
+}

@@ -1,0 +1,180 @@
+//! Where files are written, when they can be seen, and what a failure costs.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::*;
+use crate::sink::lake::{LakeError, parse_date};
+
+#[tokio::test]
+async fn a_file_is_named_after_its_partition_and_its_stretch() {
+    let lake = TestLake::new();
+    lake.write(41, vec![event(1, "menu:item:viewed"), event(2, "heartbeat")]).await;
+    let spool = Uuid::from_u128(1);
+    let name = format!("created_date=2026-11-21/{spool}-00000000000000000041-00000000000000000043.parquet");
+    let expected = ["heartbeat", "menu"].map(|event_type| lake.root().join(format!("event_type={event_type}/{name}")));
+    assert_eq!(lake.files(), expected);
+}
+
+#[tokio::test]
+async fn names_of_files_sort_as_their_stretches() {
+    let lake = TestLake::new();
+    let firsts = [0, 9, 10, 99_999, 100_000, u64::MAX - 2];
+    for (number, first) in firsts.into_iter().enumerate() {
+        lake.write(first, vec![event(number as u128, "menu")]).await;
+    }
+    assert_eq!(lake.files().len(), firsts.len());
+    let mut rows = Vec::new();
+    let export = lake.reader().export(&Filters::default(), false, &mut |row| {
+        rows.push(Uuid::parse_str(row.event_uuid).unwrap());
+        Ok(())
+    });
+    export.unwrap();
+    assert_eq!(rows, uuids(0..6), "read in the order of the spool");
+}
+
+#[tokio::test]
+async fn a_replay_of_a_stretch_leaves_the_same_files_and_each_event_once() {
+    let lake = TestLake::new();
+    let records: Vec<Record> = (0..50).map(|number| event(number, ["menu", "cart"][number as usize % 2])).collect();
+    lake.write(0, records.clone()).await;
+    let contents = |lake: &TestLake| lake.files().iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    let (files, bytes) = (lake.files(), contents(&lake));
+    lake.write(0, records.clone()).await;
+    // As after a restart.
+    let again = LakeSink::open(&LakeConfig::at(lake.root().to_str().unwrap())).unwrap();
+    again.deliver(&batch(0, records)).await;
+    assert_eq!(lake.files(), files);
+    assert!(contents(&lake) == bytes, "byte for byte");
+    assert_eq!(lake.identities(), uuids(0..50));
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_making_is_invisible_and_gone_after_the_next_start() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    let temp = lake.root().join("_tmp");
+    assert_eq!(temp.read_dir().unwrap().count(), 0, "nothing is left behind by a write that ended well");
+    let leftover = temp.join("00000000-0000-0000-0000-000000000001-5-6.parquet.77.0.tmp");
+    fs::write(&leftover, b"PAR1 half of a fi").unwrap();
+    fs::write(temp.join("notes.txt"), b"not ours").unwrap();
+    assert_eq!(lake.identities(), uuids([1]));
+    assert_eq!(lake.files().len(), 1);
+    LakeSink::open(&LakeConfig::at(lake.root().to_str().unwrap())).unwrap();
+    assert!(!leftover.exists());
+    assert!(temp.join("notes.txt").exists(), "what is not ours stays");
+}
+
+#[tokio::test]
+async fn a_partition_that_cannot_be_written_retries_its_own_records_alone() {
+    let lake = TestLake::new();
+    let blocked = lake.root().join("event_type=cart");
+    fs::write(&blocked, b"a file in the way of the folder").unwrap();
+    let all = batch(0, (0..6).map(|number| event(number, ["menu", "cart", "order"][number as usize % 3])).collect());
+    let deliveries = lake.sink.deliver(&all).await;
+    for (number, delivery) in deliveries.iter().enumerate() {
+        match delivery {
+            Delivery::Retry(cause) if number % 3 == 1 => assert!(cause.contains("event_type=cart"), "{cause}"),
+            Delivery::Delivered if number % 3 != 1 => {}
+            other => panic!("record {number}: {other:?}"),
+        }
+    }
+    assert_eq!(lake.identities(), uuids([0, 2, 3, 5]));
+
+    // What is owed is sent again under the same stretch, once the way is free.
+    fs::remove_file(&blocked).unwrap();
+    let owed = Batch { records: vec![all.records[1].clone(), all.records[4].clone()], ..all };
+    assert_eq!(lake.sink.deliver(&owed).await, [Delivery::Delivered, Delivery::Delivered]);
+    assert_eq!(lake.identities(), uuids(0..6));
+    assert_eq!(lake.root().join("_tmp").read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_put_in_its_place_leaves_nothing_behind() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    let in_the_way = lake.files()[0].clone();
+    fs::remove_file(&in_the_way).unwrap();
+    fs::create_dir(&in_the_way).unwrap();
+    let deliveries = lake.sink.deliver(&batch(0, vec![event(1, "menu")])).await;
+    assert!(matches!(&deliveries[..], [Delivery::Retry(_)]), "{deliveries:?}");
+    assert_eq!(lake.root().join("_tmp").read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_partition_that_someone_removed_is_made_anew() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    fs::remove_dir_all(lake.root().join("event_type=menu")).unwrap();
+    lake.write(1, vec![event(2, "menu")]).await;
+    assert_eq!(lake.identities(), uuids([2]));
+}
+
+#[tokio::test]
+async fn days_far_from_their_receipt_share_the_folder_late() {
+    let lake = TestLake::new();
+    let millis = [NOW - 366 * DAY, NOW - 367 * DAY, NOW + 2 * DAY, NOW + 3 * DAY, 0, NOW - 1];
+    lake.write(0, millis.iter().enumerate().map(|(number, at)| event_at(number as u128, "menu", *at)).collect()).await;
+    let listing = lake.reader().ls(&Filters::default()).unwrap();
+    let found: Vec<_> =
+        listing.partitions.iter().map(|summary| (summary.partition.created_date.as_str(), summary.rows)).collect();
+    assert_eq!(found, [("2025-11-20", 1), ("2026-11-20", 1), ("2026-11-23", 1), ("late", 3)]);
+    assert_eq!(lake.reader().first_date().unwrap(), parse_date("2025-11-20"));
+}
+
+#[tokio::test]
+async fn a_batch_may_have_a_thousand_partitions() {
+    let lake = TestLake::new();
+    let name = |number: u128| format!("type{}:seen", number % 100);
+    let records = (0..2_000).map(|number| event_at(number, &name(number), NOW - (number as i64 / 100 % 10) * DAY));
+    lake.write(0, records.collect()).await;
+    assert_eq!(lake.files().len(), 1_000);
+    assert_eq!(lake.identities(), uuids(0..2_000));
+}
+
+/// A reader that looks all the time while a large file is replaced never sees half of one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_visible_only_when_whole() {
+    let lake = TestLake::new();
+    let large = "0123456789abcdef".repeat(40_000);
+    let payload = |number: u128| format!(r#"{{"n":{number},"large":"{large}"}}"#);
+    let records: Vec<Record> = (0..20).map(|number| record(&envelope(number, "menu"), payload(number).as_bytes())).collect();
+    lake.write(0, records.clone()).await;
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(lake.reader().ls(&Filters::default()).unwrap().left_out, []);
+            }
+        });
+        let writing = async {
+            for _ in 0..30 {
+                lake.write(0, records.clone()).await;
+            }
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(writing));
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_root_that_this_build_cannot_use_is_refused() {
+    for root in ["", "gs://bucket/lake", "file:///tmp/lake"] {
+        assert!(matches!(LakeSink::open(&LakeConfig::at(root)), Err(LakeError::Root { .. })), "{root:?}");
+        assert!(matches!(Lake::open(root), Err(LakeError::Root { .. })), "{root:?}");
+    }
+    #[cfg(not(feature = "s3"))]
+    assert!(LakeSink::open(&LakeConfig::at("s3://bucket/lake")).unwrap_err().to_string().contains("--features s3"));
+    assert!(Lake::open("/nonexistent/lake").unwrap_err().to_string().contains("/nonexistent/lake"));
+}
+
+#[test]
+fn a_new_root_is_made_with_its_parents() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a/b/lake");
+    LakeSink::open(&LakeConfig::at(root.to_str().unwrap())).unwrap();
+    assert!(root.is_dir());
+    assert_eq!(Lake::open(root.to_str().unwrap()).unwrap().ls(&Filters::default()).unwrap().partitions, []);
+}

@@ -1,0 +1,93 @@
+//! The views' SQL, as text. That it runs is shown by tests/acceptance/test_lake_views.py.
+
+use super::super::views::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema, views};
+use crate::event::Date;
+
+const FIRST_DATE: Date = Date { days: 20_778 };
+
+fn schema(event_name: &str, version: u32, columns: &[(&str, ColumnType)]) -> ViewSchema {
+    let columns = columns.iter().map(|(name, kind)| ViewColumn { name: (*name).to_owned(), kind: *kind });
+    ViewSchema { event_name: event_name.to_owned(), version, columns: columns.collect() }
+}
+
+fn sql(dialect: Dialect, root: &str, schemas: &[ViewSchema]) -> String {
+    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas }).unwrap()
+}
+
+/// The text with every quoted name and text, and every comment, taken out: what a parser takes for SQL.
+fn unquoted(sql: &str) -> String {
+    let mut rest = sql.chars().peekable();
+    let mut outside = String::new();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '"' | '\'' => while rest.next().is_some_and(|inside| inside != letter) {},
+            '-' if rest.peek() == Some(&'-') => while rest.next().is_some_and(|inside| inside != '\n') {},
+            _ => outside.push(letter),
+        }
+    }
+    outside
+}
+
+#[test]
+fn no_name_of_a_schema_gets_out_of_its_quotes() {
+    let evil = [
+        "x\" FROM events; DROP TABLE events_raw; --",
+        "x'); DROP VIEW events; --",
+        "a\\\"]'); DROP--",
+        "line\n; DROP TABLE events_dated",
+        "nul\0; DROP",
+        "$.a[*]",
+        "",
+    ];
+    let columns: Vec<_> = evil.iter().map(|name| (*name, ColumnType::Integer)).collect();
+    let schemas = [schema("menu:x", 1, &columns), schema("menu:'; DROP TABLE a;\"--\n", 1, &[])];
+    for (dialect, root) in [(Dialect::Duckdb, "/lake/'; DROP TABLE b; --"), (Dialect::Athena, "s3://bucket/prefix")] {
+        let sql = sql(dialect, root, &schemas);
+        let outside = unquoted(&sql);
+        assert_eq!(outside.matches("DROP").count(), if dialect == Dialect::Athena { 2 } else { 0 }, "{outside}");
+        assert!(!sql.contains('\0'));
+        let ends = outside.matches(';').count();
+        let statements = if dialect == Dialect::Athena { 8 } else { 4 };
+        assert_eq!(ends, statements, "{outside}");
+    }
+}
+
+#[test]
+fn versions_of_a_schema_are_one_view_with_the_fields_of_all() {
+    use ColumnType::{Boolean, Integer, Json, Number, Text};
+    let schemas = [
+        schema("menu:item:viewed", 2, &[("price", Number), ("tags", Json), ("flag", Text)]),
+        schema("menu:item:viewed", 1, &[("price", Integer), ("flag", Boolean), ("event_uuid", Text), ("Source", Text)]),
+    ];
+    let sql = sql(Dialect::Duckdb, "/lake", &schemas);
+    assert_eq!(sql.matches("CREATE OR REPLACE VIEW").count(), 3);
+    assert!(sql.contains("VIEW \"menu_item_viewed\" AS"));
+    assert!(sql.contains("TRY_CAST(json_extract_string(payload, '/price') AS DOUBLE) AS \"price\""), "{sql}");
+    assert!(sql.contains("json_extract_string(payload, '/flag') AS \"flag\""), "of two types: as text");
+    assert!(sql.contains("json_extract(payload, '/tags') AS \"tags\""));
+    assert!(!sql.contains("'/event_uuid'"), "a column already");
+    assert!(sql.contains("'/Source') AS \"Source_2\""), "SQL does not tell it from `source`");
+}
+
+#[test]
+fn names_that_would_be_the_same_view_are_told_apart() {
+    let schemas = ["events", "events:raw", "a:b", "a_b", "a-b", "A:b"].map(|name| schema(name, 1, &[]));
+    let sql = sql(Dialect::Duckdb, "/lake", &schemas);
+    let mut names: Vec<&str> = sql.lines().filter_map(|line| line.strip_prefix("CREATE OR REPLACE VIEW ")).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 2 + schemas.len(), "{names:?}");
+}
+
+#[test]
+fn athena_projects_the_types_of_the_schemas_the_days_and_the_late() {
+    let schemas = ["menu:item:viewed", "menu-x:a", "menu:item:clicked", "cart:added"].map(|name| schema(name, 1, &[]));
+    let sql = sql(Dialect::Athena, "s3://bucket/lake/", &schemas);
+    assert_eq!(sql.matches("'projection.event_type.values' = 'cart,menu,menu-x'").count(), 2, "{sql}");
+    assert!(sql.contains("'projection.created_date.range' = '2026-11-21,NOW+2DAYS'"));
+    assert!(sql.contains("'projection.created_date.values' = 'late'"));
+    assert!(sql.contains("LOCATION 's3://bucket/lake/'"));
+    assert!(sql.contains("'s3://bucket/lake/event_type=${event_type}/created_date=${created_date}/'"));
+    let request = ViewRequest { dialect: Dialect::Athena, root: "/lake", first_date: FIRST_DATE, schemas: &[] };
+    assert!(views(&request).is_err(), "Athena reads no folder");
+}

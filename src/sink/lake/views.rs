@@ -1,0 +1,231 @@
+//! Views over the lake, as SQL: the raw table, the events each once, and one view per event name with typed columns.
+//!
+//! `events_raw` is what the files hold. `events` drops what arrived twice (at-least-once delivery, a finite dedup
+//! window); the partition columns are part of its key, so that a query for one type and day still reads only those
+//! files. `menu_item_viewed` and its like add the fields of that event's schemas; a value that is not what the schema
+//! says becomes NULL there instead of failing the query, and is still in `payload`.
+//!
+//! Every name that comes from a schema is quoted; one that no quoting could carry is left out, and a comment says so.
+
+mod athena;
+mod duckdb;
+mod names;
+
+use std::collections::BTreeSet;
+
+use super::LakeError;
+use crate::event::Date;
+use names::Names;
+
+/// Whose SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// DuckDB, over local files or S3.
+    Duckdb,
+    /// Amazon Athena (Trino, with Hive's DDL), over S3.
+    Athena,
+}
+
+/// What views are wanted.
+#[derive(Clone, Debug)]
+pub struct ViewRequest<'a> {
+    /// Whose SQL.
+    pub dialect: Dialect,
+    /// Root of the lake: a folder, or `s3://bucket/prefix`, which Athena needs.
+    pub root: &'a str,
+    /// Athena's tables begin with this day. A later one would hide events; an earlier one costs listings:
+    /// see [`Lake::first_date`](super::Lake::first_date).
+    pub first_date: Date,
+    /// The schemas, all versions of all event names.
+    pub schemas: &'a [ViewSchema],
+}
+
+/// One version of the schema of one event name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewSchema {
+    /// Event name.
+    pub event_name: String,
+    /// Version.
+    pub version: u32,
+    /// Its top-level fields. Those that are columns of the lake already are passed over.
+    pub columns: Vec<ViewColumn>,
+}
+
+/// A top-level field of a schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewColumn {
+    /// Name, as in the JSON.
+    pub name: String,
+    /// Type of the column.
+    pub kind: ColumnType,
+}
+
+/// Type of a column, from the `type` and `format` of a field's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    /// A string, or anything that may be more than one type.
+    Text,
+    /// `integer`
+    Integer,
+    /// `number`
+    Number,
+    /// `boolean`
+    Boolean,
+    /// A string of the format `date-time`; UTC in the view.
+    DateTime,
+    /// A string of the format `date`.
+    Date,
+    /// `object` or `array`, as JSON.
+    Json,
+}
+
+impl ColumnType {
+    /// The type for a JSON schema's `type` (leave `"null"` out of a union) and `format`.
+    #[must_use]
+    pub fn of(json_type: Option<&str>, format: Option<&str>) -> Self {
+        match (json_type, format) {
+            (Some("integer"), _) => Self::Integer,
+            (Some("number"), _) => Self::Number,
+            (Some("boolean"), _) => Self::Boolean,
+            (Some("object" | "array"), _) => Self::Json,
+            (Some("string"), Some("date-time")) => Self::DateTime,
+            (Some("string"), Some("date")) => Self::Date,
+            _ => Self::Text,
+        }
+    }
+
+    /// The type that holds the values of both, where versions of a schema differ.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Integer, Self::Number) | (Self::Number, Self::Integer) => Self::Number,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// The columns of `events_raw`, partitions included.
+const RAW_COLUMNS: [&str; 11] = [
+    "event_uuid",
+    "event_name",
+    "event_type",
+    "event_subtype",
+    "source",
+    "schema_version",
+    "created_at",
+    "created_datetime",
+    "received_datetime",
+    "created_date",
+    "payload",
+];
+
+/// One typed view: the union of the fields of all versions of an event name.
+#[derive(Debug)]
+struct TypedView {
+    view: String,
+    event_name: String,
+    columns: Vec<TypedColumn>,
+    /// Fields that have no column, as a comment may show them.
+    left_out: Vec<String>,
+}
+
+#[derive(Debug)]
+struct TypedColumn {
+    column: String,
+    field: String,
+    kind: ColumnType,
+}
+
+/// The statements that make the views, in order, each ended by `;` and an empty line. They may be run again.
+///
+/// # Errors
+/// [`LakeError::Root`] where the dialect cannot read that root.
+pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
+    let mut schemas: Vec<&ViewSchema> = request.schemas.iter().collect();
+    schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
+    let mut view_names = Names::reserving(["events", "events_raw", "events_dated", "events_late"]);
+    let typed: Vec<TypedView> = schemas
+        .chunk_by(|a, b| a.event_name == b.event_name)
+        .map(|versions| typed_view(request.dialect, versions, &mut view_names))
+        .collect();
+    let event_types: BTreeSet<&str> = schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect();
+    let mut sql = match request.dialect {
+        Dialect::Duckdb => duckdb::raw(request.root),
+        Dialect::Athena => athena::raw(request.root, &event_types, request.first_date)?,
+    };
+    sql.push_str(&distinct());
+    for view in &typed {
+        sql.push_str(&typed_sql(request.dialect, view));
+    }
+    Ok(sql)
+}
+
+/// The events, each once: of the same event in the same partition, the row first received.
+fn distinct() -> String {
+    let columns = RAW_COLUMNS.join(", ");
+    format!(
+        "CREATE OR REPLACE VIEW events AS\n\
+         SELECT {columns}\n\
+         FROM (\n  \
+           SELECT *, row_number() OVER (\n    \
+             PARTITION BY event_type, created_date, event_uuid, created_at ORDER BY received_datetime\n  \
+           ) AS arrival\n  \
+           FROM events_raw\n\
+         ) AS arrivals\n\
+         WHERE arrival = 1;\n\n"
+    )
+}
+
+fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names) -> TypedView {
+    let event_name = versions[0].event_name.clone();
+    let mut fields: Vec<(&str, ColumnType)> = Vec::new();
+    for column in versions.iter().flat_map(|version| &version.columns) {
+        match fields.iter_mut().find(|(name, _)| *name == column.name) {
+            Some((_, kind)) => *kind = kind.or(column.kind),
+            None => fields.push((&column.name, column.kind)),
+        }
+    }
+    let mut taken = Names::reserving(RAW_COLUMNS);
+    let (mut columns, mut left_out) = (Vec::new(), Vec::new());
+    for (field, kind) in fields {
+        if RAW_COLUMNS.contains(&field) {
+            continue;
+        }
+        if names::is_unquotable(field) {
+            left_out.push(field.escape_default().to_string());
+            continue;
+        }
+        let wanted = match dialect {
+            Dialect::Duckdb => field.to_owned(),
+            // Glue, where Athena keeps its views, takes nothing else.
+            Dialect::Athena => names::plain(field),
+        };
+        columns.push(TypedColumn { column: taken.take(&wanted), field: field.to_owned(), kind });
+    }
+    TypedView { view: view_names.take(&names::plain(&event_name)), event_name, columns, left_out }
+}
+
+fn typed_sql(dialect: Dialect, view: &TypedView) -> String {
+    let mut sql = String::new();
+    for field in &view.left_out {
+        sql.push_str(&format!("-- the field \"{field}\" of the next view has a name that SQL cannot carry\n"));
+    }
+    let envelope = RAW_COLUMNS.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
+    let fields = view.columns.iter().map(|column| {
+        let value = match dialect {
+            Dialect::Duckdb => duckdb::field(&column.field, column.kind),
+            Dialect::Athena => athena::field(&column.field, column.kind),
+        };
+        format!("  {value} AS {}", names::quoted(&column.column))
+    });
+    let columns: Vec<String> = envelope.chain(fields).chain(["  payload".to_owned()]).collect();
+    let event_type = view.event_name.split(':').next().unwrap_or_default();
+    sql.push_str(&format!(
+        "CREATE OR REPLACE VIEW {} AS\nSELECT\n{}\nFROM events\nWHERE event_type = {} AND event_name = {};\n\n",
+        names::quoted(&view.view),
+        columns.join(",\n"),
+        names::literal(event_type),
+        names::literal(&view.event_name),
+    ));
+    sql
+}

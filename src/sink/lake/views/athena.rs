@@ -1,0 +1,104 @@
+//! Athena's side of the views: tables with partition projection, so that no crawler and no `MSCK REPAIR` is needed.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ColumnType, RAW_COLUMNS,
+    names::{literal, quoted},
+};
+use crate::{event::Date, limits::CREATED_DATE_DAYS_AHEAD_MAX, sink::lake::LakeError};
+
+/// `events_raw` over two tables. A projected date is a date, which `late` is not: so the late events, whose folder is
+/// one per type, are a table of their own.
+pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<String, LakeError> {
+    let root = root.trim_end_matches('/');
+    let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
+    if bare.is_none() {
+        let reason = "Athena reads s3://bucket/prefix, nothing else".to_owned();
+        return Err(LakeError::Root { root: root.to_owned(), reason });
+    }
+    let types = projected_types(event_types);
+    let dates = [
+        ("projection.created_date.type", "date".to_owned()),
+        ("projection.created_date.format", "yyyy-MM-dd".to_owned()),
+        ("projection.created_date.range", format!("{first_date},NOW+{CREATED_DATE_DAYS_AHEAD_MAX}DAYS")),
+        ("projection.created_date.interval", "1".to_owned()),
+        ("projection.created_date.interval.unit", "DAYS".to_owned()),
+    ];
+    let late = [("projection.created_date.type", "enum".to_owned()), ("projection.created_date.values", "late".to_owned())];
+    let columns = RAW_COLUMNS.map(quoted).join(", ");
+    Ok(format!(
+        "-- Athena runs one statement at a time.\n{}{}\
+         CREATE OR REPLACE VIEW events_raw AS\nSELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late;\n\n",
+        table("events_dated", root, [&types, &dates]),
+        table("events_late", root, [&types, &late]),
+    ))
+}
+
+/// The event types to look for: those of the schemas; without any, a query has to name its own.
+fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> {
+    if event_types.is_empty() {
+        return vec![("projection.event_type.type", "injected".to_owned())];
+    }
+    vec![
+        ("projection.event_type.type", "enum".to_owned()),
+        ("projection.event_type.values", event_types.iter().copied().collect::<Vec<_>>().join(",")),
+    ]
+}
+
+/// A table. Dropped first: nothing but its definition is lost, and a new list of event types takes effect.
+fn table(name: &str, root: &str, projection: [&[(&str, String)]; 2]) -> String {
+    let template = format!("{root}/event_type=${{event_type}}/created_date=${{created_date}}/");
+    let own = [
+        ("parquet.compression", "ZSTD".to_owned()),
+        ("projection.enabled", "true".to_owned()),
+        ("storage.location.template", template),
+    ];
+    let properties =
+        own.iter().chain(projection.into_iter().flatten()).map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
+    let properties = properties.collect::<Vec<_>>().join(",\n");
+    format!(
+        "DROP TABLE IF EXISTS {name};\n\n\
+         CREATE EXTERNAL TABLE {name} (\n  \
+           `event_uuid` string,\n  \
+           `event_name` string,\n  \
+           `event_subtype` string,\n  \
+           `source` string,\n  \
+           `schema_version` int,\n  \
+           `created_at` double,\n  \
+           `created_datetime` timestamp,\n  \
+           `received_datetime` timestamp,\n  \
+           `payload` string\n\
+         )\n\
+         PARTITIONED BY (`event_type` string, `created_date` string)\n\
+         STORED AS PARQUET\n\
+         LOCATION {}\n\
+         TBLPROPERTIES (\n{properties}\n);\n\n",
+        hive_literal(&format!("{root}/")),
+    )
+}
+
+/// A text in Hive's DDL, which escapes with a backslash.
+fn hive_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// A field of the payload. In brackets and quotes, a JSON path names any key.
+pub(super) fn field(field: &str, kind: ColumnType) -> String {
+    let path = literal(&format!("$[\"{}\"]", field.replace('\\', "\\\\").replace('"', "\\\"")));
+    let text = format!("json_extract_scalar(payload, {path})");
+    match kind {
+        ColumnType::Text => text,
+        // `1.0` is an integer to JSON Schema, but not to a cast.
+        ColumnType::Integer => {
+            format!("COALESCE(TRY_CAST({text} AS bigint), TRY_CAST(TRY_CAST({text} AS double) AS bigint))")
+        }
+        ColumnType::Number => format!("TRY_CAST({text} AS double)"),
+        ColumnType::Boolean => format!("TRY_CAST({text} AS boolean)"),
+        ColumnType::DateTime => {
+            format!("TRY(CAST(from_iso8601_timestamp({text}) AT TIME ZONE 'UTC' AS timestamp(3)))")
+        }
+        ColumnType::Date => format!("TRY_CAST({text} AS date)"),
+        ColumnType::Json => format!("json_format(json_extract(payload, {path}))"),
+    }
+}

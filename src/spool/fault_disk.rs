@@ -1,0 +1,560 @@
+//! A disk in memory that fails on demand and forgets what was not synced. For tests only.
+//!
+//! It is honest about durability: each file has the content that the running system sees and the content on the platter.
+//! Between them stand dirty pages. An fsync writes them; a power loss keeps any part of them; a *failed* fsync may write
+//! some, and forgets that the rest was ever dirty, as Linux does. Names are durable once their folder is synced, and till
+//! then each change of them survives or not, whatever became of the others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IoSlice},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::disk::{Disk, DiskFile};
+
+/// SplitMix64: the same seed gives the same run.
+#[derive(Clone, Debug)]
+pub(super) struct Rng(u64);
+
+impl Rng {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, or 0.
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
+    }
+
+    pub(super) fn chance(&mut self, per_mille: u32) -> bool {
+        self.next() % 1000 < u64::from(per_mille)
+    }
+}
+
+/// What goes wrong by chance, in thousandths of the operations.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    pub(super) short_write: u32,
+    pub(super) write_error: u32,
+    pub(super) read_error: u32,
+    pub(super) sync_error: u32,
+    pub(super) truncate_error: u32,
+}
+
+#[derive(Clone)]
+pub(super) struct FaultDisk(Arc<Mutex<State>>);
+
+pub(super) struct State {
+    rng: Rng,
+    page: usize,
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    changes: Vec<NameChange>,
+    locked: BTreeSet<PathBuf>,
+    /// Counts the lives of the process: files opened in an earlier one are gone.
+    life: u64,
+    is_dead: bool,
+    /// Folders and inodes whose sync failed in this life.
+    failed_syncs: BTreeSet<SyncTarget>,
+
+    /// Operations until the process dies in the middle of one.
+    pub(super) dies_after: Option<u64>,
+    pub(super) faults: Faults,
+    pub(super) capacity: u64,
+    /// Of the capacity, what is shown as free and cannot be written.
+    pub(super) hidden_bytes: u64,
+    pub(super) panics_on_write: bool,
+    /// Files that cannot be read in this range of bytes.
+    pub(super) bad_sector: Option<(PathBuf, std::ops::Range<u64>)>,
+    pub(super) writes: u64,
+    pub(super) syncs: u64,
+    /// Syncs of what had failed to sync before: there must be none.
+    pub(super) retried_syncs: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum SyncTarget {
+    Names,
+    Inode(usize),
+}
+
+#[derive(Default)]
+struct Inode {
+    /// What reads show.
+    cached: Vec<u8>,
+    /// What is on the platter.
+    durable: Vec<u8>,
+    /// Pages of `cached` that the system knows to be newer than the platter.
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Set(PathBuf, usize),
+    Rename(PathBuf, PathBuf, usize),
+    Remove(PathBuf),
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        match self {
+            Self::Set(path, inode) => {
+                names.insert(path.clone(), *inode);
+            }
+            Self::Rename(from, to, inode) => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
+            }
+            Self::Remove(path) => {
+                names.remove(path);
+            }
+        }
+    }
+
+    fn touches(&self, dir: &Path) -> bool {
+        match self {
+            Self::Set(path, _) | Self::Remove(path) => path.parent() == Some(dir),
+            Self::Rename(from, to, _) => from.parent() == Some(dir) || to.parent() == Some(dir),
+        }
+    }
+}
+
+impl Inode {
+    fn write_back(&mut self, page: usize, page_bytes: usize) {
+        let range = page * page_bytes..((page + 1) * page_bytes).min(self.cached.len());
+        if !range.is_empty() {
+            if self.durable.len() < range.end {
+                self.durable.resize(range.end, 0);
+            }
+            self.durable[range.clone()].copy_from_slice(&self.cached[range]);
+        }
+    }
+
+    fn power_loss(&mut self, page_bytes: usize, rng: &mut Rng) {
+        let (before, after) = (self.durable.len(), self.cached.len());
+        let size = match rng.below(3) {
+            0 => before,
+            1 => after,
+            _ if after > before => before + rng.below(after - before + 1),
+            _ => after,
+        };
+        self.durable.resize(size, 0);
+        for page in std::mem::take(&mut self.dirty) {
+            let start = page * page_bytes;
+            let mut end = ((page + 1) * page_bytes).min(self.cached.len()).min(size);
+            match rng.below(4) {
+                0 => continue,
+                // A page torn within.
+                1 if end > start => end = start + rng.below(end - start + 1),
+                _ => {}
+            }
+            if start < end {
+                self.durable[start..end].copy_from_slice(&self.cached[start..end]);
+            }
+        }
+        self.cached.clone_from(&self.durable);
+    }
+}
+
+impl State {
+    /// Begins an operation: an error if the process is dead, true if it dies in the middle of this one.
+    fn begin(&mut self, life: u64) -> io::Result<bool> {
+        if self.is_dead || life != self.life {
+            return Err(io::Error::other("the process is dead"));
+        }
+        match &mut self.dies_after {
+            Some(0) => {
+                self.is_dead = true;
+                Ok(true)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(false)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Changes a name. Where the process dies in this operation, the change may have happened or not.
+    fn change(&mut self, life: u64, change: &NameChange) -> io::Result<()> {
+        let dies = self.begin(life)?;
+        if !dies || self.rng.chance(500) {
+            change.apply(&mut self.names);
+            self.changes.push(change.clone());
+        }
+        if dies { Err(io::Error::other("the process died")) } else { Ok(()) }
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<usize> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn used(&self) -> u64 {
+        let inodes: BTreeSet<_> = self.names.values().collect();
+        inodes.into_iter().map(|inode| self.inodes[*inode].cached.len() as u64).sum()
+    }
+
+    fn next_life(&mut self) {
+        self.life += 1;
+        self.is_dead = false;
+        self.dies_after = None;
+        self.locked.clear();
+        self.failed_syncs.clear();
+    }
+
+    fn note_sync(&mut self, target: SyncTarget) {
+        self.syncs += 1;
+        self.retried_syncs += u64::from(self.failed_syncs.contains(&target));
+    }
+}
+
+impl FaultDisk {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let page = [16, 64, 512, 4096][rng.below(4)];
+        Self(Arc::new(Mutex::new(State {
+            rng,
+            page,
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+            locked: BTreeSet::new(),
+            life: 0,
+            is_dead: false,
+            failed_syncs: BTreeSet::new(),
+            dies_after: None,
+            faults: Faults::default(),
+            capacity: u64::MAX,
+            hidden_bytes: 0,
+            panics_on_write: false,
+            bad_sector: None,
+            writes: 0,
+            syncs: 0,
+            retried_syncs: 0,
+        })))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process is gone, the system runs on: its memory still holds what was written.
+    pub(super) fn kill(&self) {
+        self.state().next_life();
+    }
+
+    /// The machine is gone too.
+    pub(super) fn power_loss(&self) {
+        let mut state = self.state();
+        let State { rng, page, inodes, changes, durable_names, names, .. } = &mut *state;
+        for change in changes.drain(..) {
+            if rng.chance(500) {
+                change.apply(durable_names);
+            }
+        }
+        names.clone_from(durable_names);
+        for inode in inodes {
+            inode.power_loss(*page, rng);
+        }
+        state.next_life();
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.state().is_dead
+    }
+
+    /// The content of a file, as reads show it.
+    pub(super) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state();
+        Some(state.inodes[state.inode(path).ok()?].cached.clone())
+    }
+
+    /// Puts a file there, durable: what another program, or decay, may have done.
+    pub(super) fn put(&self, path: &Path, content: &[u8]) {
+        let mut state = self.state();
+        let inode = state.inode(path).unwrap_or_else(|_| {
+            state.inodes.push(Inode::default());
+            state.inodes.len() - 1
+        });
+        state.inodes[inode] = Inode { cached: content.to_vec(), durable: content.to_vec(), dirty: BTreeSet::new() };
+        state.names.insert(path.to_owned(), inode);
+        state.durable_names.insert(path.to_owned(), inode);
+    }
+
+    /// Takes a file away, durably.
+    pub(super) fn take(&self, path: &Path) {
+        let mut state = self.state();
+        state.names.remove(path);
+        state.durable_names.remove(path);
+    }
+
+    pub(super) fn names(&self, dir: &Path) -> Vec<String> {
+        let state = self.state();
+        let in_dir = state.names.keys().filter(|path| path.parent() == Some(dir));
+        in_dir.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// A disk of its own with the same content, all of it durable.
+    pub(super) fn copy(&self) -> Self {
+        let copy = Self::new(0);
+        let paths: Vec<_> = self.state().names.keys().cloned().collect();
+        for path in paths {
+            copy.put(&path, &self.content(&path).unwrap());
+        }
+        copy
+    }
+
+    fn file(&self, inode: usize, path: &Path) -> Arc<dyn DiskFile> {
+        let life = self.state().life;
+        Arc::new(FaultFile { disk: self.clone(), inode, life, path: path.to_owned() })
+    }
+}
+
+impl Disk for FaultDisk {
+    fn make_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let mut state = self.state();
+        if !state.locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(FaultLock { disk: self.clone(), life: state.life, path: path.to_owned() }))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        Ok(self.names(dir))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = {
+            let mut state = self.state();
+            if state.names.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.inodes.push(Inode::default());
+            let (inode, life) = (state.inodes.len() - 1, state.life);
+            state.change(life, &NameChange::Set(path.to_owned(), inode))?;
+            inode
+        };
+        Ok(self.file(inode, path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let inode = self.state().inode(path)?;
+        Ok(self.file(inode, path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let (inode, life) = (state.inode(from)?, state.life);
+        state.change(life, &NameChange::Rename(from.to_owned(), to.to_owned(), inode))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let (inode, life) = (state.inode(from)?, state.life);
+        if state.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.change(life, &NameChange::Set(to.to_owned(), inode))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.inode(path)?;
+        let life = state.life;
+        state.change(life, &NameChange::Remove(path.to_owned()))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let life = state.life;
+        let dies = state.begin(life)?;
+        state.note_sync(SyncTarget::Names);
+        let rate = state.faults.sync_error;
+        let fails = state.rng.chance(rate);
+        let State { rng, changes, durable_names, .. } = &mut *state;
+        changes.retain(|change| {
+            let is_synced = change.touches(dir) && (!(dies || fails) || rng.chance(500));
+            if is_synced {
+                change.apply(durable_names);
+            }
+            !is_synced
+        });
+        if fails {
+            state.failed_syncs.insert(SyncTarget::Names);
+        }
+        if dies || fails { Err(io::Error::other("sync failed")) } else { Ok(()) }
+    }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.capacity.saturating_sub(state.used()))
+    }
+}
+
+struct FaultFile {
+    disk: FaultDisk,
+    inode: usize,
+    life: u64,
+    path: PathBuf,
+}
+
+impl DiskFile for FaultFile {
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        let dies = state.begin(self.life)?;
+        assert!(!state.panics_on_write, "on purpose");
+        state.writes += 1;
+        let faults = state.faults;
+        let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
+        let mut size = bytes.len();
+        if dies || state.rng.chance(faults.short_write) {
+            size = state.rng.below(size + 1);
+        }
+        if state.rng.chance(faults.write_error) {
+            return Err(io::Error::other("write error"));
+        }
+        let grows = |size: usize, inode: &Inode| (offset + size as u64).saturating_sub(inode.cached.len() as u64);
+        let free = state.capacity.saturating_sub(state.used()).saturating_sub(state.hidden_bytes);
+        if grows(size, &state.inodes[self.inode]) > free {
+            size = free.min(size as u64) as usize;
+            if size == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
+        let State { rng, page, inodes, .. } = &mut *state;
+        let inode = &mut inodes[self.inode];
+        let range = offset as usize..offset as usize + size;
+        if inode.cached.len() < range.end {
+            inode.cached.resize(range.end, 0);
+        }
+        inode.cached[range.clone()].copy_from_slice(&bytes[..size]);
+        inode.dirty.extend(range.start / *page..range.end.div_ceil(*page));
+        // The system writes pages back whenever it likes.
+        if rng.chance(200) && !inode.dirty.is_empty() {
+            let picked = inode.dirty.iter().nth(rng.below(inode.dirty.len())).copied().unwrap();
+            inode.write_back(picked, *page);
+            inode.dirty.remove(&picked);
+        }
+        if dies { Err(io::Error::other("the process died")) } else { Ok(size) }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.state();
+        if state.is_dead || self.life != state.life {
+            return Err(io::Error::other("the process is dead"));
+        }
+        let rate = state.faults.read_error;
+        if state.rng.chance(rate) {
+            return Err(io::Error::other("read error"));
+        }
+        let range = offset..offset + buffer.len() as u64;
+        if let Some((path, bad)) = &state.bad_sector
+            && *path == self.path
+            && bad.start < range.end
+            && range.start < bad.end
+        {
+            return Err(io::Error::other("bad sector"));
+        }
+        let cached = &state.inodes[self.inode].cached;
+        let rest = cached.get(offset as usize..).unwrap_or_default();
+        let size = rest.len().min(buffer.len());
+        buffer[..size].copy_from_slice(&rest[..size]);
+        Ok(size)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.state().inodes[self.inode].cached.len() as u64)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let dies = state.begin(self.life)?;
+        let rate = state.faults.truncate_error;
+        if state.rng.chance(rate) {
+            return Err(io::Error::other("truncate error"));
+        }
+        if !dies || state.rng.chance(500) {
+            let page = state.page;
+            let inode = &mut state.inodes[self.inode];
+            inode.cached.resize(size as usize, 0);
+            inode.dirty.retain(|dirty| dirty * page < size as usize);
+        }
+        if dies { Err(io::Error::other("the process died")) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let dies = state.begin(self.life)?;
+        state.note_sync(SyncTarget::Inode(self.inode));
+        let rate = state.faults.sync_error;
+        let fails = state.rng.chance(rate);
+        let State { rng, page, inodes, failed_syncs, .. } = &mut *state;
+        let inode = &mut inodes[self.inode];
+        if dies || fails {
+            for dirty in inode.dirty.clone() {
+                if rng.chance(500) {
+                    inode.write_back(dirty, *page);
+                    inode.dirty.remove(&dirty);
+                }
+            }
+            if fails {
+                // The rest is not on the platter, and nobody will ever write it there.
+                inode.dirty.clear();
+                failed_syncs.insert(SyncTarget::Inode(self.inode));
+            }
+            return Err(io::Error::other("sync failed"));
+        }
+        for dirty in std::mem::take(&mut inode.dirty) {
+            inode.write_back(dirty, *page);
+        }
+        let size = inode.cached.len();
+        inode.durable.resize(size, 0);
+        Ok(())
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let State { page, inodes, .. } = &mut *state;
+        let inode = &mut inodes[self.inode];
+        for (index, cached) in inode.cached.chunks_mut(*page).enumerate() {
+            if !inode.dirty.contains(&index) {
+                let durable = inode.durable.get(index * *page..).unwrap_or_default();
+                let known = durable.len().min(cached.len());
+                cached[..known].copy_from_slice(&durable[..known]);
+                cached[known..].fill(0);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct FaultLock {
+    disk: FaultDisk,
+    life: u64,
+    path: PathBuf,
+}
+
+impl Drop for FaultLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.life == self.life {
+            state.locked.remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The spool as its users hold it.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    cursor::{Cursor, CursorCell, CursorError},
+    disk::Disk,
+    frame::{FrameBuffer, Salt},
+    queue::{AppendError, Appended, Pending, Queue},
+    reader::Reader,
+    recovery::{OpenError, Recovered, RecoveryReport, recover},
+    segment::segment_path,
+    shared::Shared,
+    writer::{Room, Writer},
+};
+use crate::limits::GROUP_COMMIT_BYTES_MAX;
+
+/// Where a spool is, and its bounds.
+#[derive(Clone, Debug)]
+pub struct SpoolConfig {
+    /// Its folder, made where it is missing. One process at a time.
+    pub dir: PathBuf,
+    /// Bytes at which a segment is closed and the next one begun.
+    pub segment_bytes: u64,
+    /// Bytes that all segments may hold together.
+    pub quota_bytes: u64,
+    /// Bytes that must stay free on the file system.
+    pub free_bytes_min: u64,
+    /// Bytes that may wait for the writer.
+    pub queue_bytes_max: usize,
+}
+
+/// What a spool holds on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpoolStats {
+    /// Segment files, the active one counted.
+    pub segments: usize,
+    /// Their bytes: what the quota bounds.
+    pub bytes: u64,
+    /// Sequence number with which the oldest segment begins.
+    pub first_seq: u64,
+    /// Sequence number after the last durable frame.
+    pub end_seq_exclusive: u64,
+}
+
+/// An open spool. Dropping it writes what is queued, and ends the writer.
+pub struct Spool {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    cursor: CursorCell,
+    /// Held while segments are unlinked, so that two callers do not remove the same file.
+    unlinking: Mutex<()>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spool {
+    /// Opens the spool in `config.dir`, recovering what a crash left, and starts its writer.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Damage is no error; it is in the report.
+    pub fn open(disk: Arc<dyn Disk>, config: SpoolConfig) -> Result<(Self, RecoveryReport), OpenError> {
+        let (spool, writer, report) = Self::open_without_thread(disk, config)?;
+        let thread = thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::Io { doing: "starting the writer", source })?;
+        *spool.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok((spool, report))
+    }
+
+    /// For the simulator, which is its own writer so that a seed always gives the same run.
+    pub(super) fn open_without_thread(
+        disk: Arc<dyn Disk>,
+        config: SpoolConfig,
+    ) -> Result<(Self, Writer, RecoveryReport), OpenError> {
+        let SpoolConfig { dir, segment_bytes, quota_bytes, free_bytes_min, queue_bytes_max } = config;
+        let at = |doing| move |source| OpenError::Io { doing, source };
+        disk.make_dir(&dir).map_err(at("making the spool's folder"))?;
+        let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => OpenError::Locked(dir.clone()),
+            _ => at("locking the spool")(error),
+        })?;
+        let Recovered { id, cursor, segments, active, report } = recover(&*disk, &dir)?;
+        let next_seq = segments.end_seq();
+        let shared = Arc::new(Shared {
+            disk,
+            dir,
+            id,
+            salt: Salt::of(id),
+            segments: Mutex::new(segments),
+            durable_end: watch::Sender::new(next_seq),
+            failed: watch::Sender::new(false),
+            delivered: AtomicU64::new(cursor.delivered_exclusive),
+            _lock: lock,
+        });
+        let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
+        let room = Room { segment_bytes, quota_bytes, free_bytes_min };
+        let writer = Writer { shared: Arc::clone(&shared), queue: Arc::clone(&queue), active, next_seq, room };
+        let cursor = CursorCell::new(cursor);
+        Ok((Self { shared, queue, cursor, unlinking: Mutex::default(), writer: Mutex::default() }, writer, report))
+    }
+
+    /// Identity of this spool, made once with its folder.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// Appends `frames`, all or none. `done` is called exactly once: with `Ok` only when the frames are durable. Calls
+    /// come from the writer's thread and in the order of the appends, so `done` must be short and must not block; only
+    /// [`AppendError::Busy`] and [`AppendError::Closed`] are told at once, from the calling thread.
+    pub fn append(&self, frames: FrameBuffer, done: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
+        self.queue.push(Pending::new(frames, Box::new(done)));
+    }
+
+    /// Sequence number after the last durable frame.
+    #[must_use]
+    pub fn durable_end(&self) -> u64 {
+        self.shared.durable_end()
+    }
+
+    /// [`Spool::durable_end`], to wait for new frames.
+    #[must_use]
+    pub fn watch_durable_end(&self) -> watch::Receiver<u64> {
+        self.shared.watch_durable_end()
+    }
+
+    /// Becomes true when the disk did what cannot be recovered from while running, such as a failed fsync. Nothing is
+    /// appended or committed after; what is durable can still be read. The process must restart.
+    #[must_use]
+    pub fn watch_failed(&self) -> watch::Receiver<bool> {
+        self.shared.watch_failed()
+    }
+
+    /// What is on the disk.
+    #[must_use]
+    pub fn stats(&self) -> SpoolStats {
+        let segments = self.shared.segments();
+        SpoolStats {
+            segments: segments.len(),
+            bytes: segments.bytes(),
+            first_seq: segments.first_seq(),
+            end_seq_exclusive: segments.end_seq(),
+        }
+    }
+
+    /// A reader whose first frame is the one with `seq`, or the next there is.
+    #[must_use]
+    pub fn reader(&self, seq: u64) -> Reader {
+        Reader::new(Arc::clone(&self.shared), seq)
+    }
+
+    /// How far the spool has been delivered. Durable.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor.get()
+    }
+
+    /// Makes durable that all below `seq` is delivered. A plan that ends there or before is fulfilled. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`CursorError`].
+    pub fn commit(&self, seq: u64) -> Result<(), CursorError> {
+        self.cursor.commit(&self.shared, seq)
+    }
+
+    /// Makes durable that the delivery of the stretch from the cursor to `end_seq` begins. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`CursorError`].
+    pub fn plan(&self, end_seq: u64) -> Result<(), CursorError> {
+        self.cursor.plan(&self.shared, end_seq)
+    }
+
+    /// Asks the writer to close the active segment, if it holds frames and all of them are delivered, so that
+    /// [`Spool::unlink_delivered`] may unlink it too. For the deliverer when it has nothing to do.
+    pub fn roll_if_delivered(&self) {
+        self.queue.ask_to_roll();
+    }
+
+    /// Whether [`Spool::unlink_delivered`] has anything to unlink.
+    #[must_use]
+    pub fn has_delivered_segments(&self) -> bool {
+        !self.shared.segments().below(self.shared.delivered()).is_empty()
+    }
+
+    /// Unlinks the segments that are wholly delivered and answers how many. Blocks on the disk, but no append waits for it.
+    ///
+    /// # Errors
+    /// The disk's. What was not unlinked stays for the next call.
+    pub fn unlink_delivered(&self) -> io::Result<usize> {
+        let _unlinking = self.unlinking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.shared.has_failed() {
+            return Err(io::Error::other("the spool has failed"));
+        }
+        let delivered = self.cursor.get().delivered_exclusive;
+        let segments = self.shared.segments().below(delivered);
+        for first_seq in &segments {
+            match self.shared.disk.remove(&segment_path(&self.shared.dir, *first_seq)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.shared.segments().remove_first(*first_seq),
+            }
+        }
+        if !segments.is_empty() {
+            let synced = self.shared.disk.sync_dir(&self.shared.dir);
+            synced.inspect_err(|error| self.shared.fail("syncing the folder after an unlink", error))?;
+        }
+        Ok(segments.len())
+    }
+
+    /// Takes no more appends, writes what is queued and waits for the writer's end. What is durable can still be read,
+    /// and the cursor be moved.
+    pub fn close(&self) {
+        self.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last owner may be the callback of an append, on the writer's own thread, which cannot wait for its own end.
+        if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id())
+            && writer.join().is_err()
+        {
+            tracing::error!(dir = %self.shared.dir.display(), "the spool's writer panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+impl Spool {
+    pub(super) fn shared_has_failed(&self) -> bool {
+        self.shared.has_failed()
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

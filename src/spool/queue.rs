@@ -1,0 +1,180 @@
+//! What waits for the writer: appends, bounded in bytes, each answered exactly once.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::frame::FrameBuffer;
+
+/// Where the frames of one append went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Sequence number of the first frame.
+    pub first_seq: u64,
+    /// Sequence number after the last frame.
+    pub end_seq_exclusive: u64,
+}
+
+/// Why an append was not acknowledged. Except after [`AppendError::Failed`], none of its frames will ever be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Too many bytes wait for the writer already; try again soon.
+    #[error("too many bytes wait for the disk")]
+    Busy,
+    /// The segments hold as many bytes as they may; there is room again when some are delivered.
+    #[error("the spool's quota is used up")]
+    QuotaFull,
+    /// The file system is as full as it may get, or full.
+    #[error("the disk is full")]
+    NoSpace,
+    /// The disk refused the bytes for another reason; what it took of them is taken back, and the next append may succeed.
+    #[error("the disk refused the write")]
+    WriteFailed,
+    /// The spool has failed and takes nothing more before a restart. The frames may turn up then, whole, or not at all.
+    #[error("the spool has failed")]
+    Failed,
+    /// The spool is closing.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
+
+/// One append on its way. Whatever becomes of it, even a panic of the writer, its `done` is called once.
+pub(super) struct Pending {
+    pub(super) frames: FrameBuffer,
+    /// What it will be told once its group is written. Not before: `Ok` only says what is hoped for.
+    pub(super) outcome: Result<Appended, AppendError>,
+    done: Option<Done>,
+}
+
+impl Pending {
+    pub(super) fn new(frames: FrameBuffer, done: Done) -> Self {
+        Self { frames, outcome: Err(AppendError::Failed), done: Some(done) }
+    }
+
+    /// Tells the outcome.
+    pub(super) fn answer(mut self) {
+        let outcome = self.outcome;
+        self.call_done(outcome);
+    }
+
+    fn call_done(&mut self, outcome: Result<Appended, AppendError>) {
+        if let Some(done) = self.done.take() {
+            // One caller's panic must not end the writer for all others.
+            if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
+                tracing::error!(?outcome, "the callback of an append panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.call_done(Err(AppendError::Failed));
+    }
+}
+
+/// What the writer does next.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Appends that share one write and one fsync.
+    pub(super) appends: Vec<Pending>,
+    /// Somebody asked for the active segment to be closed, if it is wholly delivered.
+    pub(super) roll: bool,
+}
+
+/// The queue between all who append and the one writer.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    bytes_max: usize,
+    group_bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    appends: VecDeque<Pending>,
+    /// Bytes of appends that wait or are being written: all the memory that the spool holds for them.
+    bytes: usize,
+    roll: bool,
+    is_closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize, group_bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), wake: Condvar::new(), bytes_max, group_bytes_max }
+    }
+
+    /// Queues an append, or answers at once why not, on this thread.
+    pub(super) fn push(&self, mut append: Pending) {
+        let refusal = {
+            let mut state = self.lock();
+            let bytes = state.bytes.saturating_add(append.frames.size());
+            if state.is_closed {
+                AppendError::Closed
+            } else if state.bytes > 0 && bytes > self.bytes_max {
+                // An append that finds the queue empty always fits, or one larger than the queue would be refused for ever.
+                AppendError::Busy
+            } else {
+                state.bytes = bytes;
+                state.appends.push_back(append);
+                drop(state);
+                self.wake.notify_one();
+                return;
+            }
+        };
+        append.outcome = Err(refusal);
+        append.answer();
+    }
+
+    pub(super) fn ask_to_roll(&self) {
+        self.lock().roll = true;
+        self.wake.notify_one();
+    }
+
+    /// Takes nothing more. What is queued is still written.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits for work; `None` once the queue is closed and empty.
+    pub(super) fn next_group(&self) -> Option<Group> {
+        let has_work = |state: &State| !state.appends.is_empty() || state.roll || state.is_closed;
+        let waited = self.wake.wait_while(self.lock(), |state| !has_work(state));
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut group = Group { appends: Vec::new(), roll: std::mem::take(&mut state.roll) };
+        let mut group_bytes = 0;
+        while let Some(append) = state.appends.pop_front() {
+            group_bytes += append.frames.size();
+            if group_bytes > self.group_bytes_max && !group.appends.is_empty() {
+                state.appends.push_front(append);
+                break;
+            }
+            group.appends.push(append);
+        }
+        (group.roll || !group.appends.is_empty()).then_some(group)
+    }
+
+    /// The memory of `bytes` is free again.
+    pub(super) fn release(&self, bytes: usize) {
+        self.lock().bytes -= bytes;
+    }
+
+    /// Closes the queue and answers all that waits with [`AppendError::Failed`]: there is no writer any more.
+    pub(super) fn abandon(&self) {
+        let abandoned = {
+            let mut state = self.lock();
+            state.is_closed = true;
+            std::mem::take(&mut state.appends)
+        };
+        drop(abandoned);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,394 @@
+//! The whole spool against a model, on a disk that fails, with crashes in the middle of any operation. A seed always gives
+//! the same run; `SPOOL_SIM_SEEDS=100000` runs that many.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use super::{
+    AppendError, Appended, Cursor, CursorError, Frame, FrameBuffer, Reader, Spool, SpoolConfig,
+    fault_disk::{FaultDisk, Faults, Rng},
+    segment::parse_segment_name,
+    writer::Writer,
+};
+
+const STEPS: usize = 120;
+const QUOTA_BYTES: u64 = 6000;
+
+fn dir() -> PathBuf {
+    PathBuf::from("/spool")
+}
+
+/// A body that says which it is, and can be checked whole.
+fn body_of(id: u64) -> Vec<u8> {
+    let filler = (0..id * 7 % 90).map(|index| (id * 31 + index) as u8);
+    id.to_le_bytes().into_iter().chain(filler).collect()
+}
+
+fn id_of(frame: &Frame) -> u64 {
+    let id = u64::from_le_bytes(*frame.body.first_chunk().expect("a whole body"));
+    assert_eq!(frame.body, body_of(id), "only whole bodies are read");
+    id
+}
+
+/// Answers as they came: number of the append, and what it was told.
+type Answers = Arc<Mutex<Vec<(usize, Result<Appended, AppendError>)>>>;
+
+struct Process {
+    spool: Spool,
+    writer: Writer,
+    reader: Reader,
+}
+
+struct Simulation {
+    rng: Rng,
+    disk: FaultDisk,
+    process: Option<Process>,
+    answers: Answers,
+    /// Ids of the bodies of each append that has no answer yet, by its number.
+    waiting: BTreeMap<usize, Vec<u64>>,
+    appends: usize,
+    next_id: u64,
+    /// What was acknowledged, or found at a start, and is not delivered.
+    kept: BTreeMap<u64, u64>,
+    /// All sequence numbers below were acknowledged once.
+    end_seq: u64,
+    /// Bodies that may turn up at a start: never acknowledged, never refused.
+    in_doubt: BTreeSet<u64>,
+    /// What the cursor's file may hold.
+    cursors: Vec<Cursor>,
+    spool_id: Option<uuid::Uuid>,
+    acknowledged: usize,
+    found_in_doubt: usize,
+    restarts: usize,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed ^ 0x5EED),
+            disk: FaultDisk::new(seed),
+            process: None,
+            answers: Answers::default(),
+            waiting: BTreeMap::new(),
+            appends: 0,
+            next_id: 1,
+            kept: BTreeMap::new(),
+            end_seq: 0,
+            in_doubt: BTreeSet::new(),
+            cursors: vec![Cursor::default()],
+            spool_id: None,
+            acknowledged: 0,
+            found_in_doubt: 0,
+            restarts: 0,
+        }
+    }
+
+    fn config() -> SpoolConfig {
+        SpoolConfig { dir: dir(), segment_bytes: 700, quota_bytes: QUOTA_BYTES, free_bytes_min: 100, queue_bytes_max: 3000 }
+    }
+
+    fn run(&mut self) {
+        self.start(true);
+        for _ in 0..STEPS {
+            self.step();
+            self.take_answers();
+            let must_restart =
+                self.disk.is_dead() || self.process.as_ref().is_none_or(|process| process.spool.shared_has_failed());
+            if must_restart {
+                self.restart(true);
+            }
+        }
+        self.restart(false);
+        self.drains_and_goes_on();
+        assert_eq!(self.disk.state().retried_syncs, 0, "a failed fsync is never tried again");
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(100) {
+            0..=39 => self.append(),
+            40..=59 => self.read(),
+            60..=69 => self.commit(),
+            70..=74 => self.plan(),
+            75..=79 => self.roll(),
+            80..=86 => self.unlink(),
+            87..=89 => {
+                let after = self.rng.below(25) as u64;
+                self.disk.state().dies_after = Some(after);
+            }
+            90..=92 => self.disk.state().capacity = 1500 + self.rng.below(5000) as u64,
+            93..=95 => self.disk.state().capacity = u64::MAX,
+            96..=97 => {
+                let rate = |rng: &mut Rng| if rng.chance(300) { rng.below(300) as u32 } else { 0 };
+                let faults = Faults {
+                    short_write: rate(&mut self.rng),
+                    write_error: rate(&mut self.rng),
+                    read_error: rate(&mut self.rng),
+                    sync_error: rate(&mut self.rng),
+                    truncate_error: rate(&mut self.rng),
+                };
+                self.disk.state().faults = faults;
+            }
+            _ => self.restart(true),
+        }
+    }
+
+    fn append(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        for _ in 0..=self.rng.below(4) {
+            let mut frames = FrameBuffer::default();
+            let mut ids = Vec::new();
+            for _ in 0..self.rng.below(5) {
+                frames.push(|buffer| buffer.extend_from_slice(&body_of(self.next_id))).unwrap();
+                ids.push(self.next_id);
+                self.next_id += 1;
+            }
+            let number = self.appends;
+            self.appends += 1;
+            self.in_doubt.extend(&ids);
+            self.waiting.insert(number, ids);
+            let answers = Arc::clone(&self.answers);
+            process.spool.append(frames, move |answer| answers.lock().unwrap().push((number, answer)));
+        }
+        let quota_before = process.spool.stats().bytes;
+        // Sometimes they wait for the next step, or a crash.
+        if self.rng.chance(800) {
+            assert!(process.writer.step());
+        }
+        assert!(process.spool.stats().bytes <= QUOTA_BYTES.max(quota_before), "the quota holds");
+    }
+
+    fn take_answers(&mut self) {
+        let answers = std::mem::take(&mut *self.answers.lock().unwrap());
+        let mut last = None;
+        for (number, answer) in answers {
+            let ids = self.waiting.remove(&number).expect("each append is answered once");
+            if !matches!(answer, Err(AppendError::Busy | AppendError::Closed)) {
+                assert!(last < Some(number), "answers come in the order of the appends");
+                last = Some(number);
+            }
+            match answer {
+                Ok(Appended { first_seq, end_seq_exclusive }) => {
+                    assert_eq!((first_seq, end_seq_exclusive), (self.end_seq, self.end_seq + ids.len() as u64));
+                    self.end_seq = end_seq_exclusive;
+                    self.acknowledged += ids.len();
+                    for (seq, id) in (first_seq..).zip(ids) {
+                        self.in_doubt.remove(&id);
+                        self.kept.insert(seq, id);
+                    }
+                }
+                Err(AppendError::Failed) => {}
+                Err(_) => self.in_doubt.retain(|id| !ids.contains(id)),
+            }
+        }
+    }
+
+    /// Reads on, and checks that it is what was acknowledged, in order.
+    fn read(&mut self) {
+        self.take_answers();
+        let process = self.process.as_mut().unwrap();
+        let before = process.reader.next_seq();
+        let (records_max, bytes_max) = (1 + self.rng.below(20), self.rng.below(300));
+        let Ok(stretch) = process.reader.read(records_max, bytes_max) else {
+            return;
+        };
+        assert_eq!(stretch.lost, [], "nothing decayed");
+        assert!(stretch.frames.len() <= records_max);
+        let bytes: usize = stretch.frames.iter().map(|frame| frame.body.len()).sum();
+        assert!(bytes <= bytes_max || stretch.frames.len() == 1);
+        if stretch.frames.is_empty() {
+            assert_eq!(before, self.end_seq, "nothing is held back");
+        }
+        for (seq, frame) in (before..).zip(&stretch.frames) {
+            assert_eq!((frame.seq, Some(&id_of(frame))), (seq, self.kept.get(&seq)));
+        }
+    }
+
+    fn commit(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        let cursor = process.spool.cursor();
+        let seq = cursor.delivered_exclusive
+            + self.rng.below((process.reader.next_seq() - cursor.delivered_exclusive) as usize + 1) as u64;
+        let new =
+            Cursor { delivered_exclusive: seq, planned_end_exclusive: cursor.planned_end_exclusive.filter(|end| *end > seq) };
+        let result = process.spool.commit(seq);
+        self.note_cursor(cursor, new, &result);
+        if result.is_ok() {
+            self.kept = self.kept.split_off(&seq);
+        }
+    }
+
+    fn plan(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        let cursor = process.spool.cursor();
+        let left = process.spool.durable_end() - cursor.delivered_exclusive;
+        if left == 0 {
+            assert!(matches!(process.spool.plan(cursor.delivered_exclusive), Err(CursorError::OutOfRange { .. })));
+            return;
+        }
+        let end = cursor.delivered_exclusive + 1 + self.rng.below(left as usize) as u64;
+        let result = process.spool.plan(end);
+        self.note_cursor(cursor, Cursor { planned_end_exclusive: Some(end), ..cursor }, &result);
+    }
+
+    fn note_cursor(&mut self, old: Cursor, new: Cursor, result: &Result<(), CursorError>) {
+        let now = self.process.as_ref().unwrap().spool.cursor();
+        match result {
+            Ok(()) => {
+                assert_eq!(now, new);
+                self.cursors = vec![new];
+            }
+            Err(CursorError::OutOfRange { .. }) => panic!("{old:?} {new:?}"),
+            Err(_) => {
+                assert_eq!(now, old);
+                self.cursors.push(new);
+            }
+        }
+    }
+
+    fn roll(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        process.spool.roll_if_delivered();
+        assert!(process.writer.step());
+    }
+
+    fn unlink(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        let delivered = process.spool.cursor().delivered_exclusive;
+        let _ = process.spool.unlink_delivered();
+        let stats = process.spool.stats();
+        assert!(stats.first_seq <= delivered || stats.end_seq_exclusive == stats.first_seq);
+        if !self.disk.is_dead() && !process.spool.shared_has_failed() {
+            let segments: Vec<_> =
+                self.disk.names(&dir()).into_iter().filter(|name| parse_segment_name(name).is_some()).collect();
+            let bytes: usize = segments.iter().map(|name| self.disk.content(&dir().join(name)).unwrap().len()).sum();
+            assert_eq!((stats.segments, stats.bytes), (segments.len(), bytes as u64), "what is counted is what is there");
+        }
+    }
+
+    /// Ends the process, with or without the machine, and starts again, perhaps crashing on the way.
+    fn restart(&mut self, may_fail: bool) {
+        self.restarts += 1;
+        self.process = None;
+        self.take_answers();
+        assert!(self.waiting.is_empty(), "whatever happens, each append is answered");
+        if self.rng.chance(600) {
+            self.disk.power_loss();
+        } else {
+            self.disk.kill();
+        }
+        self.start(may_fail);
+    }
+
+    fn start(&mut self, may_fail: bool) {
+        let mut may_fail = may_fail;
+        loop {
+            {
+                let mut state = self.disk.state();
+                state.faults = Faults::default();
+                // A full disk must not keep the spool from opening, except where it must begin a segment.
+                if !may_fail || self.rng.chance(700) {
+                    state.capacity = u64::MAX;
+                }
+                if may_fail && self.rng.chance(300) {
+                    state.dies_after = Some(self.rng.below(12) as u64);
+                }
+                if may_fail && self.rng.chance(100) {
+                    state.faults.sync_error = 300;
+                }
+            }
+            match Spool::open_without_thread(Arc::new(self.disk.clone()), Self::config()) {
+                Ok((spool, writer, report)) => {
+                    assert!(report.set_aside.is_empty() && report.damaged_headers.is_empty(), "{report:?}");
+                    assert!(report.newest_unreadable.is_none() && !report.cursor_lost && !report.id_restored, "{report:?}");
+                    self.disk.state().faults = Faults::default();
+                    let reader = spool.reader(spool.cursor().delivered_exclusive);
+                    self.process = Some(Process { spool, writer, reader });
+                    return self.check_all();
+                }
+                Err(_) => may_fail &= self.rng.chance(700),
+            }
+            if self.rng.chance(600) {
+                self.disk.power_loss();
+            } else {
+                self.disk.kill();
+            }
+        }
+    }
+
+    /// After a start: everything acknowledged and not delivered is there, once and in order; what else is there is whole
+    /// and was in doubt. From now on that is as good as acknowledged.
+    fn check_all(&mut self) {
+        let spool = &self.process.as_ref().unwrap().spool;
+        let cursor = spool.cursor();
+        assert!(self.cursors.contains(&cursor), "{cursor:?} is none of {:?}", self.cursors);
+        self.cursors = vec![cursor];
+        assert_eq!(*self.spool_id.get_or_insert(spool.id()), spool.id(), "the spool stays the same");
+        self.kept = self.kept.split_off(&cursor.delivered_exclusive);
+        let mut reader = spool.reader(cursor.delivered_exclusive);
+        let mut seq = cursor.delivered_exclusive;
+        loop {
+            let stretch = reader.read(7, 1000).expect("no faults now");
+            assert_eq!(stretch.lost, [], "nothing decayed");
+            if stretch.frames.is_empty() {
+                break;
+            }
+            for frame in &stretch.frames {
+                assert_eq!(frame.seq, seq);
+                let id = id_of(frame);
+                if seq < self.end_seq {
+                    assert_eq!(self.kept.get(&seq), Some(&id), "sequence number {seq}");
+                } else {
+                    assert!(self.in_doubt.remove(&id), "{id} was refused, or is there twice");
+                    self.kept.insert(seq, id);
+                    self.found_in_doubt += 1;
+                }
+                seq += 1;
+            }
+        }
+        assert!(seq >= self.end_seq, "acknowledged frames {seq}..{} are lost", self.end_seq);
+        assert_eq!(seq, spool.durable_end());
+        self.end_seq = seq;
+        // What was in doubt and is not there was cut.
+        self.in_doubt.clear();
+    }
+
+    /// With a healthy disk everything can be delivered and unlinked, and then there is room again.
+    fn drains_and_goes_on(&mut self) {
+        while self.process.as_ref().unwrap().reader.next_seq() < self.end_seq {
+            self.read();
+        }
+        let process = self.process.as_mut().unwrap();
+        process.spool.commit(self.end_seq).unwrap();
+        process.spool.roll_if_delivered();
+        process.writer.step();
+        process.spool.unlink_delivered().unwrap();
+        assert_eq!(process.spool.stats().segments, 1);
+        let mut frames = FrameBuffer::default();
+        frames.push(|buffer| buffer.extend_from_slice(&body_of(0))).unwrap();
+        let answers = Arc::clone(&self.answers);
+        process.spool.append(frames, move |answer| answers.lock().unwrap().push((0, answer)));
+        process.writer.step();
+        let expected = Appended { first_seq: self.end_seq, end_seq_exclusive: self.end_seq + 1 };
+        assert_eq!(*self.answers.lock().unwrap(), [(0, Ok(expected))]);
+    }
+}
+
+#[test]
+fn no_crash_and_no_fault_loses_repeats_or_reorders_what_was_acknowledged() {
+    let seeds = std::env::var("SPOOL_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(600);
+    let (mut acknowledged, mut found_in_doubt, mut restarts) = (0, 0, 0);
+    for seed in 0..seeds {
+        let mut simulation = Simulation::new(seed);
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| simulation.run()));
+        assert!(run.is_ok(), "seed {seed}");
+        acknowledged += simulation.acknowledged;
+        found_in_doubt += simulation.found_in_doubt;
+        restarts += simulation.restarts;
+    }
+    // The runs must have been through something, or they prove nothing.
+    assert!(acknowledged > seeds as usize * 20, "{acknowledged} acknowledged");
+    assert!(found_in_doubt > seeds as usize / 20 && restarts > seeds as usize, "{found_in_doubt} in doubt, {restarts} restarts");
+}

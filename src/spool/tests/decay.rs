@@ -1,0 +1,230 @@
+//! Disks that forget, and what the reader makes of it.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::{
+    super::{
+        fault_disk::Rng,
+        frame::Salt,
+        reader::READ_TRIES,
+        segment::{quarantine_dir, segment_name},
+    },
+    *,
+};
+
+#[test]
+fn a_flipped_byte_in_a_middle_segment_loses_the_frame_it_hits_and_no_other() {
+    let disk = filled(40);
+    let middle = segments(&disk)[1];
+    let frames = layout(&disk, &path_of(middle));
+    assert!(frames.len() > 4 && segments(&disk).len() > 3);
+    for at in 0..disk.content(&path_of(middle)).unwrap().len() {
+        for flip in [0x01, 0x80, 0xFF] {
+            let disk = disk.copy();
+            damage(&disk, &path_of(middle), |content| content[at] ^= flip);
+            let (spool, report) = open(&disk);
+            let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
+            let stretch = read_from(&spool, 0);
+            assert_frames(&stretch.frames, (0..40).filter(|seq| Some(*seq) != hit));
+            assert_eq!(stretch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
+            let expected_headers = if hit.is_none() { vec![path_of(middle)] } else { vec![] };
+            assert_eq!(report.damaged_headers, expected_headers);
+            let kept = disk.names(&quarantine_dir(&dir()));
+            assert_eq!(kept, hit.map(|_| segment_name(middle)).into_iter().collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn damage_anywhere_but_in_the_newest_segment_loses_exactly_the_frames_it_touches() {
+    let pristine = filled(120);
+    let names = segments(&pristine);
+    for seed in 0..300 {
+        let mut rng = Rng::new(seed);
+        let disk = pristine.copy();
+        let mut hit = BTreeSet::new();
+        for _ in 0..=rng.below(6) {
+            let segment = path_of(names[rng.below(names.len() - 1)]);
+            let before = disk.content(&segment).unwrap_or_default();
+            let start = rng.below(before.len() + 1);
+            let end = (start + rng.below(200)).min(before.len());
+            match rng.below(4) {
+                0 => damage(&disk, &segment, |content| content[start..end].fill(0)),
+                1 => damage(&disk, &segment, |content| content[start..end].iter_mut().for_each(|byte| *byte = rng.next() as u8)),
+                2 => damage(&disk, &segment, |content| content.truncate(start)),
+                // Bytes of another segment, as from a block that was written to the wrong place.
+                _ => damage(&disk, &segment, |content| {
+                    let other = pristine.content(&path_of(names[0])).unwrap();
+                    let end = end.min(other.len()).max(start);
+                    content[start..end].copy_from_slice(&other[start..end]);
+                }),
+            }
+            let after = disk.content(&segment).unwrap();
+            let first_seq = parse_segment_name(segment.file_name().unwrap().to_str().unwrap()).unwrap();
+            let was = pristine.content(&path_of(first_seq)).unwrap();
+            for (seq, start, end) in layout(&pristine, &path_of(first_seq)) {
+                if after.get(start..end) == Some(&was[start..end]) {
+                    hit.remove(&seq);
+                } else {
+                    hit.insert(seq);
+                }
+            }
+        }
+        let (spool, _) = open(&disk);
+        let stretch = read_from(&spool, 0);
+        assert_frames(&stretch.frames, (0..120).filter(|seq| !hit.contains(seq)));
+        let lost: Vec<_> = stretch.lost.iter().cloned().flatten().collect();
+        assert_eq!(lost, hit.into_iter().collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_the_newest_segment_costs_no_other_frame_that_was_acknowledged() {
+    let disk = filled(7);
+    assert_eq!(segments(&disk), [0]);
+    let frames = layout(&disk, &path_of(0));
+    let last_start = frames[6].1;
+    for at in 0..frames[6].2 {
+        let disk = disk.copy();
+        damage(&disk, &path_of(0), |content| content[at] ^= 0x10);
+        let (spool, report) = open(&disk);
+        let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
+        let stretch = read_from(&spool, 0);
+        assert_frames(&stretch.frames, (0..7).filter(|seq| Some(*seq) != hit));
+        // The last group cannot be told from one that was never acknowledged.
+        let is_tail = at >= last_start;
+        assert_eq!(stretch.lost, hit.filter(|_| !is_tail).map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
+        assert_eq!(report.torn_bytes_cut > 0, is_tail, "at {at}");
+        assert_eq!(spool.durable_end(), if is_tail { 6 } else { 7 });
+        // What is appended after the damage can be read after the next start.
+        let end = spool.durable_end();
+        append(&spool, &[body(end)]).unwrap();
+        drop(spool);
+        assert_frames(&read_from(&open(&disk).0, 0).frames, (0..=end).filter(|seq| Some(*seq) != hit || is_tail));
+    }
+}
+
+#[test]
+fn a_newest_segment_that_decayed_wholly_gives_none_of_its_numbers_away_again() {
+    let disk = filled(12);
+    let newest = *segments(&disk).last().unwrap();
+    assert!(newest < 10);
+    damage(&disk, &path_of(newest), |content| content.fill(0));
+    let (spool, report) = open(&disk);
+    assert_eq!(report.newest_unreadable, Some(path_of(newest)));
+    let appended = append(&spool, &[body(0)]).unwrap();
+    assert!(appended.first_seq >= 12, "{appended:?}");
+    let stretch = read_from(&spool, 0);
+    assert_eq!(stretch.lost, std::iter::once(newest..appended.first_seq).collect::<Vec<_>>());
+    assert_eq!(stretch.frames.len() as u64, newest + 1);
+}
+
+#[test]
+fn numbers_that_the_cursor_knows_are_not_given_again_though_their_frames_decayed() {
+    for plan in [false, true] {
+        let disk = filled(5);
+        let (spool, _) = open(&disk);
+        if plan {
+            spool.plan(5).unwrap()
+        } else {
+            spool.commit(5).unwrap()
+        }
+        drop(spool);
+        let first_start = layout(&disk, &path_of(0))[2].1;
+        damage(&disk, &path_of(0), |content| content.truncate(first_start));
+        let (spool, _) = open(&disk);
+        assert_eq!(append(&spool, &[body(5)]), Ok(Appended { first_seq: 5, end_seq_exclusive: 6 }));
+        let stretch = read_from(&spool, spool.cursor().delivered_exclusive);
+        assert_eq!(stretch.lost, if plan { std::iter::once(2..5).collect() } else { vec![] });
+    }
+}
+
+#[test]
+fn a_missing_segment_is_reported_and_passed() {
+    let disk = filled(40);
+    let names = segments(&disk);
+    disk.take(&path_of(names[2]));
+    let (spool, report) = open(&disk);
+    assert!(report.is_clean());
+    let lost = names[2]..names[3];
+    let stretch = read_from(&spool, 0);
+    assert_eq!(stretch.lost, std::iter::once(lost.clone()).collect::<Vec<_>>());
+    assert_frames(&stretch.frames, (0..40).filter(|seq| !lost.contains(seq)));
+    // One that is taken away while the spool is open, too.
+    disk.take(&path_of(names[1]));
+    assert_eq!(read_from(&spool, 0).lost, std::iter::once(names[1]..names[3]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_reader_that_starts_behind_the_damage_does_not_report_it() {
+    let disk = filled(40);
+    let middle = segments(&disk)[1];
+    let (seq, start, _) = layout(&disk, &path_of(middle))[1];
+    damage(&disk, &path_of(middle), |content| content[start + 8..start + 60].fill(0xAA));
+    let (spool, _) = open(&disk);
+    let lost = read_from(&spool, 0).lost;
+    assert_eq!(lost.first().map(|range| range.start), Some(seq));
+    let end = lost[0].end;
+    assert!(end > seq + 1);
+    assert_eq!(read_from(&spool, seq + 1).lost, std::iter::once(seq + 1..end).collect::<Vec<_>>());
+    let behind = read_from(&spool, end);
+    assert_eq!(behind.lost, []);
+    assert_frames(&behind.frames, end..40);
+}
+
+#[test]
+fn what_looks_like_a_frame_inside_a_damaged_body_is_not_taken_for_one() {
+    let disk = FaultDisk::new(1);
+    let (spool, _) = open(&disk);
+    let forged = |salt: Salt, seq: u64| {
+        let mut frames = frames_of(&[b"forged".to_vec()]);
+        frames.stamp(salt, seq, true);
+        frames.as_bytes().to_vec()
+    };
+    // A stranger does not know the spool's id; and bytes copied from a later frame claim more than can have been lost.
+    let stranger = forged(Salt::of(Uuid::nil()), 1);
+    let copied = forged(Salt::of(spool.id()), 4);
+    append(&spool, &[[stranger, copied].concat(), body(1), body(2), body(3), body(4)]).unwrap();
+    append(&spool, &[body(5)]).unwrap();
+    damage(&disk, &path_of(0), |content| content[SEGMENT_HEADER_BYTES as usize] ^= 1);
+    let stretch = read_from(&spool, 0);
+    assert_frames(&stretch.frames, 1..6);
+    assert_eq!(stretch.lost, std::iter::once(0..1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_bad_sector_is_tried_again_and_then_passed_as_damage() {
+    let disk = filled(200);
+    disk.copy();
+    let names = segments(&disk);
+    let (seq, start, end) = layout(&disk, &path_of(names[3]))[2];
+    disk.state().bad_sector = Some((path_of(names[3]), start as u64..end as u64));
+    let (spool, _) = open(&disk);
+    let mut reader = spool.reader(names[3]);
+    for _ in 0..READ_TRIES {
+        assert!(reader.read(1000, 1 << 20).is_err());
+        assert_eq!(reader.next_seq(), names[3]);
+    }
+    // The whole block that holds the sector is gone, and with it this small segment.
+    let stretch = reader.read(1000, 1 << 20).unwrap();
+    assert_eq!(stretch.lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
+    assert!(stretch.lost[0].contains(&seq));
+    assert_frames(&stretch.frames, names[4]..200);
+}
+
+#[test]
+fn a_disk_that_yields_nothing_is_not_taken_for_a_damaged_one() {
+    let disk = filled(40);
+    let (spool, _) = open(&disk);
+    disk.state().faults.read_error = 1000;
+    let mut reader = spool.reader(0);
+    for _ in 0..3 * READ_TRIES {
+        assert!(reader.read(1000, 1 << 20).is_err());
+    }
+    disk.state().faults.read_error = 0;
+    let stretch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&stretch.frames, 0..40);
+    assert_eq!(stretch.lost, []);
+}
