@@ -1,6 +1,8 @@
 //! The command line.
 
+mod lake;
 mod serve;
+mod view_schemas;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -20,6 +22,9 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Look into the lake.
+    #[command(subcommand)]
+    Lake(lake::LakeCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -69,6 +74,7 @@ pub fn run() -> ExitCode {
             Ok(config) => serve::serve(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Lake(command) => lake::run(&command),
         Command::Config(ConfigCommand::Check { config }) => match load(config) {
             Ok(config) => check(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),

@@ -1,24 +1,85 @@
-//! Lakegate.
-pub mod app;
-pub mod auth;
-pub mod cli;
-pub mod config;
-pub mod dead_letter;
-pub mod decode;
-pub mod dedup;
-pub mod deliver;
-pub mod enrich;
-pub mod event;
-pub mod http;
-pub mod ingest;
-pub mod json;
+//! **Lakegate**: the gate through which every event of a company enters its data lake.
+//!
+//! Browsers and services POST JSON events over HTTPS. Lakegate checks the key and the rate, validates each event against
+//! a schema registry, adds the derived fields, drops duplicates by `event_uuid`, keeps what it accepted on disk, and
+//! delivers it. This page is the architecture.
+//!
+//! # The way of an event
+//!
+//! ```text
+//! bytes ─▶ admit ─▶ decode ─▶ validate ─▶ enrich ─▶ claim ─▶ append ─▶ confirm ─▶ answer
+//!          auth     inflate   schema      envelope  dedup    spool     dedup      one outcome
+//!          http     split                           window   fsync     window     per event
+//!
+//!          spool ─▶ batch ─▶ sink ─▶ cursor ─▶ unlink              rejected ─▶ dead letters
+//!                   deliver  lake    spool     after dedup is sealed
+//! ```
+//!
+//! 1. [`http`] reads who sends ([`auth`]) and the body, under caps that hold for one request and for all of them together.
+//! 2. [`ingest`] judges: [`decode`] inflates and splits the body and reads the fields every event has from a tape of
+//!    offsets ([`json`]), [`schema`] validates that tape, and what is valid becomes a record ([`event`]): the client's
+//!    bytes with an envelope beside them. This half is a pure function, and a panic in it costs one event.
+//! 3. [`ingest`] stores: [`dedup`] says which identities are fresh, [`spool`] appends their records and syncs them, many
+//!    requests with one `fdatasync`; on the spool's own thread, in its order, the claims are confirmed. So a client that
+//!    hangs up changes nothing, and an identity is known exactly if its event is durable.
+//! 4. What was rejected is in the dead letters ([`dead_letter`]) before it is answered so.
+//! 5. [`deliver`] reads batches from the [`spool`], gives them to a [`sink`], obeys each record's own result, moves the
+//!    cursor, and unlinks a segment once the dedup window has its identities on disk.
+//!
+//! # The map
+//!
+//! Imports run downward only (`tests/tidy.rs` checks it).
+//!
+//! | tier | rooms |
+//! |---|---|
+//! | vocabulary | [`limits`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
+//! | organs | [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`room`] |
+//! | edge | [`tls`], [`http`] |
+//! | whole | [`app`], [`cli`] |
+//!
+//! # The promises
+//!
+//! | | promise | where it is kept |
+//! |---|---|---|
+//! | P1 | Acknowledged means durable | `ingest/store.rs`: the outcome exists only after the spool's callback |
+//! | P2 | One outcome per event | `ingest.rs`: one `Fate` per element; the ledger of [`telemetry`] |
+//! | P3 | Nothing vanishes silently | [`dead_letter`]; `deliver.rs`: absence is `Retry` |
+//! | P4 | A duplicate never reaches the stream | [`dedup`]: full identities, confirmed only when durable |
+//! | P5 | Everything has a limit | [`limits`] |
+//! | P6 | What the client wrote is what the lake gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
+
 pub mod limits;
+
+pub mod event;
+pub mod json;
 pub mod outcome;
 pub mod progress;
-pub mod rate_limit;
-pub mod room;
-pub mod schema;
-pub mod sink;
-pub mod spool;
+
+pub mod config;
 pub mod telemetry;
+
+pub mod auth;
+pub mod rate_limit;
+
+pub mod decode;
+pub mod schema;
+
+pub mod enrich;
+
+pub mod dedup;
+pub mod spool;
+
+pub mod sink;
+
+pub mod dead_letter;
+pub mod ingest;
+
+pub mod deliver;
+pub mod room;
+
+pub mod http;
 pub mod tls;
+
+pub mod app;
+pub mod cli;

@@ -106,6 +106,25 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
+    /// Every kind that an answer can hold, for the documentation's test.
+    pub const IN_ANSWERS: [Self; 15] = [
+        Self::NotAnObject,
+        Self::InvalidJson,
+        Self::MissingField,
+        Self::InvalidEventUuid,
+        Self::InvalidEventName,
+        Self::InvalidCreatedAt,
+        Self::InvalidSchemaVersion,
+        Self::DuplicateKey,
+        Self::InvalidUnicode,
+        Self::EventTooLarge,
+        Self::EventTooDeep,
+        Self::UnknownEvent,
+        Self::UnknownSchemaVersion,
+        Self::SchemaViolation,
+        Self::InternalError,
+    ];
+
     /// The code as it is written in answers, dead letters and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -150,6 +169,17 @@ pub enum RetryCause {
 }
 
 impl RetryCause {
+    /// Every cause, for the documentation's test.
+    pub const ALL: [Self; 7] = [
+        Self::InFlight,
+        Self::StorageUnavailable,
+        Self::Busy,
+        Self::QuotaFull,
+        Self::DeadLettersFull,
+        Self::DedupFull,
+        Self::NotDeliveredInTime,
+    ];
+
     /// The code as it is written in answers and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -217,6 +247,15 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_code_is_in_the_contract() {
+        let contract = include_str!("../openapi.yaml");
+        let codes = RejectCode::IN_ANSWERS.map(RejectCode::as_str).into_iter().chain(RetryCause::ALL.map(RetryCause::as_str));
+        for code in codes {
+            assert!(contract.contains(&format!("    | `{code}` |")), "openapi.yaml does not describe {code}");
+        }
+    }
 
     #[test]
     fn texts_are_cut_at_a_character_and_say_so() {

@@ -87,6 +87,8 @@ impl Folder {
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(failed)?;
         let handle = File::open(path).map_err(failed)?;
+        // The folder's own name must be as durable as what is in it.
+        File::open(path.join("..")).and_then(|parent| parent.sync_all()).map_err(failed)?;
         handle.try_lock().map_err(|error| match error {
             std::fs::TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
             std::fs::TryLockError::Error(source) => failed(source),

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -139,11 +140,12 @@ impl Merge {
         let identities = runs.iter().map(|run| run.footer.identities).sum();
         let writer = RunWriter::create(folder, generations, &first.hash, identities, slice_identities)?;
         let cursor = |run: &Arc<Run>| Cursor { run: Arc::clone(run), next_page: 0, keys: Vec::new(), pages: Vec::new() };
-        let mut merge = Self { inputs: runs.iter().map(cursor).collect(), heads: BinaryHeap::new(), writer, facts };
-        for input in 0..merge.inputs.len() {
-            merge.advance(input, counters)?;
+        let mut inputs: Vec<Cursor> = runs.iter().map(cursor).collect();
+        let mut heads = BinaryHeap::new();
+        for (index, input) in inputs.iter_mut().enumerate() {
+            heads.extend(input.next(counters)?.map(|key| Reverse((key, index))));
         }
-        Ok(Some(merge))
+        Ok(Some(Self { inputs, heads, writer, facts }))
     }
 
     /// The runs that it replaces.
@@ -153,10 +155,14 @@ impl Merge {
 
     /// Merges about one slice. Returns whether there is more.
     pub(super) fn step(&mut self, counters: &Counters) -> io::Result<bool> {
-        while let Some(Reverse((key, input))) = self.heads.pop() {
-            let finished_a_slice = self.writer.push(key)?;
-            self.advance(input, counters)?;
-            if finished_a_slice {
+        // The head is replaced in place: half the work of taking it out and putting another in.
+        while let Some(mut head) = self.heads.peek_mut() {
+            let Reverse((key, input)) = *head;
+            match self.inputs[input].next(counters)? {
+                Some(next) => *head = Reverse((next, input)),
+                None => drop(PeekMut::pop(head)),
+            }
+            if self.writer.push(key)? {
                 return Ok(true);
             }
         }
@@ -166,13 +172,6 @@ impl Merge {
     /// Makes the merged run durable. `None` where damage left nothing of the inputs.
     pub(super) fn finish(self) -> Result<Option<Run>, RunError> {
         self.writer.finish(self.facts)
-    }
-
-    fn advance(&mut self, input: usize, counters: &Counters) -> io::Result<()> {
-        if let Some(key) = self.inputs[input].next(counters)? {
-            self.heads.push(Reverse((key, input)));
-        }
-        Ok(())
     }
 }
 

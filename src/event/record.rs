@@ -23,7 +23,8 @@ const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
-const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize && SOURCE_BYTES_MAX <= u8::MAX as usize);
+const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
+const _: () = assert!(SOURCE_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
 
 /// What the gateway knows of an event: read from it, or added to it.
 #[derive(Clone, Copy, Debug, PartialEq)]

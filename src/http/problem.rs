@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -26,9 +26,9 @@ use crate::{
 pub struct Problem {
     code: ProblemCode,
     detail: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Further members: the counts and results of a request all of whose events failed.
-    members: Map<String, Value>,
+    members: Box<Map<String, Value>>,
 }
 
 /// The kinds of problem.
@@ -167,7 +167,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem. `detail` is for a person.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        let problem = Self { code, detail: shortened(detail.into()), headers: HeaderMap::new(), members: Map::new() };
+        let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Box::default() };
         match code.parts().0 {
             StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(Duration::from_secs(RETRY_AFTER_SECONDS)),
             StatusCode::UNAUTHORIZED => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
@@ -179,21 +179,22 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
-        self.headers.insert(header::RETRY_AFTER, seconds.into());
+        self.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        self.headers.push((header::RETRY_AFTER, seconds.into()));
         self
     }
 
     /// With a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
     /// With further members.
     #[must_use]
     pub fn members(mut self, members: Map<String, Value>) -> Self {
-        self.members = members;
+        *self.members = members;
         self
     }
 
@@ -211,7 +212,8 @@ impl Problem {
             members: &self.members,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
-        let mut response = (status, self.headers.clone(), Body::from(body)).into_response();
+        let mut response = (status, Body::from(body)).into_response();
+        response.headers_mut().extend(self.headers.iter().cloned());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
@@ -221,7 +223,6 @@ impl IntoResponse for Problem {
     /// An empty answer with the problem in its extensions, for the outermost layer to write.
     fn into_response(self) -> Response {
         let mut response = self.code.parts().0.into_response();
-        response.headers_mut().extend(self.headers.clone());
         response.extensions_mut().insert(self);
         response
     }

@@ -73,13 +73,13 @@ impl Judge<'_> {
         let mut judged = Judged { verdicts: Vec::new(), records: Vec::with_capacity(body.len() * 5 / 4), letters: Vec::new() };
         let mut suggestions_left = SUGGESTIONS_PER_BODY;
         for_each_element(body, form, |element| {
-            let verdict = self.element(element, &mut judged, &mut suggestions_left);
+            let verdict = self.element(&element, &mut judged, &mut suggestions_left);
             judged.verdicts.push(verdict);
         })?;
         Ok(judged)
     }
 
-    fn element(&self, element: Element<'_>, judged: &mut Judged, suggestions_left: &mut usize) -> Verdict {
+    fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions_left: &mut usize) -> Verdict {
         let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
         let start = judged.records.len();
         let verdict = isolate(|| match &element.event {
@@ -94,7 +94,7 @@ impl Judge<'_> {
                     self.metrics.panics.inc();
                 }
                 let event_uuid = event_uuid(&element.event);
-                self.write_letter(&element, event_uuid.as_deref(), &rejection, &mut judged.letters);
+                self.write_letter(element, event_uuid.as_deref(), &rejection, &mut judged.letters);
                 Verdict::Rejected { event_uuid, rejection: Box::new(rejection) }
             }
         }

@@ -99,7 +99,7 @@ impl LakeFile {
     /// The given rows, numbered from 0 and ascending, with the given columns.
     pub(super) fn rows_at(&self, columns: &[&str], wanted: &[u64]) -> Result<Batches, String> {
         let ranges = wanted.iter().map(|&row| row as usize..row as usize + 1);
-        let selection = RowSelection::from_consecutive_ranges(ranges, self.rows() as usize);
+        let selection = guarded(|| Ok(RowSelection::from_consecutive_ranges(ranges, self.rows() as usize)))?;
         Batches::of(self.builder(columns).with_row_selection(selection))
     }
 

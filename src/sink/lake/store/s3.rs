@@ -49,16 +49,18 @@ pub(in crate::sink::lake) struct S3 {
 
 impl S3 {
     pub(super) fn connect(config: &LakeConfig, purpose: Use) -> Result<Self, LakeError> {
+        // An empty value in a configuration file means that none is given.
+        let given = |value: &'_ Option<String>| value.clone().filter(|value| !value.is_empty());
         let error = |reason: String| LakeError::Root { root: config.root.clone(), reason };
         let path = config.root.strip_prefix("s3://").unwrap_or(&config.root);
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
         let prefix = Path::parse(prefix).map_err(|cause| error(cause.to_string()))?;
         let mut options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT);
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-        if let Some(endpoint) = &config.s3_endpoint {
+        if let Some(endpoint) = given(&config.s3_endpoint) {
             builder = builder.with_endpoint(endpoint);
         }
-        if let Some(region) = &config.s3_region {
+        if let Some(region) = given(&config.s3_region) {
             builder = builder.with_region(region);
         }
         if config.s3_allow_http {

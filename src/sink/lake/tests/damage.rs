@@ -71,18 +71,16 @@ async fn find_does_not_read_the_identities_of_a_file_whose_filter_excludes_the_o
 #[test]
 fn no_damaged_byte_makes_the_reader_panic() {
     let written = TestLake::new();
-    let records = (0..50).map(|number| event(number, "menu:item:viewed")).collect();
+    let records = (0..10).map(|number| event(number, "menu:item:viewed")).collect();
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(written.write(0, records));
     let path = &written.files()[0];
     let whole = fs::read(path).unwrap();
     let (lake, all) = (written.reader(), Filters::default());
-    // The header of a page, the filter and the footer matter most, and those are short: every byte, in one way that
-    // turns signs around, and one that changes sizes a little.
-    for (at, damage) in (0..whole.len()).flat_map(|at| [(at, 0x81), (at, 0x01)]) {
+    for at in 0..whole.len() {
         let mut damaged = whole.clone();
-        damaged[at] ^= damage;
+        // Turns signs around and changes sizes.
+        damaged[at] ^= 0x81;
         fs::write(path, damaged).unwrap();
-        lake.ls(&all).unwrap();
         lake.count(&all, true).unwrap();
         lake.find(Uuid::from_u128(3), &all, &mut |_, _| Ok(())).unwrap();
         lake.export(&all, true, &mut |_| Ok(())).unwrap();

@@ -1,0 +1,288 @@
+//! `lakegate lake …`: what the lake holds, without a query engine.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::view_schemas::view_schemas;
+use crate::{
+    app::lake_location,
+    config,
+    enrich::write_flat,
+    event::{CreatedAt, Date, Envelope, EventName, iso_millis, unix_millis},
+    limits::CREATED_DATE_DAYS_BACK_MAX,
+    schema,
+    sink::lake::{Dialect, Filters, Found, Lake, LakeRow, LeftOut, ViewRequest, parse_date, views},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LakeCommand {
+    /// List the partitions: files, rows, bytes, first and last event.
+    Ls(QueryArgs),
+    /// Count the events by type and day.
+    Count {
+        #[command(flatten)]
+        query: QueryArgs,
+        /// Count by event name too.
+        #[arg(long)]
+        by_name: bool,
+    },
+    /// Find an event by its event_uuid and print it with where it lies.
+    Find {
+        /// The event_uuid.
+        event_uuid: Uuid,
+        #[command(flatten)]
+        query: QueryArgs,
+    },
+    /// Print events as JSON, one per line: each as its client wrote it, with the added fields.
+    Export {
+        #[command(flatten)]
+        query: QueryArgs,
+        /// Of the rows of one event only the first received.
+        #[arg(long)]
+        distinct: bool,
+    },
+    /// Print SQL for the table, its deduplicated view and a typed view per event name.
+    Views {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Whose SQL.
+        #[arg(long, value_enum)]
+        dialect: DialectArg,
+        /// Folder of the schema registry [default: as configured].
+        #[arg(long, value_name = "DIR")]
+        schemas: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Folder of the lake, or s3://bucket/prefix [default: as configured, data/lake].
+    #[arg(long, value_name = "ROOT")]
+    lake: Option<String>,
+    /// Configuration file that says where the lake is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Only this event type, such as menu.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only this event name, such as menu:item:viewed.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only events created on this day (UTC) or later.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    from: Option<Date>,
+    /// Only events created on this day (UTC) or earlier.
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
+    to: Option<Date>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum DialectArg {
+    Duckdb,
+    Athena,
+}
+
+fn day(text: &str) -> Result<Date, String> {
+    parse_date(text).ok_or_else(|| "a day such as 2026-11-20 is expected".into())
+}
+
+impl PlaceArgs {
+    fn open(&self) -> anyhow::Result<Lake> {
+        let mut location = lake_location(&config::load(self.config.as_deref(), std::env::vars())?);
+        if let Some(root) = &self.lake {
+            location.root.clone_from(root);
+        }
+        Ok(Lake::open_with(&location)?)
+    }
+
+    fn root(&self) -> anyhow::Result<String> {
+        let configured = || Ok(lake_location(&config::load(self.config.as_deref(), std::env::vars())?).root);
+        self.lake.clone().map_or_else(configured, Ok)
+    }
+}
+
+impl QueryArgs {
+    fn filters(&self) -> Filters {
+        Filters {
+            event_type: self.event_type.clone(),
+            event_name: self.name.clone(),
+            from_inclusive: self.from,
+            to_inclusive: self.to,
+        }
+    }
+}
+
+/// Runs the command. The exit code is 1 where nothing was found, or files had to be left out.
+pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
+    let out = &mut BufWriter::new(io::stdout().lock());
+    let result = match command {
+        LakeCommand::Ls(query) => ls(query, out),
+        LakeCommand::Count { query, by_name } => count(query, *by_name, out),
+        LakeCommand::Find { event_uuid, query } => find(query, *event_uuid, out),
+        LakeCommand::Export { query, distinct } => export(query, *distinct, out),
+        LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), out),
+    };
+    match result.and_then(|complete| Ok(out.flush().map(|()| complete)?)) {
+        Ok(complete) => Ok(ExitCode::from(u8::from(!complete))),
+        // The reader of the pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(crate::sink::lake::LakeError::Output(error)) => broken(error),
+        _ => cause.downcast_ref().is_some_and(broken),
+    })
+}
+
+fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
+    let listing = query.place.open()?.ls(&query.filters())?;
+    writeln!(
+        out,
+        "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  newest",
+        "event_type", "created_date", "files", "rows", "bytes", "oldest"
+    )?;
+    for partition in listing.partitions {
+        let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), iso_millis);
+        writeln!(
+            out,
+            "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  {}",
+            partition.partition.event_type,
+            partition.partition.created_date,
+            partition.files,
+            partition.rows,
+            partition.bytes,
+            time(partition.oldest_millis),
+            time(partition.newest_millis),
+        )?;
+    }
+    Ok(report(&listing.left_out))
+}
+
+fn count(query: &QueryArgs, by_name: bool, out: &mut impl Write) -> anyhow::Result<bool> {
+    let counts = query.place.open()?.count(&query.filters(), by_name)?;
+    writeln!(out, "{:<40} {:<12} {:>12}", if by_name { "event_name" } else { "event_type" }, "created_date", "events")?;
+    let mut total = 0;
+    for count in counts.counts {
+        let name = count.event_name.as_deref().unwrap_or(&count.partition.event_type);
+        writeln!(out, "{name:<40} {:<12} {:>12}", count.partition.created_date, count.rows)?;
+        total += count.rows;
+    }
+    writeln!(out, "{:<40} {:<12} {total:>12}", "total", "")?;
+    Ok(report(&counts.left_out))
+}
+
+fn find(query: &QueryArgs, event_uuid: Uuid, out: &mut impl Write) -> anyhow::Result<bool> {
+    let mut found = 0;
+    let left_out = query.place.open()?.find(event_uuid, &query.filters(), &mut |place: &Found, row| {
+        found += 1;
+        writeln!(out, "{}", serde_json::to_string_pretty(&FoundEvent::new(place, row)?)?)
+    })?;
+    Ok(report(&left_out) && found > 0)
+}
+
+/// What `find` prints; the payload as its client wrote it, digit for digit.
+#[derive(Serialize)]
+struct FoundEvent<'a> {
+    file: &'a str,
+    row: u64,
+    event_uuid: &'a str,
+    event_name: &'a str,
+    event_type: &'a str,
+    event_subtype: Option<&'a str>,
+    source: &'a str,
+    schema_version: Option<i32>,
+    created_datetime: String,
+    received_datetime: String,
+    payload: &'a RawValue,
+}
+
+impl<'a> FoundEvent<'a> {
+    fn new(place: &'a Found, row: &LakeRow<'a>) -> serde_json::Result<Self> {
+        Ok(Self {
+            file: &place.file,
+            row: place.row,
+            event_uuid: row.event_uuid,
+            event_name: row.event_name,
+            event_type: row.event_type,
+            event_subtype: row.event_subtype,
+            source: row.source,
+            schema_version: row.schema_version,
+            created_datetime: iso_millis(row.created_millis),
+            received_datetime: iso_millis(row.received_millis),
+            payload: serde_json::from_str(row.payload)?,
+        })
+    }
+}
+
+fn export(query: &QueryArgs, distinct: bool, out: &mut impl Write) -> anyhow::Result<bool> {
+    let mut line = Vec::new();
+    let export = query.place.open()?.export(&query.filters(), distinct, &mut |row| {
+        line.clear();
+        let envelope = envelope(row).ok_or_else(|| io::Error::other(format!("the row of {} is no event", row.event_uuid)))?;
+        write_flat(&envelope, row.payload.as_bytes(), &mut line);
+        line.push(b'\n');
+        out.write_all(&line)
+    })?;
+    Ok(report(&export.left_out))
+}
+
+fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
+    Some(Envelope {
+        event_uuid: row.event_uuid.parse().ok()?,
+        event_name: EventName::parse(row.event_name).ok()?,
+        schema_version: row.schema_version.and_then(|version| u32::try_from(version).ok()),
+        created_at: CreatedAt { seconds: row.created_at, millis: row.created_millis },
+        received_millis: row.received_millis,
+        source: row.source,
+        // Not kept in the lake: looking for them does no harm where there are none.
+        has_reserved_fields: true,
+    })
+}
+
+fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
+    let configured = config::load(place.config.as_deref(), std::env::vars())?;
+    let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
+    let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
+    let today = Date { days: i32::try_from(unix_millis(std::time::SystemTime::now()) / 86_400_000).unwrap_or_default() };
+    let dialect = match dialect {
+        DialectArg::Duckdb => Dialect::Duckdb,
+        DialectArg::Athena => Dialect::Athena,
+    };
+    let root = place.root()?;
+    // Too late a day would hide events: where the lake cannot be asked, the earliest that a partition may have now.
+    let earliest = Date { days: today.days - CREATED_DATE_DAYS_BACK_MAX as i32 };
+    let first_date = match dialect {
+        Dialect::Athena => place.open().ok().and_then(|lake| lake.first_date().ok()).flatten().unwrap_or(earliest),
+        Dialect::Duckdb => earliest,
+    };
+    write!(out, "{}", views(&ViewRequest { dialect, root: &root, first_date, schemas: &schemas })?)?;
+    Ok(true)
+}
+
+/// Says which files were left out, and whether there were none.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+fn report(left_out: &[LeftOut]) -> bool {
+    for file in left_out {
+        eprintln!("lakegate: left out {}: {}", file.file, file.reason);
+    }
+    left_out.is_empty()
+}

@@ -1,0 +1,127 @@
+"""The lake on S3: a gateway built with `--features s3` (LAKEGATE_S3_BIN) writes into an S3 of this test's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from lake_gateway import CHECKOUT, Gateway, free_port, schema, until, write_schemas
+
+BUCKET = "lakegate-test"
+
+
+class S3:
+    """MiniStack on a free port of the loopback interface; it checks no signatures."""
+
+    def __init__(self, folder: Path):
+        program = shutil.which("ministack", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+        if program is None:
+            pytest.skip("ministack is not installed")
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self.log = (folder / "ministack.log").open("w")
+        environment = os.environ | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "IOT_MTLS_ENABLED": "0"}
+        self.process = subprocess.Popen([program], env=environment, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT)
+        until(lambda: self.request("PUT", f"/{BUCKET}") is not None, "MiniStack", self.process)
+
+    def request(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(f"{self.endpoint}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
+    def keys(self, prefix: str) -> list[str]:
+        listing = ElementTree.fromstring(self.request("GET", f"/{BUCKET}?list-type=2&prefix={prefix}"))
+        return sorted(key.text for key in listing.iter() if key.tag.endswith("}Key"))
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    store = S3(tmp_path_factory.mktemp("s3"))
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def credentials(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+
+
+def lake_section(s3: S3, root: str) -> dict:
+    return {
+        "root": root,
+        "s3_endpoint": s3.endpoint,
+        "s3_region": "us-east-1",
+        "s3_allow_http": True,
+        "flush_age_ms": 200,
+    }
+
+
+def event(name: str, **fields) -> dict:
+    return {"event_uuid": str(uuid.uuid4()), "event_name": name, "created_at": time.time(), **fields}
+
+
+def rows(s3: S3, prefix: str, folder: Path) -> list[tuple]:
+    duckdb = pytest.importorskip("duckdb")
+    for key in s3.keys(prefix):
+        path = folder / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(s3.request("GET", f"/{BUCKET}/{key}"))
+    files = f"{folder}/{prefix}/event_type=*/created_date=*/*.parquet"
+    return duckdb.sql(f"SELECT event_uuid, event_type FROM read_parquet('{files}', hive_partitioning = true)").fetchall()
+
+
+def test_every_accepted_event_is_in_the_bucket_once(s3, credentials, tmp_path):
+    schemas = write_schemas(tmp_path / "schemas", {("menu:item:viewed", 1): schema({}), ("cart:added", 1): schema({})})
+    prefix = "lakes/first"
+    events = [event(("menu:item:viewed", "cart:added")[number % 2], number=number) for number in range(500)]
+    section = lake_section(s3, f"s3://{BUCKET}/{prefix}")
+    with Gateway(tmp_path, schemas, section, "LAKEGATE_S3_BIN") as gateway:
+        for start in range(0, len(events), 100):
+            assert gateway.post(events[start : start + 100])["accepted"] == 100
+        until(lambda: s3.keys(prefix), "the first file", gateway.process)
+        gateway.stop()
+    expected = sorted((one["event_uuid"], one["event_name"].split(":")[0]) for one in events)
+    assert sorted(rows(s3, prefix, tmp_path / "copy")) == expected
+    assert all(key.endswith(".parquet") for key in s3.keys(prefix)), "nothing else is in the lake"
+
+
+def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3, credentials, tmp_path):
+    schemas = write_schemas(tmp_path / "schemas", {("menu:item:viewed", 1): schema({})})
+    bucket = f"later-{uuid.uuid4()}"
+    events = [event("menu:item:viewed") for _ in range(50)]
+    with Gateway(tmp_path, schemas, lake_section(s3, f"s3://{bucket}"), "LAKEGATE_S3_BIN") as gateway:
+        assert gateway.post(events)["accepted"] == len(events)
+        until(lambda: bucket in (tmp_path / "lakegate.log").read_text() or None, "the failure in the log", gateway.process)
+        s3.request("PUT", f"/{bucket}")
+
+        def arrived():
+            listing = ElementTree.fromstring(s3.request("GET", f"/{bucket}?list-type=2"))
+            return [key.text for key in listing.iter() if key.tag.endswith("}Key")]
+
+        assert all("event_type=menu/created_date=" in key for key in until(arrived, "the events", gateway.process))
+        gateway.stop()
+
+
+def test_the_reader_answers_from_s3_as_from_a_folder(s3, credentials):
+    """The library's own test of writing, replaying and reading, against this S3."""
+    if "LAKEGATE_S3_BIN" not in os.environ:
+        pytest.skip("LAKEGATE_S3_BIN is not set")
+    command = ["cargo", "test", "--features", "s3", "--test", "lake_s3"]
+    environment = os.environ | {"LAKEGATE_TEST_S3_ENDPOINT": s3.endpoint}
+    subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)
