@@ -4,7 +4,11 @@ mod lake;
 mod serve;
 mod view_schemas;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -75,7 +79,7 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
-        Command::Config(ConfigCommand::Check { config }) => match load(config) {
+        Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
             Ok(config) => check(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
@@ -95,12 +99,12 @@ fn check(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(file: Option<PathBuf>) -> anyhow::Result<Config> {
-    Ok(config::load(file.as_deref(), std::env::vars())?)
+fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    Ok(config::load(file, std::env::vars())?)
 }
 
 fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
-    let mut config = load(args.config)?;
+    let mut config = load(args.config.as_deref())?;
     if let Some(listen) = args.listen {
         config.http.listen = listen;
     }

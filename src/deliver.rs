@@ -309,3 +309,6 @@ fn backoff(failures: u32) -> Duration {
     let bound = first.saturating_mul(1 << failures.min(16)).min(longest);
     bound.mul_f64(fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests;

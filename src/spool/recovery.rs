@@ -59,9 +59,9 @@ pub struct RecoveryReport {
     pub torn_segments_removed: u64,
     /// Files that a crash left before they were complete; removed.
     pub temp_files_removed: u64,
-    /// Segments of another spool or under a wrong name, moved to `quarantine/`, and the sequence numbers they stood for.
+    /// Segments of another spool, moved to `quarantine/`, and the sequence numbers they stood for.
     pub set_aside: Vec<(PathBuf, Range<u64>)>,
-    /// Segments whose header decayed. Their frames are read all the same.
+    /// Segments whose header decayed, or says another name. Their frames are read all the same.
     pub damaged_headers: Vec<PathBuf>,
     /// The newest segment could not be read to its end, so writing goes on behind all sequence numbers that it could hold.
     pub newest_unreadable: Option<PathBuf>,
@@ -165,10 +165,11 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
             let _ = file.forget_cached();
         }
         let bytes = file.size().map_err(failed("asking for a segment's length"))?;
-        let header = SegmentHeader::read(&*file);
-        if let SegmentHeader::Foreign { version } = header {
-            return Err(OpenError::UnknownVersion { segment, version });
-        }
+        let header = match SegmentHeader::read(&*file) {
+            SegmentHeader::Foreign { version } => return Err(OpenError::UnknownVersion { segment, version }),
+            SegmentHeader::Read { first_seq: said, .. } if said != first_seq => SegmentHeader::Damaged,
+            header => header,
+        };
         found.push(Found { first_seq, bytes, header });
     }
     Ok(found)
@@ -198,8 +199,7 @@ fn set_aside_strangers(
     let mut kept: Vec<Found> = Vec::new();
     let mut next_seq = None;
     while let Some(segment) = found.pop() {
-        let is_stranger = matches!(&segment.header, SegmentHeader::Read { spool_id, first_seq }
-            if *spool_id != id || *first_seq != segment.first_seq);
+        let is_stranger = matches!(&segment.header, SegmentHeader::Read { spool_id, .. } if *spool_id != id);
         if is_stranger {
             let taken = disk.list(&quarantine).map_err(failed("listing the quarantine"))?;
             let name = segment_name(segment.first_seq);

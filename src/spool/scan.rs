@@ -29,7 +29,7 @@ pub(super) enum Step {
     /// Bytes that are no frame.
     Damage {
         bytes: Range<u64>,
-        /// The frames that are missing for it.
+        /// The frames that are missing for it: none, if the bytes were put between two.
         lost: Range<u64>,
         /// Whether a whole frame follows.
         frame_follows: bool,
@@ -111,7 +111,7 @@ impl Scan {
             // Each lost frame took at least its header. This tells frames from what only looks like one.
             let lost_max = (offset - damage_start) / FRAME_HEADER_BYTES as u64;
             let seq_max = expected.saturating_add(lost_max).min(seq_end - 1);
-            if let Some((header, _)) = self.frame_at(offset, expected + 1..=seq_max)? {
+            if let Some((header, _)) = self.frame_at(offset, expected..=seq_max)? {
                 (self.offset, self.expected_seq) = (offset, header.seq);
                 return Ok(Step::Damage { bytes: damage_start..offset, lost: expected..header.seq, frame_follows: true });
             }

@@ -127,9 +127,9 @@ fn numbers_that_the_cursor_knows_are_not_given_again_though_their_frames_decayed
         let disk = filled(5);
         let (spool, _) = open(&disk);
         if plan {
-            spool.plan(5).unwrap()
+            spool.plan(5).unwrap();
         } else {
-            spool.commit(5).unwrap()
+            spool.commit(5).unwrap();
         }
         drop(spool);
         let first_start = layout(&disk, &path_of(0))[2].1;

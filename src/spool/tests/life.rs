@@ -35,7 +35,7 @@ fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
                 for _ in 0..10 {
                     let answers = Arc::clone(&answers);
                     spool.append(frames_of(&[b"a".to_vec(), b"b".to_vec()]), move |answer| {
-                        answers.lock().unwrap().push(answer.unwrap())
+                        answers.lock().unwrap().push(answer.unwrap());
                     });
                 }
                 all_queued.wait();
@@ -190,7 +190,7 @@ async fn a_deliverer_can_wait_for_new_frames() {
 fn on_the_real_disk_it_is_the_same() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("a/b/spool");
-    let config = SpoolConfig { dir: dir.clone(), segment_bytes: 2000, ..config() };
+    let config = SpoolConfig { dir: dir.clone(), segment_bytes: 2000, queue_bytes_max: 8 << 20, ..config() };
     let open = || Spool::open(Arc::new(RealDisk), config.clone()).unwrap();
     let (spool, report) = open();
     assert!(report.is_clean());
@@ -202,8 +202,8 @@ fn on_the_real_disk_it_is_the_same() {
     for seq in 100..2000 {
         spool.append(frames_of(&[body(seq)]), |_| ());
     }
-    let large = vec![7; 3 << 20];
-    append(&spool, &[large[..1 << 20].to_vec()]).unwrap();
+    let large = vec![7; crate::limits::FRAME_BODY_BYTES_MAX];
+    append(&spool, std::slice::from_ref(&large)).unwrap();
     let id = spool.id();
     drop(spool);
 
@@ -212,14 +212,14 @@ fn on_the_real_disk_it_is_the_same() {
     assert_eq!(spool.id(), id);
     let stretch = read_from(&spool, 0);
     assert_frames(&stretch.frames[..2000], 0..2000);
-    assert_eq!(stretch.frames[2000].body, large[..1 << 20]);
+    assert_eq!(stretch.frames[2000].body, large);
     spool.plan(1999).unwrap();
     spool.commit(1500).unwrap();
-    assert!(spool.unlink_delivered().unwrap() > 1);
+    assert!(spool.unlink_delivered().unwrap() > 0);
     let stats = spool.stats();
     let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap()).collect();
     let on_disk = files.iter().filter(|file| file.path().extension().is_some_and(|extension| extension == "seg"));
-    assert_eq!(stats.bytes, on_disk.map(|file| file.metadata().unwrap().len()).sum());
+    assert_eq!(stats.bytes, on_disk.map(|file| file.metadata().unwrap().len()).sum::<u64>());
     let mode = std::fs::metadata(dir.join("cursor")).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "events are nobody else's business");
     drop(spool);

@@ -123,12 +123,18 @@ fn segments_of_another_spool_are_set_aside_and_nothing_is_replaced_there() {
         assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
         assert_frames(&stretch.frames, (0..names[1]).chain(names[2]..40));
     }
-    // Nor is one of this spool read under another's name.
+}
+
+#[test]
+fn a_segment_under_a_wrong_name_hides_no_frame() {
     let disk = filled(40);
+    let names = segments(&disk);
     disk.put(&path_of(names[1] + 1), &disk.content(&path_of(names[1])).unwrap());
     let (spool, report) = open(&disk);
-    assert_eq!(report.set_aside.len(), 1);
-    assert_frames(&read_from(&spool, 0).frames, 0..40);
+    assert_eq!(report.damaged_headers, [path_of(names[1] + 1)]);
+    let stretch = read_from(&spool, 0);
+    assert_frames(&stretch.frames, 0..40);
+    assert_eq!(stretch.lost, []);
 }
 
 #[test]
