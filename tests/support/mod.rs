@@ -8,6 +8,7 @@ pub mod events;
 pub mod gateway;
 pub mod metrics;
 pub mod namespace;
+pub mod outage;
 pub mod readback;
 
 use std::{
