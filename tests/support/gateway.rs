@@ -4,7 +4,7 @@ use std::{
     fmt::Display,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub data_dir: PathBuf,
+    /// The same folder as the tests see it.
+    seen_data_dir: PathBuf,
     config: Option<PathBuf>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
@@ -29,7 +31,9 @@ pub struct Setup {
 impl Setup {
     /// On `data_dir`, with the shipped schemas, ports of the system's choice, and no limit on events per second.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        let setup = Self { data_dir: data_dir.into(), config: None, environment: Vec::new(), wrapper: Vec::new() };
+        let data_dir = data_dir.into();
+        let seen_data_dir = data_dir.clone();
+        let setup = Self { data_dir, seen_data_dir, config: None, environment: Vec::new(), wrapper: Vec::new() };
         setup.set("rate_limit.events_per_second", 4_000_000_000_u32).set("rate_limit.events_burst", 4_000_000_000_u32)
     }
 
@@ -47,9 +51,9 @@ impl Setup {
         self
     }
 
-    /// Started by another program, which must replace itself by the gateway.
-    pub fn through(mut self, wrapper: Vec<String>) -> Self {
-        self.wrapper = wrapper;
+    /// Started by another program, which must replace itself by the gateway, and which sees the data at another path.
+    pub fn through(mut self, wrapper: Vec<String>, seen_data_dir: PathBuf) -> Self {
+        (self.wrapper, self.seen_data_dir) = (wrapper, seen_data_dir);
         self
     }
 
@@ -78,7 +82,7 @@ impl Setup {
             }
             sender.send_modify(|log| log.ended = true);
         });
-        Gateway { child, log, certificate: self.data_dir.join("tls/cert.pem"), started: Instant::now(), exit: None }
+        Gateway { child, log, certificate: self.seen_data_dir.join("tls/cert.pem"), started: Instant::now(), exit: None }
     }
 
     /// Starts the process and waits until it is ready.
@@ -152,11 +156,6 @@ impl Gateway {
     /// A client that trusts its certificate and sends the key `dev`.
     pub fn client(&self) -> Client {
         Client::trusting(&self.certificate, self.events())
-    }
-
-    /// The same, where its certificate is seen at another path than it sees it itself.
-    pub fn client_trusting(&self, certificate: &Path) -> Client {
-        Client::trusting(certificate, self.events())
     }
 
     /// All that it logged.

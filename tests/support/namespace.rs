@@ -43,17 +43,27 @@ impl SmallDisk {
         Err(format!("unshare -rm and mount: {}", reason.trim()))
     }
 
-    /// The same gateway with its file system in sight.
-    pub fn enter(&self, setup: &Setup) -> Setup {
+    /// The same gateway with this file system in sight; its data is in the folder `data` of it.
+    pub fn enter(&self, setup: Setup) -> Setup {
         let id = self.holder.id().to_string();
         let wrapper = ["nsenter", "--preserve-credentials", "-U", "-m", "-t", &id].map(str::to_owned);
-        setup.clone().through(wrapper.to_vec())
+        setup.through(wrapper.to_vec(), self.data())
     }
 
     /// The file system's root, seen from outside.
     pub fn path(&self) -> PathBuf {
         let inside = self.mount.strip_prefix("/").expect("an absolute path");
         Path::new("/proc").join(self.holder.id().to_string()).join("root").join(inside)
+    }
+
+    /// The gateway's data, seen from outside.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// The path of the gateway's data as the gateway sees it.
+    pub fn data_inside(&self) -> PathBuf {
+        self.mount.join("data")
     }
 
     /// Bytes that are free.
