@@ -14,8 +14,8 @@ use std::{
 use fastrand::Rng;
 use support::{
     client::{Answer, Client, Connection, Post, Told, Wire, get_plain},
-    eventually,
     events::{self, Form},
+    eventually,
     gateway::{Gateway, Memory, Setup},
     metrics::Scrape,
     namespace::SmallDisk,
@@ -157,8 +157,10 @@ async fn one_segment_that_fills_the_quota_makes_room_once_it_is_delivered() {
     let gateway = setup.set("spool.segment_bytes", 2_100_000).set("spool.quota_bytes", 4_200_000).start().await;
     let client = gateway.client();
     let mut rng = Rng::new();
-    let mut batch = |sizes: &[usize]| -> Vec<(Uuid, usize)> { sizes.iter().map(|size| (events::identity(&mut rng), *size)).collect() };
-    let bodies = |batch: &[(Uuid, usize)]| -> Vec<_> { batch.iter().map(|(uuid, size)| events::good_of_size(*uuid, *size)).collect() };
+    let mut batch =
+        |sizes: &[usize]| -> Vec<(Uuid, usize)> { sizes.iter().map(|size| (events::identity(&mut rng), *size)).collect() };
+    let bodies =
+        |batch: &[(Uuid, usize)]| -> Vec<_> { batch.iter().map(|(uuid, size)| events::good_of_size(*uuid, *size)).collect() };
     let mut expected = HashMap::new();
     // All at once, so that they are in one segment; the next one would need more than the quota leaves.
     let first = batch(&[1_000_000; 4]);
@@ -181,7 +183,10 @@ async fn one_segment_that_fills_the_quota_makes_room_once_it_is_delivered() {
 /// A small file system, or, where the machine allows none, the reason on the terminal.
 fn small_disk(mount: &Path, bytes: u64) -> Option<SmallDisk> {
     let disk = SmallDisk::mount(mount, bytes);
-    disk.inspect_err(|reason| say(format_args!("NOT RUN, a full disk could not be had ({reason}); the tests of the quota were run"))).ok()
+    disk.inspect_err(|reason| {
+        say(format_args!("NOT RUN, a full disk could not be had ({reason}); the tests of the quota were run"))
+    })
+    .ok()
 }
 
 /// Writes a file of `bytes` bytes, or as many as the disk takes.
