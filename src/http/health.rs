@@ -11,7 +11,10 @@ use axum::{
 use serde::Serialize;
 
 use super::Gate;
-use crate::{deliver::SinkState, limits::RETRY_AFTER_SECONDS};
+use crate::{
+    deliver::SinkState,
+    limits::{FRAME_BODY_BYTES_MAX, RETRY_AFTER_SECONDS},
+};
 
 #[derive(Serialize)]
 struct Health {
@@ -77,7 +80,8 @@ fn readiness(gate: &Gate) -> Readiness {
         let detail = "the disk failed to sync; the gateway stops taking events and must be restarted".into();
         blocking.push(Reason { code: "spool_failed", detail });
     }
-    if room.quota_left_bytes == 0 {
+    // Room for one largest event: with less, what is answered depends on what comes.
+    if room.quota_left_bytes < FRAME_BODY_BYTES_MAX as u64 {
         let detail = format!("the spool holds {} of {} bytes", room.spool_bytes, room.quota_bytes);
         blocking.push(Reason { code: "spool_full", detail });
     }

@@ -138,7 +138,7 @@ class Gateway:
             version, status = block[0].split()[:2]
             found = dict(line.split(":", 1) for line in block[1:])
             found = {name.lower(): value.strip() for name, value in found.items()}
-            body = got.read_bytes() if got.exists() else b""
+            body = got.read_bytes() if got.exists() and method != "HEAD" else b""
         answer = Answer(method, path, int(status), found, body, version)
         self.check(answer, admin)
         return answer
