@@ -200,7 +200,7 @@ impl Organs {
 
     fn wire(self, config: &Config, keys: Keys) -> (Arc<Gate>, Deliverer) {
         let Self { registry, spool, window, dead_letters, sink, metrics } = self;
-        let progress = Arc::new(Progress::new(spool.cursor().delivered_exclusive));
+        let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
         let state = SinkState { name: sink.name(), failing: None, oldest_received_millis: None };
         let (state, sink_state) = watch::channel(state);
         let room = Room::new(RoomParts {

@@ -268,11 +268,13 @@ impl Deliverer {
         if is_idle {
             self.spool.roll_if_delivered();
         }
-        if !self.spool.has_delivered_segments() {
+        let delivered = self.spool.cursor().delivered_exclusive;
+        // An event can be delivered before the thread that stored it has confirmed its identity.
+        if !self.spool.has_delivered_segments() || self.progress.confirmed_exclusive() < delivered {
             return;
         }
         let retired = tokio::task::block_in_place(|| {
-            self.window.checkpoint(self.spool.cursor().delivered_exclusive).map_err(|error| error.to_string())?;
+            self.window.checkpoint(delivered).map_err(|error| error.to_string())?;
             self.spool.unlink_delivered().map_err(|error| error.to_string())
         });
         if let Err(error) = retired {

@@ -20,7 +20,7 @@ pub const INFLATED_BYTES_MAX: usize = 16 * MIB;
 
 /// Bytes of all request bodies that the gateway holds at one time, received and inflated together.
 /// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`.
-pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 256 * MIB;
+pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 96 * MIB;
 
 /// Time a client has to send its request body once the headers are read.
 /// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).

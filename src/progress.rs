@@ -1,21 +1,42 @@
-//! How far delivery has come: what the deliverer tells, and what requests with `durability=delivered` wait for.
+//! How far the events of the spool have come: confirmed in the dedup window, delivered, awaited by somebody.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
-/// Shared by the deliverer and those who wait for it. Positions are sequence numbers of the spool.
+/// Shared by those who store, the deliverer, and those who wait for it. Positions are sequence numbers of the spool.
 #[derive(Debug)]
 pub struct Progress {
+    confirmed_exclusive: AtomicU64,
     delivered_exclusive: watch::Sender<u64>,
     awaited_exclusive: watch::Sender<u64>,
 }
 
 impl Progress {
-    /// Everything below `delivered_exclusive` was delivered before the start.
+    /// At the start: everything below `durable_exclusive` is known to the dedup window, and below `delivered_exclusive`
+    /// delivered.
     #[must_use]
-    pub fn new(delivered_exclusive: u64) -> Self {
-        Self { delivered_exclusive: watch::Sender::new(delivered_exclusive), awaited_exclusive: watch::Sender::new(0) }
+    pub fn new(durable_exclusive: u64, delivered_exclusive: u64) -> Self {
+        Self {
+            confirmed_exclusive: AtomicU64::new(durable_exclusive),
+            delivered_exclusive: watch::Sender::new(delivered_exclusive),
+            awaited_exclusive: watch::Sender::new(0),
+        }
+    }
+
+    /// The dedup window knows the identity of everything below `seq_exclusive`. Called in the order of the appends.
+    pub fn confirm(&self, seq_exclusive: u64) {
+        self.confirmed_exclusive.store(seq_exclusive, Ordering::Release);
+    }
+
+    /// Below what the dedup window knows every identity: a little behind what is durable, and nothing beyond it may be
+    /// unlinked even if it is delivered already.
+    #[must_use]
+    pub fn confirmed_exclusive(&self) -> u64 {
+        self.confirmed_exclusive.load(Ordering::Acquire)
     }
 
     /// Everything below `seq_exclusive` is delivered, durably.
@@ -54,7 +75,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_when_it_is_delivered_or_when_the_time_is_up() {
-        let progress = Progress::new(5);
+        let progress = Progress::new(5, 5);
         assert!(progress.await_delivered(5, Duration::ZERO).await);
         assert!(!progress.await_delivered(6, Duration::from_secs(1)).await);
         assert_eq!(*progress.watch_awaited().borrow(), 6);

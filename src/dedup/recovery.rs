@@ -1,5 +1,6 @@
 //! Opening the folder: which of its files count, and what becomes of the others.
 
+use std::cmp::Reverse;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub(super) fn recover(folder: &Folder) -> Result<Recovered, OpenError> {
     }
 
     let mut candidates = listing.runs;
-    // Merged runs before their inputs.
-    candidates.sort_by_key(|run| std::cmp::Reverse(run.span()));
+    // Merged runs before their inputs; among equals the oldest, so that every start takes the same ones.
+    candidates.sort_by_key(|run| (Reverse(run.span()), *run));
     let mut runs: Vec<Arc<Run>> = Vec::new();
     for candidate in candidates {
         if runs.iter().any(|run| run.generations.contains(&candidate)) {

@@ -12,6 +12,7 @@ mod speed;
 use std::path::Path;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::{Claim, Window, WindowConfig};
@@ -25,6 +26,11 @@ fn tiny(dir: &Path) -> WindowConfig {
         slice_identities: 64,
         ..WindowConfig::new(dir)
     }
+}
+
+/// A folder in memory where there is one: these tests sync thousands of times, and follow by themselves what was synced.
+fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn open(config: &WindowConfig) -> Window {

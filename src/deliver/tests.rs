@@ -65,7 +65,7 @@ impl Back {
         let (spool, _) = Spool::open(Arc::new(RealDisk), config).unwrap();
         let (window, _) = Window::open(WindowConfig::new(folder.join("dedup")), 0).unwrap();
         Self {
-            progress: Arc::new(Progress::new(spool.cursor().delivered_exclusive)),
+            progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
             spool: Arc::new(spool),
             dead_letters: Arc::new(DeadLetters::open(folder.join("rejected"), 1, metrics.clone()).unwrap()),
             window,
@@ -88,7 +88,9 @@ impl Back {
             frames.push(|buffer| envelope.encode(format!("{{\"n\":{event}}}").as_bytes(), buffer)).unwrap();
         }
         let (done, appended) = tokio::sync::oneshot::channel();
-        self.spool.append(frames, move |result| drop(done.send(result)));
+        self.spool.append(frames, move |result| {
+            let _ = done.send(result);
+        });
         appended.await.unwrap().unwrap();
     }
 
@@ -204,11 +206,16 @@ async fn a_segment_goes_only_when_the_window_has_its_identities_on_disk() {
     let events = 30_000;
     let claims = back.window.claim(&(1..=events).map(Uuid::from_u128).collect::<Vec<_>>(), 0).unwrap();
     back.append(1..=events).await;
-    claims.confirm(0);
-    assert_eq!(back.window.sealed_mark(), 0);
     back.append([events + 1]).await;
     let segments = back.spool.stats().segments;
     assert!(segments > 1, "{segments}");
+    back.drain(&log, false, vec![]).await;
+    assert_eq!(back.spool.stats().segments, segments, "delivered, but their identities are not confirmed");
+    claims.confirm(0);
+    back.progress.confirm(back.spool.durable_end());
+    assert_eq!(back.window.sealed_mark(), 0);
+    back.append([events + 2]).await;
+    back.progress.confirm(back.spool.durable_end());
     back.drain(&log, false, vec![]).await;
     assert!(back.spool.stats().segments < segments);
     assert!(back.window.sealed_mark() >= back.spool.stats().first_seq, "{}", back.window.sealed_mark());

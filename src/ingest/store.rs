@@ -36,13 +36,14 @@ impl Ingest {
     /// still waits for the answer: an event that is stored is never released to be stored again (promise P4).
     async fn append(&self, frames: FrameBuffer, claims: crate::dedup::Claims) -> Result<(), RetryCause> {
         let (done, appended) = oneshot::channel();
-        let metrics = self.metrics.clone();
+        let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
         let started = std::time::Instant::now();
         self.spool.append(frames, move |result| {
             let result = match result {
                 Ok(appended) => {
                     metrics.spool_appended_events.inc_by(appended.end_seq_exclusive - appended.first_seq);
                     claims.confirm(appended.first_seq);
+                    progress.confirm(appended.end_seq_exclusive);
                     Ok(())
                 }
                 Err(error) => {

@@ -446,10 +446,13 @@ impl DiskFile for FaultFile {
         inode.cached[range.clone()].copy_from_slice(&bytes[..size]);
         inode.dirty.extend(range.start / *page..range.end.div_ceil(*page));
         // The system writes pages back whenever it likes.
-        if rng.chance(200) && !inode.dirty.is_empty() {
-            let picked = inode.dirty.iter().nth(rng.below(inode.dirty.len())).copied().unwrap();
-            inode.write_back(picked, *page);
-            inode.dirty.remove(&picked);
+        if rng.chance(200) {
+            let likes = [100, 500, 1000][rng.below(3)];
+            let picked: Vec<_> = inode.dirty.iter().copied().filter(|_| rng.chance(likes)).collect();
+            for page_index in picked {
+                inode.write_back(page_index, *page);
+                inode.dirty.remove(&page_index);
+            }
         }
         if dies { Err(io::Error::other("the process died")) } else { Ok(size) }
     }

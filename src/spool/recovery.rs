@@ -161,7 +161,9 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
         let segment = segment_path(dir, first_seq);
         let file = disk.open(&segment).map_err(failed("opening a segment"))?;
         if first_seqs.last() == Some(&first_seq) {
-            // If the fsync of its header failed, the system's memory may show a header that the disk never got.
+            // After a failed fsync the system's memory may show a header or frames that the disk never got. (All other
+            // segments were synced before the one after them began.) If it refuses to forget them, the fsync that
+            // follows is all there is.
             let _ = file.forget_cached();
         }
         let bytes = file.size().map_err(failed("asking for a segment's length"))?;

@@ -31,9 +31,6 @@ impl Tail {
     /// frame that *began* a group is a hole in what was durable. It stays for the reader to find and to report, and the
     /// frames behind it stay too.
     pub(super) fn find(file: &Arc<dyn DiskFile>, salt: Salt, first_seq: u64, size: u64, has_header: bool) -> Self {
-        // After a failed fsync the system's memory may show bytes that the disk never got. A refusal to forget them is no
-        // reason not to open: the fsync that follows is then all there is.
-        let _ = file.forget_cached();
         let mut scan = Scan::new(Arc::clone(file), salt, first_seq, size);
         let (mut bytes, mut end_seq) = (SEGMENT_HEADER_BYTES, first_seq);
         let mut hole = None;

@@ -19,7 +19,7 @@ fn claim(window: &Window, ids: &[Uuid]) -> Claims {
 
 #[test]
 fn of_concurrent_twins_exactly_one_is_fresh_and_after_release_exactly_one_again() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let window = open(&WindowConfig { hot_identities: 1500, ..tiny(folder.path()) });
     let ids = random_ids(1000);
     let barrier = Barrier::new(THREADS);
@@ -66,7 +66,7 @@ fn of_concurrent_twins_exactly_one_is_fresh_and_after_release_exactly_one_again(
 
 #[test]
 fn an_identity_is_never_unknown_while_its_generation_becomes_a_run() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let window = open(&tiny(folder.path()));
     let ids = random_ids(if cfg!(debug_assertions) { 3_000 } else { 12_000 });
     let confirmed: Vec<AtomicU32> = ids.iter().map(|_| AtomicU32::new(0)).collect();

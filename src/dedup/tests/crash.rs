@@ -67,7 +67,7 @@ impl Disk {
 
 #[test]
 fn a_crash_between_any_two_steps_of_sealing_and_merging_forgets_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     let disk = Arc::new(Mutex::new(Disk::default()));
     let confirmed = Arc::new(AtomicU64::new(0));
@@ -114,7 +114,7 @@ fn a_crash_between_any_two_steps_of_sealing_and_merging_forgets_nothing() {
     }
     for moment in &moments {
         for (kind, image) in moment.images.iter().enumerate() {
-            let place = tempfile::tempdir().unwrap();
+            let place = scratch();
             for (name, bytes) in image {
                 fs::write(place.path().join(name), bytes).unwrap();
             }

@@ -27,7 +27,7 @@ fn examine(config: &WindowConfig, ids: &[Uuid], unknown: &[Uuid]) -> (usize, boo
 
 #[test]
 fn a_flipped_byte_anywhere_is_noticed_and_never_makes_a_duplicate() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (config, ids, run) = one_run(folder.path());
     let unknown = random_ids(100);
     let intact = fs::read(&run).unwrap();
@@ -56,7 +56,7 @@ fn a_flipped_byte_anywhere_is_noticed_and_never_makes_a_duplicate() {
 
 #[test]
 fn a_run_cut_short_or_grown_or_swapped_is_set_aside() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (config, ids, run) = one_run(folder.path());
     let intact = fs::read(&run).unwrap();
     let mut cuts: Vec<Vec<u8>> = (0..intact.len()).step_by(509).map(|length| intact[..length].to_vec()).collect();
@@ -77,7 +77,7 @@ fn a_run_cut_short_or_grown_or_swapped_is_set_aside() {
 
 #[test]
 fn a_damaged_page_is_left_out_of_a_merge_and_the_others_survive_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (config, ids, run) = one_run(folder.path());
     let mut bytes = fs::read(&run).unwrap();
     bytes[4096 + 4096 + 5] ^= 1;
@@ -96,7 +96,7 @@ fn a_damaged_page_is_left_out_of_a_merge_and_the_others_survive_it() {
 
 #[test]
 fn a_damaged_newest_run_lowers_the_sealed_mark_so_that_the_spool_can_mend_it() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     let window = open(&config);
     let ids = random_ids(16);
@@ -118,7 +118,7 @@ fn a_damaged_newest_run_lowers_the_sealed_mark_so_that_the_spool_can_mend_it() {
 
 #[test]
 fn a_run_of_another_format_or_of_another_folder_is_not_mixed_in() {
-    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (scratch(), scratch());
     let (config, ids, run) = one_run(one.path());
     let (_, foreign_ids, foreign) = one_run(other.path());
     fs::copy(&foreign, one.path().join("0000000000000002-0000000000000002.run")).unwrap();

@@ -6,7 +6,7 @@ use crate::dedup::identity::tests::colliding;
 #[test]
 fn no_unknown_identity_is_ever_called_a_duplicate() {
     let (remembered, probed) = if cfg!(debug_assertions) { (40_000, 100_000) } else { (400_000, 3_000_000) };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = WindowConfig { hot_identities: 4096, slice_identities: 1000, ..tiny(folder.path()) };
     let window = open(&config);
     let ids = random_ids(remembered);
@@ -19,7 +19,7 @@ fn no_unknown_identity_is_ever_called_a_duplicate() {
 
 #[test]
 fn identities_that_share_their_64_bit_hash_are_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let window = open(&tiny(folder.path()));
     let ids = colliding(&window.shared().hash, 1400);
     let (ours, others) = ids.split_at(700);
@@ -34,7 +34,7 @@ fn identities_that_share_their_64_bit_hash_are_told_apart() {
 
 #[test]
 fn what_a_checkpoint_covers_needs_no_spool_and_the_sealed_mark_says_so() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = WindowConfig { hot_identities: 100, ..tiny(folder.path()) };
     let window = open(&config);
     assert_eq!(window.sealed_mark(), 0);
@@ -58,7 +58,7 @@ fn what_a_checkpoint_covers_needs_no_spool_and_the_sealed_mark_says_so() {
 
 #[test]
 fn where_the_spool_was_replaced_the_sealed_mark_follows_the_new_marks() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     for first_mark in [5000, 0, 0, 0] {
         let window = open(&config);
@@ -73,7 +73,7 @@ fn where_the_spool_was_replaced_the_sealed_mark_follows_the_new_marks() {
 
 #[test]
 fn restoring_any_number_keeps_memory_flat() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = WindowConfig { hot_identities: 64, ..tiny(folder.path()) };
     let window = open(&config);
     let ids = random_ids(5000);
@@ -91,7 +91,7 @@ fn restoring_any_number_keeps_memory_flat() {
 
 #[test]
 fn closing_seals_everything_and_a_claim_outlives_the_window() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     let window = open(&config);
     let ids = random_ids(21);
@@ -110,7 +110,7 @@ fn closing_seals_everything_and_a_claim_outlives_the_window() {
 
 #[test]
 fn released_identities_are_fresh_again_and_the_others_stay_claimed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let window = open(&tiny(folder.path()));
     let ids = random_ids(4);
     let mut claims = window.claim(&ids, 0).unwrap();

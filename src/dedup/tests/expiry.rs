@@ -10,7 +10,7 @@ fn files(folder: &Path) -> usize {
 
 #[test]
 fn an_identity_is_known_until_the_window_has_passed_and_forgotten_at_most_a_quarter_later() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let window = open(&tiny(folder.path()));
     let ids = random_ids(800);
     // 8 identities every 10 s: the window of 1000 s holds all of them.
@@ -38,7 +38,7 @@ fn an_identity_is_known_until_the_window_has_passed_and_forgotten_at_most_a_quar
 
 #[test]
 fn an_expired_run_goes_at_the_start_too() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     let window = open(&config);
     remember(&window, &random_ids(8), 0, 0);
@@ -53,7 +53,7 @@ fn an_expired_run_goes_at_the_start_too() {
 
 #[test]
 fn too_many_identities_push_out_the_oldest_and_the_stats_say_so() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = WindowConfig { identities_max: 400, ..tiny(folder.path()) };
     let window = open(&config);
     let ids = random_ids(1000);

@@ -22,7 +22,7 @@ fn failing(config: &WindowConfig, steps: &'static [Step], concerns: fn(&str) -> 
 #[test]
 fn a_full_disk_refuses_new_claims_but_loses_nothing_whatever_step_fails() {
     for steps in [&[Step::Create] as &[_], &[Step::Write], &[Step::SyncFile], &[Step::Rename], &[Step::SyncFolder]] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let config = tiny(folder.path());
         let (window, flag) = failing(&config, steps, |_| true);
         let ids = random_ids(17);
@@ -55,7 +55,7 @@ fn a_merge_that_fails_holds_up_no_seal_and_is_done_later() {
         name.len() > 33 && name[..16] != name[17..33]
     }
     for steps in [&[Step::Create] as &[_], &[Step::Write], &[Step::SyncFile], &[Step::Rename]] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let config = tiny(folder.path());
         let (window, flag) = failing(&config, steps, is_merged);
         let ids = random_ids(80);
@@ -76,7 +76,7 @@ fn a_merge_that_fails_holds_up_no_seal_and_is_done_later() {
 
 #[test]
 fn inputs_that_cannot_be_removed_come_back_at_the_start_and_go_then() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let config = tiny(folder.path());
     let (window, _) = failing(&config, &[Step::Remove], |_| true);
     let ids = random_ids(32);
@@ -92,7 +92,7 @@ fn inputs_that_cannot_be_removed_come_back_at_the_start_and_go_then() {
 
 #[test]
 fn restoring_and_closing_fail_instead_of_hanging_when_the_disk_refuses() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = scratch();
     let (window, flag) = failing(&tiny(folder.path()), &[Step::Write], |_| true);
     let ids = random_ids(100);
     let marked = || ids.iter().zip(0..).map(|(id, mark)| (*id, mark));

@@ -168,7 +168,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_window_answers_like_a_map_over_any_history(ops in prop::collection::vec(op(), 1..250)) {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = scratch();
         let config = WindowConfig { window: Duration::from_millis(WINDOW_MILLIS as u64), ..tiny(folder.path()) };
         run(&config, ops);
     }

@@ -139,6 +139,18 @@ fn a_segment_is_closed_on_request_only_when_it_holds_frames_and_all_are_delivere
 }
 
 #[test]
+fn what_was_unlinked_does_not_come_back() {
+    let disk = filled(120);
+    let (spool, _) = open(&disk);
+    spool.commit(119).unwrap();
+    assert!(spool.unlink_delivered().unwrap() > 5);
+    let left = segments(&disk);
+    drop(spool);
+    disk.power_loss();
+    assert_eq!(segments(&disk), left);
+}
+
+#[test]
 fn a_reader_goes_on_in_a_segment_that_is_unlinked_and_misses_nothing_that_is_delivered() {
     let disk = filled(40);
     let (spool, _) = open(&disk);

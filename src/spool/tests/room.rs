@@ -10,6 +10,7 @@ fn at_the_quota_appends_are_refused_until_something_is_unlinked() {
     let mut seq = 0;
     while append(&spool, &[body(seq)]).is_ok() {
         seq += 1;
+        assert!(seq < 100, "the quota holds");
     }
     assert_eq!(append(&spool, &[body(seq)]), Err(AppendError::QuotaFull));
     assert!(spool.stats().bytes <= 1000 && spool.stats().bytes > 900);
@@ -140,6 +141,7 @@ fn what_waits_for_the_writer_is_bounded_but_one_append_always_fits() {
         spool.append(frames_of(&[vec![b'x'; size]]), move |outcome| answer.send(outcome).unwrap());
     };
     append(5000);
+    assert!(answers.try_recv().is_err(), "it waits, though it is larger than the queue");
     append(10);
     assert_eq!(answers.try_recv(), Ok(Err(AppendError::Busy)), "told at once");
     assert!(writer.step());

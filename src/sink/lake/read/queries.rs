@@ -18,7 +18,8 @@ use crate::sink::lake::{
 };
 
 impl Lake {
-    /// The partitions with their files, rows, bytes and times, from the footers alone. `event_name` does not matter.
+    /// The partitions with their files, rows, bytes and times, from the footers alone: of an
+    /// `event_name` asked for, only its type matters here.
     ///
     /// # Errors
     /// [`LakeError`] where a folder cannot be listed.

@@ -147,6 +147,7 @@ async fn a_file_is_visible_only_when_whole() {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 assert_eq!(lake.reader().ls(&Filters::default()).unwrap().left_out, []);
+                assert_eq!(lake.files().len(), 1, "nothing in the making is named as a file of the lake is");
             }
         });
         let writing = async {

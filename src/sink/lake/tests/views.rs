@@ -57,7 +57,11 @@ fn versions_of_a_schema_are_one_view_with_the_fields_of_all() {
     use ColumnType::{Boolean, Integer, Json, Number, Text};
     let schemas = [
         schema("menu:item:viewed", 2, &[("price", Number), ("tags", Json), ("flag", Text)]),
-        schema("menu:item:viewed", 1, &[("price", Integer), ("flag", Boolean), ("event_uuid", Text), ("Source", Text)]),
+        schema(
+            "menu:item:viewed",
+            1,
+            &[("price", Integer), ("flag", Boolean), ("event_uuid", Text), ("Source", Text), ("a/b~c", Text)],
+        ),
     ];
     let sql = sql(Dialect::Duckdb, "/lake", &schemas);
     assert_eq!(sql.matches("CREATE OR REPLACE VIEW").count(), 3);
@@ -66,6 +70,7 @@ fn versions_of_a_schema_are_one_view_with_the_fields_of_all() {
     assert!(sql.contains("json_extract_string(payload, '/flag') AS \"flag\""), "of two types: as text");
     assert!(sql.contains("json_extract(payload, '/tags') AS \"tags\""));
     assert!(!sql.contains("'/event_uuid'"), "a column already");
+    assert!(sql.contains("'/a~1b~0c') AS \"a/b~c\""), "a JSON pointer's own escapes");
     assert!(sql.contains("'/Source') AS \"Source_2\""), "SQL does not tell it from `source`");
 }
 
