@@ -12,7 +12,7 @@ use tokio::{
 
 use super::problem::{Problem, ProblemCode};
 use crate::{
-    limits::{BODIES_IN_FLIGHT_BYTES_MAX, BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT},
+    limits::{BODIES_IN_FLIGHT_BYTES_MAX, BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX},
     telemetry::Metrics,
 };
 
@@ -104,10 +104,11 @@ pub(super) async fn read(mut body: Body, budget: &BodyBudget, share: &mut BodySh
 }
 
 /// Reads on for a moment without keeping anything, so that a client which is still sending reads the answer instead of
-/// a reset connection.
+/// a reset connection. Some HTTP/2 clients (curl 7.88) lose the answer where the stream is reset after it, so a body that
+/// is only somewhat too large is read to its end.
 pub(super) async fn drain(mut body: Body) {
     let deadline = Instant::now() + DRAIN_BODY_TIMEOUT;
-    let mut left = BODY_BYTES_MAX;
+    let mut left = INFLATED_BYTES_MAX;
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         if left == 0 {

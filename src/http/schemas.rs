@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -39,20 +39,30 @@ pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Response {
 }
 
 /// The newest version of one name.
-pub(super) async fn newest(State(gate): State<Arc<Gate>>, Path(event_name): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn newest(
+    State(gate): State<Arc<Gate>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(event_name) = path.map_err(unreadable)?;
     one(&gate, &event_name, None)
 }
 
 /// One version of one name.
 pub(super) async fn version(
     State(gate): State<Arc<Gate>>,
-    Path((event_name, version)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
+    let Path((event_name, version)) = path.map_err(unreadable)?;
     // Only the plain form, so that a schema has one address.
     match version.parse::<u32>() {
         Ok(number) if number.to_string() == version => one(&gate, &event_name, Some(number)),
         _ => Err(Problem::new(ProblemCode::UnknownSchemaVersion, format!("{version:?} is no version number"))),
     }
+}
+
+/// A path that is no UTF-8 once it is unescaped names nothing.
+fn unreadable(_: PathRejection) -> Problem {
+    Problem::new(ProblemCode::NotFound, "the path is not UTF-8")
 }
 
 fn one(gate: &Gate, event_name: &str, version: Option<u32>) -> Result<Response, Problem> {

@@ -1,0 +1,61 @@
+# `make` lists the targets. Needs Rust and Python 3; everything else is fetched by cargo and pip into target/ and .venv/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint fmt acceptance kill-rounds deny venv clean
+
+# `make run PROFILE=dev` builds faster and runs slower.
+PROFILE ?= release
+# Where cargo puts things, and the profile's folder in it.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BIN := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
+# The lock file is law: what is built here is what was reviewed.
+CARGO := cargo --locked
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build the gateway and run it: https://localhost:8443, key "dev", files every 5 s below data/
+	$(CARGO) build --profile $(PROFILE)
+	LAKEGATE__LAKE__FLUSH_AGE_MS=$${LAKEGATE__LAKE__FLUSH_AGE_MS:-5000} exec $(BIN) serve
+
+test: lint ## everything: format, lints, all tests of cargo, then the gateway from outside
+	$(CARGO) build --all-targets
+	$(CARGO) test
+	$(MAKE) acceptance
+
+check: lint ## the quick round: format, lints, unit tests
+	$(CARGO) test --lib
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+fmt: ## format the source
+	cargo fmt
+
+acceptance: venv ## the gateway as its users meet it: curl, DuckDB, the contract, a fuzzer, this README
+	$(CARGO) build --features s3 --bin lakegate
+	mkdir -p $(TARGET)/s3 && cp $(TARGET)/debug/lakegate $(TARGET)/s3/lakegate
+	$(CARGO) build --all-targets
+	LAKEGATE_BIN=$(TARGET)/debug/lakegate LAKEGATE_S3_BIN=$(TARGET)/s3/lakegate \
+		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
+
+kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
+	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
+
+deny: ## licences, advisories and sources of all crates, where cargo-deny is installed
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny --all-features check
+
+venv: .venv/installed ## Python with pytest and DuckDB, below .venv/
+
+.venv/installed: tests/acceptance/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+clean: ## remove everything that was built (not data/)
+	cargo clean
+	rm -rf .venv .pytest_cache .hypothesis

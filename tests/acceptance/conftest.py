@@ -1,0 +1,38 @@
+"""What the acceptance tests share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from contract import Contract  # noqa: E402
+from gateway import Gateway  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def contract():
+    """openapi.yaml; every answer of every gateway of the run is held against it."""
+    return Contract()
+
+
+@pytest.fixture(scope="module")
+def gateways(contract, tmp_path_factory):
+    """Starts gateways, and stops them when the module's tests are over."""
+    started = []
+
+    def start(**options) -> Gateway:
+        gateway = Gateway(tmp_path_factory.mktemp("gateway"), check=contract.check, **options)
+        started.append(gateway)
+        return gateway.start()
+
+    yield start
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def gateway(gateways):
+    """A gateway as `make run` starts it, but quicker to write its files."""
+    return gateways(environment={"LAKEGATE__LAKE__FLUSH_AGE_MS": "500"})

@@ -1,0 +1,378 @@
+"""openapi.yaml is true: every code that can be provoked from outside is, and each answer is what the document says.
+
+(The answers of all other tests are held against it too: see `contract` in conftest.py.)
+"""
+
+import gzip
+import json
+import signal
+import socket
+import ssl
+import threading
+
+import pytest
+from events import event, examples, text
+from gateway import wait_until
+from jsonschema import Draft202012Validator, FormatChecker
+
+# The dead letters of a key, at their smallest; and a spool at its smallest.
+DEAD_LETTER_BYTES_MIN = 16 * 1024 * 1024
+SPOOL = "[spool]\nsegment_bytes = 4194304\nquota_bytes = 8388608\n"
+# The sink takes nothing before an hour has passed: what is accepted stays in the spool.
+NO_DELIVERY = "[lake]\nflush_age_ms = 3600000\n"
+
+# Faults of the gateway itself, and moments too short to be met from outside; the tests of the source meet them.
+NOT_PROVOKED = {
+    (500, "internal_error"), ("rejected", "internal_error"),
+    ("retry", "in_flight"), ("retry", "busy"), ("retry", "storage_unavailable"), ("retry", "dedup_full"),
+}
+
+
+def problem(answer, status: int, code: str):
+    assert (answer.status, answer.code) == (status, code), answer
+    return answer
+
+
+class RawConnection:
+    """A connection that sends what it is told and no more, for requests that no proper client makes."""
+
+    def __init__(self, gateway):
+        connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=60)
+        if not gateway.plaintext:
+            context = ssl.create_default_context(cafile=str(gateway.certificate))
+            context.set_alpn_protocols(["http/1.1"])
+            connection = context.wrap_socket(connection, server_hostname="localhost")
+        self.connection = connection
+
+    def begin(self, body: bytes, length: int):
+        head = f"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: dev\r\nContent-Length: {length}\r\n\r\n"
+        self.connection.sendall(head.encode() + body)
+
+    def answer(self) -> tuple[int, dict]:
+        received = b""
+        while True:
+            head, end, body = received.partition(b"\r\n\r\n")
+            lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            if end and len(body) >= int(lengths[0].split(b":")[1]):
+                return int(head.split()[1]), json.loads(body)
+            more = self.connection.recv(65536)
+            assert more, f"the connection ended after {received!r}"
+            received += more
+
+    def close(self):
+        self.connection.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slow_body(gateway, contract):
+    """A client that begins a body and never ends it: it takes 20 s, so it begins with the module."""
+    connection, found = RawConnection(gateway), {}
+    connection.begin(b"[", 100)
+    thread = threading.Thread(target=lambda: found.update(answer=connection.answer()), daemon=True)
+    thread.start()
+    yield thread, found
+    connection.close()
+
+
+# ---- requests that are refused as a whole
+
+
+@pytest.mark.parametrize("body, content_type, code", [
+    ("{", "application/json", "unreadable_json"),
+    ('{"a":1}{"b":2}', "application/json", "unreadable_json"),
+    ("7", "application/json", "unreadable_json"),
+    ("[1,]", "text/plain", "unreadable_json"),
+    ("NaN", "application/json", "unreadable_json"),
+    ("[" * 100_000, "application/json", "too_deep"),
+    (b'[{"a":"\xff"}]', "application/json", "invalid_utf8"),
+    ("", "application/json", "no_events"),
+    ("[]", "application/json", "no_events"),
+    ('{"events":[]}', "text/plain", "no_events"),
+    ("\n \n", "application/x-ndjson", "no_events"),
+])
+def test_a_body_that_cannot_be_read(gateway, body, content_type, code):
+    problem(gateway.post(body, content_type), 400, code)
+
+
+def test_an_unknown_preference(gateway):
+    problem(gateway.post(text(event()), Prefer="durability=paper"), 400, "invalid_preference")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_body_that_does_not_inflate(gateway, coding):
+    problem(gateway.post(b"\x1f\x8b\x08 this is nothing that inflates", Content_Encoding=coding), 400, "bad_encoding")
+
+
+def test_a_request_without_a_key_is_told_how_to_bring_one(gateway):
+    for key, code in [(None, "missing_key"), ("nobody's", "unknown_key")]:
+        answer = problem(gateway.post(text(event()), X_Api_Key=key), 401, code)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_key_that_is_switched_off(gateways):
+    sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
+    gateway = gateways(config=f'[[keys]]\nname = "web"\nsecret_sha256 = "{sha256}"\nenabled = false')
+    problem(gateway.post(text(event()), X_Api_Key="s3cret"), 403, "key_disabled")
+
+
+def test_a_body_that_takes_too_long(slow_body, contract):
+    thread, found = slow_body
+    thread.join(40)
+    status, body = found["answer"]
+    assert (status, body["code"]) == (408, "request_timeout")
+    assert not contract.errors(["components", "schemas", "RequestTimeoutProblem"], body)
+    contract.met.add((status, body["code"]))
+
+
+def test_too_much(gateway):
+    problem(gateway.post(" " * (4 * 1024 * 1024 + 1)), 413, "body_too_large")
+    problem(gateway.post(" " * (12 * 1024 * 1024)), 413, "body_too_large")
+    problem(gateway.post(gzip.compress(b" " * (16 * 1024 * 1024 + 1)), Content_Encoding="gzip"), 413, "body_too_large")
+    problem(gateway.post("{}\n" * 10_001, "application/x-ndjson"), 413, "too_many_events")
+
+
+def test_a_content_type_or_encoding_that_is_not_read_is_told_what_is(gateway):
+    answer = problem(gateway.post("<event/>", "text/xml"), 415, "unsupported_media_type")
+    assert answer.headers["accept"] == "application/json, application/x-ndjson, text/plain"
+    answer = problem(gateway.post("{}", Content_Encoding="gzip, br"), 415, "unsupported_encoding")
+    assert answer.headers["accept-encoding"] == "gzip, deflate, br, zstd"
+
+
+def test_a_key_that_sends_too_fast_is_told_when_to_come_back(gateways):
+    gateway = gateways(config="[rate_limit]\nevents_per_second = 1\nevents_burst = 10000")
+    lines = "\n".join(text(event()) for _ in range(9_999))
+    assert gateway.post(gzip.compress(lines.encode()), "application/x-ndjson").counts == (9_999, 0, 0, 0)
+    answer = problem(gateway.post(f"[{','.join(text(event()) for _ in range(20))}]"), 429, "rate_limited")
+    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    assert gateway.metrics()["lakegate_events_received_total"] == 9_999, "nothing of it was taken"
+
+
+# ---- events that are rejected
+
+
+REJECTED = [
+    ("[7]", "not_an_object", ""),
+    ('{"a":\n', "invalid_json", None),
+    ("{}", "missing_field", ""),
+    (text(event(event_uuid="0")), "invalid_event_uuid", "/event_uuid"),
+    (text(event(event_name="menu item")), "invalid_event_name", "/event_name"),
+    (text(event(created_at="2026-11-20")), "invalid_created_at", "/created_at"),
+    (text(event(schema_version=1.5)), "invalid_schema_version", "/schema_version"),
+    (text(event()).replace("{", '{"menu_id":"x",', 1), "duplicate_key", "/menu_id"),
+    (text(event()).replace("{", r'{"page_path":"\ud800",', 1), "invalid_unicode", None),
+    (text(event(section_name="x" * 1_040_384)), "event_too_large", None),
+    (text(event()).replace("{", '{"tags":' + "[" * 65 + "]" * 65 + ",", 1), "event_too_deep", None),
+    (text(event(event_name="menu:section:reachd")), "unknown_event", "/event_name"),
+    (text(event(schema_version=9)), "unknown_schema_version", "/schema_version"),
+    (text(event(section_index="0")), "schema_violation", "/section_index"),
+]
+
+
+@pytest.mark.parametrize("body, code, pointer", REJECTED, ids=[code for _, code, _ in REJECTED])
+def test_a_rejected_event_has_its_code_and_is_in_the_dead_letters(gateway, body, code, pointer):
+    content_type = "application/x-ndjson" if code == "invalid_json" else "application/json"
+    answer = problem(gateway.post(body, content_type), 422, "all_rejected")
+    (result,) = answer.json()["results"]
+    assert result["error"]["code"] == code
+    if pointer is not None:
+        assert result["error"]["pointer"] == pointer
+    letter = gateway.dead_letters()[-1]
+    assert letter["code"] == code
+    assert letter["raw"] == ("7" if body == "[7]" else body.strip())
+
+
+def test_several_faults_of_one_event_are_all_told(gateway):
+    answer = problem(gateway.post(text(event(section_index="0", active_ms=-1))), 422, "all_rejected")
+    error = answer.json()["results"][0]["error"]
+    assert {fault["pointer"] for fault in error["errors"]} == {"/section_index", "/active_ms"}
+    assert error["schema"] == "menu:section:reached/1"
+
+
+def test_a_bad_event_never_costs_its_neighbours(gateway):
+    good, bad = event(), event(section_index="0")
+    answer = gateway.post(text([good, bad, good, 7]))
+    assert (answer.status, answer.counts) == (207, (1, 1, 2, 0))
+    statuses = [(result["index"], result["status"]) for result in answer.json()["results"]]
+    assert statuses == [(1, "rejected"), (2, "duplicate"), (3, "rejected")]
+
+
+# ---- what cannot be stored
+
+
+def test_a_full_spool_says_retry_and_acknowledges_nothing(gateways):
+    gateway = gateways(config=SPOOL + NO_DELIVERY, plaintext=True)
+    accepted = 0
+    # Ever smaller batches, until not even one event finds room.
+    for size in (3_000, 300, 30, 1):
+        for _ in range(40):
+            answer = gateway.post(text([event() for _ in range(size)]))
+            accepted += answer.json()["accepted"]
+            if answer.status != 202:
+                break
+        problem(answer, 503, "storage_unavailable")
+        assert answer.counts == (0, 0, 0, size) and int(answer.headers["retry-after"]) >= 1
+        assert {result["error"]["code"] for result in answer.json()["results"]} == {"quota_full"}
+    mixed = gateway.post(text([event(), 7]))
+    assert (mixed.status, mixed.counts) == (207, (0, 0, 1, 1)) and int(mixed.headers["retry-after"]) >= 1
+    ready = wait_until("not ready", 10, lambda: (got := gateway.curl("GET", "/readyz")).status == 503 and got)
+    assert ready.json()["reasons"][0]["code"] == "spool_full" and int(ready.headers["retry-after"]) >= 1
+    assert gateway.curl("GET", "/healthz").status == 200, "a full disk is no reason to be restarted"
+    assert gateway.stop() == 0
+    assert len(gateway.lake("event_uuid")) == accepted, "what was acknowledged is there, and nothing else"
+
+
+def test_full_dead_letters_make_a_bad_event_wait_and_no_good_one(gateways):
+    gateway = gateways(config=f"[dead_letters]\nbytes_per_key_max = {DEAD_LETTER_BYTES_MIN}", plaintext=True)
+    bad = text([event(event_name="no:such", filler="x" * 1_000_000) for _ in range(4)])
+    for _ in range(6):
+        answer = gateway.post(bad)
+        if answer.status != 422:
+            break
+    problem(answer, 503, "storage_unavailable")
+    assert {result["error"]["code"] for result in answer.json()["results"]} == {"dead_letters_full"}
+    assert gateway.post(text(event())).status == 202
+
+
+def test_delivered_is_answered_when_the_row_is_in_the_lake(gateway):
+    """Without waiting: what the answer acknowledged is there when the answer is."""
+    for _ in range(3):
+        raw = text(event())
+        answer = gateway.post(raw, Prefer="durability=delivered")
+        assert raw in [row["payload"] for row in gateway.lake("payload")]
+        assert (answer.status, answer.headers["preference-applied"]) == (202, "durability=delivered")
+    assert gateway.post(text(event()), Prefer="durability=disk").headers["preference-applied"] == "durability=disk"
+    assert "preference-applied" not in gateway.post(text(event())).headers
+
+
+def test_what_is_not_delivered_in_time_says_so_and_is_recognised_later(gateways):
+    gateway = gateways(config="[http]\ndelivered_wait_seconds = 1")
+    lake, raw = gateway.data / "lake", text(event())
+    # A file where the lake's folder was: nobody can write into it, not even root.
+    lake.rename(gateway.data / "aside")
+    lake.write_text("")
+    answer = problem(gateway.post(raw, Prefer="durability=delivered"), 503, "not_delivered_in_time")
+    assert answer.json()["results"][0]["error"]["code"] == "not_delivered_in_time"
+    assert gateway.post(raw).counts == (0, 1, 0, 0), "it is safe on disk"
+    ready = gateway.curl("GET", "/readyz").json()
+    assert ready["ready"] and not ready["sink"]["reachable"] and ready["reasons"][0]["code"] == "sink_unreachable"
+    lake.unlink()
+    (gateway.data / "aside").rename(lake)
+    wait_until("delivered after all", 60, lambda: [row["payload"] for row in gateway.lake()] == [raw])
+
+
+def test_more_bodies_than_the_gateway_holds_are_told_to_wait(gateways, contract):
+    """64 clients with 4 MiB each, none of which ends its body, are what the gateway holds at most."""
+    gateway = gateways(plaintext=True)
+    size = 4 * 1024 * 1024
+    clients = [RawConnection(gateway) for _ in range(64)]
+    for client in clients:
+        client.begin(b" " * (size - 1), size)
+    held = 'lakegate_bodies_in_flight_bytes'
+    wait_until("all held", 15, lambda: gateway.metrics()[held] >= 64 * (size - 1))
+    problem(gateway.post(text(event())), 503, "busy")
+    for client in clients:
+        client.close()
+    wait_until("given back", 15, lambda: gateway.metrics()[held] == 0)
+    assert gateway.post(text(event())).status == 202
+
+
+def test_a_gateway_that_stops_finishes_what_it_began_and_takes_no_more(gateways, contract):
+    gateway = gateways(plaintext=True)
+    raw = text(event()).encode()
+    begun, late = RawConnection(gateway), RawConnection(gateway)
+    begun.begin(raw[:10], len(raw))
+    late.connection.sendall(b"POST /v1/events HTTP/1.1\r\n")
+    wait_until("the body's beginning", 10, lambda: gateway.metrics()["lakegate_bodies_in_flight_bytes"] == 10)
+    gateway.process.send_signal(signal.SIGTERM)
+    ready = wait_until("not ready", 10, lambda: (got := gateway.curl("GET", "/readyz", admin=True)).status == 503 and got)
+    assert ready.json()["reasons"][0]["code"] == "stopping"
+    late.connection.sendall(b"Host: x\r\nX-Api-Key: dev\r\nContent-Length: 2\r\n\r\n{}")
+    status, body = late.answer()
+    assert (status, body["code"]) == (503, "stopping")
+    contract.met.add((status, body["code"]))
+    begun.connection.sendall(raw[10:])
+    status, body = begun.answer()
+    assert (status, body["accepted"]) == (202, 1)
+    assert gateway.process.wait(30) == 0
+    assert [row["payload"].encode() for row in gateway.lake()] == [raw]
+
+
+# ---- the registry
+
+
+def test_the_registry_lists_every_schema_and_serves_it_whole(gateway):
+    listed = {entry["event_name"]: entry for entry in gateway.curl("GET", "/v1/schemas").json()["schemas"]}
+    assert set(listed) == {name for name, *_ in examples()}
+    for name, version, good, bad in examples():
+        assert version in listed[name]["versions"]
+        document = gateway.curl("GET", f"/v1/schemas/{name}/{version}").json()
+        if version == listed[name]["latest"]:
+            assert gateway.curl("GET", f"/v1/schemas/{name}").json() == document
+        # Alone, with a validator of another make, and nothing else at hand: a $ref out of the document would fail.
+        Draft202012Validator.check_schema(document)
+        validator = Draft202012Validator(document, format_checker=FormatChecker())
+        for good_event in good + document["examples"]:
+            assert not list(validator.iter_errors(good_event)), (name, version, good_event)
+        for case in bad:
+            assert list(validator.iter_errors(case["event"])), (name, version, case["why"])
+
+
+@pytest.mark.parametrize("path, code", [
+    ("/v1/schemas/menu:item:veiwed", "unknown_event"),
+    ("/v1/schemas/menu:item:viewed/3", "unknown_schema_version"),
+    ("/v1/schemas/menu:item:viewed/01", "unknown_schema_version"),
+    ("/v1/schemas/menu:item:viewed/x", "unknown_schema_version"),
+    ("/v1/schemas/%FF", "not_found"),
+    ("/v1/schemas/menu:item:viewed/%FF", "not_found"),
+    ("/v1/schemas/..%2f..%2fCargo.toml", "unknown_event"),
+    ("/v1/schemas/", "not_found"),
+    ("/", "not_found"),
+    ("/metrics", "not_found"),
+])
+def test_what_is_not_there(gateway, path, code):
+    problem(gateway.curl("GET", path), 404, code)
+
+
+def test_a_slip_of_the_pen_is_told_the_nearest_name(gateway):
+    assert "menu:item:viewed" in gateway.curl("GET", "/v1/schemas/menu:item:veiwed").json()["detail"]
+
+
+# ---- the rest
+
+
+def test_health_readiness_and_metrics(gateway):
+    for admin in (False, True):
+        assert gateway.curl("GET", "/healthz", admin=admin).json() == {"status": "ok"}
+        ready = gateway.curl("GET", "/readyz", admin=admin)
+        assert (ready.status, ready.json()["ready"], ready.json()["reasons"]) == (200, True, [])
+    assert gateway.curl("GET", "/metrics", admin=True).body.endswith(b"# EOF\n")
+    for path in ("/healthz", "/readyz", "/v1/schemas", "/v1/schemas/lesson:started", "/v1/schemas/lesson:started/1"):
+        head = gateway.curl("HEAD", path)
+        assert (head.status, head.body) == (200, b"")
+
+
+@pytest.mark.parametrize("path, allow", [
+    ("/v1/events", {"POST"}), ("/v1/schemas", {"GET", "HEAD"}), ("/healthz", {"GET", "HEAD"}), ("/readyz", {"GET", "HEAD"}),
+    ("/v1/schemas/lesson:started", {"GET", "HEAD"}), ("/v1/schemas/lesson:started/1", {"GET", "HEAD"}),
+])
+def test_another_method_is_told_which_there_are(gateway, path, allow):
+    for method in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"} - allow:
+        answer = problem(gateway.curl(method, path), 405, "method_not_allowed")
+        assert {method.strip() for method in answer.headers["allow"].split(",")} == allow
+
+
+def test_a_request_id_is_kept_where_it_is_fit_for_a_log_and_replaced_otherwise(gateway):
+    for mine in ("trace-1", "x" * 64, "!~"):
+        assert gateway.post("{", X_Request_Id=mine).headers["x-request-id"] == mine
+        assert gateway.curl("GET", "/healthz", headers={"X-Request-Id": mine}).headers["x-request-id"] == mine
+    for mine in ("x" * 65, "two words", "ü"):
+        assert gateway.post("{", X_Request_Id=mine).headers["x-request-id"] != mine
+    assert gateway.post("{").headers["x-request-id"] != gateway.post("{").headers["x-request-id"]
+
+
+def test_every_documented_code_was_met(contract):
+    """The last test of this file: what the document lists and the tests above could provoke is the same."""
+    missing = contract.documented() - contract.met - NOT_PROVOKED
+    assert not missing, f"documented, but never seen: {sorted(map(str, missing))}"
+    surprising = contract.met - contract.documented()
+    assert not surprising, f"seen, but not documented: {sorted(map(str, surprising))}"
