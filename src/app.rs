@@ -5,6 +5,7 @@
 //! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ close
 //! ```
 
+use crate::limits::{ADMIN_CONNECTIONS_MAX, RESTORE_RECORDS};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -76,12 +77,6 @@ pub struct Ended {
     /// Whether the disk failed, so that a restart is needed.
     pub spool_failed: bool,
 }
-
-/// Records read at once while identities are restored.
-const RESTORE_RECORDS: usize = 16_384;
-
-/// Connections to the operators' listener at one time.
-const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 impl App {
     /// Opens everything and begins to accept.

@@ -9,6 +9,7 @@
 mod judge;
 mod store;
 
+use crate::limits::BLOCKING_FROM_BYTES;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -28,9 +29,6 @@ use crate::{
     telemetry::Metrics,
 };
 use judge::{Judge, Judged, Verdict};
-
-/// Bytes of a body from which judging it is announced to the runtime as blocking: about 2 ms of work.
-const BLOCKING_FROM_BYTES: usize = 256 * 1024;
 
 /// When an event counts as taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

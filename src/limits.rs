@@ -1,6 +1,7 @@
 //! Every hard number of Lakegate, in one place: what it bounds, why it has this value, where the value comes from.
 //!
 //! Configuration may move many of these at run time; then the constant is the default or the outermost bound.
+//! Numbers that a file format consists of stand beside the format.
 //! The assertions at the end hold the relations between the numbers, so that a change which breaks one does not compile.
 
 use std::time::Duration;
@@ -134,6 +135,18 @@ pub const KEY_EVENTS_BURST: u32 = 20_000;
 /// Why: long enough that a retry is no stampede, short enough that a browser is still there.
 pub const RETRY_AFTER_SECONDS: u64 = 5;
 
+/// Connections to the operators' listener at one time.
+/// Why: a scraper, some probes and a person; they must not take descriptors from the events.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Bytes of a body from which judging it is announced to the runtime as blocking.
+/// Why: about 2 ms of work; announcing costs some 10 µs, which small bodies need not pay.
+pub const BLOCKING_FROM_BYTES: usize = 256 * 1024;
+
+/// Unknown names of one body for which the nearest known one is looked for.
+/// Why: it compares with every name, and a body may hold thousands.
+pub const SUGGESTIONS_PER_BODY: usize = 8;
+
 // ---- schema registry -----------------------------------------------------------------------------------------------
 
 /// Bytes of one schema file.
@@ -169,6 +182,23 @@ pub const SPOOL_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Bytes that one group commit writes before its `fdatasync`.
 /// Why: bounds the wait of the first request in the group: 8 MiB take under 50 ms on a slow disk.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * MIB;
+
+/// Bytes that one read takes from a segment.
+/// Why: large enough that a read costs little beside its bytes, small enough that one body kept for long keeps little.
+pub const SPOOL_READ_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Bytes that a disk fails to read at a time.
+/// Why: the sector of today's disks and the page of the system's cache.
+pub const SPOOL_UNREADABLE_BLOCK_BYTES: usize = 4096;
+
+/// Failed reads in a row after which blocks that the disk does not yield are taken for damaged.
+/// Why: one failure may be a hiccup of a network disk and is worth waiting for; a bad sector stays bad, and must not keep
+/// what lies behind it from being delivered. At the deliverer's backoff this is some minutes.
+pub const SPOOL_READ_TRIES: u32 = 10;
+
+/// Records of the spool read at once while their identities are restored.
+/// Why: some 8 MB of usual events; a start with a full spool stays within flat memory.
+pub const RESTORE_RECORDS: usize = 16_384;
 
 // ---- dedup window --------------------------------------------------------------------------------------------------
 
@@ -222,6 +252,49 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Why: longer than any request takes that is not stalled.
 pub const STOP_REQUESTS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Partitions that are encoded and written at one time.
+/// Why: fsyncs and uploads wait more than they compute; their encoded files together stay below one batch.
+pub const LAKE_PARTITIONS_AT_ONCE: usize = 8;
+
+/// Rows that are gathered into arrays before they are encoded.
+/// Why: a few hundred KB of events at a time stay in the cache, and are enough to amortise the call.
+pub const LAKE_CHUNK_ROWS: usize = 8_192;
+
+/// Bytes of payload that end a chunk early.
+/// Why: arrow's string offsets are 32 bits wide; this stays far below whatever the sizes of events.
+pub const LAKE_CHUNK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Folders remembered as durably created.
+/// Why: 100 types of 366 days; about 5 MB. Beyond it they are forgotten, and fsynced once more.
+pub const LAKE_KNOWN_FOLDERS_MAX: usize = 40_000;
+
+/// Rows that the reader decodes at one time.
+/// Why: 400 KB of usual events; memory stays flat however large the lake is.
+pub const LAKE_READ_ROWS: usize = 1_024;
+
+/// Files that the reader looks into at one time, local and on S3.
+/// Why: a local footer costs CPU, a remote one a round trip of some 30 ms.
+pub const LAKE_READERS: (usize, usize) = (2, 16);
+
+/// Partitions that are listed, and then looked into, at one time.
+/// Why: bounds the list of files in memory, and still gives every thread something to do.
+pub const LAKE_PARTITIONS_PER_WAVE: usize = 256;
+
+/// Time that one request may take.
+/// Why: 32 MiB in 60 s is 4.5 Mbit/s; what takes longer is better begun anew.
+pub const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes that the reader fetches at one time.
+/// Why: most files are smaller, and are then one request; a block in 30 ms is 35 MB/s.
+pub const S3_BLOCK_BYTES: u64 = 1024 * 1024;
+
+/// Blocks that are kept of a file.
+/// Why: a reader goes through its nine columns side by side.
+pub const S3_BLOCKS_KEPT: usize = 12;
+
+/// Longest name of a view or a column. Why: 255 is what Glue takes; room is left for a number behind it.
+pub const VIEW_NAME_BYTES_MAX: usize = 240;
+
 // ---- dead letters --------------------------------------------------------------------------------------------------
 
 /// Bytes of dead letters kept per source (default); beyond it that key's bad events are answered `retry`.
@@ -255,4 +328,5 @@ const _: () = assert!(READY_BYTES_MIN * 2 < 4 * FRAME_BODY_BYTES_MAX as u64, "th
 const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
 const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);
 const _: () = assert!(DEDUP_WINDOW_DAYS > 3, "outlasts the JS client's three days of replay (DESIGN.md)");
+const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);

@@ -1,5 +1,6 @@
 //! The pure half of the recipe: what each element of a body is, without I/O.
 
+use crate::limits::SUGGESTIONS_PER_BODY;
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,10 +20,6 @@ use crate::{
     schema::{Registry, Resolution},
     telemetry::Metrics,
 };
-
-/// Unknown names of one body for which the nearest known one is looked for.
-/// Why: it compares with every name, and a body may hold thousands.
-const SUGGESTIONS_PER_BODY: usize = 8;
 
 /// What judging needs beside the bytes.
 pub(super) struct Judge<'a> {

@@ -99,29 +99,3 @@ pub enum LakeError {
     #[error("output: {0}")]
     Output(std::io::Error),
 }
-
-/// Partitions that are encoded and written at one time.
-/// Why: fsyncs and uploads wait more than they compute; their encoded files together stay below one batch.
-const PARTITIONS_AT_ONCE: usize = 8;
-
-/// Rows that are gathered into arrays before they are encoded.
-/// Why: a few hundred KB of events at a time stay in the cache, and are enough to amortise the call.
-const CHUNK_ROWS: usize = 8_192;
-
-/// Bytes of payload that end a chunk early.
-/// Why: arrow's string offsets are 32 bits wide; this stays far below whatever the sizes of events.
-const CHUNK_BYTES: usize = 16 * 1024 * 1024;
-
-/// Folders remembered as durably created.
-/// Why: 100 types of 366 days; about 5 MB. Beyond it they are forgotten, and fsynced once more.
-const KNOWN_FOLDERS_MAX: usize = 40_000;
-
-/// Rows that the reader decodes at one time.
-/// Why: 400 KB of usual events; memory stays flat however large the lake is.
-const READ_ROWS: usize = 1_024;
-
-/// Files that the reader looks into at one time, local and on S3.
-/// Why: a local footer costs CPU, a remote one a round trip of some 30 ms.
-const READERS: (usize, usize) = (2, 16);
-
-const _: () = assert!(CHUNK_BYTES + crate::limits::EVENT_BYTES_MAX < i32::MAX as usize);

@@ -1,5 +1,6 @@
 //! Reading the spool in order, from any sequence number, past whatever decayed.
 
+use crate::limits::SPOOL_READ_TRIES;
 use std::{io, ops::Range, sync::Arc};
 
 use super::{
@@ -8,11 +9,6 @@ use super::{
     segment::{quarantine_segment, segment_path},
     shared::{Place, Shared, Span},
 };
-
-/// Failed reads in a row after which blocks that the disk does not yield are taken for damaged.
-/// Why: one failure may be a hiccup of a network disk and is worth waiting for; a bad sector stays bad, and must not keep
-/// what lies behind it from being delivered. At the deliverer's backoff this is some minutes.
-pub(super) const READ_TRIES: u32 = 10;
 
 /// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
 /// reader's position before and after exactly once, save those that were delivered and unlinked.
@@ -127,7 +123,7 @@ impl Reader {
         stretch: &mut Stretch,
         limits: &mut Limits,
     ) -> io::Result<Filled> {
-        open.scan.take_unreadable_for_damage(self.failed_reads >= READ_TRIES);
+        open.scan.take_unreadable_for_damage(self.failed_reads >= SPOOL_READ_TRIES);
         while self.next_seq < span.end_seq {
             if stretch.frames.len() == limits.records_max {
                 return Ok(Filled::ToTheLimit);

@@ -1,5 +1,6 @@
 //! Reading one segment, frame by frame and past damage.
 
+use crate::limits::{SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES};
 use std::{io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
@@ -9,14 +10,6 @@ use super::{
     frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Salt},
     segment::SEGMENT_HEADER_BYTES,
 };
-
-/// Bytes that one read takes from a segment.
-/// Why: large enough that a read costs little beside its bytes, small enough that one body kept for long keeps little.
-pub(super) const READ_CHUNK_BYTES: usize = 1024 * 1024;
-
-/// Bytes that a disk fails to read at a time.
-/// Why: the sector of today's disks and the page of the system's cache.
-const UNREADABLE_BLOCK_BYTES: usize = 4096;
 
 /// What lies next in a segment.
 #[derive(Debug)]
@@ -145,7 +138,7 @@ impl Scan {
         if !is_loaded {
             let rest = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
             // Bytes that the file should have and has not stay zero, which no frame is.
-            let mut bytes = vec![0; size.max(rest.min(READ_CHUNK_BYTES))];
+            let mut bytes = vec![0; size.max(rest.min(SPOOL_READ_CHUNK_BYTES))];
             match read_full_at(&*self.file, &mut bytes, offset) {
                 Err(failure) if self.unreadable_as_damage => self.read_around(&mut bytes, offset, failure)?,
                 result => {
@@ -162,8 +155,8 @@ impl Scan {
     /// and may come back: then the failure stays one.
     fn read_around(&self, bytes: &mut [u8], offset: u64, failure: io::Error) -> io::Result<()> {
         let mut answers = false;
-        for (index, block) in bytes.chunks_mut(UNREADABLE_BLOCK_BYTES).enumerate() {
-            match read_full_at(&*self.file, block, offset + (index * UNREADABLE_BLOCK_BYTES) as u64) {
+        for (index, block) in bytes.chunks_mut(SPOOL_UNREADABLE_BLOCK_BYTES).enumerate() {
+            match read_full_at(&*self.file, block, offset + (index * SPOOL_UNREADABLE_BLOCK_BYTES) as u64) {
                 Ok(_) => answers = true,
                 Err(_) => block.fill(0),
             }

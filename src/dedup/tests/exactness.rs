@@ -30,6 +30,7 @@ fn identities_that_share_their_64_bit_hash_are_told_apart() {
     assert!(runs.runs.iter().any(|run| run.pages() > 1), "one hash stretches over pages");
     assert_eq!(known(&window, ours, 0), ours.len());
     assert_eq!(known(&window, others, 0), 0);
+    assert_eq!(known(&window, &[Uuid::nil()], 0), 0, "what pads a page is no identity");
 }
 
 #[test]
@@ -69,6 +70,22 @@ fn where_the_spool_was_replaced_the_sealed_mark_follows_the_new_marks() {
     let window = open(&config);
     window.settle();
     assert_eq!((window.stats().runs, window.sealed_mark()), (1, 8), "merged too");
+}
+
+#[test]
+fn an_identity_that_is_restored_although_it_is_sealed_is_one_again_after_the_merge() {
+    let folder = scratch();
+    let config = tiny(folder.path());
+    let ids = random_ids(8);
+    for _ in 0..4 {
+        let window = open(&config);
+        window.restore(ids.iter().zip(0..).map(|(id, mark)| (*id, mark)), 0).unwrap();
+        window.close().unwrap();
+    }
+    let window = open(&config);
+    window.settle();
+    assert_eq!((window.stats().runs, window.stats().identities_sealed), (1, 8));
+    assert_eq!(known(&window, &ids, 0), 8);
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The sink: a batch sorted into partitions, each encoded and written on its own, a few at one time.
 
+use crate::limits::LAKE_PARTITIONS_AT_ONCE;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
-    LakeConfig, LakeError, PARTITIONS_AT_ONCE,
+    LakeConfig, LakeError,
     encode::{Stretch, encode},
     partition::{Partition, group},
     store::Store,
@@ -47,7 +48,7 @@ impl LakeSink {
         let mut waiting = partitions.into_iter();
         let mut running = JoinSet::new();
         loop {
-            while running.len() < PARTITIONS_AT_ONCE {
+            while running.len() < LAKE_PARTITIONS_AT_ONCE {
                 let Some((partition, positions)) = waiting.next() else { break };
                 running.spawn(write(Arc::clone(&self.store), stretch, Arc::clone(&records), partition, positions));
             }

@@ -1,5 +1,6 @@
 //! One partition's records, encoded as one Parquet file in memory (its size is bounded by the batch's).
 
+use crate::limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
@@ -12,7 +13,7 @@ use parquet::{
 };
 use uuid::Uuid;
 
-use super::{CHUNK_BYTES, CHUNK_ROWS, columns};
+use super::columns;
 use crate::{event::Record, sink::Batch};
 
 /// The stretch of a spool that a file holds records of: its name, and a line in its footer.
@@ -50,7 +51,7 @@ pub(super) struct Encoded {
 /// Parquet's or arrow's own; nothing is known to cause one.
 pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
-    let mut columns = columns::Columns::with_capacity(positions.len().min(CHUNK_ROWS), payload_bytes.min(CHUNK_BYTES));
+    let mut columns = columns::Columns::with_capacity(positions.len().min(LAKE_CHUNK_ROWS), payload_bytes.min(LAKE_CHUNK_BYTES));
     let options = ArrowWriterOptions::new()
         .with_properties(properties(stretch, positions.len())?)
         // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
@@ -62,7 +63,7 @@ pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize])
             refused.push((position, reason));
         }
         let (rows, bytes) = columns.size();
-        if rows >= CHUNK_ROWS || bytes >= CHUNK_BYTES {
+        if rows >= LAKE_CHUNK_ROWS || bytes >= LAKE_CHUNK_BYTES {
             writer.write(&columns.finish()?)?;
         }
     }

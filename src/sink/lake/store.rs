@@ -5,6 +5,7 @@ mod local;
 mod s3;
 mod source;
 
+use crate::limits::LAKE_READERS;
 use std::{io, sync::Arc};
 
 pub(super) use source::Source;
@@ -90,9 +91,9 @@ impl Store {
     /// Files worth looking into at one time.
     pub(super) fn readers(&self) -> usize {
         match self {
-            Self::Local(_) => super::READERS.0,
+            Self::Local(_) => LAKE_READERS.0,
             #[cfg(feature = "s3")]
-            Self::S3(_) => super::READERS.1,
+            Self::S3(_) => LAKE_READERS.1,
         }
     }
 

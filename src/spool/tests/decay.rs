@@ -1,5 +1,6 @@
 //! Disks that forget, and what the reader makes of it.
 
+use crate::limits::SPOOL_READ_TRIES;
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
@@ -8,7 +9,6 @@ use super::{
     super::{
         fault_disk::Rng,
         frame::Salt,
-        reader::READ_TRIES,
         segment::{quarantine_dir, segment_name},
     },
     *,
@@ -216,7 +216,7 @@ fn a_bad_sector_is_tried_again_and_then_passed_as_damage() {
     disk.state().bad_sector = Some((path_of(names[3]), start as u64..end as u64));
     let (spool, _) = open(&disk);
     let mut reader = spool.reader(names[3]);
-    for _ in 0..READ_TRIES {
+    for _ in 0..SPOOL_READ_TRIES {
         assert!(reader.read(1000, 1 << 20).is_err());
         assert_eq!(reader.next_seq(), names[3]);
     }
@@ -233,7 +233,7 @@ fn a_disk_that_yields_nothing_is_not_taken_for_a_damaged_one() {
     let (spool, _) = open(&disk);
     disk.state().faults.read_error = 1000;
     let mut reader = spool.reader(0);
-    for _ in 0..3 * READ_TRIES {
+    for _ in 0..3 * SPOOL_READ_TRIES {
         assert!(reader.read(1000, 1 << 20).is_err());
     }
     disk.state().faults.read_error = 0;

@@ -1,5 +1,6 @@
 //! One file: its footer, and those of its rows and columns that are wanted.
 
+use crate::limits::LAKE_READ_ROWS;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -20,7 +21,7 @@ use parquet::{
 
 use super::filters::RowFilter;
 use crate::sink::lake::{
-    READ_ROWS, rows,
+    rows,
     rows::{in_millis, texts},
     store::Source,
 };
@@ -137,7 +138,7 @@ impl LakeFile {
         let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
         ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.footer.clone())
             .with_projection(mask)
-            .with_batch_size(READ_ROWS)
+            .with_batch_size(LAKE_READ_ROWS)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The way through the lake: its partitions, their files, and a few files looked into at one time.
 
+use crate::limits::LAKE_PARTITIONS_PER_WAVE;
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
@@ -13,10 +14,6 @@ use crate::{
         store::FileEntry,
     },
 };
-
-/// Partitions that are listed, and then looked into, at one time.
-/// Why: bounds the list of files in memory, and still gives every thread something to do.
-const PARTITIONS_PER_WAVE: usize = 256;
 
 /// A file, and the partition it is in.
 pub(super) struct Place<'a> {
@@ -83,7 +80,7 @@ impl Lake {
         mut take: impl FnMut(&Place<'_>, R) -> Result<(), LakeError>,
     ) -> Result<Vec<LeftOut>, LakeError> {
         let mut left_out = Vec::new();
-        for wave in self.partitions(filters)?.chunks(PARTITIONS_PER_WAVE) {
+        for wave in self.partitions(filters)?.chunks(LAKE_PARTITIONS_PER_WAVE) {
             let mut places = Vec::new();
             for listed in in_parallel(self.store.readers(), wave, |partition| self.files(partition)) {
                 let (files, others) = listed?;

@@ -1,5 +1,6 @@
 //! A lake in a local folder. A crash at any point leaves either the old file, or the new one, or none; never half of one.
 
+use crate::limits::LAKE_KNOWN_FOLDERS_MAX;
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
@@ -12,7 +13,7 @@ use std::{
 };
 
 use super::{FileEntry, Folder, Source};
-use crate::sink::lake::{KNOWN_FOLDERS_MAX, LakeError, partition::Partition};
+use crate::sink::lake::{LakeError, partition::Partition};
 
 /// Where files are in the making. Query engines pass over names that begin with `_`, and no glob for `*.parquet`
 /// matches a name that ends in [`TEMP_SUFFIX`].
@@ -106,7 +107,7 @@ impl Local {
                 continue;
             }
             make_durable_folder(folder)?;
-            if known.len() >= KNOWN_FOLDERS_MAX {
+            if known.len() >= LAKE_KNOWN_FOLDERS_MAX {
                 known.clear();
             }
             known.insert(folder.clone());

@@ -1,10 +1,10 @@
 //! A lake in S3, or in anything that speaks its language.
 
+use crate::limits::{S3_BLOCK_BYTES, S3_BLOCKS_KEPT, S3_REQUEST_TIMEOUT};
 use std::{
     collections::VecDeque,
     io,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,18 +17,6 @@ use tokio::runtime::Runtime;
 
 use super::{FileEntry, Folder, Source};
 use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
-
-/// Time that one request may take.
-/// Why: 32 MiB in 60 s is 4.5 Mbit/s; what takes longer is better begun anew.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Bytes that the reader fetches at one time.
-/// Why: most files are smaller, and are then one request; a block in 30 ms is 35 MB/s.
-const BLOCK_BYTES: u64 = 1024 * 1024;
-
-/// Blocks that are kept of a file.
-/// Why: a reader goes through its nine columns side by side.
-const BLOCKS_KEPT: usize = 12;
 
 /// What the store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +43,7 @@ impl S3 {
         let path = config.root.strip_prefix("s3://").unwrap_or(&config.root);
         let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
         let prefix = Path::parse(prefix).map_err(|cause| error(cause.to_string()))?;
-        let mut options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT);
+        let mut options = ClientOptions::new().with_timeout(S3_REQUEST_TIMEOUT);
         let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
         if let Some(endpoint) = given(&config.s3_endpoint) {
             builder = builder.with_endpoint(endpoint);
@@ -143,8 +131,8 @@ impl Blocks {
         if offset >= self.bytes {
             return Ok(0);
         }
-        let block = self.block(offset / BLOCK_BYTES)?;
-        let rest = block.get((offset % BLOCK_BYTES) as usize..).unwrap_or_default();
+        let block = self.block(offset / S3_BLOCK_BYTES)?;
+        let rest = block.get((offset % S3_BLOCK_BYTES) as usize..).unwrap_or_default();
         let length = rest.len().min(buffer.len());
         buffer[..length].copy_from_slice(&rest[..length]);
         Ok(length)
@@ -156,10 +144,10 @@ impl Blocks {
         if let Some((_, block)) = kept.iter().find(|(at, _)| *at == index) {
             return Ok(block.clone());
         }
-        let start = index * BLOCK_BYTES;
-        let range = start..self.bytes.min(start + BLOCK_BYTES);
+        let start = index * S3_BLOCK_BYTES;
+        let range = start..self.bytes.min(start + S3_BLOCK_BYTES);
         let block = block_on(self.runtime.as_ref(), self.client.get_range(&self.key, range))?;
-        if kept.len() >= BLOCKS_KEPT {
+        if kept.len() >= S3_BLOCKS_KEPT {
             kept.pop_front();
         }
         kept.push_back((index, block.clone()));

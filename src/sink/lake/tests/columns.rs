@@ -1,5 +1,6 @@
 //! What a file holds.
 
+use crate::limits::LAKE_CHUNK_ROWS;
 use std::fs::File;
 
 use arrow_array::{Array, RecordBatch, cast::AsArray, types};
@@ -173,7 +174,7 @@ async fn what_a_column_cannot_hold_is_refused_alone() {
 
 #[test]
 fn a_file_of_many_chunks_keeps_every_row_in_order() {
-    let rows = super::super::CHUNK_ROWS * 2 + 1;
+    let rows = LAKE_CHUNK_ROWS * 2 + 1;
     let records: Vec<Record> = (0..rows as u128).map(|number| event(number, "menu")).collect();
     let positions: Vec<usize> = (0..rows).collect();
     let stretch = encode::Stretch::of(&batch(0, Vec::new()));

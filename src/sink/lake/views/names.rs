@@ -1,9 +1,7 @@
 //! Names and texts in SQL. A schema is written by people, and its field names may hold anything JSON does.
 
+use crate::limits::VIEW_NAME_BYTES_MAX;
 use std::collections::HashSet;
-
-/// Longest name of a view or a column. Why: 255 is what Glue takes; room is left for a number behind it.
-const NAME_BYTES_MAX: usize = 240;
 
 /// An identifier, whatever it holds.
 pub(super) fn quoted(name: &str) -> String {
@@ -18,13 +16,13 @@ pub(super) fn literal(text: &str) -> String {
 /// Whether not even quotes carry this name: a parser may end at NUL, a client may count lines, and an identifier is
 /// never empty.
 pub(super) fn is_unquotable(name: &str) -> bool {
-    name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control)
+    name.is_empty() || name.len() > VIEW_NAME_BYTES_MAX || name.chars().any(char::is_control)
 }
 
 /// The name in small letters, digits and `_` alone.
 pub(super) fn plain(name: &str) -> String {
     let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
-    name.chars().map(keep).take(NAME_BYTES_MAX).collect()
+    name.chars().map(keep).take(VIEW_NAME_BYTES_MAX).collect()
 }
 
 /// Names given out so far; SQL does not tell them apart by case.
