@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! lakegate_events_received_total = Σ lakegate_events_total over outcome
-//! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"} + the events answered not_delivered_in_time
+//! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"} + those answered not_delivered_in_time that were new
 //! lakegate_spool_appended_events_total + lakegate_spool_recovered_events
 //!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total + lakegate_spool_events
 //! ```

@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Sends a batch of about 300 KB. Whether all of it was taken; what was not is told so in the way of the contract.
-    async fn send(&mut self, connection: &mut Connection) -> Result<(), (Answer, String)> {
+    async fn send(&mut self, connection: &mut Connection) -> Result<(), Box<(Answer, String)>> {
         let batch: Vec<_> = (0..3).map(|_| (events::identity(&mut self.rng), self.rng.usize(500..200_000))).collect();
         let bodies: Vec<_> = batch.iter().map(|(uuid, size)| events::good_of_size(*uuid, *size)).collect();
         let answer = connection.post(&Form::Array.post(&bodies)).await.expect("an answer");
@@ -55,14 +55,15 @@ impl Source {
                 told => panic!("{told:?}"),
             }
         }
-        refused.map_or(Ok(()), |code| Err((answer, code)))
+        refused.map_or(Ok(()), |code| Err(Box::new((answer, code))))
     }
 
     /// Sends until nothing more is taken: the code that says why.
     async fn fill(&mut self, client: &Client) -> String {
         let mut connection = client.connect(Wire::H2).await.expect("it is ready");
         for _ in 0..2_000 {
-            if let Err((answer, code)) = self.send(&mut connection).await {
+            if let Err(refused) = self.send(&mut connection).await {
+                let (answer, code) = *refused;
                 assert_eq!((answer.status, answer.problem_code().as_str()), (503, "storage_unavailable"), "{answer:?}");
                 assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{answer:?}");
                 return code;
@@ -79,8 +80,8 @@ impl Source {
             if round == 20 {
                 before = Some(gateway.memory());
             }
-            if let Err((_, code)) = self.send(&mut connection).await {
-                assert_eq!(code, expected_code);
+            if let Err(refused) = self.send(&mut connection).await {
+                assert_eq!(refused.1, expected_code);
             }
         }
         (before.expect("measured"), gateway.memory())
@@ -184,7 +185,7 @@ async fn one_segment_that_fills_the_quota_makes_room_once_it_is_delivered() {
 fn small_disk(mount: &Path, bytes: u64) -> Option<SmallDisk> {
     let disk = SmallDisk::mount(mount, bytes);
     disk.inspect_err(|reason| {
-        say(format_args!("NOT RUN, a full disk could not be had ({reason}); the tests of the quota were run"))
+        say(format_args!("NOT RUN, a full disk could not be had ({reason}); the tests of the quota were run"));
     })
     .ok()
 }

@@ -420,6 +420,22 @@ async fn the_answer_to_a_body_that_is_too_large_can_be_read_by_a_client_that_sen
     assert_unharmed(gateway, &folder).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_before_sending_the_body_is_refused_before_sending_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = setup(&folder).start().await;
+    let client = gateway.client();
+    for (key, length, status) in [("dev", 5_000_000, 413), ("nobody", 1_000, 401), ("dev", 2, 100)] {
+        let head = format!("POST /v1/events HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n");
+        let mut stream = client.stream(Wire::H1).await.expect("it is ready");
+        stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).await.expect("it reads");
+        let mut answer = [0; 12];
+        tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
+    assert_unharmed(gateway, &folder).await;
+}
+
 /// Sends raw bytes over TLS and answers what came back until the connection ended or nothing more came.
 async fn raw(client: &Client, wire: Wire, bytes: &[u8]) -> String {
     let mut stream = client.stream(wire).await.expect("it is ready");

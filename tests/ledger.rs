@@ -173,6 +173,38 @@ async fn every_event_is_counted_once_and_the_sums_agree_everywhere_also_after_a_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_spooled_but_not_delivered_in_time_is_counted_as_retry_and_is_a_duplicate_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::new(folder.path()).set("lake.flush_age_ms", 60).set("http.delivered_wait_seconds", 1);
+    let gateway = setup.start().await;
+    let client = gateway.client();
+    let uuid = events::identity(&mut Rng::new());
+    let post = Form::Array.post(&[events::small(uuid)]).header("prefer", "durability=delivered");
+    let outage = Outage::begin(folder.path());
+    for _ in 0..2 {
+        let answer = client.post(Wire::H1, &post).await.expect("an answer");
+        assert_eq!(answer.told(1), [Told::Retry("not_delivered_in_time".into())], "{answer:?}");
+        assert_eq!(answer.header("retry-after"), "5");
+    }
+    // Without the preference it is what it is: on disk.
+    let answer = client.post(Wire::H2, &Form::Lines.post(&[events::small(uuid)])).await.expect("an answer");
+    assert_eq!(answer.told(1), [Told::Duplicate]);
+    let held = Scrape::when("nothing is in flight", &gateway, Scrape::is_quiet).await;
+    held.assert_ledger();
+    assert_eq!((held.outcomes(), held.value("spool_appended_events"), held.value("spool_events")), ([0, 1, 0, 2], 1, 1));
+    outage.repair();
+    Scrape::when_drained(&gateway).await.assert_ledger();
+    let answer = client.post(Wire::H1, &post).await.expect("an answer");
+    assert_eq!((answer.told(1), answer.header("preference-applied")), (vec![Told::Duplicate], "durability=delivered"));
+    // What is delivered when it is answered so can be read at that moment.
+    let uuid = events::identity(&mut Rng::new());
+    let post = Form::Array.post(&[events::small(uuid)]).header("prefer", "durability=delivered");
+    assert_eq!(client.post(Wire::H2, &post).await.expect("an answer").told(1), [Told::Accepted]);
+    assert_eq!(LakeRows::read(&folder.path().join("lake")).rows[&uuid].len(), 1);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_hang_up_in_the_middle_break_no_sum_and_what_was_stored_unseen_is_a_duplicate() {
     let mut rng = Rng::with_seed(seed("LAKEGATE_LEDGER_SEED"));
     let folder = tempfile::tempdir().expect("a folder");

@@ -114,7 +114,7 @@ async fn what_could_not_be_stored_is_accepted_later_and_is_never_called_a_duplic
     let large = twin_event_of_megabyte(refused);
     for _ in 0..3 {
         let answer = gateway.client().post(Wire::H1, &Post::json(large.clone())).await.expect("an answer");
-        assert_eq!(answer.told(1), [quota_full.clone()]);
+        assert_eq!(answer.told(1), std::slice::from_ref(&quota_full));
         assert_eq!(answer.problem_code(), "storage_unavailable");
         let bodies = [large.clone(), twin_event_of_megabyte(stored), large.clone()];
         let answer = gateway.client().post(Wire::H2, &Form::Array.post(&bodies)).await.expect("an answer");

@@ -32,7 +32,10 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     let submission = match Preamble::read(&gate, &parts.headers, &parts.uri) {
         Ok(submission) => submission,
         Err(problem) => {
-            body::drain(body).await;
+            // To read from the body of a client that asks first would be to tell it to send.
+            if !parts.headers.contains_key(header::EXPECT) {
+                body::drain(body).await;
+            }
             return Err(problem);
         }
     };

@@ -78,7 +78,7 @@ impl LakeRows {
     }
 }
 
-fn first<'a, T>(items: &'a [T]) -> &'a [T] {
+fn first<T>(items: &[T]) -> &[T] {
     &items[..items.len().min(5)]
 }
 
