@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
@@ -108,14 +109,17 @@ impl App {
             tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
             router: http::router(gate.clone()),
             connections_max: config.http.connections_max,
-            metrics: metrics.clone(),
+            connections: metrics.connections.clone(),
+            handshake_failures: metrics.tls_handshake_failures.clone(),
         };
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
             router: http::admin_router(gate.clone()),
             connections_max: ADMIN_CONNECTIONS_MAX,
-            metrics,
+            // A scrape does not count itself.
+            connections: Gauge::default(),
+            handshake_failures: Counter::default(),
         };
         let room = gate.room.clone();
         Ok(Self {

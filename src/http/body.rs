@@ -86,7 +86,10 @@ pub(super) async fn read(mut body: Body, budget: &BodyBudget, share: &mut BodySh
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
-        budget.take(share, data.len())?;
+        if let Err(problem) = budget.take(share, data.len()) {
+            drain(body).await;
+            return Err(problem);
+        }
         if whole.len() + only.as_ref().map_or(0, Bytes::len) + data.len() > BODY_BYTES_MAX {
             drain(body).await;
             return Err(too_large());

@@ -1,6 +1,10 @@
 //! Accepting connections, with or without TLS, and ending them gracefully.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use axum::Router;
 use hyper_util::{
@@ -11,6 +15,7 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -18,10 +23,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::{
-    limits::{H2_STREAMS_MAX, HEADER_READ_TIMEOUT, TLS_HANDSHAKE_TIMEOUT},
-    telemetry::Metrics,
-};
+use crate::limits::{H2_STREAMS_MAX, HEADER_READ_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 
 /// A listener and what it serves.
 pub struct Server {
@@ -33,8 +35,10 @@ pub struct Server {
     pub router: Router,
     /// Connections open at one time; more wait in the kernel's queue.
     pub connections_max: usize,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+    /// Connections open now.
+    pub connections: Gauge<i64, AtomicI64>,
+    /// TLS handshakes that failed.
+    pub handshake_failures: Counter,
 }
 
 impl Server {
@@ -59,13 +63,13 @@ impl Server {
                 }
             };
             let connection = Connection { tls: self.tls.clone(), router: self.router.clone(), watcher: graceful.watcher() };
-            let metrics = self.metrics.clone();
+            let (open, handshake_failures) = (self.connections.clone(), self.handshake_failures.clone());
             tokio::spawn(async move {
-                metrics.connections.inc();
+                open.inc();
                 if connection.serve(stream).await.is_err() {
-                    metrics.tls_handshake_failures.inc();
+                    handshake_failures.inc();
                 }
-                metrics.connections.dec();
+                open.dec();
                 drop(permit);
             });
         }
