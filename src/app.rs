@@ -224,6 +224,7 @@ impl Organs {
                 bytes_max: config.lake.batch_bytes_max,
                 age_max: Duration::from_millis(config.lake.flush_age_ms),
             },
+            quota_bytes: config.spool.quota_bytes,
             metrics: metrics.clone(),
             state,
         };

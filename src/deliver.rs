@@ -15,7 +15,7 @@ use crate::{
     dead_letter::{DeadLetters, Letter, Lines, write_letter},
     dedup::Window,
     event::{Record, unix_millis},
-    limits::{DELIVERY_BACKOFF, IDLE_ROLL_AFTER},
+    limits::{CROWDED_ROLL_AFTER, DELIVERY_BACKOFF, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
     progress::Progress,
     sink::{Batch, Delivery, Sink},
@@ -59,6 +59,8 @@ pub struct Deliverer {
     pub progress: Arc<Progress>,
     /// When a batch is due.
     pub bounds: BatchBounds,
+    /// Bytes that the spool may have.
+    pub quota_bytes: u64,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How the sink does.
@@ -100,7 +102,7 @@ impl Deliverer {
                 tokio::select! {
                     _ = durable_end.changed() => {}
                     _ = stopping.changed() => {}
-                    () = tokio::time::sleep(IDLE_ROLL_AFTER) => self.retire(true).await,
+                    () = tokio::time::sleep(self.roll_after()) => self.retire(true).await,
                 }
                 continue;
             }
@@ -115,6 +117,12 @@ impl Deliverer {
                 _ = stopping.changed() => {}
             }
         }
+    }
+
+    /// For how long everything must have been delivered before the segment that it lies in is closed.
+    fn roll_after(&self) -> Duration {
+        let is_crowded = self.spool.stats().bytes >= self.quota_bytes / 2;
+        if is_crowded { CROWDED_ROLL_AFTER } else { IDLE_ROLL_AFTER }
     }
 
     /// When the record at `next`, the oldest that waits, is as old as it may get.

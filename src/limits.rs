@@ -206,6 +206,14 @@ pub const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), 
 /// Why: a gateway with little traffic must not keep delivered events on its disk for weeks.
 pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(300);
 
+/// The same where what is delivered still takes half of the quota, so that new events would soon find no room.
+/// Why: below the seconds after which a refused client comes again ([`RETRY_AFTER_SECONDS`]).
+pub const CROWDED_ROLL_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes that quota and disk must leave for the gateway to be ready.
+/// Why: "an event posted now would be stored" has to be true of the largest one, with its frame and a new segment's header.
+pub const READY_BYTES_MIN: u64 = (FRAME_BODY_BYTES_MAX + KIB) as u64;
+
 /// Time that a stop gives the spool to drain into the sink (default); what is left stays spooled.
 /// Why: Kubernetes and systemd kill after 30 and 90 s; the answer to requests in flight takes the rest.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -242,6 +250,8 @@ const _: () = assert!(KEY_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");
+const _: () = assert!(CROWDED_ROLL_AFTER.as_secs() < RETRY_AFTER_SECONDS);
+const _: () = assert!(READY_BYTES_MIN * 2 < 4 * FRAME_BODY_BYTES_MAX as u64, "the least quota is ready while it is half empty");
 const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
 const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);
 const _: () = assert!(DEDUP_WINDOW_DAYS > 3, "outlasts the JS client's three days of replay (DESIGN.md)");

@@ -103,6 +103,7 @@ impl Back {
             dead_letters: self.dead_letters.clone(),
             progress: self.progress.clone(),
             bounds: BatchBounds { records_max: 1000, bytes_max: 1 << 20, age_max },
+            quota_bytes: u64::MAX,
             metrics: self.metrics.clone(),
             state: watch::Sender::new(SinkState { name: "script", failing: None, oldest_received_millis: None }),
         }

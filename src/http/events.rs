@@ -198,7 +198,7 @@ fn answer(fates: &[Fate]) -> Result<Response, Problem> {
     let Counts { accepted, duplicates, rejected, retry } = counts;
     let answer = Answer { accepted, duplicates, rejected, retry, results };
     let problem = if rejected == fates.len() {
-        Problem::new(ProblemCode::AllRejected, format!("all {rejected} events were rejected; results says why"))
+        Problem::new(ProblemCode::AllRejected, "every event was rejected; results says why")
     } else if retry == fates.len() {
         let (code, detail) = nothing_stored(fates);
         Problem::new(code, detail)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Gate;
 use crate::{
     deliver::SinkState,
-    limits::{FRAME_BODY_BYTES_MAX, RETRY_AFTER_SECONDS},
+    limits::{READY_BYTES_MIN, RETRY_AFTER_SECONDS},
 };
 
 #[derive(Serialize)]
@@ -80,13 +80,13 @@ fn readiness(gate: &Gate) -> Readiness {
         let detail = "the disk failed to sync; the gateway stops taking events and must be restarted".into();
         blocking.push(Reason { code: "spool_failed", detail });
     }
-    // Room for one largest event: with less, what is answered depends on what comes.
-    if room.quota_left_bytes < FRAME_BODY_BYTES_MAX as u64 {
+    if room.quota_left_bytes < READY_BYTES_MIN {
         let detail = format!("the spool holds {} of {} bytes", room.spool_bytes, room.quota_bytes);
         blocking.push(Reason { code: "spool_full", detail });
     }
-    if room.disk_left_bytes == 0 {
-        blocking.push(Reason { code: "disk_full", detail: "the file system has no room left for the spool".into() });
+    if room.disk_left_bytes < READY_BYTES_MIN {
+        let detail = format!("the file system has {} bytes left for the spool", room.disk_left_bytes);
+        blocking.push(Reason { code: "disk_full", detail });
     }
     if let Some(error) = &sink.failing {
         let detail = format!("{}: {error}; {} events are spooled", sink.name, room.lag_events);

@@ -49,6 +49,8 @@ pub(super) struct Faults {
     pub(super) read_error: u32,
     pub(super) sync_error: u32,
     pub(super) truncate_error: u32,
+    /// Reads and writes that a signal interrupts: to be made again, and no failure.
+    pub(super) interrupted: u32,
 }
 
 #[derive(Clone)]
@@ -77,6 +79,7 @@ pub(super) struct State {
     pub(super) panics_on_write: bool,
     /// Files that cannot be read in this range of bytes.
     pub(super) bad_sector: Option<(PathBuf, std::ops::Range<u64>)>,
+    pub(super) creations: u64,
     pub(super) writes: u64,
     pub(super) syncs: u64,
     /// Syncs of what had failed to sync before: there must be none.
@@ -240,6 +243,7 @@ impl FaultDisk {
             hidden_bytes: 0,
             panics_on_write: false,
             bad_sector: None,
+            creations: 0,
             writes: 0,
             syncs: 0,
             retried_syncs: 0,
@@ -342,6 +346,7 @@ impl Disk for FaultDisk {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let inode = {
             let mut state = self.state();
+            state.creations += 1;
             if state.names.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -388,13 +393,22 @@ impl Disk for FaultDisk {
         let rate = state.faults.sync_error;
         let fails = state.rng.chance(rate);
         let State { rng, changes, durable_names, .. } = &mut *state;
-        changes.retain(|change| {
-            let is_synced = change.touches(dir) && (!(dies || fails) || rng.chance(500));
-            if is_synced {
-                change.apply(durable_names);
+        if dies || fails {
+            // Any of them may have got there. All stay pending, so that a later sync ends with the names as they are.
+            for change in changes.iter().filter(|change| change.touches(dir)) {
+                if rng.chance(500) {
+                    change.apply(durable_names);
+                }
             }
-            !is_synced
-        });
+        } else {
+            changes.retain(|change| {
+                let is_synced = change.touches(dir);
+                if is_synced {
+                    change.apply(durable_names);
+                }
+                !is_synced
+            });
+        }
         if fails {
             state.failed_syncs.insert(SyncTarget::Names);
         }
@@ -421,6 +435,9 @@ impl DiskFile for FaultFile {
         assert!(!state.panics_on_write, "on purpose");
         state.writes += 1;
         let faults = state.faults;
+        if state.rng.chance(faults.interrupted) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
         let mut size = bytes.len();
         if dies || state.rng.chance(faults.short_write) {
@@ -462,8 +479,11 @@ impl DiskFile for FaultFile {
         if state.is_dead || self.life != state.life {
             return Err(io::Error::other("the process is dead"));
         }
-        let rate = state.faults.read_error;
-        if state.rng.chance(rate) {
+        let faults = state.faults;
+        if state.rng.chance(faults.interrupted) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if state.rng.chance(faults.read_error) {
             return Err(io::Error::other("read error"));
         }
         let range = offset..offset + buffer.len() as u64;

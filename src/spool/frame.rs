@@ -18,8 +18,8 @@ const _: () = assert!(FRAME_BODY_BYTES_MAX < GROUP_START as usize);
 pub struct Frame {
     /// Its place among all frames that this spool ever took.
     pub seq: u64,
-    /// What was appended. Shares the memory of the chunk it was read with, so keeping one small body for long keeps a
-    /// whole chunk ([`crate::limits`]); copy it then.
+    /// What was appended. Shares the memory of the chunk (1 MiB) that it was read with: to keep a small body for long,
+    /// copy it.
     pub body: Bytes,
 }
 

@@ -79,13 +79,13 @@ impl SegmentHeader {
 
 /// Makes the segment that begins with `first_seq`: file, header and name are durable when this returns.
 ///
-/// A creation that the disk refuses is taken back, since the name says that the segment before it ends there. Should it
-/// reappear after a crash, recovery removes it; and before any later segment is begun, the folder is synced here.
+/// A creation that the disk refuses is taken back *durably*: should the name reappear after a crash, it would say that
+/// the segment before it ends there, while frames went on being written to that one.
 pub(super) fn create_segment(disk: &dyn Disk, dir: &Path, id: Uuid, first_seq: u64) -> Result<Arc<dyn DiskFile>, Fault> {
     let path = segment_path(dir, first_seq);
     let file = disk.create_new(&path).map_err(Fault::Refused)?;
     if let Err(refusal) = write_all_at(&*file, &mut [IoSlice::new(&SegmentHeader::encode(id, first_seq))], 0) {
-        disk.remove(&path).map_err(Fault::Broken)?;
+        disk.remove(&path).and_then(|()| disk.sync_dir(dir)).map_err(Fault::Broken)?;
         return Err(Fault::Refused(refusal));
     }
     file.sync_data().and_then(|()| disk.sync_dir(dir)).map_err(Fault::Broken)?;

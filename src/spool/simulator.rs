@@ -137,6 +137,7 @@ impl Simulation {
                     read_error: rate(&mut self.rng),
                     sync_error: rate(&mut self.rng),
                     truncate_error: rate(&mut self.rng),
+                    interrupted: rate(&mut self.rng),
                 };
                 self.disk.state().faults = faults;
             }

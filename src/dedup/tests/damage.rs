@@ -107,8 +107,10 @@ fn a_damaged_newest_run_lowers_the_sealed_mark_so_that_the_spool_can_mend_it() {
     drop(window);
     let newest = folder.path().join("0000000000000002-0000000000000002.run");
     fs::write(&newest, b"nothing").unwrap();
-    let (window, report) = Window::open(config, 0).unwrap();
+    let (window, report) = Window::open(config.clone(), 0).unwrap();
     assert_eq!(report.set_aside, [newest.with_extension("damaged")]);
+    drop(window);
+    let window = open(&config);
     assert_eq!(window.sealed_mark(), 8);
     window.restore(ids[8..].iter().zip(8..).map(|(id, mark)| (*id, mark)), 0).unwrap();
     assert_eq!(known(&window, &ids, 0), 16);

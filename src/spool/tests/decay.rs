@@ -195,6 +195,19 @@ fn what_looks_like_a_frame_inside_a_damaged_body_is_not_taken_for_one() {
 }
 
 #[test]
+fn damage_in_one_segment_does_not_reach_into_the_next() {
+    let disk = filled(40);
+    let middle = segments(&disk)[1];
+    // Its later frames are in a segment of their own, too; in the first they are damaged.
+    disk.put(&path_of(middle + 2), &disk.content(&path_of(middle)).unwrap());
+    let frames = layout(&disk, &path_of(middle));
+    damage(&disk, &path_of(middle), |content| content[frames[1].1..frames[2].2].fill(0xAA));
+    let stretch = read_from(&open(&disk).0, 0);
+    assert_eq!(stretch.lost, std::iter::once(middle + 1..middle + 2).collect::<Vec<_>>());
+    assert_frames(&stretch.frames, (0..40).filter(|seq| *seq != middle + 1));
+}
+
+#[test]
 fn a_bad_sector_is_tried_again_and_then_passed_as_damage() {
     let disk = filled(200);
     disk.copy();

@@ -126,7 +126,9 @@ fn a_segment_is_closed_on_request_only_when_it_holds_frames_and_all_are_delivere
         writer.step();
         segments(&disk)
     };
+    let creations = disk.state().creations;
     assert_eq!(roll(), [0], "it is empty");
+    assert_eq!(disk.state().creations, creations, "nor is it tried");
     spool.append(frames_of(&[body(0), body(1)]), |_| ());
     assert_eq!(roll(), [0], "nothing is delivered");
     spool.commit(1).unwrap();
@@ -136,6 +138,24 @@ fn a_segment_is_closed_on_request_only_when_it_holds_frames_and_all_are_delivere
     assert_eq!(spool.unlink_delivered().unwrap(), 1);
     assert_eq!(segments(&disk), [2]);
     assert_eq!(spool.stats().first_seq, 2);
+}
+
+#[test]
+fn a_segment_that_could_not_be_begun_does_not_come_back_after_a_crash() {
+    for seed in 0..20 {
+        let disk = FaultDisk::new(seed);
+        let (spool, mut writer, _) = Spool::open_without_thread(Arc::new(disk.clone()), config()).unwrap();
+        spool.append(frames_of(&[body(0)]), |_| ());
+        writer.step();
+        spool.commit(1).unwrap();
+        disk.state().faults.write_error = 1000;
+        spool.roll_if_delivered();
+        writer.step();
+        assert!(!*spool.watch_failed().borrow());
+        drop((spool, writer));
+        disk.power_loss();
+        assert_eq!(segments(&disk), [0]);
+    }
 }
 
 #[test]

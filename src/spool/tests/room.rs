@@ -1,6 +1,9 @@
 //! What happens when something runs full, or the disk says no.
 
-use super::{super::CursorError, *};
+use super::{
+    super::{CursorError, fault_disk::Faults},
+    *,
+};
 
 #[test]
 fn at_the_quota_appends_are_refused_until_something_is_unlinked() {
@@ -82,6 +85,19 @@ fn a_disk_that_runs_full_within_a_write_leaves_no_trace_of_it_and_goes_on_when_t
     append(&spool, &[body(2)]).unwrap();
     assert_eq!(segments(&disk), [0, 2]);
     assert_frames(&read_from(&spool, 0).frames, 0..3);
+}
+
+#[test]
+fn interrupted_and_short_writes_are_no_failures() {
+    let disk = FaultDisk::new(1);
+    let (spool, _) = open(&disk);
+    disk.state().faults = Faults { interrupted: 500, short_write: 500, ..Faults::default() };
+    for seq in 0..20 {
+        // A write of nothing at all is one, though.
+        while append(&spool, &[body(seq)]) == Err(AppendError::NoSpace) {}
+        assert_eq!(spool.durable_end(), seq + 1);
+    }
+    assert_frames(&read_from(&spool, 0).frames, 0..20);
 }
 
 #[test]

@@ -1,0 +1,85 @@
+//! `/metrics`, scraped and added up.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{client::get_plain, gateway::Gateway};
+
+/// One scrape: every sample by its name with labels.
+#[derive(Clone, Debug)]
+pub struct Scrape {
+    samples: BTreeMap<String, f64>,
+}
+
+impl Scrape {
+    /// Scrapes the operators' listener.
+    pub async fn of(gateway: &Gateway) -> Self {
+        let answer = get_plain(gateway.admin(), "/metrics").await.expect("metrics are answered");
+        assert_eq!(answer.status, 200);
+        let text = answer.text();
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let sample = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Self { samples: text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect() }
+    }
+
+    /// Scrapes until nothing is in flight and all that is spooled is delivered.
+    pub async fn when_drained(gateway: &Gateway) -> Self {
+        Self::when("nothing is in flight and all is delivered", gateway, |scrape| {
+            scrape.is_quiet() && scrape.value("spool_events") == 0
+        })
+        .await
+    }
+
+    /// Scrapes until `condition` holds.
+    pub async fn when(what: &str, gateway: &Gateway, condition: impl Fn(&Self) -> bool) -> Self {
+        let limit = Duration::from_secs(60);
+        let mut last = Self::of(gateway).await;
+        super::eventually(what, limit, async || {
+            last = Self::of(gateway).await;
+            condition(&last)
+        })
+        .await;
+        last
+    }
+
+    /// No request is being handled.
+    pub fn is_quiet(&self) -> bool {
+        self.value("bodies_in_flight_bytes") == 0
+    }
+
+    /// A sample without labels; counters without their `_total`.
+    pub fn value(&self, name: &str) -> i64 {
+        let sample =
+            self.samples.get(&format!("lakegate_{name}_total")).or_else(|| self.samples.get(&format!("lakegate_{name}")));
+        *sample.unwrap_or_else(|| panic!("no metric lakegate_{name}")) as i64
+    }
+
+    /// The sum of a counter's samples whose labels hold `label`, such as `outcome="accepted"`.
+    pub fn sum(&self, name: &str, label: &str) -> i64 {
+        let prefix = format!("lakegate_{name}_total");
+        let matching = self.samples.iter().filter(|(sample, _)| sample.starts_with(&prefix) && sample.contains(label));
+        matching.map(|(_, value)| *value as i64).sum()
+    }
+
+    /// Events by outcome: accepted, duplicate, rejected, retry.
+    pub fn outcomes(&self) -> [i64; 4] {
+        ["accepted", "duplicate", "rejected", "retry"].map(|outcome| self.sum("events", &format!("outcome=\"{outcome}\"")))
+    }
+
+    /// Panics unless the ledger of promise P2 adds up.
+    pub fn assert_ledger(&self) {
+        let outcomes = self.outcomes();
+        assert_eq!(self.value("events_received"), outcomes.iter().sum::<i64>(), "received = Σ outcomes: {self:?}");
+        assert_eq!(outcomes[2], self.sum("rejected_events", ""), "rejected = Σ codes: {self:?}");
+        assert_eq!(outcomes[3], self.sum("retry_events", ""), "retry = Σ codes: {self:?}");
+        let value = |name| self.value(name);
+        assert_eq!(
+            value("spool_appended_events") + value("spool_recovered_events"),
+            value("delivered_events") + value("refused_events") + value("spool_lost_events") + value("spool_events"),
+            "appended + recovered = delivered + refused + lost + spooled: {self:?}"
+        );
+        assert_eq!(value("panics"), 0, "{self:?}");
+    }
+}

@@ -1,0 +1,39 @@
+//! What the black-box tests share: the real program as a process, clients that speak TLS to it, events by seed, and
+//! readers of what it left on disk that use none of its own code.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+pub mod client;
+pub mod events;
+pub mod gateway;
+pub mod metrics;
+pub mod namespace;
+pub mod outage;
+pub mod readback;
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+/// Says something on the terminal even where the test passes: figures, seeds, and why a part was not run.
+pub fn say(text: impl std::fmt::Display) {
+    // `eprintln!` would be captured.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Waits until `condition` holds; panics, saying `what` was awaited, when it does not within `limit`.
+pub async fn eventually(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(started.elapsed() < limit, "waited {limit:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The seed of this run: what the variable says, else a new one. It is printed, so that a failure can be run again.
+pub fn seed(variable: &str) -> u64 {
+    let seed = std::env::var(variable).ok().map_or_else(|| fastrand::u64(..), |text| text.parse().expect("a seed is a u64"));
+    say(format_args!("{variable}={seed}"));
+    seed
+}

@@ -1,0 +1,153 @@
+//! What the gateway left on disk, read without any of its code.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use arrow_array::{Array, StringArray};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The lake: each event's payload as often as it is in it.
+#[derive(Debug, Default)]
+pub struct LakeRows {
+    pub rows: HashMap<Uuid, Vec<String>>,
+    pub files: usize,
+}
+
+impl LakeRows {
+    /// Reads every Parquet file below `root`, as a query engine would: names that begin with `_` are passed over.
+    pub fn read(root: &Path) -> Self {
+        let mut lake = Self::default();
+        let mut files = Vec::new();
+        find(root, "parquet", &mut files);
+        for file in files {
+            lake.read_file(&file);
+        }
+        lake
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let broken = |error: &dyn std::fmt::Display| -> ! { panic!("{}: {error}", path.display()) };
+        let file = File::open(path).unwrap_or_else(|error| broken(&error));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap_or_else(|error| broken(&error));
+        let columns = ProjectionMask::columns(reader.parquet_schema(), ["event_uuid", "payload"]);
+        let reader = reader.with_projection(columns).build().unwrap_or_else(|error| broken(&error));
+        for batch in reader {
+            let batch = batch.unwrap_or_else(|error| broken(&error));
+            let column = |name: &str| {
+                let column = batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref::<StringArray>());
+                column.cloned().unwrap_or_else(|| broken(&name))
+            };
+            let (uuids, payloads) = (column("event_uuid"), column("payload"));
+            for row in 0..batch.num_rows() {
+                let uuid = uuids.value(row).parse().unwrap_or_else(|error| broken(&error));
+                self.rows.entry(uuid).or_default().push(payloads.value(row).to_owned());
+            }
+        }
+        self.files += 1;
+    }
+
+    /// Panics unless the lake holds exactly the events that `expected` names, each once, and with the bytes `payload` says.
+    pub fn assert_exactly(&self, expected: &HashSet<Uuid>, payload: impl Fn(Uuid) -> Vec<u8>) {
+        let lost: Vec<_> = expected.iter().filter(|uuid| !self.rows.contains_key(uuid)).collect();
+        assert!(
+            lost.is_empty(),
+            "{} of {} acknowledged events are not in the lake: {:?}",
+            lost.len(),
+            expected.len(),
+            first(&lost)
+        );
+        let doubled: Vec<_> = self.rows.iter().filter(|(_, payloads)| payloads.len() > 1).map(|(uuid, _)| uuid).collect();
+        assert!(doubled.is_empty(), "{} events are in the lake more than once: {:?}", doubled.len(), first(&doubled));
+        let strange: Vec<_> = self.rows.keys().filter(|uuid| !expected.contains(uuid)).collect();
+        assert!(strange.is_empty(), "{} events are in the lake that nobody was told of: {:?}", strange.len(), first(&strange));
+        for (uuid, payloads) in &self.rows {
+            let sent = payload(*uuid);
+            assert!(
+                payloads[0].as_bytes() == sent,
+                "{uuid} was sent as\n{}\nand is\n{}",
+                String::from_utf8_lossy(&sent),
+                payloads[0]
+            );
+        }
+    }
+}
+
+fn first<'a, T>(items: &'a [T]) -> &'a [T] {
+    &items[..items.len().min(5)]
+}
+
+/// A dead letter.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub line: Value,
+    pub raw: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// Its stable code.
+    pub fn code(&self) -> &str {
+        self.line["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// Every dead letter below `root`.
+pub fn dead_letters(root: &Path) -> Vec<DeadLetter> {
+    let mut files = Vec::new();
+    find(root, "ndjson", &mut files);
+    let mut letters = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("dead letters are text");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", file.display()));
+            let raw = match (line["raw"].as_str(), line["raw_base64"].as_str()) {
+                (Some(raw), None) => raw.as_bytes().to_vec(),
+                (None, Some(encoded)) => STANDARD.decode(encoded).expect("base64"),
+                _ => panic!("a letter holds its event once: {line}"),
+            };
+            letters.push(DeadLetter { line, raw });
+        }
+    }
+    letters
+}
+
+fn find(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('_') {
+            continue;
+        }
+        if path.is_dir() {
+            find(&path, extension, found);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+}
+
+/// The spool's cursor: up to where all is delivered, and the end of the delivery that had begun. See the format in
+/// `src/spool.rs`; `None` where there is no cursor yet.
+pub fn cursor(spool: &Path) -> Option<(u64, Option<u64>)> {
+    let bytes = fs::read(spool.join("cursor")).ok()?;
+    assert_eq!(bytes.len(), 44, "the cursor is replaced whole");
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    Some((number(24), Some(number(32)).filter(|planned| *planned != u64::MAX)))
+}
+
+/// How many files in `folder` end in `suffix`; none where there is no such folder.
+pub fn count_files(folder: &Path, suffix: &str) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(suffix)).count()
+}
+
+/// The last by name of the files in `folder` that end in `suffix`.
+pub fn newest_file(folder: &Path, suffix: &str) -> Option<String> {
+    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(suffix)).max()
+}
