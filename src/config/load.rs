@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
-        let cases: [(&str, &[(&str, &str)], &[&str]); 9] = [
+        /// Text of a file, the environment, and what the error must hold.
+        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+        let cases: [Case; 9] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
