@@ -22,6 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use tokio::sync::watch;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, room::Room, telemetry::Metrics};
@@ -76,17 +77,15 @@ pub fn admin_router(gate: Arc<Gate>) -> Router {
 }
 
 fn layered(routes: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
-    let metrics = gate.metrics.clone();
-    routes
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .with_state(gate)
-        // Bodies have a limit of their own: see `http/body.rs`.
-        .layer(DefaultBodyLimit::disable())
+    // From the outermost inwards.
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(gate.metrics.clone(), around::around))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
         }))
-        .layer(from_fn_with_state(metrics, around::around))
+        // Bodies have a limit of their own: see `http/body.rs`.
+        .layer(DefaultBodyLimit::disable());
+    routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(gate).layer(layers)
 }
 
 async fn not_found() -> Problem {

@@ -207,12 +207,45 @@ pub const RESTORE_RECORDS: usize = 16_384;
 pub const DEDUP_WINDOW_DAYS: u32 = 7;
 
 /// Identities remembered at most (default).
-/// Why: 1.6 GB on disk and about 120 MB of filters; the mission's load for four days, longer than any client replays.
+/// Why: 1.7 GB on disk (a quarter more while runs are merged) and 120 MB of filters; the mission's load for four days,
+/// longer than any client replays.
 pub const DEDUP_IDENTITIES_MAX: u64 = 100_000_000;
 
 /// Identities in the hot generation, in memory, before it is sealed into a sorted run on disk.
 /// Why: about 10 MB of hash set; sealing sorts and writes 4 MB in some 50 ms.
 pub const DEDUP_HOT_IDENTITIES: usize = 262_144;
+
+/// Identities in one slice of a run, at most, about.
+/// Why: a merge holds one slice in memory while it builds the filter, some 40 MB; a seal waits for one at most.
+pub const DEDUP_SLICE_IDENTITIES: u64 = 1 << 20;
+
+/// Identities restored under one hold of the lock.
+/// Why: what the caller reads them from is not read under the lock.
+pub const DEDUP_RESTORE_BATCH: usize = 4096;
+
+/// Runs of one tier that become one of the next.
+/// Why: each identity is rewritten once a tier (4 times on its way to 67 M), and a lookup probes at most 3 runs a tier.
+pub const DEDUP_MERGE_FACTOR: usize = 4;
+
+/// Pages read at once from an input.
+/// Why: 256 KiB an input; sequential enough for any disk.
+pub const DEDUP_READ_PAGES: usize = 64;
+
+/// The part of the window and of its duration that one run may span: what is forgotten at once.
+/// Why: a quarter is the grain that the limits promise; finer means more runs to probe.
+pub const DEDUP_RUN_GRAIN: u64 = 4;
+
+/// First and longest pause after a seal or a merge that failed.
+/// Why: a disk that is full or broken stays so for longer; half a minute is soon enough once a person has made room.
+pub const DEDUP_RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Bytes of pages gathered before they are written.
+/// Why: 64 pages a system call; more gains nothing.
+pub const DEDUP_WRITE_BYTES: usize = 256 * KIB;
+
+/// Bytes after which a run in the making is synced.
+/// Why: one slice of the usual size; a single sync of 400 MB at the end would hold up the seals that wait behind it.
+pub const DEDUP_SYNC_BYTES: u64 = 16 << 20;
 
 // ---- delivery and lake ---------------------------------------------------------------------------------------------
 
@@ -292,7 +325,8 @@ pub const S3_BLOCK_BYTES: u64 = 1024 * 1024;
 /// Why: a reader goes through its nine columns side by side.
 pub const S3_BLOCKS_KEPT: usize = 12;
 
-/// Longest name of a view or a column. Why: 255 is what Glue takes; room is left for a number behind it.
+/// Bytes of a name that a generated view gives to a table or a column.
+/// Why: Athena's catalogue takes 255, and a number may be added to tell two names apart.
 pub const VIEW_NAME_BYTES_MAX: usize = 240;
 
 // ---- dead letters --------------------------------------------------------------------------------------------------
@@ -327,6 +361,7 @@ const _: () = assert!(CROWDED_ROLL_AFTER.as_secs() < RETRY_AFTER_SECONDS);
 const _: () = assert!(READY_BYTES_MIN * 2 < 4 * FRAME_BODY_BYTES_MAX as u64, "the least quota is ready while it is half empty");
 const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
 const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);
+const _: () = assert!(2 * DEDUP_HOT_IDENTITIES >= 8 * EVENTS_PER_REQUEST_MAX, "several largest requests can be claimed at once");
 const _: () = assert!(DEDUP_WINDOW_DAYS > 3, "outlasts the JS client's three days of replay (DESIGN.md)");
 const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);

@@ -1,5 +1,6 @@
 //! Merging: many small runs become few large ones, so that a lookup probes few filters.
 
+use crate::limits::{DEDUP_MERGE_FACTOR, DEDUP_READ_PAGES};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -13,14 +14,6 @@ use super::identity::Key;
 use super::run::{Run, ids};
 use super::stats::Counters;
 use super::writer::{Facts, RunWriter};
-
-/// Runs of one tier that become one of the next.
-/// Why: each identity is rewritten once a tier (4 times on its way to 67 M), and a lookup probes at most 3 runs a tier.
-const FACTOR: usize = 4;
-
-/// Pages read at once from an input.
-/// Why: 256 KiB an input; sequential enough for any disk.
-const READ_PAGES: usize = 64;
 
 /// The outermost size of a merged run.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +43,7 @@ pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>
         let mut tier = 0;
         let mut size = limits.hot_identities;
         while size < run.identities {
-            size = size.saturating_mul(FACTOR as u64);
+            size = size.saturating_mul(DEDUP_MERGE_FACTOR as u64);
             tier += 1;
         }
         tier
@@ -63,8 +56,9 @@ pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>
     };
     let mut start = 0;
     for peers in runs.chunk_by(|a, b| tier(a) == tier(b)) {
-        if peers.len() >= FACTOR {
-            let candidates = (0..peers.len() - 1).flat_map(|from| (2..=FACTOR).rev().map(move |length| from..from + length));
+        if peers.len() >= DEDUP_MERGE_FACTOR {
+            let candidates =
+                (0..peers.len() - 1).flat_map(|from| (2..=DEDUP_MERGE_FACTOR).rev().map(move |length| from..from + length));
             let mut possible = candidates.filter(|range| range.end <= peers.len());
             if let Some(range) = possible.find(|range| fits(&peers[range.clone()])) {
                 return Some(start + range.start..start + range.end);
@@ -93,7 +87,7 @@ impl Cursor {
     }
 
     fn fill(&mut self, counters: &Counters) -> io::Result<()> {
-        let count = READ_PAGES.min(self.run.pages() - self.next_page);
+        let count = DEDUP_READ_PAGES.min(self.run.pages() - self.next_page);
         self.pages.resize(count * PAGE_BYTES, 0);
         // A read that fails may succeed later, so it fails the merge and leaves the run alone.
         self.run.read_pages(self.next_page, &mut self.pages)?;

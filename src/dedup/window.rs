@@ -1,5 +1,6 @@
 //! The embedded dedup window: opening, claiming, restoring, checkpoints, closing.
 
+use crate::limits::{DEDUP_RESTORE_BATCH, DEDUP_SLICE_IDENTITIES};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -19,14 +20,6 @@ use super::shared::State;
 use super::stats::Stats;
 use super::worker::Worker;
 use crate::limits::{DEDUP_HOT_IDENTITIES, DEDUP_IDENTITIES_MAX, DEDUP_WINDOW_DAYS};
-
-/// Identities in one slice of a run, at most, about.
-/// Why: a merge holds one slice in memory while it builds the filter, some 40 MB; a seal waits for one at most.
-const SLICE_IDENTITIES: u64 = 1 << 20;
-
-/// Identities restored under one hold of the lock.
-/// Why: what the caller reads them from is not read under the lock.
-const RESTORE_BATCH: usize = 4096;
 
 /// How a window is set up.
 #[derive(Clone, Debug)]
@@ -52,7 +45,7 @@ impl WindowConfig {
             window: Duration::from_secs(u64::from(DEDUP_WINDOW_DAYS) * 86_400),
             identities_max: DEDUP_IDENTITIES_MAX,
             hot_identities: DEDUP_HOT_IDENTITIES,
-            slice_identities: SLICE_IDENTITIES,
+            slice_identities: DEDUP_SLICE_IDENTITIES,
         }
     }
 }
@@ -203,7 +196,8 @@ impl Window {
         let mut ids = ids.into_iter();
         let mut restored = 0;
         loop {
-            let batch: Vec<(Key, u64)> = ids.by_ref().take(RESTORE_BATCH).map(|(id, mark)| (shared.hash.key(id), mark)).collect();
+            let batch: Vec<(Key, u64)> =
+                ids.by_ref().take(DEDUP_RESTORE_BATCH).map(|(id, mark)| (shared.hash.key(id), mark)).collect();
             if batch.is_empty() {
                 return Ok(restored);
             }

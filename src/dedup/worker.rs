@@ -1,5 +1,6 @@
 //! The background thread: seals, forgets, merges, in this order of urgency. It alone changes the set of runs.
 
+use crate::limits::{DEDUP_RETRY_PAUSE, DEDUP_RUN_GRAIN};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -12,14 +13,6 @@ use super::merge::{Merge, MergeLimits};
 use super::run::Run;
 use super::shared::Shared;
 use super::writer::{Facts, RunWriter};
-
-/// First and longest pause after a seal or a merge that failed.
-/// Why: a disk that is full or broken stays so for longer; half a minute is soon enough once a person has made room.
-const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-
-/// The part of the window and of its duration that one run may span: what is forgotten at once.
-/// Why: a quarter is the grain that the limits promise; finer means more runs to probe.
-const GRAIN: u64 = 4;
 
 /// The thread's own state.
 pub(super) struct Worker {
@@ -179,8 +172,8 @@ impl Worker {
     fn start_merge(&mut self) -> io::Result<()> {
         let limits = MergeLimits {
             hot_identities: self.shared.config.hot_identities as u64,
-            identities_max: self.shared.config.identities_max / GRAIN,
-            span_millis_max: self.shared.window_millis() / GRAIN as i64,
+            identities_max: self.shared.config.identities_max / DEDUP_RUN_GRAIN,
+            span_millis_max: self.shared.window_millis() / DEDUP_RUN_GRAIN as i64,
         };
         let runs = self.shared.runs.load_full();
         let Some(inputs) = runs.choose_merge(&limits) else {
@@ -239,10 +232,10 @@ impl Retry {
 
     fn failed(&mut self, error: &io::Error) {
         let pause = match self.failed {
-            Some((_, pause)) => (2 * pause).min(RETRY_PAUSE.1),
+            Some((_, pause)) => (2 * pause).min(DEDUP_RETRY_PAUSE.1),
             None => {
                 tracing::error!(%error, "dedup: {} fails; it is tried again until it succeeds", self.what);
-                RETRY_PAUSE.0
+                DEDUP_RETRY_PAUSE.0
             }
         };
         self.failed = Some((Instant::now(), pause));

@@ -1,5 +1,6 @@
 //! Writes one run: keys come in ascending order, pages go out at once, what indexes them follows at the end.
 
+use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -9,14 +10,6 @@ use super::folder::{Folder, Generations};
 use super::format::{Footer, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
 use super::identity::{Key, KeyedHash, slice_of};
 use super::run::Run;
-
-/// Bytes of pages gathered before they are written.
-/// Why: 64 pages a system call; more gains nothing.
-const WRITE_BYTES: usize = 64 * PAGE_BYTES;
-
-/// Bytes after which a run in the making is synced.
-/// Why: one slice of the usual size; a single sync of 400 MB at the end would hold up the seals that wait behind it.
-const SYNC_BYTES: u64 = 16 << 20;
 
 /// What a run says of its identities besides listing them.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +53,7 @@ impl RunWriter {
             generations,
             file: folder.create(generations)?,
             slice_bits,
-            buffer: Vec::with_capacity(WRITE_BYTES),
+            buffer: Vec::with_capacity(DEDUP_WRITE_BYTES),
             unsynced_bytes: 0,
             fence: Vec::new(),
             page_crcs: Vec::new(),
@@ -90,7 +83,7 @@ impl RunWriter {
         }
         self.identities += 1;
         self.buffer.extend_from_slice(key.id.as_bytes());
-        if self.buffer.len() == WRITE_BYTES {
+        if self.buffer.len() == DEDUP_WRITE_BYTES {
             self.flush()?;
         }
         Ok(finishes)
@@ -156,7 +149,7 @@ impl RunWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.folder.write(self.generations, &mut self.file, bytes)?;
         self.unsynced_bytes += bytes.len() as u64;
-        if self.unsynced_bytes >= SYNC_BYTES {
+        if self.unsynced_bytes >= DEDUP_SYNC_BYTES {
             self.folder.sync(self.generations, &self.file)?;
             self.unsynced_bytes = 0;
         }
