@@ -183,4 +183,77 @@ mod tests {
         assert_eq!(verdict.unwrap_err().code, RejectCode::InternalError);
         assert_eq!(isolate(|| Ok(Uuid::max())), Ok(Uuid::max()));
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+        use crate::{enrich::write_flat, event::Record};
+
+        /// Values whose spelling a value tree would change or refuse.
+        fn any_value() -> impl Strategy<Value = String> {
+            let spelled = prop::sample::select(vec![
+                "1.10",
+                "1e400",
+                "-0",
+                "-0.0",
+                "123456789012345678901234567890",
+                "0.1E-7",
+                "\"\\u00e9\\/\\\"\"",
+                "\"\\ud83d\\ude00\"",
+                "\"é😀\"",
+                "{ \"a\" :\t[ ] , \"a\":1 }",
+                "null",
+                "true",
+            ]);
+            prop_oneof![
+                spelled.prop_map(str::to_owned),
+                any::<i128>().prop_map(|number| number.to_string()),
+                any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap_or_default()),
+                (1..60usize).prop_map(|depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth))),
+            ]
+        }
+
+        proptest! {
+            #[test]
+            fn the_payload_is_what_the_client_wrote_byte_for_byte_and_the_flat_form_keeps_each_member_so(
+                members in prop::collection::btree_map("[a-z]{1,6}|event_type|source", any_value(), 0..8),
+                uuid in any::<u128>().prop_filter("identifies something", |uuid| *uuid != 0 && *uuid != u128::MAX),
+                gap in "[ \t\r\n]{0,3}",
+            ) {
+                let uuid = Uuid::from_u128(uuid);
+                let mut event = format!("{{{gap}\"event_uuid\"{gap}:\"{uuid}\",\"event_name\":\"a:b\",\"created_at\":1.5e9");
+                for (name, value) in &members {
+                    event.push_str(&format!(",{gap}\"{name}\":{gap}{value}"));
+                }
+                event.push_str(&format!("{gap}}}"));
+                let (registry, metrics, source) = (Registry::default(), Metrics::new(), Arc::from("web"));
+                let judge = Judge {
+                    registry: &registry,
+                    unknown_events: UnknownEvents::Accept,
+                    source: &source,
+                    received_millis: 0,
+                    metrics: &metrics,
+                };
+                let judged = judge.body(&Bytes::from(format!("[{event},7,{event}]")), BodyForm::Json).unwrap();
+                let valid: Vec<_> = judged.valid().collect();
+                prop_assert_eq!(valid.len(), 2, "{}", event);
+                for (identity, record) in valid {
+                    prop_assert_eq!(identity, uuid);
+                    let record = Record::decode(Bytes::copy_from_slice(record)).unwrap();
+                    prop_assert_eq!(record.payload(), event.as_bytes());
+                    let mut flat = Vec::new();
+                    write_flat(&record.envelope(), record.payload(), &mut flat);
+                    let flat = String::from_utf8(flat).unwrap();
+                    prop_assert!(!flat.contains(['\n', '\r']));
+                    for (name, value) in &members {
+                        let is_kept = flat.contains(&format!("{value}"));
+                        let is_reserved = matches!(name.as_str(), "event_type" | "source");
+                        prop_assert!(is_kept || is_reserved, "{} lacks {}", flat, value);
+                    }
+                    prop_assert_eq!(flat.matches("\"source\":").count(), 1);
+                }
+            }
+        }
+    }
 }
