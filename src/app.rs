@@ -5,7 +5,6 @@
 //! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ close
 //! ```
 
-use crate::limits::{ADMIN_CONNECTIONS_MAX, RESTORE_RECORDS};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -31,7 +30,7 @@ use crate::{
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
     ingest::Ingest,
-    limits::{LAKE_BATCH_RECORDS_MAX, SPOOL_QUEUE_BYTES_MAX},
+    limits::{ADMIN_CONNECTIONS_MAX, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
     rate_limit::EventRate,
     room::{Room, RoomParts},

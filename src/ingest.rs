@@ -9,7 +9,6 @@
 mod judge;
 mod store;
 
-use crate::limits::BLOCKING_FROM_BYTES;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -21,6 +20,7 @@ use crate::{
     dead_letter::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
     dedup::Window,
+    limits::BLOCKING_FROM_BYTES,
     outcome::{Counts, Outcome, RetryCause},
     progress::Progress,
     rate_limit::{EventRate, RateExceeded},

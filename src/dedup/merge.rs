@@ -1,6 +1,5 @@
 //! Merging: many small runs become few large ones, so that a lookup probes few filters.
 
-use crate::limits::{DEDUP_MERGE_FACTOR, DEDUP_READ_PAGES};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -14,6 +13,7 @@ use super::identity::Key;
 use super::run::{Run, ids};
 use super::stats::Counters;
 use super::writer::{Facts, RunWriter};
+use crate::limits::{DEDUP_MERGE_FACTOR, DEDUP_READ_PAGES};
 
 /// The outermost size of a merged run.
 #[derive(Clone, Copy, Debug)]

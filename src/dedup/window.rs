@@ -1,6 +1,5 @@
 //! The embedded dedup window: opening, claiming, restoring, checkpoints, closing.
 
-use crate::limits::{DEDUP_RESTORE_BATCH, DEDUP_SLICE_IDENTITIES};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -20,6 +19,7 @@ use super::shared::State;
 use super::stats::Stats;
 use super::worker::Worker;
 use crate::limits::{DEDUP_HOT_IDENTITIES, DEDUP_IDENTITIES_MAX, DEDUP_WINDOW_DAYS};
+use crate::limits::{DEDUP_RESTORE_BATCH, DEDUP_SLICE_IDENTITIES};
 
 /// How a window is set up.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! The background thread: seals, forgets, merges, in this order of urgency. It alone changes the set of runs.
 
-use crate::limits::{DEDUP_RETRY_PAUSE, DEDUP_RUN_GRAIN};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -13,6 +12,7 @@ use super::merge::{Merge, MergeLimits};
 use super::run::Run;
 use super::shared::Shared;
 use super::writer::{Facts, RunWriter};
+use crate::limits::{DEDUP_RETRY_PAUSE, DEDUP_RUN_GRAIN};
 
 /// The thread's own state.
 pub(super) struct Worker {

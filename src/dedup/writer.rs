@@ -1,6 +1,5 @@
 //! Writes one run: keys come in ascending order, pages go out at once, what indexes them follows at the end.
 
-use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use super::folder::{Folder, Generations};
 use super::format::{Footer, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
 use super::identity::{Key, KeyedHash, slice_of};
 use super::run::Run;
+use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 
 /// What a run says of its identities besides listing them.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,5 @@
 //! Reading the spool in order, from any sequence number, past whatever decayed.
 
-use crate::limits::SPOOL_READ_TRIES;
 use std::{io, ops::Range, sync::Arc};
 
 use super::{
@@ -9,6 +8,7 @@ use super::{
     segment::{quarantine_segment, segment_path},
     shared::{Place, Shared, Span},
 };
+use crate::limits::SPOOL_READ_TRIES;
 
 /// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
 /// reader's position before and after exactly once, save those that were delivered and unlinked.

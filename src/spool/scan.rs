@@ -1,6 +1,5 @@
 //! Reading one segment, frame by frame and past damage.
 
-use crate::limits::{SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES};
 use std::{io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use super::{
     frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Salt},
     segment::SEGMENT_HEADER_BYTES,
 };
+use crate::limits::{SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES};
 
 /// What lies next in a segment.
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! The sink: a batch sorted into partitions, each encoded and written on its own, a few at one time.
 
-use crate::limits::LAKE_PARTITIONS_AT_ONCE;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::task::{JoinSet, spawn_blocking};
@@ -11,6 +10,7 @@ use super::{
     partition::{Partition, group},
     store::Store,
 };
+use crate::limits::LAKE_PARTITIONS_AT_ONCE;
 use crate::{
     event::Record,
     sink::{Batch, Delivery, Sink},

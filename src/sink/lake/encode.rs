@@ -1,6 +1,5 @@
 //! One partition's records, encoded as one Parquet file in memory (its size is bounded by the batch's).
 
-use crate::limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS};
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
@@ -14,7 +13,11 @@ use parquet::{
 use uuid::Uuid;
 
 use super::columns;
-use crate::{event::Record, sink::Batch};
+use crate::{
+    event::Record,
+    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS},
+    sink::Batch,
+};
 
 /// The stretch of a spool that a file holds records of: its name, and a line in its footer.
 #[derive(Clone, Copy, Debug)]

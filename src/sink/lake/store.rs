@@ -5,8 +5,9 @@ mod local;
 mod s3;
 mod source;
 
-use crate::limits::LAKE_READERS;
 use std::{io, sync::Arc};
+
+use crate::limits::LAKE_READERS;
 
 pub(super) use source::Source;
 

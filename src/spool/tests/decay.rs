@@ -1,6 +1,5 @@
 //! Disks that forget, and what the reader makes of it.
 
-use crate::limits::SPOOL_READ_TRIES;
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
@@ -13,6 +12,7 @@ use super::{
     },
     *,
 };
+use crate::limits::SPOOL_READ_TRIES;
 
 #[test]
 fn a_flipped_byte_in_a_middle_segment_loses_the_frame_it_hits_and_no_other() {

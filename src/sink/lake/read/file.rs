@@ -1,6 +1,5 @@
 //! One file: its footer, and those of its rows and columns that are wanted.
 
-use crate::limits::LAKE_READ_ROWS;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::RecordBatch;
@@ -20,6 +19,7 @@ use parquet::{
 };
 
 use super::filters::RowFilter;
+use crate::limits::LAKE_READ_ROWS;
 use crate::sink::lake::{
     rows,
     rows::{in_millis, texts},

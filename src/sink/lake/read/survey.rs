@@ -1,12 +1,12 @@
 //! The way through the lake: its partitions, their files, and a few files looked into at one time.
 
-use crate::limits::LAKE_PARTITIONS_PER_WAVE;
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicUsize, Ordering},
 };
 
 use super::{Filters, Lake, LakeError, LeftOut, file::LakeFile};
+use crate::limits::LAKE_PARTITIONS_PER_WAVE;
 use crate::{
     event::Date,
     sink::lake::{

@@ -1,6 +1,5 @@
 //! A lake in a local folder. A crash at any point leaves either the old file, or the new one, or none; never half of one.
 
-use crate::limits::LAKE_KNOWN_FOLDERS_MAX;
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
@@ -13,6 +12,7 @@ use std::{
 };
 
 use super::{FileEntry, Folder, Source};
+use crate::limits::LAKE_KNOWN_FOLDERS_MAX;
 use crate::sink::lake::{LakeError, partition::Partition};
 
 /// Where files are in the making. Query engines pass over names that begin with `_`, and no glob for `*.parquet`

@@ -1,6 +1,5 @@
 //! A lake in S3, or in anything that speaks its language.
 
-use crate::limits::{S3_BLOCK_BYTES, S3_BLOCKS_KEPT, S3_REQUEST_TIMEOUT};
 use std::{
     collections::VecDeque,
     io,
@@ -16,6 +15,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 
 use super::{FileEntry, Folder, Source};
+use crate::limits::{S3_BLOCK_BYTES, S3_BLOCKS_KEPT, S3_REQUEST_TIMEOUT};
 use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
 
 /// What the store is opened for.

@@ -1,6 +1,5 @@
 //! What a file holds.
 
-use crate::limits::LAKE_CHUNK_ROWS;
 use std::fs::File;
 
 use arrow_array::{Array, RecordBatch, cast::AsArray, types};
@@ -12,6 +11,7 @@ use parquet::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::LAKE_CHUNK_ROWS;
 use crate::sink::lake::{COLUMNS, Partition, encode, store};
 
 /// Reads a file with the Parquet crate alone.

@@ -1,7 +1,8 @@
 //! Names and texts in SQL. A schema is written by people, and its field names may hold anything JSON does.
 
-use crate::limits::VIEW_NAME_BYTES_MAX;
 use std::collections::HashSet;
+
+use crate::limits::VIEW_NAME_BYTES_MAX;
 
 /// An identifier, whatever it holds.
 pub(super) fn quoted(name: &str) -> String {
