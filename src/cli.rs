@@ -89,8 +89,17 @@ pub fn run() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("lakegate: {error:#}");
+    eprintln!("lakegate: {}", in_full(error));
     ExitCode::from(code)
+}
+
+/// An error with its causes, leaving out those that it names itself.
+fn in_full(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
+        cause if text.is_empty() => cause,
+        cause if text.contains(&cause) => text,
+        cause => format!("{text}: {cause}"),
+    })
 }
 
 #[allow(clippy::print_stdout, reason = "this is what standard output is for")]
@@ -119,4 +128,16 @@ fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
     }
     config.http.plaintext |= args.plaintext;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_each_cause_once() {
+        let cause = std::io::Error::other("no such folder");
+        let error = anyhow::Error::new(cause).context("data: no such folder").context("nothing was started");
+        assert_eq!(in_full(&error), "nothing was started: data: no such folder");
+    }
 }

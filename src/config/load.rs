@@ -67,8 +67,11 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
             overridden.insert(path.join("."), variable);
         }
     }
-    let origin = |key: &str| match overridden.get(key) {
-        Some(variable) => variable.clone(),
+    // A variable may also hold a whole section or list, of which `key` is a part.
+    let is_part =
+        |key: &str, whole: &str| key.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let origin = |key: &str| match overridden.iter().find(|(whole, _)| is_part(key, whole)) {
+        Some((_, variable)) => variable.clone(),
         None => file.map_or("the defaults".into(), |file| file.display().to_string()),
     };
     let wrong = |key: String, reason: String| ConfigError::Wrong { origin: origin(&key), key, reason };
@@ -196,12 +199,17 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
             ("[schemas]\nunknown_events = \"drop\"", &[], &["FILE: schemas.unknown_events:", "`drop`", "`reject`"]),
             ("", &[("LAKEGATE__HTTP__LISTEN", "nowhere")], &["LAKEGATE__HTTP__LISTEN: http.listen:", "invalid socket address"]),
+            (
+                "",
+                &[("LAKEGATE__KEYS", "[{name = \"a b\", secret_sha256 = \"\"}]")],
+                &["LAKEGATE__KEYS: keys[0].name: found \"a b\""],
+            ),
             ("[spool]\nsegment_bytes = 1", &[], &["FILE: spool.segment_bytes: found 1; at least"]),
             ("[[keys]]\nname = \"../x\"\nsecret_sha256 = \"\"", &[], &["FILE: keys[0].name: found \"../x\""]),
             ("[[keys]]\nname = \"x\"\nsecret_sha256 = \"beef\"", &[], &["FILE: keys[0].secret_sha256:", "64 hexadecimal"]),
