@@ -106,7 +106,7 @@ impl Deliverer {
                 }
                 continue;
             }
-            let due_at = *due_at.get_or_insert_with(|| self.due_at(next));
+            let due_at = *due_at.get_or_insert_with(|| self.due_at(reader));
             if is_stopping || is_awaited || self.is_full(end - next) || Instant::now() >= due_at {
                 return Due::Batch;
             }
@@ -125,9 +125,9 @@ impl Deliverer {
         if is_crowded { CROWDED_ROLL_AFTER } else { IDLE_ROLL_AFTER }
     }
 
-    /// When the record at `next`, the oldest that waits, is as old as it may get.
-    fn due_at(&self, next: u64) -> Instant {
-        let first = tokio::task::block_in_place(|| self.spool.reader(next).read(1, usize::MAX));
+    /// When the oldest record that waits, the one `reader` comes to next, is as old as it may get.
+    fn due_at(&self, reader: &Reader) -> Instant {
+        let first = tokio::task::block_in_place(|| reader.clone().read(1, usize::MAX));
         let received = first.ok().and_then(|first| received_millis(first.frames.first()?));
         let waited = received.map_or(Duration::ZERO, |received| {
             Duration::from_millis(u64::try_from(unix_millis(SystemTime::now()) - received).unwrap_or(0))

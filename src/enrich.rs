@@ -5,7 +5,7 @@
 //! becomes a space, so that an event is always one line (inside a JSON string a raw line break cannot stand).
 
 use crate::{
-    event::{Envelope, EventName, RESERVED_FIELDS, iso_millis},
+    event::{Envelope, RESERVED_FIELDS, iso_millis},
     json::{Parser, Tape},
 };
 
@@ -56,10 +56,9 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
             out.extend_from_slice(part.as_bytes());
         }
     };
-    let (event_type, event_subtype) = derived(&envelope.event_name);
     add("created_datetime", &iso_millis(envelope.created_at.millis), "\"");
-    add("event_type", event_type, "\"");
-    match event_subtype {
+    add("event_type", envelope.event_name.event_type(), "\"");
+    match envelope.event_name.event_subtype() {
         Some(subtype) => add("event_subtype", subtype, "\""),
         None => add("event_subtype", "null", ""),
     }
@@ -71,12 +70,6 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
     out.push(b'}');
 }
 
-/// `event_type` and `event_subtype`.
-#[must_use]
-pub fn derived<'a>(name: &EventName<'a>) -> (&'a str, Option<&'a str>) {
-    (name.event_type(), name.event_subtype())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -84,7 +77,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event::CreatedAt;
+    use crate::event::{CreatedAt, EventName};
 
     fn flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>) -> String {
         let envelope = Envelope {

@@ -45,7 +45,7 @@ pub enum Durability {
 pub struct Submission {
     /// The body as received.
     pub body: Bytes,
-    /// How it is encoded.
+    /// How it is encoded: see [`Encoding::of_body`].
     pub encoding: Encoding,
     /// How it says where its events are.
     pub form: BodyForm,
@@ -123,7 +123,7 @@ impl Ingest {
     }
 
     fn judge(&self, submission: &Submission) -> Result<Judged, SubmissionError> {
-        let body = match submission.encoding.of_body(&submission.body) {
+        let body = match submission.encoding {
             Encoding::Identity => submission.body.clone(),
             encoding => inflate(encoding, &submission.body)?.into(),
         };

@@ -21,7 +21,8 @@ pub struct Stretch {
 }
 
 /// A position in the spool. Readers are independent of each other and never hold up the writer. Reading blocks on the
-/// disk, so it belongs on a blocking thread.
+/// disk, so it belongs on a blocking thread. A clone looks ahead from the same position without moving it.
+#[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
     next_seq: u64,
@@ -31,6 +32,7 @@ pub struct Reader {
     failed_reads: u32,
 }
 
+#[derive(Clone)]
 struct OpenSegment {
     first_seq: u64,
     scan: Scan,

@@ -31,6 +31,7 @@ pub(super) enum Step {
 }
 
 /// A position in one segment.
+#[derive(Clone)]
 pub(super) struct Scan {
     file: Arc<dyn DiskFile>,
     salt: Salt,

@@ -219,6 +219,17 @@ async fn a_deliverer_can_wait_for_new_frames() {
 }
 
 #[test]
+fn a_clone_of_a_reader_looks_ahead_and_leaves_it_where_it_is() {
+    let disk = FaultDisk::new(1);
+    let (spool, _) = open(&disk);
+    append(&spool, &[body(0), body(1), body(2)]).unwrap();
+    let mut reader = spool.reader(0);
+    assert_frames(&reader.read(1, usize::MAX).unwrap().frames, 0..1);
+    assert_frames(&reader.clone().read(1, usize::MAX).unwrap().frames, 1..2);
+    assert_frames(&reader.read(10, usize::MAX).unwrap().frames, 1..3);
+}
+
+#[test]
 fn on_the_real_disk_it_is_the_same() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("a/b/spool");
