@@ -191,7 +191,7 @@ impl Organs {
         metrics.spool_recovered_events.set(undelivered as i64);
         let window = open_window(config, &spool)?;
         let dead_letters = config.data_dir.join("rejected");
-        let dead_letters = DeadLetters::open(dead_letters, config.dead_letters.bytes_per_key_max, metrics.clone());
+        let dead_letters = DeadLetters::open(dead_letters, config.dead_letter.bytes_per_key_max, metrics.clone());
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
         Ok(Self { registry, spool, window, dead_letters, sink: open_lake(config)?, metrics })
     }

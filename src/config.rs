@@ -4,12 +4,14 @@
 //! the gateway runs embedded, on loopback.
 
 mod keys;
+mod kinesis;
 mod load;
 mod sections;
 
 pub use keys::KeyConfig;
+pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, DedupConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig,
-    SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
+    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, DedupConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig,
+    SchemasConfig, SinkConfig, SinkKind, SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
 };
