@@ -360,6 +360,10 @@ pub const KINESIS_KEY_CHARS_MAX: usize = 256;
 /// and 70 events of 700 B share what one event alone would be billed for.
 pub const KINESIS_AGGREGATE_BYTES: usize = 50_000;
 
+/// Bytes of a PUT payload unit, in which provisioned streams bill every record.
+/// Why: 25 KB by AWS's prices; a megabyte is said to have 40, so 25,000 is meant, or less is billed than counted.
+pub const PUT_UNIT_BYTES: usize = 25_000;
+
 /// Events in one packed record.
 /// Why: Firehose splits a record into 500 at most.
 pub const KINESIS_AGGREGATE_EVENTS_MAX: usize = 500;
@@ -428,6 +432,10 @@ pub const STREAM_READ_RECORDS: usize = 2_000;
 /// Why: what is known of each is two bits in memory: 16 MiB here. Beyond it reading waits for the oldest.
 pub const STREAM_AHEAD_EVENTS_MAX: u64 = 64 << 20;
 
+/// Calls in a row that fail as a whole before the stream is said to be unreachable, where nobody has to act.
+/// Why: one reset or one time-out is daily life; three in a row are an outage.
+pub const STREAM_FAILURES_REPORTED: u32 = 3;
+
 /// Least time between two moves of the cursor on disk.
 /// Why: two fsyncs each; the journal already knows what was delivered.
 pub const STREAM_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
@@ -445,8 +453,8 @@ pub const PACE_INTERVAL: Duration = Duration::from_millis(250);
 pub const PACE_THROTTLED_SHARE: f64 = 0.1;
 
 /// How much a shard's rate grows in one interval without much throttling.
-/// Why: from half of the limit back to it in two seconds.
-pub const PACE_GROWTH: f64 = 1.1;
+/// Why: from half of the limit back to it in four seconds; faster would throttle more of what is sent.
+pub const PACE_GROWTH: f64 = 1.05;
 
 /// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
 /// Why: 20 gateways that share one shard.

@@ -106,7 +106,8 @@ pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
     within("memory_bytes_max", kinesis.memory_bytes_max, 4 * limits::KINESIS_SHARD_BYTES_MIN..=usize::MAX)?;
     within("backlog_percent", kinesis.backlog_percent.into(), 1..=99)?;
     if kinesis.partition_key != "event_uuid" && !kinesis.partition_key.starts_with('/') {
-        let reason = format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);
+        let reason =
+            format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);
         return Err(("kinesis.partition_key".into(), reason));
     }
     if kinesis.ordered_by_key && kinesis.aggregation != Aggregation::None {

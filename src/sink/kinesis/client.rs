@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::{
     Client,
-    config::{
-        BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
-    },
+    config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::{PutRecordsRequestEntry, PutRecordsResultEntry},
@@ -38,10 +36,8 @@ impl KinesisStream {
     /// The stream `stream`, reached as `config` says, with credentials and region from the SDK's usual chain where the
     /// configuration names none. Nothing is sent yet.
     pub async fn connect(config: &KinesisConfig, stream: &str) -> Self {
-        let http = Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .pool_idle_timeout(KINESIS_IDLE_TIMEOUT)
-            .build_https();
+        let http =
+            Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).pool_idle_timeout(KINESIS_IDLE_TIMEOUT).build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(KINESIS_CONNECT_TIMEOUT)
             .operation_attempt_timeout(Duration::from_millis(config.call_timeout_ms))
@@ -214,8 +210,12 @@ mod tests {
 
     #[test]
     fn each_record_counts_for_itself_and_silence_is_no_success() {
-        let results =
-            [stored("s"), failed("ProvisionedThroughputExceededException"), failed("InternalFailure"), PutRecordsResultEntry::builder().build()];
+        let results = [
+            stored("s"),
+            failed("ProvisionedThroughputExceededException"),
+            failed("InternalFailure"),
+            PutRecordsResultEntry::builder().build(),
+        ];
         let Answer::Each(read) = read_results(4, Some(3), &results) else { panic!() };
         assert_eq!(read[0], RecordResult::Stored { shard: "s".into() });
         assert_eq!(read[1], RecordResult::Throttled);
