@@ -1,18 +1,21 @@
 """The gateway in front of Kinesis servers that are not ours, read back with a consumer and decoders that are not ours."""
 
 import json
+import os
 import random
 import re
+import signal
 import subprocess
+import sys
 import uuid
 
 import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 
-from events import good_events, new_uuid, text
-from gateway import ENVIRONMENT, binary, wait_until
+from events import many_events, new_uuid, post_all, text
+from gateway import ENVIRONMENT, ROOT, wait_until
 from kinesis_reader import Reader, bill, event_uuid
-from kinesis_servers import CREDENTIALS, SERVERS
+from kinesis_servers import SERVERS
 
 FORMATS = ("flat", "envelope")
 AGGREGATIONS = ("none", "kpl", "ndjson")
@@ -42,110 +45,6 @@ def stream(server):
     server.create_stream(name, 4)
     yield name
     server.client("kinesis").delete_stream(StreamName=name)
-
-
-def environment(server, stream: str, **kinesis) -> dict[str, str]:
-    """A gateway's environment: its sink is this stream."""
-    keys = {"stream": stream, "region": CREDENTIALS["AWS_REGION"], "endpoint": server.endpoint} | kinesis
-    settings = {f"LAKEGATE__KINESIS__{key.upper()}": str(value) for key, value in keys.items()}
-    return CREDENTIALS | settings | {"LAKEGATE__SINK__KIND": "kinesis", "LAKEGATE__SCHEMAS__UNKNOWN_EVENTS": "accept"}
-
-
-@pytest.fixture(scope="session")
-def kinesis_sink():
-    """Skips where the program under test has no such sink."""
-    checked = subprocess.run(
-        [binary(), "config", "check"],
-        env=ENVIRONMENT | {"LAKEGATE__SINK__KIND": "kinesis", "LAKEGATE__KINESIS__STREAM": "events"},
-        capture_output=True, text=True,
-    )
-    if "unknown field" in checked.stderr:
-        pytest.skip("this gateway has no Kinesis sink")
-
-
-@pytest.fixture
-def new_gateway(kinesis_sink, contract, tmp_path):
-    """Starts gateways whose sink is a stream, and stops them when the test is over."""
-    from gateway import Gateway
-
-    started = []
-
-    def start(*arguments, more=None, **kinesis) -> Gateway:
-        folder = tmp_path / str(len(started))
-        folder.mkdir()
-        settings = environment(*arguments, **kinesis) | (more or {})
-        started.append(Gateway(folder, environment=settings, check=contract.check))
-        return started[-1].start()
-
-    yield start
-    for gateway in started:
-        gateway.stop()
-
-
-def spelled(event: dict, rng: random.Random) -> bytes:
-    """The event in one of the many spellings that JSON allows."""
-    kind = rng.randrange(5)
-    if kind == 0:
-        return json.dumps(event, indent=rng.choice([1, "\t"]), ensure_ascii=False).replace("\n", "\r\n").encode()
-    if kind == 1:
-        return json.dumps(event, ensure_ascii=True).replace("/", "\\/").encode()
-    if kind == 2:
-        return b"{  " + text(event).encode()[1:-1] + b" \t }"
-    return text(event).encode()
-
-
-def awkward(rng: random.Random) -> bytes:
-    """An event of a type that no schema has, with values that a parser likes to change."""
-    name = f"wild{rng.randrange(40)}" + rng.choice(["", ":seen", ":a_b:done"])
-    values = [
-        "1.10", "-0", "-0.0", "1E+2", "1e400", "123456789012345678901234567890", "0.1000000000000000055511151231257827",
-        r'"\u00e9\/\"\\\b\f\n\r\t"', r'"\ud83c\udf6e and 🍮"', '"\u2028 \u2029 \u007f \ufeff"', '"日本語 עברית"', '""',
-        '[ [ ] , {"":{"a":null}} ]', r'"{\"event_uuid\":\"no\"}\n{\"second\":1}"', '"' + "x" * 3000 + '"', "true",
-    ]
-    members = [f'"event_uuid":"{rng.choice([str.upper, str.lower])(new_uuid())}"', f'"event_name": "{name}"']
-    members.append(f'"created_at":{rng.choice(["1795029671", "1795029671.123456789", "1795029671123", "1795029671.10"])}')
-    for number in range(rng.randrange(8)):
-        members.append(f'"{rng.choice(["n", "é", "payload", "created_date", "data"])}{number or ""}":{rng.choice(values)}')
-    if rng.random() < 0.1:
-        members.append('"source" : {"spoofed": [1.0]}')
-    rng.shuffle(members)
-    return ("{" + ",".join(members) + "}").encode()
-
-
-def many_events(count: int, seed: int) -> dict[str, bytes]:
-    """Events by their identity, as they are posted."""
-    rng, good = random.Random(seed), good_events()
-    events = {}
-    for _ in range(count):
-        payload = awkward(rng) if rng.random() < 0.4 else spelled(rng.choice(good) | {"event_uuid": new_uuid()}, rng)
-        events[event_uuid(payload)] = payload
-    return events
-
-
-def post_all(gateway, payloads: list[bytes], rng: random.Random):
-    """In arrays, one per line, in a wrapper, and alone."""
-    payloads = list(payloads)
-    while payloads:
-        form = rng.randrange(4)
-        count = 1 if form == 0 else rng.randrange(50, 250)
-        some, payloads = payloads[:count], payloads[count:]
-        if form == 1:
-            # Lines hold no line breaks.
-            lines = [one for one in some if b"\n" not in one]
-            payloads += [one for one in some if b"\n" in one]
-            some = lines
-        if not some:
-            continue
-        if form == 0:
-            answer = gateway.post(some[0])
-        elif form == 1:
-            answer = gateway.post(b"\n".join(some), content_type="application/x-ndjson")
-        elif form == 2:
-            answer = gateway.post(b'{"events":[' + b",".join(some) + b"]}")
-        else:
-            answer = gateway.post(b"[" + b" , ".join(some) + b"]")
-        assert answer.status == 202, answer.body[:2000]
-        assert answer.counts == (len(some), 0, 0, 0), answer.body
 
 
 def parsed(data: bytes):
@@ -228,8 +127,8 @@ def test_what_boto3_puts_is_read_back(server, stream):
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("form", FORMATS)
-def test_every_accepted_event_is_in_the_stream_once_and_untouched(server, stream, new_gateway, form, aggregation):
-    gateway = new_gateway(server, stream, format=form, aggregation=aggregation)
+def test_every_accepted_event_is_in_the_stream_once_and_untouched(server, stream, stream_gateway, form, aggregation):
+    gateway = stream_gateway(server, stream, format=form, aggregation=aggregation)
     events = many_events(1500, seed=len(form) * 10 + len(aggregation))
     post_all(gateway, list(events.values()), random.Random(1))
     reader = Reader(server.client("kinesis"), stream)
@@ -246,9 +145,9 @@ def test_every_accepted_event_is_in_the_stream_once_and_untouched(server, stream
 
 
 @pytest.mark.parametrize("aggregation", ("kpl", "ndjson"))
-def test_aggregation_fills_its_records(server, stream, new_gateway, aggregation, capsys):
+def test_aggregation_fills_its_records(server, stream, stream_gateway, aggregation, capsys):
     """Events of 500 B travel at least forty to a record, none is lost to KCL, and the bill says so."""
-    gateway = new_gateway(server, stream, aggregation=aggregation, linger_ms=1000)
+    gateway = stream_gateway(server, stream, aggregation=aggregation, linger_ms=1000)
     events = {}
     for _ in range(8000):
         own = {"event_uuid": new_uuid(), "event_name": "wild:event:seen", "created_at": 1795029671.5, "pad": ""}
@@ -268,8 +167,8 @@ def test_aggregation_fills_its_records(server, stream, new_gateway, aggregation,
     assert 480 <= mean <= 520, mean
 
 
-def test_delivered_means_that_the_stream_has_it(server, stream, new_gateway):
-    gateway = new_gateway(server, stream, linger_ms=20)
+def test_delivered_means_that_the_stream_has_it(server, stream, stream_gateway):
+    gateway = stream_gateway(server, stream, linger_ms=20)
     events = many_events(20, seed=3)
     answer = gateway.post(b"[" + b",".join(events.values()) + b"]", prefer="durability=delivered")
     assert answer.status == 202 and answer.counts == (len(events), 0, 0, 0), answer.body
@@ -278,9 +177,9 @@ def test_delivered_means_that_the_stream_has_it(server, stream, new_gateway):
     assert_exactly(reader.lines(), events, "flat")
 
 
-def test_what_came_before_the_stream_was_there_arrives(server, new_gateway):
+def test_what_came_before_the_stream_was_there_arrives(server, stream_gateway):
     stream = f"late-{uuid.uuid4()}"
-    gateway = new_gateway(server, stream)
+    gateway = stream_gateway(server, stream)
     events = many_events(300, seed=4)
     post_all(gateway, list(events.values()), random.Random(4))
 
@@ -296,11 +195,11 @@ def test_what_came_before_the_stream_was_there_arrives(server, new_gateway):
     server.client("kinesis").delete_stream(StreamName=stream)
 
 
-def test_dead_letters_go_to_a_stream_of_their_own(server, stream, new_gateway):
+def test_dead_letters_go_to_a_stream_of_their_own(server, stream, stream_gateway):
     letters = f"letters-{uuid.uuid4()}"
     server.create_stream(letters, 1)
     settings = {"LAKEGATE__DEAD_LETTER__KIND": "kinesis", "LAKEGATE__DEAD_LETTER__STREAM": letters}
-    gateway = new_gateway(server, stream, more=settings)
+    gateway = stream_gateway(server, stream, more=settings)
     good = many_events(50, seed=5)
     bad = {new_uuid(): number for number in range(50)}
     wrong = [text({"event_uuid": name, "event_name": "wild:event", "n": number}).encode() for name, number in bad.items()]
@@ -313,3 +212,27 @@ def test_dead_letters_go_to_a_stream_of_their_own(server, stream, new_gateway):
     assert {letter["code"] for letter in found} == {"missing_field"}
     assert sorted(letter["raw"].encode() for letter in found) == sorted(wrong)
     kinesis.delete_stream(StreamName=letters)
+
+
+def test_make_kinesis_shows_records_arriving(kinesis_sink):
+    """The program behind `make kinesis`, with an end."""
+    program = [sys.executable, ROOT / "tests/acceptance/kinesis_demo.py", "--listen", "127.0.0.1:0"]
+    done = subprocess.run([*program, "--events", "20"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stream events, 2 shards" in done.stdout
+    shown = re.findall(r"^shardId-\d{12}  record of \d+ B, 1 event  {", done.stdout, re.MULTILINE)
+    assert len(shown) == 20, done.stdout
+
+
+def test_make_kinesis_ends_with_ctrl_c(kinesis_sink):
+    program = [sys.executable, ROOT / "tests/acceptance/kinesis_demo.py", "--listen", "127.0.0.1:0", "--aggregation", "kpl"]
+    process = subprocess.Popen(program, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "KPL aggregate" in line:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    rest = process.stdout.read()
+    assert process.wait(60) == 0, "".join(lines) + rest
+    assert "a million of them are" in rest
