@@ -23,14 +23,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     auth::Keys,
-    config::Config,
+    config::{Config, DedupStore},
     dead_letter::DeadLetters,
-    dedup::{Window, WindowConfig},
+    dedup::{Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
     deliver::{BatchBounds, Deliverer, SinkState},
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
-    ingest::Ingest,
-    limits::{ADMIN_CONNECTIONS_MAX, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
+    ingest::{Ingest, confirm_again},
+    limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
     rate_limit::EventRate,
     room::{Room, RoomParts},
@@ -98,6 +98,11 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let organs = Organs::open(config, metrics.clone())?;
         let spool = organs.spool.clone();
+        if let Some(fleet) = &organs.fleet {
+            // So that the first events are checked too, where the store is there.
+            fleet.when_tried().await;
+            tokio::spawn(confirm_again(fleet.clone(), spool.clone()));
+        }
         let (gate, deliverer) = organs.wire(config, keys);
 
         let (serving_ends, serving) = watch::channel(false);
@@ -156,6 +161,9 @@ impl App {
         let _ = self.server.await;
         let spool = self.spool.clone();
         let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
+            fleet.close(FLEET_CLOSE_TIMEOUT).await;
+        }
         self.phases.delivering_ends.send_replace(true);
         let mut deliverer = self.deliverer;
         if spool_failed || tokio::time::timeout(self.drain_timeout, &mut deliverer).await.is_err() {
@@ -177,6 +185,7 @@ struct Organs {
     registry: schema::Registry,
     spool: Arc<Spool>,
     window: Window,
+    fleet: Option<Fleet>,
     dead_letters: Arc<DeadLetters>,
     sink: Box<dyn Sink>,
     metrics: Arc<Metrics>,
@@ -190,14 +199,15 @@ impl Organs {
         let undelivered = spool.durable_end() - spool.cursor().delivered_exclusive.min(spool.durable_end());
         metrics.spool_recovered_events.set(undelivered as i64);
         let window = open_window(config, &spool)?;
+        let fleet = start_fleet(config, &spool, &metrics)?;
         let dead_letters = config.data_dir.join("rejected");
         let dead_letters = DeadLetters::open(dead_letters, config.dead_letters.bytes_per_key_max, metrics.clone());
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, dead_letters, sink: open_lake(config)?, metrics })
+        Ok(Self { registry, spool, window, fleet, dead_letters, sink: open_lake(config)?, metrics })
     }
 
     fn wire(self, config: &Config, keys: Keys) -> (Arc<Gate>, Deliverer) {
-        let Self { registry, spool, window, dead_letters, sink, metrics } = self;
+        let Self { registry, spool, window, fleet, dead_letters, sink, metrics } = self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
         let state = SinkState { name: sink.name(), failing: None, oldest_received_millis: None };
         let (state, sink_state) = watch::channel(state);
@@ -230,7 +240,7 @@ impl Organs {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
             rate: EventRate::new(&config.rate_limit),
-            window,
+            dedup: Deduplicator::new(window, fleet),
             spool,
             dead_letters,
             progress,
@@ -292,6 +302,27 @@ fn open_window(config: &Config, spool: &Spool) -> anyhow::Result<Window> {
     }
     tracing::info!(?report, restored, "dedup window opened");
     Ok(window)
+}
+
+/// Begins to speak to the dedup store of the fleet, where one is configured.
+fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Fleet>> {
+    if config.dedup.store == DedupStore::Local {
+        return Ok(None);
+    }
+    let redis = &config.dedup.redis;
+    let fleet = Fleet::start(
+        FleetConfig {
+            url: redis.url.secret().to_owned(),
+            key_prefix: redis.key_prefix.clone(),
+            deadline: Duration::from_millis(redis.deadline_ms),
+            claim_ttl: Duration::from_secs(redis.claim_ttl_seconds),
+            window: Duration::from_secs(u64::from(config.dedup.window_days) * 86_400),
+            gateway: spool.id(),
+        },
+        metrics.clone(),
+    )?;
+    tracing::info!(url = %redis.url, gateway = %spool.id(), "dedup is shared by a fleet");
+    Ok(Some(fleet))
 }
 
 fn open_lake(config: &Config) -> anyhow::Result<Box<dyn Sink>> {

@@ -5,7 +5,7 @@
 //! becomes a space, so that an event is always one line (inside a JSON string a raw line break cannot stand).
 
 use crate::{
-    event::{Envelope, RESERVED_FIELDS, iso_millis},
+    event::{DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis},
     json::{Parser, Tape},
 };
 
@@ -14,12 +14,12 @@ use crate::{
 /// `payload` is an event that was accepted, so it is an object with members of its own.
 pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
     let object = std::str::from_utf8(payload).unwrap_or_default().trim_ascii();
-    let names_its_version = write_own_members(object, envelope.has_reserved_fields, out);
+    let names_its_version = write_own_members(object, envelope, out);
     write_added_fields(envelope, names_its_version, out);
 }
 
 /// Writes `{` and the client's members, and says whether `schema_version` is among them.
-fn write_own_members(object: &str, has_reserved_fields: bool, out: &mut Vec<u8>) -> bool {
+fn write_own_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
     let mut tape = Tape::new();
@@ -29,8 +29,10 @@ fn write_own_members(object: &str, has_reserved_fields: bool, out: &mut Vec<u8>)
     }
     let members = tape.root(object).members();
     let names_its_version = members.clone().any(|(name, _)| name == "schema_version");
-    if has_reserved_fields {
-        let kept = members.with_raw().filter(|(name, _)| !RESERVED_FIELDS.contains(&&**name));
+    let replaces_dedup = envelope.dedup_unchecked && members.clone().any(|(name, _)| name == DEDUP_FIELD);
+    if envelope.has_reserved_fields || replaces_dedup {
+        let is_replaced = |name: &str| RESERVED_FIELDS.contains(&name) || (replaces_dedup && name == DEDUP_FIELD);
+        let kept = members.with_raw().filter(|(name, _)| !is_replaced(name));
         for (index, (_, raw)) in kept.enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -67,6 +69,9 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
         add("schema_version", &version.to_string(), "");
     }
+    if envelope.dedup_unchecked {
+        add(DEDUP_FIELD, "unchecked", "\"");
+    }
     out.push(b'}');
 }
 
@@ -80,6 +85,10 @@ mod tests {
     use crate::event::{CreatedAt, EventName};
 
     fn flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>) -> String {
+        tagged_flat(payload, has_reserved_fields, schema_version, false)
+    }
+
+    fn tagged_flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>, dedup_unchecked: bool) -> String {
         let envelope = Envelope {
             event_uuid: Uuid::from_u128(7),
             event_name: EventName::parse("menu:item:viewed").unwrap(),
@@ -88,6 +97,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields,
+            dedup_unchecked,
         };
         let mut out = Vec::new();
         write_flat(&envelope, payload.as_bytes(), &mut out);
@@ -115,6 +125,16 @@ mod tests {
     fn reserved_names_are_replaced_in_any_spelling() {
         let payload = "{\"source\":{\"x\":[1,2]},\n \"a\" : 1.0,\r\n\"s\\u006furce\":1,\"event_type\":\"lie\",\"b\":2}";
         assert_eq!(flat(payload, true, None), format!("{{\"a\" : 1.0,\"b\":2{ADDED}}}"));
+    }
+
+    #[test]
+    fn an_unchecked_event_is_tagged_and_only_there_the_name_is_reserved() {
+        let tag = r#","dedup":"unchecked""#;
+        let own = r#"{"dedup":"mine","a":1}"#;
+        assert_eq!(flat(own, false, None), format!(r#"{{"dedup":"mine","a":1{ADDED}}}"#));
+        assert_eq!(tagged_flat(r#"{"a":1}"#, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+        assert_eq!(tagged_flat(own, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+        assert_eq!(tagged_flat(r#"{"source":1,"d\u0065dup":2,"a":1}"#, true, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
     }
 
     proptest! {

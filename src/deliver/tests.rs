@@ -84,6 +84,7 @@ impl Back {
                 received_millis: unix_millis(SystemTime::now()),
                 source: "web",
                 has_reserved_fields: false,
+                dedup_unchecked: false,
             };
             frames.push(|buffer| envelope.encode(format!("{{\"n\":{event}}}").as_bytes(), buffer)).unwrap();
         }

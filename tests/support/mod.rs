@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod outage;
 pub mod readback;
+pub mod store;
 
 use std::{
     io::Write,
