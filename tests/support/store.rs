@@ -27,7 +27,9 @@ fn program() -> PathBuf {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = || std::env::split_paths(&path);
-    let found = ["redis-server", "valkey-server"].iter().find_map(|name| folders().map(|folder| folder.join(name)).find(|file| file.is_file()));
+    let found = ["redis-server", "valkey-server"]
+        .iter()
+        .find_map(|name| folders().map(|folder| folder.join(name)).find(|file| file.is_file()));
     found.expect("no redis-server or valkey-server: `apt-get install redis-server`, or `make test`, which brings one")
 }
 
