@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,6 @@ use lakegate::{
     dedup::{Claim, Claimed, Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
     telemetry::Metrics,
 };
-use rcgen::{CertificateParams, KeyPair};
 use support::{
     client::{Post, Told, Wire},
     events,
@@ -45,14 +44,14 @@ struct Gateway {
 }
 
 impl Gateway {
-    async fn start(store: &StoreServer, number: u128, durable: &BTreeSet<Uuid>) -> Self {
+    async fn start(store: &StoreServer, number: u128, durable: &[Uuid]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (window, _) = Window::open(WindowConfig::new(folder.path()), 1).unwrap();
         window.restore(durable.iter().copied().zip(0..), 1).unwrap();
         let fleet = Fleet::start(config(store, number), Arc::new(Metrics::new())).unwrap();
         fleet.when_tried().await;
         assert_eq!(fleet.failing(), None);
-        assert!(fleet.confirm_again(durable.iter().copied().collect()).await);
+        assert!(fleet.confirm_again(durable.to_vec()).await);
         let dedup = Deduplicator::new(window, Some(fleet.clone()));
         Self { _folder: folder, dedup, fleet, next_mark: durable.len() as u64 }
     }
@@ -85,26 +84,26 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
     let store = StoreServer::start(&[]).await;
     let mut gateways = Vec::new();
     for number in 0..3 {
-        gateways.push(Gateway::start(&store, number, &BTreeSet::new()).await);
+        gateways.push(Gateway::start(&store, number, &[]).await);
     }
-    let ids: Vec<Uuid> = (0..40).map(|_| events::identity(&mut rng)).collect();
+    // What the gateways are asked about; what is durable is replaced by something new, now and then.
+    let mut ids: Vec<Uuid> = (0..12).map(|_| events::identity(&mut rng)).collect();
     let mut truth: BTreeMap<Uuid, Truth> = BTreeMap::new();
     let mut open: Vec<Open> = Vec::new();
     let mut met = BTreeMap::new();
-    for _ in 0..3_000 {
+    for _ in 0..1_500 {
         let at = rng.usize(..gateways.len());
         match rng.u8(..20) {
             0 => {
                 // Killed: its batches are gone, and what it had not told. Back, its spool knows what was durable.
                 let (mine, others): (Vec<_>, Vec<_>) = open.into_iter().partition(|open| open.gateway == at);
                 open = others;
-                let durable = truth.iter().filter(|(_, truth)| **truth == Truth::Durable(at)).map(|(id, _)| *id).collect();
-                let killed = gateways.remove(at);
-                killed.fleet.close(Duration::ZERO).await;
+                let durable =
+                    truth.iter().filter(|(_, truth)| **truth == Truth::Durable(at)).map(|(id, _)| *id).collect::<Vec<_>>();
+                gateways.remove(at).die().await;
                 drop(mine);
-                killed.die().await;
                 gateways.insert(at, Gateway::start(&store, at as u128, &durable).await);
-                settled(&store, &gateways[at], &durable).await;
+                confirmed(&store, &durable).await;
             }
             1..=8 if !open.is_empty() => {
                 let Open { gateway, fresh, claimed } = open.swap_remove(rng.usize(..open.len()));
@@ -112,7 +111,7 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                     claimed.confirm(gateways[gateway].next_mark);
                     gateways[gateway].next_mark += fresh.len() as u64;
                     truth.extend(fresh.iter().map(|id| (*id, Truth::Durable(gateway))));
-                    settled(&store, &gateways[gateway], &fresh.iter().copied().collect()).await;
+                    confirmed(&store, &fresh).await;
                 } else {
                     drop(claimed);
                     // Released here at once; in the store a little later, which nobody but another gateway can see.
@@ -145,11 +144,9 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                 }
             }
         }
-        // Identities that are durable everywhere make dull work: now and then the window has passed.
-        let durable: Vec<Uuid> =
-            truth.iter().filter(|(_, truth)| matches!(truth, Truth::Durable(_))).map(|(id, _)| *id).collect();
-        if durable.len() > ids.len() / 2 && open.is_empty() {
-            break;
+        let replaced = rng.usize(..ids.len());
+        if rng.u8(..8) == 0 && matches!(truth.get(&ids[replaced]), Some(Truth::Durable(_))) {
+            ids[replaced] = events::identity(&mut rng);
         }
     }
     say(format_args!("fleet model: {met:?}"));
@@ -161,17 +158,99 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
 }
 
 /// Waits until the store knows that these are durable.
-async fn settled(store: &StoreServer, _gateway: &Gateway, ids: &BTreeSet<Uuid>) {
-    support::eventually("it is confirmed in the store", Duration::from_secs(10), async || {
-        ids.iter().all(|id| store.value(*id).is_some_and(|value| value == b"1"))
+async fn confirmed(store: &StoreServer, ids: &[Uuid]) {
+    support::eventually("they are confirmed in the store", Duration::from_secs(10), async || {
+        ids.is_empty() || store.values(ids).iter().all(|value| value.as_deref() == Some(b"1"))
     })
     .await;
 }
 
 /// Waits until the store knows of no claim of these.
 async fn released(store: &StoreServer, ids: &[Uuid]) {
-    support::eventually("it is released in the store", Duration::from_secs(10), async || {
-        ids.iter().all(|id| store.value(*id).is_none())
+    support::eventually("they are released in the store", Duration::from_secs(10), async || {
+        store.values(ids).iter().all(Option::is_none)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_the_store_is_asked_as_well() {
+    let Some((store, certificate)) = StoreServer::start_with_tls().await else {
+        say("fleet: not tested over TLS, for which this store was not built");
+        return;
+    };
+    let url = store.url().replace("redis://", "rediss://");
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::new(folder.path()).set("dedup.store", "redis").set("dedup.redis.url", url);
+    let setup = setup.set("dedup.redis.deadline_ms", 5000).variable("SSL_CERT_FILE", &certificate.display().to_string());
+    let gateway = setup.start().await;
+    assert!(gateway.has_logged("the shared dedup store answers"), "{}", gateway.log_text());
+    let post = Post::json(events::small(Uuid::new_v4()));
+    assert_eq!(gateway.client().post(Wire::H1, &post).await.expect("an answer").told(1), [Told::Accepted]);
+    assert_eq!(Scrape::of(&gateway).await.value("dedup_unchecked_events"), 0);
+    gateway.stop().await;
+}
+
+/// `LAKEGATE_STORE_IDENTITIES=1000000 cargo test --test fleet_store memory -- --nocapture` says it for a million.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_for_each_identity_is_below_what_the_readme_says() {
+    let count = std::env::var("LAKEGATE_STORE_IDENTITIES").map_or(120_000, |text| text.parse().expect("a number"));
+    let store = StoreServer::start(&["--appendonly", "no"]).await;
+    let fleet = Fleet::start(config(&store, 0), Arc::new(Metrics::new())).unwrap();
+    fleet.when_tried().await;
+    let before = store.info("used_memory");
+    let mut rng = Rng::new();
+    let started = Instant::now();
+    let mut left = count;
+    while left > 0 {
+        let portion = left.min(10_000);
+        assert!(fleet.confirm_again((0..portion).map(|_| events::identity(&mut rng)).collect()).await);
+        left -= portion;
+    }
+    fleet.close(Duration::from_secs(120)).await;
+    let took = started.elapsed();
+    let bytes = (store.info("used_memory") - before) as f64 / count as f64;
+    say(format_args!("fleet: {count} identities took {took:?} to confirm, and {bytes:.1} bytes each in the store"));
+    assert!(bytes < 160.0, "{bytes}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_claim_in_the_store_adds_to_a_request() {
+    let store = StoreServer::start(&[]).await;
+    let folders = [(), ()].map(|()| tempfile::tempdir().expect("a folder"));
+    let alone = Setup::new(folders[0].path());
+    let shared = Setup::new(folders[1].path()).set("dedup.store", "redis").set("dedup.redis.url", store.url());
+    let shared = shared.set("dedup.redis.deadline_ms", 5000);
+    let (alone, shared) = tokio::join!(alone.start(), shared.start());
+    let mut connections = [&alone, &shared].map(|gateway| gateway.client());
+    let mut rng = Rng::new();
+    for events_each in [1, 500] {
+        let mut times = [Vec::new(), Vec::new()];
+        let mut open = Vec::new();
+        for client in &mut connections {
+            open.push(client.connect(Wire::H1).await.expect("it is ready"));
+        }
+        // In turns, so that both meet the same machine.
+        for _ in 0..if events_each == 1 { 150 } else { 20 } {
+            for (connection, times) in open.iter_mut().zip(&mut times) {
+                let bodies: Vec<_> = (0..events_each).map(|_| events::small(events::identity(&mut rng))).collect();
+                let post = events::Form::Lines.post(&bodies);
+                let started = Instant::now();
+                let answer = connection.post(&post).await.expect("an answer");
+                times.push(started.elapsed());
+                assert_eq!(answer.told(events_each), vec![Told::Accepted; events_each]);
+            }
+        }
+        let [alone, shared] = times.map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2]
+        });
+        let ratio = shared.as_secs_f64() / alone.as_secs_f64();
+        say(format_args!("fleet: {events_each} events: {alone:?} alone, {shared:?} with the store: {ratio:.2} times"));
+    }
+    let scrape = Scrape::of(&shared).await;
+    assert_eq!(scrape.value("dedup_unchecked_events"), 0);
+    assert_eq!(scrape.value("dedup_store_claim_seconds_count"), 170);
+    alone.stop().await;
+    shared.stop().await;
 }

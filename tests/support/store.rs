@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -54,13 +54,46 @@ impl StoreServer {
 
     /// Starts it after [`StoreServer::stop`].
     pub async fn start_again(&mut self) {
+        self.spawn();
+        let address = self.address();
+        eventually("the store listens", Duration::from_secs(20), async || TcpStream::connect(address).await.is_ok()).await;
+    }
+
+    fn spawn(&mut self) {
         let mut command = Command::new(program());
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--daemonize", "no", "--save", ""]);
         command.args(["--appendonly", "yes", "--appendfsync", "no"]).arg("--dir").arg(self.folder.path()).args(&self.options);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("the store can be started"));
-        let address = self.address();
-        eventually("the store listens", Duration::from_secs(20), async || TcpStream::connect(address).await.is_ok()).await;
+    }
+
+    /// Starts one that speaks TLS only, with a certificate of its own, which is in the file that is answered too. `None`
+    /// where the program was built without TLS.
+    pub async fn start_with_tls() -> Option<(Self, PathBuf)> {
+        let mut server = Self::start(&[]).await;
+        server.stop();
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let [certificate_file, key_file] = ["cert.pem", "key.pem"].map(|name| server.folder.path().join(name));
+        std::fs::write(&certificate_file, certificate.pem()).expect("a file");
+        std::fs::write(&key_file, key.serialize_pem()).expect("a file");
+        let text = |file: &Path| file.display().to_string();
+        let port = server.port.to_string();
+        // What comes later on the command line wins.
+        let options =
+            ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no", "--tls-cert-file", &text(&certificate_file)];
+        server.options = options.map(str::to_owned).into();
+        let more = ["--tls-key-file", &text(&key_file), "--tls-ca-cert-file", &text(&certificate_file)];
+        server.options.extend(more.map(str::to_owned));
+        server.spawn();
+        let mut is_built_without = false;
+        eventually("the store listens, or has ended", Duration::from_secs(20), async || {
+            is_built_without = server.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|exit| exit.is_some()));
+            is_built_without || TcpStream::connect(server.address()).await.is_ok()
+        })
+        .await;
+        (!is_built_without).then_some((server, certificate_file))
     }
 
     /// Where it listens.
@@ -102,7 +135,13 @@ impl StoreServer {
 
     /// What it knows of an identity.
     pub fn value(&self, id: Uuid) -> Option<Vec<u8>> {
-        redis::cmd("GET").arg(key(id)).query(&mut self.connect()).expect("the store answers")
+        self.values(&[id]).remove(0)
+    }
+
+    /// What it knows of some.
+    pub fn values(&self, ids: &[Uuid]) -> Vec<Option<Vec<u8>>> {
+        let keys: Vec<_> = ids.iter().map(|id| [KEY_PREFIX.as_bytes(), id.as_bytes()].concat()).collect();
+        redis::cmd("MGET").arg(keys).query(&mut self.connect()).expect("the store answers")
     }
 
     /// A number of its `INFO`.
@@ -120,11 +159,6 @@ impl Drop for StoreServer {
             let _ = child.wait();
         }
     }
-}
-
-/// The key of an identity.
-pub fn key(id: Uuid) -> Vec<u8> {
-    [KEY_PREFIX.as_bytes(), id.as_bytes()].concat()
 }
 
 /// What a [`Line`] does.
