@@ -49,7 +49,7 @@ pub struct RedisConfig {
     pub url: StoreUrl,
     /// What every key begins with. All gateways of a fleet have the same.
     pub key_prefix: String,
-    /// Milliseconds that a request waits for it; then its events are accepted unchecked.
+    /// Milliseconds that a request waits for it, and a hundredth more for each event; then its events are accepted unchecked.
     pub deadline_ms: u64,
     /// Seconds that a claim lives whose gateway died.
     pub claim_ttl_seconds: u64,

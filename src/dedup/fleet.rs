@@ -1,7 +1,7 @@
 //! A dedup store shared by a fleet: what makes N gateways one (Redis 7.0 or later, or Valkey).
 //!
 //! Each gateway's own [`Window`](super::Window) stays in front: exact, and restored from its spool. Only what is fresh there
-//! is claimed in the store, in one round trip for a request, under a deadline.
+//! is claimed in the store, in one round trip for a request (one for each thousand of a large one), under a deadline.
 //!
 //! # In the store
 //!
@@ -41,7 +41,8 @@
 //! it has answered a probe in time again. What was accepted meanwhile is confirmed then, so that the others know it; of two
 //! gateways that accepted the same event meanwhile, both copies are tagged. A claim that the store executes after we gave
 //! up on it does no harm: the confirmation overwrites it, or its time ends it.
-//! Not noticed: a store that lost its memory. What it knew is unknown to the fleet, and fresh to every gateway but its own.
+//! Not noticed: a store that lost its memory, or the last moments of it in a failover. An identity that it knew is then fresh
+//! to every gateway but the one that accepted it.
 //!
 //! # Not promised
 //!
@@ -76,7 +77,7 @@ use self::{
     protocol::{Answer, Protocol, Token, complaint},
 };
 use crate::{
-    limits::{FLEET_BACKLOG_IDENTITIES_MAX, FLEET_SETTLE_IDENTITIES, FLEET_SETTLE_TIMEOUT},
+    limits::{FLEET_BACKLOG_IDENTITIES_MAX, FLEET_DEADLINE_PER_IDENTITY, FLEET_PIPELINE_IDENTITIES, FLEET_SETTLE_TIMEOUT},
     telemetry::Metrics,
 };
 
@@ -87,7 +88,7 @@ pub struct FleetConfig {
     pub url: String,
     /// What every key begins with.
     pub key_prefix: String,
-    /// For how long a claim is waited for.
+    /// For how long a claim is waited for, and [`FLEET_DEADLINE_PER_IDENTITY`] more for each identity.
     pub deadline: Duration,
     /// For how long a claim lives that is neither confirmed nor released.
     pub claim_ttl: Duration,
@@ -210,35 +211,53 @@ impl Store {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Claims `ids`: one verdict each, in order, before the deadline is over.
+    /// Claims `ids`: one verdict each, in order, before the deadline is over. A large batch goes in portions, so that what
+    /// other requests ask meanwhile need not wait for all of it.
     async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
-        let Some(connection) = self.link.connection() else { return vec![Verdict::Unchecked; ids.len()] };
         let started = Instant::now();
+        let until = started + self.deadline + FLEET_DEADLINE_PER_IDENTITY * ids.len() as u32;
+        let mut verdicts = Vec::with_capacity(ids.len());
+        for portion in ids.chunks(FLEET_PIPELINE_IDENTITIES) {
+            let Some(connection) = self.link.connection() else { break };
+            self.claim_portion(&connection, portion, number, until, &mut verdicts).await;
+        }
+        if !verdicts.is_empty() {
+            self.metrics.dedup_store_claim_seconds.observe(started.elapsed().as_secs_f64());
+        }
+        verdicts.resize(ids.len(), Verdict::Unchecked);
+        verdicts
+    }
+
+    async fn claim_portion(
+        &self,
+        connection: &Connection,
+        ids: &[Uuid],
+        number: u64,
+        until: Instant,
+        verdicts: &mut Vec<Verdict>,
+    ) {
         let token = Token { gateway: self.protocol.gateway, number };
-        let claims = self.protocol.claims(ids.iter(), token);
-        let mut answers = self.ask(&connection, &claims, started).await;
+        let mut answers = self.ask(connection, &self.protocol.claims(ids.iter(), token), until).await;
         answers.resize(ids.len(), Answer::Unclear(String::new()));
         let own: Vec<usize> = (0..ids.len()).filter(|index| answers[*index] == Answer::Own).collect();
         if !own.is_empty() {
             let own_ids: Vec<Uuid> = own.iter().map(|index| ids[*index]).collect();
-            let taken_over = self.ask(&connection, &self.protocol.take_overs(own_ids.iter(), token), started).await;
+            let taken_over = self.ask(connection, &self.protocol.take_overs(own_ids.iter(), token), until).await;
             for (index, answer) in own.iter().zip(taken_over) {
                 answers[*index] = answer;
             }
         }
-        self.metrics.dedup_store_claim_seconds.observe(started.elapsed().as_secs_f64());
-        let verdict = |answer| match answer {
+        verdicts.extend(answers.iter().map(|answer| match answer {
             Answer::Fresh => Verdict::Fresh,
             Answer::Duplicate => Verdict::Duplicate,
             Answer::InFlight => Verdict::InFlight,
             Answer::Own | Answer::Unclear(_) => Verdict::Unchecked,
-        };
-        answers.into_iter().map(verdict).collect()
+        }));
     }
 
     /// Sends claims; no answers where they did not come in time. One that is unclear fails the connection.
-    async fn ask(&self, connection: &Connection, pipeline: &Pipeline, started: Instant) -> Vec<Answer> {
-        let left = self.deadline.saturating_sub(started.elapsed());
+    async fn ask(&self, connection: &Connection, pipeline: &Pipeline, until: Instant) -> Vec<Answer> {
+        let left = until.saturating_duration_since(Instant::now());
         let values = self.link.exchange(connection, pipeline, left).await.unwrap_or_default();
         let answers: Vec<Answer> = values.iter().map(|value| Answer::of(value, self.protocol.gateway)).collect();
         if let Some(Answer::Unclear(reason)) = answers.iter().find(|answer| matches!(answer, Answer::Unclear(_))) {
@@ -262,7 +281,7 @@ impl Store {
 
     /// Tells the backlog to the store; runs until it is closed.
     async fn settle(&self) {
-        while let Some(portion) = self.backlog.take(FLEET_SETTLE_IDENTITIES).await {
+        while let Some(portion) = self.backlog.take(FLEET_PIPELINE_IDENTITIES).await {
             let is_told = match self.link.connection() {
                 Some(connection) => self.tell(&connection, &portion).await,
                 None => false,

