@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -67,6 +67,8 @@ impl Gateway {
 enum Truth {
     /// A batch of this gateway owns it, or owned it when the gateway died.
     Claimed(usize),
+    /// A batch of this gateway gave it up, which the store may never hear of if the gateway is killed.
+    Released(usize),
     /// Its event is durable at this gateway.
     Durable(usize),
 }
@@ -89,6 +91,8 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
     // What the gateways are asked about; what is durable is replaced by something new, now and then.
     let mut ids: Vec<Uuid> = (0..12).map(|_| events::identity(&mut rng)).collect();
     let mut truth: BTreeMap<Uuid, Truth> = BTreeMap::new();
+    // What the store may not have been told yet: to other gateways it is still in flight.
+    let mut untold = BTreeSet::new();
     let mut open: Vec<Open> = Vec::new();
     let mut met = BTreeMap::new();
     for _ in 0..1_500 {
@@ -104,6 +108,7 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                 drop(mine);
                 gateways.insert(at, Gateway::start(&store, at as u128, &durable).await);
                 confirmed(&store, &durable).await;
+                untold.retain(|id| !durable.contains(id));
             }
             1..=8 if !open.is_empty() => {
                 let Open { gateway, fresh, claimed } = open.swap_remove(rng.usize(..open.len()));
@@ -111,12 +116,18 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                     claimed.confirm(gateways[gateway].next_mark);
                     gateways[gateway].next_mark += fresh.len() as u64;
                     truth.extend(fresh.iter().map(|id| (*id, Truth::Durable(gateway))));
-                    confirmed(&store, &fresh).await;
+                    untold.extend(fresh.iter().copied());
+                    if rng.bool() {
+                        confirmed(&store, &fresh).await;
+                        untold.retain(|id| !fresh.contains(id));
+                    }
                 } else {
                     drop(claimed);
-                    // Released here at once; in the store a little later, which nobody but another gateway can see.
-                    truth.retain(|id, _| !fresh.contains(id));
-                    released(&store, &fresh).await;
+                    truth.extend(fresh.iter().map(|id| (*id, Truth::Released(gateway))));
+                    if rng.bool() {
+                        released(&store, &fresh).await;
+                        truth.retain(|id, _| !fresh.contains(id));
+                    }
                 }
             }
             _ => {
@@ -134,6 +145,9 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                         (Claim::TwinOf(first), _) => assert!(asked[*first] == *id && fresh.contains(id)),
                         (Claim::Duplicate, Some(Truth::Durable(_))) => {}
                         (Claim::InFlight, Some(Truth::Claimed(owner))) if *owner != at || is_open => {}
+                        (Claim::Fresh, Some(Truth::Released(_))) => fresh.push(*id),
+                        (Claim::InFlight, Some(Truth::Released(owner))) if *owner != at => {}
+                        (Claim::InFlight, Some(Truth::Durable(owner))) if *owner != at && untold.contains(id) => {}
                         (claim, truth) => panic!("gateway {at} was told {claim:?} of {id}, which is {truth:?}, open: {is_open}"),
                     }
                 }
