@@ -188,6 +188,27 @@ async fn released(store: &StoreServer, ids: &[Uuid]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_comes_late_touches_neither_a_newer_claim_nor_a_confirmation() {
+    let store = StoreServer::start(&[]).await;
+    let gateway = Gateway::start(&store, 7, &[]).await;
+    let ids = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
+    let claimed = gateway.dedup.claim(&ids, 1).await.unwrap();
+    assert_eq!(claimed.fresh_len(), 3);
+    // Meanwhile, as if the release had waited: claimed anew by the same gateway, and confirmed by another.
+    let mut newer = store.value(ids[0]).expect("a claim");
+    *newer.last_mut().expect("a token") ^= 1;
+    let set = |id: Uuid, value: &[u8]| {
+        let key = [b"lakegate:".as_slice(), id.as_bytes()].concat();
+        redis::cmd("SET").arg(key).arg(value).exec(&mut store.connect()).expect("the store answers");
+    };
+    set(ids[0], &newer);
+    set(ids[1], b"1");
+    drop(claimed);
+    gateway.fleet.close(Duration::from_secs(10)).await;
+    assert_eq!(store.values(&ids), [Some(newer), Some(b"1".to_vec()), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls_the_store_is_asked_as_well() {
     let Some((store, certificate)) = StoreServer::start_with_tls().await else {
         say("fleet: not tested over TLS, for which this store was not built");
