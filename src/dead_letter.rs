@@ -3,6 +3,9 @@
 //! `rejected/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
 //! answered `rejected` (promise P3). Each source has its own quota, so that one which sends only garbage fills its own
 //! folder and nobody else's; at the quota its bad events are answered `retry`. To make room, delete its files.
+//!
+//! Where dead letters have a stream of their own, each line becomes a frame of a second spool instead, durable before the
+//! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file.
 
 mod folder;
 mod letter;
@@ -20,7 +23,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::{limits::DEAD_LETTER_QUEUE_BYTES_MAX, telemetry::Metrics};
+use crate::{
+    limits::DEAD_LETTER_QUEUE_BYTES_MAX,
+    spool::{AppendError, FrameBuffer, Spool},
+    telemetry::Metrics,
+};
 use folder::SourceFolder;
 pub use letter::{Letter, write_letter};
 
@@ -58,30 +65,74 @@ struct Job {
 }
 
 /// The dead letters of all sources. One thread writes them; letters that arrive together share an fsync.
-#[derive(Debug)]
 pub struct DeadLetters {
     jobs: Option<mpsc::Sender<Job>>,
     queued_bytes: Arc<AtomicUsize>,
     writer: Option<JoinHandle<()>>,
+    /// The spool of their own stream.
+    spool: Option<Arc<Spool>>,
+    metrics: Arc<Metrics>,
 }
 
 impl DeadLetters {
-    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source.
+    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source in it; `spool`
+    /// is that of a stream of their own.
     ///
     /// # Errors
     /// Where the folder cannot be made or the thread cannot be started.
-    pub fn open(root: PathBuf, bytes_per_source_max: u64, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn open(
+        root: PathBuf,
+        bytes_per_source_max: u64,
+        spool: Option<Arc<Spool>>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
         std::fs::create_dir_all(&root)?;
         metrics.dead_letter_bytes.set(folder::bytes_below(&root)? as i64);
         let (jobs, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let writer = Writer { root, bytes_per_source_max, folders: HashMap::new(), queued_bytes: queued_bytes.clone(), metrics };
+        let writer = Writer {
+            root,
+            bytes_per_source_max,
+            folders: HashMap::new(),
+            queued_bytes: queued_bytes.clone(),
+            metrics: metrics.clone(),
+        };
         let thread = std::thread::Builder::new().name("dead-letters".into()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { jobs: Some(jobs), queued_bytes, writer: Some(thread) })
+        Ok(Self { jobs: Some(jobs), queued_bytes, writer: Some(thread), spool, metrics })
     }
 
     /// Keeps `lines`. What is returned resolves once they are durable, all of them, or none.
     pub fn append(&self, lines: Lines) -> oneshot::Receiver<Result<(), DeadLetterError>> {
+        match self.spool.as_ref().zip(frames(&lines)) {
+            Some((spool, frames)) => self.append_to_spool(spool, frames, lines.count),
+            None => self.append_to_file(lines),
+        }
+    }
+
+    fn append_to_spool(
+        &self,
+        spool: &Spool,
+        frames: FrameBuffer,
+        count: usize,
+    ) -> oneshot::Receiver<Result<(), DeadLetterError>> {
+        let (done, receiver) = oneshot::channel();
+        let metrics = self.metrics.clone();
+        spool.append(frames, move |appended| {
+            let _ = done.send(match appended {
+                Ok(_) => {
+                    metrics.dead_letters.inc_by(count as u64);
+                    Ok(())
+                }
+                Err(AppendError::QuotaFull) => Err(DeadLetterError::Full),
+                Err(AppendError::Busy) => Err(DeadLetterError::Busy),
+                Err(_) => Err(DeadLetterError::Unavailable),
+            });
+        });
+        receiver
+    }
+
+    /// Keeps `lines` in a file, also where the others go to a stream.
+    pub fn append_to_file(&self, lines: Lines) -> oneshot::Receiver<Result<(), DeadLetterError>> {
         let (done, receiver) = oneshot::channel();
         let bytes = lines.text.len();
         if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > DEAD_LETTER_QUEUE_BYTES_MAX {
@@ -105,6 +156,15 @@ impl Drop for DeadLetters {
             let _ = writer.join();
         }
     }
+}
+
+/// A frame for each line; `None` where one is too long.
+fn frames(lines: &Lines) -> Option<FrameBuffer> {
+    let mut frames = FrameBuffer::default();
+    for line in lines.text.split_inclusive(|&byte| byte == b'\n') {
+        frames.push(|buffer| buffer.extend_from_slice(line)).ok()?;
+    }
+    Some(frames)
 }
 
 struct Writer {
@@ -185,7 +245,7 @@ mod tests {
     }
 
     fn open(root: &std::path::Path, quota: u64) -> DeadLetters {
-        DeadLetters::open(root.join("rejected"), quota, Arc::new(Metrics::new())).unwrap()
+        DeadLetters::open(root.join("rejected"), quota, None, Arc::new(Metrics::new())).unwrap()
     }
 
     fn read(root: &std::path::Path, source: &str) -> String {

@@ -1,13 +1,21 @@
-//! The derived fields, and the *flat* form of an event: the client's own object with them added.
+//! The derived fields, and the forms in which an event leaves the gateway as JSON.
 //!
-//! The client's bytes are spliced, never re-serialised (promise P6). Two things change, and only around its members:
+//! *Flat*: the client's own object with the added fields. *Envelope*: the lake's columns, the client's object as a string.
+//!
+//! In the flat form the client's bytes are spliced, never re-serialised (promise P6). Two things change, and only around its members:
 //! a member with a reserved name is cut out, because the gateway's value replaces it, and a line break between tokens
 //! becomes a space, so that an event is always one line (inside a JSON string a raw line break cannot stand).
 
+use serde::Serialize;
+use uuid::Uuid;
+
 use crate::{
-    event::{DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis},
+    event::{DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis, partition_date},
     json::{Parser, Tape},
 };
+
+/// Value of [`DEDUP_FIELD`].
+const UNCHECKED: &str = "unchecked";
 
 /// Appends the flat form of an event to `out`: one line of JSON, without a line end.
 ///
@@ -70,9 +78,51 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
         add("schema_version", &version.to_string(), "");
     }
     if envelope.dedup_unchecked {
-        add(DEDUP_FIELD, "unchecked", "\"");
+        add(DEDUP_FIELD, UNCHECKED, "\"");
     }
     out.push(b'}');
+}
+
+/// Appends the envelope form of an event to `out`: one line of JSON with the lake's columns, without a line end.
+/// `payload` in it is the event's own object as a string, character for character.
+pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
+    let columns = EnvelopeColumns {
+        event_uuid: envelope.event_uuid,
+        event_name: envelope.event_name.as_str(),
+        event_type: envelope.event_name.event_type(),
+        event_subtype: envelope.event_name.event_subtype(),
+        source: envelope.source,
+        schema_version: envelope.schema_version,
+        created_at: envelope.created_at.seconds,
+        created_datetime: iso_millis(envelope.created_at.millis),
+        created_date: partition_date(envelope.created_at.millis, envelope.received_millis)
+            .map_or_else(|| "late".to_owned(), |date| date.to_string()),
+        received_datetime: iso_millis(envelope.received_millis),
+        payload: std::str::from_utf8(payload).unwrap_or_default(),
+        dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
+    };
+    // Strings and numbers into memory: there is nothing in it that can fail.
+    let written = serde_json::to_writer(out, &columns);
+    debug_assert!(written.is_ok());
+}
+
+/// The columns of `sink/lake.rs` and the two that are its partitions.
+#[derive(Serialize)]
+struct EnvelopeColumns<'a> {
+    event_uuid: Uuid,
+    event_name: &'a str,
+    event_type: &'a str,
+    event_subtype: Option<&'a str>,
+    source: &'a str,
+    schema_version: Option<u32>,
+    created_at: f64,
+    created_datetime: String,
+    created_date: String,
+    received_datetime: String,
+    payload: &'a str,
+    /// No column: it is there only where it says something, and a reader that does not know it passes over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedup: Option<&'static str>,
 }
 
 #[cfg(test)]
@@ -135,6 +185,36 @@ mod tests {
         assert_eq!(tagged_flat(r#"{"a":1}"#, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
         assert_eq!(tagged_flat(own, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
         assert_eq!(tagged_flat(r#"{"source":1,"d\u0065dup":2,"a":1}"#, true, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+    }
+
+    #[test]
+    fn the_envelope_holds_the_columns_and_the_event_as_it_was_written() {
+        let envelope = Envelope {
+            event_uuid: Uuid::from_u128(7),
+            event_name: EventName::parse("heartbeat").unwrap(),
+            schema_version: None,
+            created_at: CreatedAt::parse("1763683200.123").unwrap(),
+            received_millis: 1_763_683_201_000,
+            source: "web",
+            has_reserved_fields: false,
+            dedup_unchecked: false,
+        };
+        let payload = "{\"a\" : 1.10,\n\"s\":\"\\u00e9 \u{1F35C}\"}";
+        let mut out = Vec::new();
+        write_envelope(&envelope, payload.as_bytes(), &mut out);
+        assert!(!out.contains(&b'\n'));
+        let line: Value = serde_json::from_slice(&out).unwrap();
+        let expected = serde_json::json!({
+            "event_uuid": "00000000-0000-0000-0000-000000000007", "event_name": "heartbeat", "event_type": "heartbeat",
+            "event_subtype": null, "source": "web", "schema_version": null, "created_at": 1_763_683_200.123,
+            "created_datetime": "2025-11-21T00:00:00.123Z", "created_date": "2025-11-21",
+            "received_datetime": "2025-11-21T00:00:01.000Z", "payload": payload,
+        });
+        assert_eq!(line, expected);
+        let mut tagged = Vec::new();
+        write_envelope(&Envelope { dedup_unchecked: true, ..envelope }, payload.as_bytes(), &mut tagged);
+        let line: Value = serde_json::from_slice(&tagged).unwrap();
+        assert_eq!(line[DEDUP_FIELD], UNCHECKED);
     }
 
     proptest! {

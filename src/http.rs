@@ -41,6 +41,8 @@ pub struct Gate {
     pub room: Arc<Room>,
     /// How the sink does.
     pub sink: watch::Receiver<SinkState>,
+    /// How the stream of the dead letters does, where they have one.
+    pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway is stopping.

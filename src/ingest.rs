@@ -178,7 +178,7 @@ impl Ingest {
     async fn await_delivery(&self, stored: &mut [Outcome]) {
         let counts = Counts::of(stored.iter());
         if counts.accepted + counts.duplicates == 0
-            || self.progress.await_delivered(self.spool.durable_end(), self.delivered_wait).await
+            || self.progress.await_delivered(0..self.spool.durable_end(), self.delivered_wait).await
         {
             return;
         }

@@ -390,6 +390,141 @@ pub const S3_BLOCKS_KEPT: usize = 12;
 /// Why: Athena's catalogue takes 255, and a number may be added to tell two names apart.
 pub const VIEW_NAME_BYTES_MAX: usize = 240;
 
+// ---- kinesis -------------------------------------------------------------------------------------------------------
+
+/// Records in one PutRecords call.
+/// Why: the API takes no more ("Each PutRecords request can support up to 500 records").
+pub const KINESIS_CALL_RECORDS_MAX: usize = 500;
+
+/// Bytes of one PutRecords call, partition keys included, that may be configured.
+/// Why: the API takes no more since its limit was raised from 5 to 10 MiB (KINESIS.md).
+pub const KINESIS_CALL_BYTES_MAX: usize = 10 * MIB;
+
+/// Bytes of one PutRecords call, partition keys included (default).
+/// Why: the older limit, which third-party servers still enforce; a call of 5 MiB is efficient already.
+pub const KINESIS_CALL_BYTES: usize = 5 * MIB;
+
+/// Bytes of one record with its partition key that may be configured.
+/// Why: the greatest `MaxRecordSize` that a stream can be given.
+pub const KINESIS_RECORD_BYTES_MAX: usize = 10 * MIB;
+
+/// Bytes of one record with its partition key (default).
+/// Why: a stream's `MaxRecordSize` unless it was raised.
+pub const KINESIS_RECORD_BYTES: usize = MIB;
+
+/// Characters of a partition key.
+/// Why: the API's limit; a longer one is replaced by its hash.
+pub const KINESIS_KEY_CHARS_MAX: usize = 256;
+
+/// Bytes of one packed record (default).
+/// Why: two of the 25 KB units that AWS bills (taken as 25,000 B, the stricter reading): the last event wastes little,
+/// and 70 events of 700 B share what one event alone would be billed for.
+pub const KINESIS_AGGREGATE_BYTES: usize = 50_000;
+
+/// Bytes of a PUT payload unit, in which provisioned streams bill every record.
+/// Why: 25 KB by AWS's prices; a megabyte is said to have 40, so 25,000 is meant, or less is billed than counted.
+pub const PUT_UNIT_BYTES: usize = 25_000;
+
+/// Events in one packed record.
+/// Why: Firehose splits a record into 500 at most.
+pub const KINESIS_AGGREGATE_EVENTS_MAX: usize = 500;
+
+/// Time that an event waits for others to be sent with it (default).
+/// Why: consumers poll five times a second; at 1 M events/hour a call then carries 70 events.
+pub const KINESIS_LINGER: Duration = Duration::from_millis(250);
+
+/// PutRecords calls in flight at one time (default).
+/// Why: at 30 ms a call 8 × 500 records are 130,000 events/s.
+pub const KINESIS_CALLS_IN_FLIGHT: usize = 8;
+
+/// Time after which a PutRecords call counts as unanswered (default).
+/// Why: 5 MiB over a slow line take some seconds; AWS answers in some 20 ms.
+pub const KINESIS_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time that a connection to the stream may take to be made.
+/// Why: far above any round trip; a dead address is noticed soon.
+pub const KINESIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Time after which an idle connection to the stream is closed by us.
+/// Why: servers close theirs sooner than the SDK's 90 s and then reset the next call (aws-sdk-rust 1106).
+pub const KINESIS_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of events for a stream held in memory (default).
+/// Why: some 6 full calls; memory stays flat however long the stream is down.
+pub const KINESIS_MEMORY_BYTES: usize = 32 * MIB;
+
+/// Bytes of memory that every shard may have at least, whatever the number of shards.
+/// Why: a largest record fits.
+pub const KINESIS_SHARD_BYTES_MIN: usize = 2 * MIB;
+
+/// Bytes that the upkeep of one waiting event takes beside its data and its key.
+/// Why: measured with the structures of `deliver/stream`; counted so that a million empty events are no surprise.
+pub const KINESIS_ENTRY_OVERHEAD_BYTES: usize = 160;
+
+/// Least time between two looks at the stream's shards.
+/// Why: ListShards allows 1,000 calls/s, but a fleet shares it; a reshard is noticed by the answers meanwhile.
+pub const KINESIS_SHARDS_REFRESH_MIN: Duration = Duration::from_secs(5);
+
+/// Time after which the stream's shards are looked at again in any case.
+/// Why: a scaled stream is used whole within minutes even where no answer gave it away.
+pub const KINESIS_SHARDS_REFRESH: Duration = Duration::from_secs(300);
+
+/// Shards of a stream that are told apart; a stream with more is treated as one.
+/// Why: bounds the metrics and the memory; 10,000 shards take 10 GB/s.
+pub const KINESIS_SHARDS_MAX: usize = 10_000;
+
+/// Percent of the throughput that events from an outage get while new ones flow (default).
+/// Why: half and half: the backlog drains as fast as new events flow, or faster where there is room.
+pub const BACKLOG_PERCENT: u8 = 50;
+
+/// Age from which undelivered events are a backlog, so that newer ones need not wait behind them.
+/// Why: above any linger and any pause between two tries of a stream in health.
+pub const BACKLOG_AFTER: Duration = Duration::from_secs(10);
+
+/// Bytes of the spool that one read for a stream takes.
+/// Why: a full call of usual events and some more.
+pub const STREAM_READ_BYTES: usize = MIB;
+
+/// Records of the spool that one read for a stream takes.
+/// Why: some milliseconds of work between two looks at the answers.
+pub const STREAM_READ_RECORDS: usize = 2_000;
+
+/// Events between the oldest undelivered one and the newest that was read.
+/// Why: what is known of each is two bits in memory: 16 MiB here. Beyond it reading waits for the oldest.
+pub const STREAM_AHEAD_EVENTS_MAX: u64 = 64 << 20;
+
+/// Calls in a row that fail as a whole before the stream is said to be unreachable, where nobody has to act.
+/// Why: one reset or one time-out is daily life; three in a row are an outage.
+pub const STREAM_FAILURES_REPORTED: u32 = 3;
+
+/// Least time between two moves of the cursor on disk.
+/// Why: two fsyncs each; the journal already knows what was delivered.
+pub const STREAM_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Bytes at which the journal of deliveries is written anew.
+/// Why: some 100,000 calls; reading it takes milliseconds.
+pub const JOURNAL_BYTES_MAX: u64 = 8 * MIB as u64;
+
+/// Time over which a shard's answers are gathered before its rate is changed.
+/// Why: some round trips; a shard's own limits count per second.
+pub const PACE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Share of throttled records up to which a shard's rate is not lowered.
+/// Why: finding the limit takes some throttling; a tenth costs little, and a shard that throttles at random is not starved.
+pub const PACE_THROTTLED_SHARE: f64 = 0.1;
+
+/// How much a shard's rate grows in one interval without much throttling.
+/// Why: from half of the limit back to it in four seconds; faster would throttle more of what is sent.
+pub const PACE_GROWTH: f64 = 1.05;
+
+/// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
+/// Why: 20 gateways that share one shard.
+pub const PACE_RATE_MIN: f64 = 0.05;
+
+/// Records and bytes per second that an undisturbed shard takes.
+/// Why: the API's limits per shard; only the relation of records to bytes is used, the rate itself is learned.
+pub const SHARD_PER_SECOND: (f64, f64) = (1_000.0, 1_000_000.0);
+
 // ---- dead letters --------------------------------------------------------------------------------------------------
 
 /// Bytes of dead letters kept per source (default); beyond it that key's bad events are answered `retry`.
@@ -399,6 +534,10 @@ pub const DEAD_LETTER_BYTES_PER_SOURCE_MAX: u64 = 256 * MIB as u64;
 /// Bytes at which a dead-letter file is closed and the next one begun.
 /// Why: opens in an editor; the unit of deletion.
 pub const DEAD_LETTER_FILE_BYTES: u64 = 16 * MIB as u64;
+
+/// Bytes of dead letters that may wait on disk for a stream of their own (default).
+/// Why: as many as a source may keep in files, twice; the events themselves need the disk more.
+pub const DEAD_LETTER_SPOOL_BYTES_MAX: u64 = 512 * MIB as u64;
 
 /// Bytes of dead letters waiting for their writer; beyond it bad events are answered `retry`.
 /// Why: one largest body with its reasons, and some more.

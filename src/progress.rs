@@ -1,17 +1,27 @@
 //! How far the events of the spool have come: confirmed in the dedup window, delivered, awaited by somebody.
 
+mod seq_set;
+
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    ops::Range,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::sync::watch;
 
+pub use seq_set::SeqSet;
+
 /// Shared by those who store, the deliverer, and those who wait for it. Positions are sequence numbers of the spool.
 #[derive(Debug)]
 pub struct Progress {
     confirmed_exclusive: AtomicU64,
-    delivered_exclusive: watch::Sender<u64>,
+    delivered: Mutex<SeqSet>,
+    /// Counts the changes of `delivered`.
+    changes: watch::Sender<u64>,
     awaited_exclusive: watch::Sender<u64>,
 }
 
@@ -22,7 +32,8 @@ impl Progress {
     pub fn new(durable_exclusive: u64, delivered_exclusive: u64) -> Self {
         Self {
             confirmed_exclusive: AtomicU64::new(durable_exclusive),
-            delivered_exclusive: watch::Sender::new(delivered_exclusive),
+            delivered: Mutex::new(SeqSet::below(delivered_exclusive)),
+            changes: watch::Sender::new(0),
             awaited_exclusive: watch::Sender::new(0),
         }
     }
@@ -41,13 +52,37 @@ impl Progress {
 
     /// Everything below `seq_exclusive` is delivered, durably.
     pub fn advance(&self, seq_exclusive: u64) {
-        self.delivered_exclusive.send_replace(seq_exclusive);
+        let from = self.delivered_exclusive();
+        self.settle(from..seq_exclusive);
+    }
+
+    /// These are delivered, durably, each for itself.
+    pub fn settle(&self, seqs: impl IntoIterator<Item = u64>) {
+        let mut delivered = self.delivered();
+        for seq in seqs {
+            delivered.insert(seq);
+        }
+        drop(delivered);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Below what everything is delivered.
     #[must_use]
     pub fn delivered_exclusive(&self) -> u64 {
-        *self.delivered_exclusive.borrow()
+        self.delivered().prefix()
+    }
+
+    /// How many below `end_exclusive` are not delivered.
+    #[must_use]
+    pub fn undelivered(&self, end_exclusive: u64) -> u64 {
+        let delivered = self.delivered();
+        end_exclusive.saturating_sub(delivered.prefix() + delivered.ahead())
+    }
+
+    /// What is delivered, as it is now.
+    #[must_use]
+    pub fn delivered_now(&self) -> SeqSet {
+        self.delivered().clone()
     }
 
     /// Up to where somebody waits, so that the deliverer need not let a batch grow old.
@@ -56,16 +91,20 @@ impl Progress {
         self.awaited_exclusive.subscribe()
     }
 
-    /// Waits until everything below `seq_exclusive` is delivered, for at most `wait`. Whether it is.
-    pub async fn await_delivered(&self, seq_exclusive: u64, wait: Duration) -> bool {
+    /// Waits until all of `seqs` is delivered, for at most `wait`. Whether it is.
+    pub async fn await_delivered(&self, seqs: Range<u64>, wait: Duration) -> bool {
         self.awaited_exclusive.send_if_modified(|awaited| {
-            let further = seq_exclusive > *awaited;
-            *awaited = (*awaited).max(seq_exclusive);
+            let further = seqs.end > *awaited;
+            *awaited = (*awaited).max(seqs.end);
             further
         });
-        let mut delivered = self.delivered_exclusive.subscribe();
-        let reached = delivered.wait_for(|delivered| *delivered >= seq_exclusive);
+        let mut changes = self.changes.subscribe();
+        let reached = changes.wait_for(|_| self.delivered().contains_all(seqs.clone()));
         matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
+    }
+
+    fn delivered(&self) -> MutexGuard<'_, SeqSet> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,11 +115,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_when_it_is_delivered_or_when_the_time_is_up() {
         let progress = Progress::new(5, 5);
-        assert!(progress.await_delivered(5, Duration::ZERO).await);
-        assert!(!progress.await_delivered(6, Duration::from_secs(1)).await);
+        assert!(progress.await_delivered(0..5, Duration::ZERO).await);
+        assert!(!progress.await_delivered(0..6, Duration::from_secs(1)).await);
         assert_eq!(*progress.watch_awaited().borrow(), 6);
-        let (reached, ()) = tokio::join!(progress.await_delivered(7, Duration::from_secs(1)), async { progress.advance(9) });
+        let (reached, ()) = tokio::join!(progress.await_delivered(0..7, Duration::from_secs(1)), async { progress.advance(9) });
         assert!(reached);
         assert_eq!(*progress.watch_awaited().borrow(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_his_own_does_not_wait_for_what_was_before() {
+        let progress = Progress::new(20, 5);
+        progress.settle([10, 12]);
+        assert!(!progress.await_delivered(10..13, Duration::from_secs(1)).await);
+        progress.settle([11]);
+        assert!(progress.await_delivered(10..13, Duration::from_secs(1)).await);
+        assert_eq!((progress.delivered_exclusive(), progress.undelivered(20)), (5, 12));
     }
 }

@@ -51,6 +51,8 @@ struct Rate {
 pub struct RoomNow {
     /// Events in the spool that are not delivered.
     pub lag_events: u64,
+    /// Their bytes, by the average of what is on disk.
+    pub lag_bytes: u64,
     /// Bytes of the spool on disk.
     pub spool_bytes: u64,
     /// Bytes it may have.
@@ -99,14 +101,16 @@ impl Room {
     #[must_use]
     pub fn current(&self) -> RoomNow {
         let stats = self.parts.spool.stats();
-        let lag_events = stats.end_seq_exclusive - self.parts.progress.delivered_exclusive().min(stats.end_seq_exclusive);
+        let lag_events = self.parts.progress.undelivered(stats.end_seq_exclusive);
         let quota_left_bytes = self.parts.quota_bytes.saturating_sub(stats.bytes);
         let free_bytes = rustix::fs::statvfs(&self.parts.dir).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
         let disk_left_bytes = free_bytes.saturating_sub(self.parts.free_bytes_min);
         let bytes_per_second = self.rate.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second;
         let oldest = self.parts.sink.borrow().oldest_received_millis.filter(|_| lag_events > 0);
+        let events = (stats.end_seq_exclusive - stats.first_seq).max(1);
         RoomNow {
             lag_events,
+            lag_bytes: (u128::from(lag_events) * u128::from(stats.bytes) / u128::from(events)) as u64,
             spool_bytes: stats.bytes,
             quota_bytes: self.parts.quota_bytes,
             quota_left_bytes,
@@ -122,6 +126,8 @@ impl Room {
         let now = self.current();
         let m = &self.parts.metrics;
         m.spool_events.set(now.lag_events as i64);
+        m.spool_lag_bytes.set(now.lag_bytes as i64);
+        m.spool_headroom_seconds.set(now.headroom_seconds.unwrap_or(f64::INFINITY));
         m.spool_bytes.set(now.spool_bytes as i64);
         m.spool_segments.set(self.parts.spool.stats().segments as i64);
         m.spool_oldest_seconds.set(now.oldest_seconds);

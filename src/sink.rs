@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod kinesis;
 pub mod lake;
 
 use std::{future::Future, pin::Pin};

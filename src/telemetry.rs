@@ -90,26 +90,22 @@ pub struct Metrics {
     pub spool_recovered_events: Gauge<i64, AtomicI64>,
     /// Events in the spool, not yet delivered.
     pub spool_events: Gauge<i64, AtomicI64>,
+    /// Bytes of those events, by the average of what is on disk.
+    pub spool_lag_bytes: Gauge<i64, AtomicI64>,
+    /// Seconds until the spool has no room, at the present rate and if nothing is delivered meanwhile.
+    pub spool_headroom_seconds: F64Gauge,
     /// Bytes of the spool on disk.
     pub spool_bytes: Gauge<i64, AtomicI64>,
     /// Segment files of the spool.
     pub spool_segments: Gauge<i64, AtomicI64>,
     /// Seconds since the oldest undelivered event was received.
     pub spool_oldest_seconds: F64Gauge,
-    /// Events lost to damage of the disk; what is left of them lies in the spool's quarantine.
-    pub spool_lost_events: Counter,
     /// Seconds that a request waited for its events to be durable.
     pub spool_append_seconds: Histogram,
-    /// Events the sink confirmed.
-    pub delivered_events: Counter,
-    /// Accepted events the sink refused for good, now dead letters.
-    pub refused_events: Counter,
-    /// Batches that needed another try.
-    pub delivery_retries: Counter,
-    /// Seconds that the sink took for one batch.
-    pub delivery_seconds: Histogram,
-    /// 1 while the last delivery succeeded, 0 while the sink fails.
-    pub sink_up: Gauge<i64, AtomicI64>,
+    /// Delivery of the events.
+    pub delivery: DeliveryMetrics,
+    /// Delivery of the dead letters, where they go to a stream of their own.
+    pub dead_letter_delivery: DeliveryMetrics,
     /// Identities in the dedup window.
     pub dedup_identities: Gauge<i64, AtomicI64>,
     /// Bytes of the dedup window on disk.
@@ -138,6 +134,79 @@ pub struct Metrics {
     pub dead_letter_bytes: Gauge<i64, AtomicI64>,
     /// Events whose handling panicked; each is a bug.
     pub panics: Counter,
+}
+
+/// A shard of a stream; bounded by the number of shards.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ShardLabel {
+    /// Its id.
+    pub shard: String,
+}
+
+/// How a call to a stream ended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct AnswerLabel {
+    /// `each`, `unknown`, `refused`, `held` or `invalid`: see `sink/kinesis/call.rs`.
+    pub answer: &'static str,
+}
+
+/// Metrics of one deliverer.
+#[derive(Clone, Debug)]
+pub struct DeliveryMetrics {
+    /// Events the sink confirmed.
+    pub delivered_events: Counter,
+    /// Accepted events the sink refused for good, now dead letters.
+    pub refused_events: Counter,
+    /// Events lost to damage of the disk; what is left of them lies in the spool's quarantine.
+    pub lost_events: Counter,
+    /// Batches that needed another try, or calls of which a part did.
+    pub retries: Counter,
+    /// Events sent again after an answer that did not come: each may be in the stream twice.
+    pub maybe_duplicate_events: Counter,
+    /// Seconds that the sink took for one batch or call.
+    pub seconds: Histogram,
+    /// 1 while the last delivery succeeded, 0 while the sink fails.
+    pub sink_up: Gauge<i64, AtomicI64>,
+    /// Calls to the stream, by how they ended.
+    pub calls: Family<AnswerLabel, Counter>,
+    /// Records that the stream took; one may hold many events.
+    pub stream_records: Counter,
+    /// Bytes of those records, with their keys.
+    pub stream_bytes: Counter,
+    /// PUT payload units of those records, as provisioned streams bill them.
+    pub stream_put_units: Counter,
+    /// Records that a shard refused because it takes no more at the moment.
+    pub shard_throttled: Family<ShardLabel, Counter>,
+    /// The rate that a shard is held to; 1 is 1,000 records or 1 MB a second. Absent: not held.
+    pub shard_rate: Family<ShardLabel, F64Gauge>,
+    /// Events that wait for a shard in memory.
+    pub shard_waiting_events: Family<ShardLabel, Gauge<i64, AtomicI64>>,
+}
+
+impl DeliveryMetrics {
+    fn new(registry: &mut Registry, prefix: &str) -> Self {
+        let r = registry;
+        let name = |name: &str| format!("{prefix}{name}");
+        let lost = if prefix.is_empty() { "spool_lost_events" } else { "dead_letter_spool_lost_events" };
+        let metrics = Self {
+            delivered_events: metric(r, &name("delivered_events"), "Events the sink confirmed"),
+            refused_events: metric(r, &name("refused_events"), "Accepted events the sink refused for good"),
+            lost_events: metric(r, lost, "Events lost to a damaged disk"),
+            retries: metric(r, &name("delivery_retries"), "Deliveries that needed another try"),
+            maybe_duplicate_events: metric(r, &name("maybe_duplicate_events"), "Events sent again after a lost answer"),
+            seconds: histogram(r, &name("delivery_seconds"), "Seconds the sink took for one batch or call", SECONDS),
+            sink_up: metric(r, &name("sink_up"), "1 while the last delivery succeeded"),
+            calls: metric(r, &name("stream_calls"), "PutRecords calls by how they ended"),
+            stream_records: metric(r, &name("stream_records"), "Records that the stream took"),
+            stream_bytes: metric(r, &name("stream_bytes"), "Bytes of those records with their keys"),
+            stream_put_units: metric(r, &name("stream_put_units"), "Their PUT payload units of 25 KB"),
+            shard_throttled: metric(r, &name("shard_throttled_records"), "Records that a shard throttled"),
+            shard_rate: metric(r, &name("shard_rate"), "Rate that a shard is held to; 1 is 1,000 records or 1 MB a second"),
+            shard_waiting_events: metric(r, &name("shard_waiting_events"), "Events in memory that wait for a shard"),
+        };
+        metrics.sink_up.set(1);
+        metrics
+    }
 }
 
 /// First bucket and number of buckets, each twice the one before: 0.25 ms to 16 s.
@@ -184,16 +253,18 @@ impl Metrics {
             spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
             spool_recovered_events: metric(r, "spool_recovered_events", "Events found in the spool at start"),
             spool_events: metric(r, "spool_events", "Events spooled and not delivered"),
+            spool_lag_bytes: metric(r, "spool_lag_bytes", "Bytes of the events spooled and not delivered"),
+            spool_headroom_seconds: metric(
+                r,
+                "spool_headroom_seconds",
+                "Seconds until the spool is full if nothing is delivered",
+            ),
             spool_bytes: metric(r, "spool_bytes", "Bytes of the spool on disk"),
             spool_segments: metric(r, "spool_segments", "Segment files of the spool"),
             spool_oldest_seconds: metric(r, "spool_oldest_seconds", "Age of the oldest undelivered event"),
-            spool_lost_events: metric(r, "spool_lost_events", "Events lost to a damaged disk"),
             spool_append_seconds: histogram(r, "spool_append_seconds", "Seconds until events were durable", SECONDS),
-            delivered_events: metric(r, "delivered_events", "Events the sink confirmed"),
-            refused_events: metric(r, "refused_events", "Accepted events the sink refused for good"),
-            delivery_retries: metric(r, "delivery_retries", "Deliveries that needed another try"),
-            delivery_seconds: histogram(r, "delivery_seconds", "Seconds the sink took for one batch", SECONDS),
-            sink_up: metric(r, "sink_up", "1 while the last delivery succeeded"),
+            delivery: DeliveryMetrics::new(r, ""),
+            dead_letter_delivery: DeliveryMetrics::new(r, "dead_letter_"),
             dedup_identities: metric(r, "dedup_identities", "Identities in the dedup window"),
             dedup_disk_bytes: metric(r, "dedup_disk_bytes", "Bytes of the dedup window on disk"),
             dedup_memory_bytes: metric(r, "dedup_memory_bytes", "Bytes of the dedup window in memory"),
@@ -211,7 +282,6 @@ impl Metrics {
             registry: Registry::default(),
         };
         metrics.registry = registry;
-        metrics.sink_up.set(1);
         metrics.dedup_store_up.set(1);
         metrics
     }

@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, DedupStore};
+use super::{Config, DeadLetterKind, DedupStore, SinkKind};
 use crate::limits::{self, SOURCE_BYTES_MAX};
 
 /// Prefix of the environment variables that override keys.
@@ -128,7 +128,18 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     }
     at_least("lake.flush_age_ms", config.lake.flush_age_ms, 1)?;
     at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
-    at_least("dead_letters.bytes_per_key_max", config.dead_letters.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
+    at_least("dead_letter.bytes_per_key_max", config.dead_letter.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
+    at_least("dead_letter.quota_bytes", config.dead_letter.quota_bytes, 2 * config.spool.segment_bytes)?;
+    let stream_needed = [
+        ("kinesis.stream", config.sink.kind == SinkKind::Kinesis, &config.kinesis.stream),
+        ("dead_letter.stream", config.dead_letter.kind == DeadLetterKind::Kinesis, &config.dead_letter.stream),
+    ];
+    for (key, is_used, stream) in stream_needed {
+        if is_used && stream.is_empty() {
+            return Err((key.into(), "is empty; the name or the ARN of a stream is needed".into()));
+        }
+    }
+    super::kinesis::check(&config.kinesis)?;
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
         return Err(("tls".into(), "certificate and private_key go together; only one of them was found".into()));
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{DedupConfig, KeyConfig};
+use super::{DedupConfig, KeyConfig, KinesisConfig};
 use crate::limits;
 
 /// The whole configuration.
@@ -32,10 +32,14 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// The window in which a repeated `event_uuid` is a duplicate.
     pub dedup: DedupConfig,
+    /// Where accepted events go.
+    pub sink: SinkConfig,
     /// The Parquet lake.
     pub lake: LakeConfig,
+    /// The Kinesis stream.
+    pub kinesis: KinesisConfig,
     /// What was rejected.
-    pub dead_letters: DeadLetterConfig,
+    pub dead_letter: DeadLetterConfig,
     /// Graceful stop.
     pub stop: StopConfig,
     /// Logs.
@@ -54,8 +58,10 @@ impl Default for Config {
             schemas: SchemasConfig::default(),
             spool: SpoolConfig::default(),
             dedup: DedupConfig::default(),
+            sink: SinkConfig::default(),
             lake: LakeConfig::default(),
-            dead_letters: DeadLetterConfig::default(),
+            kinesis: KinesisConfig::default(),
+            dead_letter: DeadLetterConfig::default(),
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
         }
@@ -175,6 +181,30 @@ impl Default for SpoolConfig {
     }
 }
 
+/// `[sink]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkConfig {
+    /// Where accepted events go.
+    pub kind: SinkKind,
+}
+
+impl Default for SinkConfig {
+    fn default() -> Self {
+        Self { kind: SinkKind::Lake }
+    }
+}
+
+/// Where accepted events go.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// Into Parquet files: `[lake]`.
+    Lake,
+    /// Into an Amazon Kinesis stream: `[kinesis]`.
+    Kinesis,
+}
+
 /// `[lake]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -206,18 +236,39 @@ impl Default for LakeConfig {
     }
 }
 
-/// `[dead_letters]`
+/// `[dead_letter]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLetterConfig {
-    /// Bytes kept per key; beyond it that key's bad events are answered `retry` until there is room.
+    /// Where they go.
+    pub kind: DeadLetterKind,
+    /// Files: bytes kept per key; beyond it that key's bad events are answered `retry` until there is room.
     pub bytes_per_key_max: u64,
+    /// Kinesis: name or ARN of their stream; region, endpoint and limits are those of `[kinesis]`.
+    pub stream: String,
+    /// Kinesis: bytes that may wait for it on disk; beyond it bad events are answered `retry`.
+    pub quota_bytes: u64,
 }
 
 impl Default for DeadLetterConfig {
     fn default() -> Self {
-        Self { bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX }
+        Self {
+            kind: DeadLetterKind::Files,
+            bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX,
+            stream: String::new(),
+            quota_bytes: limits::DEAD_LETTER_SPOOL_BYTES_MAX,
+        }
     }
+}
+
+/// Where dead letters go.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum DeadLetterKind {
+    /// Into files below `rejected/` of `data_dir`.
+    Files,
+    /// Into a Kinesis stream of their own; what that stream refuses goes into files.
+    Kinesis,
 }
 
 /// `[stop]`

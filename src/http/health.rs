@@ -56,6 +56,8 @@ struct SinkReport {
     name: &'static str,
     reachable: bool,
     lag_events: u64,
+    lag_bytes: u64,
+    lag_seconds: f64,
 }
 
 /// See [`Readiness`].
@@ -97,6 +99,10 @@ fn readiness(gate: &Gate) -> Readiness {
         let detail = format!("{error}; events are accepted without asking it, and tagged");
         warnings.push(Reason { code: "dedup_store_unreachable", detail });
     }
+    let dead_letter_sink = gate.dead_letter_sink.as_ref().map(|state| state.borrow().clone());
+    if let Some(SinkState { name, failing: Some(error), .. }) = dead_letter_sink {
+        warnings.push(Reason { code: "dead_letter_sink_unreachable", detail: format!("{name}: {error}") });
+    }
     let ready = blocking.is_empty();
     blocking.append(&mut warnings);
     Readiness {
@@ -109,6 +115,12 @@ fn readiness(gate: &Gate) -> Readiness {
             headroom_seconds: room.headroom_seconds,
             oldest_seconds: room.oldest_seconds,
         },
-        sink: SinkReport { name: sink.name, reachable: sink.failing.is_none(), lag_events: room.lag_events },
+        sink: SinkReport {
+            name: sink.name,
+            reachable: sink.failing.is_none(),
+            lag_events: room.lag_events,
+            lag_bytes: room.lag_bytes,
+            lag_seconds: room.oldest_seconds,
+        },
     }
 }

@@ -68,11 +68,16 @@ class Answer:
 class Gateway:
     """One running gateway. Every answer it gives is handed to `check`, whatever test asked for it."""
 
-    def __init__(self, folder: Path, *, environment=None, config: str | None = None, plaintext=False, check=None):
+    def __init__(
+        self, folder: Path, *, environment=None, config: str | None = None, plaintext=False, check=None,
+        listen="127.0.0.1:0", own_group=False,
+    ):
+        # In a process group of its own it does not see the terminal's Ctrl-C.
+        self.own_group = own_group
         self.folder, self.data = folder, folder / "data"
         self.plaintext, self.check = plaintext, check or (lambda answer, admin: None)
         self.environment = ENVIRONMENT | (environment or {})
-        self.arguments = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data-dir", str(self.data)]
+        self.arguments = ["--listen", listen, "--admin", "127.0.0.1:0", "--data-dir", str(self.data)]
         self.arguments += ["--schemas", str(ROOT / "schemas")] + (["--plaintext"] if plaintext else [])
         if config is not None:
             file = folder / "lakegate.toml"
@@ -85,7 +90,10 @@ class Gateway:
         with self.log.open("ab") as log:
             offset = self.log.stat().st_size
             command = [str(binary()), "serve", *self.arguments]
-            self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stderr=log, stdout=log)
+            group = 0 if self.own_group else None
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stderr=log, stdout=log, process_group=group
+            )
 
         def messages():
             assert self.process.poll() is None, f"the gateway ended:\n{self.log.read_text()}"

@@ -1,11 +1,12 @@
 //! What the black-box tests share: the real program as a process, clients that speak TLS to it, events by seed, and
 //! readers of what it left on disk that use none of its own code.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 
 pub mod client;
 pub mod events;
 pub mod gateway;
+pub mod kinesis;
 pub mod metrics;
 pub mod namespace;
 pub mod outage;

@@ -1,0 +1,188 @@
+//! What an answer does to the records of its call.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{
+    Done, Flow, Suspicion,
+    lanes::Class,
+    pace::{ShardTally, cost},
+};
+use crate::{
+    limits::PUT_UNIT_BYTES,
+    sink::kinesis::{Answer, RecordResult, StreamRecord},
+    telemetry::{AnswerLabel, ShardLabel},
+};
+
+impl Flow {
+    /// Takes the end of a call: what is stored is settled, everything else goes back.
+    pub(super) async fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        // A task that panicked takes its records with it; the process would send them again after a restart. It does not
+        // happen unless the SDK panics, and then the honest end is a loud one.
+        let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let now = Instant::now();
+        self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
+        self.shared.metrics.seconds.observe(done.took.as_secs_f64());
+        let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
+        let Done { mut records, class, answer, map_version, suspicion, .. } = done;
+        match answer {
+            Answer::Each(results) => {
+                count("each");
+                self.settle_each(records, results, class, map_version, now);
+            }
+            Answer::Unknown(reason) => {
+                count("unknown");
+                records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
+                self.call_failed(&reason, false, now);
+                self.put_back(records, class, suspicion);
+            }
+            Answer::Refused(reason) => {
+                count("refused");
+                self.call_failed(&reason, false, now);
+                self.put_back(records, class, suspicion);
+            }
+            Answer::Held(reason) => {
+                count("held");
+                self.call_failed(&reason, true, now);
+                self.put_back(records, class, suspicion);
+            }
+            Answer::Invalid(reason) => {
+                count("invalid");
+                self.suspect(records, &reason, suspicion, now).await;
+            }
+        }
+    }
+
+    fn settle_each(
+        &mut self,
+        records: Vec<StreamRecord>,
+        results: Vec<RecordResult>,
+        class: Class,
+        map_version: u64,
+        now: Instant,
+    ) {
+        let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
+        let mut settled = Vec::new();
+        let mut owed = false;
+        for (record, result) in records.into_iter().zip(results) {
+            let place = record.entries[0].place;
+            let tally = tallies.entry(self.lanes.map.owner(place)).or_default();
+            match result {
+                RecordResult::Stored { shard } => {
+                    tally.stored += cost(record.size());
+                    self.count_stored(&record);
+                    self.shards.check(&self.lanes.map, place, &shard, map_version);
+                    settled.extend(record.entries.iter().map(|entry| entry.seq));
+                    record.entries.iter().for_each(|entry| self.lanes.release(entry));
+                    continue;
+                }
+                RecordResult::Throttled => {
+                    tally.throttled += cost(record.size());
+                    let shard = self.lanes.owner(place).shard.id.clone();
+                    self.shared.metrics.shard_throttled.get_or_create(&ShardLabel { shard }).inc();
+                }
+                RecordResult::Failed { code } => {
+                    tally.failed += cost(record.size());
+                    tracing::debug!(code, "a record failed; it is sent again");
+                }
+            }
+            owed = true;
+            record.entries.into_iter().for_each(|entry| self.lanes.put_back(entry, class));
+        }
+        for (index, tally) in tallies {
+            if let Some(lane) = self.lanes.iter_mut().nth(index) {
+                lane.pace.learn(tally, now);
+            }
+        }
+        if !settled.is_empty() {
+            self.health.succeeded();
+            self.shared.report(None, 0);
+            settled.sort_unstable();
+            self.confirm(&settled);
+        }
+        if owed {
+            self.shared.metrics.retries.inc();
+            self.hurry(class);
+        }
+    }
+
+    fn count_stored(&self, record: &StreamRecord) {
+        let metrics = &self.shared.metrics;
+        metrics.delivered_events.inc_by(record.entries.len() as u64);
+        metrics.stream_records.inc();
+        metrics.stream_bytes.inc_by(record.size() as u64);
+        metrics.stream_put_units.inc_by(record.size().div_ceil(PUT_UNIT_BYTES) as u64);
+    }
+
+    fn call_failed(&mut self, reason: &str, needs_somebody: bool, now: Instant) {
+        self.shared.metrics.retries.inc();
+        if self.health.failed(needs_somebody, now) {
+            let owed = self.shared.progress.undelivered(self.shared.spool.durable_end());
+            self.shared.report(Some(reason), owed as usize);
+            // Whoever mends it may have changed the shards.
+            self.shards.forget_age();
+        }
+    }
+
+    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
+        if let Some(suspicion) = suspicion {
+            return self.suspects.push_back((records, suspicion));
+        }
+        for entry in records.into_iter().flat_map(|record| record.entries) {
+            self.lanes.put_back(entry, class);
+        }
+        self.hurry(class);
+    }
+
+    /// What was sent once does not linger again.
+    fn hurry(&mut self, class: Class) {
+        if class == Class::Live {
+            let now = Instant::now();
+            self.waiting_since = now.checked_sub(self.settings.linger).or(Some(now));
+        }
+    }
+
+    /// Finds out which record of a call is not valid, by halves. A record alone is believed to be bad only when the stream
+    /// took others meanwhile; otherwise it may be the stream's name that is not valid, and everything is held.
+    async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, suspicion: Option<Suspicion>, now: Instant) {
+        let successes_before = suspicion.map_or(self.health.successes(), |suspicion| suspicion.successes_before);
+        if records.len() == 1 && records[0].entries.len() > 1 {
+            let packing = self.settings.packing;
+            records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
+        }
+        if records.len() == 1 {
+            if self.health.successes() > successes_before {
+                for entry in records.remove(0).entries {
+                    self.lanes.release(&entry);
+                    self.refuse(entry.seq, reason).await;
+                }
+                return;
+            }
+            self.call_failed(reason, true, now);
+            return self.suspects.push_back((records, Suspicion { successes_before }));
+        }
+        let second = records.split_off(records.len() / 2);
+        for half in [records, second] {
+            self.suspects.push_back((half, Suspicion { successes_before }));
+        }
+    }
+
+    pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
+        let oldest = has_lag.then(|| tokio::task::block_in_place(|| self.intake.oldest_received_millis(&self.lanes))).flatten();
+        self.shared.state.send_if_modified(|state| {
+            state.oldest_received_millis = oldest;
+            false
+        });
+        let metrics = &self.shared.metrics;
+        for lane in self.lanes.iter() {
+            let label = ShardLabel { shard: lane.shard.id.clone() };
+            metrics.shard_waiting_events.get_or_create(&label).set(lane.waiting_events() as i64);
+            match lane.pace.rate() {
+                Some(rate) => metrics.shard_rate.get_or_create(&label).set(rate),
+                None => 0.0,
+            };
+            if lane.pace.rate().is_none() {
+                metrics.shard_rate.remove(&label);
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! From the spool into the lanes: what came in just now, and what is left over.
+//!
+//! One reader follows the spool's end. Where a lane has no room, its events are read past: the lane remembers from where
+//! on, and a second look fetches them when there is room. So a shard that takes little holds up its own events alone, and
+//! memory stays bounded. After an outage the reader goes straight to the end, so that new events need not wait, and the
+//! whole stretch before it is fetched like that, the oldest first. A set of bits knows what was taken, so that a second
+//! look never takes anything twice.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    form::{Form, Formed},
+    lanes::{Class, Lanes, weight},
+};
+use crate::{
+    event::unix_millis,
+    limits::{BACKLOG_AFTER, STREAM_AHEAD_EVENTS_MAX, STREAM_READ_BYTES, STREAM_READ_RECORDS},
+    progress::SeqSet,
+    sink::kinesis::{Entry, HashKey, Packing, hash_key},
+    spool::{Frame, Reader, Spool, Stretch},
+};
+
+/// See the module.
+pub(super) struct Intake {
+    pub(super) spool: Arc<Spool>,
+    pub(super) form: Form,
+    pub(super) packing: Packing,
+    pub(super) record_bytes_max: usize,
+    live: Reader,
+    /// In memory, or settled.
+    taken: SeqSet,
+    /// Sent before the start, and never answered.
+    maybe_sent: SeqSet,
+    /// In memory: the bytes, and when it was received, of each.
+    held: BTreeMap<u64, (usize, Option<i64>)>,
+    held_bytes: usize,
+    block: Option<Block>,
+}
+
+/// Consecutive events that go to one place, to share a record, where any place will do.
+struct Block {
+    place: HashKey,
+    bytes_left: usize,
+}
+
+/// What one read came upon besides events for the lanes.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Frames that hold nothing that can be sent, and why.
+    pub(super) unreadable: Vec<(Frame, String)>,
+    /// Events that no record can hold, and why.
+    pub(super) too_large: Vec<(u64, String)>,
+    /// Numbers whose frames decayed.
+    pub(super) lost: Vec<u64>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        spool: Arc<Spool>,
+        form: Form,
+        packing: Packing,
+        record_bytes_max: usize,
+        settled: &SeqSet,
+        sent: SeqSet,
+    ) -> Self {
+        let live = spool.reader(settled.prefix());
+        let (taken, held, block) = (settled.clone(), BTreeMap::new(), None);
+        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held, held_bytes: 0, block }
+    }
+
+    /// Bytes of memory that what was taken and is not settled takes.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Whether everything up to `end` was read.
+    pub(super) fn has_read_up_to(&self, end: u64) -> bool {
+        self.live.next_seq() >= end
+    }
+
+    /// These are settled.
+    pub(super) fn release(&mut self, seq: u64) {
+        if let Some((bytes, _)) = self.held.remove(&seq) {
+            self.held_bytes -= bytes;
+        }
+    }
+
+    /// What may have been sent and is not settled: what is in memory, and what was sent before the start.
+    pub(super) fn maybe_sent_set(&self) -> SeqSet {
+        let mut set = self.maybe_sent.clone();
+        for seq in self.held.keys() {
+            set.insert(*seq);
+        }
+        set
+    }
+
+    /// When the oldest event that is not settled was received, about. Reads the disk.
+    pub(super) fn oldest_received_millis(&self, lanes: &Lanes) -> Option<i64> {
+        let in_memory = self.held.first_key_value().and_then(|(_, (_, received))| *received);
+        let backlog = lanes.iter().filter_map(|lane| lane.backlog.as_ref()).min_by_key(|reader| reader.next_seq());
+        let unread = [Some(&self.live), backlog].into_iter().flatten().filter_map(|reader| {
+            let frame = reader.clone().read(1, usize::MAX).ok()?.frames.into_iter().next()?;
+            self.form.form(frame.seq, &frame.body).ok()?.received_millis
+        });
+        unread.chain(in_memory).min()
+    }
+
+    /// Reads on at the spool's end. `None` where nothing is there, or nothing more can be taken.
+    pub(super) fn read_live(&mut self, lanes: &mut Lanes, now: Instant) -> Option<std::io::Result<Found>> {
+        let is_far_ahead = self.live.next_seq() - self.taken.prefix().min(self.live.next_seq()) >= STREAM_AHEAD_EVENTS_MAX;
+        let has_room = lanes.iter().any(|lane| lanes.lane_has_room(lane, Class::Live));
+        if self.has_read_up_to(self.spool.durable_end()) || is_far_ahead || !has_room {
+            return None;
+        }
+        let before = self.live.clone();
+        let stretch = match self.live.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
+            Ok(stretch) => stretch,
+            Err(error) => return Some(Err(error)),
+        };
+        if !lanes.is_ordered() && self.is_backlog(&stretch) {
+            for lane in lanes.iter_mut() {
+                lane.backlog.get_or_insert_with(|| before.clone());
+            }
+            self.live = self.spool.reader(self.spool.durable_end());
+            return Some(Ok(Found::default()));
+        }
+        let is_ordered = lanes.is_ordered();
+        let mut found = Found { lost: self.new_losses(&stretch), ..Found::default() };
+        for frame in stretch.frames {
+            let Some((formed, place)) = self.look_at(&frame, lanes, Class::Live, now, &mut found) else { continue };
+            let has_room = lanes.has_room(place, Class::Live);
+            let lane = lanes.owner(place);
+            if has_room && (!is_ordered || lane.backlog.is_none()) {
+                let entry = self.take(&frame, formed, place);
+                lanes.put(entry, Class::Live);
+            } else {
+                lane.backlog.get_or_insert_with(|| before.clone());
+            }
+        }
+        Some(Ok(found))
+    }
+
+    /// Fetches what was read past, for the lanes that have room again. `None` where there is nothing to do.
+    pub(super) fn read_backlog(&mut self, lanes: &mut Lanes, now: Instant) -> Option<std::io::Result<Found>> {
+        let class = if lanes.is_ordered() { Class::Live } else { Class::Backlog };
+        let with_room = lanes.iter().filter(|lane| lanes.lane_has_room(lane, class));
+        let mut reader = with_room.filter_map(|lane| lane.backlog.as_ref()).min_by_key(|reader| reader.next_seq())?.clone();
+        let before = reader.clone();
+        let stretch = match reader.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
+            Ok(stretch) => stretch,
+            Err(error) => return Some(Err(error)),
+        };
+        // Whoever waits for something in this stretch goes on behind it, unless it comes upon what there is no room for.
+        for lane in lanes.iter_mut() {
+            let is_here =
+                lane.backlog.as_ref().is_some_and(|at| (before.next_seq()..=reader.next_seq()).contains(&at.next_seq()));
+            if is_here {
+                lane.backlog = (reader.next_seq() < self.live.next_seq()).then(|| reader.clone());
+            }
+        }
+        let mut found = Found { lost: self.new_losses(&stretch), ..Found::default() };
+        let is_ordered = lanes.is_ordered();
+        for frame in stretch.frames {
+            let Some((formed, place)) = self.look_at(&frame, lanes, class, now, &mut found) else { continue };
+            let is_left_behind = |at: &Reader| at.next_seq() <= frame.seq;
+            let must_wait = is_ordered && lanes.owner(place).backlog.as_ref().is_some_and(is_left_behind);
+            if lanes.has_room(place, class) && !must_wait {
+                let entry = self.take(&frame, formed, place);
+                lanes.put(entry, class);
+            } else {
+                let lane = lanes.owner(place);
+                if !lane.backlog.as_ref().is_some_and(is_left_behind) {
+                    lane.backlog = Some(before.clone());
+                }
+            }
+        }
+        Some(Ok(found))
+    }
+
+    /// The frame in the stream's form, and where it goes; `None` where it was taken before, or cannot be sent.
+    fn look_at(
+        &mut self,
+        frame: &Frame,
+        lanes: &Lanes,
+        class: Class,
+        now: Instant,
+        found: &mut Found,
+    ) -> Option<(Formed, HashKey)> {
+        if self.taken.contains(frame.seq) {
+            return None;
+        }
+        let formed = match self.form.form(frame.seq, &frame.body) {
+            Ok(formed) => formed,
+            Err(reason) => {
+                self.taken.insert(frame.seq);
+                found.unreadable.push((frame.clone(), reason));
+                return None;
+            }
+        };
+        let bytes = formed.key.len() + formed.data.len();
+        if bytes > self.record_bytes_max {
+            self.taken.insert(frame.seq);
+            let reason = format!("{bytes} bytes with its partition key; a record of the stream holds {}", self.record_bytes_max);
+            found.too_large.push((frame.seq, reason));
+            return None;
+        }
+        let place = self.place(&formed, lanes, class, now);
+        Some((formed, place))
+    }
+
+    /// Where an event goes. Packed events whose key is only their identity may go anywhere: those that follow each other
+    /// go together, and not to a shard that is held back.
+    fn place(&mut self, formed: &Formed, lanes: &Lanes, class: Class, now: Instant) -> HashKey {
+        if !self.packing.shares_key {
+            return hash_key(&formed.key);
+        }
+        let bytes = formed.data.len();
+        if let Some(block) = self.block.as_mut().filter(|block| block.bytes_left >= bytes && lanes.has_room(block.place, class)) {
+            block.bytes_left -= bytes;
+            return block.place;
+        }
+        let own = hash_key(&formed.key);
+        let lane = &lanes.map.shards()[lanes.map.owner(own)];
+        let is_held = |id: &str| lanes.iter().any(|lane| lane.shard.id == id && lane.pace.ready_at() > now);
+        let place = if is_held(&lane.id) || !lanes.has_room(own, class) { lanes.roomiest_place(now) } else { own };
+        self.block = Some(Block { place, bytes_left: self.packing.bytes_max.saturating_sub(bytes) });
+        place
+    }
+
+    fn take(&mut self, frame: &Frame, formed: Formed, place: HashKey) -> Entry {
+        let is_maybe_sent = self.maybe_sent.contains(frame.seq);
+        let entry = Entry { seq: frame.seq, key: formed.key, place, data: formed.data, is_maybe_sent };
+        self.taken.insert(frame.seq);
+        let bytes = weight(&entry);
+        self.held.insert(frame.seq, (bytes, formed.received_millis));
+        self.held_bytes += bytes;
+        entry
+    }
+
+    fn new_losses(&mut self, stretch: &Stretch) -> Vec<u64> {
+        stretch.lost.iter().cloned().flatten().filter(|seq| self.taken.insert(*seq)).collect()
+    }
+
+    /// Whether what was read is so old that newer events must not wait behind it.
+    fn is_backlog(&self, stretch: &Stretch) -> bool {
+        let first = stretch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
+        let received = first.and_then(|frame| self.form.form(frame.seq, &frame.body).ok()?.received_millis);
+        received.is_some_and(|received| unix_millis(SystemTime::now()) - received > BACKLOG_AFTER.as_millis() as i64)
+    }
+}

@@ -1,0 +1,243 @@
+//! One lane per shard: the events that wait for it in memory, its pace, and where its events still lie on disk.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque, hash_map},
+    time::Instant,
+};
+
+use super::pace::{Pace, cost};
+use crate::{
+    limits::{KINESIS_ENTRY_OVERHEAD_BYTES, KINESIS_SHARD_BYTES_MIN},
+    sink::kinesis::{Entry, HashKey, Packing, RecordBuilder, Shard, ShardMap, StreamRecord},
+    spool::Reader,
+};
+
+/// Why an event is sent now: it came in just now, or it is left over from an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Live = 0,
+    Backlog = 1,
+}
+
+/// See the module.
+pub(super) struct Lane {
+    pub(super) shard: Shard,
+    pub(super) pace: Pace,
+    /// Where the first of its events may lie that was read past; everything of it before is in memory or settled.
+    pub(super) backlog: Option<Reader>,
+    waiting: [Waiting; 2],
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// What may be sent, by its number in the spool.
+    entries: BTreeMap<u64, Entry>,
+    /// Memory of these and of what is held behind them for the order of their keys.
+    bytes: usize,
+}
+
+impl Waiting {
+    fn insert(&mut self, entry: Entry) {
+        self.bytes += weight(&entry);
+        self.entries.insert(entry.seq, entry);
+    }
+
+    fn take_first(&mut self) -> Option<Entry> {
+        let (_, entry) = self.entries.pop_first()?;
+        self.bytes -= weight(&entry);
+        Some(entry)
+    }
+}
+
+/// Bytes of memory that an entry takes, about.
+pub(super) fn weight(entry: &Entry) -> usize {
+    entry.data.len() + entry.key.len() + KINESIS_ENTRY_OVERHEAD_BYTES
+}
+
+impl Lane {
+    fn new(shard: Shard, now: Instant) -> Self {
+        Self { shard, pace: Pace::new(now), backlog: None, waiting: Default::default() }
+    }
+
+    fn head(&self, class: Class) -> Option<&Entry> {
+        self.waiting[class as usize].entries.first_key_value().map(|(_, entry)| entry)
+    }
+
+    pub(super) fn waiting_events(&self) -> usize {
+        self.waiting.iter().map(|waiting| waiting.entries.len()).sum()
+    }
+}
+
+/// What a call may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallBounds {
+    pub(super) records_max: usize,
+    pub(super) bytes_max: usize,
+}
+
+/// All lanes.
+pub(super) struct Lanes {
+    pub(super) map: ShardMap,
+    lanes: Vec<Lane>,
+    memory_bytes_max: usize,
+    backlog_percent: usize,
+    /// Where events of one key must arrive in order: each key with an event that may be sent or is in flight, and its
+    /// later events, held back.
+    held_by_key: Option<HashMap<Box<str>, VecDeque<Entry>>>,
+}
+
+impl Lanes {
+    pub(super) fn new(memory_bytes_max: usize, backlog_percent: u8, ordered_by_key: bool, now: Instant) -> Self {
+        let map = ShardMap::unknown();
+        let lanes = map.shards().iter().map(|shard| Lane::new(shard.clone(), now)).collect();
+        let held_by_key = ordered_by_key.then(HashMap::new);
+        Self { map, lanes, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
+    }
+
+    /// The stream has other shards now: what waits goes to their lanes, and a shard that stays keeps its pace.
+    pub(super) fn remap(&mut self, map: ShardMap, now: Instant) {
+        let old = std::mem::take(&mut self.lanes);
+        let backlog = old.iter().filter_map(|lane| lane.backlog.as_ref()).min_by_key(|reader| reader.next_seq()).cloned();
+        self.lanes = map.shards().iter().map(|shard| Lane::new(shard.clone(), now)).collect();
+        self.map = map;
+        for lane in &mut self.lanes {
+            lane.backlog.clone_from(&backlog);
+        }
+        for lane in old {
+            if let Some(same) = self.lanes.iter_mut().find(|other| other.shard == lane.shard) {
+                same.pace = lane.pace;
+            }
+            for (class, waiting) in [Class::Live, Class::Backlog].into_iter().zip(lane.waiting) {
+                waiting.entries.into_values().for_each(|entry| self.put_back(entry, class));
+            }
+        }
+        for entry in self.held_by_key.iter().flat_map(HashMap::values).flatten() {
+            self.lanes[self.map.owner(entry.place)].waiting[Class::Live as usize].bytes += weight(entry);
+        }
+    }
+
+    /// Whether events of one key must arrive in order. Then all are of the class [`Class::Live`].
+    pub(super) fn is_ordered(&self) -> bool {
+        self.held_by_key.is_some()
+    }
+
+    pub(super) fn owner(&mut self, place: HashKey) -> &mut Lane {
+        let index = self.map.owner(place);
+        &mut self.lanes[index]
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, Lane> {
+        self.lanes.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Lane> {
+        self.lanes.iter_mut()
+    }
+
+    /// Whether the lane of `place` has room in memory for one more.
+    pub(super) fn has_room(&self, place: HashKey, class: Class) -> bool {
+        self.lane_has_room(&self.lanes[self.map.owner(place)], class)
+    }
+
+    pub(super) fn lane_has_room(&self, lane: &Lane, class: Class) -> bool {
+        let whole = (self.memory_bytes_max / self.lanes.len()).max(KINESIS_SHARD_BYTES_MIN);
+        let share = match class {
+            Class::Live if lane.backlog.is_none() && lane.waiting[1].entries.is_empty() => 100,
+            Class::Live => 100 - self.backlog_percent,
+            Class::Backlog => self.backlog_percent,
+        };
+        lane.waiting[class as usize].bytes < whole / 100 * share
+    }
+
+    /// The place of a lane with most room, that is not held back, for an event that may go anywhere.
+    pub(super) fn roomiest_place(&self, now: Instant) -> HashKey {
+        let load = |lane: &&Lane| {
+            let is_held = lane.pace.rate().is_some() || lane.pace.ready_at() > now;
+            (is_held, lane.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>())
+        };
+        let range = self.lanes.iter().min_by_key(load).map_or(crate::sink::kinesis::HashRange::WHOLE, |lane| lane.shard.range);
+        fastrand::u128(range.first..=range.last)
+    }
+
+    /// Puts an event that was read where it waits for its shard.
+    pub(super) fn put(&mut self, entry: Entry, class: Class) {
+        if let Some(held) = &mut self.held_by_key {
+            match held.entry(entry.key.clone()) {
+                hash_map::Entry::Vacant(key) => drop(key.insert(VecDeque::new())),
+                hash_map::Entry::Occupied(key) => {
+                    self.lanes[self.map.owner(entry.place)].waiting[class as usize].bytes += weight(&entry);
+                    return key.into_mut().push_back(entry);
+                }
+            }
+        }
+        self.put_back(entry, class);
+    }
+
+    /// Puts an event back that is to be sent again; it goes before all others of its key.
+    pub(super) fn put_back(&mut self, entry: Entry, class: Class) {
+        self.owner(entry.place).waiting[class as usize].insert(entry);
+    }
+
+    /// This event is settled: the next one of its key may go.
+    pub(super) fn release(&mut self, settled: &Entry) {
+        let Some(held) = &mut self.held_by_key else { return };
+        match held.get_mut(&settled.key).and_then(VecDeque::pop_front) {
+            Some(next) => {
+                let waiting = &mut self.lanes[self.map.owner(next.place)].waiting[Class::Live as usize];
+                waiting.entries.insert(next.seq, next);
+            }
+            None => drop(held.remove(&settled.key)),
+        }
+    }
+
+    /// Events and bytes that wait.
+    pub(super) fn waiting(&self, class: Class) -> (usize, usize) {
+        let waiting = || self.lanes.iter().map(|lane| &lane.waiting[class as usize]);
+        (waiting().map(|waiting| waiting.entries.len()).sum(), waiting().map(|waiting| waiting.bytes).sum())
+    }
+
+    /// From when on something of `class` may be sent, as far as the shards go. `None` where nothing waits.
+    pub(super) fn ready_at(&self, class: Class) -> Option<Instant> {
+        let lanes = self.lanes.iter().filter(|lane| lane.head(class).is_some());
+        lanes.map(|lane| lane.pace.ready_at()).min()
+    }
+
+    /// Takes the records of one call, the oldest first, from the shards that take any.
+    pub(super) fn take_call(&mut self, class: Class, packing: Packing, bounds: CallBounds, now: Instant) -> Vec<StreamRecord> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let ready = self.lanes.iter().enumerate().filter(|(_, lane)| lane.pace.ready_at() <= now);
+        let head = |(index, lane): (usize, &Lane)| lane.head(class).map(|entry| Reverse((entry.seq, index)));
+        let mut heads: BinaryHeap<_> = ready.filter_map(head).collect();
+        while let Some(Reverse((_, index))) = heads.pop() {
+            let Some(record) = self.take_record(index, class, packing) else { continue };
+            if bytes + record.size() > bounds.bytes_max && !records.is_empty() {
+                record.entries.into_iter().for_each(|entry| self.put_back(entry, class));
+                break;
+            }
+            bytes += record.size();
+            self.lanes[index].pace.spend(cost(record.size()), now);
+            records.push(record);
+            if records.len() == bounds.records_max {
+                break;
+            }
+            let lane = &self.lanes[index];
+            if let (true, Some(next)) = (lane.pace.ready_at() <= now, lane.head(class)) {
+                heads.push(Reverse((next.seq, index)));
+            }
+        }
+        records
+    }
+
+    fn take_record(&mut self, index: usize, class: Class, packing: Packing) -> Option<StreamRecord> {
+        let waiting = &mut self.lanes[index].waiting[class as usize];
+        let mut builder = RecordBuilder::new(packing, waiting.take_first()?);
+        while waiting.entries.first_key_value().is_some_and(|(_, next)| builder.has_room_for(next)) {
+            if let Some(next) = waiting.take_first() {
+                builder.push(next);
+            }
+        }
+        Some(builder.finish())
+    }
+}

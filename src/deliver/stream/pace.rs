@@ -1,0 +1,169 @@
+//! How fast one shard is sent to: learned from its answers, for it alone.
+//!
+//! A shard is not held back until it throttles. Then its rate is brought down to what it took, and grows again while
+//! little is throttled; a shard that takes nothing at all is left alone for a while that doubles (full jitter).
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    deliver::shared::backoff,
+    limits::{PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_THROTTLED_SHARE, SHARD_PER_SECOND},
+};
+
+/// What a record takes of a shard, in seconds of an undisturbed one.
+#[must_use]
+pub(super) fn cost(bytes: usize) -> f64 {
+    (1.0 / SHARD_PER_SECOND.0).max(bytes as f64 / SHARD_PER_SECOND.1)
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// Seconds of an undisturbed shard that may be used in a second; `None` while it is not held.
+    rate: Option<f64>,
+    /// Until when what was sent fills the rate.
+    filled_until: Instant,
+    /// Until when nothing is sent.
+    paused_until: Instant,
+    /// Calls in a row in which the shard took nothing.
+    failures: u32,
+    interval: Interval,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Interval {
+    began: Instant,
+    stored: f64,
+    throttled: f64,
+}
+
+/// What one call brought for a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShardTally {
+    /// Cost of what it stored.
+    pub(super) stored: f64,
+    /// Cost of what it throttled.
+    pub(super) throttled: f64,
+    /// Cost of what failed otherwise.
+    pub(super) failed: f64,
+}
+
+impl Pace {
+    pub(super) fn new(now: Instant) -> Self {
+        let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
+        Self { rate: None, filled_until: now, paused_until: now, failures: 0, interval }
+    }
+
+    /// The rate it is held to.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// Since when, or from when on, a record may be sent.
+    pub(super) fn ready_at(&self) -> Instant {
+        // A burst of one interval may be sent at once.
+        let filled = self.filled_until.checked_sub(PACE_INTERVAL).unwrap_or(self.filled_until);
+        self.paused_until.max(filled)
+    }
+
+    /// Counts a record that is sent.
+    pub(super) fn spend(&mut self, cost: f64, now: Instant) {
+        if let Some(rate) = self.rate {
+            self.filled_until = self.filled_until.max(now) + Duration::from_secs_f64(cost / rate);
+        }
+    }
+
+    /// Learns from one call's answer.
+    pub(super) fn learn(&mut self, tally: ShardTally, now: Instant) {
+        self.interval.stored += tally.stored;
+        self.interval.throttled += tally.throttled;
+        let went_wrong = tally.throttled + tally.failed > 0.0;
+        self.failures = if went_wrong && tally.stored == 0.0 { self.failures + 1 } else { 0 };
+        if went_wrong {
+            self.paused_until = now + backoff(self.failures);
+        }
+        self.adapt(now);
+    }
+
+    fn adapt(&mut self, now: Instant) {
+        let Interval { began, stored, throttled } = self.interval;
+        let seconds = now.duration_since(began).as_secs_f64();
+        if seconds < PACE_INTERVAL.as_secs_f64() {
+            return;
+        }
+        self.interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
+        let sent = stored + throttled;
+        if throttled > PACE_THROTTLED_SHARE * sent {
+            // What it took, measured; over a long quiet interval that says nothing, so the old rate bounds it.
+            let took = (stored / seconds).max(PACE_RATE_MIN);
+            self.rate = Some(self.rate.map_or(took, |rate| took.min(rate)));
+        } else if let Some(rate) = self.rate {
+            // What is far above all that is sent holds nothing back any more.
+            let grown = rate * PACE_GROWTH;
+            self.rate = (grown < 8.0 * sent / seconds + 1.0).then_some(grown);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shard that takes `limit` undisturbed seconds a second, counted over a second as Kinesis does, sent to for
+    /// `seconds` by 20 calls a second.
+    fn sent_and_stored(pace: &mut Pace, limit: f64, seconds: u32, now: &mut Instant) -> (f64, f64) {
+        let (mut sent, mut stored) = (0.0, 0.0);
+        let mut room: f64 = 0.0;
+        for _ in 0..seconds * 20 {
+            let mut tally = ShardTally::default();
+            room = (room + limit / 20.0).min(limit);
+            for _ in 0..200 {
+                if pace.ready_at() > *now {
+                    break;
+                }
+                pace.spend(cost(100), *now);
+                sent += cost(100);
+                if room > 0.0 {
+                    (tally.stored, room) = (tally.stored + cost(100), room - cost(100));
+                } else {
+                    tally.throttled += cost(100);
+                }
+            }
+            stored += tally.stored;
+            if tally.stored + tally.throttled > 0.0 {
+                pace.learn(tally, *now);
+            }
+            *now += Duration::from_millis(50);
+        }
+        (sent, stored)
+    }
+
+    #[test]
+    fn the_rate_settles_near_what_the_shard_takes_and_grows_when_it_takes_more() {
+        fastrand::seed(7);
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        sent_and_stored(&mut pace, 1.0, 5, &mut now);
+        let (sent, stored) = sent_and_stored(&mut pace, 1.0, 20, &mut now);
+        assert!(stored > 0.8 * 20.0, "it uses most of the shard: {stored}");
+        assert!(sent < 1.15 * stored, "and throttles little of what it sends: {sent} {stored}");
+        let (_, stored) = sent_and_stored(&mut pace, 3.0, 20, &mut now);
+        assert!(stored > 1.2 * 20.0, "three times the room is found: {stored}");
+    }
+
+    #[test]
+    fn an_undisturbed_shard_is_never_held_and_a_dead_one_is_asked_ever_less() {
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        let (sent, stored) = sent_and_stored(&mut pace, 1e9, 2, &mut now);
+        assert!((sent - stored).abs() < 1e-6 && pace.rate().is_none(), "{sent} {stored}");
+        let mut longest = Duration::ZERO;
+        for _ in 0..12 {
+            pace.learn(ShardTally { failed: 1.0, ..Default::default() }, now);
+            longest = longest.max(pace.ready_at().saturating_duration_since(now));
+        }
+        assert!(longest > Duration::from_secs(1), "{longest:?}");
+        pace.learn(ShardTally { stored: 1.0, ..Default::default() }, now + longest);
+        assert!(pace.ready_at() <= now + longest, "one success ends it");
+    }
+}

@@ -1,0 +1,131 @@
+//! Which shards the stream has: asked at the start, now and then, and when an answer shows that they changed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinHandle;
+
+use super::lanes::Lanes;
+use crate::{
+    limits::{KINESIS_SHARDS_REFRESH, KINESIS_SHARDS_REFRESH_MIN},
+    sink::kinesis::{HashKey, ShardMap, Stream},
+};
+
+type Shards = Result<ShardMap, String>;
+
+/// See the module.
+pub(super) struct ShardWatch {
+    asking: Option<JoinHandle<Shards>>,
+    answered_at: Option<Instant>,
+    /// Counts the maps.
+    version: u64,
+    /// An answer named another shard than the map.
+    is_doubted: bool,
+    /// Answers to what was sent by the present map that named another shard.
+    mismatches: u64,
+    /// The stream distributes records as it likes.
+    is_unpredictable: bool,
+    is_packed: bool,
+    has_warned: bool,
+}
+
+impl ShardWatch {
+    pub(super) fn new(is_packed: bool) -> Self {
+        Self {
+            asking: None,
+            answered_at: None,
+            version: 0,
+            is_doubted: false,
+            mismatches: 0,
+            is_unpredictable: false,
+            is_packed,
+            has_warned: false,
+        }
+    }
+
+    /// How many maps there were.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether the first question was answered, with a map or without one.
+    pub(super) fn is_known_or_unknowable(&self) -> bool {
+        self.answered_at.is_some()
+    }
+
+    /// Asks.
+    pub(super) fn look(&mut self, stream: &Arc<dyn Stream>) {
+        let stream = stream.clone();
+        self.asking = Some(tokio::spawn(async move { stream.shards().await }));
+    }
+
+    /// Asks where it is time to.
+    pub(super) fn look_if_due(&mut self, stream: &Arc<dyn Stream>, now: Instant) {
+        let age = self.answered_at.map_or(Duration::MAX, |at| now.duration_since(at));
+        let is_due = age >= KINESIS_SHARDS_REFRESH || (self.is_doubted && age >= KINESIS_SHARDS_REFRESH_MIN);
+        if is_due && self.asking.is_none() && !self.is_unpredictable {
+            self.look(stream);
+        }
+    }
+
+    /// The next question may be asked soon.
+    pub(super) fn forget_age(&mut self) {
+        self.is_doubted = true;
+    }
+
+    /// The answer, when it comes; never where nothing was asked.
+    pub(super) async fn answer(&mut self) -> Shards {
+        let Some(asking) = &mut self.asking else { return std::future::pending().await };
+        asking.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    /// Takes an answer.
+    pub(super) fn take(&mut self, shards: Shards, lanes: &mut Lanes, now: Instant) {
+        self.asking = None;
+        self.answered_at = Some(now);
+        let was_doubted = std::mem::take(&mut self.is_doubted);
+        match shards {
+            Ok(map) if map != lanes.map => {
+                tracing::info!(shards = map.shards().len(), "the stream's shards are known");
+                self.version += 1;
+                self.mismatches = 0;
+                self.has_warned = false;
+                lanes.remap(map, now);
+            }
+            Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(lanes, now),
+            Ok(_) => {}
+            Err(error) => {
+                // Also a question that fails is an answer to whoever waits for the first one.
+                self.is_doubted = was_doubted;
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    tracing::warn!(error, "the stream's shards are not known, so a hot shard cannot be told from the others");
+                }
+            }
+        }
+    }
+
+    /// The stream distributes records by itself (`RecordDistributionStrategy=AUTO`): its shards cannot be told apart.
+    fn give_up(&mut self, lanes: &mut Lanes, now: Instant) {
+        self.is_unpredictable = true;
+        self.version += 1;
+        tracing::warn!("the stream does not place records by their keys: they are sent without regard to its shards");
+        if self.is_packed {
+            tracing::warn!(
+                "KCL drops packed records that lie in another shard than their hash key says; use a stream with \
+                            RecordDistributionStrategy=USER_PARTITION_KEY, or aggregation = \"none\""
+            );
+        }
+        lanes.remap(ShardMap::unknown(), now);
+    }
+
+    /// Compares where a record went with where it should have gone.
+    pub(super) fn check(&mut self, map: &ShardMap, place: HashKey, shard: &str, map_version: u64) {
+        if !map.is_known() || map_version != self.version || map.shards()[map.owner(place)].id == shard {
+            return;
+        }
+        self.mismatches += 1;
+        self.is_doubted = true;
+    }
+}

@@ -1,0 +1,333 @@
+//! The flow against a stream that answers as a script says, over a real spool.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Mutex,
+};
+
+use super::*;
+use crate::{
+    config::{Aggregation, RecordFormat},
+    deliver::back::{Back, payload},
+    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, StreamFuture},
+};
+
+/// The events of one record: their numbers.
+type Events = Vec<u128>;
+
+/// What a call sees before it answers: its number, and of each record its shard's index and its events.
+type Script = dyn Fn(usize, &[(usize, Events)]) -> Answer + Send + Sync;
+
+struct Scripted {
+    shards: usize,
+    calls: Mutex<Vec<Vec<(usize, Events)>>>,
+    stored: Mutex<Vec<u128>>,
+    script: Box<Script>,
+}
+
+impl Scripted {
+    fn new(shards: usize, script: impl Fn(usize, &[(usize, Events)]) -> Answer + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { shards, calls: Mutex::default(), stored: Mutex::default(), script: Box::new(script) })
+    }
+
+    fn map(&self) -> ShardMap {
+        let width = HashKey::MAX / self.shards as u128;
+        let shard = |index: usize| {
+            let last = if index + 1 == self.shards { HashKey::MAX } else { (index as u128 + 1) * width - 1 };
+            Shard { id: format!("shard-{index}"), range: HashRange { first: index as u128 * width, last } }
+        };
+        ShardMap::new((0..self.shards).map(shard).collect()).unwrap()
+    }
+
+    fn stored(&self) -> Vec<u128> {
+        self.stored.lock().unwrap().clone()
+    }
+
+    fn calls(&self) -> Vec<Vec<(usize, Events)>> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+fn events_in(record: &StreamRecord) -> Events {
+    let number = |entry: &crate::sink::kinesis::Entry| {
+        let line: serde_json::Value = serde_json::from_slice(&entry.data).unwrap();
+        u128::from(line["n"].as_u64().unwrap())
+    };
+    record.entries.iter().map(number).collect()
+}
+
+impl Stream for Scripted {
+    fn name(&self) -> &'static str {
+        "script"
+    }
+
+    fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer> {
+        let map = self.map();
+        let seen: Vec<_> = records.iter().map(|record| (map.owner(record.entries[0].place), events_in(record))).collect();
+        let mut calls = self.calls.lock().unwrap();
+        let answer = (self.script)(calls.len(), &seen);
+        calls.push(seen.clone());
+        drop(calls);
+        let is_stored = |index: usize| match &answer {
+            Answer::Each(results) => matches!(results[index], RecordResult::Stored { .. }),
+            Answer::Unknown(_) => true,
+            _ => false,
+        };
+        let stored = seen.iter().enumerate().filter(|(index, _)| is_stored(*index)).flat_map(|(_, (_, events))| events.clone());
+        self.stored.lock().unwrap().extend(stored);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            answer
+        })
+    }
+
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>> {
+        Box::pin(async { Ok(self.map()) })
+    }
+}
+
+fn stored(shard: usize) -> RecordResult {
+    RecordResult::Stored { shard: format!("shard-{shard}") }
+}
+
+fn all_stored(records: &[(usize, Events)]) -> Answer {
+    Answer::Each(records.iter().map(|(shard, _)| stored(*shard)).collect())
+}
+
+fn settings() -> StreamSettings {
+    let form = EventForm::new(RecordFormat::Flat, "event_uuid");
+    StreamSettings { linger: Duration::ZERO, ..StreamSettings::new(&KinesisConfig::default(), &Form::Events(form)) }
+}
+
+fn deliverer(back: &Back, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) -> StreamDeliverer {
+    let form = Form::Events(EventForm::new(RecordFormat::Flat, key));
+    StreamDeliverer::open(back.shared(), stream.clone(), form, settings, folder.join("journal")).unwrap()
+}
+
+/// Delivers what is spooled and stops.
+async fn drain(back: &Back, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) {
+    let (_stop, stopping) = watch::channel(true);
+    let run = deliverer(back, folder, stream, key, settings).run(stopping);
+    tokio::time::timeout(Duration::from_secs(60), run).await.expect("it drains");
+}
+
+fn sorted(events: impl IntoIterator<Item = u128>) -> Vec<u128> {
+    let mut events: Vec<u128> = events.into_iter().collect();
+    events.sort_unstable();
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_failed_is_sent_again_record_by_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..1200).await;
+    // In the first two calls every third record is throttled and every fifth fails.
+    let stream = Scripted::new(4, |call, records| match call {
+        0 | 1 => Answer::Each(
+            records
+                .iter()
+                .enumerate()
+                .map(|(index, (shard, _))| match index {
+                    _ if index % 3 == 0 => RecordResult::Throttled,
+                    _ if index % 5 == 0 => RecordResult::Failed { code: "InternalFailure".into() },
+                    _ => stored(*shard),
+                })
+                .collect(),
+        ),
+        _ => all_stored(records),
+    });
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..1200), "each once");
+    assert!(stream.calls().iter().all(|call| call.len() <= 500));
+    assert_eq!(back.metrics.delivery.delivered_events.get(), 1200);
+    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 0);
+    assert_eq!(back.spool.cursor().delivered_exclusive, 1200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..100).await;
+    let stream = Scripted::new(1, |call, records| match call {
+        0 => Answer::Unknown("reset".into()),
+        1 => Answer::Refused("no connection".into()),
+        2 => Answer::Held("ExpiredTokenException".into()),
+        _ => all_stored(records),
+    });
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(sorted(stream.stored()), sorted((0..100).chain(0..100)), "stored without an answer, and again");
+    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 100, "counted once, not at every try");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    // Twice as much waits for the hot shard as memory holds.
+    let settings = StreamSettings { memory_bytes_max: 4 * crate::limits::KINESIS_SHARD_BYTES_MIN, ..settings() };
+    back.append(0..60_000).await;
+    let is_hot = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let hot = is_hot.clone();
+    let stream = Scripted::new(4, move |_, records| {
+        let throttled = hot.load(std::sync::atomic::Ordering::Relaxed);
+        let result =
+            |(shard, _): &(usize, Events)| if *shard == 2 && throttled { RecordResult::Throttled } else { stored(*shard) };
+        Answer::Each(records.iter().map(result).collect())
+    });
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings).run(stopping));
+    let map = stream.map();
+    let others = |event: u128| map.owner(crate::sink::kinesis::hash_key(&uuid::Uuid::from_u128(event).to_string())) != 2;
+    let expected: Vec<u128> = (0..60_000).filter(|event| others(*event)).collect();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while back.progress.undelivered(60_000) > (60_000 - expected.len()) as u64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("all of the other shards arrive");
+    assert_eq!(sorted(stream.stored()), expected, "and nothing of the hot one");
+    assert!(back.metrics.exposition().contains("lakegate_shard_throttled_records_total{shard=\"shard-2\"}"), "it is named");
+    is_hot.store(false, std::sync::atomic::Ordering::Relaxed);
+    stop.send_replace(true);
+    tokio::time::timeout(Duration::from_secs(60), running).await.expect("then it drains").unwrap();
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..60_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ordered_by_key_keeps_the_order_of_every_key_through_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..400).await;
+    let stream = Scripted::new(3, |call, records| {
+        if call % 7 == 3 {
+            return Answer::Refused("busy".into());
+        }
+        let result = |(index, (shard, _)): (usize, &(usize, Events))| match (call + index) % 4 {
+            0 => RecordResult::Throttled,
+            _ => stored(*shard),
+        };
+        Answer::Each(records.iter().enumerate().map(result).collect())
+    });
+    let settings = StreamSettings { ordered_by_key: true, ..settings() };
+    drain(&back, folder.path(), &stream, "/k", settings).await;
+    let mut by_key: BTreeMap<u128, Vec<u128>> = BTreeMap::new();
+    for event in stream.stored() {
+        by_key.entry(event % 8).or_default().push(event);
+    }
+    for (key, events) in by_key {
+        assert_eq!(events, Vec::from_iter((0..400).filter(|event| event % 8 == key)), "key {key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_not_valid_is_found_among_the_others_and_goes_to_the_dead_letters() {
+    for aggregation in [Aggregation::None, Aggregation::Kpl] {
+        let folder = tempfile::tempdir().unwrap();
+        let back = Back::open(folder.path());
+        back.append(0..300).await;
+        let stream = Scripted::new(2, |_, records| {
+            let is_bad = records.iter().any(|(_, events)| events.contains(&77));
+            if is_bad { Answer::Invalid("ValidationException: m".into()) } else { all_stored(records) }
+        });
+        let packing = Packing { aggregation, ..settings().packing };
+        drain(&back, folder.path(), &stream, "event_uuid", StreamSettings { packing, ..settings() }).await;
+        assert_eq!(sorted(stream.stored()), Vec::from_iter((0..300).filter(|event| *event != 77)), "{aggregation:?}");
+        let letter = std::fs::read_to_string(folder.path().join("rejected/web/00000001.ndjson")).unwrap();
+        let letter: serde_json::Value = serde_json::from_str(&letter).unwrap();
+        assert_eq!((&letter["detail"], &letter["raw"]), (&"ValidationException: m".into(), &payload(77).into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_finds_every_call_invalid_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..5).await;
+    let stream = Scripted::new(1, |call, records| match call {
+        0..6 => Answer::Invalid("the stream's name is no name".into()),
+        _ => all_stored(records),
+    });
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..5));
+    assert_eq!(back.metrics.delivery.refused_events.get(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..20).await;
+    let stream = Scripted::new(1, |_, records| all_stored(records));
+    // The derived fields of event 10 and above make one digit more.
+    let longest = payload(10).len();
+    let one_less = StreamSettings { record_bytes_max: record_bytes(&back, longest), ..settings() };
+    drain(&back, folder.path(), &stream, "event_uuid", one_less).await;
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..10));
+    assert_eq!(back.metrics.delivery.refused_events.get(), 10);
+    assert_eq!(back.spool.cursor().delivered_exclusive, 20);
+}
+
+/// Bytes of the record of an event whose payload is one byte shorter than `payload_bytes`.
+fn record_bytes(back: &Back, payload_bytes: usize) -> usize {
+    let form = Form::Events(EventForm::new(RecordFormat::Flat, "event_uuid"));
+    let frame = back.spool.reader(0).read(1, usize::MAX).unwrap().frames.remove(0);
+    let formed = form.form(0, &frame.body).unwrap();
+    formed.key.len() + formed.data.len() - payload(0).len() + payload_bytes - 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    let long_ago = crate::event::unix_millis(std::time::SystemTime::now()) - 3_600_000;
+    back.append_received(0..40_000, long_ago).await;
+    let stream = Scripted::new(2, |_, records| all_stored(records));
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+    while stream.stored().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    back.append(40_000..40_100).await;
+    assert!(back.progress.await_delivered(40_000..40_100, Duration::from_secs(60)).await);
+    stop.send_replace(true);
+    running.await.unwrap();
+    let arrived = stream.stored();
+    assert_eq!(sorted(arrived.clone()), Vec::from_iter(0..40_100));
+    let position = |event: u128| arrived.iter().position(|arrived| *arrived == event).unwrap();
+    let last_backlog = position(39_999);
+    assert!((40_000..40_100).all(|event| position(event) < last_backlog), "new events came before the backlog's end");
+    let halves: BTreeSet<usize> = (0..40_000).step_by(4_000).map(position).collect();
+    let in_order: Vec<usize> = (0..40_000).step_by(4_000).map(position).collect();
+    assert_eq!(in_order, Vec::from_iter(halves), "the oldest first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let back = Back::open(folder.path());
+        back.append(0..100).await;
+        // The first record of each call never gets through; the process ends meanwhile.
+        let stream = Scripted::new(1, |_, records| {
+            let result = |index: usize| if index == 0 { RecordResult::Throttled } else { stored(0) };
+            Answer::Each((0..records.len()).map(result).collect())
+        });
+        let (_stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+        while back.progress.undelivered(100) > 1 {
+            tokio::task::yield_now().await;
+        }
+        running.abort();
+        let _ = running.await;
+        assert_eq!(back.spool.cursor().delivered_exclusive, 0, "the oldest is still owed");
+    }
+    let back = Back::open(folder.path());
+    let stream = Scripted::new(1, |_, records| all_stored(records));
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(stream.stored(), [0], "the journal knew of the others");
+    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 1);
+}

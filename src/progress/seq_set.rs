@@ -1,0 +1,123 @@
+//! A set of sequence numbers that fills up from below.
+
+use std::{collections::VecDeque, ops::Range};
+
+const BITS: u64 = u64::BITS as u64;
+
+/// Everything below [`SeqSet::prefix`], and one bit for each number above it.
+#[derive(Clone, Debug)]
+pub struct SeqSet {
+    prefix: u64,
+    /// The first word holds the prefix; none is full.
+    words: VecDeque<u64>,
+    ahead: u64,
+}
+
+impl SeqSet {
+    /// Everything below `prefix`.
+    #[must_use]
+    pub fn below(prefix: u64) -> Self {
+        let mut set = Self { prefix, words: VecDeque::new(), ahead: 0 };
+        set.words.push_back((1 << (prefix % BITS)) - 1);
+        set
+    }
+
+    /// Least number that is not in the set.
+    #[must_use]
+    pub fn prefix(&self) -> u64 {
+        self.prefix
+    }
+
+    /// How many numbers above the prefix are in the set.
+    #[must_use]
+    pub fn ahead(&self) -> u64 {
+        self.ahead
+    }
+
+    /// Whether `seq` is in the set.
+    #[must_use]
+    pub fn contains(&self, seq: u64) -> bool {
+        seq < self.prefix || self.words.get(self.index(seq)).is_some_and(|word| word & (1 << (seq % BITS)) != 0)
+    }
+
+    /// Whether all of `range` is in the set.
+    #[must_use]
+    pub fn contains_all(&self, mut range: Range<u64>) -> bool {
+        range.end <= self.prefix || (range.start > self.prefix && range.all(|seq| self.contains(seq)))
+    }
+
+    /// Puts `seq` in. Whether it was missing.
+    pub fn insert(&mut self, seq: u64) -> bool {
+        if self.contains(seq) {
+            return false;
+        }
+        let index = self.index(seq);
+        if index >= self.words.len() {
+            self.words.resize(index + 1, 0);
+        }
+        self.words[index] |= 1 << (seq % BITS);
+        self.ahead += 1;
+        if seq == self.prefix {
+            self.advance();
+        }
+        true
+    }
+
+    /// The ranges above the prefix that are in the set, in order.
+    pub fn ranges_ahead(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let end = (self.prefix / BITS + self.words.len() as u64) * BITS;
+        let mut next = self.prefix;
+        std::iter::from_fn(move || {
+            let start = (next..end).find(|seq| self.contains(*seq))?;
+            next = (start..end).find(|seq| !self.contains(*seq)).unwrap_or(end);
+            Some(start..next)
+        })
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        (seq / BITS - self.prefix / BITS) as usize
+    }
+
+    fn advance(&mut self) {
+        let before = self.prefix;
+        while let Some(word) = self.words.front() {
+            let first = self.prefix / BITS * BITS;
+            self.prefix = first + u64::from(word.trailing_ones());
+            if *word != u64::MAX {
+                break;
+            }
+            self.words.pop_front();
+        }
+        if self.words.is_empty() {
+            self.words.push_back(0);
+        }
+        self.ahead -= self.prefix - before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_the_set_that_it_stands_for(first in 0_u64..200, seqs in prop::collection::vec(0_u64..600, 0..500)) {
+            let mut set = SeqSet::below(first);
+            let mut model: BTreeSet<u64> = (0..first).collect();
+            for seq in seqs {
+                prop_assert_eq!(set.insert(seq), model.insert(seq));
+                let prefix = (0..).find(|seq| !model.contains(seq)).unwrap();
+                prop_assert_eq!(set.prefix(), prefix);
+                prop_assert_eq!(set.ahead(), model.len() as u64 - prefix);
+            }
+            prop_assert!((0..700).all(|seq| set.contains(seq) == model.contains(&seq)));
+            let ahead: Vec<u64> = set.ranges_ahead().flatten().collect();
+            prop_assert!(ahead.iter().eq(model.range(set.prefix()..)));
+            prop_assert!(set.contains_all(0..set.prefix()) && !set.contains_all(0..set.prefix() + 1));
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Amazon Kinesis: what a record is, where it belongs, and one honest PutRecords call.
+//!
+//! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
+//!
+//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `call` what came of it · `client` the SDK
+
+use std::{future::Future, pin::Pin};
+
+mod call;
+mod client;
+mod hash;
+mod kpl;
+mod record;
+mod shards;
+
+pub use call::{Answer, RecordResult, read_service_error};
+pub use client::KinesisStream;
+pub use hash::{HashKey, HashRange, hash_key};
+pub use record::{Entry, Packing, RecordBuilder, StreamRecord};
+pub use shards::{Shard, ShardMap};
+
+/// A future that a [`Stream`] answers with.
+pub type StreamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A stream with shards: Kinesis, or a script in tests.
+pub trait Stream: Send + Sync {
+    /// Its name, for logs.
+    fn name(&self) -> &str;
+
+    /// One call with these records, once, without retries.
+    fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer>;
+
+    /// Its open shards, or why they are not known.
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>>;
+}
+
+impl Stream for KinesisStream {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer> {
+        Box::pin(self.put(records))
+    }
+
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>> {
+        Box::pin(self.shards())
+    }
+}

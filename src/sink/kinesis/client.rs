@@ -1,0 +1,234 @@
+//! The AWS SDK, set so that it does one thing at a time and says what happened: no retries of its own, own time-outs.
+
+use std::time::Duration;
+
+use aws_sdk_kinesis::{
+    Client,
+    config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, PutRecordsResultEntry},
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+
+use super::{
+    call::{Answer, RecordResult, read_service_error},
+    hash::HashRange,
+    record::StreamRecord,
+    shards::{Shard, ShardMap},
+};
+use crate::{
+    config::KinesisConfig,
+    limits::{KINESIS_CONNECT_TIMEOUT, KINESIS_IDLE_TIMEOUT, KINESIS_SHARDS_MAX},
+};
+
+/// A stream, by name or ARN, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct KinesisStream {
+    client: Client,
+    stream: String,
+}
+
+impl KinesisStream {
+    /// The stream `stream`, reached as `config` says, with credentials and region from the SDK's usual chain where the
+    /// configuration names none. Nothing is sent yet.
+    pub async fn connect(config: &KinesisConfig, stream: &str) -> Self {
+        let http =
+            Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).pool_idle_timeout(KINESIS_IDLE_TIMEOUT).build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(KINESIS_CONNECT_TIMEOUT)
+            .operation_attempt_timeout(Duration::from_millis(config.call_timeout_ms))
+            .build();
+        let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        if !config.region.is_empty() {
+            chain = chain.region(Region::new(config.region.clone()));
+        }
+        if !config.endpoint.is_empty() {
+            chain = chain.endpoint_url(&config.endpoint);
+        }
+        let shared = chain.load().await;
+        let config = aws_sdk_kinesis::config::Builder::from(&shared)
+            // A retry of the whole call would store again what was stored: only failed records are sent again, by us.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self { client: Client::from_conf(config), stream: stream.to_owned() }
+    }
+
+    /// Name or ARN of the stream.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.stream
+    }
+
+    fn arn_or_name(&self) -> (Option<String>, Option<String>) {
+        let stream = Some(self.stream.clone());
+        if self.stream.starts_with("arn:") { (stream, None) } else { (None, stream) }
+    }
+
+    /// One PutRecords call, once.
+    pub async fn put(&self, records: &[StreamRecord]) -> Answer {
+        let (arn, name) = self.arn_or_name();
+        let entries = records.iter().map(entry).collect();
+        let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(entries));
+        match call.send().await {
+            Ok(answer) => read_results(records.len(), answer.failed_record_count(), answer.records()),
+            Err(error) => read_error(&error),
+        }
+    }
+
+    /// The stream's open shards.
+    ///
+    /// # Errors
+    /// Why they are not known, in words.
+    pub async fn shards(&self) -> Result<ShardMap, String> {
+        let (arn, name) = self.arn_or_name();
+        let mut call = self.client.list_shards().set_stream_arn(arn).set_stream_name(name);
+        let mut open = Vec::new();
+        loop {
+            let page = call.send().await.map_err(|error| in_words(&error))?;
+            for shard in page.shards() {
+                let is_closed = shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some());
+                if let (Some(range), false) = (shard.hash_key_range(), is_closed) {
+                    let (first, last) = (range.starting_hash_key().parse(), range.ending_hash_key().parse());
+                    let (Ok(first), Ok(last)) = (first, last) else { return Err("a shard's hash keys are no numbers".into()) };
+                    open.push(Shard { id: shard.shard_id().to_owned(), range: HashRange { first, last } });
+                }
+            }
+            if open.len() > KINESIS_SHARDS_MAX {
+                return Ok(ShardMap::unknown());
+            }
+            match page.next_token() {
+                // The token stands for the stream, which must not be named beside it.
+                Some(token) => call = self.client.list_shards().next_token(token),
+                None => break,
+            }
+        }
+        ShardMap::new(open).ok_or_else(|| "the open shards do not own every hash key once: a reshard goes on".into())
+    }
+}
+
+fn entry(record: &StreamRecord) -> PutRecordsRequestEntry {
+    let built = PutRecordsRequestEntry::builder()
+        .data(Blob::new(record.data.as_slice()))
+        .partition_key(record.key())
+        .set_explicit_hash_key(record.explicit_place.map(|place| place.to_string()))
+        .build();
+    built.unwrap_or_else(|_| unreachable!("its data is set"))
+}
+
+fn read_results(sent: usize, failed: Option<i32>, results: &[PutRecordsResultEntry]) -> Answer {
+    if results.len() != sent {
+        return Answer::Unknown(format!("{sent} records were sent and {} results came back", results.len()));
+    }
+    let results: Vec<RecordResult> = results.iter().map(read_result).collect();
+    let not_stored = results.iter().filter(|result| !matches!(result, RecordResult::Stored { .. })).count();
+    if failed.is_some_and(|failed| usize::try_from(failed) != Ok(not_stored)) {
+        return Answer::Unknown(format!("{failed:?} records are said to have failed, and {not_stored} results say so"));
+    }
+    Answer::Each(results)
+}
+
+fn read_result(result: &PutRecordsResultEntry) -> RecordResult {
+    match (result.error_code(), result.sequence_number()) {
+        (Some("ProvisionedThroughputExceededException"), _) => RecordResult::Throttled,
+        (Some(code), _) => RecordResult::Failed { code: code.to_owned() },
+        (None, Some(number)) if !number.is_empty() => {
+            RecordResult::Stored { shard: result.shard_id().unwrap_or_default().to_owned() }
+        }
+        // Neither stored nor failed: nothing says that the stream has it.
+        (None, _) => RecordResult::Failed { code: "no sequence number".into() },
+    }
+}
+
+fn read_error<E>(error: &SdkError<E>) -> Answer
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ConstructionFailure(_) => Answer::Held(in_words(error)),
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            // A 2xx is no error of the service: its body could not be read.
+            let code = service.err().code().filter(|_| status >= 300);
+            read_service_error(code, status, service.err().message().unwrap_or_default())
+        }
+        SdkError::DispatchFailure(dispatch) => {
+            let has_no_connection = dispatch.as_connector_error().is_some_and(|error| error.is_timeout() || is_connect(error));
+            let met_the_network = dispatch.is_io() || has_cause::<hyper::Error>(error);
+            match (has_no_connection, met_the_network) {
+                (true, _) => Answer::Refused(in_words(error)),
+                (false, true) => Answer::Unknown(in_words(error)),
+                // It did not get that far: no credentials, no region.
+                (false, false) => Answer::Held(in_words(error)),
+            }
+        }
+        _ => Answer::Unknown(in_words(error)),
+    }
+}
+
+/// Whether no connection could be made. The only time-out that the connector has of its own is that of connecting.
+fn is_connect(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect))
+}
+
+fn has_cause<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<E>())
+}
+
+fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// The error with its causes, each once.
+fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = String::new();
+    for cause in causes(error).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words.push_str(if words.is_empty() { "" } else { ": " });
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(shard: &str) -> PutRecordsResultEntry {
+        PutRecordsResultEntry::builder().sequence_number("1").shard_id(shard).build()
+    }
+
+    fn failed(code: &str) -> PutRecordsResultEntry {
+        PutRecordsResultEntry::builder().error_code(code).error_message("m").build()
+    }
+
+    #[test]
+    fn each_record_counts_for_itself_and_silence_is_no_success() {
+        let results = [
+            stored("s"),
+            failed("ProvisionedThroughputExceededException"),
+            failed("InternalFailure"),
+            PutRecordsResultEntry::builder().build(),
+        ];
+        let Answer::Each(read) = read_results(4, Some(3), &results) else { panic!() };
+        assert_eq!(read[0], RecordResult::Stored { shard: "s".into() });
+        assert_eq!(read[1], RecordResult::Throttled);
+        assert_eq!(read[2], RecordResult::Failed { code: "InternalFailure".into() });
+        assert_eq!(read[3], RecordResult::Failed { code: "no sequence number".into() });
+    }
+
+    #[test]
+    fn an_answer_that_does_not_add_up_is_no_answer() {
+        assert!(matches!(read_results(2, Some(0), &[stored("s")]), Answer::Unknown(_)), "too few");
+        assert!(matches!(read_results(1, Some(0), &[stored("s"), stored("s")]), Answer::Unknown(_)), "too many");
+        assert!(matches!(read_results(1, Some(1), &[stored("s")]), Answer::Unknown(_)), "a failure that nobody owns");
+        assert!(matches!(read_results(1, Some(0), &[failed("InternalFailure")]), Answer::Unknown(_)), "a failure not counted");
+        assert!(matches!(read_results(1, None, &[stored("s")]), Answer::Each(_)), "a server that does not count");
+    }
+}

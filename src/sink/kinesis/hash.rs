@@ -1,0 +1,44 @@
+//! Where a key belongs: Kinesis maps it to a number of 128 bits by MD5, and every shard owns a range of them.
+
+use md5::{Digest, Md5};
+
+/// A place in the space of 128-bit numbers over which a stream's shards are spread.
+pub type HashKey = u128;
+
+/// The place of a partition key.
+#[must_use]
+pub fn hash_key(partition_key: &str) -> HashKey {
+    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
+}
+
+/// The part of the space that a shard owns. Both ends belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashRange {
+    /// First place.
+    pub first: HashKey,
+    /// Last place.
+    pub last: HashKey,
+}
+
+impl HashRange {
+    /// All of it.
+    pub const WHOLE: Self = Self { first: 0, last: u128::MAX };
+
+    /// Whether `place` is in it.
+    #[must_use]
+    pub fn contains(&self, place: HashKey) -> bool {
+        (self.first..=self.last).contains(&place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_placed_as_kinesis_places_it() {
+        // md5("a") and md5("") are known to everyone.
+        assert_eq!(hash_key("a"), 0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661);
+        assert_eq!(hash_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
+    }
+}
