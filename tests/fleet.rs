@@ -15,6 +15,7 @@ use support::{
     events::{self, Form},
     eventually,
     gateway::{Gateway, Setup},
+    kinesis::{KinesisServer, REGION},
     metrics::Scrape,
     readback::LakeRows,
     say, seed,
@@ -484,4 +485,41 @@ async fn a_store_that_refuses_is_named_without_its_password() {
     assert_eq!(post_one(&gateway.client(), events::identity(&mut rng)).await, Told::Accepted);
     assert_eq!(Scrape::of(&gateway).await.value("dedup_unchecked_events"), 1);
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_in_the_stream_says_that_its_event_was_not_checked() {
+    let mut rng = Rng::new();
+    let mut store = StoreServer::start(&[]).await;
+    let server = KinesisServer::start(1).await;
+    for format in ["flat", "envelope"] {
+        let stream = server.create_stream(format, 1);
+        let fleet = Fleet::new(&store.url()).set("sink.kind", "kinesis").set("kinesis.stream", format);
+        let fleet = fleet.set("kinesis.endpoint", server.url()).set("kinesis.region", REGION).set("kinesis.format", format);
+        let fleet = fleet.set("schemas.unknown_events", "accept");
+        let setup = fleet.setups[0].clone().variable("AWS_ACCESS_KEY_ID", "test").variable("AWS_SECRET_ACCESS_KEY", "test");
+        let gateway = setup.start().await;
+        // What a client calls `dedup` is its own, until the gateway has something to say there.
+        let [checked, unchecked] = [(), ()].map(|()| events::identity(&mut rng));
+        let post = |uuid| {
+            Post::json(format!(
+                r#"{{"dedup":"mine","event_uuid":"{uuid}","event_name":"test:own:field","created_at":1795020000}}"#
+            ))
+        };
+        assert_eq!(gateway.client().post(Wire::H1, &post(checked)).await.expect("an answer").told(1), [Told::Accepted]);
+        when_told(&gateway).await;
+        store.stop();
+        assert_eq!(gateway.client().post(Wire::H1, &post(unchecked)).await.expect("an answer").told(1), [Told::Accepted]);
+        stream.wait_for_events(2, Duration::from_secs(20)).await;
+        let contents = stream.contents();
+        let dedup = |uuid| {
+            let line: serde_json::Value = serde_json::from_slice(&contents.copies[uuid][0].line).expect("JSON");
+            line.get("dedup").cloned()
+        };
+        let own = (format == "flat").then(|| "mine".into());
+        assert_eq!((dedup(&checked), dedup(&unchecked)), (own, Some("unchecked".into())));
+        store.start_again().await;
+        when_told(&gateway).await;
+        gateway.stop().await;
+    }
 }
