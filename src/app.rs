@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start   listeners ─▶ registry ─▶ spool ─▶ dedup window ◀─ identities of the spool ─▶ sink ─▶ accept
-//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ close
+//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
 //! ```
 
 use std::{
@@ -162,9 +162,6 @@ impl App {
         let _ = self.server.await;
         let spools = self.spools.clone();
         let _ = tokio::task::spawn_blocking(move || spools.iter().for_each(|spool| spool.close())).await;
-        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
-            fleet.close(FLEET_CLOSE_TIMEOUT).await;
-        }
         self.phases.delivering_ends.send_replace(true);
         let deadline = tokio::time::Instant::now() + if spool_failed { Duration::ZERO } else { self.drain_timeout };
         for mut deliverer in self.deliverers {
@@ -173,6 +170,9 @@ impl App {
                 deliverer.abort();
                 let _ = deliverer.await;
             }
+        }
+        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
+            fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
         let undelivered_events = self.gate.room.current().lag_events;
         self.phases.admin_ends.send_replace(true);

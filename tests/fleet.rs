@@ -460,11 +460,13 @@ async fn a_store_that_hangs_or_talks_nonsense_costs_one_deadline_and_then_nothin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_refuses_is_named_without_its_password() {
     let mut rng = Rng::new();
-    let store = StoreServer::start(&["--requirepass", "open-sesame"]).await;
+    // All that a gateway needs to be allowed.
+    let user = ["--user", "lakegate", "on", ">open-sesame", "~lakegate:*", "+set", "+get", "+del", "+eval"];
+    let store = StoreServer::start(&[&["--requirepass", "another"], user.as_slice()].concat()).await;
     let full = StoreServer::start(&["--maxmemory", "1", "--maxmemory-policy", "noeviction"]).await;
     let with = |who: &str| store.url().replace("redis://", &format!("redis://{who}@"));
     let fleet = Fleet::new(&with(":s3cret-of-old"));
-    let right = fleet.setups[1].clone().set("dedup.redis.url", with(":open-sesame"));
+    let right = fleet.setups[1].clone().set("dedup.redis.url", with("lakegate:open-sesame"));
     let (refused, right) = tokio::join!(fleet.setups[0].start(), right.start());
     assert!(refused.has_logged("the shared dedup store fails"), "{}", refused.log_text());
     let readiness = get_plain(refused.admin(), "/readyz").await.expect("an answer").text();

@@ -192,8 +192,10 @@ impl Fleet {
         is_open
     }
 
-    /// Waits until everything is told, for at most `wait`, and ends. Claims are unchecked from then on.
+    /// Waits until everything is told, for at most `wait` and not for a store that fails, and ends. Claims are unchecked from
+    /// then on.
     pub async fn close(&self, wait: Duration) {
+        let wait = if self.failing().is_some() { Duration::ZERO } else { wait };
         if timeout(wait, self.store.backlog.when_empty()).await.is_err() {
             let untold = self.store.backlog.len();
             tracing::warn!(
