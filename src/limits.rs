@@ -247,6 +247,67 @@ pub const DEDUP_WRITE_BYTES: usize = 256 * KIB;
 /// Why: one slice of the usual size; a single sync of 400 MB at the end would hold up the seals that wait behind it.
 pub const DEDUP_SYNC_BYTES: u64 = 16 << 20;
 
+// ---- the dedup store of a fleet ------------------------------------------------------------------------------------
+
+/// Time that a request waits for the shared store to answer its claims (default).
+/// Why: in one data centre the store answers in about 1 ms, and a pause for its snapshot of some GB stays below this too.
+/// Longer would be felt by whoever waits while the store is slow, for an event that is accepted anyway.
+pub const FLEET_DEADLINE: Duration = Duration::from_millis(50);
+
+/// Time that is added to the deadline for each identity that is claimed.
+/// Why: four times what store and gateway need (2 µs each way), so that a largest request, which takes some 30 ms, is not
+/// taken for a store that hangs.
+pub const FLEET_DEADLINE_PER_IDENTITY: Duration = Duration::from_micros(10);
+
+/// Time that a claim in the shared store lives which is neither confirmed nor released (default).
+/// Why: longer than a full queue of the spool takes on a disk that stalls for seconds; and no longer, because for this time
+/// a client whose gateway died is told to retry.
+pub const FLEET_CLAIM_TTL: Duration = Duration::from_secs(30);
+
+/// Longest deadline and longest life of a claim that can be configured.
+/// Why: beyond them a request outlasts its client, and a dead gateway's events are held up for longer than clients retry.
+pub const FLEET_DEADLINE_MAX: Duration = Duration::from_secs(5);
+/// See [`FLEET_DEADLINE_MAX`].
+/// Why: likewise.
+pub const FLEET_CLAIM_TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// Bytes of the prefix of every key in the shared store.
+/// Why: it is stored with each identity; up to 14 bytes cost nothing there, and a long one is a mistake.
+pub const FLEET_KEY_PREFIX_BYTES_MAX: usize = 64;
+
+/// Identities that wait to be confirmed in the shared store; beyond it the oldest are given up, and counted.
+/// Why: 16 MB; an hour of the mission's load while the store is away.
+pub const FLEET_BACKLOG_IDENTITIES_MAX: usize = 1 << 20;
+
+/// Identities claimed or confirmed in one round trip.
+/// Why: the store executes them in some 2 ms, for which what others ask on the same connection waits. Nearly every request
+/// has fewer.
+pub const FLEET_PIPELINE_IDENTITIES: usize = 1_000;
+
+/// Time that a round trip may take for which no request waits: confirmations, and the probe of a store that answers.
+/// Why: a store that takes longer hangs.
+pub const FLEET_SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time to connect to the shared store: name, TCP, TLS, password.
+/// Why: four round trips with one packet lost; the start waits for it once.
+pub const FLEET_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time between two probes of a shared store that answers.
+/// Why: `/readyz` knows within about a second that it does not, also when no events come.
+pub const FLEET_PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// First and longest pause between two tries to reach a shared store that fails.
+/// Why: a failover takes seconds, and in every second that it is back unnoticed events are accepted unchecked.
+pub const FLEET_PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Time for which the shared store must have answered for its next failure to count as the first.
+/// Why: of a store that answers probes but not claims, one request in a longest pause waits for the deadline, not every one.
+pub const FLEET_STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// Time that a stop gives to telling the shared store what was accepted.
+/// Why: the longest backlog that a store which answers leaves is told in less; one that is away must not hold up the stop.
+pub const FLEET_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 // ---- delivery and lake ---------------------------------------------------------------------------------------------
 
 /// Bytes of records in one batch for the lake (default).
@@ -502,5 +563,12 @@ const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
 const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);
 const _: () = assert!(2 * DEDUP_HOT_IDENTITIES >= 8 * EVENTS_PER_REQUEST_MAX, "several largest requests can be claimed at once");
 const _: () = assert!(DEDUP_WINDOW_DAYS > 3, "outlasts the JS client's three days of replay (DESIGN.md)");
+const _: () =
+    assert!(FLEET_DEADLINE.as_millis() * 100 < FLEET_CLAIM_TTL.as_millis(), "a claim outlives the request that made it");
+const _: () = assert!(FLEET_DEADLINE_PER_IDENTITY.as_micros() * EVENTS_PER_REQUEST_MAX as u128 <= 200_000, "a fifth of a second");
+const _: () = assert!(FLEET_CLAIM_TTL.as_secs() > 2 * STOP_REQUESTS_TIMEOUT.as_secs(), "and a gateway that restarts");
+const _: () = assert!(FLEET_DEADLINE.as_nanos() <= FLEET_DEADLINE_MAX.as_nanos());
+const _: () = assert!(FLEET_CLAIM_TTL.as_nanos() <= FLEET_CLAIM_TTL_MAX.as_nanos());
+const _: () = assert!(FLEET_BACKLOG_IDENTITIES_MAX >= 8 * EVENTS_PER_REQUEST_MAX);
 const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
