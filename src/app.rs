@@ -306,7 +306,7 @@ fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> 
         age_max: Duration::from_millis(config.lake.flush_age_ms),
     };
     let sink = Box::new(LakeSink::open(&lake_location(config))?);
-    Ok(Deliverer::Batches(BatchDeliverer { shared, sink, bounds }))
+    Ok(Deliverer::Batches(Box::new(BatchDeliverer { shared, sink, bounds })))
 }
 
 async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> anyhow::Result<Deliverer> {
