@@ -29,7 +29,7 @@ use crate::{
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
-    ingest::{Ingest, confirm_again},
+    ingest::{Awaited, Ingest, confirm_again},
     limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
     rate_limit::EventRate,
@@ -278,6 +278,7 @@ impl Organs {
             spool,
             dead_letters,
             progress,
+            awaited: Awaited::default(),
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };

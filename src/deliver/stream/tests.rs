@@ -292,7 +292,7 @@ async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_i
         tokio::task::yield_now().await;
     }
     back.append(40_000..40_100).await;
-    assert!(back.progress.await_delivered(40_000..40_100, Duration::from_secs(60)).await);
+    assert!(back.progress.await_delivered(&[40_000..40_100], Duration::from_secs(60)).await);
     stop.send_replace(true);
     running.await.unwrap();
     let arrived = stream.stored();
