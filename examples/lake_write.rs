@@ -104,6 +104,7 @@ fn record(number: u64, types: u64) -> Record {
         received_millis: millis + 200 + (a % 900) as i64,
         source: "web",
         has_reserved_fields: false,
+        dedup_unchecked: false,
     };
     let mut buffer = Vec::new();
     envelope.encode(payload.as_bytes(), &mut buffer);

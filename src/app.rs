@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start   listeners ─▶ registry ─▶ spool ─▶ dedup window ◀─ identities of the spool ─▶ sink ─▶ accept
-//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ close
+//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
 //! ```
 
 use std::{
@@ -23,14 +23,14 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     auth::Keys,
-    config::{Config, DeadLetterKind, SinkKind},
+    config::{Config, DeadLetterKind, DedupStore, SinkKind},
     dead_letter::DeadLetters,
-    dedup::{Window, WindowConfig},
+    dedup::{Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
-    ingest::Ingest,
-    limits::{ADMIN_CONNECTIONS_MAX, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
+    ingest::{Ingest, confirm_again},
+    limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
     rate_limit::EventRate,
     room::{Room, RoomParts},
@@ -98,6 +98,11 @@ impl App {
 
         let metrics = Arc::new(Metrics::new());
         let organs = Organs::open(config, metrics.clone())?;
+        if let Some(fleet) = &organs.fleet {
+            // So that the first events are checked too, where the store is there.
+            fleet.when_tried().await;
+            tokio::spawn(confirm_again(fleet.clone(), organs.spool.clone()));
+        }
         let spools = organs.spools();
         let (gate, deliverers) = organs.wire(config, keys).await?;
 
@@ -166,6 +171,9 @@ impl App {
                 let _ = deliverer.await;
             }
         }
+        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
+            fleet.close(FLEET_CLOSE_TIMEOUT).await;
+        }
         let undelivered_events = self.gate.room.current().lag_events;
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
@@ -180,6 +188,7 @@ struct Organs {
     registry: schema::Registry,
     spool: Arc<Spool>,
     window: Window,
+    fleet: Option<Fleet>,
     dead_letter_spool: Option<Arc<Spool>>,
     dead_letters: Arc<DeadLetters>,
     metrics: Arc<Metrics>,
@@ -193,6 +202,7 @@ impl Organs {
         let undelivered = spool.durable_end() - spool.cursor().delivered_exclusive.min(spool.durable_end());
         metrics.spool_recovered_events.set(undelivered as i64);
         let window = open_window(config, &spool)?;
+        let fleet = start_fleet(config, &spool, &metrics)?;
         let dead_letter_spool = match config.dead_letter.kind {
             DeadLetterKind::Files => None,
             DeadLetterKind::Kinesis => Some(Arc::new(open_spool(config, "dead-letter-spool", config.dead_letter.quota_bytes)?)),
@@ -204,7 +214,7 @@ impl Organs {
             metrics.clone(),
         );
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, dead_letter_spool, dead_letters, metrics })
+        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics })
     }
 
     fn spools(&self) -> Vec<Arc<Spool>> {
@@ -212,7 +222,7 @@ impl Organs {
     }
 
     async fn wire(self, config: &Config, keys: Keys) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
-        let Self { registry, spool, window, dead_letter_spool, dead_letters, metrics } = self;
+        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics } = self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
         let name = match config.sink.kind {
             SinkKind::Lake => "lake",
@@ -264,7 +274,7 @@ impl Organs {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
             rate: EventRate::new(&config.rate_limit),
-            window,
+            dedup: Deduplicator::new(window, fleet),
             spool,
             dead_letters,
             progress,
@@ -296,7 +306,7 @@ fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> 
         age_max: Duration::from_millis(config.lake.flush_age_ms),
     };
     let sink = Box::new(LakeSink::open(&lake_location(config))?);
-    Ok(Deliverer::Batches(BatchDeliverer { shared, sink, bounds }))
+    Ok(Deliverer::Batches(Box::new(BatchDeliverer { shared, sink, bounds })))
 }
 
 async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> anyhow::Result<Deliverer> {
@@ -352,6 +362,27 @@ fn open_window(config: &Config, spool: &Spool) -> anyhow::Result<Window> {
     }
     tracing::info!(?report, restored, "dedup window opened");
     Ok(window)
+}
+
+/// Begins to speak to the dedup store of the fleet, where one is configured.
+fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Fleet>> {
+    if config.dedup.store == DedupStore::Local {
+        return Ok(None);
+    }
+    let redis = &config.dedup.redis;
+    let fleet = Fleet::start(
+        FleetConfig {
+            url: redis.url.secret().to_owned(),
+            key_prefix: redis.key_prefix.clone(),
+            deadline: Duration::from_millis(redis.deadline_ms),
+            claim_ttl: Duration::from_secs(redis.claim_ttl_seconds),
+            window: Duration::from_secs(u64::from(config.dedup.window_days) * 86_400),
+            gateway: spool.id(),
+        },
+        metrics.clone(),
+    )?;
+    tracing::info!(url = %redis.url, gateway = %spool.id(), "dedup is shared by a fleet");
+    Ok(Some(fleet))
 }
 
 /// Where the configuration says the lake is.

@@ -3,15 +3,17 @@
 //! One small struct per organ, each with its own defaults, each refusing keys it does not know. With nothing configured
 //! the gateway runs embedded, on loopback.
 
+mod dedup;
 mod keys;
 mod kinesis;
 mod load;
 mod sections;
 
+pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use keys::KeyConfig;
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, DedupConfig, HttpConfig, LakeConfig, LogFormat, RateLimitConfig,
-    SchemasConfig, SinkConfig, SinkKind, SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
+    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig,
+    SinkConfig, SinkKind, SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
 };

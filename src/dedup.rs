@@ -14,7 +14,8 @@
 //!   Where sealing cannot keep up, claims are refused ([`ClaimError::Full`]); a confirmation is never.
 //! - **Not promised:** that an identity is forgotten on time. It is remembered up to a quarter of the window longer.
 //!
-//! This is the embedded window, of one gateway. A store shared by a fleet offers the same claim, confirm and release.
+//! This is the embedded window, of one gateway. [`Deduplicator`] puts the store of a fleet behind it, where there is one,
+//! with the same claim, confirm and release; `fleet.rs` says how.
 //!
 //! # How it works
 //!
@@ -56,6 +57,7 @@
 
 mod claims;
 mod filter;
+mod fleet;
 mod folder;
 mod format;
 mod hot;
@@ -73,5 +75,6 @@ mod worker;
 mod writer;
 
 pub use claims::{Claim, ClaimError, Claims};
+pub use fleet::{Claimed, Deduplicator, Fleet, FleetConfig, FleetError};
 pub use stats::{Sealing, Stats};
 pub use window::{OpenError, OpenReport, SealError, Window, WindowConfig};

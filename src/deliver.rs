@@ -23,7 +23,7 @@ use tokio::sync::watch;
 /// Either way of delivering.
 pub enum Deliverer {
     /// In batches.
-    Batches(BatchDeliverer),
+    Batches(Box<BatchDeliverer>),
     /// To a stream.
     Stream(Box<StreamDeliverer>),
 }

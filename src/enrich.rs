@@ -10,21 +10,24 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    event::{Envelope, RESERVED_FIELDS, iso_millis, partition_date},
+    event::{DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis, partition_date},
     json::{Parser, Tape},
 };
+
+/// Value of [`DEDUP_FIELD`].
+const UNCHECKED: &str = "unchecked";
 
 /// Appends the flat form of an event to `out`: one line of JSON, without a line end.
 ///
 /// `payload` is an event that was accepted, so it is an object with members of its own.
 pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
     let object = std::str::from_utf8(payload).unwrap_or_default().trim_ascii();
-    let names_its_version = write_own_members(object, envelope.has_reserved_fields, out);
+    let names_its_version = write_own_members(object, envelope, out);
     write_added_fields(envelope, names_its_version, out);
 }
 
 /// Writes `{` and the client's members, and says whether `schema_version` is among them.
-fn write_own_members(object: &str, has_reserved_fields: bool, out: &mut Vec<u8>) -> bool {
+fn write_own_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
     let mut tape = Tape::new();
@@ -34,8 +37,10 @@ fn write_own_members(object: &str, has_reserved_fields: bool, out: &mut Vec<u8>)
     }
     let members = tape.root(object).members();
     let names_its_version = members.clone().any(|(name, _)| name == "schema_version");
-    if has_reserved_fields {
-        let kept = members.with_raw().filter(|(name, _)| !RESERVED_FIELDS.contains(&&**name));
+    let replaces_dedup = envelope.dedup_unchecked && members.clone().any(|(name, _)| name == DEDUP_FIELD);
+    if envelope.has_reserved_fields || replaces_dedup {
+        let is_replaced = |name: &str| RESERVED_FIELDS.contains(&name) || (replaces_dedup && name == DEDUP_FIELD);
+        let kept = members.with_raw().filter(|(name, _)| !is_replaced(name));
         for (index, (_, raw)) in kept.enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -72,6 +77,9 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
         add("schema_version", &version.to_string(), "");
     }
+    if envelope.dedup_unchecked {
+        add(DEDUP_FIELD, UNCHECKED, "\"");
+    }
     out.push(b'}');
 }
 
@@ -91,6 +99,7 @@ pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>
             .map_or_else(|| "late".to_owned(), |date| date.to_string()),
         received_datetime: iso_millis(envelope.received_millis),
         payload: std::str::from_utf8(payload).unwrap_or_default(),
+        dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
     };
     // Strings and numbers into memory: there is nothing in it that can fail.
     let written = serde_json::to_writer(out, &columns);
@@ -111,6 +120,9 @@ struct EnvelopeColumns<'a> {
     created_date: String,
     received_datetime: String,
     payload: &'a str,
+    /// No column: it is there only where it says something, and a reader that does not know it passes over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedup: Option<&'static str>,
 }
 
 #[cfg(test)]
@@ -123,6 +135,10 @@ mod tests {
     use crate::event::{CreatedAt, EventName};
 
     fn flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>) -> String {
+        tagged_flat(payload, has_reserved_fields, schema_version, false)
+    }
+
+    fn tagged_flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>, dedup_unchecked: bool) -> String {
         let envelope = Envelope {
             event_uuid: Uuid::from_u128(7),
             event_name: EventName::parse("menu:item:viewed").unwrap(),
@@ -131,6 +147,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields,
+            dedup_unchecked,
         };
         let mut out = Vec::new();
         write_flat(&envelope, payload.as_bytes(), &mut out);
@@ -161,6 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn an_unchecked_event_is_tagged_and_only_there_the_name_is_reserved() {
+        let tag = r#","dedup":"unchecked""#;
+        let own = r#"{"dedup":"mine","a":1}"#;
+        assert_eq!(flat(own, false, None), format!(r#"{{"dedup":"mine","a":1{ADDED}}}"#));
+        assert_eq!(tagged_flat(r#"{"a":1}"#, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+        assert_eq!(tagged_flat(own, false, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+        assert_eq!(tagged_flat(r#"{"source":1,"d\u0065dup":2,"a":1}"#, true, None, true), format!(r#"{{"a":1{ADDED}{tag}}}"#));
+    }
+
+    #[test]
     fn the_envelope_holds_the_columns_and_the_event_as_it_was_written() {
         let envelope = Envelope {
             event_uuid: Uuid::from_u128(7),
@@ -170,6 +197,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields: false,
+            dedup_unchecked: false,
         };
         let payload = "{\"a\" : 1.10,\n\"s\":\"\\u00e9 \u{1F35C}\"}";
         let mut out = Vec::new();
@@ -183,6 +211,10 @@ mod tests {
             "received_datetime": "2025-11-21T00:00:01.000Z", "payload": payload,
         });
         assert_eq!(line, expected);
+        let mut tagged = Vec::new();
+        write_envelope(&Envelope { dedup_unchecked: true, ..envelope }, payload.as_bytes(), &mut tagged);
+        let line: Value = serde_json::from_slice(&tagged).unwrap();
+        assert_eq!(line[DEDUP_FIELD], UNCHECKED);
     }
 
     proptest! {

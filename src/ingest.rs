@@ -6,6 +6,7 @@
 //! answer   outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
+mod confirm_again;
 mod judge;
 mod store;
 
@@ -19,7 +20,7 @@ use crate::{
     config::UnknownEvents,
     dead_letter::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
-    dedup::Window,
+    dedup::Deduplicator,
     limits::BLOCKING_FROM_BYTES,
     outcome::{Counts, Outcome, RetryCause},
     progress::Progress,
@@ -28,6 +29,7 @@ use crate::{
     spool::Spool,
     telemetry::Metrics,
 };
+pub use confirm_again::confirm_again;
 use judge::{Judge, Judged, Verdict};
 
 /// When an event counts as taken.
@@ -88,8 +90,8 @@ pub struct Ingest {
     pub unknown_events: UnknownEvents,
     /// What each source may send.
     pub rate: EventRate,
-    /// The dedup window.
-    pub window: Window,
+    /// The dedup window, and the store of the fleet where there is one.
+    pub dedup: Deduplicator,
     /// The durable queue.
     pub spool: Arc<Spool>,
     /// Where rejected events are kept.

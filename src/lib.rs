@@ -19,7 +19,8 @@
 //! 2. [`ingest`] judges: [`decode`] inflates and splits the body and reads the fields every event has from a tape of
 //!    offsets ([`json`]), [`schema`] validates that tape, and what is valid becomes a record ([`event`]): the client's
 //!    bytes with an envelope beside them. This half is a pure function, and a panic in it costs one event.
-//! 3. [`ingest`] stores: [`dedup`] says which identities are fresh, [`spool`] appends their records and syncs them, many
+//! 3. [`ingest`] stores: [`dedup`] says which identities are fresh, here and, where one is configured, in the store that a
+//!    fleet of gateways shares; [`spool`] appends their records and syncs them, many
 //!    requests with one `fdatasync`; on the spool's own thread, in its order, the claims are confirmed. So a client that
 //!    hangs up changes nothing, and an identity is known exactly if its event is durable.
 //! 4. What was rejected is in the dead letters ([`dead_letter`]) before it is answered so.

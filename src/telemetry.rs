@@ -118,6 +118,16 @@ pub struct Metrics {
     pub dedup_disk_reads: Gauge<i64, AtomicI64>,
     /// Damaged pages met in the dedup window.
     pub dedup_damaged_pages: Gauge<i64, AtomicI64>,
+    /// 1 unless a shared dedup store is configured and does not answer.
+    pub dedup_store_up: Gauge<i64, AtomicI64>,
+    /// Seconds that claims in the shared dedup store took, where it was asked.
+    pub dedup_store_claim_seconds: Histogram,
+    /// Events accepted, durably, without an answer from the shared dedup store: those tagged `"dedup":"unchecked"`.
+    pub dedup_unchecked_events: Counter,
+    /// Confirmations and releases that the shared dedup store is still to be told.
+    pub dedup_store_backlog: Gauge<i64, AtomicI64>,
+    /// Accepted events that the shared dedup store was not told of, because too many waited.
+    pub dedup_store_unconfirmed_events: Counter,
     /// Dead letters written.
     pub dead_letters: Counter,
     /// Bytes of dead letters on disk.
@@ -261,12 +271,18 @@ impl Metrics {
             dedup_window_seconds: metric(r, "dedup_window_seconds", "Seconds for which identities are remembered"),
             dedup_disk_reads: metric(r, "dedup_disk_reads", "Look-ups that read the disk since start"),
             dedup_damaged_pages: metric(r, "dedup_damaged_pages", "Damaged pages met since start"),
+            dedup_store_up: metric(r, "dedup_store_up", "0 while the shared dedup store does not answer"),
+            dedup_store_claim_seconds: histogram(r, "dedup_store_claim_seconds", "Seconds of claims in the store", SECONDS),
+            dedup_unchecked_events: metric(r, "dedup_unchecked_events", "Events accepted without asking the dedup store"),
+            dedup_store_backlog: metric(r, "dedup_store_backlog", "Identities the dedup store is still to be told"),
+            dedup_store_unconfirmed_events: metric(r, "dedup_store_unconfirmed_events", "Events the dedup store never heard of"),
             dead_letters: metric(r, "dead_letters", "Dead letters written"),
             dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
             panics: metric(r, "panics", "Events whose handling panicked"),
             registry: Registry::default(),
         };
         metrics.registry = registry;
+        metrics.dedup_store_up.set(1);
         metrics
     }
 

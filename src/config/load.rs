@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, DeadLetterKind, SinkKind};
+use super::{Config, DeadLetterKind, DedupStore, SinkKind};
 use crate::limits::{self, SOURCE_BYTES_MAX};
 
 /// Prefix of the environment variables that override keys.
@@ -123,6 +123,9 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     at_least("spool.quota_bytes", config.spool.quota_bytes, 2 * config.spool.segment_bytes)?;
     at_least("dedup.window_days", config.dedup.window_days.into(), 1)?;
     at_least("dedup.identities_max", config.dedup.identities_max, 4 * limits::DEDUP_HOT_IDENTITIES as u64)?;
+    if config.dedup.store == DedupStore::Redis {
+        config.dedup.redis.check()?;
+    }
     at_least("lake.flush_age_ms", config.lake.flush_age_ms, 1)?;
     at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
     at_least("dead_letter.bytes_per_key_max", config.dead_letter.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
@@ -210,7 +213,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 10] = [
+        let cases: [Case; 15] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -224,6 +227,23 @@ mod tests {
             ("[spool]\nsegment_bytes = 1", &[], &["FILE: spool.segment_bytes: found 1; at least"]),
             ("[[keys]]\nname = \"../x\"\nsecret_sha256 = \"\"", &[], &["FILE: keys[0].name: found \"../x\""]),
             ("[[keys]]\nname = \"x\"\nsecret_sha256 = \"beef\"", &[], &["FILE: keys[0].secret_sha256:", "64 hexadecimal"]),
+            ("[dedup]\nstore = \"memcached\"", &[], &["FILE: dedup.store:", "`memcached`", "`redis`"]),
+            ("[dedup]\nstore = \"redis\"", &[], &["FILE: dedup.redis.url: found nothing; redis://"]),
+            (
+                "[dedup]\nstore = \"redis\"",
+                &[("LAKEGATE__DEDUP__REDIS__URL", "http://:secret@x")],
+                &["LAKEGATE__DEDUP__REDIS__URL: dedup.redis.url: found a text that is none; redis://"],
+            ),
+            (
+                "[dedup]\nstore = \"redis\"\nredis = {url = \"redis://x\", key_prefix = \"{x}\"}",
+                &[],
+                &["FILE: dedup.redis.key_prefix: found \"{x}\""],
+            ),
+            (
+                "[dedup]\nstore = \"redis\"\nredis = {url = \"redis://x\", deadline_ms = 0}",
+                &[],
+                &["FILE: dedup.redis.deadline_ms: found 0; 1 to 5000"],
+            ),
             ("a = [", &[], &["FILE: is not TOML:"]),
         ];
         for (text, environment, parts) in cases {

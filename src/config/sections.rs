@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeyConfig, KinesisConfig};
+use super::{DedupConfig, KeyConfig, KinesisConfig};
 use crate::limits;
 
 /// The whole configuration.
@@ -178,22 +178,6 @@ impl Default for SpoolConfig {
             free_bytes_min: limits::SPOOL_FREE_BYTES_MIN,
             segment_bytes: limits::SEGMENT_BYTES,
         }
-    }
-}
-
-/// `[dedup]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct DedupConfig {
-    /// Days that an identity is remembered.
-    pub window_days: u32,
-    /// Identities remembered at most; beyond it the oldest are forgotten early, and `/metrics` says so.
-    pub identities_max: u64,
-}
-
-impl Default for DedupConfig {
-    fn default() -> Self {
-        Self { window_days: limits::DEDUP_WINDOW_DAYS, identities_max: limits::DEDUP_IDENTITIES_MAX }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! version      u8      1
-//! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own
+//! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
+//!                      bit 2: the dedup store of the fleet was not asked
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
@@ -21,6 +22,7 @@ use crate::limits::{EVENT_NAME_BYTES_MAX, SOURCE_BYTES_MAX};
 const VERSION: u8 = 1;
 const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
+const FLAG_DEDUP_UNCHECKED: u8 = 1 << 2;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
@@ -43,6 +45,8 @@ pub struct Envelope<'a> {
     pub source: &'a str,
     /// Whether the payload has members with reserved names, which the added fields replace.
     pub has_reserved_fields: bool,
+    /// Whether it was accepted without asking the dedup store of the fleet, so that another gateway may have it too.
+    pub dedup_unchecked: bool,
 }
 
 impl Envelope<'_> {
@@ -58,6 +62,9 @@ impl Envelope<'_> {
         }
         if self.has_reserved_fields {
             flags |= FLAG_RESERVED_FIELDS;
+        }
+        if self.dedup_unchecked {
+            flags |= FLAG_DEDUP_UNCHECKED;
         }
         buffer.extend_from_slice(&[VERSION, flags]);
         buffer.extend_from_slice(self.event_uuid.as_bytes());
@@ -112,6 +119,13 @@ impl Record {
         Ok(Self { bytes, name_end, payload_start })
     }
 
+    /// Sets [`Envelope::dedup_unchecked`] in an encoded record: that is known only after it was encoded.
+    pub fn set_dedup_unchecked(encoded: &mut [u8]) {
+        if let Some(flags) = encoded.get_mut(1) {
+            *flags |= FLAG_DEDUP_UNCHECKED;
+        }
+    }
+
     /// The envelope.
     #[must_use]
     pub fn envelope(&self) -> Envelope<'_> {
@@ -127,6 +141,7 @@ impl Record {
             received_millis: i64::from_le_bytes(fixed(18)),
             source: self.text(self.name_end + 1, self.payload_start),
             has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
+            dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
         }
     }
 
@@ -166,6 +181,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields: true,
+            dedup_unchecked: false,
         }
     }
 
@@ -179,6 +195,18 @@ mod tests {
             assert_eq!(record.envelope(), written);
             assert_eq!(record.payload(), b"{\"x\": 1.10}");
         }
+    }
+
+    #[test]
+    fn a_record_is_tagged_after_it_was_encoded() {
+        let mut buffer = Vec::new();
+        envelope().encode(b"{}", &mut buffer);
+        Record::set_dedup_unchecked(&mut buffer);
+        let tagged = Envelope { dedup_unchecked: true, ..envelope() };
+        assert_eq!(Record::decode(buffer.clone().into()).unwrap().envelope(), tagged);
+        let mut encoded = Vec::new();
+        tagged.encode(b"{}", &mut encoded);
+        assert_eq!(buffer, encoded);
     }
 
     #[test]

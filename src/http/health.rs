@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
+    dedup::Fleet,
     deliver::SinkState,
     limits::{READY_BYTES_MIN, RETRY_AFTER_SECONDS},
 };
@@ -93,6 +94,10 @@ fn readiness(gate: &Gate) -> Readiness {
     if let Some(error) = &sink.failing {
         let detail = format!("{}: {error}; {} events are spooled", sink.name, room.lag_events);
         warnings.push(Reason { code: "sink_unreachable", detail });
+    }
+    if let Some(error) = gate.ingest.dedup.fleet().and_then(Fleet::failing) {
+        let detail = format!("{error}; events are accepted without asking it, and tagged");
+        warnings.push(Reason { code: "dedup_store_unreachable", detail });
     }
     let dead_letter_sink = gate.dead_letter_sink.as_ref().map(|state| state.borrow().clone());
     if let Some(SinkState { name, failing: Some(error), .. }) = dead_letter_sink {

@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::{Ingest, judge::Judged};
 use crate::{
-    dedup::Claim,
+    dedup::{Claim, Claimed},
+    event::Record,
     outcome::{Outcome, RetryCause},
     spool::{AppendError, FrameBuffer},
 };
@@ -16,13 +17,20 @@ impl Ingest {
         if uuids.is_empty() {
             return Vec::new();
         }
-        let Ok(claims) = self.window.claim(uuids, now_millis) else {
+        let Ok(claims) = self.dedup.claim(uuids, now_millis).await else {
             return vec![Outcome::Retry(RetryCause::DedupFull); uuids.len()];
         };
         let claimed = claims.outcomes().to_vec();
         let mut frames = FrameBuffer::default();
-        for ((_, record), claim) in judged.valid().zip(&claimed) {
-            if *claim == Claim::Fresh && frames.push(|buffer| buffer.extend_from_slice(record)).is_err() {
+        for (index, ((_, record), claim)) in judged.valid().zip(&claimed).enumerate() {
+            let append = |buffer: &mut Vec<u8>| {
+                let start = buffer.len();
+                buffer.extend_from_slice(record);
+                if claims.is_unchecked(index) {
+                    Record::set_dedup_unchecked(&mut buffer[start..]);
+                }
+            };
+            if *claim == Claim::Fresh && frames.push(append).is_err() {
                 // The limits of an event and its envelope make one that fits: see `limits.rs`.
                 debug_assert!(false, "a record larger than a frame");
                 return vec![Outcome::Retry(RetryCause::StorageUnavailable); uuids.len()];
@@ -34,7 +42,7 @@ impl Ingest {
 
     /// Makes the frames durable. The claims are confirmed on the spool's own thread, in its order, whether or not anyone
     /// still waits for the answer: an event that is stored is never released to be stored again (promise P4).
-    async fn append(&self, frames: FrameBuffer, claims: crate::dedup::Claims) -> Result<(), RetryCause> {
+    async fn append(&self, frames: FrameBuffer, claims: Claimed) -> Result<(), RetryCause> {
         let (done, appended) = oneshot::channel();
         let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
         let started = std::time::Instant::now();

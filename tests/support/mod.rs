@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod outage;
 pub mod readback;
+pub mod store;
 
 use std::{
     io::Write,

@@ -185,7 +185,7 @@ impl Intake {
     fn look_at(
         &mut self,
         frame: &Frame,
-        lanes: &Lanes,
+        lanes: &mut Lanes,
         class: Class,
         now: Instant,
         found: &mut Found,
@@ -213,8 +213,8 @@ impl Intake {
     }
 
     /// Where an event goes. Packed events whose key is only their identity may go anywhere: those that follow each other
-    /// go together, and not to a shard that is held back.
-    fn place(&mut self, formed: &Formed, lanes: &Lanes, class: Class, now: Instant) -> HashKey {
+    /// go together, the next ones to the next shard.
+    fn place(&mut self, formed: &Formed, lanes: &mut Lanes, class: Class, now: Instant) -> HashKey {
         if !self.packing.shares_key {
             return hash_key(&formed.key);
         }
@@ -223,10 +223,7 @@ impl Intake {
             block.bytes_left -= bytes;
             return block.place;
         }
-        let own = hash_key(&formed.key);
-        let lane = &lanes.map.shards()[lanes.map.owner(own)];
-        let is_held = |id: &str| lanes.iter().any(|lane| lane.shard.id == id && lane.pace.ready_at() > now);
-        let place = if is_held(&lane.id) || !lanes.has_room(own, class) { lanes.roomiest_place(now) } else { own };
+        let place = lanes.any_place(class, now);
         self.block = Some(Block { place, bytes_left: self.packing.bytes_max.saturating_sub(bytes) });
         place
     }

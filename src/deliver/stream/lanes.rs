@@ -80,6 +80,8 @@ pub(super) struct CallBounds {
 pub(super) struct Lanes {
     pub(super) map: ShardMap,
     lanes: Vec<Lane>,
+    /// Index of the lane that [`Lanes::any_place`] named last.
+    turn: usize,
     memory_bytes_max: usize,
     backlog_percent: usize,
     /// Where events of one key must arrive in order: each key with an event that may be sent or is in flight, and its
@@ -92,7 +94,7 @@ impl Lanes {
         let map = ShardMap::unknown();
         let lanes = map.shards().iter().map(|shard| Lane::new(shard.clone(), now)).collect();
         let held_by_key = ordered_by_key.then(HashMap::new);
-        Self { map, lanes, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
+        Self { map, lanes, turn: 0, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
     }
 
     /// The stream has other shards now: what waits goes to their lanes, and a shard that stays keeps its pace.
@@ -150,13 +152,17 @@ impl Lanes {
         lane.waiting[class as usize].bytes < whole / 100 * share
     }
 
-    /// The place of a lane with most room, that is not held back, for an event that may go anywhere.
-    pub(super) fn roomiest_place(&self, now: Instant) -> HashKey {
-        let load = |lane: &&Lane| {
-            let is_held = lane.pace.rate().is_some() || lane.pace.ready_at() > now;
-            (is_held, lane.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>())
+    /// A place for what may go anywhere: in the next lane in turn that has room and is not held back, else in the one with
+    /// the least that waits.
+    pub(super) fn any_place(&mut self, class: Class, now: Instant) -> HashKey {
+        let mut turns = (1..=self.lanes.len()).map(|step| (self.turn + step) % self.lanes.len());
+        let is_free = |index: &usize| {
+            let lane = &self.lanes[*index];
+            lane.pace.rate().is_none() && lane.pace.ready_at() <= now && self.lane_has_room(lane, class)
         };
-        let range = self.lanes.iter().min_by_key(load).map_or(crate::sink::kinesis::HashRange::WHOLE, |lane| lane.shard.range);
+        let least = || (0..self.lanes.len()).min_by_key(|index| self.lanes[*index].waiting[class as usize].bytes);
+        self.turn = turns.find(is_free).or_else(least).unwrap_or(0);
+        let range = self.lanes[self.turn].shard.range;
         fastrand::u128(range.first..=range.last)
     }
 

@@ -159,7 +159,7 @@ where
         }
         SdkError::DispatchFailure(dispatch) => {
             let has_no_connection = dispatch.as_connector_error().is_some_and(|error| error.is_timeout() || is_connect(error));
-            let met_the_network = dispatch.is_io() || has_cause::<hyper::Error>(error);
+            let met_the_network = dispatch.is_io() || causes(error).any(<dyn std::error::Error>::is::<hyper::Error>);
             match (has_no_connection, met_the_network) {
                 (true, _) => Answer::Refused(in_words(error)),
                 (false, true) => Answer::Unknown(in_words(error)),
@@ -174,10 +174,6 @@ where
 /// Whether no connection could be made. The only time-out that the connector has of its own is that of connecting.
 fn is_connect(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect))
-}
-
-fn has_cause<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<E>())
 }
 
 fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {

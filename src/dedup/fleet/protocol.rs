@@ -1,0 +1,187 @@
+//! What is said to the store: keys, values, commands, and how its answers are read. Pure, no I/O.
+
+use redis::{Cmd, Pipeline, Value};
+use uuid::Uuid;
+
+/// Bytes of a [`Token`].
+const TOKEN_BYTES: usize = 24;
+
+/// Value of a confirmed identity. A small integer, because the store keeps one object for all of them.
+const CONFIRMED: &[u8] = b"1";
+
+/// Takes over a claim that this gateway made earlier, or one that has expired meanwhile; else answers what is there.
+/// `ARGV`: gateway, token, milliseconds to live.
+const TAKE_OVER: &str = "local v=redis.call('GET',KEYS[1]) \
+    if v==false or string.sub(v,1,16)==ARGV[1] then redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return false end return v";
+
+/// Deletes a claim, if it is still this one. `ARGV`: token.
+const RELEASE: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";
+
+/// Who holds a claim: the gateway, and which of its claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) gateway: Uuid,
+    pub(super) number: u64,
+}
+
+impl Token {
+    fn bytes(self) -> [u8; TOKEN_BYTES] {
+        let mut bytes = [0; TOKEN_BYTES];
+        bytes[..16].copy_from_slice(self.gateway.as_bytes());
+        bytes[16..].copy_from_slice(&self.number.to_le_bytes());
+        bytes
+    }
+}
+
+/// What the store says to a claim of one identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nobody had it; it is claimed now.
+    Fresh,
+    /// A gateway has confirmed it.
+    Duplicate,
+    /// Another gateway has claimed it.
+    InFlight,
+    /// This gateway has claimed it, and has neither confirmed nor released it there.
+    Own,
+    /// Nothing that a claim can be answered with: for this reason.
+    Unclear(String),
+}
+
+impl Answer {
+    /// Reads an answer for `gateway`.
+    pub(super) fn of(value: &Value, gateway: Uuid) -> Self {
+        match value {
+            Value::Nil => Self::Fresh,
+            Value::BulkString(bytes) if bytes == CONFIRMED => Self::Duplicate,
+            Value::BulkString(bytes) if bytes.len() == TOKEN_BYTES && bytes.starts_with(gateway.as_bytes()) => Self::Own,
+            Value::BulkString(bytes) if bytes.len() == TOKEN_BYTES => Self::InFlight,
+            other => Self::Unclear(complaint(other)),
+        }
+    }
+}
+
+/// Why an answer is not one that was expected. Never what it holds, which may be anything.
+pub(super) fn complaint(value: &Value) -> String {
+    match value {
+        Value::ServerError(error) => error.to_string(),
+        _ => "it answers with something that Lakegate did not write".to_owned(),
+    }
+}
+
+/// How this gateway speaks to the store. Every command names one key, so that a cluster could split them by slot.
+#[derive(Clone, Debug)]
+pub(super) struct Protocol {
+    pub(super) gateway: Uuid,
+    pub(super) key_prefix: String,
+    pub(super) claim_ttl_millis: u64,
+    pub(super) window_millis: u64,
+}
+
+impl Protocol {
+    fn key(&self, id: Uuid) -> Vec<u8> {
+        [self.key_prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// Claims: each sets its key where there is none, and answers what was there. `NX` with `GET` needs Redis 7.0 or Valkey.
+    pub(super) fn claims<'a>(&self, ids: impl ExactSizeIterator<Item = &'a Uuid>, token: Token) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(ids.len());
+        for id in ids {
+            pipeline.add_command(set_new(&self.key(*id), &token.bytes(), self.claim_ttl_millis));
+        }
+        pipeline
+    }
+
+    /// Claims of identities that this gateway has claimed already.
+    pub(super) fn take_overs<'a>(&self, ids: impl ExactSizeIterator<Item = &'a Uuid>, token: Token) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(ids.len());
+        for id in ids {
+            let mut command = eval(TAKE_OVER, &self.key(*id));
+            command.arg(self.gateway.as_bytes().as_slice()).arg(token.bytes().as_slice()).arg(self.claim_ttl_millis);
+            pipeline.add_command(command);
+        }
+        pipeline
+    }
+
+    /// Confirms an identity, whatever the store has of it: its event is durable.
+    pub(super) fn confirm(&self, id: Uuid, pipeline: &mut Pipeline) {
+        let mut command = Cmd::new();
+        command.arg("SET").arg(self.key(id)).arg(CONFIRMED).arg("PX").arg(self.window_millis);
+        pipeline.add_command(command);
+    }
+
+    /// Releases a claim, if it is still the one with that number.
+    pub(super) fn release(&self, id: Uuid, number: u64, pipeline: &mut Pipeline) {
+        let mut command = eval(RELEASE, &self.key(id));
+        command.arg(Token { gateway: self.gateway, number }.bytes().as_slice());
+        pipeline.add_command(command);
+    }
+
+    /// Asks for everything that will be asked for later, on a key that is no identity's: a store that is a replica, full,
+    /// too old or forbids it says so here.
+    pub(super) fn probe(&self) -> Pipeline {
+        let key = [self.key_prefix.as_bytes(), b"probe"].concat();
+        let mut pipeline = Pipeline::new();
+        pipeline.add_command(set_new(&key, CONFIRMED, 1_000));
+        let mut command = eval(RELEASE, &key);
+        command.arg(Token { gateway: self.gateway, number: 0 }.bytes().as_slice());
+        pipeline.add_command(command);
+        pipeline
+    }
+}
+
+fn set_new(key: &[u8], value: &[u8], ttl_millis: u64) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("SET").arg(key).arg(value).arg("NX").arg("GET").arg("PX").arg(ttl_millis);
+    command
+}
+
+/// By text, not by hash: both scripts are rare and short, and a store that restarted knows no hash.
+fn eval(script: &str, key: &[u8]) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("EVAL").arg(script).arg(1).arg(key);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Uuid = Uuid::from_u128(1);
+    const THERE: Uuid = Uuid::from_u128(2);
+
+    #[test]
+    fn an_answer_is_read_for_the_gateway_that_asks() {
+        let token = |gateway| Value::BulkString(Token { gateway, number: 7 }.bytes().to_vec());
+        assert_eq!(Answer::of(&Value::Nil, HERE), Answer::Fresh);
+        assert_eq!(Answer::of(&Value::BulkString(b"1".to_vec()), HERE), Answer::Duplicate);
+        assert_eq!(Answer::of(&token(HERE), HERE), Answer::Own);
+        assert_eq!(Answer::of(&token(THERE), HERE), Answer::InFlight);
+    }
+
+    #[test]
+    fn what_lakegate_did_not_write_is_unclear_and_never_a_duplicate() {
+        let strange =
+            [b"".as_slice(), b"0", b"11", b"OK", &[b'1'; 16], &[b'1'; 25]].map(|bytes| Value::BulkString(bytes.to_vec()));
+        for value in strange.into_iter().chain([Value::Okay, Value::Int(1), Value::Array(vec![Value::Nil])]) {
+            assert!(matches!(Answer::of(&value, HERE), Answer::Unclear(_)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn every_command_names_one_key() {
+        let protocol = Protocol { gateway: HERE, key_prefix: "x:".into(), claim_ttl_millis: 5, window_millis: 9 };
+        let id = Uuid::from_bytes(*b"0123456789abcdef");
+        let token = Token { gateway: HERE, number: 3 };
+        let mut settling = Pipeline::new();
+        protocol.confirm(id, &mut settling);
+        protocol.release(id, 3, &mut settling);
+        for pipeline in [protocol.claims([id].iter(), token), protocol.take_overs([id].iter(), token), settling] {
+            for command in pipeline.cmd_iter() {
+                let packed = command.get_packed_command();
+                let keys = packed.windows(18).filter(|window| window == b"x:0123456789abcdef").count();
+                assert_eq!(keys, 1, "{}", String::from_utf8_lossy(&packed));
+            }
+        }
+    }
+}

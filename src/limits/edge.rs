@@ -1,0 +1,153 @@
+//! Limits of the listener, of a request and its events, and of the schema registry.
+
+use std::time::Duration;
+
+use super::{KIB, MIB};
+
+// ---- the edge --------------------------------------------------------------------------------------------------------
+
+/// Bytes of a request body as received, before inflation.
+/// Why: eight times Segment's 500 KB batch; a client that needs more is better served by two requests.
+pub const BODY_BYTES_MAX: usize = 4 * MIB;
+
+/// Bytes of a request body after inflation.
+/// Why: JSON of events compresses 4 to 10 times; what inflates further is a bomb, not a batch.
+pub const INFLATED_BYTES_MAX: usize = 16 * MIB;
+
+/// Bytes of all request bodies that the gateway holds at one time, received and inflated together.
+/// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`.
+pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 96 * MIB;
+
+/// Time a client has to send its request body once the headers are read.
+/// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time for which the rest of a refused body is still read, so that its sender sees the answer and not a reset.
+/// Why: enough for what is on its way already.
+pub const DRAIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time a client has to send the headers of a request on an idle or a new connection.
+/// Why: it is also how long an idle connection is kept; shorter would cost services a handshake for each quiet half minute.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time a client has to finish the TLS handshake.
+/// Why: three round trips on the slowest satellite link take under 3 s.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections open at one time.
+/// Why: about 20 KiB each with TLS, 200 MiB in all; half of the usual descriptor limit of a service (65,536) is left free.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Streams that one HTTP/2 connection may have open at one time.
+/// Why: browsers use a handful; the cap bounds what one connection can make the gateway hold.
+pub const H2_STREAMS_MAX: u32 = 128;
+
+/// Characters of a request id that a client may bring in `X-Request-Id`; a longer or odd one is replaced.
+/// Why: it is logged; a UUID has 36 characters and a trace id 55.
+pub const REQUEST_ID_CHARS_MAX: usize = 64;
+
+// ---- a request and its events ----------------------------------------------------------------------------------------
+
+/// Events in one request.
+/// Why: 4 MiB of the smallest sensible events (200 B) are 20,000; half of that keeps one request under 100 ms of CPU.
+pub const EVENTS_PER_REQUEST_MAX: usize = 10_000;
+
+/// Bytes of one event as the client wrote it.
+/// Why: a Kinesis record holds 1 MiB of data and key together; the rest is room for what the gateway adds
+/// ([`ENVELOPE_BYTES_MAX`]) and the partition key (256 characters, up to 1 KiB of UTF-8).
+pub const EVENT_BYTES_MAX: usize = MIB - 8 * KIB;
+
+/// Bytes that the added fields take in a record, in any format.
+/// Why: the names and values below, each at its own bound, with quotes and commas, stay well under this.
+pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
+
+/// Values and names in one event.
+/// Why: the most that [`EVENT_BYTES_MAX`] bytes can hold, two bytes each; bounds the parser's tape at 10 MB a request.
+pub const EVENT_NODES_MAX: usize = EVENT_BYTES_MAX / 2;
+
+/// Levels of nesting in one event.
+/// Why: validators recurse; the deepest event anyone has shown us has 9 levels.
+pub const EVENT_DEPTH_MAX: usize = 64;
+
+/// Levels of nesting at which a whole body is refused instead of one event.
+/// Why: bounds the parser's stack (4 bytes a level); nothing this deep is a batch of events.
+pub const BODY_DEPTH_MAX: usize = 1024;
+
+/// Bytes of an `event_name`.
+/// Why: it becomes a folder name (255 bytes on Linux file systems) and a column repeated in every record.
+pub const EVENT_NAME_BYTES_MAX: usize = 200;
+
+/// Parts of an `event_name`, separated by `:`.
+/// Why: each is a folder level in the schema registry; real names have two to four.
+pub const EVENT_NAME_PARTS_MAX: usize = 8;
+
+/// Errors reported for one event; the rest are counted, not listed.
+/// Why: a reader fixes a few at a time, and a hostile event must not make a large answer.
+pub const ERRORS_PER_EVENT_MAX: usize = 8;
+
+/// Characters of an error's `detail`, its `pointer`, and an `event_uuid` echoed back.
+/// Why: keeps the answer to 10,000 bad events within about the size of the request that brought them.
+pub const DETAIL_CHARS_MAX: usize = 300;
+
+/// Bytes of the name of a key, which becomes the `source` of its events.
+/// Why: repeated in every record and a folder name for dead letters.
+pub const SOURCE_BYTES_MAX: usize = 64;
+
+/// Unix seconds from which a `created_at` can only be milliseconds.
+/// Why: as seconds it would be the year 5138; as milliseconds it is 1973.
+pub const CREATED_AT_MILLIS_FROM: f64 = 1e11;
+
+/// Value from which a `created_at` can only be microseconds.
+/// Why: as milliseconds it would be the year 5138.
+pub const CREATED_AT_MICROS_FROM: f64 = 1e14;
+
+/// Value from which a `created_at` means nothing.
+/// Why: as microseconds it would be the year 5138.
+pub const CREATED_AT_END: f64 = 1e17;
+
+/// Days before its receipt that an event may have been created and still get a `created_date` of its own; older ones
+/// go to `created_date=late`.
+/// Why: partitions a client can make appear must be bounded, and Firehose keeps 500 active ones at most (LAKE.md).
+pub const CREATED_DATE_DAYS_BACK_MAX: i64 = 366;
+
+/// Days after its receipt that an event may claim to have been created and still get a `created_date` of its own.
+/// Why: covers every time zone and a wrong clock of a day.
+pub const CREATED_DATE_DAYS_AHEAD_MAX: i64 = 2;
+
+/// Time that `Prefer: durability=delivered` waits for the sink before it answers 503 with the event safely spooled.
+/// Why: below the 30 s after which load balancers and clients commonly give up.
+pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
+
+/// Events per second that one key may send (default).
+/// Why: 20 M events/hour, twenty times the load in the mission; a runaway loop is stopped, a spike is not.
+pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
+
+/// Events that one key may send at once, above its rate (default).
+/// Why: one largest request always fits.
+pub const KEY_EVENTS_BURST: u32 = 20_000;
+
+/// Seconds named by `Retry-After` when the cause has no better estimate.
+/// Why: long enough that a retry is no stampede, short enough that a browser is still there.
+pub const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Connections to the operators' listener at one time.
+/// Why: a scraper, some probes and a person; they must not take descriptors from the events.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Bytes of a body from which judging it is announced to the runtime as blocking.
+/// Why: about 2 ms of work; announcing costs some 10 µs, which small bodies need not pay.
+pub const BLOCKING_FROM_BYTES: usize = 256 * 1024;
+
+/// Unknown names of one body for which the nearest known one is looked for.
+/// Why: it compares with every name, and a body may hold thousands.
+pub const SUGGESTIONS_PER_BODY: usize = 8;
+
+// ---- schema registry -------------------------------------------------------------------------------------------------
+
+/// Bytes of one schema file.
+/// Why: the largest published event schemas have about 60 KB.
+pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
+
+/// Schema versions in one registry.
+/// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
+pub const SCHEMAS_MAX: usize = 10_000;
