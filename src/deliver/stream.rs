@@ -220,7 +220,10 @@ impl Flow {
             let wake_at = self.wake_at(is_hurried, now);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
-                map = self.shards.answer() => self.shards.take(map, &mut self.lanes, now),
+                map = self.shards.answer() => {
+                    self.shards.take(map, &mut self.lanes, now);
+                    self.look_at_shards();
+                }
                 () = tokio::time::sleep_until(wake_at.into()) => {}
                 _ = durable_end.changed() => {}
                 _ = awaited.changed() => {}

@@ -77,8 +77,8 @@ impl Flow {
                 }
                 RecordResult::Throttled => {
                     tally.throttled += cost(record.size());
-                    let shard = self.lanes.owner(place).shard.id.clone();
-                    self.shared.metrics.shard_throttled.get_or_create(&ShardLabel { shard }).inc();
+                    let label = label(&self.lanes.owner(place).shard.id);
+                    self.shared.metrics.shard_throttled.get_or_create(&label).inc();
                 }
                 RecordResult::Failed { code } => {
                     tally.failed += cost(record.size());
@@ -172,17 +172,24 @@ impl Flow {
             state.oldest_received_millis = oldest;
             false
         });
+        self.look_at_shards();
+    }
+
+    /// Brings the gauges of the shards up to now. Those of shards that are gone go too.
+    pub(super) fn look_at_shards(&self) {
         let metrics = &self.shared.metrics;
+        metrics.shard_waiting_events.clear();
+        metrics.shard_rate.clear();
         for lane in self.lanes.iter() {
-            let label = ShardLabel { shard: lane.shard.id.clone() };
+            let label = label(&lane.shard.id);
             metrics.shard_waiting_events.get_or_create(&label).set(lane.waiting_events() as i64);
-            match lane.pace.rate() {
-                Some(rate) => metrics.shard_rate.get_or_create(&label).set(rate),
-                None => 0.0,
-            };
-            if lane.pace.rate().is_none() {
-                metrics.shard_rate.remove(&label);
+            if let Some(rate) = lane.pace.rate() {
+                metrics.shard_rate.get_or_create(&label).set(rate);
             }
         }
     }
+}
+
+fn label(shard: &str) -> ShardLabel {
+    ShardLabel { shard: if shard.is_empty() { "unknown".into() } else { shard.to_owned() } }
 }

@@ -114,7 +114,7 @@ impl KinesisStream {
 
 fn entry(record: &StreamRecord) -> PutRecordsRequestEntry {
     let built = PutRecordsRequestEntry::builder()
-        .data(Blob::new(record.data.as_slice()))
+        .data(Blob::new(record.data()))
         .partition_key(record.key())
         .set_explicit_hash_key(record.explicit_place.map(|place| place.to_string()))
         .build();
