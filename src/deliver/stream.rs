@@ -107,12 +107,17 @@ struct Done {
     map_version: u64,
     /// Set where it was sent to find out which of its records is not valid.
     suspicion: Option<Suspicion>,
+    /// Calls that had stored something when it was sent.
+    successes_before: u64,
     took: Duration,
 }
 
 /// Records of a call that was not valid: one of them is bad, or the call is whatever it holds.
+#[derive(Clone, Copy, Debug)]
 struct Suspicion {
-    /// Calls that had stored something when the first such call failed.
+    /// Whether it is one event, that was found not valid alone.
+    is_alone: bool,
+    /// Calls that had stored something by then.
     successes_before: u64,
 }
 
@@ -156,6 +161,7 @@ struct Flow {
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
     suspects: VecDeque<(Vec<StreamRecord>, Suspicion)>,
+    is_suspects_turn: bool,
     /// Bytes that each class sent since both had something to send.
     turns: [u64; 2],
     /// Number after the newest event that was sent: who waits for one beyond it is in a hurry.
@@ -186,6 +192,7 @@ impl Flow {
             calls: JoinSet::new(),
             backlog_in_flight: 0,
             suspects: VecDeque::new(),
+            is_suspects_turn: false,
             turns: [0; 2],
             sent_up_to: 0,
             waiting_since: None,
@@ -304,12 +311,15 @@ impl Flow {
     fn send(&mut self, is_hurried: bool, now: Instant) -> bool {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
-            if let Some((records, suspicion)) = self.suspects.pop_front() {
+            let class = self.next_class(is_hurried, now);
+            // Suspects and others take turns: whether a suspect is bad shows only when others are stored.
+            self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
+            if let (true, Some((records, suspicion))) = (self.is_suspects_turn, self.suspects.pop_front()) {
                 self.call(records, Class::Live, Some(suspicion));
                 has_sent = true;
                 continue;
             }
-            let Some(class) = self.next_class(is_hurried, now) else { break };
+            let Some(class) = class else { break };
             let bounds = CallBounds { records_max: self.settings.call_records_max, bytes_max: self.settings.call_bytes_max };
             let records = self.lanes.take_call(class, self.settings.packing, bounds, now);
             if records.is_empty() {
@@ -368,11 +378,11 @@ impl Flow {
             }
         }
         self.backlog_in_flight += usize::from(class == Class::Backlog);
-        let (stream, map_version) = (self.stream.clone(), self.shards.version());
+        let (stream, map_version, successes_before) = (self.stream.clone(), self.shards.version(), self.health.successes());
         self.calls.spawn(async move {
             let started = Instant::now();
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, took: started.elapsed() }
+            Done { records, class, answer, map_version, suspicion, successes_before, took: started.elapsed() }
         });
     }
 

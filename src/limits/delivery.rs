@@ -209,9 +209,17 @@ pub const PACE_INTERVAL: Duration = Duration::from_millis(250);
 /// Why: finding the limit takes some throttling; a tenth costs little, and a shard that throttles at random is not starved.
 pub const PACE_THROTTLED_SHARE: f64 = 0.1;
 
-/// How much a shard's rate grows in one interval without much throttling.
+/// The part by which a shard's rate grows in one interval without much throttling.
 /// Why: from half of the limit back to it in four seconds; faster would throttle more of what is sent.
-pub const PACE_GROWTH: f64 = 1.05;
+pub const PACE_GROWTH: f64 = 0.05;
+
+/// Intervals without much throttling after which the growth doubles with each further one.
+/// Why: two seconds at a rate that the shard takes mean that its limit is not near, as after a reshard or an outage.
+pub const PACE_CALM_INTERVALS: u32 = 8;
+
+/// First and longest pause between two tries of a shard that takes nothing.
+/// Why: full jitter between them; its limit counts by the second, and it must be found soon that it is back.
+pub const SHARD_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
 /// Why: 20 gateways that share one shard.

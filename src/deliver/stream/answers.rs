@@ -23,7 +23,7 @@ impl Flow {
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
         self.shared.metrics.seconds.observe(done.took.as_secs_f64());
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, suspicion, .. } = done;
+        let Done { mut records, class, answer, map_version, suspicion, successes_before, .. } = done;
         match answer {
             Answer::Each(results) => {
                 count("each");
@@ -47,7 +47,7 @@ impl Flow {
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, suspicion, now).await;
+                self.suspect(records, &reason, suspicion, successes_before, now).await;
             }
         }
     }
@@ -141,29 +141,38 @@ impl Flow {
         }
     }
 
-    /// Finds out which record of a call is not valid, by halves. A record alone is believed to be bad only when the stream
-    /// took others meanwhile; otherwise it may be the stream's name that is not valid, and everything is held.
-    async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, suspicion: Option<Suspicion>, now: Instant) {
-        let successes_before = suspicion.map_or(self.health.successes(), |suspicion| suspicion.successes_before);
+    /// Finds out which record of a call is not valid, by halves. An event alone is believed to be bad when the stream took
+    /// others since and it is not valid once more; until then it may be the stream's name, and everything is held.
+    async fn suspect(
+        &mut self,
+        mut records: Vec<StreamRecord>,
+        reason: &str,
+        suspicion: Option<Suspicion>,
+        successes_before: u64,
+        now: Instant,
+    ) {
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
             records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
         }
-        if records.len() == 1 {
-            if self.health.successes() > successes_before {
-                for entry in records.remove(0).entries {
-                    self.lanes.release(&entry);
-                    self.refuse(entry.seq, reason).await;
-                }
-                return;
+        if records.len() > 1 {
+            let second = records.split_off(records.len() / 2);
+            let suspicion = Suspicion { is_alone: false, successes_before: self.health.successes() };
+            return self.suspects.extend([(records, suspicion), (second, suspicion)]);
+        }
+        let first = Suspicion { is_alone: true, successes_before: self.health.successes() };
+        let suspicion = suspicion.filter(|suspicion| suspicion.is_alone).unwrap_or(first);
+        if successes_before > suspicion.successes_before {
+            for entry in records.remove(0).entries {
+                self.lanes.release(&entry);
+                self.refuse(entry.seq, reason).await;
             }
+            return;
+        }
+        if self.health.successes() == suspicion.successes_before {
             self.call_failed(reason, true, now);
-            return self.suspects.push_back((records, Suspicion { successes_before }));
         }
-        let second = records.split_off(records.len() / 2);
-        for half in [records, second] {
-            self.suspects.push_back((half, Suspicion { successes_before }));
-        }
+        self.suspects.push_back((records, suspicion));
     }
 
     pub(super) fn look_at_gauges(&mut self, has_lag: bool) {

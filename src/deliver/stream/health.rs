@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use crate::{deliver::shared::backoff, limits::STREAM_FAILURES_REPORTED};
+use crate::{
+    deliver::shared::backoff,
+    limits::{DELIVERY_BACKOFF, STREAM_FAILURES_REPORTED},
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Health {
     /// A call failed as a whole. Whether that is to be reported: at once where somebody has to act, else when it goes on.
     pub(super) fn failed(&mut self, needs_somebody: bool, now: Instant) -> bool {
         self.failures += 1;
-        self.paused_until = now + backoff(self.failures);
+        self.paused_until = now + backoff(self.failures, DELIVERY_BACKOFF);
         needs_somebody || self.failures >= STREAM_FAILURES_REPORTED
     }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::{
     deliver::shared::backoff,
-    limits::{PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_THROTTLED_SHARE, SHARD_PER_SECOND},
+    limits::{
+        PACE_CALM_INTERVALS, PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_THROTTLED_SHARE, SHARD_BACKOFF, SHARD_PER_SECOND,
+    },
 };
 
 /// What a record takes of a shard, in seconds of an undisturbed one.
@@ -27,6 +29,8 @@ pub(super) struct Pace {
     paused_until: Instant,
     /// Calls in a row in which the shard took nothing.
     failures: u32,
+    /// Intervals in a row without much throttling.
+    calm_intervals: u32,
     interval: Interval,
 }
 
@@ -51,7 +55,7 @@ pub(super) struct ShardTally {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
-        Self { rate: None, filled_until: now, paused_until: now, failures: 0, interval }
+        Self { rate: None, filled_until: now, paused_until: now, failures: 0, calm_intervals: 0, interval }
     }
 
     /// The rate it is held to.
@@ -80,7 +84,7 @@ impl Pace {
         let went_wrong = tally.throttled + tally.failed > 0.0;
         self.failures = if went_wrong && tally.stored == 0.0 { self.failures + 1 } else { 0 };
         if went_wrong {
-            self.paused_until = now + backoff(self.failures);
+            self.paused_until = now + backoff(self.failures, SHARD_BACKOFF);
         }
         self.adapt(now);
     }
@@ -97,9 +101,14 @@ impl Pace {
             // What it took, measured; over a long quiet interval that says nothing, so the old rate bounds it.
             let took = (stored / seconds).max(PACE_RATE_MIN);
             self.rate = Some(self.rate.map_or(took, |rate| took.min(rate)));
+            self.calm_intervals = 0;
         } else if let Some(rate) = self.rate {
+            self.calm_intervals += 1;
+            // Slowly at first, since the limit may be near; then ever faster, since it is not.
+            let doublings = self.calm_intervals.saturating_sub(PACE_CALM_INTERVALS).min(8);
+            let growth = 1.0 + (PACE_GROWTH * f64::from(1 << doublings)).min(1.0);
             // What is far above all that is sent holds nothing back any more.
-            let grown = rate * PACE_GROWTH;
+            let grown = rate * growth;
             self.rate = (grown < 8.0 * sent / seconds + 1.0).then_some(grown);
         }
     }
@@ -148,7 +157,10 @@ mod tests {
         assert!(stored > 0.8 * 20.0, "it uses most of the shard: {stored}");
         assert!(sent < 1.15 * stored, "and throttles little of what it sends: {sent} {stored}");
         let (_, stored) = sent_and_stored(&mut pace, 3.0, 20, &mut now);
-        assert!(stored > 1.2 * 20.0, "three times the room is found: {stored}");
+        assert!(stored > 2.0 * 20.0, "three times the room is found: {stored}");
+        sent_and_stored(&mut pace, 0.0, 10, &mut now);
+        let (_, stored) = sent_and_stored(&mut pace, 1.0, 20, &mut now);
+        assert!(stored > 0.6 * 20.0, "it recovers in seconds from a shard that took nothing: {stored}");
     }
 
     #[test]
