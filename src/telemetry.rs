@@ -331,7 +331,9 @@ impl Metrics {
 /// # Errors
 /// Where the filter is malformed, or logging was started before.
 pub fn start_logging(config: &TelemetryConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| format!("telemetry.log_filter: {error}"))?;
+    // The SDK warns at every try of every provider of credentials; what they come to is reported once, by the deliverer.
+    let filter = EnvFilter::try_new(format!("aws_config=error,{}", config.log_filter))
+        .map_err(|error| format!("telemetry.log_filter: {error}"))?;
     let pretty = match config.log_format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,

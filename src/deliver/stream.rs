@@ -33,7 +33,7 @@ use crate::{
     config::KinesisConfig,
     event::Record,
     limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL},
-    sink::kinesis::{Answer, Packing, Stream, StreamRecord},
+    sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
 pub use form::{EventForm, Form};
 use health::Health;
@@ -227,8 +227,9 @@ impl Flow {
             let wake_at = self.wake_at(is_hurried, now);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
-                map = self.shards.answer() => {
-                    self.shards.take(map, &mut self.lanes, now);
+                shards = self.shards.answer() => {
+                    self.report_shards(&shards);
+                    self.shards.take(shards, &mut self.lanes, now);
                     self.look_at_shards();
                 }
                 () = tokio::time::sleep_until(wake_at.into()) => {}
@@ -236,6 +237,16 @@ impl Flow {
                 _ = awaited.changed() => {}
                 _ = stopping.changed() => {}
             }
+        }
+    }
+
+    /// Before anything was sent, the shards are what shows whether the stream can be reached.
+    fn report_shards(&self, shards: &Result<ShardMap, ShardsUnknown>) {
+        match shards {
+            _ if self.health.has_been_tried() => {}
+            Ok(_) => self.shared.report(None, 0),
+            Err(unknown) if unknown.is_denied => {}
+            Err(unknown) => self.shared.report(Some(&unknown.reason), 0),
         }
     }
 

@@ -44,6 +44,11 @@ impl Health {
         if self.failures > 0 { 1 } else { calls_max }
     }
 
+    /// Whether a call showed how the stream does.
+    pub(super) fn has_been_tried(&self) -> bool {
+        self.failures > 0 || self.successes > 0
+    }
+
     /// How many calls stored something since the start.
     pub(super) fn successes(&self) -> u64 {
         self.successes

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     config::{Aggregation, RecordFormat},
     deliver::back::{Back, payload},
-    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, StreamFuture},
+    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
 };
 
 /// The events of one record: their numbers.
@@ -82,7 +82,7 @@ impl Stream for Scripted {
         })
     }
 
-    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>> {
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>> {
         Box::pin(async { Ok(self.map()) })
     }
 }

@@ -18,7 +18,7 @@ use super::{
     call::{Answer, RecordResult, read_service_error},
     hash::HashRange,
     record::StreamRecord,
-    shards::{Shard, ShardMap},
+    shards::{Shard, ShardMap, ShardsUnknown},
 };
 use crate::{
     config::KinesisConfig,
@@ -84,18 +84,22 @@ impl KinesisStream {
     /// The stream's open shards.
     ///
     /// # Errors
-    /// Why they are not known, in words.
-    pub async fn shards(&self) -> Result<ShardMap, String> {
+    /// Why they are not known.
+    pub async fn shards(&self) -> Result<ShardMap, ShardsUnknown> {
+        let unknown = |reason: &str| ShardsUnknown { reason: reason.to_owned(), is_denied: false };
         let (arn, name) = self.arn_or_name();
         let mut call = self.client.list_shards().set_stream_arn(arn).set_stream_name(name);
         let mut open = Vec::new();
         loop {
-            let page = call.send().await.map_err(|error| in_words(&error))?;
+            let page = call.send().await.map_err(|error| ShardsUnknown {
+                reason: in_words(&error),
+                is_denied: error.code() == Some("AccessDeniedException"),
+            })?;
             for shard in page.shards() {
                 let is_closed = shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some());
                 if let (Some(range), false) = (shard.hash_key_range(), is_closed) {
                     let (first, last) = (range.starting_hash_key().parse(), range.ending_hash_key().parse());
-                    let (Ok(first), Ok(last)) = (first, last) else { return Err("a shard's hash keys are no numbers".into()) };
+                    let (Ok(first), Ok(last)) = (first, last) else { return Err(unknown("a shard's hash keys are no numbers")) };
                     open.push(Shard { id: shard.shard_id().to_owned(), range: HashRange { first, last } });
                 }
             }
@@ -108,7 +112,7 @@ impl KinesisStream {
                 None => break,
             }
         }
-        ShardMap::new(open).ok_or_else(|| "the open shards do not own every hash key once: a reshard goes on".into())
+        ShardMap::new(open).ok_or_else(|| unknown("the open shards do not own every hash key once: a reshard goes on"))
     }
 }
 
