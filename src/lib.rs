@@ -37,7 +37,7 @@
 //! | tier | rooms |
 //! |---|---|
 //! | vocabulary | [`limits`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | organs | [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | organs | [`plan`], [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
 //! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`room`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
@@ -62,6 +62,8 @@ pub mod progress;
 
 pub mod config;
 pub mod telemetry;
+
+pub mod plan;
 
 pub mod auth;
 pub mod rate_limit;

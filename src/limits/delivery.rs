@@ -121,6 +121,10 @@ pub const KINESIS_AGGREGATE_BYTES: usize = 50_000;
 /// Why: 25 KB by AWS's prices; a megabyte is said to have 40, so 25,000 is meant, or less is billed than counted.
 pub const PUT_UNIT_BYTES: usize = 25_000;
 
+/// Hours of a month, as AWS reckons.
+/// Why: 365 days × 24 / 12.
+pub const PLAN_HOURS_PER_MONTH: f64 = 730.0;
+
 /// Events in one packed record.
 /// Why: Firehose splits a record into 500 at most.
 pub const KINESIS_AGGREGATE_EVENTS_MAX: usize = 500;

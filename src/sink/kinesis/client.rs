@@ -184,11 +184,12 @@ fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Ite
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The error with its causes, each once.
+/// The error with its causes, each once, without those that name no more than the SDK's own layers.
 fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error).map(ToString::to_string) {
-        if !words.contains(&cause) {
+        let is_layer = matches!(&*cause, "dispatch failure" | "service error" | "io error" | "other" | "timeout");
+        if !is_layer && !words.contains(&cause) {
             words.push_str(if words.is_empty() { "" } else { ": " });
             words.push_str(&cause);
         }
