@@ -14,7 +14,7 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 
 from events import many_events, new_uuid, post_all, text
 from gateway import ENVIRONMENT, ROOT, wait_until
-from kinesis_reader import Reader, bill, event_uuid
+from kinesis_reader import Reader, bills, event_uuid
 from kinesis_servers import SERVERS
 
 FORMATS = ("flat", "envelope")
@@ -145,6 +145,13 @@ def test_every_accepted_event_is_in_the_stream_once_and_untouched(server, stream
         assert any(len(record.user_records()[0].lines()) > 1 for record in reader.records)
 
 
+def readme_costs(aggregation: str) -> list[float]:
+    """What the README says that a million events cost: records, PUT units, on-demand, on-demand Advantage."""
+    row = re.search(rf"^\| `{aggregation}` \|(.*)\|$", (ROOT / "README.md").read_text(), re.M).group(1)
+    numbers = [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\.?\d+", row)]
+    return [*numbers[:2], *numbers[3:]]
+
+
 @pytest.mark.parametrize("aggregation", ("kpl", "ndjson"))
 def test_aggregation_fills_its_records(server, stream, stream_gateway, aggregation, capsys):
     """Events of 500 B travel at least forty to a record, none is lost to KCL, and the bill says so."""
@@ -161,8 +168,11 @@ def test_aggregation_fills_its_records(server, stream, stream_gateway, aggregati
     reader = Reader(server.client("kinesis"), stream)
     assert_exactly(reader.until(len(events)), events, "flat")
     assert all(record.kcl_keeps() for record in reader.records)
+    measured, sent, single = bills(reader.records)
     with capsys.disabled():
-        print(f"\n{server.name}, {aggregation}: {bill(reader.records)}")
+        print(f"\n{server.name}, {aggregation}: {measured}")
+    assert sent.row() == pytest.approx(readme_costs(aggregation), rel=0.06)
+    assert single.row() == pytest.approx(readme_costs("none"), rel=0.06)
     assert len(events) / len(reader.records) >= 40
     assert len({record.shard_id for record in reader.records}) == 4, "every shard has its part"
     mean = sum(len(line) + 1 for line in reader.lines()) / len(events)
