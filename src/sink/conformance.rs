@@ -97,6 +97,7 @@ fn record(number: usize, name: &str, schema_version: Option<u32>, created: i64, 
         received_millis: received,
         source: "web",
         has_reserved_fields: false,
+        names_its_version: false,
         dedup_unchecked: false,
     };
     let mut buffer = Vec::new();
