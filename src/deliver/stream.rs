@@ -117,7 +117,7 @@ struct Suspicion {
 }
 
 impl StreamDeliverer {
-    /// A deliverer with the journal in the file `journal`.
+    /// A deliverer with the journal in the file `journal`. What that knows to be delivered, `shared.progress` knows from now on.
     ///
     /// # Errors
     /// Where the journal cannot be opened.
@@ -130,6 +130,8 @@ impl StreamDeliverer {
     ) -> std::io::Result<Self> {
         let (cursor, end) = (shared.spool.cursor().delivered_exclusive, shared.spool.durable_end());
         let (journal, known) = Journal::open(journal, shared.spool.id(), cursor, end)?;
+        shared.progress.settle(shared.progress.delivered_exclusive()..known.settled.prefix());
+        shared.progress.settle(known.settled.ranges_ahead().flatten());
         let settled_beyond = known.settled.prefix() - cursor + known.settled.ahead();
         if settled_beyond > 0 {
             tracing::info!(settled_beyond, "events beyond the cursor are delivered already, as the journal says");
@@ -171,8 +173,6 @@ impl Flow {
         let StreamDeliverer { shared, stream, form, settings, journal, known } = deliverer;
         let StreamSettings { packing, record_bytes_max, .. } = settings;
         let Journaled { settled, sent } = known;
-        shared.progress.settle(shared.progress.delivered_exclusive()..settled.prefix());
-        shared.progress.settle(settled.ranges_ahead().flatten());
         let lanes = Lanes::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
         Self {
             intake: Intake::new(shared.spool.clone(), form, packing, record_bytes_max, &settled, sent),
