@@ -120,6 +120,9 @@ impl Run {
             .set("kinesis.call_timeout_ms", CALL_TIMEOUT.as_millis())
             // What a server in a debug build answers far within that time.
             .set("kinesis.call_bytes_max", 500_000)
+            // Small calls and records make many of them.
+            .set("kinesis.call_records_max", 40)
+            .set("kinesis.aggregate_bytes_max", 6_000)
             .set("kinesis.linger_ms", 20);
         let senders = (0..CLIENTS).map(|_| Sender::new(rng.fork(), 60)).collect();
         let (cuts, maybe_duplicates, kills, reshards) = (Vec::new(), 0, 0, 0);
