@@ -109,7 +109,7 @@ impl Run {
         let stream = server.create_stream("events", 4);
         stream.set_slow(Duration::from_millis(60));
         let setup = Setup::new(folder.path())
-            .to_stream(&server, "events")
+            .with_stream(&server, "events")
             .set("spool.segment_bytes", 2_100_000)
             .set("http.delivered_wait_seconds", 1)
             .set("kinesis.aggregation", variant.aggregation)

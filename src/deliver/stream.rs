@@ -114,6 +114,8 @@ struct Done {
 struct Suspicion {
     /// Calls that had stored something when the first such call failed.
     successes_before: u64,
+    /// Whether the stream had taken other records since then when the call was sent.
+    took_others: bool,
 }
 
 impl StreamDeliverer {
@@ -158,6 +160,8 @@ struct Flow {
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
     suspects: VecDeque<(Vec<StreamRecord>, Suspicion)>,
+    /// Whether the last call was to find out about such records.
+    suspected_last: bool,
     /// Bytes that each class sent since both had something to send.
     turns: [u64; 2],
     /// Number after the newest event that was sent: who waits for one beyond it is in a hurry.
@@ -186,6 +190,7 @@ impl Flow {
             calls: JoinSet::new(),
             backlog_in_flight: 0,
             suspects: VecDeque::new(),
+            suspected_last: false,
             turns: [0; 2],
             sent_up_to: 0,
             waiting_since: None,
@@ -301,12 +306,17 @@ impl Flow {
     fn send(&mut self, is_hurried: bool, now: Instant) -> bool {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
-            if let Some((records, suspicion)) = self.suspects.pop_front() {
+            let class = self.next_class(is_hurried, now);
+            // In turn, or a bad record that came alone would wait for ever for others to get through.
+            let is_others_turn = self.suspected_last && class.is_some();
+            let suspect = if is_others_turn { None } else { self.suspects.pop_front() };
+            self.suspected_last = suspect.is_some();
+            if let Some((records, suspicion)) = suspect {
                 self.call(records, Class::Live, Some(suspicion));
                 has_sent = true;
                 continue;
             }
-            let Some(class) = self.next_class(is_hurried, now) else { break };
+            let Some(class) = class else { break };
             let bounds = CallBounds { records_max: self.settings.call_records_max, bytes_max: self.settings.call_bytes_max };
             let records = self.lanes.take_call(class, self.settings.packing, bounds, now);
             if records.is_empty() {
@@ -354,7 +364,10 @@ impl Flow {
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
     }
 
-    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
+    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, mut suspicion: Option<Suspicion>) {
+        if let Some(suspicion) = &mut suspicion {
+            suspicion.took_others = self.health.successes() > suspicion.successes_before;
+        }
         let mut seqs: Vec<u64> = records.iter().flat_map(|record| &record.entries).map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         self.journal.sent(&seqs);

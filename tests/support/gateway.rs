@@ -49,7 +49,7 @@ impl Setup {
     }
 
     /// With `stream` of `server` as its sink.
-    pub fn to_stream(self, server: &KinesisServer, stream: &str) -> Self {
+    pub fn with_stream(self, server: &KinesisServer, stream: &str) -> Self {
         self.set("sink.kind", "kinesis").set("kinesis.stream", stream).reaching(server)
     }
 

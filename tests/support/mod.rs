@@ -14,6 +14,7 @@ pub mod outage;
 pub mod readback;
 pub mod sender;
 pub mod store;
+pub mod streaming;
 
 use std::{
     io::Write,

@@ -142,27 +142,33 @@ impl Flow {
     }
 
     /// Finds out which record of a call is not valid, by halves. A record alone is believed to be bad only when the stream
-    /// took others meanwhile; otherwise it may be the stream's name that is not valid, and everything is held.
+    /// had taken others since the first doubt; otherwise it may be the stream's name that is not valid, and everything is
+    /// held. What it took while this call was in flight is no proof: somebody may have mended it at that moment.
     async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, suspicion: Option<Suspicion>, now: Instant) {
-        let successes_before = suspicion.map_or(self.health.successes(), |suspicion| suspicion.successes_before);
+        let successes = self.health.successes();
+        let Suspicion { successes_before, took_others } =
+            suspicion.unwrap_or(Suspicion { successes_before: successes, took_others: false });
+        let suspicion = || Suspicion { successes_before, took_others: false };
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
             records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
         }
         if records.len() == 1 {
-            if self.health.successes() > successes_before {
+            if took_others {
                 for entry in records.remove(0).entries {
                     self.lanes.release(&entry);
                     self.refuse(entry.seq, reason).await;
                 }
                 return;
             }
-            self.call_failed(reason, true, now);
-            return self.suspects.push_back((records, Suspicion { successes_before }));
+            if successes == successes_before {
+                self.call_failed(reason, true, now);
+            }
+            return self.suspects.push_back((records, suspicion()));
         }
         let second = records.split_off(records.len() / 2);
         for half in [records, second] {
-            self.suspects.push_back((half, Suspicion { successes_before }));
+            self.suspects.push_back((half, suspicion()));
         }
     }
 
