@@ -107,6 +107,7 @@ struct Done {
     map_version: u64,
     /// Set where it was sent to find out which of its records is not valid.
     suspicion: Option<Suspicion>,
+    sent_at: Instant,
     took: Duration,
 }
 
@@ -379,10 +380,10 @@ impl Flow {
         }
         self.backlog_in_flight += usize::from(class == Class::Backlog);
         let (stream, map_version) = (self.stream.clone(), self.shards.version());
+        let sent_at = Instant::now();
         self.calls.spawn(async move {
-            let started = Instant::now();
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, took: started.elapsed() }
+            Done { records, class, answer, map_version, suspicion, sent_at, took: sent_at.elapsed() }
         });
     }
 

@@ -23,31 +23,32 @@ impl Flow {
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
         self.shared.metrics.seconds.observe(done.took.as_secs_f64());
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, suspicion, .. } = done;
+        let Done { mut records, class, answer, map_version, suspicion, sent_at, .. } = done;
+        let at = (sent_at, now);
         match answer {
             Answer::Each(results) => {
                 count("each");
-                self.settle_each(records, results, class, map_version, now);
+                self.settle_each(records, results, class, map_version, at);
             }
             Answer::Unknown(reason) => {
                 count("unknown");
                 records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
-                self.call_failed(&reason, false, now);
+                self.call_failed(&reason, false, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Refused(reason) => {
                 count("refused");
-                self.call_failed(&reason, false, now);
+                self.call_failed(&reason, false, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Held(reason) => {
                 count("held");
-                self.call_failed(&reason, true, now);
+                self.call_failed(&reason, true, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, suspicion, now).await;
+                self.suspect(records, &reason, suspicion, at).await;
             }
         }
     }
@@ -58,7 +59,7 @@ impl Flow {
         results: Vec<RecordResult>,
         class: Class,
         map_version: u64,
-        now: Instant,
+        (sent_at, now): (Instant, Instant),
     ) {
         let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
         let mut settled = Vec::new();
@@ -90,7 +91,7 @@ impl Flow {
         }
         for (index, tally) in tallies {
             if let Some(lane) = self.lanes.iter_mut().nth(index) {
-                lane.pace.learn(tally, now);
+                lane.pace.learn(tally, sent_at, now);
             }
         }
         if !settled.is_empty() {
@@ -113,9 +114,9 @@ impl Flow {
         metrics.stream_put_units.inc_by(record.size().div_ceil(PUT_UNIT_BYTES) as u64);
     }
 
-    fn call_failed(&mut self, reason: &str, needs_somebody: bool, now: Instant) {
+    fn call_failed(&mut self, reason: &str, needs_somebody: bool, (sent_at, now): (Instant, Instant)) {
         self.shared.metrics.retries.inc();
-        if self.health.failed(needs_somebody, now) {
+        if self.health.failed(needs_somebody, sent_at, now) {
             let owed = self.shared.progress.undelivered(self.shared.spool.durable_end());
             self.shared.report(Some(reason), owed as usize);
             // Whoever mends it may have changed the shards.
@@ -144,7 +145,13 @@ impl Flow {
     /// Finds out which record of a call is not valid, by halves. A record alone is believed to be bad only when the stream
     /// had taken others since the first doubt; otherwise it may be the stream's name that is not valid, and everything is
     /// held. What it took while this call was in flight is no proof: somebody may have mended it at that moment.
-    async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, suspicion: Option<Suspicion>, now: Instant) {
+    async fn suspect(
+        &mut self,
+        mut records: Vec<StreamRecord>,
+        reason: &str,
+        suspicion: Option<Suspicion>,
+        at: (Instant, Instant),
+    ) {
         let successes = self.health.successes();
         let Suspicion { successes_before, took_others } =
             suspicion.unwrap_or(Suspicion { successes_before: successes, took_others: false });
@@ -162,7 +169,7 @@ impl Flow {
                 return;
             }
             if successes == successes_before {
-                self.call_failed(reason, true, now);
+                self.call_failed(reason, true, at);
             }
             return self.suspects.push_back((records, suspicion()));
         }

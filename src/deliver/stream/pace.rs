@@ -25,8 +25,9 @@ pub(super) struct Pace {
     filled_until: Instant,
     /// Until when nothing is sent.
     paused_until: Instant,
-    /// Calls in a row in which the shard took nothing.
+    /// Calls in a row in which the shard took nothing; those in flight together count once.
     failures: u32,
+    failed_at: Option<Instant>,
     interval: Interval,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct ShardTally {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
-        Self { rate: None, filled_until: now, paused_until: now, failures: 0, interval }
+        Self { rate: None, filled_until: now, paused_until: now, failures: 0, failed_at: None, interval }
     }
 
     /// The rate it is held to.
@@ -73,13 +74,19 @@ impl Pace {
         }
     }
 
-    /// Learns from one call's answer.
-    pub(super) fn learn(&mut self, tally: ShardTally, now: Instant) {
+    /// Learns from the answer to a call that was made at `sent_at`.
+    pub(super) fn learn(&mut self, tally: ShardTally, sent_at: Instant, now: Instant) {
         self.interval.stored += tally.stored;
         self.interval.throttled += tally.throttled;
         let went_wrong = tally.throttled + tally.failed > 0.0;
-        self.failures = if went_wrong && tally.stored == 0.0 { self.failures + 1 } else { 0 };
-        if went_wrong {
+        let is_news = self.failed_at.is_none_or(|failed_at| sent_at >= failed_at);
+        if tally.stored > 0.0 || !went_wrong {
+            self.failures = 0;
+        } else if is_news {
+            self.failures += 1;
+            self.failed_at = Some(now);
+        }
+        if went_wrong && (is_news || self.failures == 0) {
             self.paused_until = now + backoff(self.failures);
         }
         self.adapt(now);
@@ -131,7 +138,7 @@ mod tests {
             }
             stored += tally.stored;
             if tally.stored + tally.throttled > 0.0 {
-                pace.learn(tally, *now);
+                pace.learn(tally, *now, *now);
             }
             *now += Duration::from_millis(50);
         }
@@ -159,11 +166,11 @@ mod tests {
         assert!((sent - stored).abs() < 1e-6 && pace.rate().is_none(), "{sent} {stored}");
         let mut longest = Duration::ZERO;
         for _ in 0..12 {
-            pace.learn(ShardTally { failed: 1.0, ..Default::default() }, now);
+            pace.learn(ShardTally { failed: 1.0, ..Default::default() }, now, now);
             longest = longest.max(pace.ready_at().saturating_duration_since(now));
         }
         assert!(longest > Duration::from_secs(1), "{longest:?}");
-        pace.learn(ShardTally { stored: 1.0, ..Default::default() }, now + longest);
+        pace.learn(ShardTally { stored: 1.0, ..Default::default() }, now, now + longest);
         assert!(pace.ready_at() <= now + longest, "one success ends it");
     }
 }
