@@ -158,7 +158,12 @@ impl Shared {
 
 /// Full jitter: anywhere between nothing and a bound that doubles with each failure.
 pub(super) fn backoff(failures: u32) -> Duration {
-    let (first, longest) = DELIVERY_BACKOFF;
+    backoff_up_to(failures, DELIVERY_BACKOFF.1)
+}
+
+/// The same with a bound that grows no further than `longest`.
+pub(super) fn backoff_up_to(failures: u32, longest: Duration) -> Duration {
+    let first = DELIVERY_BACKOFF.0;
     let bound = first.saturating_mul(1 << failures.min(16)).min(longest);
     bound.mul_f64(fastrand::f64())
 }

@@ -340,6 +340,10 @@ impl Flow {
         // A backlog leaves one call for what is new.
         let backlog_calls_max = (self.settings.calls_in_flight_max - 1).max(1);
         let backlog = is_ready(Class::Backlog) && self.backlog_in_flight < backlog_calls_max;
+        if !(live && backlog) {
+            // Whoever had nothing to send has no claim to make up for it.
+            self.turns = [0; 2];
+        }
         match (live, backlog) {
             (false, false) => None,
             (true, false) => Some(Class::Live),
@@ -348,9 +352,6 @@ impl Flow {
                 let percent = u64::from(self.settings.backlog_percent);
                 let [live, backlog] = self.turns;
                 let is_backlogs = backlog * (100 - percent) < live * percent;
-                if backlog + live > u64::MAX / 200 {
-                    self.turns = [0; 2];
-                }
                 Some(if is_backlogs { Class::Backlog } else { Class::Live })
             }
         }

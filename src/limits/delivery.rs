@@ -189,6 +189,10 @@ pub const STREAM_READ_RECORDS: usize = 2_000;
 /// Why: what is known of each is two bits in memory: 16 MiB here. Beyond it reading waits for the oldest.
 pub const STREAM_AHEAD_EVENTS_MAX: u64 = 64 << 20;
 
+/// Longest pause between two tries of a stream, or of a shard, that takes nothing.
+/// Why: it is one call at a time, so every few seconds is no load; and so long after an outage nothing is delivered.
+pub const STREAM_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Calls in a row that fail as a whole before the stream is said to be unreachable, where nobody has to act.
 /// Why: one reset or one time-out is daily life; three in a row are an outage.
 pub const STREAM_FAILURES_REPORTED: u32 = 3;
@@ -204,6 +208,10 @@ pub const JOURNAL_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Time over which a shard's answers are gathered before its rate is changed.
 /// Why: some round trips; a shard's own limits count per second.
 pub const PACE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Time that a shard held to a rate gathers room before it is sent to again.
+/// Why: without it every record would go in a call of its own as soon as there is room for one; this is ten calls a second.
+pub const PACE_REST: Duration = Duration::from_millis(100);
 
 /// Share of throttled records up to which a shard's rate is not lowered.
 /// Why: finding the limit takes some throttling; a tenth costs little, and a shard that throttles at random is not starved.

@@ -95,7 +95,10 @@ impl Flow {
             }
         }
         if !settled.is_empty() {
-            self.health.succeeded();
+            if self.health.succeeded(now) && !self.lanes.is_ordered() {
+                self.lanes.make_backlog();
+                self.intake.make_backlog(&mut self.lanes);
+            }
             self.shared.report(None, 0);
             settled.sort_unstable();
             self.confirm(&settled);

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use crate::{deliver::shared::backoff, limits::STREAM_FAILURES_REPORTED};
+use crate::{
+    deliver::shared::backoff_up_to,
+    limits::{BACKLOG_AFTER, STREAM_FAILURES_REPORTED, STREAM_PAUSE_MAX},
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -10,6 +13,7 @@ pub(super) struct Health {
     /// Failures in a row, where calls that were in flight together count once.
     failures: u32,
     failed_at: Option<Instant>,
+    failing_since: Option<Instant>,
     paused_until: Instant,
     /// How many calls stored something.
     successes: u64,
@@ -17,13 +21,14 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, failed_at: None, paused_until: now, successes: 0 }
+        Self { failures: 0, failed_at: None, failing_since: None, paused_until: now, successes: 0 }
     }
 
-    /// A call stored something.
-    pub(super) fn succeeded(&mut self) {
+    /// A call stored something. Whether that ends an outage so long that what waits is a backlog.
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         self.failures = 0;
         self.successes += 1;
+        self.failing_since.take().is_some_and(|since| now.duration_since(since) >= BACKLOG_AFTER)
     }
 
     /// A call failed as a whole, which was made at `sent_at`. Whether that is to be reported: at once where somebody has to
@@ -33,7 +38,8 @@ impl Health {
         if self.failed_at.is_none_or(|failed_at| sent_at >= failed_at) {
             self.failures += 1;
             self.failed_at = Some(now);
-            self.paused_until = now + backoff(self.failures);
+            self.failing_since.get_or_insert(now);
+            self.paused_until = now + backoff_up_to(self.failures, STREAM_PAUSE_MAX);
         }
         needs_somebody || self.failures >= STREAM_FAILURES_REPORTED
     }
@@ -70,7 +76,8 @@ mod tests {
         assert!(health.ready_at() <= at(1) + Duration::from_millis(200), "{:?}", health.ready_at() - start);
         assert!(!health.failed(false, at(300), at(310)));
         assert!(health.failed(false, at(900), at(910)), "the third try in a row");
-        health.succeeded();
+        assert!(!health.succeeded(at(1_000)), "what waits is still new");
         assert_eq!((health.calls_max(8), health.failed(true, at(2_000), at(2_001))), (8, true), "somebody has to act");
+        assert!(health.succeeded(at(2_001) + BACKLOG_AFTER), "what waits is a backlog");
     }
 }

@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    deliver::shared::backoff,
-    limits::{PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_THROTTLED_SHARE, SHARD_PER_SECOND},
+    deliver::shared::backoff_up_to,
+    limits::{PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, SHARD_PER_SECOND, STREAM_PAUSE_MAX},
 };
 
 /// What a record takes of a shard, in seconds of an undisturbed one.
@@ -23,6 +23,8 @@ pub(super) struct Pace {
     rate: Option<f64>,
     /// Until when what was sent fills the rate.
     filled_until: Instant,
+    /// Until when room is gathered.
+    rests_until: Instant,
     /// Until when nothing is sent.
     paused_until: Instant,
     /// Calls in a row in which the shard took nothing; those in flight together count once.
@@ -52,7 +54,7 @@ pub(super) struct ShardTally {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
-        Self { rate: None, filled_until: now, paused_until: now, failures: 0, failed_at: None, interval }
+        Self { rate: None, filled_until: now, rests_until: now, paused_until: now, failures: 0, failed_at: None, interval }
     }
 
     /// The rate it is held to.
@@ -62,15 +64,17 @@ impl Pace {
 
     /// Since when, or from when on, a record may be sent.
     pub(super) fn ready_at(&self) -> Instant {
-        // A burst of one interval may be sent at once.
-        let filled = self.filled_until.checked_sub(PACE_INTERVAL).unwrap_or(self.filled_until);
-        self.paused_until.max(filled)
+        self.paused_until.max(self.rests_until)
     }
 
     /// Counts a record that is sent.
     pub(super) fn spend(&mut self, cost: f64, now: Instant) {
         if let Some(rate) = self.rate {
             self.filled_until = self.filled_until.max(now) + Duration::from_secs_f64(cost / rate);
+            // A burst of one interval may be sent at once.
+            if self.filled_until > now + PACE_INTERVAL {
+                self.rests_until = self.filled_until - PACE_INTERVAL + PACE_REST;
+            }
         }
     }
 
@@ -87,7 +91,7 @@ impl Pace {
             self.failed_at = Some(now);
         }
         if went_wrong && (is_news || self.failures == 0) {
-            self.paused_until = now + backoff(self.failures);
+            self.paused_until = now + backoff_up_to(self.failures, STREAM_PAUSE_MAX);
         }
         self.adapt(now);
     }
