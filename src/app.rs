@@ -206,8 +206,6 @@ impl Organs {
         let registry = schema::load(&config.schemas.dir)?;
         tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
         let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes)?);
-        let undelivered = spool.durable_end() - spool.cursor().delivered_exclusive.min(spool.durable_end());
-        metrics.spool_recovered_events.set(undelivered as i64);
         let window = open_window(config, &spool)?;
         let fleet = start_fleet(config, &spool, &metrics)?;
         let dead_letter_spool = match config.dead_letter.kind {
@@ -267,6 +265,8 @@ impl Organs {
                 kinesis_deliverer(config, &config.kinesis.stream, form, shared).await?
             }
         }];
+        // By now it is known what was delivered beyond the cursor.
+        metrics.spool_recovered_events.set(progress.undelivered(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
         if let Some((spool, progress)) = dead_letter_progress {
             let (state, sink_state) = new_state("dead-letter stream");

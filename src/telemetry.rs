@@ -86,7 +86,7 @@ pub struct Metrics {
     pub tls_handshake_failures: Counter,
     /// Events made durable in the spool.
     pub spool_appended_events: Counter,
-    /// Events found in the spool at start.
+    /// Events found in the spool at start, without those that are known to be delivered.
     pub spool_recovered_events: Gauge<i64, AtomicI64>,
     /// Events in the spool, not yet delivered.
     pub spool_events: Gauge<i64, AtomicI64>,
@@ -255,7 +255,7 @@ impl Metrics {
             connections: metric(r, "connections", "Connections open now"),
             tls_handshake_failures: metric(r, "tls_handshake_failures", "TLS handshakes that failed"),
             spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
-            spool_recovered_events: metric(r, "spool_recovered_events", "Events found in the spool at start"),
+            spool_recovered_events: metric(r, "spool_recovered_events", "Undelivered events found in the spool at start"),
             spool_events: metric(r, "spool_events", "Events spooled and not delivered"),
             spool_lag_bytes: metric(r, "spool_lag_bytes", "Bytes of the events spooled and not delivered"),
             spool_headroom_seconds: metric(

@@ -109,6 +109,7 @@ struct Done {
     suspicion: Option<Suspicion>,
     /// Calls that had stored something when it was sent.
     successes_before: u64,
+    sent_at: Instant,
     took: Duration,
 }
 
@@ -122,7 +123,7 @@ struct Suspicion {
 }
 
 impl StreamDeliverer {
-    /// A deliverer with the journal in the file `journal`.
+    /// A deliverer with the journal in the file `journal`. What that knows to be delivered, `shared.progress` knows from now on.
     ///
     /// # Errors
     /// Where the journal cannot be opened.
@@ -135,6 +136,8 @@ impl StreamDeliverer {
     ) -> std::io::Result<Self> {
         let (cursor, end) = (shared.spool.cursor().delivered_exclusive, shared.spool.durable_end());
         let (journal, known) = Journal::open(journal, shared.spool.id(), cursor, end)?;
+        shared.progress.settle(shared.progress.delivered_exclusive()..known.settled.prefix());
+        shared.progress.settle(known.settled.ranges_ahead().flatten());
         let settled_beyond = known.settled.prefix() - cursor + known.settled.ahead();
         if settled_beyond > 0 {
             tracing::info!(settled_beyond, "events beyond the cursor are delivered already, as the journal says");
@@ -177,8 +180,6 @@ impl Flow {
         let StreamDeliverer { shared, stream, form, settings, journal, known } = deliverer;
         let StreamSettings { packing, record_bytes_max, .. } = settings;
         let Journaled { settled, sent } = known;
-        shared.progress.settle(shared.progress.delivered_exclusive()..settled.prefix());
-        shared.progress.settle(settled.ranges_ahead().flatten());
         let lanes = Lanes::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
         Self {
             intake: Intake::new(shared.spool.clone(), form, packing, record_bytes_max, &settled, sent),
@@ -353,6 +354,10 @@ impl Flow {
         // A backlog leaves one call for what is new.
         let backlog_calls_max = (self.settings.calls_in_flight_max - 1).max(1);
         let backlog = is_ready(Class::Backlog) && self.backlog_in_flight < backlog_calls_max;
+        if !(live && backlog) {
+            // Whoever had nothing to send has no claim to make up for it.
+            self.turns = [0; 2];
+        }
         match (live, backlog) {
             (false, false) => None,
             (true, false) => Some(Class::Live),
@@ -361,9 +366,6 @@ impl Flow {
                 let percent = u64::from(self.settings.backlog_percent);
                 let [live, backlog] = self.turns;
                 let is_backlogs = backlog * (100 - percent) < live * percent;
-                if backlog + live > u64::MAX / 200 {
-                    self.turns = [0; 2];
-                }
                 Some(if is_backlogs { Class::Backlog } else { Class::Live })
             }
         }
@@ -390,10 +392,10 @@ impl Flow {
         }
         self.backlog_in_flight += usize::from(class == Class::Backlog);
         let (stream, map_version, successes_before) = (self.stream.clone(), self.shards.version(), self.health.successes());
+        let sent_at = Instant::now();
         self.calls.spawn(async move {
-            let started = Instant::now();
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, successes_before, took: started.elapsed() }
+            Done { records, class, answer, map_version, suspicion, successes_before, sent_at, took: sent_at.elapsed() }
         });
     }
 

@@ -209,6 +209,10 @@ pub const JOURNAL_BYTES_MAX: u64 = 8 * MIB as u64;
 /// Why: some round trips; a shard's own limits count per second.
 pub const PACE_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Time that a shard held to a rate gathers room before it is sent to again.
+/// Why: without it every record would go in a call of its own as soon as there is room for one; this is ten calls a second.
+pub const PACE_REST: Duration = Duration::from_millis(100);
+
 /// Share of throttled records up to which a shard's rate is not lowered.
 /// Why: finding the limit takes some throttling; a tenth costs little, and a shard that throttles at random is not starved.
 pub const PACE_THROTTLED_SHARE: f64 = 0.1;
@@ -221,9 +225,10 @@ pub const PACE_GROWTH: f64 = 0.05;
 /// Why: two seconds at a rate that the shard takes mean that its limit is not near, as after a reshard or an outage.
 pub const PACE_CALM_INTERVALS: u32 = 8;
 
-/// First and longest pause between two tries of a shard that takes nothing.
-/// Why: full jitter between them; its limit counts by the second, and it must be found soon that it is back.
-pub const SHARD_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// First and longest pause between two tries of a stream, or of a shard, that takes nothing.
+/// Why: full jitter between them; it is one call at a time, so every few seconds is no load, and so long after an outage
+/// nothing is delivered.
+pub const STREAM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
 /// Why: 20 gateways that share one shard.

@@ -132,7 +132,9 @@ pub fn good(uuid: Uuid) -> Vec<u8> {
     }
     if s.rng.u8(..25) == 0 {
         let padding = s.rng.usize(10_000..200_000);
-        s.text.extend(std::iter::repeat_n(' ', padding));
+        // Before the first member or behind the last one.
+        let at = if s.rng.bool() { 1 } else { s.text.len() };
+        s.text.insert_str(at, &" ".repeat(padding));
     }
     s.text.push('}');
     s.text.into_bytes()

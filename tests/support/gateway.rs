@@ -12,7 +12,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
-use super::client::Client;
+use super::{
+    client::{Answer, Client, get_plain},
+    kinesis::{KinesisServer, REGION},
+};
 
 /// Time in which a gateway has to come up, on a busy machine too.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -43,6 +46,19 @@ impl Setup {
         self.environment.retain(|(name, _)| *name != variable);
         self.environment.push((variable, value.to_string()));
         self
+    }
+
+    /// With `stream` of `server` as its sink.
+    pub fn with_stream(self, server: &KinesisServer, stream: &str) -> Self {
+        self.set("sink.kind", "kinesis").set("kinesis.stream", stream).reaching(server)
+    }
+
+    /// With what it takes to reach `server`.
+    pub fn reaching(self, server: &KinesisServer) -> Self {
+        let setup = self.set("kinesis.endpoint", server.url()).set("kinesis.region", REGION);
+        let credentials =
+            [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_EC2_METADATA_DISABLED", "true")];
+        credentials.into_iter().fold(setup, |setup, (name, value)| setup.variable(name, value))
     }
 
     /// With a variable in its environment.
@@ -172,6 +188,28 @@ impl Gateway {
     /// Whether a line that it logged holds `text`.
     pub fn has_logged(&self, text: &str) -> bool {
         self.log.borrow().lines.iter().any(|line| line.contains(text))
+    }
+
+    /// How many lines that it logged hold `text`.
+    pub fn times_logged(&self, text: &str) -> usize {
+        self.log.borrow().lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// What `/readyz` answers.
+    pub async fn readiness(&self) -> Answer {
+        get_plain(self.admin(), "/readyz").await.expect("operators are answered")
+    }
+
+    /// Waits until `/readyz` gives a reason that holds `text`, or, where it is empty, no reason at all.
+    pub async fn until_reason(&self, text: &str, limit: Duration) -> Answer {
+        let mut answer = self.readiness().await;
+        super::eventually(&format!("/readyz says {text:?}"), limit, async || {
+            answer = self.readiness().await;
+            let reasons = answer.json()["reasons"].to_string();
+            if text.is_empty() { reasons == "[]" } else { reasons.contains(text) }
+        })
+        .await;
+        answer
     }
 
     fn signal(&self, signal: Signal) {

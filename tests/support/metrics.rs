@@ -56,6 +56,22 @@ impl Scrape {
         *sample.unwrap_or_else(|| panic!("no metric lakegate_{name}")) as i64
     }
 
+    /// A sample without labels, with its fraction.
+    pub fn number(&self, name: &str) -> f64 {
+        *self.samples.get(&format!("lakegate_{name}")).unwrap_or_else(|| panic!("no metric lakegate_{name}"))
+    }
+
+    /// The samples of a metric by their labels, such as `shard="…"`.
+    pub fn labelled(&self, name: &str) -> BTreeMap<&str, f64> {
+        let start = format!("lakegate_{name}");
+        let labels = |sample: &'_ str| -> Option<(usize, usize)> {
+            let rest = sample.strip_prefix(&start)?;
+            let rest = rest.strip_prefix("_total").unwrap_or(rest).strip_prefix('{')?;
+            Some((sample.len() - rest.len(), sample.len() - 1))
+        };
+        self.samples.iter().filter_map(|(sample, value)| labels(sample).map(|(from, to)| (&sample[from..to], *value))).collect()
+    }
+
     /// The sum of a counter's samples whose labels hold `label`, such as `outcome="accepted"`.
     pub fn sum(&self, name: &str, label: &str) -> i64 {
         let prefix = format!("lakegate_{name}_total");

@@ -7,11 +7,14 @@ pub mod client;
 pub mod events;
 pub mod gateway;
 pub mod kinesis;
+pub mod lines;
 pub mod metrics;
 pub mod namespace;
 pub mod outage;
 pub mod readback;
+pub mod sender;
 pub mod store;
+pub mod streaming;
 
 use std::{
     io::Write,

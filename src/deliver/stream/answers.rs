@@ -23,31 +23,32 @@ impl Flow {
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
         self.shared.metrics.seconds.observe(done.took.as_secs_f64());
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, suspicion, successes_before, .. } = done;
+        let Done { mut records, class, answer, map_version, suspicion, successes_before, sent_at, .. } = done;
+        let at = (sent_at, now);
         match answer {
             Answer::Each(results) => {
                 count("each");
-                self.settle_each(records, results, class, map_version, now);
+                self.settle_each(records, results, class, map_version, at);
             }
             Answer::Unknown(reason) => {
                 count("unknown");
                 records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
-                self.call_failed(&reason, false, now);
+                self.call_failed(&reason, false, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Refused(reason) => {
                 count("refused");
-                self.call_failed(&reason, false, now);
+                self.call_failed(&reason, false, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Held(reason) => {
                 count("held");
-                self.call_failed(&reason, true, now);
+                self.call_failed(&reason, true, at);
                 self.put_back(records, class, suspicion);
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, suspicion, successes_before, now).await;
+                self.suspect(records, &reason, suspicion, successes_before, at).await;
             }
         }
     }
@@ -58,7 +59,7 @@ impl Flow {
         results: Vec<RecordResult>,
         class: Class,
         map_version: u64,
-        now: Instant,
+        (sent_at, now): (Instant, Instant),
     ) {
         let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
         let mut settled = Vec::new();
@@ -90,11 +91,14 @@ impl Flow {
         }
         for (index, tally) in tallies {
             if let Some(lane) = self.lanes.iter_mut().nth(index) {
-                lane.pace.learn(tally, now);
+                lane.pace.learn(tally, sent_at, now);
             }
         }
         if !settled.is_empty() {
-            self.health.succeeded();
+            if self.health.succeeded(now) && !self.lanes.is_ordered() {
+                self.lanes.make_backlog();
+                self.intake.make_backlog(&mut self.lanes);
+            }
             self.shared.report(None, 0);
             settled.sort_unstable();
             self.confirm(&settled);
@@ -113,9 +117,9 @@ impl Flow {
         metrics.stream_put_units.inc_by(record.size().div_ceil(PUT_UNIT_BYTES) as u64);
     }
 
-    fn call_failed(&mut self, reason: &str, needs_somebody: bool, now: Instant) {
+    fn call_failed(&mut self, reason: &str, needs_somebody: bool, (sent_at, now): (Instant, Instant)) {
         self.shared.metrics.retries.inc();
-        if self.health.failed(needs_somebody, now) {
+        if self.health.failed(needs_somebody, sent_at, now) {
             let owed = self.shared.progress.undelivered(self.shared.spool.durable_end());
             self.shared.report(Some(reason), owed as usize);
             // Whoever mends it may have changed the shards.
@@ -149,7 +153,7 @@ impl Flow {
         reason: &str,
         suspicion: Option<Suspicion>,
         successes_before: u64,
-        now: Instant,
+        at: (Instant, Instant),
     ) {
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
@@ -170,7 +174,7 @@ impl Flow {
             return;
         }
         if self.health.successes() == suspicion.successes_before {
-            self.call_failed(reason, true, now);
+            self.call_failed(reason, true, at);
         }
         self.suspects.push_back((records, suspicion));
     }

@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use crate::{
     deliver::shared::backoff,
-    limits::{DELIVERY_BACKOFF, STREAM_FAILURES_REPORTED},
+    limits::{BACKLOG_AFTER, STREAM_BACKOFF, STREAM_FAILURES_REPORTED},
 };
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Health {
+    /// Failures in a row, where calls that were in flight together count once.
     failures: u32,
+    failed_at: Option<Instant>,
+    failing_since: Option<Instant>,
     paused_until: Instant,
     /// How many calls stored something.
     successes: u64,
@@ -18,19 +21,26 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, paused_until: now, successes: 0 }
+        Self { failures: 0, failed_at: None, failing_since: None, paused_until: now, successes: 0 }
     }
 
-    /// A call stored something.
-    pub(super) fn succeeded(&mut self) {
+    /// A call stored something. Whether that ends an outage so long that what waits is a backlog.
+    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
         self.failures = 0;
         self.successes += 1;
+        self.failing_since.take().is_some_and(|since| now.duration_since(since) >= BACKLOG_AFTER)
     }
 
-    /// A call failed as a whole. Whether that is to be reported: at once where somebody has to act, else when it goes on.
-    pub(super) fn failed(&mut self, needs_somebody: bool, now: Instant) -> bool {
-        self.failures += 1;
-        self.paused_until = now + backoff(self.failures, DELIVERY_BACKOFF);
+    /// A call failed as a whole, which was made at `sent_at`. Whether that is to be reported: at once where somebody has to
+    /// act, else when it goes on. What was in flight at the last failure says nothing new: a moment that cuts all calls is
+    /// one failure, not as many as there were calls.
+    pub(super) fn failed(&mut self, needs_somebody: bool, sent_at: Instant, now: Instant) -> bool {
+        if self.failed_at.is_none_or(|failed_at| sent_at >= failed_at) {
+            self.failures += 1;
+            self.failed_at = Some(now);
+            self.failing_since.get_or_insert(now);
+            self.paused_until = now + backoff(self.failures, STREAM_BACKOFF);
+        }
         needs_somebody || self.failures >= STREAM_FAILURES_REPORTED
     }
 
@@ -52,5 +62,27 @@ impl Health {
     /// How many calls stored something since the start.
     pub(super) fn successes(&self) -> u64 {
         self.successes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn calls_that_were_in_flight_together_fail_once_and_an_outage_is_reported_when_it_goes_on() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut health = Health::new(start);
+        assert!((1..20).all(|millis| !health.failed(false, start, at(millis))), "a moment that cut all of them");
+        assert_eq!(health.calls_max(8), 1);
+        assert!(health.ready_at() <= at(1) + Duration::from_millis(200), "{:?}", health.ready_at() - start);
+        assert!(!health.failed(false, at(300), at(310)));
+        assert!(health.failed(false, at(900), at(910)), "the third try in a row");
+        assert!(!health.succeeded(at(1_000)), "what waits is still new");
+        assert_eq!((health.calls_max(8), health.failed(true, at(2_000), at(2_001))), (8, true), "somebody has to act");
+        assert!(health.succeeded(at(2_001) + BACKLOG_AFTER), "what waits is a backlog");
     }
 }

@@ -122,10 +122,8 @@ impl Intake {
             Err(error) => return Some(Err(error)),
         };
         if !lanes.is_ordered() && self.is_backlog(&stretch) {
-            for lane in lanes.iter_mut() {
-                lane.backlog.get_or_insert_with(|| before.clone());
-            }
-            self.live = self.spool.reader(self.spool.durable_end());
+            self.live = before;
+            self.make_backlog(lanes);
             return Some(Ok(Found::default()));
         }
         let is_ordered = lanes.is_ordered();
@@ -142,6 +140,14 @@ impl Intake {
             }
         }
         Some(Ok(found))
+    }
+
+    /// What was not read yet is a backlog: reading goes on at the spool's end, and new events need not wait.
+    pub(super) fn make_backlog(&mut self, lanes: &mut Lanes) {
+        for lane in lanes.iter_mut() {
+            lane.backlog.get_or_insert_with(|| self.live.clone());
+        }
+        self.live = self.spool.reader(self.spool.durable_end());
     }
 
     /// Fetches what was read past, for the lanes that have room again. `None` where there is nothing to do.

@@ -185,6 +185,15 @@ impl Lanes {
         self.owner(entry.place).waiting[class as usize].insert(entry);
     }
 
+    /// What waits has waited so long that new events must not wait behind it. Not where their order matters.
+    pub(super) fn make_backlog(&mut self) {
+        debug_assert!(!self.is_ordered());
+        for lane in &mut self.lanes {
+            let [live, backlog] = &mut lane.waiting;
+            std::mem::take(live).entries.into_values().for_each(|entry| backlog.insert(entry));
+        }
+    }
+
     /// This event is settled: the next one of its key may go.
     pub(super) fn release(&mut self, settled: &Entry) {
         let Some(held) = &mut self.held_by_key else { return };

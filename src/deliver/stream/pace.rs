@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::{
     deliver::shared::backoff,
     limits::{
-        PACE_CALM_INTERVALS, PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_THROTTLED_SHARE, SHARD_BACKOFF, SHARD_PER_SECOND,
+        PACE_CALM_INTERVALS, PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, SHARD_PER_SECOND,
+        STREAM_BACKOFF,
     },
 };
 
@@ -25,12 +26,15 @@ pub(super) struct Pace {
     rate: Option<f64>,
     /// Until when what was sent fills the rate.
     filled_until: Instant,
+    /// Until when room is gathered.
+    rests_until: Instant,
     /// Until when nothing is sent.
     paused_until: Instant,
-    /// Calls in a row in which the shard took nothing.
+    /// Calls in a row in which the shard took nothing; those in flight together count once.
     failures: u32,
     /// Intervals in a row without much throttling.
     calm_intervals: u32,
+    failed_at: Option<Instant>,
     interval: Interval,
 }
 
@@ -55,7 +59,16 @@ pub(super) struct ShardTally {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
-        Self { rate: None, filled_until: now, paused_until: now, failures: 0, calm_intervals: 0, interval }
+        Self {
+            rate: None,
+            filled_until: now,
+            rests_until: now,
+            paused_until: now,
+            failures: 0,
+            failed_at: None,
+            calm_intervals: 0,
+            interval,
+        }
     }
 
     /// The rate it is held to.
@@ -65,26 +78,34 @@ impl Pace {
 
     /// Since when, or from when on, a record may be sent.
     pub(super) fn ready_at(&self) -> Instant {
-        // A burst of one interval may be sent at once.
-        let filled = self.filled_until.checked_sub(PACE_INTERVAL).unwrap_or(self.filled_until);
-        self.paused_until.max(filled)
+        self.paused_until.max(self.rests_until)
     }
 
     /// Counts a record that is sent.
     pub(super) fn spend(&mut self, cost: f64, now: Instant) {
         if let Some(rate) = self.rate {
             self.filled_until = self.filled_until.max(now) + Duration::from_secs_f64(cost / rate);
+            // A burst of one interval may be sent at once.
+            if self.filled_until > now + PACE_INTERVAL {
+                self.rests_until = self.filled_until - PACE_INTERVAL + PACE_REST;
+            }
         }
     }
 
-    /// Learns from one call's answer.
-    pub(super) fn learn(&mut self, tally: ShardTally, now: Instant) {
+    /// Learns from the answer to a call that was made at `sent_at`.
+    pub(super) fn learn(&mut self, tally: ShardTally, sent_at: Instant, now: Instant) {
         self.interval.stored += tally.stored;
         self.interval.throttled += tally.throttled;
         let went_wrong = tally.throttled + tally.failed > 0.0;
-        self.failures = if went_wrong && tally.stored == 0.0 { self.failures + 1 } else { 0 };
-        if went_wrong {
-            self.paused_until = now + backoff(self.failures, SHARD_BACKOFF);
+        let is_news = self.failed_at.is_none_or(|failed_at| sent_at >= failed_at);
+        if tally.stored > 0.0 || !went_wrong {
+            self.failures = 0;
+        } else if is_news {
+            self.failures += 1;
+            self.failed_at = Some(now);
+        }
+        if went_wrong && (is_news || self.failures == 0) {
+            self.paused_until = now + backoff(self.failures, STREAM_BACKOFF);
         }
         self.adapt(now);
     }
@@ -140,7 +161,7 @@ mod tests {
             }
             stored += tally.stored;
             if tally.stored + tally.throttled > 0.0 {
-                pace.learn(tally, *now);
+                pace.learn(tally, *now, *now);
             }
             *now += Duration::from_millis(50);
         }
@@ -171,11 +192,11 @@ mod tests {
         assert!((sent - stored).abs() < 1e-6 && pace.rate().is_none(), "{sent} {stored}");
         let mut longest = Duration::ZERO;
         for _ in 0..12 {
-            pace.learn(ShardTally { failed: 1.0, ..Default::default() }, now);
+            pace.learn(ShardTally { failed: 1.0, ..Default::default() }, now, now);
             longest = longest.max(pace.ready_at().saturating_duration_since(now));
         }
         assert!(longest > Duration::from_secs(1), "{longest:?}");
-        pace.learn(ShardTally { stored: 1.0, ..Default::default() }, now + longest);
+        pace.learn(ShardTally { stored: 1.0, ..Default::default() }, now, now + longest);
         assert!(pace.ready_at() <= now + longest, "one success ends it");
     }
 }

@@ -79,6 +79,7 @@ pub fn handle(state: &mut State, connection: u64, headers: &HeaderMap, body: &[u
         fault: None,
         status: 0,
         fate: Fate::Pending,
+        settled_at: None,
     });
     state.calls_in_flight += 1;
     state.calls_in_flight_max = state.calls_in_flight_max.max(state.calls_in_flight);

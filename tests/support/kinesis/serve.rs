@@ -22,6 +22,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     select,
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
@@ -149,6 +150,7 @@ impl FateOf {
             let call = &mut state.calls[self.call];
             if call.fate == Fate::Pending {
                 call.fate = self.fate;
+                call.settled_at = Some(Instant::now());
                 state.calls_in_flight -= 1;
             }
         });

@@ -39,6 +39,8 @@ pub struct Call {
     pub status: u16,
     /// What became of its answer.
     pub fate: Fate,
+    /// When that was settled.
+    pub settled_at: Option<Instant>,
 }
 
 /// A record in the stream.
