@@ -106,20 +106,11 @@ struct Done {
     /// How often the shards had changed when it was sent.
     map_version: u64,
     /// Set where it was sent to find out which of its records is not valid.
-    suspicion: Option<Suspicion>,
+    is_suspect: bool,
     /// Calls that had stored something when it was sent.
     successes_before: u64,
     sent_at: Instant,
     took: Duration,
-}
-
-/// Records of a call that was not valid: one of them is bad, or the call is whatever it holds.
-#[derive(Clone, Copy, Debug)]
-struct Suspicion {
-    /// Whether it is one event, that was found not valid alone.
-    is_alone: bool,
-    /// Calls that had stored something by then.
-    successes_before: u64,
 }
 
 impl StreamDeliverer {
@@ -163,7 +154,8 @@ struct Flow {
     journal: Journal,
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
-    suspects: VecDeque<(Vec<StreamRecord>, Suspicion)>,
+    /// Parts of calls that were not valid.
+    suspects: VecDeque<Vec<StreamRecord>>,
     is_suspects_turn: bool,
     /// Bytes that each class sent since both had something to send.
     turns: [u64; 2],
@@ -324,10 +316,12 @@ impl Flow {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
             let class = self.next_class(is_hurried, now);
-            // Suspects and others take turns: whether a suspect is bad shows only when others are stored.
+            // Suspects and others take turns: whether a suspect is bad shows only when others were stored.
             self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
-            if let (true, Some((records, suspicion))) = (self.is_suspects_turn, self.suspects.pop_front()) {
-                self.call(records, Class::Live, Some(suspicion));
+            if self.is_suspects_turn
+                && let Some(records) = self.suspects.pop_front()
+            {
+                self.call(records, Class::Live, true);
                 has_sent = true;
                 continue;
             }
@@ -341,7 +335,7 @@ impl Flow {
             if class == Class::Live {
                 self.waiting_since = (self.lanes.waiting(Class::Live).0 > 0).then_some(now);
             }
-            self.call(records, class, None);
+            self.call(records, class, false);
             has_sent = true;
         }
         has_sent
@@ -380,7 +374,7 @@ impl Flow {
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
     }
 
-    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
+    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, is_suspect: bool) {
         let mut seqs: Vec<u64> = records.iter().flat_map(|record| &record.entries).map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         self.journal.sent(&seqs);
@@ -395,7 +389,7 @@ impl Flow {
         let sent_at = Instant::now();
         self.calls.spawn(async move {
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, successes_before, sent_at, took: sent_at.elapsed() }
+            Done { records, class, answer, map_version, is_suspect, successes_before, sent_at, took: sent_at.elapsed() }
         });
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    Done, Flow, Suspicion,
+    Done, Flow,
     lanes::Class,
     pace::{ShardTally, cost},
 };
@@ -23,7 +23,7 @@ impl Flow {
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
         self.shared.metrics.seconds.observe(done.took.as_secs_f64());
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, suspicion, successes_before, sent_at, .. } = done;
+        let Done { mut records, class, answer, map_version, is_suspect, successes_before, sent_at, .. } = done;
         let at = (sent_at, now);
         match answer {
             Answer::Each(results) => {
@@ -34,21 +34,21 @@ impl Flow {
                 count("unknown");
                 records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
                 self.call_failed(&reason, false, at);
-                self.put_back(records, class, suspicion);
+                self.put_back(records, class, is_suspect);
             }
             Answer::Refused(reason) => {
                 count("refused");
                 self.call_failed(&reason, false, at);
-                self.put_back(records, class, suspicion);
+                self.put_back(records, class, is_suspect);
             }
             Answer::Held(reason) => {
                 count("held");
                 self.call_failed(&reason, true, at);
-                self.put_back(records, class, suspicion);
+                self.put_back(records, class, is_suspect);
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, suspicion, successes_before, at).await;
+                self.suspect(records, &reason, successes_before, at).await;
             }
         }
     }
@@ -127,9 +127,9 @@ impl Flow {
         }
     }
 
-    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
-        if let Some(suspicion) = suspicion {
-            return self.suspects.push_back((records, suspicion));
+    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, is_suspect: bool) {
+        if is_suspect {
+            return self.suspects.push_back(records);
         }
         for entry in records.into_iter().flat_map(|record| record.entries) {
             self.lanes.put_back(entry, class);
@@ -145,38 +145,29 @@ impl Flow {
         }
     }
 
-    /// Finds out which record of a call is not valid, by halves. An event alone is believed to be bad when the stream took
-    /// others since and it is not valid once more; until then it may be the stream's name, and everything is held.
-    async fn suspect(
-        &mut self,
-        mut records: Vec<StreamRecord>,
-        reason: &str,
-        suspicion: Option<Suspicion>,
-        successes_before: u64,
-        at: (Instant, Instant),
-    ) {
+    /// Finds out which record of a call is not valid, by halves. An event alone is believed to be bad only when the stream
+    /// had taken others before this call; otherwise it may be the stream's name that is not valid, and everything is held.
+    /// What it took while the call was in flight is no proof: somebody may have mended it meanwhile.
+    async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, successes_before: u64, at: (Instant, Instant)) {
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
             records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
         }
         if records.len() > 1 {
             let second = records.split_off(records.len() / 2);
-            let suspicion = Suspicion { is_alone: false, successes_before: self.health.successes() };
-            return self.suspects.extend([(records, suspicion), (second, suspicion)]);
+            return self.suspects.extend([records, second]);
         }
-        let first = Suspicion { is_alone: true, successes_before: self.health.successes() };
-        let suspicion = suspicion.filter(|suspicion| suspicion.is_alone).unwrap_or(first);
-        if successes_before > suspicion.successes_before {
+        if successes_before > 0 {
             for entry in records.remove(0).entries {
                 self.lanes.release(&entry);
                 self.refuse(entry.seq, reason).await;
             }
             return;
         }
-        if self.health.successes() == suspicion.successes_before {
+        if self.health.successes() == 0 {
             self.call_failed(reason, true, at);
         }
-        self.suspects.push_back((records, suspicion));
+        self.suspects.push_back(records);
     }
 
     pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
