@@ -221,6 +221,14 @@ pub const PACE_THROTTLED_SHARE: f64 = 0.1;
 /// Why: from half of the limit back to it in four seconds; faster would throttle more of what is sent.
 pub const PACE_GROWTH: f64 = 1.05;
 
+/// The same while the rate is far below what the shard is known to take.
+/// Why: from the least rate to the usual one in two seconds, after a time in which the shard took nothing.
+pub const PACE_GROWTH_FAR: f64 = 1.5;
+
+/// Part of what a shard is known to take below which the rate is far from it.
+/// Why: what a shard takes is measured with some error, and the last step should find it, not overrun it.
+pub const PACE_NEAR: f64 = 0.8;
+
 /// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
 /// Why: 20 gateways that share one shard.
 pub const PACE_RATE_MIN: f64 = 0.05;

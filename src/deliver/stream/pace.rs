@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::{
     deliver::shared::backoff_up_to,
-    limits::{PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, SHARD_PER_SECOND, STREAM_PAUSE_MAX},
+    limits::{
+        PACE_GROWTH, PACE_GROWTH_FAR, PACE_INTERVAL, PACE_NEAR, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, SHARD_PER_SECOND,
+        STREAM_PAUSE_MAX,
+    },
 };
 
 /// What a record takes of a shard, in seconds of an undisturbed one.
@@ -21,6 +24,8 @@ pub(super) fn cost(bytes: usize) -> f64 {
 pub(super) struct Pace {
     /// Seconds of an undisturbed shard that may be used in a second; `None` while it is not held.
     rate: Option<f64>,
+    /// What it took when it last throttled a part: far below that the rate grows fast.
+    known_limit: f64,
     /// Until when what was sent fills the rate.
     filled_until: Instant,
     /// Until when room is gathered.
@@ -54,7 +59,16 @@ pub(super) struct ShardTally {
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
         let interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
-        Self { rate: None, filled_until: now, rests_until: now, paused_until: now, failures: 0, failed_at: None, interval }
+        Self {
+            rate: None,
+            known_limit: f64::INFINITY,
+            filled_until: now,
+            rests_until: now,
+            paused_until: now,
+            failures: 0,
+            failed_at: None,
+            interval,
+        }
     }
 
     /// The rate it is held to.
@@ -108,9 +122,13 @@ impl Pace {
             // What it took, measured; over a long quiet interval that says nothing, so the old rate bounds it.
             let took = (stored / seconds).max(PACE_RATE_MIN);
             self.rate = Some(self.rate.map_or(took, |rate| took.min(rate)));
+            if stored > 0.0 {
+                self.known_limit = took;
+            }
         } else if let Some(rate) = self.rate {
             // What is far above all that is sent holds nothing back any more.
-            let grown = rate * PACE_GROWTH;
+            let is_far_below = rate * PACE_GROWTH_FAR < self.known_limit * PACE_NEAR;
+            let grown = rate * if is_far_below { PACE_GROWTH_FAR } else { PACE_GROWTH };
             self.rate = (grown < 8.0 * sent / seconds + 1.0).then_some(grown);
         }
     }
@@ -160,6 +178,19 @@ mod tests {
         assert!(sent < 1.15 * stored, "and throttles little of what it sends: {sent} {stored}");
         let (_, stored) = sent_and_stored(&mut pace, 3.0, 20, &mut now);
         assert!(stored > 1.2 * 20.0, "three times the room is found: {stored}");
+    }
+
+    #[test]
+    fn a_shard_that_took_nothing_for_a_while_is_used_whole_again_within_seconds() {
+        fastrand::seed(7);
+        let mut now = Instant::now();
+        let mut pace = Pace::new(now);
+        sent_and_stored(&mut pace, 1.0, 10, &mut now);
+        sent_and_stored(&mut pace, 0.0, 5, &mut now);
+        // The pause that it was in, and four seconds to grow.
+        sent_and_stored(&mut pace, 1.0, 9, &mut now);
+        let (sent, stored) = sent_and_stored(&mut pace, 1.0, 10, &mut now);
+        assert!(stored > 7.0 && sent < 1.2 * stored, "{sent} {stored}");
     }
 
     #[test]
