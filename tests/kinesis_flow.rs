@@ -52,7 +52,7 @@ async fn a_call_is_never_larger_than_aws_takes_and_connections_are_few() {
     let calls = rig.server.calls();
     let largest = calls.iter().map(|call| call.records).max().unwrap_or_default();
     assert_eq!(largest, 500, "a call is filled");
-    assert_eq!(rig.server.calls_in_flight_max(), 4);
+    assert!((2..=4).contains(&rig.server.calls_in_flight_max()), "{}", rig.server.calls_in_flight_max());
 }
 
 #[tokio::test(flavor = "multi_thread")]
