@@ -104,6 +104,7 @@ fn record(number: u64, types: u64) -> Record {
         received_millis: millis + 200 + (a % 900) as i64,
         source: "web",
         has_reserved_fields: false,
+        names_its_version: false,
         dedup_unchecked: false,
     };
     let mut buffer = Vec::new();

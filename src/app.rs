@@ -18,7 +18,11 @@ use std::{
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -29,7 +33,7 @@ use crate::{
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     event::{Record, unix_millis},
     http::{self, BodyBudget, Gate, server::Server},
-    ingest::{Ingest, confirm_again},
+    ingest::{Awaited, Ingest, confirm_again},
     limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
     rate_limit::EventRate,
@@ -144,10 +148,13 @@ impl App {
 
     /// Runs until `stop` resolves or the disk fails, then ends gracefully.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
-        let mut failed = self.spools[0].watch_failed();
+        let mut failures = JoinSet::new();
+        for mut failed in self.spools.iter().map(|spool| spool.watch_failed()) {
+            failures.spawn(async move { failed.wait_for(|failed| *failed).await.is_ok() });
+        }
         let spool_failed = tokio::select! {
             () = stop => false,
-            _ = failed.wait_for(|failed| *failed) => true,
+            _ = failures.join_next() => true,
         };
         if spool_failed {
             tracing::error!("the disk failed to sync: what was acknowledged is safe, nothing more is taken, restart the gateway");
@@ -227,8 +234,13 @@ impl Organs {
             SinkKind::Kinesis => "kinesis",
         };
         let (state, sink_state) = new_state(name);
+        let dead_letter_progress = dead_letter_spool.as_ref().map(|spool| {
+            let progress = Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive);
+            (spool.clone(), Arc::new(progress))
+        });
         let room = Room::new(RoomParts {
             spool: spool.clone(),
+            dead_letters: dead_letter_progress.clone(),
             window: window.clone(),
             progress: progress.clone(),
             sink: sink_state.clone(),
@@ -256,12 +268,12 @@ impl Organs {
         // By now it is known what was delivered beyond the cursor.
         metrics.spool_recovered_events.set(progress.undelivered(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
-        if let Some(spool) = dead_letter_spool {
+        if let Some((spool, progress)) = dead_letter_progress {
             let (state, sink_state) = new_state("dead-letter stream");
             dead_letter_sink = Some(sink_state);
             let shared = Shared {
-                progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
                 spool,
+                progress,
                 window: None,
                 dead_letters: dead_letters.clone(),
                 quota_bytes: config.dead_letter.quota_bytes,
@@ -278,6 +290,7 @@ impl Organs {
             spool,
             dead_letters,
             progress,
+            awaited: Awaited::default(),
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };

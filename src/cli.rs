@@ -1,6 +1,7 @@
 //! The command line.
 
 mod lake;
+mod plan;
 mod serve;
 mod view_schemas;
 
@@ -29,6 +30,8 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
+    Plan(plan::PlanArgs),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -79,6 +82,7 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
             Ok(config) => check(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),

@@ -30,31 +30,38 @@ pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
 fn write_own_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
+    let names_its_version = if envelope.has_reserved_fields || envelope.dedup_unchecked {
+        write_kept_members(object, envelope, out)
+    } else {
+        let own = &object[1..object.len() - 1];
+        out.extend_from_slice(own.trim_ascii_end().as_bytes());
+        envelope.names_its_version
+    };
+    let mut from = start;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', &out[from..]) {
+        out[from + at] = b' ';
+        from += at + 1;
+    }
+    names_its_version
+}
+
+/// Writes the members whose names are not reserved, and says whether `schema_version` is among them.
+fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let mut tape = Tape::new();
     if Parser::new(object, usize::MAX).value(&mut tape).is_err() {
         debug_assert!(false, "an accepted event is JSON");
         return false;
     }
-    let members = tape.root(object).members();
-    let names_its_version = members.clone().any(|(name, _)| name == "schema_version");
-    let replaces_dedup = envelope.dedup_unchecked && members.clone().any(|(name, _)| name == DEDUP_FIELD);
-    if envelope.has_reserved_fields || replaces_dedup {
-        let is_replaced = |name: &str| RESERVED_FIELDS.contains(&name) || (replaces_dedup && name == DEDUP_FIELD);
-        let kept = members.with_raw().filter(|(name, _)| !is_replaced(name));
-        for (index, (_, raw)) in kept.enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            out.extend_from_slice(raw.as_bytes());
+    let is_replaced = |name: &str| {
+        RESERVED_FIELDS.contains(&name) && envelope.has_reserved_fields || name == DEDUP_FIELD && envelope.dedup_unchecked
+    };
+    let mut names_its_version = false;
+    for (index, (name, raw)) in tape.root(object).members().with_raw().filter(|(name, _)| !is_replaced(name)).enumerate() {
+        if index > 0 {
+            out.push(b',');
         }
-    } else {
-        let own = &object[1..object.len() - 1];
-        out.extend_from_slice(own.trim_ascii_end().as_bytes());
-    }
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+        out.extend_from_slice(raw.as_bytes());
+        names_its_version |= name == "schema_version";
     }
     names_its_version
 }
@@ -147,6 +154,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields,
+            names_its_version: payload.contains("schema_version"),
             dedup_unchecked,
         };
         let mut out = Vec::new();
@@ -197,6 +205,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields: false,
+            names_its_version: false,
             dedup_unchecked: false,
         };
         let payload = "{\"a\" : 1.10,\n\"s\":\"\\u00e9 \u{1F35C}\"}";

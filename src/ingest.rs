@@ -6,11 +6,12 @@
 //! answer   outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
+mod awaited;
 mod confirm_again;
 mod judge;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -29,8 +30,10 @@ use crate::{
     spool::Spool,
     telemetry::Metrics,
 };
+pub use awaited::Awaited;
 pub use confirm_again::confirm_again;
 use judge::{Judge, Judged, Verdict};
+use store::Stored;
 
 /// When an event counts as taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -98,6 +101,8 @@ pub struct Ingest {
     pub dead_letters: Arc<DeadLetters>,
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
+    /// Where the events lie for which somebody waited in vain.
+    pub awaited: Awaited,
     /// How long [`Durability::Delivered`] waits.
     pub delivered_wait: Duration,
     /// What is counted.
@@ -144,13 +149,13 @@ impl Ingest {
         let uuids: Vec<Uuid> = judged.valid().map(|(uuid, _)| uuid).collect();
         let mut stored = self.store(&judged, &uuids, submission.received_millis).await;
         if submission.durability == Durability::Delivered {
-            self.await_delivery(&mut stored).await;
+            self.await_delivery(&uuids, &mut stored).await;
         }
         let kept = match letters {
             None => Ok(()),
             Some(kept) => kept.await.unwrap_or(Err(DeadLetterError::Unavailable)),
         };
-        let mut stored = stored.into_iter();
+        let mut stored = stored.outcomes.into_iter();
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
@@ -173,18 +178,33 @@ impl Ingest {
         fates
     }
 
-    /// Waits until the sink has everything that is spooled now: what this request stored, and also the first copies of
-    /// what were duplicates, wherever they are.
-    async fn await_delivery(&self, stored: &mut [Outcome]) {
-        let counts = Counts::of(stored.iter());
-        if counts.accepted + counts.duplicates == 0
-            || self.progress.await_delivered(0..self.spool.durable_end(), self.delivered_wait).await
-        {
+    /// Waits until the sink has what this request stored, and what of it were duplicates: those alone where their places
+    /// are known, else everything that is spooled now.
+    async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored) {
+        let counts = Counts::of(stored.outcomes.iter());
+        if counts.accepted + counts.duplicates == 0 {
             return;
         }
-        for outcome in stored {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for ((uuid, outcome), place) in uuids.iter().zip(&stored.outcomes).zip(&mut stored.places) {
+            if matches!(outcome, Outcome::Accepted | Outcome::Duplicate) {
+                *place = place.or_else(|| self.awaited.place(uuid));
+                match (*place, ranges.last_mut()) {
+                    (None, _) => ranges.push(0..self.spool.durable_end()),
+                    (Some(place), Some(last)) if last.end == place => last.end += 1,
+                    (Some(place), _) => ranges.push(place..place + 1),
+                }
+            }
+        }
+        if self.progress.await_delivered(&ranges, self.delivered_wait).await {
+            return;
+        }
+        for ((uuid, outcome), place) in uuids.iter().zip(&mut stored.outcomes).zip(&stored.places) {
             if matches!(outcome, Outcome::Accepted | Outcome::Duplicate) {
                 *outcome = Outcome::Retry(RetryCause::NotDeliveredInTime);
+                if let Some(place) = place {
+                    self.awaited.remember(*uuid, *place);
+                }
             }
         }
     }

@@ -11,8 +11,9 @@
 //!          auth     inflate   schema      envelope  dedup    spool     dedup      one outcome
 //!          http     split                           window   fsync     window     per event
 //!
-//!          spool ─▶ batch ─▶ sink ─▶ cursor ─▶ unlink              rejected ─▶ dead letters
-//!                   deliver  lake    spool     after dedup is sealed
+//!          spool ─▶ batch or call ─▶ sink ─▶ cursor ─▶ unlink      rejected ─▶ dead letters
+//!                   deliver          lake    spool     after dedup             files, or a
+//!                                    kinesis           is sealed               stream of their own
 //! ```
 //!
 //! 1. [`http`] reads who sends ([`auth`]) and the body, under caps that hold for one request and for all of them together.
@@ -24,8 +25,10 @@
 //!    requests with one `fdatasync`; on the spool's own thread, in its order, the claims are confirmed. So a client that
 //!    hangs up changes nothing, and an identity is known exactly if its event is durable.
 //! 4. What was rejected is in the dead letters ([`dead_letter`]) before it is answered so.
-//! 5. [`deliver`] reads batches from the [`spool`], gives them to a [`sink`], obeys each record's own result, moves the
-//!    cursor, and unlinks a segment once the dedup window has its identities on disk.
+//! 5. [`deliver`] reads from the [`spool`], gives to a [`sink`], obeys each record's own result, moves the cursor, and
+//!    unlinks a segment once the dedup window has its identities on disk. For the lake it goes stretch by stretch, since
+//!    files are named by them; for Kinesis many calls are in flight, and a journal knows what the stream has beyond the
+//!    cursor ([`progress`] holds the same as a set).
 //!
 //! # The map
 //!
@@ -34,7 +37,7 @@
 //! | tier | rooms |
 //! |---|---|
 //! | vocabulary | [`limits`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | organs | [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | organs | [`plan`], [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
 //! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`room`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
@@ -59,6 +62,8 @@ pub mod progress;
 
 pub mod config;
 pub mod telemetry;
+
+pub mod plan;
 
 pub mod auth;
 pub mod rate_limit;

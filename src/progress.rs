@@ -91,16 +91,20 @@ impl Progress {
         self.awaited_exclusive.subscribe()
     }
 
-    /// Waits until all of `seqs` is delivered, for at most `wait`. Whether it is.
-    pub async fn await_delivered(&self, seqs: Range<u64>, wait: Duration) -> bool {
+    /// Waits until all of `ranges` are delivered, for at most `wait`. Whether they are.
+    pub async fn await_delivered(&self, ranges: &[Range<u64>], wait: Duration) -> bool {
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
         self.awaited_exclusive.send_if_modified(|awaited| {
-            let further = seqs.end > *awaited;
-            *awaited = (*awaited).max(seqs.end);
+            let further = end > *awaited;
+            *awaited = (*awaited).max(end);
             further
         });
         let mut changes = self.changes.subscribe();
-        let reached = changes.wait_for(|_| self.delivered().contains_all(seqs.clone()));
-        matches!(tokio::time::timeout(wait, reached).await, Ok(Ok(_)))
+        let are_delivered = |_: &u64| {
+            let delivered = self.delivered();
+            ranges.iter().all(|range| delivered.contains_all(range.clone()))
+        };
+        matches!(tokio::time::timeout(wait, changes.wait_for(are_delivered)).await, Ok(Ok(_)))
     }
 
     fn delivered(&self) -> MutexGuard<'_, SeqSet> {
@@ -115,10 +119,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_when_it_is_delivered_or_when_the_time_is_up() {
         let progress = Progress::new(5, 5);
-        assert!(progress.await_delivered(0..5, Duration::ZERO).await);
-        assert!(!progress.await_delivered(0..6, Duration::from_secs(1)).await);
+        assert!(progress.await_delivered(&[0..5], Duration::ZERO).await);
+        assert!(!progress.await_delivered(&[0..6], Duration::from_secs(1)).await);
         assert_eq!(*progress.watch_awaited().borrow(), 6);
-        let (reached, ()) = tokio::join!(progress.await_delivered(0..7, Duration::from_secs(1)), async { progress.advance(9) });
+        let (reached, ()) =
+            tokio::join!(progress.await_delivered(&[0..7], Duration::from_secs(1)), async { progress.advance(9) });
         assert!(reached);
         assert_eq!(*progress.watch_awaited().borrow(), 7);
     }
@@ -127,9 +132,9 @@ mod tests {
     async fn who_waits_for_his_own_does_not_wait_for_what_was_before() {
         let progress = Progress::new(20, 5);
         progress.settle([10, 12]);
-        assert!(!progress.await_delivered(10..13, Duration::from_secs(1)).await);
+        assert!(!progress.await_delivered(&[10..13], Duration::from_secs(1)).await);
         progress.settle([11]);
-        assert!(progress.await_delivered(10..13, Duration::from_secs(1)).await);
+        assert!(progress.await_delivered(&[10..13], Duration::from_secs(1)).await);
         assert_eq!((progress.delivered_exclusive(), progress.undelivered(20)), (5, 12));
     }
 }

@@ -17,6 +17,8 @@ const RATE_WEIGHT: f64 = 0.1;
 pub struct RoomParts {
     /// The spool.
     pub spool: Arc<Spool>,
+    /// That of the dead letters, where they have a stream of their own, and how far it is delivered.
+    pub dead_letters: Option<(Arc<Spool>, Arc<Progress>)>,
     /// The dedup window.
     pub window: Window,
     /// How far the spool is delivered.
@@ -126,6 +128,11 @@ impl Room {
         let now = self.current();
         let m = &self.parts.metrics;
         m.spool_events.set(now.lag_events as i64);
+        if let Some((spool, progress)) = &self.parts.dead_letters {
+            let stats = spool.stats();
+            m.dead_letter_spool_events.set(progress.undelivered(stats.end_seq_exclusive) as i64);
+            m.dead_letter_spool_bytes.set(stats.bytes as i64);
+        }
         m.spool_lag_bytes.set(now.lag_bytes as i64);
         m.spool_headroom_seconds.set(now.headroom_seconds.unwrap_or(f64::INFINITY));
         m.spool_bytes.set(now.spool_bytes as i64);

@@ -132,6 +132,10 @@ pub struct Metrics {
     pub dead_letters: Counter,
     /// Bytes of dead letters on disk.
     pub dead_letter_bytes: Gauge<i64, AtomicI64>,
+    /// Dead letters that wait for their stream.
+    pub dead_letter_spool_events: Gauge<i64, AtomicI64>,
+    /// Bytes of the spool of the dead letters on disk.
+    pub dead_letter_spool_bytes: Gauge<i64, AtomicI64>,
     /// Events whose handling panicked; each is a bug.
     pub panics: Counter,
 }
@@ -278,6 +282,8 @@ impl Metrics {
             dedup_store_unconfirmed_events: metric(r, "dedup_store_unconfirmed_events", "Events the dedup store never heard of"),
             dead_letters: metric(r, "dead_letters", "Dead letters written"),
             dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
+            dead_letter_spool_events: metric(r, "dead_letter_spool_events", "Dead letters that wait for their stream"),
+            dead_letter_spool_bytes: metric(r, "dead_letter_spool_bytes", "Bytes of the spool of the dead letters on disk"),
             panics: metric(r, "panics", "Events whose handling panicked"),
             registry: Registry::default(),
         };
@@ -325,7 +331,9 @@ impl Metrics {
 /// # Errors
 /// Where the filter is malformed, or logging was started before.
 pub fn start_logging(config: &TelemetryConfig) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| format!("telemetry.log_filter: {error}"))?;
+    // The SDK warns at every try of every provider of credentials; what they come to is reported once, by the deliverer.
+    let filter = EnvFilter::try_new(format!("aws_config=error,{}", config.log_filter))
+        .map_err(|error| format!("telemetry.log_filter: {error}"))?;
     let pretty = match config.log_format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Pretty => true,

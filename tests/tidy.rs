@@ -9,7 +9,7 @@ use std::{
 /// Rooms by tier; a room imports from tiers below its own, and never a room of its own tier. `lib.rs` draws the same map.
 const TIERS: [(&str, &[&str]); 5] = [
     ("vocabulary", &["limits", "event", "json", "outcome", "progress", "config", "telemetry"]),
-    ("organs", &["auth", "rate_limit", "decode", "schema", "enrich", "dedup", "spool", "sink"]),
+    ("organs", &["plan", "auth", "rate_limit", "decode", "schema", "enrich", "dedup", "spool", "sink"]),
     ("flows", &["dead_letter", "ingest", "deliver", "room"]),
     ("edge", &["tls", "http"]),
     ("whole", &["app", "cli", "lib", "main"]),

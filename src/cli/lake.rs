@@ -255,6 +255,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         source: row.source,
         // Not kept in the lake: looking for them does no harm where there are none.
         has_reserved_fields: true,
+        names_its_version: false,
         dedup_unchecked: false,
     })
 }

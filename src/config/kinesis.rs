@@ -110,6 +110,10 @@ pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
             format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);
         return Err(("kinesis.partition_key".into(), reason));
     }
+    let endpoint = &kinesis.endpoint;
+    if !(endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://")) {
+        return Err(("kinesis.endpoint".into(), format!("found {endpoint:?}; http://… or https://… is allowed")));
+    }
     if kinesis.ordered_by_key && kinesis.aggregation != Aggregation::None {
         let reason = "needs aggregation = \"none\": a packed record goes where its first key belongs, so the order of the others \
                       would not survive a change of the shards";
@@ -131,6 +135,7 @@ mod tests {
             (KinesisConfig { call_bytes_max: 1, ..default.clone() }, "kinesis.call_bytes_max", "1048576 to 10485760"),
             (KinesisConfig { aggregate_bytes_max: 2 << 20, ..default.clone() }, "kinesis.aggregate_bytes_max", "1048576"),
             (KinesisConfig { partition_key: "session_id".into(), ..default.clone() }, "kinesis.partition_key", "JSON pointer"),
+            (KinesisConfig { endpoint: "localhost:1".into(), ..default.clone() }, "kinesis.endpoint", "https://"),
             (
                 KinesisConfig { ordered_by_key: true, aggregation: Aggregation::Kpl, ..default.clone() },
                 "kinesis.ordered_by_key",

@@ -61,6 +61,7 @@ impl Back {
                 received_millis,
                 source: "web",
                 has_reserved_fields: false,
+                names_its_version: false,
                 dedup_unchecked: false,
             };
             frames.push(|buffer| envelope.encode(payload(event).as_bytes(), buffer)).unwrap();

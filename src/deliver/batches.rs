@@ -175,7 +175,7 @@ impl BatchDeliverer {
             if cause.is_some() {
                 failures += 1;
                 self.shared.metrics.retries.inc();
-                tokio::time::sleep(backoff(failures)).await;
+                tokio::time::sleep(backoff(failures, DELIVERY_BACKOFF)).await;
             }
         }
     }

@@ -151,19 +151,13 @@ impl Shared {
                 tracing::error!(%error, doing, "the disk refuses; trying again");
             }
             failures += 1;
-            tokio::time::sleep(backoff(failures)).await;
+            tokio::time::sleep(backoff(failures, DELIVERY_BACKOFF)).await;
         }
     }
 }
 
 /// Full jitter: anywhere between nothing and a bound that doubles with each failure.
-pub(super) fn backoff(failures: u32) -> Duration {
-    backoff_up_to(failures, DELIVERY_BACKOFF.1)
-}
-
-/// The same with a bound that grows no further than `longest`.
-pub(super) fn backoff_up_to(failures: u32, longest: Duration) -> Duration {
-    let first = DELIVERY_BACKOFF.0;
+pub(super) fn backoff(failures: u32, (first, longest): (Duration, Duration)) -> Duration {
     let bound = first.saturating_mul(1 << failures.min(16)).min(longest);
     bound.mul_f64(fastrand::f64())
 }

@@ -33,7 +33,7 @@ use crate::{
     config::KinesisConfig,
     event::Record,
     limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL},
-    sink::kinesis::{Answer, Packing, Stream, StreamRecord},
+    sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
 pub use form::{EventForm, Form};
 use health::Health;
@@ -107,16 +107,19 @@ struct Done {
     map_version: u64,
     /// Set where it was sent to find out which of its records is not valid.
     suspicion: Option<Suspicion>,
+    /// Calls that had stored something when it was sent.
+    successes_before: u64,
     sent_at: Instant,
     took: Duration,
 }
 
 /// Records of a call that was not valid: one of them is bad, or the call is whatever it holds.
+#[derive(Clone, Copy, Debug)]
 struct Suspicion {
-    /// Calls that had stored something when the first such call failed.
+    /// Whether it is one event, that was found not valid alone.
+    is_alone: bool,
+    /// Calls that had stored something by then.
     successes_before: u64,
-    /// Whether the stream had taken other records since then when the call was sent.
-    took_others: bool,
 }
 
 impl StreamDeliverer {
@@ -161,8 +164,7 @@ struct Flow {
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
     suspects: VecDeque<(Vec<StreamRecord>, Suspicion)>,
-    /// Whether the last call was to find out about such records.
-    suspected_last: bool,
+    is_suspects_turn: bool,
     /// Bytes that each class sent since both had something to send.
     turns: [u64; 2],
     /// Number after the newest event that was sent: who waits for one beyond it is in a hurry.
@@ -191,7 +193,7 @@ impl Flow {
             calls: JoinSet::new(),
             backlog_in_flight: 0,
             suspects: VecDeque::new(),
-            suspected_last: false,
+            is_suspects_turn: false,
             turns: [0; 2],
             sent_up_to: 0,
             waiting_since: None,
@@ -226,12 +228,26 @@ impl Flow {
             let wake_at = self.wake_at(is_hurried, now);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
-                map = self.shards.answer() => self.shards.take(map, &mut self.lanes, now),
+                shards = self.shards.answer() => {
+                    self.report_shards(&shards);
+                    self.shards.take(shards, &mut self.lanes, now);
+                    self.look_at_shards();
+                }
                 () = tokio::time::sleep_until(wake_at.into()) => {}
                 _ = durable_end.changed() => {}
                 _ = awaited.changed() => {}
                 _ = stopping.changed() => {}
             }
+        }
+    }
+
+    /// Before anything was sent, the shards are what shows whether the stream can be reached.
+    fn report_shards(&self, shards: &Result<ShardMap, ShardsUnknown>) {
+        match shards {
+            _ if self.health.has_been_tried() => {}
+            Ok(_) => self.shared.report(None, 0),
+            Err(unknown) if unknown.is_denied => {}
+            Err(unknown) => self.shared.report(Some(&unknown.reason), 0),
         }
     }
 
@@ -308,10 +324,9 @@ impl Flow {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
             let class = self.next_class(is_hurried, now);
-            // In turn, or a bad record that came alone would wait for ever for others to get through.
-            let is_others_turn = self.suspected_last && class.is_some();
-            let suspect = if is_others_turn { None } else { self.suspects.pop_front() };
-            self.suspected_last = suspect.is_some();
+            // Suspects and others take turns: whether a suspect is bad shows only when others are stored.
+            self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
+            let suspect = if self.is_suspects_turn { self.suspects.pop_front() } else { None };
             if let Some((records, suspicion)) = suspect {
                 self.call(records, Class::Live, Some(suspicion));
                 has_sent = true;
@@ -366,10 +381,7 @@ impl Flow {
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
     }
 
-    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, mut suspicion: Option<Suspicion>) {
-        if let Some(suspicion) = &mut suspicion {
-            suspicion.took_others = self.health.successes() > suspicion.successes_before;
-        }
+    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
         let mut seqs: Vec<u64> = records.iter().flat_map(|record| &record.entries).map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         self.journal.sent(&seqs);
@@ -380,11 +392,11 @@ impl Flow {
             }
         }
         self.backlog_in_flight += usize::from(class == Class::Backlog);
-        let (stream, map_version) = (self.stream.clone(), self.shards.version());
+        let (stream, map_version, successes_before) = (self.stream.clone(), self.shards.version(), self.health.successes());
         let sent_at = Instant::now();
         self.calls.spawn(async move {
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, sent_at, took: sent_at.elapsed() }
+            Done { records, class, answer, map_version, suspicion, successes_before, sent_at, took: sent_at.elapsed() }
         });
     }
 

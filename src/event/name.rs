@@ -43,6 +43,12 @@ impl<'a> EventName<'a> {
         Ok(Self(name))
     }
 
+    /// The name in a record, which was checked when the record was decoded.
+    pub(super) fn of_record(name: &'a str) -> Self {
+        debug_assert!(Self::parse(name).is_ok());
+        Self(name)
+    }
+
     /// The whole name.
     #[must_use]
     pub fn as_str(&self) -> &'a str {

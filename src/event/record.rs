@@ -3,7 +3,7 @@
 //! ```text
 //! version      u8      1
 //! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
-//!                      bit 2: the dedup store of the fleet was not asked
+//!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
@@ -23,6 +23,7 @@ const VERSION: u8 = 1;
 const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
 const FLAG_DEDUP_UNCHECKED: u8 = 1 << 2;
+const FLAG_NAMES_VERSION: u8 = 1 << 3;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
@@ -45,6 +46,8 @@ pub struct Envelope<'a> {
     pub source: &'a str,
     /// Whether the payload has members with reserved names, which the added fields replace.
     pub has_reserved_fields: bool,
+    /// Whether the payload names its `schema_version`, so that none is to be added.
+    pub names_its_version: bool,
     /// Whether it was accepted without asking the dedup store of the fleet, so that another gateway may have it too.
     pub dedup_unchecked: bool,
 }
@@ -62,6 +65,9 @@ impl Envelope<'_> {
         }
         if self.has_reserved_fields {
             flags |= FLAG_RESERVED_FIELDS;
+        }
+        if self.names_its_version {
+            flags |= FLAG_NAMES_VERSION;
         }
         if self.dedup_unchecked {
             flags |= FLAG_DEDUP_UNCHECKED;
@@ -134,13 +140,13 @@ impl Record {
         let schema_version = u32::from_le_bytes(self.bytes[42..46].try_into().unwrap_or_default());
         Envelope {
             event_uuid: self.event_uuid(),
-            event_name: EventName::parse(self.text(FIXED_BYTES + 1, self.name_end))
-                .unwrap_or_else(|_| unreachable!("checked by decode")),
+            event_name: EventName::of_record(self.text(FIXED_BYTES + 1, self.name_end)),
             schema_version: (flags & FLAG_SCHEMA_VERSION != 0).then_some(schema_version),
             created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: i64::from_le_bytes(fixed(34)) },
             received_millis: i64::from_le_bytes(fixed(18)),
             source: self.text(self.name_end + 1, self.payload_start),
             has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
+            names_its_version: flags & FLAG_NAMES_VERSION != 0,
             dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
         }
     }
@@ -181,6 +187,7 @@ mod tests {
             received_millis: 1_763_683_201_000,
             source: "web",
             has_reserved_fields: true,
+            names_its_version: true,
             dedup_unchecked: false,
         }
     }

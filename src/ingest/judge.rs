@@ -128,6 +128,7 @@ impl Judge<'_> {
             received_millis: self.received_millis,
             source: self.source,
             has_reserved_fields: fields.has_reserved_fields,
+            names_its_version: fields.schema_version.is_some(),
             dedup_unchecked: false,
         };
         envelope.encode(raw, records);

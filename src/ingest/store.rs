@@ -11,14 +11,22 @@ use crate::{
     spool::{AppendError, FrameBuffer},
 };
 
+/// What became of a body's valid events: one of each per event, in order.
+pub(super) struct Stored {
+    pub(super) outcomes: Vec<Outcome>,
+    /// Their numbers in the spool; `None` for what this body did not store.
+    pub(super) places: Vec<Option<u64>>,
+}
+
 impl Ingest {
-    /// Stores the valid events of a body, whose identities are `uuids`. One outcome each, in order.
-    pub(super) async fn store(&self, judged: &Judged, uuids: &[Uuid], now_millis: i64) -> Vec<Outcome> {
+    /// Stores the valid events of a body, whose identities are `uuids`.
+    pub(super) async fn store(&self, judged: &Judged, uuids: &[Uuid], now_millis: i64) -> Stored {
+        let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); uuids.len()], places: vec![None; uuids.len()] };
         if uuids.is_empty() {
-            return Vec::new();
+            return nothing(RetryCause::StorageUnavailable);
         }
         let Ok(claims) = self.dedup.claim(uuids, now_millis).await else {
-            return vec![Outcome::Retry(RetryCause::DedupFull); uuids.len()];
+            return nothing(RetryCause::DedupFull);
         };
         let claimed = claims.outcomes().to_vec();
         let mut frames = FrameBuffer::default();
@@ -33,16 +41,19 @@ impl Ingest {
             if *claim == Claim::Fresh && frames.push(append).is_err() {
                 // The limits of an event and its envelope make one that fits: see `limits.rs`.
                 debug_assert!(false, "a record larger than a frame");
-                return vec![Outcome::Retry(RetryCause::StorageUnavailable); uuids.len()];
+                return nothing(RetryCause::StorageUnavailable);
             }
         }
-        let appended = if claims.fresh_len() == 0 { Ok(()) } else { self.append(frames, claims).await };
-        outcomes(&claimed, appended)
+        // Where nothing is fresh, no claim looks at where the append began.
+        let appended = if claims.fresh_len() == 0 { Ok(0) } else { self.append(frames, claims).await };
+        let places = appended.map_or_else(|_| vec![None; uuids.len()], |first_seq| places(&claimed, first_seq));
+        Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places }
     }
 
     /// Makes the frames durable. The claims are confirmed on the spool's own thread, in its order, whether or not anyone
-    /// still waits for the answer: an event that is stored is never released to be stored again (promise P4).
-    async fn append(&self, frames: FrameBuffer, claims: Claimed) -> Result<(), RetryCause> {
+    /// still waits for the answer: an event that is stored is never released to be stored again (promise P4). Says the
+    /// number of the first frame.
+    async fn append(&self, frames: FrameBuffer, claims: Claimed) -> Result<u64, RetryCause> {
         let (done, appended) = oneshot::channel();
         let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
         let started = std::time::Instant::now();
@@ -52,7 +63,7 @@ impl Ingest {
                     metrics.spool_appended_events.inc_by(appended.end_seq_exclusive - appended.first_seq);
                     claims.confirm(appended.first_seq);
                     progress.confirm(appended.end_seq_exclusive);
-                    Ok(())
+                    Ok(appended.first_seq)
                 }
                 Err(error) => {
                     drop(claims);
@@ -94,6 +105,23 @@ fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> 
     claims.iter().map(outcome).collect()
 }
 
+/// The numbers of the events: the fresh ones follow each other, and a twin has that of the first of its kind.
+fn places(claims: &[Claim], first_seq: u64) -> Vec<Option<u64>> {
+    let mut next = first_seq;
+    let mut places = Vec::with_capacity(claims.len());
+    for claim in claims {
+        places.push(match claim {
+            Claim::Fresh => {
+                next += 1;
+                Some(next - 1)
+            }
+            Claim::TwinOf(first) => places[*first],
+            Claim::Duplicate | Claim::InFlight => None,
+        });
+    }
+    places
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +131,7 @@ mod tests {
         let claims = [Claim::Fresh, Claim::TwinOf(0), Claim::Duplicate, Claim::InFlight];
         let in_flight = Outcome::Retry(RetryCause::InFlight);
         assert_eq!(outcomes(&claims, Ok(())), [Outcome::Accepted, Outcome::Duplicate, Outcome::Duplicate, in_flight.clone()]);
+        assert_eq!(places(&claims, 7), [Some(7), Some(7), None, None]);
         let full = Outcome::Retry(RetryCause::QuotaFull);
         assert_eq!(outcomes(&claims, Err(RetryCause::QuotaFull)), [full.clone(), full, Outcome::Duplicate, in_flight]);
     }

@@ -121,6 +121,10 @@ pub const KINESIS_AGGREGATE_BYTES: usize = 50_000;
 /// Why: 25 KB by AWS's prices; a megabyte is said to have 40, so 25,000 is meant, or less is billed than counted.
 pub const PUT_UNIT_BYTES: usize = 25_000;
 
+/// Hours of a month, as AWS reckons.
+/// Why: 365 days × 24 / 12.
+pub const PLAN_HOURS_PER_MONTH: f64 = 730.0;
+
 /// Events in one packed record.
 /// Why: Firehose splits a record into 500 at most.
 pub const KINESIS_AGGREGATE_EVENTS_MAX: usize = 500;
@@ -189,10 +193,6 @@ pub const STREAM_READ_RECORDS: usize = 2_000;
 /// Why: what is known of each is two bits in memory: 16 MiB here. Beyond it reading waits for the oldest.
 pub const STREAM_AHEAD_EVENTS_MAX: u64 = 64 << 20;
 
-/// Longest pause between two tries of a stream, or of a shard, that takes nothing.
-/// Why: it is one call at a time, so every few seconds is no load; and so long after an outage nothing is delivered.
-pub const STREAM_PAUSE_MAX: Duration = Duration::from_secs(5);
-
 /// Calls in a row that fail as a whole before the stream is said to be unreachable, where nobody has to act.
 /// Why: one reset or one time-out is daily life; three in a row are an outage.
 pub const STREAM_FAILURES_REPORTED: u32 = 3;
@@ -217,17 +217,18 @@ pub const PACE_REST: Duration = Duration::from_millis(100);
 /// Why: finding the limit takes some throttling; a tenth costs little, and a shard that throttles at random is not starved.
 pub const PACE_THROTTLED_SHARE: f64 = 0.1;
 
-/// How much a shard's rate grows in one interval without much throttling.
+/// The part by which a shard's rate grows in one interval without much throttling.
 /// Why: from half of the limit back to it in four seconds; faster would throttle more of what is sent.
-pub const PACE_GROWTH: f64 = 1.05;
+pub const PACE_GROWTH: f64 = 0.05;
 
-/// The same while the rate is far below what the shard is known to take.
-/// Why: from the least rate to the usual one in two seconds, after a time in which the shard took nothing.
-pub const PACE_GROWTH_FAR: f64 = 1.5;
+/// Intervals without much throttling after which the growth doubles with each further one.
+/// Why: two seconds at a rate that the shard takes mean that its limit is not near, as after a reshard or an outage.
+pub const PACE_CALM_INTERVALS: u32 = 8;
 
-/// Part of what a shard is known to take below which the rate is far from it.
-/// Why: what a shard takes is measured with some error, and the last step should find it, not overrun it.
-pub const PACE_NEAR: f64 = 0.8;
+/// First and longest pause between two tries of a stream, or of a shard, that takes nothing.
+/// Why: full jitter between them; it is one call at a time, so every few seconds is no load, and so long after an outage
+/// nothing is delivered.
+pub const STREAM_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Least rate of a shard, as a part of what an undisturbed shard takes (1,000 records/s, 1 MB/s).
 /// Why: 20 gateways that share one shard.

@@ -118,6 +118,10 @@ pub const CREATED_DATE_DAYS_AHEAD_MAX: i64 = 2;
 /// Why: below the 30 s after which load balancers and clients commonly give up.
 pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
 
+/// Events remembered for which a client waited in vain until they were delivered.
+/// Why: a few MB; each is asked for again within seconds, or its client has gone.
+pub const AWAITED_EVENTS_MAX: usize = 65_536;
+
 /// Events per second that one key may send (default).
 /// Why: 20 M events/hour, twenty times the load in the mission; a runaway loop is stopped, a spike is not.
 pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;

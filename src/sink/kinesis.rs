@@ -17,7 +17,7 @@ pub use call::{Answer, RecordResult, read_service_error};
 pub use client::KinesisStream;
 pub use hash::{HashKey, HashRange, hash_key};
 pub use record::{Entry, Packing, RecordBuilder, StreamRecord};
-pub use shards::{Shard, ShardMap};
+pub use shards::{Shard, ShardMap, ShardsUnknown};
 
 /// A future that a [`Stream`] answers with.
 pub type StreamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,7 +31,7 @@ pub trait Stream: Send + Sync {
     fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer>;
 
     /// Its open shards, or why they are not known.
-    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>>;
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>>;
 }
 
 impl Stream for KinesisStream {
@@ -43,7 +43,7 @@ impl Stream for KinesisStream {
         Box::pin(self.put(records))
     }
 
-    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>> {
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>> {
         Box::pin(self.shards())
     }
 }

@@ -1,6 +1,5 @@
 """What the acceptance tests share."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from contract import Contract  # noqa: E402
-from gateway import ENVIRONMENT, Gateway, binary  # noqa: E402
+from gateway import Gateway  # noqa: E402
 from kinesis_servers import sink_environment  # noqa: E402
 
 
@@ -40,20 +39,8 @@ def gateway(gateways):
     return gateways(environment={"LAKEGATE__LAKE__FLUSH_AGE_MS": "500"})
 
 
-@pytest.fixture(scope="session")
-def kinesis_sink():
-    """Skips where the program under test has no such sink."""
-    checked = subprocess.run(
-        [binary(), "config", "check"],
-        env=ENVIRONMENT | {"LAKEGATE__SINK__KIND": "kinesis", "LAKEGATE__KINESIS__STREAM": "events"},
-        capture_output=True, text=True,
-    )
-    if "unknown field" in checked.stderr:
-        pytest.skip("this gateway has no Kinesis sink")
-
-
 @pytest.fixture
-def stream_gateway(kinesis_sink, contract, tmp_path):
+def stream_gateway(contract, tmp_path):
     """Starts gateways whose sink is a stream, and stops them when the test is over."""
     started = []
 

@@ -135,13 +135,31 @@ def ondemand_bytes(data_bytes: int) -> int:
     return 1024 * max(1, math.ceil(data_bytes / 1024))
 
 
-def bill(records: list[Record]) -> str:
-    """What the stream is billed for a million events, as sent and as one record for each event."""
+@dataclass
+class Bill:
+    """What a stream is billed for a million events, as they lie in these records."""
+
+    records: float
+    put_units: float
+    on_demand_gb: float
+
+    def row(self) -> list[float]:
+        """As in the README's table: records, and dollars by capacity mode (prices of us-east-1: KINESIS.md, plan/facts.toml)."""
+        return [self.records, self.put_units * 0.014 / 1e6, self.on_demand_gb * 0.08, self.on_demand_gb * 0.032]
+
+
+def bills(records: list[Record]) -> tuple[str, Bill, Bill]:
+    """What was measured, in words, and the bill as sent and as one record for each event."""
     events = [len(line) + 1 for record in records for user in record.user_records() for line in user.lines()]
-    sizes, per_million = [len(record.data) for record in records], 1_000_000 / len(events)
-    units = [sum(map(put_units, sizes)), sum(map(put_units, events))]
-    gigabytes = [sum(map(ondemand_bytes, sizes)) / 1e9, sum(map(ondemand_bytes, events)) / 1e9]
-    sent, single = [f"{units[i] * per_million:,.0f} units, on demand {gigabytes[i] * per_million:.3f} GB" for i in (0, 1)]
+    per_million = 1_000_000 / len(events)
+
+    def bill(sizes: list[int]) -> Bill:
+        units, billed = sum(map(put_units, sizes)), sum(map(ondemand_bytes, sizes))
+        return Bill(len(sizes) * per_million, units * per_million, billed * per_million / 1e9)
+
+    sent, single = bill([len(record.data) for record in records]), bill(events)
     mean = sum(events) / len(events)
-    return (f"{len(events)} events of {mean:.0f} B in {len(records)} records, {len(events) / len(records):.1f} in each; "
-            f"a million of them are {sent}; as single records {single}")
+    text = (f"{len(events)} events of {mean:.0f} B in {len(records)} records, {len(events) / len(records):.1f} in each; "
+            f"a million of them are {sent.put_units:,.0f} units, on demand {sent.on_demand_gb:.3f} GB; "
+            f"as single records {single.put_units:,.0f} units, on demand {single.on_demand_gb:.3f} GB")
+    return text, sent, single

@@ -264,7 +264,7 @@ def test_what_is_not_delivered_in_time_says_so_and_is_recognised_later(gateways)
 def test_more_bodies_than_the_gateway_holds_are_told_to_wait(gateways):
     """Clients with 4 MiB each, none of which ends its body, until the gateway holds as much as it may."""
     gateway = gateways(plaintext=True)
-    limits = (ROOT / "src/limits.rs").read_text()
+    limits = (ROOT / "src/limits/edge.rs").read_text()
     held_mib_max = int(re.search(r"BODIES_IN_FLIGHT_BYTES_MAX: usize = (\d+) \* MIB", limits)[1])
     size = 4 * 1024 * 1024
     clients = [RawConnection(gateway) for _ in range(held_mib_max // 4)]

@@ -150,7 +150,7 @@ def test_athena_counts_what_was_posted_to_the_gateway(server, stream_gateway):
     events = many_events(240, seed=6)
     today = time.time()
     # Of today, yesterday, and so long ago that they are late.
-    for number, ago_days in enumerate((0, 0, 1, 1, 40) * 6):
+    for number, ago_days in enumerate((0, 0, 1, 1, 400) * 6):
         name = new_uuid()
         created = {"event_uuid": name, "event_name": f"dated{number % 3}:seen", "created_at": today - 86_400 * ago_days}
         events[name] = text(created).encode()

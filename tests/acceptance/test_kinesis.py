@@ -14,7 +14,7 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 
 from events import many_events, new_uuid, post_all, text
 from gateway import ENVIRONMENT, ROOT, wait_until
-from kinesis_reader import Reader, bill, event_uuid
+from kinesis_reader import Reader, bills, event_uuid
 from kinesis_servers import SERVERS
 
 FORMATS = ("flat", "envelope")
@@ -136,12 +136,20 @@ def test_every_accepted_event_is_in_the_stream_once_and_untouched(server, stream
     assert gateway.stop() == 0
     assert not reader.poll(), "nothing comes twice when it stops"
     assert all(record.kcl_keeps() for record in reader.records)
-    assert len({record.shard_id for record in reader.records}) == 4, "every shard has its part"
+    # A few dozen aggregates may miss a shard; see the next test.
+    assert len({record.shard_id for record in reader.records}) == 4 or aggregation != "none", "every shard has its part"
     assert any(record.is_aggregate for record in reader.records) == (aggregation == "kpl")
     if aggregation == "none":
         assert all(record.partition_key == event_uuid(record.data) for record in reader.records)
     elif aggregation == "ndjson":
         assert any(len(record.user_records()[0].lines()) > 1 for record in reader.records)
+
+
+def readme_costs(aggregation: str) -> list[float]:
+    """What the README says that a million events cost: records, PUT units, on-demand, on-demand Advantage."""
+    row = re.search(rf"^\| `{aggregation}` \|(.*)\|$", (ROOT / "README.md").read_text(), re.M).group(1)
+    numbers = [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\.?\d+", row)]
+    return [*numbers[:2], *numbers[3:]]
 
 
 @pytest.mark.parametrize("aggregation", ("kpl", "ndjson"))
@@ -160,9 +168,13 @@ def test_aggregation_fills_its_records(server, stream, stream_gateway, aggregati
     reader = Reader(server.client("kinesis"), stream)
     assert_exactly(reader.until(len(events)), events, "flat")
     assert all(record.kcl_keeps() for record in reader.records)
+    measured, sent, single = bills(reader.records)
     with capsys.disabled():
-        print(f"\n{server.name}, {aggregation}: {bill(reader.records)}")
+        print(f"\n{server.name}, {aggregation}: {measured}")
+    assert sent.row() == pytest.approx(readme_costs(aggregation), rel=0.06)
+    assert single.row() == pytest.approx(readme_costs("none"), rel=0.06)
     assert len(events) / len(reader.records) >= 40
+    assert len({record.shard_id for record in reader.records}) == 4, "every shard has its part"
     mean = sum(len(line) + 1 for line in reader.lines()) / len(events)
     assert 480 <= mean <= 520, mean
 
@@ -214,7 +226,7 @@ def test_dead_letters_go_to_a_stream_of_their_own(server, stream, stream_gateway
     kinesis.delete_stream(StreamName=letters)
 
 
-def test_make_kinesis_shows_records_arriving(kinesis_sink):
+def test_make_kinesis_shows_records_arriving():
     """The program behind `make kinesis`, with an end."""
     program = [sys.executable, ROOT / "tests/acceptance/kinesis_demo.py", "--listen", "127.0.0.1:0"]
     done = subprocess.run([*program, "--events", "20"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
@@ -224,15 +236,15 @@ def test_make_kinesis_shows_records_arriving(kinesis_sink):
     assert len(shown) == 20, done.stdout
 
 
-def test_make_kinesis_ends_with_ctrl_c(kinesis_sink):
-    program = [sys.executable, ROOT / "tests/acceptance/kinesis_demo.py", "--listen", "127.0.0.1:0", "--aggregation", "kpl"]
-    process = subprocess.Popen(program, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if "KPL aggregate" in line:
-            os.killpg(process.pid, signal.SIGINT)
-            break
-    rest = process.stdout.read()
-    assert process.wait(60) == 0, "".join(lines) + rest
-    assert "a million of them are" in rest
+def test_make_kinesis_ends_with_ctrl_c(tmp_path):
+    program = [sys.executable, ROOT / "tests/acceptance/kinesis_demo.py", "--listen", "127.0.0.1:0"]
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(program, env=ENVIRONMENT, stdout=file, stderr=file, start_new_session=True)
+    try:
+        wait_until(output.read_text, 60, lambda: "1 event " in output.read_text())
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        code = process.wait(60)
+    assert code == 0, output.read_text()
+    assert "a million of them are" in output.read_text()

@@ -43,7 +43,7 @@ use uuid::Uuid;
 
 pub use self::{
     contents::{Contents, Copy, events_of},
-    fault::Fault,
+    fault::{Fault, OF_CALLS},
     kpl::UserRecord,
     put::Limits,
     shards::{Shard, ShardFault, ShardRate},

@@ -130,7 +130,7 @@ async fn whoever_waits_for_delivery_does_not_wait_for_a_batch_to_grow_old() {
     let running = tokio::spawn(deliverer(&back, &log, false, hours, vec![]).run(stopping));
     back.append(1..=2).await;
     assert_eq!(back.progress.delivered_exclusive(), 0, "nobody waits yet");
-    assert!(back.progress.await_delivered(0..2, Duration::from_secs(20)).await);
+    assert!(back.progress.await_delivered(&[0..2], Duration::from_secs(20)).await);
     back.append(3..=3).await;
     stop.send_replace(true);
     running.await.unwrap();

@@ -23,7 +23,7 @@ impl Flow {
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
         self.shared.metrics.seconds.observe(done.took.as_secs_f64());
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, suspicion, sent_at, .. } = done;
+        let Done { mut records, class, answer, map_version, suspicion, successes_before, sent_at, .. } = done;
         let at = (sent_at, now);
         match answer {
             Answer::Each(results) => {
@@ -48,7 +48,7 @@ impl Flow {
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, suspicion, at).await;
+                self.suspect(records, &reason, suspicion, successes_before, at).await;
             }
         }
     }
@@ -78,8 +78,8 @@ impl Flow {
                 }
                 RecordResult::Throttled => {
                     tally.throttled += cost(record.size());
-                    let shard = self.lanes.owner(place).shard.id.clone();
-                    self.shared.metrics.shard_throttled.get_or_create(&ShardLabel { shard }).inc();
+                    let label = label(&self.lanes.owner(place).shard.id);
+                    self.shared.metrics.shard_throttled.get_or_create(&label).inc();
                 }
                 RecordResult::Failed { code } => {
                     tally.failed += cost(record.size());
@@ -145,41 +145,38 @@ impl Flow {
         }
     }
 
-    /// Finds out which record of a call is not valid, by halves. A record alone is believed to be bad only when the stream
-    /// had taken others since the first doubt; otherwise it may be the stream's name that is not valid, and everything is
-    /// held. What it took while this call was in flight is no proof: somebody may have mended it at that moment.
+    /// Finds out which record of a call is not valid, by halves. An event alone is believed to be bad when the stream took
+    /// others since and it is not valid once more; until then it may be the stream's name, and everything is held.
     async fn suspect(
         &mut self,
         mut records: Vec<StreamRecord>,
         reason: &str,
         suspicion: Option<Suspicion>,
+        successes_before: u64,
         at: (Instant, Instant),
     ) {
-        let successes = self.health.successes();
-        let Suspicion { successes_before, took_others } =
-            suspicion.unwrap_or(Suspicion { successes_before: successes, took_others: false });
-        let suspicion = || Suspicion { successes_before, took_others: false };
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
             records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
         }
-        if records.len() == 1 {
-            if took_others {
-                for entry in records.remove(0).entries {
-                    self.lanes.release(&entry);
-                    self.refuse(entry.seq, reason).await;
-                }
-                return;
-            }
-            if successes == successes_before {
-                self.call_failed(reason, true, at);
-            }
-            return self.suspects.push_back((records, suspicion()));
+        if records.len() > 1 {
+            let second = records.split_off(records.len() / 2);
+            let suspicion = Suspicion { is_alone: false, successes_before: self.health.successes() };
+            return self.suspects.extend([(records, suspicion), (second, suspicion)]);
         }
-        let second = records.split_off(records.len() / 2);
-        for half in [records, second] {
-            self.suspects.push_back((half, suspicion()));
+        let first = Suspicion { is_alone: true, successes_before: self.health.successes() };
+        let suspicion = suspicion.filter(|suspicion| suspicion.is_alone).unwrap_or(first);
+        if successes_before > suspicion.successes_before {
+            for entry in records.remove(0).entries {
+                self.lanes.release(&entry);
+                self.refuse(entry.seq, reason).await;
+            }
+            return;
         }
+        if self.health.successes() == suspicion.successes_before {
+            self.call_failed(reason, true, at);
+        }
+        self.suspects.push_back((records, suspicion));
     }
 
     pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
@@ -188,17 +185,24 @@ impl Flow {
             state.oldest_received_millis = oldest;
             false
         });
+        self.look_at_shards();
+    }
+
+    /// Brings the gauges of the shards up to now. Those of shards that are gone go too.
+    pub(super) fn look_at_shards(&self) {
         let metrics = &self.shared.metrics;
+        metrics.shard_waiting_events.clear();
+        metrics.shard_rate.clear();
         for lane in self.lanes.iter() {
-            let label = ShardLabel { shard: lane.shard.id.clone() };
+            let label = label(&lane.shard.id);
             metrics.shard_waiting_events.get_or_create(&label).set(lane.waiting_events() as i64);
-            match lane.pace.rate() {
-                Some(rate) => metrics.shard_rate.get_or_create(&label).set(rate),
-                None => 0.0,
-            };
-            if lane.pace.rate().is_none() {
-                metrics.shard_rate.remove(&label);
+            if let Some(rate) = lane.pace.rate() {
+                metrics.shard_rate.get_or_create(&label).set(rate);
             }
         }
     }
+}
+
+fn label(shard: &str) -> ShardLabel {
+    ShardLabel { shard: if shard.is_empty() { "unknown".into() } else { shard.to_owned() } }
 }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::{
-    deliver::shared::backoff_up_to,
-    limits::{BACKLOG_AFTER, STREAM_FAILURES_REPORTED, STREAM_PAUSE_MAX},
+    deliver::shared::backoff,
+    limits::{BACKLOG_AFTER, STREAM_BACKOFF, STREAM_FAILURES_REPORTED},
 };
 
 /// See the module.
@@ -39,7 +39,7 @@ impl Health {
             self.failures += 1;
             self.failed_at = Some(now);
             self.failing_since.get_or_insert(now);
-            self.paused_until = now + backoff_up_to(self.failures, STREAM_PAUSE_MAX);
+            self.paused_until = now + backoff(self.failures, STREAM_BACKOFF);
         }
         needs_somebody || self.failures >= STREAM_FAILURES_REPORTED
     }
@@ -52,6 +52,11 @@ impl Health {
     /// Calls that may be in flight: one to try with while the stream fails.
     pub(super) fn calls_max(&self, calls_max: usize) -> usize {
         if self.failures > 0 { 1 } else { calls_max }
+    }
+
+    /// Whether a call showed how the stream does.
+    pub(super) fn has_been_tried(&self) -> bool {
+        self.failures > 0 || self.successes > 0
     }
 
     /// How many calls stored something since the start.

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use super::lanes::Lanes;
 use crate::{
     limits::{KINESIS_SHARDS_REFRESH, KINESIS_SHARDS_REFRESH_MIN},
-    sink::kinesis::{HashKey, ShardMap, Stream},
+    sink::kinesis::{HashKey, ShardMap, ShardsUnknown, Stream},
 };
 
-type Shards = Result<ShardMap, String>;
+type Shards = Result<ShardMap, ShardsUnknown>;
 
 /// See the module.
 pub(super) struct ShardWatch {
@@ -78,7 +78,7 @@ impl ShardWatch {
     /// The answer, when it comes; never where nothing was asked.
     pub(super) async fn answer(&mut self) -> Shards {
         let Some(asking) = &mut self.asking else { return std::future::pending().await };
-        asking.await.unwrap_or_else(|error| Err(error.to_string()))
+        asking.await.unwrap_or_else(|error| Err(ShardsUnknown { reason: error.to_string(), is_denied: false }))
     }
 
     /// Takes an answer.
@@ -96,11 +96,11 @@ impl ShardWatch {
             }
             Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(lanes, now),
             Ok(_) => {}
-            Err(error) => {
+            Err(ShardsUnknown { reason, is_denied }) => {
                 // Also a question that fails is an answer to whoever waits for the first one.
-                self.is_doubted = was_doubted;
-                if !std::mem::replace(&mut self.has_warned, true) {
-                    tracing::warn!(error, "the stream's shards are not known, so a hot shard cannot be told from the others");
+                self.is_doubted = was_doubted || !is_denied;
+                if is_denied && !std::mem::replace(&mut self.has_warned, true) {
+                    tracing::warn!(reason, "the stream's shards are not known, so a hot shard cannot be told from the others");
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     config::{Aggregation, RecordFormat},
     deliver::back::{Back, payload},
-    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, StreamFuture},
+    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
 };
 
 /// The events of one record: their numbers.
@@ -82,7 +82,7 @@ impl Stream for Scripted {
         })
     }
 
-    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, String>> {
+    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>> {
         Box::pin(async { Ok(self.map()) })
     }
 }
@@ -257,7 +257,7 @@ async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     back.append(1..20).await;
-    assert!(back.progress.await_delivered(0..20, Duration::from_secs(30)).await, "{:?}", stream.calls());
+    assert!(back.progress.await_delivered(&[0..20], Duration::from_secs(30)).await, "{:?}", stream.calls());
     stop.send_replace(true);
     running.await.unwrap();
     assert_eq!((sorted(stream.stored()), back.metrics.delivery.refused_events.get()), (Vec::from_iter(1..20), 1));
@@ -313,7 +313,7 @@ async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_i
         tokio::task::yield_now().await;
     }
     back.append(40_000..40_100).await;
-    assert!(back.progress.await_delivered(40_000..40_100, Duration::from_secs(60)).await);
+    assert!(back.progress.await_delivered(&[40_000..40_100], Duration::from_secs(60)).await);
     stop.send_replace(true);
     running.await.unwrap();
     let arrived = stream.stored();

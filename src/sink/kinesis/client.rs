@@ -18,7 +18,7 @@ use super::{
     call::{Answer, RecordResult, read_service_error},
     hash::HashRange,
     record::StreamRecord,
-    shards::{Shard, ShardMap},
+    shards::{Shard, ShardMap, ShardsUnknown},
 };
 use crate::{
     config::KinesisConfig,
@@ -84,18 +84,22 @@ impl KinesisStream {
     /// The stream's open shards.
     ///
     /// # Errors
-    /// Why they are not known, in words.
-    pub async fn shards(&self) -> Result<ShardMap, String> {
+    /// Why they are not known.
+    pub async fn shards(&self) -> Result<ShardMap, ShardsUnknown> {
+        let unknown = |reason: &str| ShardsUnknown { reason: reason.to_owned(), is_denied: false };
         let (arn, name) = self.arn_or_name();
         let mut call = self.client.list_shards().set_stream_arn(arn).set_stream_name(name);
         let mut open = Vec::new();
         loop {
-            let page = call.send().await.map_err(|error| in_words(&error))?;
+            let page = call.send().await.map_err(|error| ShardsUnknown {
+                reason: in_words(&error),
+                is_denied: error.code() == Some("AccessDeniedException"),
+            })?;
             for shard in page.shards() {
                 let is_closed = shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_some());
                 if let (Some(range), false) = (shard.hash_key_range(), is_closed) {
                     let (first, last) = (range.starting_hash_key().parse(), range.ending_hash_key().parse());
-                    let (Ok(first), Ok(last)) = (first, last) else { return Err("a shard's hash keys are no numbers".into()) };
+                    let (Ok(first), Ok(last)) = (first, last) else { return Err(unknown("a shard's hash keys are no numbers")) };
                     open.push(Shard { id: shard.shard_id().to_owned(), range: HashRange { first, last } });
                 }
             }
@@ -108,13 +112,13 @@ impl KinesisStream {
                 None => break,
             }
         }
-        ShardMap::new(open).ok_or_else(|| "the open shards do not own every hash key once: a reshard goes on".into())
+        ShardMap::new(open).ok_or_else(|| unknown("the open shards do not own every hash key once: a reshard goes on"))
     }
 }
 
 fn entry(record: &StreamRecord) -> PutRecordsRequestEntry {
     let built = PutRecordsRequestEntry::builder()
-        .data(Blob::new(record.data.as_slice()))
+        .data(Blob::new(record.data()))
         .partition_key(record.key())
         .set_explicit_hash_key(record.explicit_place.map(|place| place.to_string()))
         .build();
@@ -180,11 +184,12 @@ fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Ite
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The error with its causes, each once.
+/// The error with its causes, each once, without those that name no more than the SDK's own layers.
 fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error).map(ToString::to_string) {
-        if !words.contains(&cause) {
+        let is_layer = matches!(&*cause, "dispatch failure" | "service error" | "io error" | "other" | "timeout");
+        if !is_layer && !words.contains(&cause) {
             words.push_str(if words.is_empty() { "" } else { ": " });
             words.push_str(&cause);
         }

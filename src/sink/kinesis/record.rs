@@ -38,8 +38,8 @@ pub struct StreamRecord {
     pub entries: Vec<Entry>,
     /// Its place, where the key alone does not give it.
     pub explicit_place: Option<HashKey>,
-    /// Its bytes.
-    pub data: Vec<u8>,
+    /// Its bytes, where they are not just those of its one event.
+    packed: Option<Vec<u8>>,
 }
 
 impl StreamRecord {
@@ -49,10 +49,16 @@ impl StreamRecord {
         self.entries.first().map_or("", |entry| &entry.key)
     }
 
+    /// Its bytes.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        self.packed.as_deref().unwrap_or_else(|| self.entries.first().map_or(&[], |entry| &entry.data))
+    }
+
     /// Bytes that count against the limits of a call and of a shard.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.data.len() + self.key().len()
+        self.data().len() + self.key().len()
     }
 }
 
@@ -79,12 +85,13 @@ impl Packing {
     #[must_use]
     pub fn record(&self, entries: Vec<Entry>) -> StreamRecord {
         let explicit_place = self.is_packed().then(|| entries[0].place);
-        let data = match self.aggregation {
-            Aggregation::Kpl if entries.len() > 1 => kpl::encode(&entries, self.shares_key),
+        let packed = match self.aggregation {
             // One event alone needs no wrapping: whoever unpacks aggregates takes a plain record as it is.
-            _ => entries.iter().flat_map(|entry| &entry.data).copied().collect(),
+            _ if entries.len() == 1 => None,
+            Aggregation::Kpl => Some(kpl::encode(&entries, self.shares_key)),
+            _ => Some(entries.iter().flat_map(|entry| &entry.data).copied().collect()),
         };
-        StreamRecord { entries, explicit_place, data }
+        StreamRecord { entries, explicit_place, packed }
     }
 }
 

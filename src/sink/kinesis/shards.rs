@@ -11,6 +11,15 @@ pub struct Shard {
     pub range: HashRange,
 }
 
+/// Why the shards of a stream are not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardsUnknown {
+    /// In words.
+    pub reason: String,
+    /// Whether only the asking is not allowed, which says nothing about sending.
+    pub is_denied: bool,
+}
+
 /// The open shards of a stream, in the order of what they own; together they own everything, each place once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardMap(Vec<Shard>);

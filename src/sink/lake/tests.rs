@@ -95,6 +95,7 @@ fn envelope(number: u128, name: &str) -> Envelope<'_> {
         received_millis: NOW + 250,
         source: "web",
         has_reserved_fields: false,
+        names_its_version: false,
         dedup_unchecked: false,
     }
 }

@@ -1,0 +1,174 @@
+//! What a load needs and costs, reckoned from measured figures and a table of prices (`plan/facts.toml`).
+//!
+//! It is arithmetic on averages and one peak factor: a plan, not a promise. Every fact can be overridden.
+
+mod facts;
+mod report;
+
+pub use facts::{Facts, FactsError, GatewayFacts, Prices};
+
+use crate::limits::{KINESIS_AGGREGATE_BYTES, KINESIS_LINGER, PLAN_HOURS_PER_MONTH};
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    /// Events in an average hour.
+    pub events_per_hour: f64,
+    /// Bytes of an average event, as it is sent.
+    pub event_bytes: f64,
+    /// The busiest hour, as a multiple of the average one.
+    pub peak: f64,
+    /// Hours that the stream may be away without an event being refused.
+    pub outage_hours: f64,
+    /// Days for which identities are remembered.
+    pub window_days: f64,
+    /// Event types, each of which has files of its own.
+    pub event_types: f64,
+}
+
+/// What it takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// What was asked.
+    pub load: Load,
+    /// Events per second in the busiest hour.
+    pub peak_events_per_second: f64,
+    /// Gateways, two at least, so that one may fail.
+    pub gateways: u64,
+    /// Identities in the window, of the whole fleet.
+    pub identities: f64,
+    /// Bytes of the dedup window on the disk of each gateway.
+    pub dedup_disk_bytes: f64,
+    /// Bytes of memory of each gateway, the dedup window's filters included.
+    pub memory_bytes: f64,
+    /// Bytes of the store that a fleet shares.
+    pub store_bytes: f64,
+    /// Bytes of the spool on each gateway for the longest outage.
+    pub spool_bytes: f64,
+    /// USD a month for the gateways with their disks.
+    pub gateways_usd: f64,
+    /// USD a month for Parquet files written straight to S3 by the gateways, with what is kept for a month.
+    pub direct_usd: f64,
+    /// The stream, packed and not.
+    pub streams: Vec<StreamPlan>,
+}
+
+/// What a stream takes with one way of packing. USD are per month.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamPlan {
+    /// `none` or `kpl`; `ndjson` is within a percent of `kpl`.
+    pub aggregation: &'static str,
+    /// Records a month.
+    pub records: f64,
+    /// Shards for the busiest hour.
+    pub shards: u64,
+    /// Provisioned for the busiest hour.
+    pub provisioned_usd: f64,
+    /// On demand.
+    pub on_demand_usd: f64,
+    /// On-demand Advantage.
+    pub advantage_usd: f64,
+    /// Firehose from the stream to partitioned Parquet, and the files.
+    pub firehose_usd: f64,
+}
+
+const GB: f64 = 1e9;
+
+impl Plan {
+    /// Reckons.
+    #[must_use]
+    pub fn new(load: Load, facts: &Facts) -> Self {
+        let (prices, gateway) = (&facts.prices, &facts.gateway);
+        let per_second = load.events_per_hour / 3600.0;
+        let peak_events_per_second = per_second * load.peak;
+        let cpu_per_second = peak_events_per_second * gateway.cpu_seconds_per_million / 1e6;
+        let gateways = (cpu_per_second / (gateway.cores * gateway.utilisation)).ceil().max(2.0);
+        let identities = load.events_per_hour * 24.0 * load.window_days;
+        let own_identities = identities / gateways;
+        let dedup_disk_bytes = own_identities * gateway.identity_disk_bytes;
+        let spool_bytes = load.events_per_hour * load.outage_hours * (load.event_bytes + gateway.added_spool_bytes) / gateways;
+        let disk_gb = (dedup_disk_bytes + spool_bytes) / GB + 8.0;
+        let month = load.events_per_hour * PLAN_HOURS_PER_MONTH;
+        let lake_gb = month * load.event_bytes * gateway.parquet_ratio / GB;
+        // One file for each type, day of creation and flush of a minute; a type without events has none.
+        let flushes = (PLAN_HOURS_PER_MONTH * 60.0 * gateways).min(month / load.event_types.max(1.0));
+        Self {
+            load,
+            peak_events_per_second,
+            gateways: gateways as u64,
+            identities,
+            dedup_disk_bytes,
+            memory_bytes: gateway.memory_mib * 1024.0 * 1024.0 + own_identities * gateway.identity_memory_bytes,
+            store_bytes: identities * gateway.identity_store_bytes,
+            spool_bytes,
+            gateways_usd: gateways * (prices.machine_hour * PLAN_HOURS_PER_MONTH + disk_gb * prices.disk_gb_month),
+            direct_usd: flushes * load.event_types / 1000.0 * prices.s3_put_thousand + lake_gb * prices.s3_gb_month,
+            streams: vec![stream(load, facts, gateways, "none"), stream(load, facts, gateways, "kpl")],
+        }
+    }
+}
+
+fn stream(load: Load, facts: &Facts, gateways: f64, aggregation: &'static str) -> StreamPlan {
+    let (prices, gateway) = (&facts.prices, &facts.gateway);
+    let event = load.event_bytes + gateway.added_stream_bytes;
+    let events = load.events_per_hour * PLAN_HOURS_PER_MONTH;
+    // A record is full only where enough events come in while the first one lingers.
+    let in_one_linger = load.events_per_hour / 3600.0 / gateways * KINESIS_LINGER.as_secs_f64();
+    let full = (KINESIS_AGGREGATE_BYTES as f64 / event).floor().min(in_one_linger);
+    let per_record = if aggregation == "none" { 1.0 } else { full.max(1.0) };
+    let (records, record) = (events / per_record, event * per_record);
+    let peak_per_second = load.events_per_hour * load.peak / 3600.0;
+    let shards = (peak_per_second / per_record / 1_000.0).max(peak_per_second * event / 1e6).ceil().max(1.0);
+    let rounded_gb = |unit: f64| records * (record / unit).ceil() * unit / GB;
+    let units = records * (record / prices.put_unit_bytes).ceil();
+    let on_demand_gb = rounded_gb(1_000.0);
+    let minimum_gb = prices.advantage_min_bytes_per_second * 3600.0 * PLAN_HOURS_PER_MONTH / GB;
+    let firehose_gb = rounded_gb(prices.firehose_record_bytes);
+    StreamPlan {
+        aggregation,
+        records,
+        shards: shards as u64,
+        provisioned_usd: shards * prices.shard_hour * PLAN_HOURS_PER_MONTH + units / 1e6 * prices.put_units_million,
+        on_demand_usd: prices.on_demand_stream_hour * PLAN_HOURS_PER_MONTH + on_demand_gb * prices.on_demand_gb,
+        advantage_usd: on_demand_gb.max(minimum_gb) * prices.advantage_gb,
+        firehose_usd: firehose_gb * (prices.firehose_gb + prices.firehose_parquet_gb)
+            + events * event / GB * prices.firehose_partitioning_gb
+            + events * load.event_bytes * gateway.parquet_ratio / GB * prices.s3_gb_month,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(events_per_hour: f64, event_bytes: f64) -> Plan {
+        let load = Load { events_per_hour, event_bytes, peak: 1.0, outage_hours: 1.0, window_days: 7.0, event_types: 100.0 };
+        Plan::new(load, &Facts::default())
+    }
+
+    /// KINESIS.md: 10,000 events/s of 500 B for 30 days are about $471 one by one and $61 in 25 KB records, provisioned;
+    /// about $2,000 and $1,000 on demand. There nothing is added to an event.
+    #[test]
+    fn the_published_example_comes_out() {
+        let plan = plan(36e6, 500.0 - 190.0);
+        let month = 730.0 / 720.0;
+        let close = |found: f64, expected: f64| (found / month / expected - 1.0).abs() < 0.1;
+        let [none, kpl] = &plan.streams[..] else { panic!() };
+        assert!(close(none.provisioned_usd, 471.0), "{}", none.provisioned_usd);
+        assert!(close(kpl.provisioned_usd, 61.0), "{}", kpl.provisioned_usd);
+        assert!(close(none.on_demand_usd, 2_100.0), "{}", none.on_demand_usd);
+        assert!(close(kpl.on_demand_usd, 1_065.0), "{}", kpl.on_demand_usd);
+        assert_eq!((none.shards, kpl.shards), (10, 5));
+    }
+
+    #[test]
+    fn everything_grows_with_the_load_and_nothing_falls_below_its_least() {
+        let (small, usual, large) = (plan(1e3, 500.0), plan(1e6, 500.0), plan(1e9, 500.0));
+        assert_eq!((small.gateways, usual.gateways), (2, 2));
+        assert!(large.gateways > 2);
+        assert_eq!(small.streams[0].shards, 1);
+        assert_eq!(large.streams[0].shards, 278);
+        assert!(small.spool_bytes < usual.spool_bytes && usual.store_bytes < large.store_bytes);
+        assert!(small.streams[0].advantage_usd > 2_000.0, "its minimum is billed");
+    }
+}
