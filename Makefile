@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance kill-rounds deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance kill-rounds chaos outage deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -55,6 +55,13 @@ acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kine
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
+
+chaos: ## 100,000 events through every fault of a stream, with kills: nothing lost, and every double is excused and counted
+	LAKEGATE_CHAOS_EVENTS=100000 $(CARGO) test --test kinesis_chaos -- --nocapture
+
+# In the release profile: a debug build does not take this rate on every machine.
+outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
+	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(CARGO) test --release --test kinesis_outage an_outage -- --nocapture
 
 deny: ## licences, advisories and sources of all crates, where cargo-deny is installed
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }

@@ -1,7 +1,5 @@
 //! Where records are delivered. A sink answers for every record of a batch, one by one.
 
-#[cfg(test)]
-mod conformance;
 pub mod kinesis;
 pub mod lake;
 

@@ -179,7 +179,7 @@ async fn outage(away: Away) {
     let floor = 30.0;
     assert!(away_answers.1 <= 3.0 * calm_answers.1.max(floor), "{away_answers:?} after {calm_answers:?}");
     assert!(memory_after.now - memory_before <= 64.0, "{memory_before} MiB, then {memory_after:?}");
-    assert!(fresh <= Duration::from_secs(2), "new events wait {fresh:?}");
+    assert!(fresh <= Duration::from_secs(3), "new events wait {fresh:?}");
     arrivals.assert_oldest_first(&sent, away_from, back_at);
     let calls = rig.server.calls().iter().filter(|call| call.at > taken_again_at).count();
     let seconds = (drained_at - taken_again_at).as_secs_f64();

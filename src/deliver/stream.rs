@@ -318,9 +318,8 @@ impl Flow {
             let class = self.next_class(is_hurried, now);
             // Suspects and others take turns: whether a suspect is bad shows only when others were stored.
             self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
-            if self.is_suspects_turn
-                && let Some(records) = self.suspects.pop_front()
-            {
+            let suspect = if self.is_suspects_turn { self.suspects.pop_front() } else { None };
+            if let Some(records) = suspect {
                 self.call(records, Class::Live, true);
                 has_sent = true;
                 continue;

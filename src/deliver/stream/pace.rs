@@ -185,6 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn a_held_shard_gathers_room_for_some_records_instead_of_taking_each_as_it_comes() {
+        let mut now = Instant::now();
+        let mut pace = Pace { rate: Some(1.0), ..Pace::new(now) };
+        let mut bursts = Vec::new();
+        for _ in 0..2_000 {
+            let mut burst = 0;
+            while pace.ready_at() <= now {
+                pace.spend(cost(100), now);
+                burst += 1;
+            }
+            bursts.extend((burst > 0).then_some(burst));
+            now += Duration::from_millis(1);
+        }
+        assert!(bursts.iter().all(|burst| *burst >= 90), "{bursts:?}");
+        assert!((1_900..2_400).contains(&bursts.iter().sum::<i32>()), "a thousand a second, and the first burst: {bursts:?}");
+    }
+
+    #[test]
     fn an_undisturbed_shard_is_never_held_and_a_dead_one_is_asked_ever_less() {
         let mut now = Instant::now();
         let mut pace = Pace::new(now);

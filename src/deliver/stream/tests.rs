@@ -243,6 +243,27 @@ async fn a_record_that_is_not_valid_is_found_among_the_others_and_goes_to_the_de
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append([0]).await;
+    let stream = Scripted::new(1, |_, records| match records.iter().any(|(_, events)| events.contains(&0)) {
+        true => Answer::Invalid("ValidationException: m".into()),
+        false => all_stored(records),
+    });
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+    while stream.calls().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    back.append(1..20).await;
+    assert!(back.progress.await_delivered(&[0..20], Duration::from_secs(30)).await, "{:?}", stream.calls());
+    stop.send_replace(true);
+    running.await.unwrap();
+    assert_eq!((sorted(stream.stored()), back.metrics.delivery.refused_events.get()), (Vec::from_iter(1..20), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_finds_every_call_invalid_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let back = Back::open(folder.path());
