@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     event::{CreatedAt, EventName, REQUIRED_FIELDS, RESERVED_FIELDS},
     json::{Kind, Node},
+    limits::SCHEMA_VERSION_MAX,
     outcome::{Fault, RejectCode, Rejection},
 };
 
@@ -129,8 +130,8 @@ fn read_created_at(value: &Node<'_>) -> Result<CreatedAt, Rejection> {
 
 fn read_schema_version(value: &Node<'_>) -> Result<u32, Rejection> {
     let version = (value.kind() == Kind::Number).then(|| value.raw().parse().ok()).flatten();
-    version.filter(|&version| version > 0).ok_or_else(|| {
-        let detail = "schema_version is not a whole number from 1";
+    version.filter(|version| (1..=SCHEMA_VERSION_MAX).contains(version)).ok_or_else(|| {
+        let detail = format!("schema_version is not a whole number from 1 to {SCHEMA_VERSION_MAX}");
         Rejection::new(RejectCode::InvalidSchemaVersion, detail, "/schema_version")
     })
 }

@@ -93,6 +93,10 @@ pub const DETAIL_CHARS_MAX: usize = 300;
 /// Why: repeated in every record and a folder name for dead letters.
 pub const SOURCE_BYTES_MAX: usize = 64;
 
+/// Greatest `schema_version`.
+/// Why: the lake's column is a 32-bit integer, in Parquet as in Athena.
+pub const SCHEMA_VERSION_MAX: u32 = i32::MAX as u32;
+
 /// Unix seconds from which a `created_at` can only be milliseconds.
 /// Why: as seconds it would be the year 5138; as milliseconds it is 1973.
 pub const CREATED_AT_MILLIS_FROM: f64 = 1e11;
