@@ -5,6 +5,7 @@
 //! a registry with any fault in it is refused whole, with every fault named.
 
 mod bundle;
+mod flatten;
 mod load;
 mod registry;
 

@@ -156,6 +156,14 @@ pub const SUGGESTIONS_PER_BODY: usize = 8;
 /// Why: the largest published event schemas have about 60 KB.
 pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
 
+/// Levels of a schema up to which references are replaced by what they refer to.
+/// Why: deeper ones refer to themselves.
+pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// Nodes of a schema whose references are replaced.
+/// Why: references to references grow exponentially; the largest of ours has 700.
+pub const SCHEMA_FLAT_NODES_MAX: usize = 50_000;
+
 /// Schema versions in one registry.
 /// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
 pub const SCHEMAS_MAX: usize = 10_000;

@@ -125,7 +125,8 @@ fn compile(folder: &Path, file: &Path) -> Result<Schema, String> {
         let text = read(folder, file).map_err(|reason| format!("{} {reason}", file.display()))?;
         serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))
     })?;
-    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator })
+    let flat = super::flatten::flatten(&bundled).and_then(|flat| build(folder, file, &flat).ok());
+    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator, flat })
 }
 
 fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
@@ -184,9 +185,12 @@ impl Retrieve for FolderOnly {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{super::Resolution, *};
     use crate::{
         decode::{BodyForm, for_each_element},
+        json::{Parser, Tape},
         outcome::{RejectCode, Rejection},
     };
 
@@ -215,6 +219,52 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Every example of the repository's schemas, whole and with one thing changed in every way that comes to mind.
+    #[test]
+    fn the_flattened_form_accepts_exactly_what_the_written_one_accepts() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+        let registry = load(&root).unwrap();
+        let odd = [
+            json!(null),
+            json!(-1),
+            json!(1.5),
+            json!(1e30),
+            json!(""),
+            json!("x"),
+            json!("x".repeat(5000)),
+            json!([]),
+            json!({}),
+            json!(true),
+        ];
+        let (mut judged, mut valid) = (0, 0);
+        for schema in registry.iter().flat_map(|(_, versions)| versions) {
+            let document: Value = serde_json::from_str(&schema.document).unwrap();
+            let flat = schema.flat.as_ref().expect("each of ours can be flattened");
+            for example in document["examples"].as_array().unwrap() {
+                let mut variants = vec![example.clone()];
+                for name in example.as_object().unwrap().keys().chain([&"surprise".to_owned(), &"event_type".to_owned()]) {
+                    let mut without = example.clone();
+                    without.as_object_mut().unwrap().remove(name);
+                    variants.push(without);
+                    variants.extend(odd.iter().map(|value| {
+                        let mut changed = example.clone();
+                        changed[name] = value.clone();
+                        changed
+                    }));
+                }
+                for variant in variants {
+                    let text = variant.to_string();
+                    let mut tape = Tape::new();
+                    Parser::new(&text, usize::MAX).value(&mut tape).unwrap();
+                    let expected = schema.validator.is_valid(tape.root(&text));
+                    assert_eq!(flat.is_valid(tape.root(&text)), expected, "{}: {text}", schema.label());
+                    (judged, valid) = (judged + 1, valid + usize::from(expected));
+                }
+            }
+        }
+        assert!(judged > 1_000 && valid > 100, "{judged} {valid}");
     }
 
     #[test]
