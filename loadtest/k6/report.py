@@ -85,7 +85,8 @@ class Report:
             "| outcomes | " + ", ".join(f"{self.count(name):,} {name}" for name in COUNTS[1:]) + " |",
             f"| gateway | {cpu / seconds * 100:.0f} % of a core, {per_million} |",
             f"| its memory | {memory[0]:.0f} MiB at the start, {memory[-1]:.0f} at the end, {max(memory):.0f} at most;"
-            f" dedup window {sampler.samples[-1].dedup_mib:.1f} of it |",
+            f" {sampler.samples[-1].dedup_mib:.1f} of it the dedup window's filters and indexes |",
+            f"| in ten steps | {', '.join(f'{sampler.at(step / 10).memory_mib:.0f}' for step in range(11))} MiB |",
             f"| its spool | {max(sample.spool_events for sample in sampler.samples):,.0f} events at most |",
             f"| k6 | {self.k6_cpu_seconds / seconds * 100:.0f} % of a core |",
             "",

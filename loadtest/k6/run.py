@@ -35,9 +35,10 @@ STREAM = "events"
 # What k6 may take to start and, after the last request was due, to end.
 K6_SLACK_SECONDS = 120
 DRAIN_SECONDS_MAX = 120
-# Issue 4: memory beside the dedup window.
+# The budget: memory beside the dedup window. Of that the gateway counts what is on disk (its filters and indexes); the identities
+# that it holds in memory until then are in here.
 MEMORY_MIB_MAX = 100
-# From the second third of a soak to the last, the dedup window taken off: noise of the allocator, not growth.
+# Growth from the second third of a soak to the last, the dedup window taken off: noise of the allocator, not growth.
 GROWTH_MIB_MAX = 10
 # A soak shorter than this says nothing about growth: the first files of the lake are not yet written.
 SOAK_SECONDS_MIN = 300

@@ -100,6 +100,6 @@ class Sampler:
                 highest = max(highest, (now.received_events - before.received_events) / (now.at - before.at))
         return highest
 
-    def memory_at(self, share: float) -> Sample:
+    def at(self, share: float) -> Sample:
         """The sample at this share of the run."""
         return self.samples[min(int(share * len(self.samples)), len(self.samples) - 1)]

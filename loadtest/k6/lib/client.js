@@ -24,9 +24,10 @@ const array = (texts) => `[${texts.join(',')}]`;
 const lines = (texts) => texts.join('\n');
 
 // How a body is written and sent. A page can neither set a header nor ask first (preflight): plain text, the key in the address.
+const PAGE = { headers: { 'Content-Type': 'text/plain;charset=UTF-8', Origin: 'https://menu.example' } };
 const keyed = (type, more) => ({ headers: { 'Content-Type': type, 'X-Api-Key': KEY }, ...more });
 export const FORMS = {
-  page: { url: `${URL}?key=${KEY}`, body: array, params: { headers: { 'Content-Type': 'text/plain;charset=UTF-8', Origin: 'https://menu.example' } } },
+  page: { url: `${URL}?key=${KEY}`, body: array, params: PAGE },
   json: { url: URL, body: array, params: keyed('application/json') },
   ndjson: { url: URL, body: lines, params: keyed('application/x-ndjson') },
   jsonGzip: { url: URL, body: array, params: keyed('application/json', { compression: 'gzip' }) },
@@ -44,7 +45,8 @@ export function post(texts, form, expected = {}) {
   } else {
     for (const outcome of ['accepted', 'duplicates', 'rejected', 'retry']) counters[outcome].add(said[outcome]);
   }
-  const wrong = said === null ? `no outcomes: ${answer.error || answer.status}` : mistake(answer.status, said, texts.length, expected);
+  const unread = `no outcomes: ${answer.error || answer.status}`;
+  const wrong = said === null ? unread : mistake(answer.status, said, texts.length, expected);
   check(answer, { 'every event has the outcome it should have': () => wrong === null });
   if (wrong !== null) console.error(wrong);
 }
