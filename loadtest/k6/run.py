@@ -38,7 +38,8 @@ DRAIN_SECONDS_MAX = 120
 # The budget: memory beside the dedup window. Of that the gateway counts what is on disk (its filters and indexes); the identities
 # that it holds in memory until then are in here.
 MEMORY_MIB_MAX = 100
-# Growth from the second third of a soak to the last, the dedup window taken off: noise of the allocator, not growth.
+# By how much the most memory of a soak's last third may be over that of its second: noise of the allocator, identities held until
+# they are written out.
 GROWTH_MIB_MAX = 10
 # A soak shorter than this says nothing about growth: the first files of the lake are not yet written.
 SOAK_SECONDS_MIN = 300
