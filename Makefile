@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance kill-rounds chaos outage deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance load kill-rounds chaos outage deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -52,6 +52,12 @@ acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kine
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
 	LAKEGATE_BIN=$(PROGRAMS)/lakegate LAKEGATE_S3_BIN=$(PROGRAMS)/lakegate-s3 \
 		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
+
+load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|soak|duplicates|bad|outage, DURATION=1h, RATE=events/s
+	@[ -n "$(SHAPE)" ] || { .venv/bin/python loadtest/k6/run.py --help; exit 2; }
+	$(CARGO) build --profile $(PROFILE)
+	LAKEGATE_BIN=$(BIN) .venv/bin/python loadtest/k6/run.py $(SHAPE) $(if $(DURATION),--duration $(DURATION)) \
+		$(if $(RATE),--rate $(RATE)) $(if $(filter dev,$(PROFILE)),--latency-factor 10)
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture

@@ -70,7 +70,7 @@ class Gateway:
 
     def __init__(
         self, folder: Path, *, environment=None, config: str | None = None, plaintext=False, check=None,
-        listen="127.0.0.1:0", own_group=False,
+        listen="127.0.0.1:0", own_group=False, schemas: Path = ROOT / "schemas",
     ):
         # In a process group of its own it does not see the terminal's Ctrl-C.
         self.own_group = own_group
@@ -78,7 +78,7 @@ class Gateway:
         self.plaintext, self.check = plaintext, check or (lambda answer, admin: None)
         self.environment = ENVIRONMENT | (environment or {})
         self.arguments = ["--listen", listen, "--admin", "127.0.0.1:0", "--data-dir", str(self.data)]
-        self.arguments += ["--schemas", str(ROOT / "schemas")] + (["--plaintext"] if plaintext else [])
+        self.arguments += ["--schemas", str(schemas)] + (["--plaintext"] if plaintext else [])
         if config is not None:
             file = folder / "lakegate.toml"
             file.write_text(config)
