@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance kill-rounds deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance bench bench-smoke kill-rounds deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -29,16 +29,17 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
-test: lint venv ## everything: format, lints, all tests of cargo, then the gateway from outside
+test: lint venv ## everything: format, lints, all tests of cargo, the bench once through, then the gateway from outside
 	$(CARGO) test
+	$(MAKE) bench-smoke
 	$(MAKE) acceptance
 
 check: lint ## the quick round: format, lints, unit tests
 	$(CARGO) test --lib
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt: ## format the source
 	cargo fmt
@@ -52,6 +53,15 @@ acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kine
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
 	LAKEGATE_BIN=$(PROGRAMS)/lakegate LAKEGATE_S3_BIN=$(PROGRAMS)/lakegate-s3 \
 		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
+
+bench: ## what an event costs, beside two reference servers, into loadtest/RESULTS.md; about ten minutes (BENCH="--seconds 8 …")
+	$(CARGO) build --release --workspace
+	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
+
+bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
+	$(CARGO) test -p lakegate-bench
+	$(CARGO) build --workspace
+	$(TARGET)/debug/lakegate-bench run --smoke --gateway $(TARGET)/debug/lakegate --data $(TARGET)
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
