@@ -88,3 +88,35 @@ impl fmt::Display for Sizes {
         write!(f, "mean {:.0} B; least {least}, p10 {p10}, p50 {p50}, p90 {p90}, p99 {p99}, most {most}", self.mean)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn event(number: usize) -> Event {
+        let head = format!(r#"{{"number":{number},"event_uuid":""#);
+        let bytes = format!(r#"{head}00000000-0000-0000-0000-000000000000"}}"#).into_bytes();
+        Event { bytes, uuid_at: head.len() }
+    }
+
+    #[test]
+    fn every_body_is_json_with_identities_that_no_other_has() {
+        let events: Vec<Event> = (0..30).map(event).collect();
+        for batch in [1, 10] {
+            let corpus = Corpus::new(&events, batch);
+            let mut seen = HashSet::new();
+            for _ in 0..100 {
+                let body: serde_json::Value = serde_json::from_slice(&corpus.fresh()).unwrap();
+                let events = body.as_array().cloned().unwrap_or_else(|| vec![body]);
+                assert_eq!(events.len(), batch);
+                for event in events {
+                    let uuid = uuid::Uuid::try_parse(event["event_uuid"].as_str().unwrap()).unwrap();
+                    assert_eq!(uuid.get_version_num(), 7);
+                    assert!(seen.insert(uuid));
+                }
+            }
+        }
+    }
+}

@@ -150,3 +150,72 @@ async fn one(
 async fn post(connection: &mut Connection, corpus: &Corpus) -> anyhow::Result<()> {
     tokio::time::timeout(ANSWER_TIMEOUT, connection.post(corpus.fresh())).await.context("no answer in time")?
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicU64, Ordering},
+    };
+
+    use hyper::{Response, StatusCode, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        events::Event,
+        wire::{Expected, Http},
+    };
+
+    const STALL: Duration = Duration::from_millis(300);
+
+    /// Answers 204, the tenth request only after [`STALL`].
+    async fn serve(listener: TcpListener) {
+        let count = Arc::new(AtomicU64::new(0));
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = count.clone();
+            let service = service_fn(move |_| {
+                let is_tenth = count.fetch_add(1, Ordering::Relaxed) == 9;
+                async move {
+                    if is_tenth {
+                        tokio::time::sleep(STALL).await;
+                    }
+                    let mut response = Response::new(String::new());
+                    *response.status_mut() = StatusCode::NO_CONTENT;
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    }
+
+    fn corpus() -> Arc<Corpus> {
+        let bytes = br#"{"event_uuid":"00000000-0000-0000-0000-000000000000"}"#.to_vec();
+        Arc::new(Corpus::new(&[Event { bytes, uuid_at: 15 }], 1))
+    }
+
+    #[tokio::test]
+    async fn requests_that_a_stall_delays_have_waited_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::new(listener.local_addr().unwrap(), None, Http::H1, Expected::NoContent, 1).unwrap();
+        tokio::spawn(serve(listener));
+        let mut client = Client::connect(&target, 1, corpus()).await.unwrap();
+        let run = client.open(Duration::from_millis(1000), 100.0).await.unwrap();
+        assert_eq!(run.requests, 100);
+        let waited = |least: f32| run.latencies.iter().filter(|latency| **latency >= least).count();
+        // Some 30 requests were due during the stall; the last of them waited least. Only one was sent meanwhile.
+        assert!(waited(0.2) >= 9 && waited(0.1) >= 18, "{:?}", run.latencies);
+        assert!(run.latency_ms(0.999) >= 299.0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_the_expected_one_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target::new(listener.local_addr().unwrap(), None, Http::H1, Expected::AllAccepted, 1).unwrap();
+        tokio::spawn(serve(listener));
+        let mut client = Client::connect(&target, 2, corpus()).await.unwrap();
+        let error = client.closed(Duration::from_millis(50)).await.unwrap_err().to_string();
+        assert!(error.starts_with("204"), "{error}");
+    }
+}

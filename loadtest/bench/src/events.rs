@@ -166,3 +166,28 @@ fn finish(mut event: Value) -> Event {
 fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1e3)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{corpus::Sizes, registry};
+
+    #[test]
+    fn events_of_100_types_are_valid_and_as_large_as_they_should_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (schemas, made) = (concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas"), folder.path().join("schemas"));
+        registry::write(Path::new(schemas), &made).unwrap();
+        let registry = lakegate::schema::load(&made).unwrap();
+        assert_eq!(registry.len(), registry::TYPES);
+        let shapes = Shapes::of_registry(&made).unwrap();
+        let events: Vec<Event> = (0..5000).map(|_| shapes.random()).collect();
+        for event in &events {
+            check(&registry, &serde_json::from_slice(&event.bytes).unwrap()).unwrap();
+            assert!((200..=EVENT_BYTES_MAX).contains(&event.bytes.len()));
+            let uuid = std::str::from_utf8(&event.bytes[event.uuid_at..event.uuid_at + UUID_CHARS]).unwrap();
+            assert!(Uuid::try_parse(uuid).is_ok());
+        }
+        let mean = events.iter().map(|event| event.bytes.len()).sum::<usize>() / events.len();
+        assert!((500..=560).contains(&mean), "{}", Sizes::of(&events));
+    }
+}

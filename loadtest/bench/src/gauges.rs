@@ -114,3 +114,27 @@ impl Counting {
 fn instructions(counted: &str) -> Option<f64> {
     counted.lines().find(|line| line.contains("instructions"))?.split(',').next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn time_on_the_processor_is_counted() {
+        let id = std::process::id();
+        let (before, begun) = (Usage::of(id).unwrap(), Instant::now());
+        while Usage::of(id).unwrap().since(&before).cpu() < 0.05 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        }
+        let memory = Memory::of(id).unwrap();
+        assert!(memory.now > 1.0 && memory.most >= memory.now);
+    }
+
+    #[test]
+    fn what_perf_cannot_count_is_no_number() {
+        assert_eq!(instructions("123456,,instructions:u,1000,100.00,,"), Some(123_456.0));
+        assert_eq!(instructions("<not supported>,,instructions:u,0,100.00,,"), None);
+    }
+}

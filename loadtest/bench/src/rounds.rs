@@ -26,6 +26,9 @@ use crate::{
     wire::{Http, Target},
 };
 
+/// Before every measurement the same load runs for this share of its time.
+const WARM_UP_SHARE: f64 = 0.1;
+
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
@@ -165,10 +168,12 @@ struct Case<'a> {
     counter: InstructionCounter,
 }
 
-/// A server with its client and its row.
+/// A server, how it is reached, and its row.
 struct Contestant {
     server: UnderTest,
-    client: Client,
+    target: Target,
+    connections: usize,
+    corpus: Arc<Corpus>,
     row: Row,
 }
 
@@ -181,7 +186,7 @@ impl Case<'_> {
         let (seconds, warm_up) = (Duration::from_secs_f64(self.args.seconds), Duration::from_secs_f64(self.args.warm_up));
         for contestant in &mut contestants {
             let warmed = contestant.warm_up(warm_up).await;
-            contestant.note(warmed);
+            contestant.note(warmed.map(drop));
         }
         for round in 0..self.args.rounds {
             for contestant in contestants.iter_mut().filter(|contestant| contestant.row.void.is_none()) {
@@ -210,8 +215,8 @@ impl Case<'_> {
         let server = UnderTest::start(kind, tls, self.setup).await?;
         let batch = self.corpus.batch;
         let target = Target::new(server.address, server.certificate.as_deref(), self.http, kind.expected(), batch)?;
-        let client = Client::connect(&target, self.args.connections, self.corpus.clone()).await?;
-        Ok(Contestant { server, client, row: Row::new(self.http, tls, batch, kind) })
+        let (connections, corpus) = (self.args.connections, self.corpus.clone());
+        Ok(Contestant { server, target, connections, corpus, row: Row::new(self.http, tls, batch, kind) })
     }
 }
 
@@ -227,21 +232,25 @@ impl Contestant {
         self.server.accepted += run.events;
     }
 
-    async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<()> {
-        let run = self.client.closed(duration).await?;
+    /// Load that is not measured, over connections that are open from then on: a server closes those that are idle while
+    /// the others are measured.
+    async fn warm_up(&mut self, duration: Duration) -> anyhow::Result<Client> {
+        let mut client = Client::connect(&self.target, self.connections, self.corpus.clone()).await?;
+        let run = client.closed(duration).await?;
         self.count(&run);
-        Ok(())
+        self.server.settle().await?;
+        Ok(client)
     }
 
     async fn sample(&mut self, round: usize, duration: Duration, counter: InstructionCounter) -> anyhow::Result<()> {
         const SYNCS: &str = "lakegate_spool_syncs";
         let is_gateway = self.server.kind.is_gateway();
-        self.server.settle().await?;
+        let mut client = self.warm_up(duration.mul_f64(WARM_UP_SHARE)).await?;
         let id = self.server.process.id();
         let syncs_before = if is_gateway { self.server.metric(SYNCS).await? } else { 0.0 };
         let counting = counter.start(id);
         let (before, begun) = (Usage::of(id)?, Instant::now());
-        let run = self.client.closed(duration).await?;
+        let run = client.closed(duration).await?;
         self.count(&run);
         self.server.settle().await?;
         let (usage, elapsed) = (Usage::of(id)?.since(&before), begun.elapsed());
@@ -262,8 +271,7 @@ impl Contestant {
 
     async fn latency_and_check(&mut self, duration: Duration) -> anyhow::Result<()> {
         let rate = self.row.median(|sample| sample.requests_per_second) / 2.0;
-        self.server.settle().await?;
-        let run = self.client.open(duration, rate).await?;
+        let run = self.warm_up(duration.mul_f64(WARM_UP_SHARE)).await?.open(duration, rate).await?;
         self.count(&run);
         self.row.latency =
             Some(Latency { rate, p50: run.latency_ms(0.5), p99: run.latency_ms(0.99), p999: run.latency_ms(0.999) });

@@ -122,3 +122,44 @@ impl Rows {
         self.find(kind, row.http, row.tls, row.batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(round: usize, cpu: f64) -> Sample {
+        let usage = Usage { user: cpu, system: 0.0, written_bytes: 0 };
+        Sample {
+            round,
+            events: 1_000_000,
+            requests_per_second: 1.0,
+            events_per_second: 1.0,
+            seconds: 1.0,
+            usage,
+            syncs: 0.0,
+            instructions: None,
+        }
+    }
+
+    fn row(kind: Kind, cpu: &[f64]) -> Row {
+        let samples = cpu.iter().enumerate().map(|(round, cpu)| sample(round, *cpu)).collect();
+        Row { samples, ..Row::new(Http::H1, false, 1, kind) }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        // The second round was disturbed for both.
+        let (gateway, bare) = (row(Kind::Kinesis, &[10.0, 40.0, 11.0]), row(Kind::Bare, &[5.0, 20.0, 5.0]));
+        assert_eq!(gateway.ratio(&bare, Sample::cpu), 2.0);
+        assert_eq!(gateway.median(Sample::cpu), 11.0);
+    }
+
+    #[test]
+    fn a_void_row_is_no_reference() {
+        let mut bare = row(Kind::Bare, &[5.0]);
+        let rows = |bare: &Row| Rows(vec![bare.clone(), row(Kind::Kinesis, &[10.0])]);
+        assert!(rows(&bare).find(Kind::Bare, Http::H1, false, 1).is_some());
+        bare.void = Some("an answer was wrong".into());
+        assert!(rows(&bare).find(Kind::Bare, Http::H1, false, 1).is_none());
+    }
+}
