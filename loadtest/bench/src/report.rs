@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use crate::{
     corpus::Sizes,
     figures::short,
-    row::{Row, Rows, Sample},
+    row::{Latency, Row, Rows, Sample},
     under_test::Kind,
     verdict,
 };
@@ -70,15 +70,15 @@ impl Report {
         };
         let user = row.median(|sample| sample.usage.user * 1e6 / sample.events as f64);
         let system = row.median(|sample| sample.usage.system * 1e6 / sample.events as f64);
-        let latency = row.latency.map_or("–".into(), |l| format!("{} / {} / {}", short(l.p50), short(l.p99), short(l.p999)));
+        let Latency { rate, p50, p99, p999 } = row.latency();
         let of_gateway = |value: f64| if row.kind.is_gateway() { short(value) } else { "–".into() };
         vec![
             short(row.median(|sample| sample.events_per_second)),
             format!("{} ({} + {})", short(row.median(Sample::cpu)), short(user), short(system)),
             ratio(Kind::Bare),
             ratio(Kind::Parse),
-            latency,
-            row.latency.map_or("–".into(), |latency| short(latency.rate)),
+            format!("{} / {} / {}", short(p50), short(p99), short(p999)),
+            short(rate),
             format!("{} / {}", short(row.memory.now), short(row.memory.most)),
             of_gateway(row.median(|sample| sample.usage.written_bytes as f64 / sample.events as f64)),
             of_gateway(row.median(|sample| sample.syncs / sample.seconds)),

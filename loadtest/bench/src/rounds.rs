@@ -79,20 +79,21 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     fn settled(mut self) -> Self {
         if self.smoke {
-            (self.seconds, self.rounds, self.warm_up, self.events) = (0.2, 1, 0.1, 3000);
+            (self.seconds, self.rounds, self.warm_up, self.events) = (0.15, 1, 0.05, 2000);
         }
         self
     }
 
     /// The servers that run together: with and without TLS.
-    fn contestants(&self, http: Http) -> Vec<(Kind, bool)> {
+    fn contestants(&self, http: Http, batch: usize) -> Vec<(Kind, bool)> {
         let tls = match (self.tls, self.smoke) {
             (Some(tls), _) => vec![tls],
             (None, true) => vec![http == Http::H2],
             (None, false) => vec![false, true],
         };
         let all = tls.into_iter().flat_map(|tls| self.servers.iter().map(move |kind| (*kind, tls)));
-        all.filter(|(kind, tls)| !matches!(kind, Kind::Kpl | Kind::Lake) || (http == Http::H1 && !tls)).collect()
+        let other_sinks = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
+        all.filter(|(kind, tls)| !matches!(kind, Kind::Kpl | Kind::Lake) || other_sinks(*tls)).collect()
     }
 }
 
@@ -174,13 +175,14 @@ struct Contestant {
     target: Target,
     connections: usize,
     corpus: Arc<Corpus>,
+    warm_up_share: f64,
     row: Row,
 }
 
 impl Case<'_> {
     async fn measure(&self) -> anyhow::Result<Vec<Row>> {
         let mut contestants = Vec::new();
-        for (kind, tls) in self.args.contestants(self.http) {
+        for (kind, tls) in self.args.contestants(self.http, self.corpus.batch) {
             contestants.push(self.start(kind, tls).await.with_context(|| format!("{} does not start", kind.label()))?);
         }
         let (seconds, warm_up) = (Duration::from_secs_f64(self.args.seconds), Duration::from_secs_f64(self.args.warm_up));
@@ -193,11 +195,15 @@ impl Case<'_> {
                 let sampled = contestant.sample(round, seconds, self.counter).await;
                 contestant.note(sampled);
             }
+            for contestant in contestants.iter_mut().filter(|contestant| contestant.row.void.is_none()) {
+                let timed = contestant.latency(seconds / 2).await;
+                contestant.note(timed);
+            }
         }
         let mut rows = Vec::new();
         for mut contestant in contestants {
             if contestant.row.void.is_none() {
-                let ended = contestant.latency_and_check(seconds).await;
+                let ended = contestant.end().await;
                 contestant.note(ended);
             }
             let Contestant { server, row, .. } = contestant;
@@ -216,7 +222,8 @@ impl Case<'_> {
         let batch = self.corpus.batch;
         let target = Target::new(server.address, server.certificate.as_deref(), self.http, kind.expected(), batch)?;
         let (connections, corpus) = (self.args.connections, self.corpus.clone());
-        Ok(Contestant { server, target, connections, corpus, row: Row::new(self.http, tls, batch, kind) })
+        let warm_up_share = if self.args.smoke { 0.0 } else { WARM_UP_SHARE };
+        Ok(Contestant { server, target, connections, corpus, warm_up_share, row: Row::new(self.http, tls, batch, kind) })
     }
 }
 
@@ -245,7 +252,7 @@ impl Contestant {
     async fn sample(&mut self, round: usize, duration: Duration, counter: InstructionCounter) -> anyhow::Result<()> {
         const SYNCS: &str = "lakegate_spool_syncs";
         let is_gateway = self.server.kind.is_gateway();
-        let mut client = self.warm_up(duration.mul_f64(WARM_UP_SHARE)).await?;
+        let mut client = self.warm_up(duration.mul_f64(self.warm_up_share)).await?;
         let id = self.server.process.id();
         let syncs_before = if is_gateway { self.server.metric(SYNCS).await? } else { 0.0 };
         let counting = counter.start(id);
@@ -269,13 +276,18 @@ impl Contestant {
         Ok(())
     }
 
-    async fn latency_and_check(&mut self, duration: Duration) -> anyhow::Result<()> {
-        let rate = self.row.median(|sample| sample.requests_per_second) / 2.0;
-        let run = self.warm_up(duration.mul_f64(WARM_UP_SHARE)).await?.open(duration, rate).await?;
+    /// At half of the rate that the server had in this round's sample.
+    async fn latency(&mut self, duration: Duration) -> anyhow::Result<()> {
+        let Some(sample) = self.row.samples.last() else { return Ok(()) };
+        let rate = sample.requests_per_second / 2.0;
+        let run = self.warm_up(duration.mul_f64(self.warm_up_share)).await?.open(duration, rate).await?;
         self.count(&run);
-        self.row.latency =
-            Some(Latency { rate, p50: run.latency_ms(0.5), p99: run.latency_ms(0.99), p999: run.latency_ms(0.999) });
-        self.server.settle().await?;
+        let (p50, p99, p999) = (run.latency_ms(0.5), run.latency_ms(0.99), run.latency_ms(0.999));
+        self.row.latencies.push(Latency { rate, p50, p99, p999 });
+        self.server.settle().await
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
         self.row.memory = Memory::of(self.server.process.id())?;
         self.row.identities = if self.server.kind.is_gateway() { self.server.accepted } else { 0 };
         self.row.records_per_call = self.server.records_per_call();

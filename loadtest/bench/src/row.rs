@@ -55,7 +55,8 @@ pub(crate) struct Row {
     pub(crate) batch: usize,
     pub(crate) kind: Kind,
     pub(crate) samples: Vec<Sample>,
-    pub(crate) latency: Option<Latency>,
+    /// One of each round.
+    pub(crate) latencies: Vec<Latency>,
     pub(crate) memory: Memory,
     /// Events it took in all, and so identities in its dedup window.
     pub(crate) identities: u64,
@@ -73,7 +74,7 @@ impl Row {
             batch,
             kind,
             samples: Vec::new(),
-            latency: None,
+            latencies: Vec::new(),
             memory: Memory::default(),
             identities: 0,
             records_per_call: None,
@@ -92,6 +93,12 @@ impl Row {
     /// The median of a figure over the rounds.
     pub(crate) fn median(&self, figure: impl Fn(&Sample) -> f64) -> f64 {
         median(self.samples.iter().map(figure))
+    }
+
+    /// The medians of its latencies over the rounds.
+    pub(crate) fn latency(&self) -> Latency {
+        let median = |figure: fn(&Latency) -> f64| median(self.latencies.iter().map(figure));
+        Latency { rate: median(|l| l.rate), p50: median(|l| l.p50), p99: median(|l| l.p99), p999: median(|l| l.p999) }
     }
 
     /// Of each round the ratio of a figure to the same of another server in that round; of these the median.
