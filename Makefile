@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance load kill-rounds chaos outage deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance load bench bench-smoke kill-rounds chaos outage deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -29,16 +29,17 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
-test: lint venv ## everything: format, lints, all tests of cargo, then the gateway from outside
+test: lint venv ## everything: format, lints, all tests of cargo, the bench once through, then the gateway from outside
 	$(CARGO) test
+	$(MAKE) bench-smoke
 	$(MAKE) acceptance
 
 check: lint ## the quick round: format, lints, unit tests
 	$(CARGO) test --lib
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 fmt: ## format the source
 	cargo fmt
@@ -58,6 +59,15 @@ load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) .venv/bin/python loadtest/k6/run.py $(SHAPE) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(filter dev,$(PROFILE)),--latency-factor 10)
+
+bench: ## what an event costs, beside two reference servers, into loadtest/RESULTS.md; about ten minutes (BENCH="--seconds 8 …")
+	$(CARGO) build --release --workspace
+	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
+
+bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
+	$(CARGO) test -p lakegate-bench
+	$(CARGO) build --workspace
+	$(TARGET)/debug/lakegate-bench run --smoke --gateway $(TARGET)/debug/lakegate --data $(TARGET)
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture

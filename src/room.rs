@@ -137,6 +137,7 @@ impl Room {
         m.spool_headroom_seconds.set(now.headroom_seconds.unwrap_or(f64::INFINITY));
         m.spool_bytes.set(now.spool_bytes as i64);
         m.spool_segments.set(self.parts.spool.stats().segments as i64);
+        m.spool_syncs.set(self.parts.spool.stats().syncs as i64);
         m.spool_oldest_seconds.set(now.oldest_seconds);
         let dedup = self.parts.window.stats();
         m.dedup_identities.set((dedup.identities_hot + dedup.identities_sealed) as i64);

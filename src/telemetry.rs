@@ -98,6 +98,8 @@ pub struct Metrics {
     pub spool_bytes: Gauge<i64, AtomicI64>,
     /// Segment files of the spool.
     pub spool_segments: Gauge<i64, AtomicI64>,
+    /// Groups of appends that the spool made durable, one `fdatasync` each.
+    pub spool_syncs: Gauge<i64, AtomicI64>,
     /// Seconds since the oldest undelivered event was received.
     pub spool_oldest_seconds: F64Gauge,
     /// Seconds that a request waited for its events to be durable.
@@ -265,6 +267,7 @@ impl Metrics {
             ),
             spool_bytes: metric(r, "spool_bytes", "Bytes of the spool on disk"),
             spool_segments: metric(r, "spool_segments", "Segment files of the spool"),
+            spool_syncs: metric(r, "spool_syncs", "Groups made durable since start, one fdatasync each"),
             spool_oldest_seconds: metric(r, "spool_oldest_seconds", "Age of the oldest undelivered event"),
             spool_append_seconds: histogram(r, "spool_append_seconds", "Seconds until events were durable", SECONDS),
             delivery: DeliveryMetrics::new(r, ""),

@@ -3,7 +3,10 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -49,6 +52,8 @@ pub struct SpoolStats {
     pub first_seq: u64,
     /// Sequence number after the last durable frame.
     pub end_seq_exclusive: u64,
+    /// Groups of appends made durable since the spool was opened, with one `fdatasync` each.
+    pub syncs: u64,
 }
 
 /// An open spool. Dropping it writes what is queued, and ends the writer.
@@ -97,6 +102,7 @@ impl Spool {
             durable_end: watch::Sender::new(next_seq),
             failed: watch::Sender::new(false),
             delivered: AtomicU64::new(cursor.delivered_exclusive),
+            syncs: AtomicU64::new(0),
             _lock: lock,
         });
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
@@ -147,6 +153,7 @@ impl Spool {
             bytes: segments.bytes(),
             first_seq: segments.first_seq(),
             end_seq_exclusive: segments.end_seq(),
+            syncs: self.shared.syncs.load(Ordering::Relaxed),
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) failed: watch::Sender<bool>,
     /// Copy of the cursor, so that the writer need not wait for a cursor that is being written.
     pub(super) delivered: AtomicU64,
+    /// Groups that the writer made durable, one `fdatasync` each, since this process opened the spool.
+    pub(super) syncs: AtomicU64,
     /// Keeps other processes out of the folder for as long as anybody here could write to it.
     pub(super) _lock: Box<dyn Send + Sync>,
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use super::{
@@ -91,6 +91,7 @@ impl Writer {
             self.shared.fail("syncing a segment", &error);
             return Err(AppendError::Failed);
         }
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.active.bytes += bytes;
         self.next_seq = end_seq;
         self.shared.extend(end_seq, self.active.bytes);

@@ -1,56 +1,110 @@
-//! `lakegate-bench COUNT [SCHEMAS]`: prints COUNT valid events, one per line, of all types in turn, each with an identity
-//! and a time of its own: `cargo run -p lakegate-bench 1000 | curl --data-binary @- …`.
+//! Load for Lakegate, and what it costs. See `loadtest/README.md`.
+//!
+//! ```text
+//! corpus ─▶ drive ─▶ server under test ─▶ stub      gauges: what the server used, from /proc
+//! events    client   bare, parse, lakegate          rounds: who is measured when
+//! registry           each its own process           report: the table and the verdict
+//! ```
+
+mod corpus;
+mod drive;
+mod events;
+mod figures;
+mod gauges;
+mod machine;
+mod process;
+mod reference;
+mod registry;
+mod report;
+mod rounds;
+mod row;
+mod stub;
+mod under_test;
+mod verdict;
+mod wire;
 
 use std::{
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
 };
 
-use serde_json::{Value, json};
-use uuid::Uuid;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::{corpus::Sizes, reference::ReferenceKind, rounds::RunArgs};
+
+/// Load for Lakegate, and what it costs.
+#[derive(Debug, Parser)]
+#[command(name = "lakegate-bench")]
+enum Command {
+    /// Print valid events, one per line: `lakegate-bench events 1000 | curl --data-binary @- …`.
+    Events {
+        /// How many.
+        count: usize,
+        /// The registry whose examples they follow.
+        #[arg(default_value = "schemas")]
+        schemas: PathBuf,
+    },
+    /// Write a registry of 100 event types below a folder, and print the sizes of events of them.
+    Registry {
+        /// The folder, which must not exist.
+        folder: PathBuf,
+        /// The registry that is copied.
+        #[arg(default_value = "schemas")]
+        schemas: PathBuf,
+    },
+    /// Measure: the reference servers and the gateway in turn, and write the table.
+    Run(RunArgs),
+    /// A reference server on a free port of loopback, until standard input ends. `run` starts it.
+    #[command(subcommand)]
+    Serve(ServeCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ServeCommand {
+    /// Reads the body; 204.
+    Bare(reference::ReferenceArgs),
+    /// Reads the body into a `serde_json::Value`; 204.
+    Parse(reference::ReferenceArgs),
+}
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    let count = arguments.next().and_then(|count| count.parse().ok());
-    let schemas = arguments.next().unwrap_or_else(|| "schemas".into());
-    match count.ok_or_else(|| "usage: lakegate-bench COUNT [SCHEMAS]".into()).and_then(|count| print_events(count, &schemas)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error),
-    }
+    let result = match Command::parse() {
+        Command::Events { count, schemas } => print_events(count, &schemas),
+        Command::Registry { folder, schemas } => write_registry(&folder, &schemas),
+        Command::Run(args) => return rounds::run(&args).unwrap_or_else(|error| complain(&error)),
+        Command::Serve(ServeCommand::Bare(args)) => reference::serve(ReferenceKind::Bare, &args),
+        Command::Serve(ServeCommand::Parse(args)) => reference::serve(ReferenceKind::Parse, &args),
+    };
+    result.map_or_else(|error| complain(&error), |()| ExitCode::SUCCESS)
 }
 
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
-fn complain(error: &str) -> ExitCode {
-    eprintln!("lakegate-bench: {error}");
+fn complain(error: &anyhow::Error) -> ExitCode {
+    eprintln!("lakegate-bench: {error:#}");
     ExitCode::FAILURE
 }
 
-fn print_events(count: usize, schemas: &str) -> Result<(), String> {
-    let templates = examples(schemas)?;
+/// One line of progress, on standard error.
+#[allow(clippy::print_stderr, reason = "standard output may be a table")]
+fn say(line: impl std::fmt::Display) {
+    eprintln!("{line}");
+}
+
+fn print_events(count: usize, schemas: &Path) -> anyhow::Result<()> {
+    let shapes = events::Shapes::of_registry(schemas)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    for template in templates.iter().cycle().take(count) {
-        let mut event = template.clone();
-        event["event_uuid"] = Uuid::now_v7().to_string().into();
-        event["created_at"] = json!(unix_seconds());
-        writeln!(out, "{event}").map_err(|error| error.to_string())?;
+    for index in 0..count {
+        out.write_all(&shapes.example(index).bytes)?;
+        out.write_all(b"\n")?;
     }
-    out.flush().map_err(|error| error.to_string())
+    Ok(out.flush()?)
 }
 
-/// The examples of the newest version of every schema.
-fn examples(schemas: &str) -> Result<Vec<Value>, String> {
-    let registry = lakegate::schema::load(Path::new(schemas)).map_err(|error| error.to_string())?;
-    let mut templates = Vec::new();
-    for (_, versions) in registry.iter() {
-        let newest = versions.last().map(|schema| serde_json::from_str::<Value>(&schema.document));
-        let document = newest.transpose().map_err(|error| error.to_string())?.unwrap_or_default();
-        templates.extend(document["examples"].as_array().cloned().unwrap_or_default());
-    }
-    if templates.is_empty() { Err(format!("{schemas} holds no schema with examples")) } else { Ok(templates) }
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1e3)
+fn write_registry(folder: &Path, schemas: &Path) -> anyhow::Result<()> {
+    registry::write(schemas, folder)?;
+    let shapes = events::Shapes::of_registry(folder)?;
+    let events: Vec<_> = (0..20_000).map(|_| shapes.random()).collect();
+    writeln!(io::stdout(), "{}", Sizes::of(&events)).context("standard output is closed")
 }

@@ -1,0 +1,256 @@
+//! The servers under test: how each is started, when it has done all its work, and whether it did it right.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    process::{Process, Talks},
+    reference::LISTENING,
+    stub::{Contents, Stub},
+    wire::{Expected, SECRET_SHA256, get},
+};
+
+/// Time in which what was accepted has to be delivered once no more comes.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A kind of server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Reference: axum reads the body.
+    Bare,
+    /// Reference: axum and `serde_json::Value`.
+    Parse,
+    /// The gateway, one record for each event.
+    Kinesis,
+    /// The gateway, KPL aggregation.
+    Kpl,
+    /// The gateway, Parquet files.
+    Lake,
+}
+
+impl Kind {
+    /// As the table calls it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Bare => "`bare`",
+            Self::Parse => "`parse`",
+            Self::Kinesis => "**lakegate** → Kinesis",
+            Self::Kpl => "lakegate → Kinesis, KPL",
+            Self::Lake => "lakegate → Parquet",
+        }
+    }
+
+    /// Whether it is the gateway.
+    pub(crate) fn is_gateway(self) -> bool {
+        !matches!(self, Self::Bare | Self::Parse)
+    }
+
+    /// What it has to answer.
+    pub(crate) fn expected(self) -> Expected {
+        if self.is_gateway() { Expected::AllAccepted } else { Expected::NoContent }
+    }
+}
+
+/// What servers are started with.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// The gateway's program.
+    pub(crate) gateway: PathBuf,
+    /// The registry of 100 types.
+    pub(crate) schemas: PathBuf,
+    /// Where the gateways keep their data: on a disk, or the fsyncs cost nothing.
+    pub(crate) data: PathBuf,
+    /// Age at which the lake's files are written.
+    pub(crate) lake_flush_age: Duration,
+}
+
+/// A running server under test.
+#[derive(Debug)]
+pub(crate) struct UnderTest {
+    pub(crate) kind: Kind,
+    pub(crate) process: Process,
+    /// Where events go.
+    pub(crate) address: SocketAddr,
+    /// What it is trusted by, where it speaks TLS.
+    pub(crate) certificate: Option<PathBuf>,
+    admin: Option<SocketAddr>,
+    stub: Option<Stub>,
+    /// Events it has answered as accepted.
+    pub(crate) accepted: u64,
+    _folder: TempDir,
+}
+
+impl UnderTest {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn start(kind: Kind, tls: bool, setup: &Setup) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&setup.data)?;
+        let certificate = tls.then(|| folder.path().join("tls/cert.pem"));
+        let stub = match kind {
+            Kind::Kinesis => Some(Stub::start(Contents::OneEvent)?),
+            Kind::Kpl => Some(Stub::start(Contents::Kpl)?),
+            Kind::Bare | Kind::Parse | Kind::Lake => None,
+        };
+        let (process, address, admin) = if kind.is_gateway() {
+            let config = folder.path().join("lakegate.toml");
+            std::fs::write(&config, configuration(kind, tls, setup, folder.path(), stub.as_ref()))?;
+            start_gateway(setup, &config).await?
+        } else {
+            start_reference(kind, tls.then(|| folder.path().join("tls"))).await?
+        };
+        Ok(Self { kind, process, address, certificate, admin, stub, accepted: 0, _folder: folder })
+    }
+
+    /// Waits until all that was accepted is delivered: delivering is part of what an event costs.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        let since = Instant::now();
+        while self.kind.is_gateway() {
+            let (delivered, pause) = match &self.stub {
+                Some(stub) => (stub.received.events.load(Ordering::Acquire), Duration::from_millis(2)),
+                // Asking costs the gateway something.
+                None => (self.metric("lakegate_delivered_events_total").await? as u64, Duration::from_millis(100)),
+            };
+            if delivered == self.accepted {
+                break;
+            }
+            let accepted = self.accepted;
+            ensure!(delivered < accepted, "{delivered} events were delivered, and {accepted} were sent");
+            ensure!(since.elapsed() < DELIVERY_TIMEOUT, "of {accepted} events {delivered} were delivered in time");
+            tokio::time::sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// A number that the gateway tells of itself; of a reference server none.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let Some(admin) = self.admin else { return Ok(0.0) };
+        let text = get(admin, "/metrics").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.parse().ok()).with_context(|| format!("/metrics does not have {name}"))
+    }
+
+    /// Whether the gateway's own books agree with the client's and the stream's.
+    pub(crate) async fn check(&self) -> anyhow::Result<()> {
+        if !self.kind.is_gateway() {
+            return Ok(());
+        }
+        let same = [
+            "lakegate_events_received_total",
+            "lakegate_events_total{source=\"bench\",outcome=\"accepted\"}",
+            "lakegate_spool_appended_events_total",
+            "lakegate_delivered_events_total",
+            "lakegate_dedup_identities",
+        ];
+        // The stream has the events a moment before the gateway has its answer.
+        let since = Instant::now();
+        while self.metric("lakegate_delivered_events_total").await? as u64 != self.accepted && since.elapsed() < DELIVERY_TIMEOUT
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for name in same {
+            let found = self.metric(name).await? as u64;
+            ensure!(found == self.accepted, "{name} is {found}, and {} were sent", self.accepted);
+        }
+        for name in ["lakegate_refused_events_total", "lakegate_maybe_duplicate_events_total", "lakegate_panics_total"] {
+            ensure!(self.metric(name).await? == 0.0, "{name} is not 0");
+        }
+        let received = self.stub.as_ref().map_or(self.accepted, |stub| stub.received.events.load(Ordering::Acquire));
+        ensure!(received == self.accepted, "the stream has {received} events, and {} were sent", self.accepted);
+        Ok(())
+    }
+
+    /// Records in each PutRecords call, where there are any.
+    pub(crate) fn records_per_call(&self) -> Option<f64> {
+        let received = &self.stub.as_ref()?.received;
+        Some(received.records.load(Ordering::Acquire) as f64 / received.calls.load(Ordering::Acquire).max(1) as f64)
+    }
+}
+
+/// Everything is on, as it is by default; only the rate limit is out of the way, and the answer of the disk is waited for.
+fn configuration(kind: Kind, tls: bool, setup: &Setup, folder: &Path, stub: Option<&Stub>) -> String {
+    let sink = if kind == Kind::Lake { "lake" } else { "kinesis" };
+    let aggregation = if kind == Kind::Kpl { "kpl" } else { "none" };
+    let endpoint = stub.map_or(String::new(), |stub| format!("http://{}", stub.address));
+    let data_dir = toml_text(folder);
+    let schemas = toml_text(&setup.schemas);
+    let flush_age_ms = setup.lake_flush_age.as_millis();
+    format!(
+        r#"data_dir = {data_dir}
+[http]
+listen = "127.0.0.1:0"
+plaintext = {plaintext}
+[admin]
+listen = "127.0.0.1:0"
+[[keys]]
+name = "bench"
+secret_sha256 = "{SECRET_SHA256}"
+[rate_limit]
+events_per_second = 4000000000
+events_burst = 4000000000
+[schemas]
+dir = {schemas}
+[sink]
+kind = "{sink}"
+[lake]
+flush_age_ms = {flush_age_ms}
+[kinesis]
+stream = "bench"
+region = "eu-west-1"
+endpoint = "{endpoint}"
+aggregation = "{aggregation}"
+[telemetry]
+log_format = "json"
+"#,
+        plaintext = !tls
+    )
+}
+
+fn toml_text(path: &Path) -> String {
+    // A JSON string is a TOML one.
+    serde_json::Value::from(path.display().to_string()).to_string()
+}
+
+type Started = (Process, SocketAddr, Option<SocketAddr>);
+
+async fn start_gateway(setup: &Setup, config: &Path) -> anyhow::Result<Started> {
+    let mut command = Command::new(&setup.gateway);
+    command.arg("serve").arg("--config").arg(config);
+    for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAKEGATE") || name.starts_with("AWS_")) {
+        command.env_remove(variable);
+    }
+    command.env("AWS_ACCESS_KEY_ID", "bench").env("AWS_SECRET_ACCESS_KEY", "bench").env("AWS_EC2_METADATA_DISABLED", "true");
+    let mut process = Process::start(command, Talks::OnStderr)?;
+    let message = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        line["message"].as_str().unwrap_or_default().to_owned()
+    };
+    let events =
+        |line: &str| message(line).strip_prefix("events: POST ")?.split("://").nth(1)?.strip_suffix("/v1/events")?.parse().ok();
+    let admin = |line: &str| message(line).strip_prefix("metrics: http://")?.strip_suffix("/metrics")?.parse().ok();
+    let address = process.wait_for(events).await?;
+    let admin = process.wait_for(admin).await?;
+    process.wait_for(|line| (message(line) == "ready").then_some(())).await?;
+    Ok((process, address, Some(admin)))
+}
+
+async fn start_reference(kind: Kind, tls: Option<PathBuf>) -> anyhow::Result<Started> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").arg(match kind {
+        Kind::Bare => "bare",
+        Kind::Parse => "parse",
+        Kind::Kinesis | Kind::Kpl | Kind::Lake => bail!("this is no reference server"),
+    });
+    if let Some(folder) = tls {
+        command.arg("--tls").arg(folder);
+    }
+    let mut process = Process::start(command, Talks::OnStdout)?;
+    let address = process.wait_for(|line| line.strip_prefix(LISTENING)?.parse().ok()).await?;
+    Ok((process, address, None))
+}
