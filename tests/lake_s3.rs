@@ -23,6 +23,7 @@ fn event(number: u128) -> Record {
         received_millis: NOW + number as i64,
         source: "web",
         has_reserved_fields: false,
+        names_its_version: false,
         dedup_unchecked: false,
     };
     let mut buffer = Vec::new();
