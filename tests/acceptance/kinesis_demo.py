@@ -14,7 +14,7 @@ from pathlib import Path
 
 from events import good_events, new_uuid, text
 from gateway import Gateway
-from kinesis_reader import Reader, Record, bill
+from kinesis_reader import Reader, Record, bills
 from kinesis_servers import LIFE_SECONDS_MAX, SERVERS, sink_environment
 
 STREAM = "events"
@@ -92,7 +92,7 @@ def main():
         for record in reader.poll():
             show(record)
         if reader.records:
-            say(f"\n{bill(reader.records)}")
+            say(f"\n{bills(reader.records)[0]}")
         return code
 
 
