@@ -1,0 +1,293 @@
+import type { CommonClient, CommonOptions, Consent, Context, DropReason } from './types.js';
+import { obey, type End } from './answer.js';
+import { millisOf, uuid } from './uuid.js';
+
+export type * from './types.js';
+
+/** Options of a browser's client. */
+export interface Options extends CommonOptions {
+  /** What the visitor has agreed to so far; `granted`. */
+  consent?: Consent;
+  /** Whether Global Privacy Control means `denied`, for good; true. */
+  gpc?: boolean;
+  /** Where events are written ahead to; `localStorage`. `null`: memory only. A plain object will do. */
+  storage?: Record<string, string> | Storage | null;
+}
+
+/** The two random identities that join events: of the browser tab, and of one opening of a page. */
+export interface Ids {
+  session_id: string;
+  visit_id: string;
+}
+
+/** A browser's client. */
+export interface Client<Given extends PropertyKey = never> extends CommonClient<Given> {
+  set<Fields extends Context>(fields: Fields): Client<Given | keyof Fields>;
+  /** What the visitor has decided. */
+  consent(next: Consent): void;
+  /** The session and the visit; with `true` a new visit begins. Give them to `set`, or to the events that have them. */
+  ids(renew?: boolean): Ids;
+  /** Sends what waits, as at a page's exit, and takes no more. What is not answered stays stored for the next page. */
+  close(): void;
+}
+
+/** Network failures in a row after which only `online`, or the visitor's return to the page, begins anew. */
+const PARK_AFTER = 5;
+/** Longest pause between two tries, before what `Retry-After` adds. */
+const BACKOFF_MS_MAX = 60000;
+/** Time after which a request counts as failed. */
+const TIMEOUT_MS = 30000;
+/** Bodies below this are not worth packing. */
+const GZIP_BYTES_MIN = 1000;
+/** The quota of keepalive requests is 65,536 bytes for the whole page. */
+const EXIT_BYTES_MAX = 65000;
+
+const bytesOf = (text: string) => new TextEncoder().encode(text).length;
+
+/** A client: `createClient({ url, key })`. Nothing is read, written or sent before this is called. */
+export function createClient(options: Options): Client {
+  const { flushMs = 2000, maxBatch = 100, maxBytes = 60000, maxQueue = 1000, maxAgeMs = 259200000, gzip = true, gpc = true, on } =
+    options;
+  const endpoint = options.url + '?key=' + encodeURIComponent(options.key);
+  const prefix = 'lakegate:' + options.key + ':';
+  const closed = new AbortController();
+  // Every event by its event_uuid, as the line that is sent however often.
+  const queue = new Map<string, string>();
+  let store: Record<string, string> | undefined | null;
+  let tab: Storage | undefined;
+  let state: Consent | undefined;
+  let context: object = {};
+  let session = uuid();
+  let visit = uuid();
+  let dropped: Record<string, number> = {};
+  let limit = maxBatch;
+  // Tries that failed since one went well; those of them, in a row, that met no answer at all.
+  let failures = 0;
+  let losses = 0;
+  // While a pause is kept, only its end, or the return of the network, begins a request.
+  let paused: boolean | undefined;
+  // Until then the gateway does not want to hear from us.
+  let notBefore = 0;
+  let timer: ReturnType<typeof setTimeout> | 0 = 0;
+  let busy: Promise<void> | undefined;
+  // The newest event, and what it was at the last exit: pagehide and visibilitychange both come.
+  let newest: string | undefined;
+  let exited: string | undefined;
+  try {
+    // A getter that throws where storage is switched off.
+    ({ storage: store = localStorage } = options as { storage?: Record<string, string> });
+    tab = sessionStorage;
+  } catch {}
+
+  const stored = () => (store ? Object.keys(store).filter((name) => name.startsWith(prefix)).sort() : []);
+
+  const forget = (name: string) => delete store?.[name];
+
+  const put = (id: string, line: string) => {
+    queue.set((newest = id), line);
+    if (state == 'granted') {
+      try {
+        store![prefix + id] = line;
+      } catch {}
+    }
+  };
+
+  const end: End = (event_uuid, status, error) => {
+    forget(prefix + event_uuid);
+    queue.delete(event_uuid);
+    if (status == 'dropped') dropped[error!.code] = (dropped[error!.code] || 0) + 1;
+    try {
+      on?.({ event_uuid, status, error });
+    } catch {}
+  };
+
+  const drop = (id: string, code: DropReason) => end(id, 'dropped', { code });
+
+  const make = (id: string, name: string, fields: object) =>
+    JSON.stringify({ ...fields, event_uuid: id, event_name: name, created_at: Date.now() / 1000 });
+
+  const report = () => {
+    for (const _ in dropped) {
+      const id = uuid();
+      put(id, make(id, 'client:events:dropped', { ...dropped, client: 'browser' }));
+      dropped = {};
+    }
+  };
+
+  const batch = (count: number, bytes: number) => {
+    const ids: string[] = [];
+    for (const [id, line] of queue) {
+      if (Date.now() - millisOf(id) > maxAgeMs) drop(id, 'too_old');
+      else {
+        bytes -= bytesOf(line) + 1;
+        if (ids.length && (bytes < 0 || ids.length >= count)) break;
+        ids.push(id);
+      }
+    }
+    return ids;
+  };
+
+  const bodyOf = (ids: string[]) => ids.map((id) => queue.get(id)).join('\n');
+
+  /** Obeys an answer; whether a pause is due. The body is read whatever it is: until then it holds the exit's quota. */
+  const settle = async (ids: string[], response: Response) => {
+    const text = await response.text();
+    losses = 0;
+    // Not those that ended meanwhile by another answer, or were purged.
+    const next = obey(response.status, text, ids, (id, ...how) => queue.has(id) && end(id, ...how));
+    if (next) limit = next;
+    if (next == 0) {
+      notBefore = Date.now() + (+response.headers.get('retry-after')! || 0) * 1000;
+      return true;
+    }
+    if (response.ok) {
+      failures = 0;
+      report();
+    }
+  };
+
+  const run = async () => {
+    clearTimeout(timer as number);
+    timer = 0;
+    // What comes in the meantime waits for the next round, or every event would be a request of its own.
+    for (let left = queue.size, ids; left > 0 && state == 'granted'; left -= ids.length) {
+      ids = batch(limit, maxBytes);
+      if (!ids[0]) break;
+      let again: unknown = true;
+      try {
+        let body: BodyInit = bodyOf(ids);
+        // The gateway knows gzip by its first bytes; a header for it would cost a preflight.
+        if (gzip && body.length > GZIP_BYTES_MIN && self.CompressionStream) {
+          body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+          // Consent may have been withdrawn meanwhile.
+          if (state != 'granted') break;
+        }
+        again = await settle(ids, await post({ body, signal: AbortSignal.timeout(TIMEOUT_MS) }));
+      } catch {
+        losses++;
+      }
+      if (again) {
+        paused = true;
+        if (losses < PARK_AFTER) {
+          const jitter = Math.random() * Math.min(BACKOFF_MS_MAX, 1000 * 2 ** failures++);
+          timer = setTimeout(resume, Math.max(0, notBefore - Date.now()) + jitter);
+        }
+        return;
+      }
+    }
+  };
+
+  const post = (more: RequestInit) => fetch(endpoint, { method: 'POST', credentials: 'omit', ...more });
+
+  const go = async () => {
+    if (!paused) await (busy ||= run().finally(() => plan((busy = undefined))));
+  };
+
+  const resume = () => {
+    paused = timer = 0 as any;
+    go();
+  };
+
+  const plan = (_?: unknown) => {
+    if (!paused && !busy && queue.size && state == 'granted') {
+      if (queue.size >= limit) go();
+      else timer ||= setTimeout(resume, flushMs);
+    }
+  };
+
+  /** What this tab, an earlier page or another tab left behind. Should its owner send it too, the gateway drops the second. */
+  const adopt = () => {
+    for (const name of stored()) {
+      const id = name.slice(prefix.length);
+      if (queue.size < maxQueue && !queue.has(id)) queue.set((newest = id), store![name]!);
+    }
+  };
+
+  const wake = () => {
+    exited = undefined;
+    if (state == 'granted') adopt();
+    if (losses) {
+      losses = 0;
+      clearTimeout(timer as number);
+      resume();
+    } else plan();
+  };
+
+  /** Synchronous and plain, in one request: whatever waits for anything is never sent. */
+  const exit = () => {
+    if (state == 'granted' && Date.now() >= notBefore) {
+      report();
+      if (exited != newest) {
+        exited = newest;
+        const ids = batch(1 / 0, EXIT_BYTES_MAX);
+        const body = bodyOf(ids);
+        if (!body) return;
+        // A beacon has no answer: what it carries stays stored, and is sent again.
+        if ('keepalive' in Request.prototype) {
+          post({ body, keepalive: true })
+            .then((response) => settle(ids, response))
+            .catch(() => (exited = undefined));
+        } else navigator.sendBeacon(endpoint, body);
+      }
+    }
+  };
+
+  const client: Client = {
+    track(name: string, fields: object) {
+      const id = uuid();
+      if (state && state != 'denied') {
+        try {
+          const line = make(id, name, { ...context, ...fields });
+          if (queue.size >= maxQueue) drop(id, 'queue_full');
+          else if (bytesOf(line) > maxBytes) drop(id, 'too_large');
+          else put(id, line);
+          plan();
+        } catch {
+          drop(id, 'unserialisable');
+        }
+      }
+      return id;
+    },
+    set(fields: object) {
+      context = { ...context, ...fields };
+      return client as any;
+    },
+    async flush() {
+      if (losses) wake();
+      await go();
+    },
+    consent(next) {
+      state = gpc && (globalThis.navigator as any)?.globalPrivacyControl ? 'denied' : next;
+      if (state == 'denied') {
+        queue.clear();
+        stored().forEach(forget);
+        delete tab?.lakegate;
+      }
+      if (state == 'granted') {
+        try {
+          session = tab!.lakegate ||= session;
+        } catch {}
+        for (const [id, line] of queue) put(id, line);
+        adopt();
+        plan();
+      }
+    },
+    ids(renew) {
+      if (renew) visit = uuid();
+      return { session_id: session, visit_id: visit };
+    },
+    close() {
+      exit();
+      closed.abort();
+      state = undefined;
+    },
+  };
+
+  const hear = (type: string, listener: () => void) => globalThis.addEventListener?.(type, listener, { signal: closed.signal });
+  hear('pagehide', exit);
+  hear('visibilitychange', () => (document.hidden ? exit() : wake()));
+  hear('online', wake);
+  hear('pageshow', wake);
+  client.consent(options.consent || 'granted');
+  return client;
+}
