@@ -157,7 +157,7 @@ export function createClient(options: Options): Client {
       try {
         let body: BodyInit = bodyOf(ids);
         // The gateway knows gzip by its first bytes; a header for it would cost a preflight.
-        if (gzip && body.length > GZIP_BYTES_MIN && self.CompressionStream) {
+        if (gzip && body.length > GZIP_BYTES_MIN && globalThis.CompressionStream) {
           body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
           // Consent may have been withdrawn meanwhile.
           if (state != 'granted') break;
@@ -279,6 +279,7 @@ export function createClient(options: Options): Client {
     close() {
       exit();
       closed.abort();
+      clearTimeout(timer as number);
       state = undefined;
     },
   };
