@@ -116,7 +116,7 @@ impl App {
         let server = Server {
             listener,
             tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
-            router: http::router(gate.clone()),
+            router: http::router(gate.clone(), &config.browser.extra_path),
             connections_max: config.http.connections_max,
             connections: metrics.connections.clone(),
             handshake_failures: metrics.tls_handshake_failures.clone(),
@@ -295,12 +295,13 @@ impl Organs {
             metrics: metrics.clone(),
         };
         let gate = Gate {
-            keys,
+            keys: ArcSwap::from_pointee(keys),
             ingest: Arc::new(ingest),
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,
             dead_letter_sink,
+            respect_gpc: config.privacy.respect_gpc,
             metrics,
             stopping: AtomicBool::new(false),
         };

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
+    auth::Source,
     config::UnknownEvents,
     dead_letter::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
@@ -56,6 +57,8 @@ pub struct Submission {
     pub form: BodyForm,
     /// Name of the key.
     pub source: Arc<str>,
+    /// The key, and what it may send.
+    pub sender: Arc<Source>,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
     /// When its events count as taken.
@@ -138,6 +141,7 @@ impl Ingest {
             registry: &self.registry.load(),
             unknown_events: self.unknown_events,
             source: &submission.source,
+            sent_events: &submission.sender.events,
             received_millis: submission.received_millis,
             metrics: &self.metrics,
         };

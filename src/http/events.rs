@@ -1,6 +1,6 @@
 //! `POST /v1/events`.
 
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     Json,
@@ -12,10 +12,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Gate, body,
+    Gate,
+    admit::{Page, admit},
+    body, opt_out,
     problem::{Problem, ProblemCode, unsupported_encoding},
 };
 use crate::{
+    auth::Source,
     decode::{BodyForm, Encoding},
     event::unix_millis,
     ingest::{Durability, Fate, Submission},
@@ -47,12 +50,16 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         // What it may become: given back with the rest when the request is answered.
         gate.bodies.take(&mut share, body.len().saturating_mul(16).min(INFLATED_BYTES_MAX))?;
     }
+    if opt_out::is_asked(&gate, &parts.headers) {
+        return opt_out::drop_all(&gate, &body, encoding, submission.form);
+    }
     let durability = submission.durability;
     let submission = Submission {
         body,
         encoding,
         form: submission.form,
-        source: submission.source,
+        source: submission.source.name.clone(),
+        sender: submission.source,
         received_millis: unix_millis(SystemTime::now()),
         durability: durability.unwrap_or_default(),
     };
@@ -76,7 +83,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
 
 /// What a request says before its body.
 struct Preamble {
-    source: Arc<str>,
+    source: Arc<Source>,
     form: BodyForm,
     encoding: Encoding,
     durability: Option<Durability>,
@@ -84,37 +91,13 @@ struct Preamble {
 
 impl Preamble {
     fn read(gate: &Gate, headers: &HeaderMap, uri: &Uri) -> Result<Self, Problem> {
-        if gate.is_stopping() {
-            return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down; another one will take it"));
-        }
-        let secret = secret(headers, uri);
-        let source = gate.keys.authenticate(secret.as_deref())?;
+        let source = admit(gate, headers, uri, Page::Origin)?;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
         }
-        Ok(Self {
-            source: source.name.clone(),
-            form: form(headers)?,
-            encoding: encoding(headers)?,
-            durability: durability(headers)?,
-        })
+        Ok(Self { source, form: form(headers)?, encoding: encoding(headers)?, durability: durability(headers)? })
     }
-}
-
-/// The key: the first there is of `Authorization: Bearer`, `X-Api-Key` and `?key=`.
-fn secret<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
-    let text = |value: &'a HeaderValue| value.to_str().ok();
-    let bearer = headers.get(header::AUTHORIZATION).and_then(text).and_then(|value| {
-        let (scheme, secret) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
-    });
-    let header = || headers.get("x-api-key").and_then(text);
-    let query = || {
-        let parameter = uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;
-        percent_encoding::percent_decode_str(parameter).decode_utf8().ok()
-    };
-    bearer.or_else(header).map(Cow::Borrowed).or_else(query)
 }
 
 fn form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
@@ -195,7 +178,7 @@ struct ErrorItem<'a> {
 }
 
 /// The answer for `fates`. Every event is in exactly one of the counts; `results` names all that were not plainly accepted.
-fn answer(fates: &[Fate]) -> Result<Response, Problem> {
+pub(super) fn answer(fates: &[Fate]) -> Result<Response, Problem> {
     let counts = Counts::of(fates.iter().map(|fate| &fate.outcome));
     let results = fates.iter().enumerate().filter_map(|(index, fate)| item(index, fate)).collect();
     let Counts { accepted, duplicates, rejected, retry } = counts;
@@ -271,16 +254,6 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
-
-    #[test]
-    fn the_key_is_found_in_each_place_and_the_first_place_counts() {
-        let uri: Uri = "/v1/events?a=b&key=q%2Fx".parse().unwrap();
-        let none: Uri = "/v1/events".parse().unwrap();
-        assert_eq!(secret(&headers(&[("authorization", "bearer  t "), ("x-api-key", "h")]), &uri).as_deref(), Some("t"));
-        assert_eq!(secret(&headers(&[("authorization", "Basic eA=="), ("x-api-key", "h")]), &uri).as_deref(), Some("h"));
-        assert_eq!(secret(&headers(&[]), &uri).as_deref(), Some("q/x"));
-        assert_eq!(secret(&headers(&[]), &none), None);
     }
 
     #[test]
