@@ -111,6 +111,7 @@ export function createClient(options: Options): Client {
       const id = uuid();
       put(id, make(id, 'client:events:dropped', { ...dropped, client: 'browser' }));
       dropped = {};
+      break;
     }
   };
 

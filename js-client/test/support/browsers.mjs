@@ -1,0 +1,183 @@
+// Chromium, Firefox and WebKit behind one interface: the browsers of Debian, with real tabs that really close.
+import { spawn } from 'node:child_process';
+import { accessSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import puppeteer from 'puppeteer-core';
+import { freePort } from './site.mjs';
+import { until } from './until.mjs';
+
+const PROGRAMS = {
+  chromium: '/usr/bin/chromium',
+  firefox: '/usr/bin/firefox-esr',
+  webkit: '/usr/bin/WebKitWebDriver',
+};
+const MINI_BROWSER = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser';
+// A phone, portrait.
+const VIEWPORT = { width: 390, height: 780 };
+
+/** Why a browser cannot run here; undefined if it can. */
+export function missing(name) {
+  for (const program of name === 'webkit' ? [PROGRAMS.webkit, MINI_BROWSER, '/usr/bin/Xvfb'] : [PROGRAMS[name]]) {
+    try {
+      accessSync(program);
+    } catch {
+      return `${program} is not there: apt-get install chromium firefox-esr webkit2gtk-driver xvfb`;
+    }
+  }
+}
+
+export const launch = (name) => (name === 'webkit' ? WebKit.launch() : Puppeteer.launch(name));
+
+/** A tab. `run` calls a function in the page and gives what it returns. */
+class PuppeteerTab {
+  constructor(page) {
+    this.page = page;
+  }
+  goto(url) {
+    return this.page.goto(url, { waitUntil: 'load' });
+  }
+  run(what, ...args) {
+    return this.page.evaluate(what, ...args);
+  }
+  /** As a click on a link would. */
+  leave(url) {
+    return Promise.all([this.page.waitForNavigation({ waitUntil: 'load' }), this.page.evaluate((to) => void (location.href = to), url)]);
+  }
+  async back() {
+    await this.page.evaluate(() => history.back()).catch(() => {});
+  }
+  close() {
+    return this.page.close();
+  }
+  front() {
+    return this.page.bringToFront();
+  }
+}
+
+class Puppeteer {
+  canSwitchTabs = true;
+  static async launch(name) {
+    const self = new this();
+    self.name = name;
+    self.profile = mkdtempSync(join(tmpdir(), `lakegate-${name}-`));
+    self.browser = await puppeteer.launch({
+      browser: name === 'chromium' ? 'chrome' : 'firefox',
+      executablePath: PROGRAMS[name],
+      headless: true,
+      acceptInsecureCerts: true,
+      defaultViewport: VIEWPORT,
+      userDataDir: name === 'chromium' ? self.profile : undefined,
+      args: name === 'chromium'
+        ? ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+            '--disable-component-update', '--disable-sync']
+        : [],
+      ignoreDefaultArgs: name === 'chromium' ? ['--disable-features=BackForwardCache', '--disable-back-forward-cache'] : [],
+      extraPrefsFirefox: { 'network.proxy.type': 0 },
+    });
+    return self;
+  }
+  async tab(url) {
+    const tab = new PuppeteerTab(await this.browser.newPage());
+    await tab.goto(url);
+    return tab;
+  }
+  async close() {
+    await this.browser.close();
+    rmSync(this.profile, { recursive: true, force: true });
+  }
+}
+
+class WebKitTab {
+  constructor(browser, handle) {
+    Object.assign(this, { browser, handle });
+  }
+  async #here() {
+    await this.browser.post('window', { handle: this.handle });
+  }
+  async goto(url) {
+    await this.#here();
+    await this.browser.post('url', { url });
+  }
+  async run(what, ...args) {
+    await this.#here();
+    const script = `const done = arguments[arguments.length - 1];
+      Promise.resolve().then(() => (${what})(...Array.from(arguments).slice(0, -1))).then((value) => done({ value }), (error) => done({ error: String(error) }));`;
+    const { value, error } = await this.browser.post('execute/async', { script, args });
+    if (error) throw new Error(error);
+    return value;
+  }
+  async leave(url) {
+    await this.run((to) => void setTimeout(() => (location.href = to)), url);
+    await until(`the page ${url}`, async () => (await this.run(() => location.href + ' ' + document.readyState)) === `${url} complete`);
+  }
+  async back() {
+    await this.#here();
+    await this.browser.post('back', {});
+  }
+  async close() {
+    await this.#here();
+    await this.browser.call('DELETE', 'window');
+  }
+}
+
+class WebKit {
+  name = 'webkit';
+  // Its driver has windows, and no way to put one tab behind another.
+  canSwitchTabs = false;
+  #processes = [];
+  #session;
+
+  static async launch() {
+    const self = new this();
+    const display = `:${97 + (process.pid % 400)}`;
+    self.port = await freePort();
+    const quiet = { stdio: 'ignore', env: {
+      ...process.env, DISPLAY: display, WEBKIT_DISABLE_COMPOSITING_MODE: '1', WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
+      LIBGL_ALWAYS_SOFTWARE: '1', NO_AT_BRIDGE: '1',
+    } };
+    const start = (program, ...args) => self.#processes.push(spawn(program, args, quiet));
+    start('/usr/bin/Xvfb', display, '-screen', '0', '1280x900x24', '-nolisten', 'tcp');
+    await until('Xvfb', () => {
+      try {
+        accessSync(`/tmp/.X11-unix/X${display.slice(1)}`);
+        return true;
+      } catch {}
+    });
+    start(PROGRAMS.webkit, `--port=${self.port}`, '--host=127.0.0.1');
+    self.base = `http://127.0.0.1:${self.port}/session`;
+    await until('WebKitWebDriver', () => fetch(`http://127.0.0.1:${self.port}/status`).then((response) => response.ok, () => false));
+    const capabilities = { alwaysMatch: {
+      acceptInsecureCerts: true, 'webkitgtk:browserOptions': { binary: MINI_BROWSER, args: ['--automation'] },
+    } };
+    const { sessionId } = await self.#call('POST', self.base, { capabilities });
+    self.#session = `${self.base}/${sessionId}`;
+    await self.post('window/rect', VIEWPORT);
+    // Closing the last window would end the session.
+    self.first = await self.call('GET', 'window');
+    return self;
+  }
+  async #call(method, url, body) {
+    const response = await fetch(url, { method, body: body && JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+    const { value } = await response.json();
+    if (value?.error) throw new Error(`${method} ${url}: ${value.error} ${value.message}`);
+    return value;
+  }
+  call(method, path, body) {
+    return this.#call(method, `${this.#session}/${path}`, body);
+  }
+  post(path, body) {
+    return this.call('POST', path, body);
+  }
+  async tab(url) {
+    await this.post('window', { handle: this.first });
+    const { handle } = await this.post('window/new', { type: 'tab' });
+    const tab = new WebKitTab(this, handle);
+    await tab.goto(url);
+    return tab;
+  }
+  async close() {
+    await this.#call('DELETE', this.#session).catch(() => {});
+    for (const child of this.#processes.reverse()) child.kill();
+  }
+}
