@@ -2,15 +2,9 @@
 // over HTTPS, from another origin. `LAKEGATE_BROWSERS=firefox` runs one of them.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { createHash } from 'node:crypto';
-import { launch, missing } from '../support/browsers.mjs';
 import { fields } from '../support/events.mjs';
-import { Gateway } from '../support/gateway.mjs';
-import { Site, freePort } from '../support/site.mjs';
+import { BROWSERS, setUp, tearDown } from '../support/stage.mjs';
 import { until } from '../support/until.mjs';
-
-const KEY = 'a-key-that-everyone-can-read';
-const BROWSERS = (process.env.LAKEGATE_BROWSERS ?? 'chromium,firefox,webkit').split(',');
 
 /** In the page: a client that only sends when it must, and `count` events in one go. Gives their event_uuids. */
 const track = (options, fields, count) => {
@@ -20,31 +14,31 @@ const track = (options, fields, count) => {
 const open = (options) => void (window.client = lakegate.createClient({ flushMs: 50, ...options }));
 const stored = () => Object.keys(localStorage).filter((key) => key.startsWith('lakegate:')).length;
 
-for (const name of BROWSERS) {
-  const reason = missing(name);
-  if (reason) console.error(`NOT TESTED IN ${name}: ${reason}`);
-  describe(name, { skip: reason, concurrency: false }, () => {
+for (const { name, skip } of BROWSERS) {
+  describe(name, { skip, concurrency: false }, () => {
     let gateway, site, browser, direct, through;
 
     before(async () => {
-      const port = await freePort();
-      const sha256 = createHash('sha256').update(KEY).digest('hex');
-      gateway = await new Gateway({
-        config: `[[keys]]\nname = "menu"\nkind = "browser"\nsecret_sha256 = "${sha256}"\n` +
-          `allowed_origins = ["https://localhost:${port}"]\nallowed_events = ["menu:*", "client:*"]\n`,
-      }).start();
-      site = await new Site(port, gateway, KEY).start();
-      direct = { url: gateway.url, key: KEY };
-      through = { url: site.url, key: KEY };
-      browser = await launch(name);
+      ({ gateway, site, browser, direct, through } = await setUp(name));
     });
-    after(async () => {
-      await browser?.close();
-      site?.stop();
-      await gateway?.stop();
-      gateway?.remove();
-    });
+    after(() => tearDown({ gateway, site, browser }));
     const lab = () => browser.tab(`${site.origin}/lab`);
+
+    /**
+     * Closed with events on board: they are in the lake without any help. But for Firefox, which loses the last request of some
+     * tabs that close (one in ten in front, one in two behind another), beacon or not: there they may come with the next visit.
+     */
+    const closed = async (t, tab, ids) => {
+      await tab.close();
+      if (name !== 'firefox') return gateway.delivered(ids);
+      const lost = await gateway.delivered(ids, 3).catch((error) => error);
+      if (!(lost instanceof Error)) return;
+      t.diagnostic(`${lost.message}; they come with the next visit`);
+      const next = await lab();
+      await next.run(open, direct);
+      await gateway.delivered(ids);
+      await next.close();
+    };
 
     test('navigate away', async () => {
       const tab = await lab();
@@ -54,11 +48,9 @@ for (const name of BROWSERS) {
       await tab.close();
     });
 
-    test('close the tab', async () => {
+    test('close the tab', async (t) => {
       const tab = await lab();
-      const ids = await tab.run(track, direct, fields(), 20);
-      await tab.close();
-      await gateway.delivered(ids);
+      await closed(t, tab, await tab.run(track, direct, fields(), 20));
     });
 
     test('switch the tab: answered there, and forgotten', async (t) => {
@@ -109,21 +101,20 @@ for (const name of BROWSERS) {
       const tab = await lab();
       site.fault = 503;
       const ids = await tab.run(track, { ...through, flushMs: 50 }, fields(), 20);
-      const since = Date.now();
-      await until('several tries', () => Date.now() - since > 4000);
+      const [since, before] = [Date.now(), site.seen.length];
+      await until('four seconds of refusals', () => Date.now() - since > 4000 && site.seen.length - before >= 2);
       site.fault = 'pass';
       await gateway.delivered(ids);
       await tab.close();
     });
 
-    test('two tabs at once', async () => {
+    test('two tabs at once', async (t) => {
       const [one, two] = [await lab(), await lab()];
       const ids = await one.run(track, { ...direct, flushMs: 100, maxBatch: 10 }, fields(), 60);
       ids.push(...(await two.run(track, { ...direct, flushMs: 100, maxBatch: 10 }, fields(), 60)));
       ids.push(...(await one.run(track, direct, fields(), 20)));
-      await one.close();
       await two.close();
-      await gateway.delivered(ids);
+      await closed(t, one, ids);
     });
 
     test('back/forward cache', async (t) => {

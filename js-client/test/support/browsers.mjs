@@ -29,6 +29,15 @@ export function missing(name) {
 
 export const launch = (name) => (name === 'webkit' ? WebKit.launch() : Puppeteer.launch(name));
 
+/** As a click on a link would. A page from the back/forward cache leaves without the events that drivers wait for. */
+async function leave(tab, url) {
+  await tab.run((to) => void setTimeout(() => (location.href = to)), url);
+  await until(`the page ${url}`, async () => {
+    const here = await tab.run(() => location.href + ' ' + document.readyState).catch(() => '');
+    return here === `${url} complete`;
+  });
+}
+
 /** A tab. `run` calls a function in the page and gives what it returns. */
 class PuppeteerTab {
   constructor(page) {
@@ -40,9 +49,8 @@ class PuppeteerTab {
   run(what, ...args) {
     return this.page.evaluate(what, ...args);
   }
-  /** As a click on a link would. */
   leave(url) {
-    return Promise.all([this.page.waitForNavigation({ waitUntil: 'load' }), this.page.evaluate((to) => void (location.href = to), url)]);
+    return leave(this, url);
   }
   async back() {
     await this.page.evaluate(() => history.back()).catch(() => {});
@@ -107,9 +115,8 @@ class WebKitTab {
     if (error) throw new Error(error);
     return value;
   }
-  async leave(url) {
-    await this.run((to) => void setTimeout(() => (location.href = to)), url);
-    await until(`the page ${url}`, async () => (await this.run(() => location.href + ' ' + document.readyState)) === `${url} complete`);
+  leave(url) {
+    return leave(this, url);
   }
   async back() {
     await this.#here();
@@ -152,7 +159,6 @@ class WebKit {
     } };
     const { sessionId } = await self.#call('POST', self.base, { capabilities });
     self.#session = `${self.base}/${sessionId}`;
-    await self.post('window/rect', VIEWPORT);
     // Closing the last window would end the session.
     self.first = await self.call('GET', 'window');
     return self;
@@ -171,7 +177,10 @@ class WebKit {
   }
   async tab(url) {
     await this.post('window', { handle: this.first });
-    const { handle } = await this.post('window/new', { type: 'tab' });
+    // A tab of its own window: beside another in one window it would be hidden.
+    const { handle } = await this.post('window/new', { type: 'window' });
+    await this.post('window', { handle });
+    await this.post('window/rect', VIEWPORT);
     const tab = new WebKitTab(this, handle);
     await tab.goto(url);
     return tab;
