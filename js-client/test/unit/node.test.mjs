@@ -1,0 +1,153 @@
+// The Node entry: many requests at a time, kept-alive connections, and a spool that outlives the process.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createClient } from '../../dist/node.js';
+import { NAME, fields } from '../support/events.mjs';
+import { accepted, faults } from '../support/faults.mjs';
+import { Gateway } from '../support/gateway.mjs';
+import { until } from '../support/until.mjs';
+
+const DEAD = 'http://127.0.0.1:9/';
+const track = (client, count) => Array.from({ length: count }, (_, index) => client.track(NAME, fields(index)));
+
+function spoolIn(t) {
+  const folder = mkdtempSync(join(tmpdir(), 'lakegate-spool-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return join(folder, 'events');
+}
+
+test('5000 events through the real gateway, over HTTPS, packed, and close() waits for them', async (t) => {
+  const gateway = await new Gateway().start();
+  t.after(() => gateway.stop().then(() => gateway.remove()));
+  const program = `
+    import { createClient } from ${JSON.stringify(new URL('../../dist/node.js', import.meta.url).href)};
+    const counts = {};
+    const client = createClient({ url: ${JSON.stringify(gateway.url)}, key: 'dev', on: ({ status }) => (counts[status] = (counts[status] ?? 0) + 1) });
+    const ids = Array.from({ length: 5000 }, (_, index) => client.track(${JSON.stringify(NAME)}, { ...${JSON.stringify(fields())}, section_index: index % 1000 }));
+    const left = await client.close({ timeoutMs: 20000 });
+    console.log(JSON.stringify({ counts, left, ids }));`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    env: { ...process.env, NODE_EXTRA_CA_CERTS: gateway.certificate }, stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  child.stdout.on('data', (data) => (said += data));
+  assert.equal(await new Promise((done) => child.once('close', done)), 0);
+  const { counts, left, ids } = JSON.parse(said);
+  assert.deepEqual([counts, left], [{ accepted: 5000 }, 0]);
+  await gateway.delivered(ids);
+});
+
+test('at most `concurrency` requests are in flight, on connections that are kept', async (t) => {
+  let flying = 0;
+  let most = 0;
+  const server = await faults(async (request) => {
+    most = Math.max(most, ++flying);
+    await new Promise((done) => setTimeout(done, 10));
+    flying--;
+    return accepted(request.lines);
+  });
+  t.after(() => server.close());
+  const client = createClient({ url: server.url, key: 'k', concurrency: 3, maxBatch: 10 });
+  track(client, 400);
+  assert.equal(await client.close(), 0);
+  assert.equal(server.requests.length, 40);
+  assert.equal(most, 3);
+  assert.ok(server.connections() <= 3, `${server.connections()} connections`);
+  assert.ok(server.requests.every((request) => request.gzip && request.headers['x-api-key'] === 'k'));
+});
+
+test('what a process that was killed had not sent is sent by the next one, unchanged', async (t) => {
+  const spool = spoolIn(t);
+  const program = `
+    import { createClient } from ${JSON.stringify(new URL('../../dist/node.js', import.meta.url).href)};
+    const client = createClient({ url: ${JSON.stringify(DEAD)}, key: 'k', spool: ${JSON.stringify(spool)}, flushMs: 1e6 });
+    const ids = Array.from({ length: 30 }, () => client.track(${JSON.stringify(NAME)}, ${JSON.stringify(fields())}));
+    console.log(JSON.stringify(ids));
+    setInterval(() => {}, 1e6);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ids = JSON.parse(await new Promise((done) => child.stdout.once('data', done)));
+  assert.throws(() => createClient({ url: DEAD, key: 'k', spool }), /in use by process/);
+  child.kill('SIGKILL');
+  await new Promise((done) => child.once('exit', done));
+  const lines = readFileSync(spool, 'utf8').trimEnd().split('\n');
+  appendFileSync(spool, '{"event_uuid":"torn');
+  const server = await faults((request) => accepted(request.lines));
+  t.after(() => server.close());
+  const client = createClient({ url: server.url, key: 'k', spool });
+  assert.equal(await client.close(), 0);
+  assert.deepEqual(server.requests.flatMap((request) => request.lines), lines);
+  assert.deepEqual(lines.map((line) => JSON.parse(line).event_uuid), ids);
+  assert.equal(statSync(spool).size, 0);
+  assert.ok(!existsSync(`${spool}.lock`));
+});
+
+test('close() keeps to its time, says what is left, and leaves it in the spool', async (t) => {
+  const spool = spoolIn(t);
+  const server = await faults((request, index) => (index === 0 ? accepted(request.lines) : { status: 503, headers: { 'retry-after': '60' }, body: {} }));
+  t.after(() => server.close());
+  const client = createClient({ url: server.url, key: 'k', spool, maxBatch: 10, concurrency: 1 });
+  const ids = track(client, 25);
+  const begin = Date.now();
+  assert.equal(await client.close({ timeoutMs: 500 }), 15);
+  assert.ok(Date.now() - begin < 2000);
+  assert.equal(server.requests.length, 2, 'Retry-After is obeyed');
+  const settled = readFileSync(spool, 'utf8').split('\n').filter((line) => line.startsWith('-'));
+  assert.deepEqual(settled.map((line) => line.slice(1)), ids.slice(0, 10));
+  const outcomes = [];
+  const next = await faults((request) => accepted(request.lines));
+  t.after(() => next.close());
+  const heir = createClient({ url: next.url, key: 'k', spool, on: ({ event_uuid }) => outcomes.push(event_uuid) });
+  assert.equal(await heir.close(), 0);
+  assert.deepEqual(outcomes, ids.slice(10));
+});
+
+test('a spool that is mostly settled is written anew, so that it does not grow for ever', async (t) => {
+  const spool = spoolIn(t);
+  let first;
+  // The oldest event is never taken, so that the queue is never empty.
+  const server = await faults((request) => {
+    first ??= JSON.parse(request.lines[0]).event_uuid;
+    const index = request.lines.findIndex((line) => line.includes(first));
+    return accepted(request.lines, index < 0 ? [] : [{ index, status: 'retry', error: { code: 'busy' } }]);
+  });
+  t.after(() => server.close());
+  t.mock.method(Math, 'random', () => 0);
+  let ended = 0;
+  const client = createClient({ url: server.url, key: 'k', spool, flushMs: 1, on: () => ended++ });
+  for (let round = 1; round <= 20; round++) {
+    track(client, 500);
+    await until(`round ${round}`, () => ended >= round * 500 - 1);
+  }
+  const sent = server.requests.reduce((sum, request) => sum + Buffer.byteLength(request.lines.join('\n')), 0);
+  assert.ok(sent > 3e6, `${sent} bytes were sent`);
+  assert.ok(statSync(spool).size < 1.7e6, `${statSync(spool).size} bytes of spool`);
+  assert.equal(await client.close({ timeoutMs: 50 }), 1);
+});
+
+test('rejected and dropped are told with their reason, and drops are reported', async (t) => {
+  const gateway = await new Gateway({ plaintext: true }).start();
+  t.after(() => gateway.stop().then(() => gateway.remove()));
+  const outcomes = new Map();
+  const client = createClient({ url: gateway.url, key: 'dev', maxQueue: 3, on: ({ event_uuid, ...how }) => outcomes.set(event_uuid, how) });
+  const bad = client.track(NAME, { ...fields(), section_index: -1 });
+  const [good] = track(client, 2);
+  const [lost] = track(client, 1);
+  assert.equal(await client.close(), 0);
+  assert.deepEqual(outcomes.get(good), { status: 'accepted' });
+  assert.deepEqual(outcomes.get(lost), { status: 'dropped', error: { code: 'queue_full' } });
+  const { status, error } = outcomes.get(bad);
+  assert.deepEqual([status, error.code, error.pointer], ['rejected', 'schema_violation', '/section_index']);
+  await until('the report', async () => (await gateway.lake()).some((row) => row.event_name === 'client:events:dropped' && row.queue_full === 1 && row.client === 'node'));
+});
+
+test('waiting events keep no process alive', async () => {
+  const program = `
+    import { createClient } from ${JSON.stringify(new URL('../../dist/node.js', import.meta.url).href)};
+    createClient({ url: ${JSON.stringify(DEAD)}, key: 'k', flushMs: 1e6 }).track(${JSON.stringify(NAME)}, {});`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit' });
+  assert.equal(await new Promise((done) => child.once('exit', done)), 0);
+});
