@@ -61,6 +61,37 @@ export interface Events {
     };
   };
   /**
+   * A client library could not keep some of its events, and says how many and why, so that a report knows what it lacks. The counts are those since the last such event of the same client; add them up.
+   *
+   * Version 1 of its schema.
+   */
+  'client:events:dropped': {
+    /**
+     * Which library says so.
+     */
+    client: 'browser' | 'node';
+    /**
+     * Events that were not taken because as many as the client may keep were waiting.
+     */
+    queue_full?: number;
+    /**
+     * Events that could not be sent until they were older than the client keeps them.
+     */
+    too_old?: number;
+    /**
+     * Events of more bytes than one request may have.
+     */
+    too_large?: number;
+    /**
+     * Events of requests that were refused as a whole with a status that no repetition mends, such as 401.
+     */
+    refused?: number;
+    /**
+     * Events whose fields JSON cannot say, such as a BigInt or an object that holds itself.
+     */
+    unserialisable?: number;
+  };
+  /**
    * A student began a lesson. With the lessons that are finished it tells which lessons lose people, and how many start after the due date.
    *
    * Version 1 of its schema.
