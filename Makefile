@@ -1,10 +1,11 @@
-# `make` lists the targets. Needs Rust, Python 3 and Node; all else is fetched by cargo, pip and npm into target/, .venv/ and
-# tests/acceptance/kinesis/node_modules/.
+# `make` lists the targets. Needs Rust, Python 3 and Node; all else is fetched by cargo, pip and npm into target/, .venv/,
+# js-client/node_modules/ and tests/acceptance/kinesis/node_modules/; the browsers of the tests come from apt, where that is allowed.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance load bench bench-smoke kill-rounds chaos outage deny venv servers clean
+.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench bench-smoke kill-rounds chaos outage deny venv \
+	servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -15,6 +16,8 @@ BIN := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
 PROGRAMS := $(abspath $(TARGET))/acceptance
 # The Kinesis server that is not ours, for the acceptance tests and `make kinesis`.
 SERVERS := tests/acceptance/kinesis
+# The library for browsers and Node.
+JS := js-client
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
 
@@ -25,6 +28,14 @@ run: ## build the gateway and run it: https://localhost:8443, key "dev", files e
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE__LAKE__FLUSH_AGE_MS=$${LAKEGATE__LAKE__FLUSH_AGE_MS:-5000} exec $(BIN) serve
 
+demo: $(JS)/dist/lakegate.js ## a restaurant's menu on http://localhost:8080 and what arrives of it (PORT=…, GUESTS=500 visits that never were)
+	$(CARGO) build --profile $(PROFILE)
+	LAKEGATE_BIN=$(BIN) exec node $(JS)/demo/serve.mjs $(if $(PORT),--port $(PORT)) $(if $(GUESTS),--guests $(GUESTS))
+
+insights: venv ## what a restaurant asks, answered from the local lake: data/insights.html
+	$(CARGO) build --profile $(PROFILE)
+	.venv/bin/python queries/insights.py --binary $(BIN)
+
 kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at it, and what arrives in the stream
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
@@ -33,6 +44,8 @@ test: lint venv ## everything: format, lints, all tests of cargo, the bench once
 	$(CARGO) test
 	$(MAKE) bench-smoke
 	$(MAKE) acceptance
+	$(MAKE) js
+	$(MAKE) browsers ROUNDS=1
 
 check: lint ## the quick round: format, lints, unit tests
 	$(CARGO) test --lib
@@ -53,6 +66,23 @@ acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kine
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
 	LAKEGATE_BIN=$(PROGRAMS)/lakegate LAKEGATE_S3_BIN=$(PROGRAMS)/lakegate-s3 \
 		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
+
+js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
+	$(CARGO) build
+	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate node --test --test-force-exit --test-reporter=spec test/unit test/package
+
+browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5)
+	@$(JS)/scripts/install-browsers
+	$(CARGO) build
+	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
+		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
+
+$(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json
+	npm ci --prefix $(JS) --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(JS)/dist/lakegate.js: $(JS)/node_modules/.package-lock.json $(wildcard $(JS)/src/*.ts $(JS)/scripts/*.mjs)
+	npm run --silent --prefix $(JS) build
 
 load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|soak|duplicates|bad|outage, DURATION=1h, RATE=events/s
 	@[ -n "$(SHAPE)" ] || { .venv/bin/python loadtest/k6/run.py --help; exit 2; }
@@ -100,4 +130,4 @@ $(SERVERS)/node_modules/.package-lock.json: $(SERVERS)/package.json $(SERVERS)/p
 
 clean: ## remove everything that was built (not data/)
 	cargo clean
-	rm -rf .venv $(SERVERS)/node_modules .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv $(SERVERS)/node_modules $(JS)/node_modules $(JS)/dist .pytest_cache .hypothesis .schemathesis

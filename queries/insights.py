@@ -35,7 +35,7 @@ def bars(rows: list[tuple], unit: str = "", colour: str = "#c4623f") -> str:
     for place, (label, value, note) in enumerate(rows):
         y, width = place * 27, 250 * value / most
         parts.append(
-            f'<text x="172" y="{y + 17}" text-anchor="end">{text(label if len(label) < 26 else label[:25] + "…")}</text>'
+            f'<text x="172" y="{y + 17}" text-anchor="end">{text(label if len(label) < 23 else label[:22] + "…")}</text>'
             f'<rect x="180" y="{y + 4}" width="{width:.1f}" height="18" rx="5" fill="{colour}"><title>{text(note)}</title></rect>'
             f'<text x="{186 + width:.1f}" y="{y + 17}" fill="#7a6f63">{value:g}{unit}</text>'
         )
@@ -51,7 +51,7 @@ def heat(cells: dict[tuple, int]) -> str:
     parts = [f'<text x="{96 + hour * 38}" y="12" text-anchor="middle" fill="#7a6f63">{hour}</text>' for hour in range(24)]
     for row, day in enumerate(days):
         y = 20 + row * 28
-        parts.append(f'<text x="70" y="{y + 18}" text-anchor="end">{day:%a %d %b}</text>')
+        parts.append(f'<text x="74" y="{y + 18}" text-anchor="end" font-size="12">{day:%d %b}</text>')
         for hour in range(24):
             count = cells.get((day, hour), 0)
             parts.append(
@@ -69,9 +69,24 @@ def query(connection: duckdb.DuckDBPyConnection, name: str, restaurant: str, men
     return [row for row in rows if (row["restaurant_id"], row["menu_id"]) == (restaurant, menu)]
 
 
+# Names as most visitors read them: a dish has one in every language.
+NAMES = """
+    SELECT {part}_id, max_by({part}_name, (locale IS NOT DISTINCT FROM (SELECT mode(locale) FROM menu_page_opened), created_at))
+    FROM {view} WHERE restaurant_id = ? AND {part}_name IS NOT NULL GROUP BY 1
+"""
+
+
 def menu_page(connection: duckdb.DuckDBPyConnection, restaurant: str, menu: str) -> str:
+    def names(part, view):
+        return dict(connection.execute(NAMES.format(part=part, view=view), [restaurant]).fetchall())
+
+    dishes, sections = names("item", "menu_item_viewed"), names("section", "menu_section_reached")
+
     def ask(name):
-        return query(connection, name, restaurant, menu)
+        rows = query(connection, name, restaurant, menu)
+        for row in rows:
+            row["name"] = dishes.get(row.get("item_id")) or sections.get(row.get("section_id")) or row.get("item_id") or row.get("section_id")
+        return rows
 
     viewed, times, down, stops, orders = map(ask, ("most_viewed_dishes", "time_per_dish", "how_far_down", "where_visits_stop", "view_to_order"))
     hours, appetizers = ask("by_day_and_hour"), ask("stops_after_appetizers")
@@ -87,15 +102,15 @@ def menu_page(connection: duckdb.DuckDBPyConnection, restaurant: str, menu: str)
     numbers += [(f"{row['percent']:g} %", "stop after the appetizers") for row in appetizers]
     charts = [
         ("Most viewed dishes", "Visits in which a dish was seen for a second.",
-         bars([(row["item_name"] or row["item_id"], row["visits"], f"{row['views']} views") for row in viewed])),
+         bars([(row["name"], row["visits"], f"{row['views']} views") for row in viewed])),
         ("Time per dish", "Seconds in view, for each visit that came past it.",
-         bars([(row["item_name"], float(row["seconds_per_visit"]), f"{row['seconds']} s in all") for row in times], " s", "#1f5157")),
+         bars([(row["name"], float(row["seconds_per_visit"]), f"{row['seconds']} s in all") for row in times], " s", "#1f5157")),
         ("How far down people get", "Share of visits that reached a section.",
-         bars([(row["section_name"] or row["section_id"], float(row["percent_of_visits"]), f"{row['visits']} visits") for row in down], " %", "#d9973f")),
+         bars([(row["name"], float(row["percent_of_visits"]), f"{row['visits']} visits") for row in down], " %", "#d9973f")),
         ("Where visits stop", "The furthest section of a visit.",
-         bars([(row["section_name"] or row["section_id"], float(row["percent_of_visits"]), f"{row['visits']} visits") for row in stops], " %", "#8f3b57")),
+         bars([(row["name"], float(row["percent_of_visits"]), f"{row['visits']} visits") for row in stops], " %", "#8f3b57")),
         ("From view to order", "Of the visits that saw a dish, those that ordered it.",
-         bars([(row["item_name"] or row["item_id"], float(row["percent_ordered"]), f"{row['visits_ordered']} of {row['visits_viewed']}") for row in orders], " %", "#5f8f3f")),
+         bars([(row["name"], float(row["percent_ordered"]), f"{row['visits_ordered']} of {row['visits_viewed']}") for row in orders], " %", "#5f8f3f")),
         ("Orders by hour", "On the visitors' own clocks.",
          bars([(f"{hour}:00", sums[1], f"{sums[0]} visits") for hour, sums in sorted(by_hour.items())], "", "#8a94c8")),
     ]
@@ -132,7 +147,7 @@ def main():
     now = datetime.datetime.now(datetime.UTC)
     options.out.write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Insights</title>'
-        f"<style>{STYLE}</style>{body}<p>Drawn from {text(options.lake)} on {now:%Y-%m-%d %H:%M} UTC.</p></html>\n"
+        f"<style>{STYLE}</style>{body}<p>Drawn from {text(options.lake)} on {now:%Y-%m-%d}, {now:%H:%M} UTC.</p></html>\n"
     )
     print(f"{len(menus)} menus: {options.out}")
 

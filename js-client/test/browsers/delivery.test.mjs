@@ -1,5 +1,5 @@
 // Every event of a page reaches the lake, once, whatever becomes of the page: in real browsers, against the real gateway,
-// over HTTPS, from another origin. `LAKEGATE_BROWSERS=firefox` runs one of them.
+// over HTTPS, from another origin. `LAKEGATE_BROWSERS=firefox` runs one of them, `LAKEGATE_ROUNDS=5` all of it five times.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fields } from '../support/events.mjs';
@@ -14,8 +14,11 @@ const track = (options, fields, count) => {
 const open = (options) => void (window.client = lakegate.createClient({ flushMs: 50, ...options }));
 const stored = () => Object.keys(localStorage).filter((key) => key.startsWith('lakegate:')).length;
 
-for (const { name, skip } of BROWSERS) {
-  describe(name, { skip, concurrency: false }, () => {
+// The same once more shows what comes only now and then.
+const ROUNDS = Array.from({ length: Number(process.env.LAKEGATE_ROUNDS ?? 1) }, (_, index) => index + 1);
+
+for (const { name, skip, round } of BROWSERS.flatMap((browser) => ROUNDS.map((round) => ({ ...browser, round })))) {
+  describe(`${name}, round ${round}`, { skip, concurrency: false }, () => {
     let gateway, site, browser, direct, through;
 
     before(async () => {

@@ -1,0 +1,160 @@
+"""`queries/`: what a restaurant asks, answered right from a lake that the gateway wrote; the page that draws it; Athena's grammar."""
+
+import datetime
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+from gateway import ENVIRONMENT, ROOT, binary, wait_until
+
+duckdb = pytest.importorskip("duckdb")
+QUERIES = ROOT / "queries"
+sys.path.insert(0, str(QUERIES))
+
+import insights  # noqa: E402
+
+NAMES = sorted(path.stem for path in QUERIES.glob("*.sql") if not path.stem.startswith("views"))
+SECTIONS = ["appetizers", "mains", "desserts"]
+# What each visit looked at, by section; a dish with `!` was ordered. And the time per dish, as its last report says.
+VISITS = [
+    (["soup", "olives"], [], []),
+    (["soup!"], ["fish!", "steak"], []),
+    (["soup"], ["fish"], ["tart!"]),
+    ([], ["fish"], ["tart!"]),
+]
+DWELL_MS = {"soup": 2000, "olives": 500, "fish": 4000, "steak": 6000, "tart": 1500}
+HOURS = [12, 12, 20, 23]
+
+
+def midnight() -> float:
+    return datetime.datetime.combine(datetime.datetime.now(datetime.UTC).date(), datetime.time(), datetime.UTC).timestamp() - 86_400
+
+
+def events() -> list[dict]:
+    made = []
+    for number, (visit, hour) in enumerate(zip(VISITS, HOURS)):
+        shared = {"session_id": str(uuid.uuid4()), "visit_id": str(uuid.uuid4()), "restaurant_id": "tasca", "menu_id": "dinner", "utc_offset_minutes": 60}
+
+        def add(name, **fields):
+            created_at = midnight() + hour * 3600 + len(made)
+            made.append({"event_uuid": str(uuid.uuid4()), "event_name": name, "created_at": created_at} | shared | fields)
+
+        add("menu:page:opened", page_path="/", viewport={"width_px": 390, "height_px": 780})
+        last = max(index for index, dishes in enumerate(visit) if dishes)
+        for index, dishes in enumerate(visit):
+            # Who jumps to the mains has reached no appetizers.
+            if index > last or (index == 0 and not dishes):
+                continue
+            section = {"section_id": SECTIONS[index], "section_index": index, "section_name": SECTIONS[index].title()}
+            add("menu:section:reached", **section)
+            for place, dish in enumerate(dishes):
+                item = section | {"item_id": dish.rstrip("!"), "item_index": place, "item_name": dish.rstrip("!").title()}
+                add("menu:item:viewed", **item)
+                if dish.endswith("!"):
+                    add("menu:item:ordered", **item, action="order", quantity=2)
+                    add("menu:item:ordered", **item, action="share")
+        seen = [dish.rstrip("!") for dishes in visit for dish in dishes]
+        progress = {"active_ms": 9000, "depth_percent": 50}
+        # The first report is replaced by the second; who added them up would count twice.
+        for part in (1, 2):
+            items = [{"item_id": dish, "dwell_ms": DWELL_MS[dish] * part // 2} for dish in seen]
+            add("menu:visit:progress", progress_index=part - 1, items=items, **progress)
+    # Another restaurant changes nothing.
+    made.append(made[0] | {"event_uuid": str(uuid.uuid4()), "visit_id": str(uuid.uuid4()), "restaurant_id": "other"})
+    return made
+
+
+@pytest.fixture(scope="module")
+def lake(gateway) -> Path:
+    sent = events()
+    from events import text
+
+    assert gateway.post(text(sent)).counts == (len(sent), 0, 0, 0)
+    wait_until("all of it is in the lake", 20, lambda: len(gateway.lake("event_uuid")) == len(sent))
+    return gateway.data / "lake"
+
+
+@pytest.fixture(scope="module")
+def sql(lake):
+    return insights.connect(binary(), lake, ROOT / "schemas")
+
+
+def rows(sql, name: str, *columns: str) -> list[tuple]:
+    return [tuple(row[column] for column in columns) for row in insights.query(sql, name, "tasca", "dinner")]
+
+
+def test_the_most_viewed_dishes(sql):
+    assert rows(sql, "most_viewed_dishes", "item_id", "item_name", "visits", "views") == [
+        ("fish", "Fish", 3, 3), ("soup", "Soup", 3, 3), ("tart", "Tart", 2, 2), ("olives", "Olives", 1, 1), ("steak", "Steak", 1, 1),
+    ]
+
+
+def test_the_time_per_dish_is_that_of_the_last_report(sql):
+    assert rows(sql, "time_per_dish", "item_id", "visits", "seconds", "seconds_per_visit") == [
+        ("steak", 1, 6.0, 6.0), ("fish", 3, 12.0, 4.0), ("soup", 3, 6.0, 2.0), ("tart", 2, 3.0, 1.5), ("olives", 1, 0.5, 0.5),
+    ]
+
+
+def test_how_far_down_people_get_and_where_they_stop(sql):
+    assert rows(sql, "how_far_down", "section_id", "visits", "percent_of_visits") == [
+        ("appetizers", 3, 75.0), ("mains", 3, 75.0), ("desserts", 2, 50.0),
+    ]
+    assert rows(sql, "where_visits_stop", "section_id", "visits", "percent_of_visits") == [
+        ("appetizers", 1, 25.0), ("mains", 1, 25.0), ("desserts", 2, 50.0),
+    ]
+
+
+def test_the_share_that_stops_after_the_appetizers(sql):
+    assert rows(sql, "stops_after_appetizers", "visits", "visits_that_stop", "percent") == [(3, 1, 33.3)]
+
+
+def test_from_view_to_order(sql):
+    assert rows(sql, "view_to_order", "item_id", "visits_viewed", "visits_ordered", "quantity", "percent_ordered") == [
+        ("tart", 2, 2, 4, 100.0), ("fish", 3, 1, 2, 33.3), ("soup", 3, 1, 2, 33.3), ("olives", 1, 0, 0, 0.0), ("steak", 1, 0, 0, 0.0),
+    ]
+
+
+def test_by_day_and_hour_on_the_visitors_clock(sql):
+    yesterday = datetime.datetime.fromtimestamp(midnight(), datetime.UTC).date()
+    found = rows(sql, "by_day_and_hour", "local_day", "local_hour", "visits", "views", "orders")
+    assert found == [
+        (yesterday, 13, 2, 5, 2), (yesterday, 21, 1, 3, 1),
+        # 23:00 UTC is past midnight there.
+        (yesterday + datetime.timedelta(days=1), 0, 1, 2, 1),
+    ]
+
+
+def test_the_page_draws_it_without_scripts(lake, tmp_path):
+    out = tmp_path / "insights.html"
+    command = [sys.executable, QUERIES / "insights.py", "--binary", binary(), "--lake", lake, "--out", out]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = out.read_text()
+    assert page.count("<svg") >= 7 and "<script" not in page
+    for text in ("tasca · dinner", "33.3 %", "stop after the appetizers", ">Fish<", ">Desserts<"):
+        assert text in page, text
+
+
+def test_an_empty_lake_says_what_to_do(tmp_path):
+    done = subprocess.run([sys.executable, QUERIES / "insights.py", "--lake", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 1 and "make demo" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_text_is_athenas_sql(name):
+    sqlglot = pytest.importorskip("sqlglot")
+    parsed = sqlglot.parse_one((QUERIES / f"{name}.sql").read_text(), dialect="trino")
+    assert parsed.find(sqlglot.exp.Command) is None
+    # What sqlglot does not know as a function of both engines it keeps as an anonymous one.
+    assert not [function.name for function in parsed.find_all(sqlglot.exp.Anonymous)]
+
+
+def test_athenas_views_parse_and_have_the_columns_of_duckdbs(sql):
+    sqlglot = pytest.importorskip("sqlglot")
+    statements = sqlglot.parse((QUERIES / "views.athena.sql").read_text(), dialect="trino")
+    assert [statement.key for statement in statements] == ["create", "create"]
+    for statement in statements:
+        columns = [name for name, *_ in sql.execute(f"DESCRIBE {statement.this.name}").fetchall()]
+        assert statement.expression.named_selects == columns
