@@ -152,6 +152,44 @@ for (const { name, skip } of BROWSERS) {
       await tab.close();
     });
 
+    test('Global Privacy Control means that nothing is kept or sent', async () => {
+      const tab = await browser.tab(`${site.origin}/lab`);
+      const before = site.seen.length;
+      const kept = await tab.run((options, fields) => {
+        localStorage.clear();
+        sessionStorage.clear();
+        Object.defineProperty(navigator, 'globalPrivacyControl', { value: true, configurable: true });
+        const client = lakegate.createClient({ flushMs: 1e6, ...options });
+        client.consent('granted');
+        client.track('menu:section:reached', fields);
+        return localStorage.length + sessionStorage.length;
+      }, through, fields());
+      assert.equal(kept, 0);
+      await tab.leave(`${site.origin}/next`);
+      assert.equal(site.seen.length, before);
+      await tab.close();
+    });
+
+    test('a single-page application opens another menu: a new visit, and the old one has its end', async () => {
+      const tab = await browser.tab(`${site.origin}/spa`);
+      await until('the modules', () => tab.run(() => !!window.tracked));
+      const [first] = await rows((row) => row.menu_id === 'lunch' && row.event_name === 'menu:item:viewed');
+      await tab.run(() => {
+        document.querySelector('main').outerHTML = document.querySelector('main').outerHTML.replaceAll('lunch', 'evening');
+        tracked.open();
+      });
+      const [second] = await rows((row) => row.menu_id === 'evening' && row.event_name === 'menu:item:viewed');
+      const [end] = await rows((row) => row.menu_id === 'lunch' && row.event_name === 'menu:visit:progress');
+      assert.equal(end.visit_id, first.visit_id);
+      assert.equal(end.items[0].item_id, 'lunch-soup');
+      assert.deepEqual([second.item_id, second.session_id, second.view_number], ['evening-soup', first.session_id, 1]);
+      assert.notEqual(second.visit_id, first.visit_id);
+      await tab.run(() => tracked.stop());
+      const [stopped] = await rows((row) => row.menu_id === 'evening' && row.event_name === 'menu:visit:progress');
+      assert.equal(stopped.visit_id, second.visit_id);
+      await tab.close();
+    });
+
     test('it is parked while the network is away, and the event `online` wakes it', async () => {
       const tab = await browser.tab(`${site.origin}/lab`);
       site.fault = 'drop';

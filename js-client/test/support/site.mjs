@@ -30,6 +30,16 @@ ${[0, 1, 2].map((item) => `<article data-menu-item="${section}-${item}" data-men
 <button data-menu-action="order">Order</button></article>`).join('\n')}</section>`).join('\n')}
 </main><script defer src="/dist/lakegate.js" data-url="${url}" data-key="${key}" data-flush-ms="300"></script>`;
 
+/** An application that is rendered after its modules have begun to look. */
+const spaPage = `<!doctype html><html lang="en"><title>App</title><meta name="viewport" content="width=device-width">
+<body><script type="module" src="/spa.js"></script>`;
+const spaScript = (url, key) => `import { createClient } from '/dist/index.js';
+import { menu } from '/dist/menu.js';
+const client = createClient({ url: '${url}', key: '${key}', flushMs: 50 }).set({ restaurant_id: 'tasca-do-lago' });
+window.tracked = menu(client);
+setTimeout(() => document.body.insertAdjacentHTML('beforeend',
+  '<main data-menu="lunch"><section data-menu-section="s"><h2>S</h2><article data-menu-item="lunch-soup"><h3>Soup</h3></article></section></main>'));`;
+
 const CSS = 'body{margin:0}h2{margin:0;height:40px}article{height:180px;border-bottom:1px solid}';
 
 export class Site {
@@ -60,6 +70,8 @@ export class Site {
       const send = (type, text, headers = {}) => response.writeHead(200, { 'content-type': TYPES[type], ...headers }).end(text);
       if (pathname === '/lab') return send('html', LAB, csp);
       if (pathname === '/menu') return send('html', menuPage(searchParams.get('url') ?? this.gateway.url, this.key), csp);
+      if (pathname === '/spa') return send('html', spaPage, csp);
+      if (pathname === '/spa.js') return send('js', spaScript(this.gateway.url, this.key));
       if (pathname === '/menu.css') return send('css', CSS);
       if (pathname === '/next') return send('html', '<!doctype html><title>Next</title><p>Next');
       if (/^\/dist\/[a-z-]+\.js$/.test(pathname)) return send('js', readFileSync(join(ROOT, 'js-client', pathname)));
