@@ -68,6 +68,7 @@ fn the_events_of_the_contract_are_shipped() {
         "account:created",
         "lesson:started",
         "payment:order:completed",
+        "client:events:dropped",
     ] {
         assert!(matches!(registry.resolve(name, None), Resolution::Known(_)), "{name}");
     }

@@ -89,7 +89,7 @@ export interface Events {
     /**
      * Events whose fields JSON cannot say, such as a BigInt or an object that holds itself.
      */
-    unserialisable?: number;
+    invalid?: number;
   };
   /**
    * A student began a lesson. With the lessons that are finished it tells which lessons lose people, and how many start after the due date.

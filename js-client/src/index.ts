@@ -37,8 +37,6 @@ const PARK_AFTER = 5;
 const BACKOFF_MS_MAX = 60000;
 /** Time after which a request counts as failed. */
 const TIMEOUT_MS = 30000;
-/** Bodies below this are not worth packing. */
-const GZIP_BYTES_MIN = 1000;
 /** The quota of keepalive requests is 65,536 bytes for the whole page. */
 const EXIT_BYTES_MAX = 65000;
 
@@ -66,7 +64,7 @@ export function createClient(options: Options): Client {
   let losses = 0;
   // While a pause is kept, only its end, or the return of the network, begins a request.
   let paused: boolean | undefined;
-  // Until then the gateway does not want to hear from us.
+  // Until then the gateway does not want to hear from us at all.
   let notBefore = 0;
   let timer: ReturnType<typeof setTimeout> | 0 = 0;
   let busy: Promise<void> | undefined;
@@ -130,7 +128,7 @@ export function createClient(options: Options): Client {
 
   const bodyOf = (ids: string[]) => ids.map((id) => queue.get(id)).join('\n');
 
-  /** Obeys an answer; whether a pause is due. The body is read whatever it is: until then it holds the exit's quota. */
+  /** Obeys an answer; the pause that it asks for, if any. The body is read whatever it is: until then it holds the exit's quota. */
   const settle = async (ids: string[], response: Response) => {
     const text = await response.text();
     losses = 0;
@@ -138,13 +136,16 @@ export function createClient(options: Options): Client {
     const next = obey(response.status, text, ids, (id, ...how) => queue.has(id) && end(id, ...how));
     if (next) limit = next;
     if (next == 0) {
-      notBefore = Date.now() + (+response.headers.get('retry-after')! || 0) * 1000;
-      return true;
+      const pause = (+response.headers.get('retry-after')! || 0) * 1000;
+      // Some events that must come again, or those that another tab is sending just now, keep no others back at the exit.
+      if (!response.ok && !/in_flight/.test(text)) notBefore = Date.now() + pause;
+      return pause;
     }
     if (response.ok) {
       failures = 0;
       report();
     }
+    return;
   };
 
   const run = async () => {
@@ -154,25 +155,22 @@ export function createClient(options: Options): Client {
     for (let left = queue.size, ids; left > 0 && state == 'granted'; left -= ids.length) {
       ids = batch(limit, maxBytes);
       if (!ids[0]) break;
-      let again: unknown = true;
+      let pause: number | undefined = 0;
       try {
         let body: BodyInit = bodyOf(ids);
         // The gateway knows gzip by its first bytes; a header for it would cost a preflight.
-        if (gzip && body.length > GZIP_BYTES_MIN && globalThis.CompressionStream) {
+        if (gzip && globalThis.CompressionStream) {
           body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
           // Consent may have been withdrawn meanwhile.
           if (state != 'granted') break;
         }
-        again = await settle(ids, await post({ body, signal: AbortSignal.timeout(TIMEOUT_MS) }));
+        pause = await settle(ids, await post({ body, signal: AbortSignal.timeout?.(TIMEOUT_MS) }));
       } catch {
         losses++;
       }
-      if (again) {
+      if (pause != undefined) {
         paused = true;
-        if (losses < PARK_AFTER) {
-          const jitter = Math.random() * Math.min(BACKOFF_MS_MAX, 1000 * 2 ** failures++);
-          timer = setTimeout(resume, Math.max(0, notBefore - Date.now()) + jitter);
-        }
+        if (losses < PARK_AFTER) timer = setTimeout(resume, pause + Math.random() * Math.min(BACKOFF_MS_MAX, 1000 * 2 ** failures++));
         return;
       }
     }
@@ -209,8 +207,8 @@ export function createClient(options: Options): Client {
     if (state == 'granted') adopt();
     if (losses) {
       losses = 0;
-      clearTimeout(timer as number);
-      resume();
+      paused = false;
+      go();
     } else plan();
   };
 
@@ -244,7 +242,7 @@ export function createClient(options: Options): Client {
           else put(id, line);
           plan();
         } catch {
-          drop(id, 'unserialisable');
+          drop(id, 'invalid');
         }
       }
       return id;
@@ -254,6 +252,7 @@ export function createClient(options: Options): Client {
       return client as any;
     },
     async flush() {
+      await busy;
       if (losses) wake();
       await go();
     },
@@ -280,7 +279,6 @@ export function createClient(options: Options): Client {
     close() {
       exit();
       closed.abort();
-      clearTimeout(timer as number);
       state = undefined;
     },
   };

@@ -194,7 +194,7 @@ export function createClient(options: Options): Client {
         else put(id, line);
         plan();
       } catch {
-        drop(id, 'unserialisable');
+        drop(id, 'invalid');
       }
       return id;
     },

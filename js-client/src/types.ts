@@ -23,7 +23,7 @@ export type EventFields<Name extends EventName, Given extends PropertyKey = neve
 export type Consent = 'granted' | 'pending' | 'denied';
 
 /** Why the client dropped an event itself. */
-export type DropReason = 'queue_full' | 'too_old' | 'too_large' | 'refused' | 'unserialisable';
+export type DropReason = 'queue_full' | 'too_old' | 'too_large' | 'refused' | 'invalid';
 
 /** What became of one event. */
 export interface Outcome {

@@ -58,13 +58,18 @@ class PuppeteerTab {
   close() {
     return this.page.close();
   }
-  front() {
-    return this.page.bringToFront();
+  /** Another tab comes before it. */
+  async hide() {
+    this.other = await this.page.browser().newPage();
+    await this.other.bringToFront();
+  }
+  async show() {
+    await this.page.bringToFront();
+    await this.other.close();
   }
 }
 
 class Puppeteer {
-  canSwitchTabs = true;
   static async launch(name) {
     const self = new this();
     self.name = name;
@@ -122,6 +127,15 @@ class WebKitTab {
     await this.#here();
     await this.browser.post('back', {});
   }
+  /** Its driver cannot put a tab behind another; a window that is minimised hides its page just so. */
+  async hide() {
+    await this.#here();
+    await this.browser.post('window/minimize', {});
+  }
+  async show() {
+    await this.#here();
+    await this.browser.post('window/rect', VIEWPORT);
+  }
   async close() {
     await this.#here();
     await this.browser.call('DELETE', 'window');
@@ -130,8 +144,6 @@ class WebKitTab {
 
 class WebKit {
   name = 'webkit';
-  // Its driver has windows, and no way to put one tab behind another.
-  canSwitchTabs = false;
   #processes = [];
   #session;
 

@@ -105,16 +105,14 @@ test('one batch is in flight, of at most maxBatch events and maxBytes', async (t
   }
 });
 
-test('batches are packed, and small ones and unwilling clients are not', async (t) => {
+test('batches are packed, those of unwilling clients are not', async (t) => {
   const { server, client, ended, make } = await rig(t, (request) => accepted(request.lines), { flushMs: 5 });
-  track(client, 1);
-  await ended(1);
   track(client, 50);
-  await ended(51);
+  await ended(50);
   track(make({ gzip: false }), 50);
-  await ended(101);
-  assert.deepEqual(server.requests.map((request) => request.gzip), [false, true, false]);
-  assert.ok(server.requests[1].bytes * 4 < server.requests[2].bytes);
+  await ended(100);
+  assert.deepEqual(server.requests.map((request) => request.gzip), [true, false]);
+  assert.ok(server.requests[0].bytes * 4 < server.requests[1].bytes);
 });
 
 test('Retry-After is obeyed, also by flush(), and the pause grows with full jitter', async (t) => {
@@ -162,9 +160,7 @@ test('an answer that is none of the gateway\'s removes nothing', async (t) => {
 test('after five network failures in a row it is parked until the network is back', async (t) => {
   t.mock.method(Math, 'random', () => 0);
   let down = true;
-  const hearers = {};
-  t.after(() => delete globalThis.addEventListener);
-  globalThis.addEventListener = (type, listener) => (hearers[type] = listener);
+  const hearers = hearing(t);
   const { server, client, ended } = await rig(t, (request) => (down ? undefined : accepted(request.lines)), { flushMs: 5 });
   track(client, 1);
   await until('five tries', () => server.requests.length === 5);
@@ -174,6 +170,53 @@ test('after five network failures in a row it is parked until the network is bac
   down = false;
   hearers.online();
   await ended(201);
+});
+
+/** What the page's events would call. */
+function hearing(t) {
+  const hearers = {};
+  t.after(() => delete globalThis.addEventListener);
+  globalThis.addEventListener = (type, listener) => (hearers[type] = listener);
+  return hearers;
+}
+
+test('an exit is one request however often it is announced, and another only for what is new', async (t) => {
+  const hearers = hearing(t);
+  const { server, client, ended } = await rig(t, (request) => accepted(request.lines), { flushMs: 1e6 });
+  const made = track(client, 3);
+  hearers.pagehide();
+  hearers.pagehide();
+  await ended(3);
+  hearers.pagehide();
+  made.push(...track(client, 2));
+  hearers.pagehide();
+  await ended(5);
+  assert.deepEqual(server.requests.map(ids), [made.slice(0, 3), made.slice(3)]);
+  assert.ok(server.requests.every((request) => !request.gzip));
+});
+
+test('an exit keeps quiet while Retry-After lasts, but not because some events of a batch must come again', async (t) => {
+  const hearers = hearing(t);
+  const headers = { 'retry-after': '60' };
+  const { server, client, ended } = await rig(t, (request, index) => [
+    { ...accepted(request.lines, [{ index: 0, status: 'retry', error: { code: 'in_flight' } }]), headers },
+    accepted(request.lines),
+    { status: 503, headers, body: {} },
+  ][index], { flushMs: 5 });
+  const made = track(client, 2);
+  await ended(1);
+  made.push(...track(client, 1));
+  hearers.pagehide();
+  await ended(3);
+  assert.deepEqual(ids(server.requests[1]), [made[0], made[2]]);
+  track(client, 1);
+  hearers.pagehide();
+  await until('the refusal', () => server.requests.length === 3);
+  await new Promise((done) => setTimeout(done, 100));
+  track(client, 1);
+  hearers.pagehide();
+  await new Promise((done) => setTimeout(done, 100));
+  assert.equal(server.requests.length, 3);
 });
 
 test('drops are counted and reported to the gateway, which takes the report', async (t) => {
@@ -195,8 +238,8 @@ test('drops are counted and reported to the gateway, which takes the report', as
   assert.equal(rows.length, 5);
   const report = (await gateway.lake()).filter((row) => row.event_name === 'client:events:dropped');
   assert.equal(report.length, 1);
-  const { client: who, queue_full, too_large, unserialisable } = report[0];
-  assert.deepEqual({ who, queue_full, too_large, unserialisable }, { who: 'browser', queue_full: 3, too_large: 1, unserialisable: 1 });
+  const { client: who, queue_full, too_large, invalid } = report[0];
+  assert.deepEqual({ who, queue_full, too_large, invalid }, { who: 'browser', queue_full: 3, too_large: 1, invalid: 1 });
 });
 
 test('an event older than maxAgeMs is dropped, by the time in its event_uuid', async (t) => {
