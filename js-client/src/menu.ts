@@ -69,6 +69,10 @@ export function menu(client: Client): Menu {
       ...fields,
     } as any);
 
+  /** What happened to an element, if it is still on the menu. */
+  const act = (name: string, element: HTMLElement, fields: object) =>
+    root?.contains(element) && track(name, { ...at(element), active_ms: activeMs(), ...fields });
+
   const counts = () => ({ section_count: all(root!, SECTION).length, item_count: all(root!, ITEM).length });
 
   const reach = () => {
@@ -83,13 +87,7 @@ export function menu(client: Client): Menu {
     let dwell = 0;
     let views = 0;
     let timer: ReturnType<typeof setTimeout>;
-    const viewed = () =>
-      track('menu:item:viewed', {
-        ...at(element),
-        dwell_ms: Math.round(dwell + since(start)),
-        view_number: ++views,
-        active_ms: activeMs(),
-      });
+    const viewed = () => act('menu:item:viewed', element, { dwell_ms: Math.round(dwell + since(start)), view_number: ++views });
     return (next = inView) => {
       inView = next;
       if (!inView || !shown) {
@@ -100,11 +98,11 @@ export function menu(client: Client): Menu {
         start = performance.now();
         if (isItem) timer = setTimeout(viewed, VIEW_MS);
         else if (!views++) {
-          const here = at(element);
-          if (!(here.section_index < deepest.deepest_section_index)) {
-            deepest = { deepest_section_id: here.section_id, deepest_section_index: here.section_index };
+          const { section_id, section_index } = at(element);
+          if (!(section_index < deepest.deepest_section_index)) {
+            deepest = { deepest_section_id: section_id, deepest_section_index: section_index };
           }
-          track('menu:section:reached', { ...here, depth_percent: reach(), active_ms: activeMs() });
+          act('menu:section:reached', element, { depth_percent: reach() });
         }
       }
       return (
@@ -127,7 +125,7 @@ export function menu(client: Client): Menu {
         clocks.get(target)?.(intersectionRatio >= 0.5 || intersectionRect.height * 2 >= innerHeight);
       }
     },
-    { threshold: Array.from({ length: STEPS + 1 }, (_, step) => step / STEPS) },
+    { threshold: [...Array(STEPS + 1)].map((_, step) => step / STEPS) },
   );
 
   /** Finds what is new on the page. */
@@ -198,9 +196,7 @@ export function menu(client: Client): Menu {
   hear('click', ({ target }) => {
     const button = (target as Element).closest<HTMLElement>('[data-menu-action]');
     const item = button?.closest<HTMLElement>(ITEM);
-    if (item && root?.contains(item)) {
-      track('menu:item:ordered', { ...at(item), action: button!.dataset.menuAction, active_ms: activeMs() });
-    }
+    if (item) act('menu:item:ordered', item, { action: button!.dataset.menuAction });
   });
   const mutations = new MutationObserver(look);
   mutations.observe(document, { childList: true, subtree: true });

@@ -47,6 +47,7 @@ export function createClient(options: Options): Client {
   let timer: NodeJS.Timeout | undefined;
   let idle: (() => void)[] = [];
   let closed = false;
+  let closing: Promise<number> | undefined;
   let warned = false;
 
   /** A full disk must not break the service: its events are in memory then, as without a spool. */
@@ -183,6 +184,21 @@ export function createClient(options: Options): Client {
       pump();
     });
 
+  const finish = async (timeoutMs: number) => {
+    closed = true;
+    report();
+    const timeout = setTimeout(() => {
+      stopping.abort();
+      for (const done of idle.splice(0)) done();
+    }, timeoutMs);
+    await drained();
+    clearTimeout(timeout);
+    await Promise.allSettled(requests);
+    clearTimeout(timer);
+    spooling((spool) => spool.close());
+    return queue.size;
+  };
+
   const client: Client = {
     track(name: string, fields: object) {
       const id = uuid();
@@ -202,21 +218,14 @@ export function createClient(options: Options): Client {
       context = { ...context, ...fields };
       return client as any;
     },
-    flush: drained,
-    async close({ timeoutMs = CLOSE_MS } = {}) {
-      closed = true;
-      report();
-      const timeout = setTimeout(() => {
-        stopping.abort();
-        for (const done of idle.splice(0)) done();
-      }, timeoutMs);
-      await drained();
-      clearTimeout(timeout);
-      clearTimeout(timer);
-      await Promise.allSettled(requests);
-      clearTimeout(timer);
-      spooling((spool) => spool.close());
-      return queue.size;
+    async flush() {
+      do {
+        pump();
+        await Promise.allSettled([...requests]);
+      } while (queue.size > 0 && Date.now() >= pausedUntil && !stopping.signal.aborted);
+    },
+    close({ timeoutMs = CLOSE_MS } = {}) {
+      return (closing ??= finish(timeoutMs));
     },
   };
   if (queue.size > 0) plan();

@@ -173,6 +173,7 @@ for (const { name, skip } of BROWSERS) {
     test('a single-page application opens another menu: a new visit, and the old one has its end', async () => {
       const tab = await browser.tab(`${site.origin}/spa`);
       await until('the modules', () => tab.run(() => !!window.tracked));
+      // Never half of it is in view, since it is taller than two screens: it fills half of one.
       const [first] = await rows((row) => row.menu_id === 'lunch' && row.event_name === 'menu:item:viewed');
       await tab.run(() => {
         document.querySelector('main').outerHTML = document.querySelector('main').outerHTML.replaceAll('lunch', 'evening');

@@ -32,15 +32,15 @@ ${[0, 1, 2].map((item) => `<article data-menu-item="${section}-${item}" data-men
 
 /** An application that is rendered after its modules have begun to look. */
 const spaPage = `<!doctype html><html lang="en"><title>App</title><meta name="viewport" content="width=device-width">
-<body><script type="module" src="/spa.js"></script>`;
+<link rel="stylesheet" href="/menu.css"><body><script type="module" src="/spa.js"></script>`;
 const spaScript = (url, key) => `import { createClient } from '/dist/index.js';
 import { menu } from '/dist/menu.js';
 const client = createClient({ url: '${url}', key: '${key}', flushMs: 50 }).set({ restaurant_id: 'tasca-do-lago' });
 window.tracked = menu(client);
 setTimeout(() => document.body.insertAdjacentHTML('beforeend',
-  '<main data-menu="lunch"><section data-menu-section="s"><h2>S</h2><article data-menu-item="lunch-soup"><h3>Soup</h3></article></section></main>'));`;
+  '<main data-menu="lunch"><section data-menu-section="s"><h2>S</h2><article class="tall" data-menu-item="lunch-soup"><h3>Soup</h3></article></section></main>'));`;
 
-const CSS = 'body{margin:0}h2{margin:0;height:40px}article{height:180px;border-bottom:1px solid}';
+const CSS = 'body{margin:0}h2{margin:0;height:40px}article{height:180px;border-bottom:1px solid}.tall{height:3000px}';
 
 export class Site {
   /** What the front does with events: `pass`, a status with which it refuses them, or `drop` the connection. */

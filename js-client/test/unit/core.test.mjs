@@ -236,7 +236,11 @@ test('drops are counted and reported to the gateway, which takes the report', as
   await until('the report', () => outcomes.filter(({ status }) => status === 'accepted').length === 6);
   const rows = await gateway.delivered(made.slice(0, 5));
   assert.equal(rows.length, 5);
-  const report = (await gateway.lake()).filter((row) => row.event_name === 'client:events:dropped');
+  let report;
+  await until('the report is in the lake', async () => {
+    report = (await gateway.lake()).filter((row) => row.event_name === 'client:events:dropped');
+    return report.length;
+  });
   assert.equal(report.length, 1);
   const { client: who, queue_full, too_large, invalid } = report[0];
   assert.deepEqual({ who, queue_full, too_large, invalid }, { who: 'browser', queue_full: 3, too_large: 1, invalid: 1 });

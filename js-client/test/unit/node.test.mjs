@@ -94,6 +94,7 @@ test('close() keeps to its time, says what is left, and leaves it in the spool',
   const begin = Date.now();
   assert.equal(await client.close({ timeoutMs: 500 }), 15);
   assert.ok(Date.now() - begin < 2000);
+  assert.equal(await client.close(), 15, 'once is enough');
   assert.equal(server.requests.length, 2, 'Retry-After is obeyed');
   const settled = readFileSync(spool, 'utf8').split('\n').filter((line) => line.startsWith('-'));
   assert.deepEqual(settled.map((line) => line.slice(1)), ids.slice(0, 10));
@@ -103,6 +104,22 @@ test('close() keeps to its time, says what is left, and leaves it in the spool',
   const heir = createClient({ url: next.url, key: 'k', spool, on: ({ event_uuid }) => outcomes.push(event_uuid) });
   assert.equal(await heir.close(), 0);
   assert.deepEqual(outcomes, ids.slice(10));
+});
+
+test('flush() sends all that waits, and does not wait for a gateway that is away', async (t) => {
+  let status = 202;
+  const server = await faults((request) => (status === 202 ? accepted(request.lines) : { status, body: {} }));
+  t.after(() => server.close());
+  const client = createClient({ url: server.url, key: 'k', maxBatch: 10, concurrency: 2, flushMs: 1e6 });
+  track(client, 45);
+  await client.flush();
+  assert.equal(server.requests.flatMap((request) => request.lines).length, 45);
+  status = 503;
+  track(client, 5);
+  await client.flush();
+  assert.equal(server.requests.at(-1).lines.length, 5);
+  status = 202;
+  assert.equal(await client.close(), 0);
 });
 
 test('a spool that is mostly settled is written anew, so that it does not grow for ever', async (t) => {
