@@ -116,7 +116,7 @@ impl App {
         let server = Server {
             listener,
             tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
-            router: http::router(gate.clone()),
+            front: http::for_events(gate.clone(), &config.browser.extra_path),
             connections_max: config.http.connections_max,
             connections: metrics.connections.clone(),
             handshake_failures: metrics.tls_handshake_failures.clone(),
@@ -124,7 +124,7 @@ impl App {
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
-            router: http::admin_router(gate.clone()),
+            front: http::for_operators(gate.clone()),
             connections_max: ADMIN_CONNECTIONS_MAX,
             // A scrape does not count itself.
             connections: Gauge::default(),
@@ -295,12 +295,13 @@ impl Organs {
             metrics: metrics.clone(),
         };
         let gate = Gate {
-            keys,
+            keys: ArcSwap::from_pointee(keys),
             ingest: Arc::new(ingest),
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,
             dead_letter_sink,
+            respect_gpc: config.privacy.respect_gpc,
             metrics,
             stopping: AtomicBool::new(false),
         };

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{DedupConfig, KeyConfig, KinesisConfig};
+use super::{BrowserConfig, DedupConfig, KeyConfig, KinesisConfig, PrivacyConfig};
 use crate::limits;
 
 /// The whole configuration.
@@ -24,6 +24,10 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Who may send. Empty: the key `dev`, on loopback only.
     pub keys: Vec<KeyConfig>,
+    /// What web pages need.
+    pub browser: BrowserConfig,
+    /// What is kept of the people behind the events.
+    pub privacy: PrivacyConfig,
     /// How much one key may send.
     pub rate_limit: RateLimitConfig,
     /// The schema registry.
@@ -54,6 +58,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             admin: AdminConfig::default(),
             keys: Vec::new(),
+            browser: BrowserConfig::default(),
+            privacy: PrivacyConfig::default(),
             rate_limit: RateLimitConfig::default(),
             schemas: SchemasConfig::default(),
             spool: SpoolConfig::default(),

@@ -7,42 +7,63 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
 use uuid::Uuid;
 
-use super::problem::Problem;
-use crate::{
-    event::unix_millis,
-    limits::REQUEST_ID_CHARS_MAX,
-    telemetry::{Metrics, RouteStatus},
-};
+use super::{Gate, cors, problem::Problem};
+use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX, telemetry::RouteStatus};
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// The outermost layer.
-pub(super) async fn around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request_id(&request);
+/// What the outermost layer knows.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) gate: Arc<Gate>,
+    /// Whether web pages may come here: not to the operators' listener.
+    pub(super) is_for_pages: bool,
+}
+
+/// The outermost layer of the router.
+pub(super) async fn layer(State(around): State<Around>, request: Request, next: Next) -> Response {
     let route = route(&request);
-    let method = request.method().clone();
-    let mut response = next.run(request).await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let allow = response.headers_mut().remove("allow");
-        response = problem.write(id.to_str().unwrap_or_default());
-        response.headers_mut().extend(allow.map(|allow| (axum::http::header::ALLOW, allow)));
+    around.handle(route, request, |request| next.run(request)).await
+}
+
+impl Around {
+    /// Answers a request to `route` by `handler`, with what is done around every one.
+    pub(super) async fn handle<F: Future<Output = Response>>(
+        &self,
+        route: &'static str,
+        request: Request,
+        handler: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let started = Instant::now();
+        let id = request_id(&request);
+        let method = request.method().clone();
+        let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_pages).cloned();
+        let metrics = &self.gate.metrics;
+        let mut response = handler(request).await;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            let allow = response.headers_mut().remove("allow");
+            response = problem.write(id.to_str().unwrap_or_default());
+            response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        }
+        let status = response.status().as_u16();
+        let elapsed = started.elapsed();
+        metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+        if method == Method::POST {
+            metrics.request_seconds.observe(elapsed.as_secs_f64());
+        }
+        tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+        response.headers_mut().insert(REQUEST_ID, id);
+        if let Some(origin) = origin {
+            cors::let_read(&self.gate, &origin, response.headers_mut());
+        }
+        response
     }
-    let status = response.status().as_u16();
-    let elapsed = started.elapsed();
-    metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
-    if method == Method::POST {
-        metrics.request_seconds.observe(elapsed.as_secs_f64());
-    }
-    tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
 }
 
 /// The client's own id where it is fit to be logged, else a new one.
@@ -70,12 +91,15 @@ fn request_id(request: &Request) -> HeaderValue {
 fn route(request: &Request) -> &'static str {
     match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
         Some("/v1/events") => "/v1/events",
+        Some("/v1/pixel.gif") => "/v1/pixel.gif",
         Some("/v1/schemas") => "/v1/schemas",
         Some("/v1/schemas/{event_name}") => "/v1/schemas/{event_name}",
         Some("/v1/schemas/{event_name}/{version}") => "/v1/schemas/{event_name}/{version}",
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/metrics") => "/metrics",
-        _ => "other",
+        // The one route whose path is configured.
+        Some(_) => "extra_path",
+        None => "other",
     }
 }
