@@ -21,6 +21,8 @@ pub(super) struct Around {
     pub(super) gate: Arc<Gate>,
     /// Whether web pages may come here: not to the operators' listener.
     pub(super) is_for_pages: bool,
+    /// `Strict-Transport-Security`
+    pub(super) hsts: Option<HeaderValue>,
 }
 
 /// The outermost layer.
@@ -45,6 +47,9 @@ pub(super) async fn around(State(around): State<Around>, request: Request, next:
     }
     tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
     response.headers_mut().insert(REQUEST_ID, id);
+    if let Some(hsts) = &around.hsts {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     if let Some(origin) = origin {
         cors::let_read(&around.gate, &origin, response.headers_mut());
     }
