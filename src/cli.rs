@@ -1,5 +1,6 @@
 //! The command line.
 
+mod errors;
 mod keys;
 mod lake;
 mod plan;
@@ -34,6 +35,8 @@ enum Command {
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Print every code that the gateway answers with, as Markdown.
+    Errors,
     /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
     Plan(plan::PlanArgs),
     /// Look at the configuration.
@@ -87,6 +90,7 @@ pub fn run() -> ExitCode {
         },
         Command::Lake(command) => lake::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
             Ok(config) => check(&config),

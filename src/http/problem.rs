@@ -189,6 +189,13 @@ impl Problem {
         }
     }
 
+    /// Whether the same request may be sent again, later, and then be taken.
+    #[must_use]
+    pub fn may_be_repeated(code: ProblemCode) -> bool {
+        let (status, ..) = code.parts();
+        status.is_server_error() || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited)
+    }
+
     /// Its kind.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
