@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance load bench bench-smoke kill-rounds chaos outage deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance load bench bench-smoke kill-rounds chaos outage flood deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -78,6 +78,9 @@ chaos: ## 100,000 events through every fault of a stream, with kills: nothing lo
 # In the release profile: a debug build does not take this rate on every machine.
 outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
 	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(CARGO) test --release --test kinesis_outage an_outage -- --nocapture
+
+flood: ## 10,000 idle connections and 1,000 slow ones: good clients wait less than twice as long as without them
+	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(CARGO) test --release --test flood -- --nocapture
 
 deny: ## licences, advisories and sources of all crates, where cargo-deny is installed
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }

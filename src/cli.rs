@@ -1,5 +1,7 @@
 //! The command line.
 
+mod errors;
+mod keys;
 mod lake;
 mod plan;
 mod serve;
@@ -30,6 +32,11 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Make keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Print every code that the gateway answers with, as Markdown.
+    Errors,
     /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
     Plan(plan::PlanArgs),
     /// Look at the configuration.
@@ -77,11 +84,13 @@ const EXIT_CONFIG: u8 = 78;
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
-        Command::Serve(args) => match serve_config(args) {
-            Ok(config) => serve::serve(&config),
+        Command::Serve(args) => match serve_config(&args) {
+            Ok(config) => serve::serve(&config, move || serve_config(&args)),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
             Ok(config) => check(&config),
@@ -116,7 +125,7 @@ fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     Ok(config::load(file, std::env::vars())?)
 }
 
-fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
+fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
     let mut config = load(args.config.as_deref())?;
     if let Some(listen) = args.listen {
         config.http.listen = listen;
@@ -124,11 +133,11 @@ fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
     if let Some(admin) = args.admin {
         config.admin.listen = admin;
     }
-    if let Some(data_dir) = args.data_dir {
-        config.data_dir = data_dir;
+    if let Some(data_dir) = &args.data_dir {
+        config.data_dir.clone_from(data_dir);
     }
-    if let Some(schemas) = args.schemas {
-        config.schemas.dir = schemas;
+    if let Some(schemas) = &args.schemas {
+        config.schemas.dir.clone_from(schemas);
     }
     config.http.plaintext |= args.plaintext;
     Ok(config)

@@ -3,6 +3,7 @@
 mod admit;
 mod around;
 mod body;
+mod client_address;
 mod cors;
 mod events;
 mod finish;
@@ -11,6 +12,7 @@ mod health;
 mod opt_out;
 mod pixel;
 pub mod problem;
+mod rate_headers;
 mod schemas;
 pub mod server;
 
@@ -32,16 +34,29 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, room::Room, telemetry::Metrics};
+use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, rate_limit::AddressRates, room::Room, telemetry::Metrics};
 use around::Around;
 pub use body::BodyBudget;
+pub use client_address::{Peer, Proxies};
 pub use front::Front;
 use problem::{Problem, ProblemCode};
 
+/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
+pub struct Policy {
+    /// The keys, and what each may do.
+    pub keys: Keys,
+    /// What client addresses may send, where they are held to limits.
+    pub addresses: Option<Arc<AddressRates>>,
+    /// Whether events of people who ask not to be followed are dropped.
+    pub respect_gpc: bool,
+}
+
 /// What the handlers use.
 pub struct Gate {
-    /// Who may send.
-    pub keys: ArcSwap<Keys>,
+    /// Who may send, and how much.
+    pub policy: ArcSwap<Policy>,
+    /// Who may say where a client is.
+    pub proxies: Arc<Proxies>,
     /// The recipe.
     pub ingest: Arc<Ingest>,
     /// What request bodies may hold together.
@@ -52,8 +67,6 @@ pub struct Gate {
     pub sink: watch::Receiver<SinkState>,
     /// How the stream of the dead letters does, where they have one.
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
-    /// Whether events of people who ask not to be followed are dropped.
-    pub respect_gpc: bool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether the gateway is stopping.
@@ -68,9 +81,10 @@ impl Gate {
     }
 }
 
-/// The listener for events; `extra_path` is one more way to them, where it is not empty.
+/// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
+/// told to use HTTPS only for, where it is not 0.
 #[must_use]
-pub fn for_events(gate: Arc<Gate>, extra_path: &str) -> Front {
+pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front {
     let mut routes = Router::new()
         .route("/v1/events", post(events::post).options(cors::preflight))
         .route("/v1/pixel.gif", get(pixel::get))
@@ -82,7 +96,8 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str) -> Front {
     if !extra_path.is_empty() {
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
-    let around = Around { gate, is_for_pages: true };
+    let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
+    let around = Around { gate, is_for_pages: true, hsts };
     Front::new(Some(around.clone()), layered(routes, around))
 }
 
@@ -93,7 +108,7 @@ pub fn for_operators(gate: Arc<Gate>) -> Front {
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    Front::new(None, layered(routes, Around { gate, is_for_pages: false }))
+    Front::new(None, layered(routes, Around { gate, is_for_pages: false, hsts: None }))
 }
 
 fn layered(routes: Router<Arc<Gate>>, around: Around) -> Router {

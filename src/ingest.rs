@@ -26,7 +26,7 @@ use crate::{
     limits::BLOCKING_FROM_BYTES,
     outcome::{Counts, Outcome, RetryCause},
     progress::Progress,
-    rate_limit::{EventRate, RateExceeded},
+    rate_limit::{Payers, RateExceeded},
     schema::Registry,
     spool::Spool,
     telemetry::Metrics,
@@ -59,6 +59,8 @@ pub struct Submission {
     pub source: Arc<str>,
     /// The key, and what it may send.
     pub sender: Arc<Source>,
+    /// From whose buckets its events are taken.
+    pub payers: Payers,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
     /// When its events count as taken.
@@ -74,7 +76,7 @@ pub enum SubmissionError {
     /// Its events cannot be told apart.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Its key may send no more for now.
+    /// Its key, or its address, may send no more for now.
     #[error(transparent)]
     Rate(#[from] RateExceeded),
 }
@@ -94,8 +96,6 @@ pub struct Ingest {
     pub registry: ArcSwap<Registry>,
     /// What becomes of names that it does not know.
     pub unknown_events: UnknownEvents,
-    /// What each source may send.
-    pub rate: EventRate,
     /// The dedup window, and the store of the fleet where there is one.
     pub dedup: Deduplicator,
     /// The durable queue.
@@ -126,7 +126,7 @@ impl Ingest {
             _ if submission.body.len() < BLOCKING_FROM_BYTES / 8 => self.judge(&submission),
             _ => tokio::task::block_in_place(|| self.judge(&submission)),
         }?;
-        self.rate.take(&submission.source, judged.verdicts.len())?;
+        submission.payers.take_events(judged.verdicts.len())?;
         let fates = self.decide(judged, &submission).await;
         self.metrics.count_outcomes(&submission.source, fates.iter().map(|fate| &fate.outcome));
         Ok(fates)

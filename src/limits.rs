@@ -26,6 +26,10 @@ const _: () = assert!(EVENT_DEPTH_MAX < BODY_DEPTH_MAX);
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= 255 - "event_type=".len(), "a folder name");
 const _: () = assert!(CREATED_AT_MILLIS_FROM * 1e3 == CREATED_AT_MICROS_FROM && CREATED_AT_MICROS_FROM * 1e3 == CREATED_AT_END);
 const _: () = assert!(KEY_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
+const _: () = assert!(ADDRESS_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
+const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
+const _: () =
+    assert!(PIXEL_QUERY_BYTES_MAX * 2 <= H2_HEADER_BYTES_MAX as usize && PIXEL_QUERY_BYTES_MAX * 2 <= H1_BUFFER_BYTES_MAX);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");

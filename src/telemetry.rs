@@ -86,6 +86,18 @@ pub struct Metrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// TLS handshakes that failed.
     pub tls_handshake_failures: Counter,
+    /// Connections closed because their address had as many as it may.
+    pub crowded_out_connections: Counter,
+    /// Client addresses whose buckets are not full, those of events and those of requests.
+    pub client_addresses: Gauge<i64, AtomicI64>,
+    /// Times that a changed certificate was put in use.
+    pub certificate_reloads: Counter,
+    /// Times that a changed certificate could not be used, and the old one stayed.
+    pub certificate_reload_failures: Counter,
+    /// Times that the configuration was read again and put in force.
+    pub config_reloads: Counter,
+    /// Times that it was read again and could not be used, and the old one stayed.
+    pub config_reload_failures: Counter,
     /// Events made durable in the spool.
     pub spool_appended_events: Counter,
     /// Events found in the spool at start, without those that are known to be delivered.
@@ -259,6 +271,12 @@ impl Metrics {
             bodies_in_flight_bytes: metric(r, "bodies_in_flight_bytes", "Bytes of request bodies held now"),
             connections: metric(r, "connections", "Connections open now"),
             tls_handshake_failures: metric(r, "tls_handshake_failures", "TLS handshakes that failed"),
+            crowded_out_connections: metric(r, "crowded_out_connections", "Connections closed: too many from their address"),
+            client_addresses: metric(r, "client_addresses", "Client addresses whose rate is being watched"),
+            certificate_reloads: metric(r, "certificate_reloads", "Changed certificates put in use"),
+            certificate_reload_failures: metric(r, "certificate_reload_failures", "Changed certificates that cannot be used"),
+            config_reloads: metric(r, "config_reloads", "Configurations read again and put in force"),
+            config_reload_failures: metric(r, "config_reload_failures", "Configurations read again that cannot be used"),
             spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
             spool_recovered_events: metric(r, "spool_recovered_events", "Undelivered events found in the spool at start"),
             spool_events: metric(r, "spool_events", "Events spooled and not delivered"),

@@ -23,6 +23,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("config", "limits", "limits are below everything"),
     ("telemetry", "outcome", "what is counted"),
     ("telemetry", "config", "how it is logged"),
+    ("auth", "rate_limit", "a key has buckets of its own"),
     ("ingest", "dead_letter", "what is rejected goes there"),
     ("deliver", "dead_letter", "what the sink refuses goes there"),
     ("room", "deliver", "how the sink does is part of how much room there is"),

@@ -1,6 +1,6 @@
 //! `lakegate serve`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,14 +10,27 @@ use crate::{app::App, config::Config, telemetry};
 /// Exit code when the disk failed and a restart is needed (sysexits' `EX_IOERR`).
 const EXIT_DISK_FAILED: u8 = 74;
 
-/// Runs the gateway until it is told to stop.
-pub(super) fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+/// Runs the gateway until it is told to stop. SIGHUP puts in force what `read` gives.
+pub(super) fn serve(
+    config: &Config,
+    read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
+) -> anyhow::Result<ExitCode> {
     telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Before anything else is up, since its default is to end the process.
+        let mut hangup = signal(SignalKind::hangup())?;
         let app = App::start(config).await?;
+        let (reloader, read) = (app.reloader.clone(), Arc::new(read));
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                let (reloader, read) = (reloader.clone(), read.clone());
+                // Schemas are compiled, and files are read.
+                let _ = tokio::task::spawn_blocking(move || reloader.reload(|| read())).await;
+            }
+        });
         announce(&app, config);
         let stop = async move {
             tokio::select! {

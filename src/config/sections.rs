@@ -7,7 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BrowserConfig, DedupConfig, KeyConfig, KinesisConfig, PrivacyConfig};
+use super::{
+    BrowserConfig, DedupConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, TlsConfig,
+};
 use crate::limits;
 
 /// The whole configuration.
@@ -20,6 +22,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// TLS of the listener for events.
     pub tls: TlsConfig,
+    /// The proxies in front of that listener.
+    pub proxy: ProxyConfig,
     /// Listener for operators.
     pub admin: AdminConfig,
     /// Who may send. Empty: the key `dev`, on loopback only.
@@ -56,6 +60,7 @@ impl Default for Config {
             data_dir: "./data".into(),
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
+            proxy: ProxyConfig::default(),
             admin: AdminConfig::default(),
             keys: Vec::new(),
             browser: BrowserConfig::default(),
@@ -74,41 +79,6 @@ impl Default for Config {
     }
 }
 
-/// `[http]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// HTTP without TLS, for a load balancer in front that ends TLS.
-    pub plaintext: bool,
-    /// Connections open at one time.
-    pub connections_max: usize,
-    /// Seconds that `Prefer: durability=delivered` waits for the sink.
-    pub delivered_wait_seconds: u64,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8443),
-            plaintext: false,
-            connections_max: limits::CONNECTIONS_MAX,
-            delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
-        }
-    }
-}
-
-/// `[tls]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsConfig {
-    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: one is made.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of its private key.
-    pub private_key: Option<PathBuf>,
-}
-
 /// `[admin]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -120,22 +90,6 @@ pub struct AdminConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090) }
-    }
-}
-
-/// `[rate_limit]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct RateLimitConfig {
-    /// Events per second that one key may send, on average.
-    pub events_per_second: u32,
-    /// Events that one key may send at once, above that rate.
-    pub events_burst: u32,
-}
-
-impl Default for RateLimitConfig {
-    fn default() -> Self {
-        Self { events_per_second: limits::KEY_EVENTS_PER_SECOND, events_burst: limits::KEY_EVENTS_BURST }
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Around {
     pub(super) gate: Arc<Gate>,
     /// Whether web pages may come here: not to the operators' listener.
     pub(super) is_for_pages: bool,
+    /// `Strict-Transport-Security`
+    pub(super) hsts: Option<HeaderValue>,
 }
 
 /// The outermost layer of the router.
@@ -59,6 +61,9 @@ impl Around {
         }
         tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
         response.headers_mut().insert(REQUEST_ID, id);
+        if let Some(hsts) = &self.hsts {
+            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
         if let Some(origin) = origin {
             cors::let_read(&self.gate, &origin, response.headers_mut());
         }

@@ -6,7 +6,7 @@ use axum::{
     Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::{
     Gate,
-    admit::{Page, admit},
+    admit::{Admitted, Page, admit},
     body,
     finish::Finish,
     opt_out,
     problem::{Problem, ProblemCode, unsupported_encoding},
+    rate_headers,
 };
 use crate::{
-    auth::Source,
     decode::{BodyForm, Encoding},
     event::unix_millis,
     ingest::{Durability, Fate, Submission},
@@ -35,7 +35,7 @@ const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, text/plain
 /// Takes events.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let submission = match Preamble::read(&gate, &parts.headers, &parts.uri) {
+    let submission = match Preamble::read(&gate, &parts) {
         Ok(submission) => submission,
         Err(problem) => {
             // To read from the body of a client that asks first would be to tell it to send.
@@ -56,13 +56,15 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     if opt_out::is_asked(&gate, &parts.headers) {
         return opt_out::drop_all(&gate, &body, encoding, submission.form);
     }
-    let durability = submission.durability;
+    let (durability, sender) = (submission.durability, submission.sender);
+    let rate = sender.source.rate.clone();
     let submission = Submission {
         body,
         encoding,
         form: submission.form,
-        source: submission.source.name.clone(),
-        sender: submission.source,
+        source: sender.source.name.clone(),
+        sender: sender.source,
+        payers: sender.payers,
         received_millis: unix_millis(SystemTime::now()),
         durability: durability.unwrap_or_default(),
     };
@@ -80,25 +82,27 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         };
         response.headers_mut().insert("preference-applied", HeaderValue::from_static(applied));
     }
+    rate_headers::warn(&rate, response.headers_mut());
     Ok(response)
 }
 
 /// What a request says before its body.
 struct Preamble {
-    source: Arc<Source>,
+    sender: Admitted,
     form: BodyForm,
     encoding: Encoding,
     durability: Option<Durability>,
 }
 
 impl Preamble {
-    fn read(gate: &Gate, headers: &HeaderMap, uri: &Uri) -> Result<Self, Problem> {
-        let source = admit(gate, headers, uri, Page::Origin)?;
+    fn read(gate: &Gate, request: &Parts) -> Result<Self, Problem> {
+        let sender = admit(gate, request, Page::Origin)?;
+        let headers = &request.headers;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
         }
-        Ok(Self { source, form: form(headers)?, encoding: encoding(headers)?, durability: durability(headers)? })
+        Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, durability: durability(headers)? })
     }
 }
 

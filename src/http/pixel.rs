@@ -77,7 +77,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
 }
 
 async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
-    let source = admit(gate, &request.headers, &request.uri, Page::Image)?;
+    let sender = admit(gate, request, Page::Image)?;
     let query = request.uri.query().unwrap_or_default();
     if query.len() > PIXEL_QUERY_BYTES_MAX {
         return Err(Problem::new(ProblemCode::QueryTooLong, "").into());
@@ -92,8 +92,9 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         body,
         encoding: Encoding::Identity,
         form: BodyForm::Json,
-        source: source.name.clone(),
-        sender: source,
+        source: sender.source.name.clone(),
+        sender: sender.source,
+        payers: sender.payers,
         received_millis,
         durability: Durability::Disk,
     };
