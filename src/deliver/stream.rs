@@ -17,6 +17,7 @@ mod intake;
 mod journal;
 mod lanes;
 mod pace;
+mod refused;
 mod shard_watch;
 
 use std::{
@@ -31,13 +32,12 @@ use tokio::{sync::watch, task::JoinSet};
 use super::shared::Shared;
 use crate::{
     config::KinesisConfig,
-    event::Record,
     limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL, STREAM_READ_INTERVAL},
     sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
 pub use form::{EventForm, Form};
 use health::Health;
-use intake::{Found, Intake};
+use intake::Intake;
 use journal::{Journal, Journaled};
 use lanes::{CallBounds, Class, Lanes};
 use shard_watch::ShardWatch;
@@ -279,44 +279,6 @@ impl Flow {
             }
         }
         has_read
-    }
-
-    async fn keep_what_cannot_be_sent(&mut self, found: Found) {
-        let Found { unreadable, too_large, lost } = found;
-        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
-            tracing::error!(from = first, to = last, count = lost.len(), "events are lost to a damaged disk; see quarantine/");
-            self.shared.metrics.lost_events.inc_by(lost.len() as u64);
-            self.confirm(&lost);
-        }
-        for (frame, reason) in unreadable {
-            self.shared.keep_unreadable(&frame, &reason).await;
-            self.confirm(&[frame.seq]);
-        }
-        for (seq, reason) in too_large {
-            self.refuse(seq, &reason).await;
-        }
-    }
-
-    /// Keeps an event that the stream will never take with the dead letters.
-    async fn refuse(&mut self, seq: u64, reason: &str) {
-        let frame = loop {
-            match tokio::task::block_in_place(|| self.shared.spool.reader(seq).read(1, usize::MAX)) {
-                Ok(stretch) => break stretch.frames.into_iter().find(|frame| frame.seq == seq),
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    tokio::time::sleep(DELIVERY_BACKOFF.0).await;
-                }
-            }
-        };
-        match (frame, &self.intake.form) {
-            (None, _) => drop(self.shared.metrics.lost_events.inc()),
-            (Some(frame), Form::Lines) => self.shared.keep_line(&frame.body).await,
-            (Some(frame), Form::Events(_)) => match Record::decode(frame.body.clone()) {
-                Ok(record) => self.shared.keep_refused(&record, reason).await,
-                Err(error) => self.shared.keep_unreadable(&frame, &error.to_string()).await,
-            },
-        }
-        self.confirm(&[seq]);
     }
 
     /// These are settled: delivered, or kept elsewhere.
