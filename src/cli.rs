@@ -1,5 +1,6 @@
 //! The command line.
 
+mod health;
 mod lake;
 mod plan;
 mod serve;
@@ -27,6 +28,8 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Ask the gateway that runs on this machine how it is: exit code 0 where all is well, 1 where not.
+    Health(health::HealthArgs),
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -79,6 +82,10 @@ pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(args) => match serve_config(args) {
             Ok(config) => serve::serve(&config),
+            Err(error) => return complain(&error, EXIT_CONFIG),
+        },
+        Command::Health(args) => match load(args.config.as_deref()) {
+            Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),

@@ -7,6 +7,7 @@ mod health;
 pub mod problem;
 mod schemas;
 pub mod server;
+mod told;
 
 use std::sync::{
     Arc,
@@ -25,7 +26,13 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, room::Room, telemetry::Metrics};
+use crate::{
+    auth::Keys,
+    deliver::SinkState,
+    ingest::Ingest,
+    room::Room,
+    telemetry::{AccessLog, Metrics, Traces},
+};
 pub use body::BodyBudget;
 use problem::{Problem, ProblemCode};
 
@@ -45,6 +52,10 @@ pub struct Gate {
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is told of each request.
+    pub traces: Traces,
+    /// Where each request is a line, where that is wanted.
+    pub access_log: Option<AccessLog>,
     /// Whether the gateway is stopping.
     pub stopping: AtomicBool,
 }
@@ -81,7 +92,7 @@ pub fn admin_router(gate: Arc<Gate>) -> Router {
 fn layered(routes: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(gate.metrics.clone(), around::around))
+        .layer(from_fn_with_state(gate.clone(), around::around))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
         }))
@@ -100,6 +111,7 @@ async fn method_not_allowed() -> Problem {
 
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     gate.room.refresh_gauges();
+    gate.metrics.ready.set(i64::from(health::is_ready(&gate)));
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], gate.metrics.exposition()).into_response()
 }

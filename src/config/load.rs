@@ -140,6 +140,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         }
     }
     super::kinesis::check(&config.kinesis)?;
+    config.telemetry.check()?;
     if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
         return Err(("tls".into(), "certificate and private_key go together; only one of them was found".into()));
     }
@@ -213,7 +214,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 15] = [
+        let cases: [Case; 17] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -244,6 +245,12 @@ mod tests {
                 &[],
                 &["FILE: dedup.redis.deadline_ms: found 0; 1 to 5000"],
             ),
+            (
+                "",
+                &[("LAKEGATE__TELEMETRY__OTLP_ENDPOINT", "http://user:secret@x:4318")],
+                &["LAKEGATE__TELEMETRY__OTLP_ENDPOINT: telemetry.otlp_endpoint: found a text that is none; http://"],
+            ),
+            ("[telemetry]\ntrace_sample_ratio = 1.5", &[], &["FILE: telemetry.trace_sample_ratio: found 1.5; 0 to 1"]),
             ("a = [", &[], &["FILE: is not TOML:"]),
         ];
         for (text, environment, parts) in cases {

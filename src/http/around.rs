@@ -1,4 +1,4 @@
-//! What is done around every request: an id, the time it took, a metric, and problems written out.
+//! What is done around every request: an id, the time it took, a metric, what operators are told, and problems written out.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,31 +10,39 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::problem::Problem;
-use crate::{
-    limits::REQUEST_ID_CHARS_MAX,
-    telemetry::{Metrics, RouteStatus},
+use super::{
+    Gate,
+    problem::Problem,
+    told::{Answered, Told},
 };
+use crate::{limits::REQUEST_ID_CHARS_MAX, telemetry::RouteStatus};
 
 const REQUEST_ID: &str = "x-request-id";
 
 /// The outermost layer.
-pub(super) async fn around(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(super) async fn around(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
     let route = route(&request);
+    let told = Told::of(&gate, &request, route);
     let method = request.method().clone();
     let mut response = next.run(request).await;
+    let mut code = None;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        code = Some(problem.code());
         let allow = response.headers_mut().remove("allow");
         response = problem.write(id.to_str().unwrap_or_default());
         response.headers_mut().extend(allow.map(|allow| (axum::http::header::ALLOW, allow)));
     }
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
-    metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+    gate.metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
     if method == Method::POST {
-        metrics.request_seconds.observe(elapsed.as_secs_f64());
+        gate.metrics.request_seconds.observe(elapsed.as_secs_f64());
+    }
+    if let Some(told) = told {
+        let request_id = id.to_str().unwrap_or_default();
+        told.tell(&gate, &Answered { route, request_id, code, response: &response, took: elapsed });
     }
     tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
     response.headers_mut().insert(REQUEST_ID, id);

@@ -175,6 +175,12 @@ impl Problem {
         }
     }
 
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code.parts().1
+    }
+
     /// With `Retry-After`, in whole seconds from 1.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
@@ -29,6 +30,7 @@ pub struct Setup {
     config: Option<PathBuf>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    output: Option<PathBuf>,
 }
 
 impl Setup {
@@ -36,7 +38,7 @@ impl Setup {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
         let seen_data_dir = data_dir.clone();
-        let setup = Self { data_dir, seen_data_dir, config: None, environment: Vec::new(), wrapper: Vec::new() };
+        let setup = Self { data_dir, seen_data_dir, config: None, environment: Vec::new(), wrapper: Vec::new(), output: None };
         setup.set("rate_limit.events_per_second", 4_000_000_000_u32).set("rate_limit.events_burst", 4_000_000_000_u32)
     }
 
@@ -73,6 +75,12 @@ impl Setup {
         self
     }
 
+    /// With its standard output in a file.
+    pub fn output(mut self, file: impl Into<PathBuf>) -> Self {
+        self.output = Some(file.into());
+        self
+    }
+
     /// Started by another program, which must replace itself by the gateway, and which sees the data at another path.
     pub fn through(mut self, wrapper: Vec<String>, seen_data_dir: PathBuf) -> Self {
         (self.wrapper, self.seen_data_dir) = (wrapper, seen_data_dir);
@@ -94,7 +102,8 @@ impl Setup {
             command.env_remove(variable);
         }
         command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = self.output.as_ref().map(|file| File::create(file).expect("a file"));
+        command.stdin(Stdio::null()).stdout(output.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway can be started");
         let stderr = child.stderr.take().expect("piped above");
         let (sender, log) = watch::channel(Log::default());
