@@ -23,12 +23,12 @@ LABEL org.opencontainers.image.title="Lakegate" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build --chown=65532:65532 /out/ /
-COPY schemas /etc/lakegate/schemas
+COPY schemas /usr/share/lakegate/schemas
 COPY LICENSE /usr/share/doc/lakegate/LICENSE
 # Everything that is kept is in the volume, so the rest may be read-only. Beyond loopback the gateway starts only with [[keys]]
 # and a certificate (or plaintext behind a load balancer).
 ENV LAKEGATE__DATA_DIR=/var/lib/lakegate \
-    LAKEGATE__SCHEMAS__DIR=/etc/lakegate/schemas \
+    LAKEGATE__SCHEMAS__DIR=/usr/share/lakegate/schemas \
     LAKEGATE__HTTP__LISTEN=0.0.0.0:8443 \
     LAKEGATE__ADMIN__LISTEN=0.0.0.0:9090
 USER 65532:65532

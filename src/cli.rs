@@ -43,7 +43,7 @@ enum Command {
 /// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Configuration file (TOML); `lakegate.example.toml` shows every key.
+    /// Configuration file (TOML); `lakegate.example.toml` shows every key [default: what LAKEGATE_CONFIG names, if anything].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port for events [default: 127.0.0.1:8443].
@@ -119,8 +119,12 @@ fn check(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
+const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
+
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    Ok(config::load(file, std::env::vars())?)
+    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
 fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {

@@ -81,10 +81,16 @@ async fn an_access_log_that_nobody_wants_is_not_written() {
 }
 
 fn health(arguments: &[&str]) -> (Option<i32>, String) {
+    health_with(arguments, None)
+}
+
+/// With a configuration file that the environment names.
+fn health_with(arguments: &[&str], config: Option<&Path>) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAKEGATE")) {
         command.env_remove(name);
     }
+    command.envs(config.map(|config| ("LAKEGATE_CONFIG", config)));
     let Output { status, stdout, stderr } = command.arg("health").args(arguments).output().expect("it runs");
     (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).trim().to_owned())
 }
@@ -101,6 +107,9 @@ async fn health_asks_the_gateway_as_clients_reach_it_and_says_why_it_is_not_well
     let config = folder.path().join("lakegate.toml");
     std::fs::write(&config, format!("[http]\nlisten = \"0.0.0.0:{}\"\n", gateway.events().port())).expect("a file");
     assert_eq!(asked(&["--config", config.to_str().expect("a path")]), (Some(0), "ready".into()), "0.0.0.0 is asked here");
+    assert_eq!(tokio::task::block_in_place(|| health_with(&[], Some(&config))), (Some(0), "ready".into()));
+    let port = gateway.events().port();
+    assert_eq!(asked(&["--listen", &format!("localhost:{port}")]), (Some(0), "ready".into()));
     // The same listener is no plain HTTP.
     assert_eq!(asked(&["--listen", &listen, "--plaintext"]).0, Some(1));
     gateway.stop().await;

@@ -39,9 +39,9 @@ pub(super) struct HealthArgs {
     /// Configuration file that the gateway was started with.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Address and port that it takes events on, where no configuration says so.
+    /// Address or host, and port, that it takes events on, where no configuration says so.
     #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     /// It speaks HTTP without TLS.
     #[arg(long)]
     plaintext: bool,
@@ -53,13 +53,13 @@ pub(super) struct HealthArgs {
 /// Asks, and says what the answer was.
 #[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
-    let listen = args.listen.unwrap_or(config.http.listen);
-    if listen.port() == 0 {
+    let listen = args.listen.clone().unwrap_or_else(|| reachable(config.http.listen).to_string());
+    if listen.ends_with(":0") {
         bail!("the port of {listen} is chosen at each start; name the one in use with --listen");
     }
     let plaintext = args.plaintext || config.http.plaintext;
     let (path, well) = if args.live { ("/healthz", "alive") } else { ("/readyz", "ready") };
-    let asked = ask(reachable(listen), plaintext, path);
+    let asked = ask(&listen, plaintext, path);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let Ok(answered) = runtime.block_on(async { tokio::time::timeout(HEALTH_TIMEOUT, asked).await }) else {
         bail!("{listen} did not answer within {} s", HEALTH_TIMEOUT.as_secs());
@@ -84,25 +84,25 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: SocketAddr, plaintext: bool, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+async fn ask(address: &str, plaintext: bool, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
     if plaintext {
         return get(stream, address, path).await;
     }
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions()?;
     let tls = tls.dangerous().with_custom_certificate_verifier(Arc::new(Whoever)).with_no_client_auth();
-    let stream = TlsConnector::from(Arc::new(tls)).connect(address.ip().into(), stream).await;
+    let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from("localhost")?, stream).await;
     get(stream.with_context(|| format!("no TLS on {address}"))?, address, path).await
 }
 
 async fn get(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    address: SocketAddr,
+    address: &str,
     path: &str,
 ) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::get(path).header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let request = Request::get(path).header(header::HOST, address).body(Empty::<Bytes>::new())?;
     let (parts, body) = sender.send_request(request).await.with_context(|| format!("no HTTP on {address}"))?.into_parts();
     let body = Limited::new(body, HEALTH_ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
     connection.abort();
