@@ -3,6 +3,7 @@
 mod around;
 mod body;
 mod events;
+mod finish;
 mod health;
 pub mod problem;
 mod schemas;

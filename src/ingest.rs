@@ -116,7 +116,7 @@ pub struct Ingest {
 impl Ingest {
     /// Takes a request's events: one [`Fate`] per event, in input order.
     ///
-    /// Run it in a task of its own: what it has begun to store it also counts, even when the client has gone.
+    /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
     ///
     /// # Errors
     /// See [`SubmissionError`].

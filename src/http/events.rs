@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     Gate, body,
+    finish::Finish,
     problem::{Problem, ProblemCode, unsupported_encoding},
 };
 use crate::{
@@ -57,12 +58,11 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         durability: durability.unwrap_or_default(),
     };
     let ingest = gate.ingest.clone();
-    // In a task of its own: what is begun is finished and counted, also when the client goes away.
-    let task = tokio::spawn(async move {
+    let fates = Finish::new(async move {
         let _share = share;
         ingest.submit(submission).await
-    });
-    let fates = task.await.map_err(|_| Problem::new(ProblemCode::InternalError, "the request could not be handled"))??;
+    })
+    .await?;
     let mut response = answer(&fates)?;
     if let Some(durability) = durability {
         let applied = match durability {
