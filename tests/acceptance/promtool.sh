@@ -9,7 +9,9 @@ if found=$(command -v promtool); then
 fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-if (cd "$scratch" && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb unpacked) >"$scratch/log" 2>&1; then
+fetch() { apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb unpacked; }
+# A machine that is new has no list of packages yet.
+if (cd "$scratch" && { fetch || { apt-get update -qq && fetch; }; }) >"$scratch/log" 2>&1; then
     install -m 0755 "$scratch/unpacked/usr/bin/promtool" "$folder/promtool"
 else
     echo "no promtool: the rules of the alerts are parsed, but not run ($(tail -n 1 "$scratch/log"))"
