@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -294,7 +295,7 @@ def test_the_program_runs_in_a_folder_that_holds_what_the_image_holds(tmp_path):
 class Collector:
     """Takes OTLP over HTTP and decodes it with OpenTelemetry's own protobuf."""
 
-    def __init__(self):
+    def __init__(self, tls: Path | None = None):
         self.requests, self.status = [], 200
         collector = self
 
@@ -314,8 +315,12 @@ class Collector:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls / "cert.pem", tls / "key.pem")
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://localhost:{self.server.server_address[1]}"
 
     def spans(self):
         return [(spans.resource, span) for _, _, request in self.requests for spans in request.resource_spans
@@ -336,9 +341,9 @@ def collector():
     running.server.shutdown()
 
 
-def traced(gateways, collector, **more):
+def traced(gateways, collector, environment=None, **more):
     settings = {"OTLP_ENDPOINT": collector.url, "TRACE_SAMPLE_RATIO": "0"} | more
-    environment = {f"LAKEGATE__TELEMETRY__{name}": value for name, value in settings.items()}
+    environment = {f"LAKEGATE__TELEMETRY__{name}": value for name, value in settings.items()} | (environment or {})
     return gateways(environment=environment | {"LAKEGATE__LAKE__FLUSH_AGE_MS": "200", "OTEL_EXPORTER_OTLP_HEADERS": "x-team=menus",
                                                "OTEL_BSP_SCHEDULE_DELAY": "200"})
 
@@ -388,3 +393,19 @@ def test_a_collector_that_is_away_costs_no_event_and_is_counted(gateways, collec
     collector.server.server_close()
     assert gateway.post(text([event() for _ in range(50)])).counts == (50, 0, 0, 0)
     assert gateway.stop() == 0
+
+
+def test_a_collector_over_tls_is_told_only_where_its_certificate_is_trusted(gateways):
+    # A certificate for localhost that is there anyway: a gateway's own.
+    folder = gateways().certificate.parent
+    collector = Collector(tls=folder)
+    try:
+        strange = traced(gateways, collector, TRACE_SAMPLE_RATIO="1")
+        assert strange.post(text(event())).status == 202
+        wait_until("it is counted", 30, lambda: strange.metrics()["lakegate_trace_export_failures_total"] >= 1)
+        assert not collector.requests
+        trusting = {"SSL_CERT_FILE": str(folder / "cert.pem")}
+        assert traced(gateways, collector, trusting, TRACE_SAMPLE_RATIO="1").post(text(event())).status == 202
+        wait_until("it is told", 30, lambda: collector.named("POST /v1/events"))
+    finally:
+        collector.server.shutdown()
