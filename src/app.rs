@@ -117,7 +117,7 @@ impl App {
         let server = Server {
             listener,
             tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
-            router: http::router(gate.clone()),
+            front: http::for_events(gate.clone(), &config.browser.extra_path),
             connections_max: config.http.connections_max,
             connections: metrics.connections.clone(),
             handshake_failures: metrics.tls_handshake_failures.clone(),
@@ -125,7 +125,7 @@ impl App {
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
-            router: http::admin_router(gate.clone()),
+            front: http::for_operators(gate.clone()),
             connections_max: ADMIN_CONNECTIONS_MAX,
             // A scrape does not count itself.
             connections: Gauge::default(),
@@ -309,12 +309,13 @@ impl Organs {
         let dropped = metrics.access_log_dropped_lines.clone();
         let access_log = config.telemetry.access_log.then(|| AccessLog::start(std::io::stdout(), dropped)).transpose();
         let gate = Gate {
-            keys,
+            keys: ArcSwap::from_pointee(keys),
             ingest: Arc::new(ingest),
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,
             dead_letter_sink,
+            respect_gpc: config.privacy.respect_gpc,
             metrics,
             traces,
             access_log: access_log.context("the access log cannot be started")?,

@@ -1,19 +1,30 @@
-//! Who sends: the key of a request, and the source it names.
+//! Who sends: the key of a request, the source it names, and what that source may do.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+mod event_names;
+mod origins;
 
+use std::{collections::hash_map::RandomState, hash::BuildHasher, net::IpAddr, sync::Arc};
+
+use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-use crate::config::KeyConfig;
+use crate::config::{KeyConfig, KeyKind};
+pub use event_names::EventNames;
+pub use origins::Origins;
 
 /// The key that works on loopback when none is configured.
 pub const DEV_KEY: &str = "dev";
 
 /// A key that may be known, or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Source {
     /// Its name, which becomes the `source` of its events.
     pub name: Arc<str>,
+    /// Events that it may send.
+    pub events: EventNames,
+    kind: KeyKind,
+    origins: Origins,
     enabled: bool,
 }
 
@@ -29,6 +40,12 @@ pub enum AuthError {
     /// The key is ours, but switched off.
     #[error("the key is disabled")]
     KeyDisabled,
+    /// The key is for the pages of other origins.
+    #[error("this key is for web pages of its allowed_origins, and the request's Origin is none of them")]
+    OriginNotAllowed,
+    /// The key is for web pages, and a browser would have said which one.
+    #[error("this key is for web pages, and the request has no Origin; a service needs a key of the kind \"server\"")]
+    OriginMissing,
 }
 
 /// A gateway without keys must not be reachable from elsewhere.
@@ -40,11 +57,51 @@ pub struct OpenToAll(IpAddr);
 
 /// All keys, by the hash of their secret.
 ///
-/// The look-up is by SHA-256 of what was sent, so its timing depends on a hash that an attacker cannot steer, and says
-/// nothing about a secret.
+/// The look-up is by SHA-256 of what was sent, under a hash function seeded at the start, and digests are compared in
+/// constant time: how long it takes says nothing about a secret, nor about a digest.
 #[derive(Debug)]
 pub struct Keys {
-    by_hash: HashMap<[u8; 32], Source>,
+    by_hash: HashTable<([u8; 32], Arc<Source>)>,
+    seed: RandomState,
+    /// Where any enabled key may be used: a browser asks before it says with which key.
+    origins: Origins,
+}
+
+impl Source {
+    fn new(config: &KeyConfig) -> Self {
+        Self {
+            name: config.name.as_str().into(),
+            events: EventNames::new(config.allowed_events.iter().map(String::as_str)),
+            kind: config.kind,
+            origins: Origins::new(config.allowed_origins.iter().map(String::as_str)),
+            enabled: config.enabled,
+        }
+    }
+
+    /// The key `dev`: from everywhere on this machine.
+    fn dev() -> Self {
+        Self {
+            name: DEV_KEY.into(),
+            events: EventNames::default(),
+            kind: KeyKind::Server,
+            origins: Origins::new(["*"]),
+            enabled: true,
+        }
+    }
+
+    /// Whether the web page at `origin` may use the key. A browser names the origin of every page that posts; other
+    /// clients have none.
+    ///
+    /// # Errors
+    /// [`AuthError::OriginNotAllowed`], [`AuthError::OriginMissing`].
+    pub fn check_origin(&self, origin: Option<&[u8]>) -> Result<(), AuthError> {
+        match (self.kind, origin) {
+            (KeyKind::Server, _) => Ok(()),
+            (KeyKind::Browser, None) => Err(AuthError::OriginMissing),
+            (KeyKind::Browser, Some(origin)) if self.origins.contain(origin) => Ok(()),
+            (KeyKind::Browser, Some(_)) => Err(AuthError::OriginNotAllowed),
+        }
+    }
 }
 
 impl Keys {
@@ -57,32 +114,37 @@ impl Keys {
             if !listen.is_loopback() {
                 return Err(OpenToAll(listen));
             }
-            let dev = Source { name: DEV_KEY.into(), enabled: true };
-            return Ok(Self { by_hash: HashMap::from([(hash(DEV_KEY), dev)]) });
+            return Ok(Self::of([(hash(DEV_KEY), Arc::new(Source::dev()))], Origins::new(["*"])));
         }
-        let entry = |key: &KeyConfig| {
-            let mut hash = [0; 32];
-            for (byte, digits) in hash.iter_mut().zip(key.secret_sha256.as_bytes().chunks(2)) {
-                *byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(0);
-            }
-            (hash, Source { name: key.name.as_str().into(), enabled: key.enabled })
-        };
-        Ok(Self { by_hash: configured.iter().map(entry).collect() })
+        let enabled = configured.iter().filter(|key| key.enabled);
+        let origins = Origins::new(enabled.flat_map(|key| &key.allowed_origins).map(String::as_str));
+        Ok(Self::of(configured.iter().map(|key| (digest(&key.secret_sha256), Arc::new(Source::new(key)))), origins))
+    }
+
+    fn of(entries: impl IntoIterator<Item = ([u8; 32], Arc<Source>)>, origins: Origins) -> Self {
+        let mut keys = Self { by_hash: HashTable::new(), seed: RandomState::new(), origins };
+        for entry in entries {
+            keys.by_hash.insert_unique(keys.seed.hash_one(entry.0), entry, |(hash, _)| keys.seed.hash_one(hash));
+        }
+        keys
     }
 
     /// The source of a request that brought `secret`.
     ///
     /// # Errors
     /// See [`AuthError`].
-    pub fn authenticate(&self, secret: Option<&str>) -> Result<&Source, AuthError> {
+    pub fn authenticate(&self, secret: Option<&str>) -> Result<&Arc<Source>, AuthError> {
         let secret = secret.filter(|secret| !secret.is_empty()).ok_or(AuthError::MissingKey)?;
-        let source = self.by_hash.get(&hash(secret)).ok_or(AuthError::UnknownKey)?;
+        let sent = hash(secret);
+        let found = self.by_hash.find(self.seed.hash_one(sent), |(hash, _)| hash.ct_eq(&sent).into());
+        let (_, source) = found.ok_or(AuthError::UnknownKey)?;
         if source.enabled { Ok(source) } else { Err(AuthError::KeyDisabled) }
     }
 
-    /// Every source there is.
-    pub fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.by_hash.values()
+    /// Whether there is a key that the web page at `origin` may use.
+    #[must_use]
+    pub fn allow_origin(&self, origin: &[u8]) -> bool {
+        self.origins.contain(origin)
     }
 }
 
@@ -90,11 +152,31 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
+/// The bytes of 64 hexadecimal digits, which the configuration has checked.
+fn digest(digits: &str) -> [u8; 32] {
+    let mut digest = [0; 32];
+    for (byte, digits) in digest.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    }
+    digest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    fn key(name: &str) -> KeyConfig {
+        KeyConfig {
+            name: name.into(),
+            secret_sha256: hash(name).iter().map(|byte| format!("{byte:02x}")).collect(),
+            kind: KeyKind::Server,
+            allowed_origins: Vec::new(),
+            allowed_events: Vec::new(),
+            enabled: true,
+        }
+    }
 
     #[test]
     fn without_keys_only_dev_works_and_only_on_loopback() {
@@ -109,7 +191,7 @@ mod tests {
     fn a_configured_key_is_known_by_its_hash_and_dev_is_gone() {
         // printf %s s3cret | sha256sum
         let hash = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
-        let key = |name: &str, enabled| KeyConfig { name: name.into(), secret_sha256: hash.to_uppercase(), enabled };
+        let key = |name: &str, enabled| KeyConfig { secret_sha256: hash.to_uppercase(), enabled, ..key(name) };
         let keys = Keys::new(&[key("web", true)], "0.0.0.0".parse().unwrap()).unwrap();
         assert_eq!(&*keys.authenticate(Some("s3cret")).unwrap().name, "web");
         assert_eq!(keys.authenticate(Some("dev")), Err(AuthError::UnknownKey));
@@ -117,5 +199,24 @@ mod tests {
         assert_eq!(keys.authenticate(Some("")), Err(AuthError::MissingKey));
         let off = Keys::new(&[key("web", false)], LOOPBACK).unwrap();
         assert_eq!(off.authenticate(Some("s3cret")), Err(AuthError::KeyDisabled));
+    }
+
+    #[test]
+    fn a_browser_key_is_for_its_pages_and_a_service_names_none() {
+        let pages =
+            |name: &str, origin: &str| KeyConfig { kind: KeyKind::Browser, allowed_origins: vec![origin.into()], ..key(name) };
+        let off = KeyConfig { enabled: false, ..pages("off", "https://off.example") };
+        let keys =
+            Keys::new(&[pages("a", "https://a.example"), pages("b", "https://b.example"), key("s"), off], LOOPBACK).unwrap();
+        let a = keys.authenticate(Some("a")).unwrap();
+        assert_eq!(a.check_origin(Some(b"https://a.example")), Ok(()));
+        assert_eq!(a.check_origin(Some(b"https://b.example")), Err(AuthError::OriginNotAllowed));
+        assert_eq!(a.check_origin(None), Err(AuthError::OriginMissing));
+        let s = keys.authenticate(Some("s")).unwrap();
+        assert_eq!((s.check_origin(None), s.check_origin(Some(b"https://a.example"))), (Ok(()), Ok(())));
+        // A page is told yes before it says which key it has, but not for a key that is switched off.
+        let allowed = ["https://a.example", "https://b.example", "https://off.example", "https://c.example"];
+        assert_eq!(allowed.map(|origin| keys.allow_origin(origin.as_bytes())), [true, true, false, false]);
+        assert!(Keys::new(&[], LOOPBACK).unwrap().allow_origin(b"http://localhost:5173"));
     }
 }

@@ -3,14 +3,16 @@
 //! One small struct per organ, each with its own defaults, each refusing keys it does not know. With nothing configured
 //! the gateway runs embedded, on loopback.
 
+mod browser;
 mod dedup;
 mod keys;
 mod kinesis;
 mod load;
 mod sections;
 
+pub use browser::{BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
-pub use keys::KeyConfig;
+pub use keys::{KeyConfig, KeyKind};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{

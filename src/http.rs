@@ -1,10 +1,15 @@
 //! The table of contents of the HTTP interface: routes, and the layers around them.
 
+mod admit;
 mod around;
 mod body;
+mod cors;
 mod events;
 mod finish;
+mod front;
 mod health;
+mod opt_out;
+mod pixel;
 pub mod problem;
 mod schemas;
 pub mod server;
@@ -15,6 +20,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -34,13 +40,15 @@ use crate::{
     room::Room,
     telemetry::{AccessLog, Metrics, Traces},
 };
+use around::Around;
 pub use body::BodyBudget;
+pub use front::Front;
 use problem::{Problem, ProblemCode};
 
 /// What the handlers use.
 pub struct Gate {
     /// Who may send.
-    pub keys: Keys,
+    pub keys: ArcSwap<Keys>,
     /// The recipe.
     pub ingest: Arc<Ingest>,
     /// What request bodies may hold together.
@@ -51,6 +59,8 @@ pub struct Gate {
     pub sink: watch::Receiver<SinkState>,
     /// How the stream of the dead letters does, where they have one.
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
+    /// Whether events of people who ask not to be followed are dropped.
+    pub respect_gpc: bool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Who is told of each request.
@@ -69,34 +79,40 @@ impl Gate {
     }
 }
 
-/// The listener for events.
-pub fn router(gate: Arc<Gate>) -> Router {
-    let routes = Router::new()
-        .route("/v1/events", post(events::post))
+/// The listener for events; `extra_path` is one more way to them, where it is not empty.
+#[must_use]
+pub fn for_events(gate: Arc<Gate>, extra_path: &str) -> Front {
+    let mut routes = Router::new()
+        .route("/v1/events", post(events::post).options(cors::preflight))
+        .route("/v1/pixel.gif", get(pixel::get))
         .route("/v1/schemas", get(schemas::list))
         .route("/v1/schemas/{event_name}", get(schemas::newest))
         .route("/v1/schemas/{event_name}/{version}", get(schemas::version))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    layered(routes, gate)
+    if !extra_path.is_empty() {
+        routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
+    }
+    let around = Around { gate, is_for_pages: true };
+    Front::new(Some(around.clone()), layered(routes, around))
 }
 
 /// The listener for operators.
-pub fn admin_router(gate: Arc<Gate>) -> Router {
+#[must_use]
+pub fn for_operators(gate: Arc<Gate>) -> Front {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    layered(routes, gate)
+    Front::new(None, layered(routes, Around { gate, is_for_pages: false }))
 }
 
-fn layered(routes: Router<Arc<Gate>>, gate: Arc<Gate>) -> Router {
+fn layered(routes: Router<Arc<Gate>>, around: Around) -> Router {
+    let gate = around.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(gate.clone(), around::around))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
-        }))
+        .layer(from_fn_with_state(around, around::layer))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| front::panicked()))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(gate).layer(layers)

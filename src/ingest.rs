@@ -22,6 +22,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
+    auth::Source,
     config::UnknownEvents,
     dead_letter::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
@@ -60,6 +61,8 @@ pub struct Submission {
     pub form: BodyForm,
     /// Name of the key.
     pub source: Arc<str>,
+    /// The key, and what it may send.
+    pub sender: Arc<Source>,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
     /// When its events count as taken.
@@ -83,7 +86,7 @@ pub enum SubmissionError {
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
-    /// Its identity as the client wrote it, where it was readable.
+    /// Its identity as the client wrote it, where it was readable. Not of what was plainly accepted: nobody asks.
     pub event_uuid: Option<String>,
     /// Its outcome.
     pub outcome: Outcome,
@@ -145,6 +148,7 @@ impl Ingest {
             registry: &self.registry.load(),
             unknown_events: self.unknown_events,
             source: &submission.source,
+            sent_events: &submission.sender.events,
             received_millis: submission.received_millis,
             metrics: &self.metrics,
         };
@@ -166,10 +170,10 @@ impl Ingest {
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid, .. } => Fate {
-                    event_uuid: Some(event_uuid.to_string()),
-                    outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
-                },
+                Verdict::Valid { event_uuid, .. } => {
+                    let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
+                    Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
+                }
                 Verdict::Rejected { event_uuid, rejection } => Fate {
                     event_uuid,
                     // What could not be kept is not rejected yet: its sender still has it, and keeps it.

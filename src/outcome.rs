@@ -93,6 +93,8 @@ pub enum RejectCode {
     EventTooLarge,
     /// Nested deeper than one event may be.
     EventTooDeep,
+    /// The key may not send events of this name.
+    ForbiddenEvent,
     /// No schema has this `event_name`.
     UnknownEvent,
     /// The schema has no such version.
@@ -107,7 +109,7 @@ pub enum RejectCode {
 
 impl RejectCode {
     /// Every kind that an answer can hold, for the documentation's test.
-    pub const IN_ANSWERS: [Self; 15] = [
+    pub const IN_ANSWERS: [Self; 16] = [
         Self::NotAnObject,
         Self::InvalidJson,
         Self::MissingField,
@@ -119,6 +121,7 @@ impl RejectCode {
         Self::InvalidUnicode,
         Self::EventTooLarge,
         Self::EventTooDeep,
+        Self::ForbiddenEvent,
         Self::UnknownEvent,
         Self::UnknownSchemaVersion,
         Self::SchemaViolation,
@@ -140,6 +143,7 @@ impl RejectCode {
             Self::InvalidUnicode => "invalid_unicode",
             Self::EventTooLarge => "event_too_large",
             Self::EventTooDeep => "event_too_deep",
+            Self::ForbiddenEvent => "forbidden_event",
             Self::UnknownEvent => "unknown_event",
             Self::UnknownSchemaVersion => "unknown_schema_version",
             Self::SchemaViolation => "schema_violation",

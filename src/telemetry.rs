@@ -78,6 +78,8 @@ pub struct Metrics {
     pub rejected: Family<Code, Counter>,
     /// Events to be sent again, by code.
     pub retry: Family<Code, Counter>,
+    /// Events dropped because their people ask not to be followed; received events do not count them.
+    pub opted_out_events: Counter,
     /// Requests, by route and status.
     pub requests: Family<RouteStatus, Counter>,
     /// Seconds from the first byte of a request's body to its answer.
@@ -212,6 +214,7 @@ impl Metrics {
             events: metric(r, "events", "Events by source and outcome"),
             rejected: metric(r, "rejected_events", "Rejected events by code"),
             retry: metric(r, "retry_events", "Events to be sent again, by code"),
+            opted_out_events: metric(r, "opted_out_events", "Events dropped for Sec-GPC or DNT"),
             requests: metric(r, "requests", "Requests by route and status"),
             request_seconds: histogram(r, "request_seconds", "Seconds from a request's headers to its answer", SECONDS),
             body_bytes: histogram(r, "body_bytes", "Bytes of request bodies as received", BYTES),

@@ -1,6 +1,10 @@
-//! `[[keys]]`: who may send.
+//! `[[keys]]`: who may send, from where, what, and how much.
+
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+
+use crate::limits::{KEY_PATTERNS_MAX, KEYS_MAX, SOURCE_BYTES_MAX};
 
 /// One key.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -10,11 +14,152 @@ pub struct KeyConfig {
     pub name: String,
     /// SHA-256 of the secret, 64 hexadecimal digits. The secret itself is in no file.
     pub secret_sha256: String,
+    /// Who holds it.
+    #[serde(default)]
+    pub kind: KeyKind,
+    /// Browser keys: the web pages that may use it, such as `https://menu.example`, `https://*.menu.example`, or `*`.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// Names of the events that it may send, such as `menu:*`. Empty: all.
+    #[serde(default)]
+    pub allowed_events: Vec<String>,
     /// Whether it may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
 }
 
+/// Who holds a key.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyKind {
+    /// A service: the key is a secret.
+    #[default]
+    Server,
+    /// Web pages: everyone can read the key in them, so it is good for their origins only.
+    Browser,
+}
+
 fn enabled() -> bool {
     true
+}
+
+/// What the types cannot say. The key and the reason of the first fault.
+pub(super) fn check(keys: &[KeyConfig]) -> Result<(), (String, String)> {
+    if keys.len() > KEYS_MAX {
+        return Err(("keys".into(), format!("found {}; at most {KEYS_MAX} are allowed", keys.len())));
+    }
+    let (mut names, mut hashes) = (HashSet::new(), HashSet::new());
+    for (index, key) in keys.iter().enumerate() {
+        let at = |field: &str, reason: String| (format!("keys[{index}].{field}"), reason);
+        check_name(&key.name).map_err(|reason| at("name", reason))?;
+        if !names.insert(&key.name) {
+            return Err(at("name", format!("found {:?} a second time; names are unique", key.name)));
+        }
+        if key.secret_sha256.len() != 64 || !key.secret_sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let reason = "is not a SHA-256 in 64 hexadecimal digits; `printf %s SECRET | sha256sum` prints it";
+            return Err(at("secret_sha256", reason.into()));
+        }
+        if !hashes.insert(key.secret_sha256.to_ascii_lowercase()) {
+            return Err(at("secret_sha256", "is that of another key; a secret names one sender".into()));
+        }
+        check_origins(key).map_err(|reason| at("allowed_origins", reason))?;
+        check_events(&key.allowed_events).map_err(|reason| at("allowed_events", reason))?;
+    }
+    Ok(())
+}
+
+/// A key's name is a folder of the dead letters and stands unescaped in JSON.
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.len() > SOURCE_BYTES_MAX || name.starts_with('.') || !name.bytes().all(allowed) {
+        return Err(format!(
+            "found {name:?}; 1 to {SOURCE_BYTES_MAX} letters, digits, `_`, `-` or `.` are allowed, not beginning with `.`"
+        ));
+    }
+    Ok(())
+}
+
+fn check_origins(key: &KeyConfig) -> Result<(), String> {
+    match (key.kind, key.allowed_origins.len()) {
+        (KeyKind::Server, 0) => return Ok(()),
+        (KeyKind::Server, _) => return Err("is for keys of the kind \"browser\"".into()),
+        (KeyKind::Browser, 0) => return Err("is empty; a browser key names the pages that may use it; `[\"*\"]` is any".into()),
+        (KeyKind::Browser, 1..=KEY_PATTERNS_MAX) => {}
+        (KeyKind::Browser, found) => return Err(format!("found {found}; at most {KEY_PATTERNS_MAX} are allowed")),
+    }
+    match key.allowed_origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(()),
+        Some(wrong) => Err(format!(
+            "found {wrong:?}; an origin as browsers write it is allowed (\"https://menu.example\", lower case, a port only where \
+             it is not the usual one, nothing behind it), \"https://*.menu.example\", \"null\" or \"*\""
+        )),
+    }
+}
+
+/// Whether a browser could send this, or `*` stands where a name and its dot could.
+fn is_origin(text: &str) -> bool {
+    if matches!(text, "*" | "null") {
+        return true;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let rest = rest.strip_prefix("*.").unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (rest, None),
+    };
+    let is_usual = matches!((scheme, port), ("https", Some("443")) | ("http", Some("80")));
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let is_address = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty() && (is_address || host.bytes().all(|byte| is_plain(byte) || byte == b'_'));
+    !scheme.is_empty() && scheme.bytes().all(|byte| is_plain(byte) || byte == b'+') && is_host && is_port && !is_usual
+}
+
+fn check_events(patterns: &[String]) -> Result<(), String> {
+    if patterns.len() > KEY_PATTERNS_MAX {
+        return Err(format!("found {}; at most {KEY_PATTERNS_MAX} are allowed", patterns.len()));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':' | b'*');
+    match patterns.iter().find(|pattern| pattern.is_empty() || !pattern.bytes().all(allowed)) {
+        None => Ok(()),
+        Some(wrong) => Err(format!("found {wrong:?}; names of events are allowed, with `*` for any text: \"menu:*\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for good in [
+            "*",
+            "null",
+            "https://menu.example",
+            "https://*.menu.example",
+            "http://localhost:5173",
+            "https://[::1]:8443",
+            "http://xn--caf-dma.example",
+            "capacitor://localhost",
+        ] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "",
+            "menu.example",
+            "https://",
+            "https://menu.example/",
+            "https://menu.example:443",
+            "http://127.0.0.1:80",
+            "https://Menu.example",
+            "https://menu.*",
+            "https://a.*.example",
+            "https://*",
+            "https://menu.example:99999",
+            "https://menu.example:08",
+            "https://café.example",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! From a file and the environment to a checked [`Config`]. Every error names the place, what was found and what is allowed.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{Config, DeadLetterKind, DedupStore, SinkKind};
-use crate::limits::{self, SOURCE_BYTES_MAX};
+use crate::limits;
 
 /// Prefix of the environment variables that override keys.
 const PREFIX: &str = "LAKEGATE__";
@@ -148,29 +148,8 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", config.lake.root);
         return Err(("lake.root".into(), reason));
     }
-    let mut names = HashSet::new();
-    for (index, key) in config.keys.iter().enumerate() {
-        check_key_name(&key.name).map_err(|reason| (format!("keys[{index}].name"), reason))?;
-        if !names.insert(&key.name) {
-            return Err((format!("keys[{index}].name"), format!("found {:?} a second time; names are unique", key.name)));
-        }
-        if key.secret_sha256.len() != 64 || !key.secret_sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let reason = "is not a SHA-256 in 64 hexadecimal digits; `printf %s SECRET | sha256sum` prints it".into();
-            return Err((format!("keys[{index}].secret_sha256"), reason));
-        }
-    }
-    Ok(())
-}
-
-/// A key's name is a folder of the dead letters and stands unescaped in JSON.
-fn check_key_name(name: &str) -> Result<(), String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > SOURCE_BYTES_MAX || name.starts_with('.') || !name.bytes().all(allowed) {
-        return Err(format!(
-            "found {name:?}; 1 to {SOURCE_BYTES_MAX} letters, digits, `_`, `-` or `.` are allowed, not beginning with `.`"
-        ));
-    }
-    Ok(())
+    super::browser::check(&config.browser)?;
+    super::keys::check(&config.keys)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
-use super::{DedupConfig, KeyConfig, KinesisConfig};
+use super::{BrowserConfig, DedupConfig, KeyConfig, KinesisConfig, PrivacyConfig};
 use crate::limits;
 
 /// The whole configuration.
@@ -25,6 +25,10 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Who may send. Empty: the key `dev`, on loopback only.
     pub keys: Vec<KeyConfig>,
+    /// What web pages need.
+    pub browser: BrowserConfig,
+    /// What is kept of the people behind the events.
+    pub privacy: PrivacyConfig,
     /// How much one key may send.
     pub rate_limit: RateLimitConfig,
     /// The schema registry.
@@ -55,6 +59,8 @@ impl Default for Config {
             tls: TlsConfig::default(),
             admin: AdminConfig::default(),
             keys: Vec::new(),
+            browser: BrowserConfig::default(),
+            privacy: PrivacyConfig::default(),
             rate_limit: RateLimitConfig::default(),
             schemas: SchemasConfig::default(),
             spool: SpoolConfig::default(),

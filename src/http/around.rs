@@ -7,14 +7,14 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
 use uuid::Uuid;
 
 use super::{
-    Gate,
+    Gate, cors,
     problem::Problem,
     told::{Answered, Told},
 };
@@ -22,34 +22,59 @@ use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX, telemetry::RouteSt
 
 const REQUEST_ID: &str = "x-request-id";
 
-/// The outermost layer.
-pub(super) async fn around(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request_id(&request);
+/// What the outermost layer knows.
+#[derive(Clone)]
+pub(super) struct Around {
+    pub(super) gate: Arc<Gate>,
+    /// Whether web pages may come here: not to the operators' listener.
+    pub(super) is_for_pages: bool,
+}
+
+/// The outermost layer of the router.
+pub(super) async fn layer(State(around): State<Around>, request: Request, next: Next) -> Response {
     let route = route(&request);
-    let told = Told::of(&gate, &request, route);
-    let method = request.method().clone();
-    let mut response = next.run(request).await;
-    let mut code = None;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        code = Some(problem.code());
-        let allow = response.headers_mut().remove("allow");
-        response = problem.write(id.to_str().unwrap_or_default());
-        response.headers_mut().extend(allow.map(|allow| (axum::http::header::ALLOW, allow)));
+    around.handle(route, request, |request| next.run(request)).await
+}
+
+impl Around {
+    /// Answers a request to `route` by `handler`, with what is done around every one.
+    pub(super) async fn handle<F: Future<Output = Response>>(
+        &self,
+        route: &'static str,
+        request: Request,
+        handler: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let started = Instant::now();
+        let id = request_id(&request);
+        let method = request.method().clone();
+        let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_pages).cloned();
+        let metrics = &self.gate.metrics;
+        let told = Told::of(&self.gate, &request, route);
+        let mut response = handler(request).await;
+        let mut code = None;
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            code = Some(problem.code().as_str());
+            let allow = response.headers_mut().remove("allow");
+            response = problem.write(id.to_str().unwrap_or_default());
+            response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+        }
+        let status = response.status().as_u16();
+        let elapsed = started.elapsed();
+        metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+        if method == Method::POST {
+            metrics.request_seconds.observe(elapsed.as_secs_f64());
+        }
+        if let Some(told) = told {
+            let request_id = id.to_str().unwrap_or_default();
+            told.tell(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
+        }
+        tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+        response.headers_mut().insert(REQUEST_ID, id);
+        if let Some(origin) = origin {
+            cors::let_read(&self.gate, &origin, response.headers_mut());
+        }
+        response
     }
-    let status = response.status().as_u16();
-    let elapsed = started.elapsed();
-    gate.metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
-    if method == Method::POST {
-        gate.metrics.request_seconds.observe(elapsed.as_secs_f64());
-    }
-    if let Some(told) = told {
-        let request_id = id.to_str().unwrap_or_default();
-        told.tell(&gate, &Answered { route, request_id, code, response: &response, took: elapsed });
-    }
-    tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
-    response.headers_mut().insert(REQUEST_ID, id);
-    response
 }
 
 /// The client's own id where it is fit to be logged, else a new one.
@@ -77,12 +102,15 @@ fn request_id(request: &Request) -> HeaderValue {
 fn route(request: &Request) -> &'static str {
     match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
         Some("/v1/events") => "/v1/events",
+        Some("/v1/pixel.gif") => "/v1/pixel.gif",
         Some("/v1/schemas") => "/v1/schemas",
         Some("/v1/schemas/{event_name}") => "/v1/schemas/{event_name}",
         Some("/v1/schemas/{event_name}/{version}") => "/v1/schemas/{event_name}/{version}",
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/metrics") => "/metrics",
-        _ => "other",
+        // The one route whose path is configured.
+        Some(_) => "extra_path",
+        None => "other",
     }
 }

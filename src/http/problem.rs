@@ -52,6 +52,8 @@ pub enum ProblemCode {
     UnknownKey,
     /// A key that is switched off.
     KeyDisabled,
+    /// A key for web pages of other origins.
+    OriginNotAllowed,
     /// Nothing at this path.
     NotFound,
     /// No event of this name in the registry.
@@ -66,6 +68,8 @@ pub enum ProblemCode {
     BodyTooLarge,
     /// Too many events.
     TooManyEvents,
+    /// A pixel's address is too long.
+    QueryTooLong,
     /// Another `Content-Type` is needed.
     UnsupportedMediaType,
     /// Another `Content-Encoding` is needed.
@@ -88,7 +92,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every kind, for the documentation's test.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -98,6 +102,7 @@ impl ProblemCode {
         Self::MissingKey,
         Self::UnknownKey,
         Self::KeyDisabled,
+        Self::OriginNotAllowed,
         Self::NotFound,
         Self::UnknownEvent,
         Self::UnknownSchemaVersion,
@@ -105,6 +110,7 @@ impl ProblemCode {
         Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::TooManyEvents,
+        Self::QueryTooLong,
         Self::UnsupportedMediaType,
         Self::UnsupportedEncoding,
         Self::AllRejected,
@@ -115,6 +121,12 @@ impl ProblemCode {
         Self::NotDeliveredInTime,
         Self::Stopping,
     ];
+
+    /// As it is written in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.parts().1
+    }
 
     /// The HTTP status, the stable code, and the title.
     #[must_use]
@@ -130,6 +142,7 @@ impl ProblemCode {
             Self::MissingKey => (S::UNAUTHORIZED, "missing_key", "A key is needed"),
             Self::UnknownKey => (S::UNAUTHORIZED, "unknown_key", "The key is not known"),
             Self::KeyDisabled => (S::FORBIDDEN, "key_disabled", "The key is disabled"),
+            Self::OriginNotAllowed => (S::FORBIDDEN, "origin_not_allowed", "The key is not for this web page"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here"),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown_event", "No such event"),
             Self::UnknownSchemaVersion => (S::NOT_FOUND, "unknown_schema_version", "No such version"),
@@ -137,6 +150,7 @@ impl ProblemCode {
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The body took too long"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
+            Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Another Content-Type is needed"),
             Self::UnsupportedEncoding => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Another Content-Encoding is needed")
@@ -175,10 +189,10 @@ impl Problem {
         }
     }
 
-    /// Its stable code.
+    /// Its kind.
     #[must_use]
-    pub fn code(&self) -> &'static str {
-        self.code.parts().1
+    pub fn code(&self) -> ProblemCode {
+        self.code
     }
 
     /// With `Retry-After`, in whole seconds from 1.
@@ -240,6 +254,7 @@ impl From<AuthError> for Problem {
             AuthError::MissingKey => ProblemCode::MissingKey,
             AuthError::UnknownKey => ProblemCode::UnknownKey,
             AuthError::KeyDisabled => ProblemCode::KeyDisabled,
+            AuthError::OriginNotAllowed | AuthError::OriginMissing => ProblemCode::OriginNotAllowed,
         };
         Self::new(code, error.to_string())
     }

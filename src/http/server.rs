@@ -6,14 +6,12 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
         conn::auto,
         graceful::{GracefulShutdown, Watcher},
     },
-    service::TowerToHyperService,
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
@@ -23,6 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use super::Front;
 use crate::limits::{H2_STREAMS_MAX, HEADER_READ_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 
 /// A listener and what it serves.
@@ -32,7 +31,7 @@ pub struct Server {
     /// TLS; none is plain HTTP.
     pub tls: Option<TlsAcceptor>,
     /// What is served.
-    pub router: Router,
+    pub front: Front,
     /// Connections open at one time; more wait in the kernel's queue.
     pub connections_max: usize,
     /// Connections open now.
@@ -62,7 +61,7 @@ impl Server {
                     continue;
                 }
             };
-            let connection = Connection { tls: self.tls.clone(), router: self.router.clone(), watcher: graceful.watcher() };
+            let connection = Connection { tls: self.tls.clone(), front: self.front.clone(), watcher: graceful.watcher() };
             let (open, handshake_failures) = (self.connections.clone(), self.handshake_failures.clone());
             tokio::spawn(async move {
                 open.inc();
@@ -91,7 +90,7 @@ async fn pause_after(error: &io::Error) {
 
 struct Connection {
     tls: Option<TlsAcceptor>,
-    router: Router,
+    front: Front,
     watcher: Watcher,
 }
 
@@ -116,8 +115,7 @@ impl Connection {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(H2_STREAMS_MAX).keep_alive_interval(HEADER_READ_TIMEOUT);
-        let service = TowerToHyperService::new(self.router);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(stream), self.front).into_owned();
         // How a connection ends is its client's affair: broken off, timed out, closed.
         let _ = self.watcher.watch(connection).await;
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
+    auth::EventNames,
     config::UnknownEvents,
     dead_letter::{Letter, Lines, write_letter},
     decode::{BodyError, BodyForm, Element, for_each_element, read_fields, uuid_text},
@@ -18,6 +19,7 @@ use crate::{
     limits::SUGGESTIONS_PER_BODY,
     outcome::{RejectCode, Rejection},
     schema::{Registry, Resolution},
+    spool::FRAME_HEADER_BYTES,
     telemetry::Metrics,
 };
 
@@ -26,6 +28,7 @@ pub(super) struct Judge<'a> {
     pub(super) registry: &'a Registry,
     pub(super) unknown_events: UnknownEvents,
     pub(super) source: &'a Arc<str>,
+    pub(super) sent_events: &'a EventNames,
     pub(super) received_millis: i64,
     pub(super) metrics: &'a Metrics,
 }
@@ -55,6 +58,11 @@ impl Judged {
             Verdict::Valid { event_uuid, record } => Some((*event_uuid, &self.records[record.clone()])),
             Verdict::Rejected { .. } => None,
         })
+    }
+
+    /// Bytes of the frames of all valid events.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.records.len() + self.verdicts.len() * FRAME_HEADER_BYTES
     }
 
     /// Takes the dead letters, where there are any.
@@ -106,6 +114,9 @@ impl Judge<'_> {
         suggestions_left: &mut usize,
     ) -> Result<Uuid, Rejection> {
         let fields = read_fields(event)?;
+        if !self.sent_events.contain(&fields.event_name) {
+            return Err(forbidden(&fields.event_name));
+        }
         let schema_version = match self.registry.resolve(&fields.event_name, fields.schema_version) {
             Resolution::Known(schema) => {
                 schema.judge(*event)?;
@@ -151,6 +162,10 @@ impl Judge<'_> {
         };
         write_letter(&letter, letters);
     }
+}
+
+fn forbidden(name: &str) -> Rejection {
+    Rejection::new(RejectCode::ForbiddenEvent, format!("this key may not send {name:?}"), "/event_name")
 }
 
 fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
@@ -234,6 +249,7 @@ mod tests {
                     registry: &registry,
                     unknown_events: UnknownEvents::Accept,
                     source: &source,
+                    sent_events: &EventNames::default(),
                     received_millis: 0,
                     metrics: &metrics,
                 };

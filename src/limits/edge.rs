@@ -93,6 +93,22 @@ pub const DETAIL_CHARS_MAX: usize = 300;
 /// Why: repeated in every record and a folder name for dead letters.
 pub const SOURCE_BYTES_MAX: usize = 64;
 
+/// Keys that may send.
+/// Why: one for each site and service of a large company; each takes about 1 KiB.
+pub const KEYS_MAX: usize = 10_000;
+
+/// Patterns in one key's `allowed_origins`, and in its `allowed_events`.
+/// Why: the patterns of events are tried one after the other for each event.
+pub const KEY_PATTERNS_MAX: usize = 100;
+
+/// Bytes of the query of `GET /v1/pixel.gif`.
+/// Why: mail programs and proxies cut addresses beyond 8 KiB; a request with more is no pixel.
+pub const PIXEL_QUERY_BYTES_MAX: usize = 8 * KIB;
+
+/// Seconds for which a browser may remember that a page may send.
+/// Why: Chromium remembers for two hours at most; a key that is taken from a page is refused at once all the same.
+pub const PREFLIGHT_AGE_SECONDS: u32 = 7_200;
+
 /// Greatest `schema_version`.
 /// Why: the lake's column is a 32-bit integer, in Parquet as in Athena.
 pub const SCHEMA_VERSION_MAX: u32 = i32::MAX as u32;

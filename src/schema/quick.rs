@@ -139,23 +139,30 @@ impl Plain {
         if self.is_integer && digits.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'-') {
             return false;
         }
-        if [self.at_least, self.at_most, self.above, self.below].iter().all(Option::is_none) {
-            return true;
-        }
-        exact(digits).is_some_and(|number| {
-            self.at_least.is_none_or(|bound| number >= bound)
-                && self.at_most.is_none_or(|bound| number <= bound)
-                && self.above.is_none_or(|bound| number > bound)
-                && self.below.is_none_or(|bound| number < bound)
-        })
+        let has_bounds = self.at_least.is_some() || self.at_most.is_some() || self.above.is_some() || self.below.is_some();
+        !has_bounds
+            || exact(digits).is_some_and(|number| {
+                self.at_least.is_none_or(|bound| number >= bound)
+                    && self.at_most.is_none_or(|bound| number <= bound)
+                    && self.above.is_none_or(|bound| number > bound)
+                    && self.below.is_none_or(|bound| number < bound)
+            })
     }
 }
 
 /// A number that a double tells from every other one of as few digits: 15 of them at most, and no exponent.
 fn exact(digits: &str) -> Option<f64> {
     const DIGITS_MAX: usize = 15;
-    let is_plain = digits.len() <= DIGITS_MAX && !digits.contains(['e', 'E']);
-    if is_plain { digits.parse().ok() } else { None }
+    if digits.len() > DIGITS_MAX {
+        return None;
+    }
+    let whole =
+        digits.bytes().try_fold(0i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')));
+    match whole {
+        Some(whole) => Some(whole as f64),
+        None if digits.contains(['e', 'E']) => None,
+        None => digits.parse().ok(),
+    }
 }
 
 struct Compiler<'a> {

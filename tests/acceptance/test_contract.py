@@ -116,6 +116,28 @@ def test_a_key_that_is_switched_off(gateways):
     problem(gateway.post(text(event()), X_Api_Key="s3cret"), 403, "key_disabled")
 
 
+def test_a_key_for_web_pages_is_good_for_its_pages_and_its_events(gateways):
+    sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
+    page = 'kind = "browser"\nallowed_origins = ["https://menu.example"]\nallowed_events = ["menu:*"]'
+    gateway = gateways(config=f'[[keys]]\nname = "web"\nsecret_sha256 = "{sha256}"\n{page}\n[privacy]\nrespect_gpc = true')
+    at = {"X_Api_Key": "s3cret", "Origin": "https://menu.example"}
+    answer = gateway.post(text(event()), **at)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (202, "https://menu.example")
+    problem(gateway.post(text(event()), **at | {"Origin": "https://evil.example"}), 403, "origin_not_allowed")
+    for origin, status in [("https://menu.example", 204), ("https://evil.example", 403), (None, 204)]:
+        assert gateway.curl("OPTIONS", "/v1/events", headers={"Origin": origin, "X-Api-Key": None}).status == status
+    answer = gateway.post(text(event(event_name="kitchen:closed")), **at)
+    assert (answer.status, answer.json()["results"][0]["error"]["code"]) == (422, "forbidden_event")
+    assert gateway.post(text(event()), **at, Sec_GPC="1").json()["opted_out"] == 1
+    fields = "&".join(f"{name}={value}" if isinstance(value, str) else f"{name}:={value}" for name, value in event().items())
+    no_header = {"X-Api-Key": None}
+    for query, status in [(fields, 200), ("", 400), ("e=" + "A" * 8_192, 414), ("event_name=kitchen:closed", 422)]:
+        assert gateway.curl("GET", f"/v1/pixel.gif?key=s3cret&{query}", headers=no_header).status == status
+    assert gateway.curl("GET", "/v1/pixel.gif?key=other", headers=no_header).status == 401
+    dropped = gateway.curl("GET", f"/v1/pixel.gif?key=s3cret&{fields}", headers=no_header | {"DNT": "1"})
+    assert (dropped.status, dropped.headers["lakegate-code"]) == (200, "opted_out")
+
+
 def test_a_body_that_takes_too_long(slow_body, contract):
     thread, found = slow_body
     thread.join(40)
@@ -355,7 +377,7 @@ def test_health_readiness_and_metrics(gateway):
 
 
 @pytest.mark.parametrize("path, allow", [
-    ("/v1/events", {"POST"}), ("/v1/schemas", {"GET", "HEAD"}), ("/healthz", {"GET", "HEAD"}), ("/readyz", {"GET", "HEAD"}),
+    ("/v1/events", {"OPTIONS", "POST"}), ("/v1/pixel.gif", {"GET", "HEAD"}), ("/v1/schemas", {"GET", "HEAD"}), ("/healthz", {"GET", "HEAD"}), ("/readyz", {"GET", "HEAD"}),
     ("/v1/schemas/lesson:started", {"GET", "HEAD"}), ("/v1/schemas/lesson:started/1", {"GET", "HEAD"}),
 ])
 def test_another_method_is_told_which_there_are(gateway, path, allow):

@@ -125,6 +125,11 @@ impl Client {
         self.connect(wire).await?.post(post).await
     }
 
+    /// Sends a request without a body.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer, Lost> {
+        self.connect(Wire::H1).await?.send(bare(method, path, headers)).await
+    }
+
     /// Gets `path`.
     pub async fn get(&self, path: &str) -> Result<Answer, Lost> {
         let request = Request::get(path).header("host", "localhost").body(Full::default()).expect("a request");
@@ -134,11 +139,23 @@ impl Client {
 
 /// Gets `path` from a listener without TLS.
 pub async fn get_plain(address: SocketAddr, path: &str) -> Result<Answer, Lost> {
+    ask_plain(address, "GET", path, &[]).await
+}
+
+/// Sends a request without a body to a listener without TLS.
+pub async fn ask_plain(address: SocketAddr, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer, Lost> {
     let stream = TokioIo::new(TcpStream::connect(address).await.map_err(lost)?);
     let (sender, connection) = http1::handshake(stream).await.map_err(lost)?;
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", "localhost").body(Full::default()).expect("a request");
-    Connection::H1(sender).send(request).await
+    Connection::H1(sender).send(bare(method, path, headers)).await
+}
+
+fn bare(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
+    let mut builder = Request::builder().method(method).uri(path).header("host", "localhost");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Full::default()).expect("a request")
 }
 
 /// An open connection.

@@ -1,6 +1,9 @@
 //! The body of a PutRecords call, written in one go: the SDK's own way copies every event three times.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::{general_purpose::PAD, simd::Simd},
+};
 
 use super::record::StreamRecord;
 
@@ -17,35 +20,46 @@ pub(super) enum StreamId<'a> {
 /// The body, as the API's JSON protocol (`application/x-amz-json-1.1`) has it.
 pub(super) fn put_records_body(stream: StreamId<'_>, records: &[StreamRecord]) -> Vec<u8> {
     let record_bytes = |record: &StreamRecord| record.size() * 4 / 3 + MEMBERS_BYTES;
-    let mut body = String::with_capacity(records.iter().map(record_bytes).sum::<usize>() + 256);
-    body.push_str("{\"Records\":[");
+    let mut body = Vec::with_capacity(records.iter().map(record_bytes).sum::<usize>() + 256);
+    let base64 = Simd::standard(PAD);
+    push(&mut body, "{\"Records\":[");
     for (index, record) in records.iter().enumerate() {
-        body.push_str(if index == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
-        STANDARD.encode_string(record.data(), &mut body);
-        body.push_str("\",\"PartitionKey\":");
-        push_text(record.key(), &mut body);
+        push(&mut body, if index == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
+        push_base64(&mut body, &base64, record.data());
+        push(&mut body, "\",\"PartitionKey\":");
+        push_text(&mut body, record.key());
         if let Some(place) = record.explicit_place {
-            body.push_str(",\"ExplicitHashKey\":\"");
-            body.push_str(&place.to_string());
-            body.push('"');
+            push(&mut body, ",\"ExplicitHashKey\":\"");
+            push(&mut body, &place.to_string());
+            push(&mut body, "\"");
         }
-        body.push('}');
+        push(&mut body, "}");
     }
     let (member, stream) = match stream {
         StreamId::Arn(arn) => ("],\"StreamARN\":", arn),
         StreamId::Name(name) => ("],\"StreamName\":", name),
     };
-    body.push_str(member);
-    push_text(stream, &mut body);
-    body.push('}');
-    body.into_bytes()
+    push(&mut body, member);
+    push_text(&mut body, stream);
+    push(&mut body, "}");
+    body
 }
 
-fn push_text(text: &str, body: &mut String) {
-    match serde_json::to_string(text) {
-        Ok(quoted) => body.push_str(&quoted),
-        Err(_) => unreachable!("a string is written into memory"),
-    }
+fn push(body: &mut Vec<u8>, text: &str) {
+    body.extend_from_slice(text.as_bytes());
+}
+
+fn push_base64(body: &mut Vec<u8>, base64: &Simd, data: &[u8]) {
+    let start = body.len();
+    body.resize(start + data.len().div_ceil(3) * 4, 0);
+    let written = base64.encode_slice(data, &mut body[start..]);
+    debug_assert_eq!(written, Ok(body.len() - start));
+}
+
+fn push_text(body: &mut Vec<u8>, text: &str) {
+    // A string into memory: there is nothing in it that can fail.
+    let written = serde_json::to_writer(body, text);
+    debug_assert!(written.is_ok());
 }
 
 #[cfg(test)]

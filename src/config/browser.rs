@@ -1,0 +1,35 @@
+//! `[browser]` and `[privacy]`: what web pages need, and what is kept of the people behind them.
+
+use serde::{Deserialize, Serialize};
+
+/// `[browser]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrowserConfig {
+    /// A path that takes events (POST) and the pixel (GET) beside the usual ones, for pages whose visitors' ad blockers know
+    /// those. Empty: none.
+    pub extra_path: String,
+}
+
+/// `[privacy]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacyConfig {
+    /// Whether events of requests with `Sec-GPC: 1` or `DNT: 1` are dropped; the answer says so.
+    pub respect_gpc: bool,
+}
+
+/// What the types cannot say of `[browser]`.
+pub(super) fn check(config: &BrowserConfig) -> Result<(), (String, String)> {
+    let path = &config.extra_path;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.' | b'~');
+    // A path of the gateway's own would be taken twice.
+    let is_taken = ["/v1/", "/healthz", "/readyz", "/metrics"].iter().any(|taken| format!("{path}/").starts_with(taken));
+    let is_plain = path.len() > 1 && path.starts_with('/') && path.bytes().all(allowed) && !path.contains("//");
+    if path.is_empty() || is_plain && !is_taken && !path.ends_with('/') {
+        return Ok(());
+    }
+    let allowed = "a path such as \"/menu/s\" is allowed: letters, digits, `_`, `-`, `.`, `~` between slashes, none at its \
+                   end, and not below /v1, /healthz, /readyz or /metrics";
+    Err(("browser.extra_path".into(), format!("found {path:?}; {allowed}")))
+}

@@ -1,0 +1,49 @@
+//! People who ask not to be followed: `Sec-GPC` (Global Privacy Control) and its forerunner `DNT`.
+//!
+//! Where `privacy.respect_gpc` is set, their events are counted and dropped: not stored, not judged, not in the dead
+//! letters. The answer says so and lets the sender forget them.
+
+use axum::{
+    Json,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Gate, problem::Problem};
+use crate::{
+    decode::{BodyForm, Encoding, for_each_element, inflate},
+    ingest::SubmissionError,
+};
+
+/// An answer in whose counts `opted_out` stands beside the four outcomes.
+#[derive(Serialize)]
+struct Dropped {
+    accepted: usize,
+    duplicates: usize,
+    rejected: usize,
+    retry: usize,
+    opted_out: usize,
+    results: [(); 0],
+}
+
+/// Whether the events of a request with `headers` are to be dropped.
+pub(super) fn is_asked(gate: &Gate, headers: &HeaderMap) -> bool {
+    gate.respect_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
+}
+
+/// Counts the events of a body, and forgets them.
+pub(super) fn drop_all(gate: &Gate, body: &Bytes, encoding: Encoding, form: BodyForm) -> Result<Response, Problem> {
+    let count = || -> Result<usize, SubmissionError> {
+        let inflated: Bytes = match encoding {
+            Encoding::Identity => body.clone(),
+            encoding => inflate(encoding, body)?.into(),
+        };
+        Ok(for_each_element(&inflated, form, |_| {})?)
+    };
+    let opted_out = tokio::task::block_in_place(count)?;
+    gate.metrics.opted_out_events.inc_by(opted_out as u64);
+    let answer = Dropped { accepted: 0, duplicates: 0, rejected: 0, retry: 0, opted_out, results: [] };
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
