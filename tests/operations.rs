@@ -46,14 +46,15 @@ async fn each_request_is_one_line_without_its_key_and_probes_are_none() {
         assert_eq!(client.post(wire, &bearer).await.expect("an answer").status, 401);
     }
     assert_eq!(client.get("/v1/schemas/a%0d%0ab%22%1b%5b2J").await.expect("an answer").status, 404);
+    assert_eq!(client.get("/v1/pixel.gif?e=e30&key=s3cret-in-pixel").await.expect("an answer").status, 401);
     assert_eq!(client.get("/healthz").await.expect("an answer").status, 200);
     assert_eq!(get_plain(gateway.admin(), "/metrics").await.expect("an answer").status, 200);
-    eventually("all lines are there", Duration::from_secs(10), async || lines(&output).len() >= 8).await;
+    eventually("all lines are there", Duration::from_secs(10), async || lines(&output).len() >= 9).await;
     let log = gateway.log_text();
     gateway.stop().await;
 
     let lines = lines(&output);
-    assert_eq!(lines.len(), 8, "{lines:#?}");
+    assert_eq!(lines.len(), 9, "{lines:#?}");
     let first = &lines[0];
     for (name, value) in [("method", "POST"), ("route", "/v1/events"), ("path", "/v1/events"), ("http", "2")] {
         assert_eq!(first[name], value, "{first}");
