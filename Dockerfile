@@ -9,8 +9,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY loadtest/bench loadtest/bench
 COPY src src
 RUN cargo build --locked --release --package lakegate --bin lakegate --features "$FEATURES" \
-    && install -D --strip target/release/lakegate /out/usr/bin/lakegate \
-    && install -d -m 0700 -o 65532 -g 65532 /out/var/lib/lakegate
+    && install -D --strip target/release/lakegate /out/lakegate \
+    && mkdir /out/data
 
 # glibc, libgcc and CA certificates, and nothing else; the user `nonroot` is 65532.
 FROM gcr.io/distroless/cc-debian12:nonroot
@@ -22,7 +22,9 @@ LABEL org.opencontainers.image.title="Lakegate" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-COPY --from=build --chown=65532:65532 /out/ /
+COPY --from=build /out/lakegate /usr/bin/lakegate
+# Empty, so that a new volume belongs to the user.
+COPY --from=build --chown=65532:65532 /out/data /var/lib/lakegate
 COPY schemas /usr/share/lakegate/schemas
 COPY LICENSE /usr/share/doc/lakegate/LICENSE
 # Everything that is kept is in the volume, so the rest may be read-only. Beyond loopback the gateway starts only with [[keys]]
