@@ -45,8 +45,8 @@ use crate::{
         kinesis::KinesisStream,
         lake::{LakeConfig as Location, LakeSink},
     },
-    spool::{RealDisk, Spool, SpoolConfig},
-    telemetry::Metrics,
+    spool::{GroupMetrics, RealDisk, Spool, SpoolConfig},
+    telemetry::{AccessLog, Metrics, Traces},
     tls::Tls,
 };
 use edge::{policy, watches};
@@ -108,7 +108,8 @@ impl App {
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let metrics = Arc::new(Metrics::new());
-        let organs = Organs::open(config, metrics.clone())?;
+        let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
+        let organs = Organs::open(config, metrics.clone(), traces)?;
         if let Some(fleet) = &organs.fleet {
             // So that the first events are checked too, where the store is there.
             fleet.when_tried().await;
@@ -196,6 +197,12 @@ impl App {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
         let undelivered_events = self.gate.room.current().lag_events;
+        let gate = self.gate.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            gate.traces.close();
+            gate.access_log.as_ref().inspect(|log| log.close());
+        })
+        .await;
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
         self.watches.shutdown().await;
@@ -213,13 +220,16 @@ struct Organs {
     dead_letter_spool: Option<Arc<Spool>>,
     dead_letters: Arc<DeadLetters>,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 impl Organs {
-    fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
         let registry = schema::load(&config.schemas.dir)?;
         tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
         let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes)?);
+        let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
+        spool.observe_groups(GroupMetrics { sync_seconds, bytes });
         let window = open_window(config, &spool)?;
         let fleet = start_fleet(config, &spool, &metrics)?;
         let dead_letter_spool = match config.dead_letter.kind {
@@ -233,7 +243,7 @@ impl Organs {
             metrics.clone(),
         );
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics })
+        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces })
     }
 
     fn spools(&self) -> Vec<Arc<Spool>> {
@@ -241,7 +251,7 @@ impl Organs {
     }
 
     async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
-        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics } = self;
+        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces } = self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
         let name = match config.sink.kind {
             SinkKind::Lake => "lake",
@@ -271,6 +281,7 @@ impl Organs {
             quota_bytes: config.spool.quota_bytes,
             metrics: metrics.delivery.clone(),
             state,
+            traces: traces.clone(),
         };
         let mut deliverers = vec![match config.sink.kind {
             SinkKind::Lake => lake_deliverer(config, shared)?,
@@ -293,6 +304,7 @@ impl Organs {
                 quota_bytes: config.dead_letter.quota_bytes,
                 metrics: metrics.dead_letter_delivery.clone(),
                 state,
+                traces: traces.clone(),
             };
             deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await?);
         }
@@ -307,6 +319,8 @@ impl Organs {
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };
+        let dropped = metrics.access_log_dropped_lines.clone();
+        let access_log = config.telemetry.access_log.then(|| AccessLog::start(std::io::stdout(), dropped)).transpose();
         let gate = Gate {
             policy: ArcSwap::from_pointee(policy),
             proxies: Arc::new(Proxies::new(&config.proxy)),
@@ -316,6 +330,8 @@ impl Organs {
             sink: sink_state,
             dead_letter_sink,
             metrics,
+            traces,
+            access_log: access_log.context("the access log cannot be started")?,
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(gate), deliverers))

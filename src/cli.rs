@@ -1,6 +1,7 @@
 //! The command line.
 
 mod errors;
+mod health;
 mod keys;
 mod lake;
 mod plan;
@@ -29,6 +30,8 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Ask the gateway that runs on this machine how it is: exit code 0 where all is well, 1 where not.
+    Health(health::HealthArgs),
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -47,7 +50,7 @@ enum Command {
 /// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Configuration file (TOML); `lakegate.example.toml` shows every key.
+    /// Configuration file (TOML); `lakegate.example.toml` shows every key [default: what LAKEGATE_CONFIG names, if anything].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port for events [default: 127.0.0.1:8443].
@@ -88,6 +91,10 @@ pub fn run() -> ExitCode {
             Ok(config) => serve::serve(&config, move || serve_config(&args)),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Health(args) => match load(args.config.as_deref()) {
+            Ok(config) => health::run(&args, &config),
+            Err(error) => return complain(&error, EXIT_CONFIG),
+        },
         Command::Lake(command) => lake::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
@@ -121,8 +128,12 @@ fn check(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
+const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
+
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    Ok(config::load(file, std::env::vars())?)
+    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
 fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {

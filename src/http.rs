@@ -15,6 +15,7 @@ pub mod problem;
 mod rate_headers;
 mod schemas;
 pub mod server;
+mod told;
 
 use std::sync::{
     Arc,
@@ -34,7 +35,14 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, rate_limit::AddressRates, room::Room, telemetry::Metrics};
+use crate::{
+    auth::Keys,
+    deliver::SinkState,
+    ingest::Ingest,
+    rate_limit::AddressRates,
+    room::Room,
+    telemetry::{AccessLog, Metrics, Traces},
+};
 use around::Around;
 pub use body::BodyBudget;
 pub use client_address::{Peer, Proxies};
@@ -69,6 +77,10 @@ pub struct Gate {
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is told of each request.
+    pub traces: Traces,
+    /// Where each request is a line, where that is wanted.
+    pub access_log: Option<AccessLog>,
     /// Whether the gateway is stopping.
     pub stopping: AtomicBool,
 }
@@ -132,6 +144,7 @@ async fn method_not_allowed() -> Problem {
 
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     gate.room.refresh_gauges();
+    gate.metrics.ready.set(i64::from(health::is_ready(&gate)));
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], gate.metrics.exposition()).into_response()
 }

@@ -11,7 +11,11 @@ mod confirm_again;
 mod judge;
 mod store;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -120,12 +124,15 @@ impl Ingest {
     /// # Errors
     /// See [`SubmissionError`].
     pub async fn submit(&self, submission: Submission) -> Result<Vec<Fate>, SubmissionError> {
+        let started = Instant::now();
         let judged = match submission.encoding {
             Encoding::Identity if submission.body.len() < BLOCKING_FROM_BYTES => self.judge(&submission),
             // JSON of events shrinks to about an eighth.
             _ if submission.body.len() < BLOCKING_FROM_BYTES / 8 => self.judge(&submission),
             _ => tokio::task::block_in_place(|| self.judge(&submission)),
-        }?;
+        };
+        self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
+        let judged = judged?;
         submission.payers.take_events(judged.verdicts.len())?;
         let fates = self.decide(judged, &submission).await;
         self.metrics.count_outcomes(&submission.source, fates.iter().map(|fate| &fate.outcome));

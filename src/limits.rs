@@ -6,10 +6,12 @@
 
 mod delivery;
 mod edge;
+mod operations;
 mod storage;
 
 pub use delivery::*;
 pub use edge::*;
+pub use operations::*;
 pub use storage::*;
 
 const KIB: usize = 1024;
@@ -52,3 +54,4 @@ const _: () = assert!(KINESIS_MEMORY_BYTES >= 4 * KINESIS_SHARD_BYTES_MIN && KIN
 const _: () = assert!(DEAD_LETTER_SPOOL_BYTES_MAX >= 2 * SEGMENT_BYTES);
 const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
+const _: () = assert!(3 * ACCESS_LOG_TEXT_BYTES_MAX * 3 + KIB < 4 * KIB, "path, user agent and request id in one line");

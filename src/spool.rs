@@ -71,3 +71,4 @@ pub use handle::{Spool, SpoolConfig, SpoolStats};
 pub use queue::{AppendError, Appended};
 pub use reader::{Reader, Stretch};
 pub use recovery::{OpenError, RecoveryReport};
+pub use shared::GroupMetrics;

@@ -21,6 +21,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("json", "limits", "limits are below everything"),
     ("outcome", "limits", "limits are below everything"),
     ("config", "limits", "limits are below everything"),
+    ("telemetry", "limits", "limits are below everything"),
     ("telemetry", "outcome", "what is counted"),
     ("telemetry", "config", "how it is logged"),
     ("auth", "rate_limit", "a key has buckets of its own"),

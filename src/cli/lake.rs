@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::view_schemas::view_schemas;
 use crate::{
     app::lake_location,
-    config,
     enrich::write_flat,
     event::{CreatedAt, Date, Envelope, EventName, iso_millis, unix_millis},
     limits::CREATED_DATE_DAYS_BACK_MAX,
@@ -103,7 +102,7 @@ fn day(text: &str) -> Result<Date, String> {
 
 impl PlaceArgs {
     fn open(&self) -> anyhow::Result<Lake> {
-        let mut location = lake_location(&config::load(self.config.as_deref(), std::env::vars())?);
+        let mut location = lake_location(&super::load(self.config.as_deref())?);
         if let Some(root) = &self.lake {
             location.root.clone_from(root);
         }
@@ -111,7 +110,7 @@ impl PlaceArgs {
     }
 
     fn root(&self) -> anyhow::Result<String> {
-        let configured = || Ok(lake_location(&config::load(self.config.as_deref(), std::env::vars())?).root);
+        let configured = || Ok(lake_location(&super::load(self.config.as_deref())?).root);
         self.lake.clone().map_or_else(configured, Ok)
     }
 }
@@ -261,7 +260,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
 }
 
 fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
-    let configured = config::load(place.config.as_deref(), std::env::vars())?;
+    let configured = super::load(place.config.as_deref())?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
     let today = Date { days: i32::try_from(unix_millis(std::time::SystemTime::now()) / 86_400_000).unwrap_or_default() };

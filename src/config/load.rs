@@ -136,6 +136,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         }
     }
     super::kinesis::check(&config.kinesis)?;
+    config.telemetry.check()?;
     if cfg!(not(feature = "s3")) && config.lake.root.starts_with("s3://") {
         let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", config.lake.root);
         return Err(("lake.root".into(), reason));
@@ -186,7 +187,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 22] = [
+        let cases: [Case; 24] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -217,6 +218,12 @@ mod tests {
                 &[],
                 &["FILE: dedup.redis.deadline_ms: found 0; 1 to 5000"],
             ),
+            (
+                "",
+                &[("LAKEGATE__TELEMETRY__OTLP_ENDPOINT", "http://user:secret@x:4318")],
+                &["LAKEGATE__TELEMETRY__OTLP_ENDPOINT: telemetry.otlp_endpoint: found a text that is none; http://"],
+            ),
+            ("[telemetry]\ntrace_sample_ratio = 1.5", &[], &["FILE: telemetry.trace_sample_ratio: found 1.5; 0 to 1"]),
             ("[proxy]\ntrusted = [\"10.0.0.0/8\", \"here\"]", &[], &["FILE: proxy.trusted: found \"here\"; an address"]),
             ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
             ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),

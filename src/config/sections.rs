@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -50,7 +51,7 @@ pub struct Config {
     pub dead_letter: DeadLetterConfig,
     /// Graceful stop.
     pub stop: StopConfig,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
 
@@ -255,11 +256,46 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// How it is written.
     pub log_format: LogFormat,
+    /// One line of JSON for each request, on standard output.
+    pub access_log: bool,
+    /// OpenTelemetry collector that traces are sent to (OTLP, HTTP/protobuf). Empty: none are made.
+    pub otlp_endpoint: String,
+    /// Part of the requests and deliveries that is traced, 0 to 1, where whoever sent a `traceparent` did not decide.
+    pub trace_sample_ratio: f64,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log_filter: "info".into(), log_format: LogFormat::Auto }
+        Self {
+            log_filter: "info".into(),
+            log_format: LogFormat::Auto,
+            access_log: false,
+            otlp_endpoint: String::new(),
+            trace_sample_ratio: limits::TRACE_SAMPLE_RATIO,
+        }
+    }
+}
+
+impl TelemetryConfig {
+    /// What the types cannot say.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |key: &str, reason: &str| Err((format!("telemetry.{key}"), reason.to_owned()));
+        if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
+            return wrong("trace_sample_ratio", &format!("found {}; 0 to 1 is allowed", self.trace_sample_ratio));
+        }
+        // What was found is not repeated: it may be a password that came to the wrong place.
+        let is_base = |uri: Uri| {
+            let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
+            bare && matches!(uri.scheme_str(), Some("http" | "https"))
+        };
+        if !self.otlp_endpoint.is_empty() && !self.otlp_endpoint.parse().is_ok_and(is_base) {
+            return wrong(
+                "otlp_endpoint",
+                "found a text that is none; http://host:4318 or https://host:4318 is allowed, and no password in it: \
+                 headers come from OTEL_EXPORTER_OTLP_HEADERS",
+            );
+        }
+        Ok(())
     }
 }
 

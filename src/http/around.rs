@@ -1,4 +1,4 @@
-//! What is done around every request: an id, the time it took, a metric, and problems written out.
+//! What is done around every request: an id, the time it took, a metric, what operators are told, and problems written out.
 
 use std::{
     sync::Arc,
@@ -13,7 +13,11 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::{Gate, cors, problem::Problem};
+use super::{
+    Gate, cors,
+    problem::Problem,
+    told::{Answered, Told},
+};
 use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX, telemetry::RouteStatus};
 
 const REQUEST_ID: &str = "x-request-id";
@@ -47,8 +51,11 @@ impl Around {
         let method = request.method().clone();
         let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_pages).cloned();
         let metrics = &self.gate.metrics;
+        let told = Told::of(&self.gate, &request, route);
         let mut response = handler(request).await;
+        let mut code = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            code = Some(problem.code().as_str());
             let allow = response.headers_mut().remove("allow");
             response = problem.write(id.to_str().unwrap_or_default());
             response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
@@ -58,6 +65,10 @@ impl Around {
         metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
         if method == Method::POST {
             metrics.request_seconds.observe(elapsed.as_secs_f64());
+        }
+        if let Some(told) = told {
+            let request_id = id.to_str().unwrap_or_default();
+            told.tell(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
         }
         tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
         response.headers_mut().insert(REQUEST_ID, id);

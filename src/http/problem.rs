@@ -127,6 +127,12 @@ impl ProblemCode {
         Self::Stopping,
     ];
 
+    /// As it is written in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.parts().1
+    }
+
     /// The HTTP status, the stable code, and the title.
     #[must_use]
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {

@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use super::{
@@ -93,9 +94,14 @@ impl Writer {
         if let Err(error) = write_all_at(&*self.active.file, &mut parts, self.active.bytes) {
             return Err(self.take_back(&error));
         }
+        let syncing = Instant::now();
         if let Err(error) = self.active.file.sync_data() {
             self.shared.fail("syncing a segment", &error);
             return Err(AppendError::Failed);
+        }
+        if let Some(groups) = self.shared.groups.get() {
+            groups.sync_seconds.observe(syncing.elapsed().as_secs_f64());
+            groups.bytes.observe(bytes as f64);
         }
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.active.bytes += bytes;

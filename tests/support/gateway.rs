@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
@@ -30,6 +31,7 @@ pub struct Setup {
     schemas: PathBuf,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    output: Option<PathBuf>,
 }
 
 impl Setup {
@@ -38,7 +40,8 @@ impl Setup {
         let data_dir = data_dir.into();
         let seen_data_dir = data_dir.clone();
         let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas").into();
-        let setup = Self { data_dir, seen_data_dir, config: None, schemas, environment: Vec::new(), wrapper: Vec::new() };
+        let setup =
+            Self { data_dir, seen_data_dir, config: None, schemas, environment: Vec::new(), wrapper: Vec::new(), output: None };
         setup.set("rate_limit.events_per_second", 4_000_000_000_u32).set("rate_limit.events_burst", 4_000_000_000_u32)
     }
 
@@ -75,6 +78,12 @@ impl Setup {
         self
     }
 
+    /// With its standard output in a file.
+    pub fn output(mut self, file: impl Into<PathBuf>) -> Self {
+        self.output = Some(file.into());
+        self
+    }
+
     /// With a registry of its own.
     pub fn schemas(mut self, folder: impl Into<PathBuf>) -> Self {
         self.schemas = folder.into();
@@ -102,7 +111,8 @@ impl Setup {
             command.env_remove(variable);
         }
         command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = self.output.as_ref().map(|file| File::create(file).expect("a file"));
+        command.stdin(Stdio::null()).stdout(output.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway can be started");
         let stderr = child.stderr.take().expect("piped above");
         let (sender, log) = watch::channel(Log::default());
