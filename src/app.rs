@@ -123,7 +123,7 @@ impl App {
         let server = Server {
             listener,
             tls: tls.as_ref().map(|tls| tls.current.clone()),
-            router: http::router(gate.clone(), &config.browser.extra_path, config.tls.hsts_seconds),
+            front: http::for_events(gate.clone(), &config.browser.extra_path, config.tls.hsts_seconds),
             proxies: gate.proxies.clone(),
             connections_max: config.http.connections_max,
             connections_per_address_max: config.http.connections_per_address_max,
@@ -136,7 +136,7 @@ impl App {
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
-            router: http::admin_router(gate.clone()),
+            front: http::for_operators(gate.clone()),
             proxies: Arc::new(Proxies::new(&ProxyConfig::default())),
             connections_max: ADMIN_CONNECTIONS_MAX,
             connections_per_address_max: ADMIN_CONNECTIONS_MAX,

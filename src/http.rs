@@ -6,6 +6,8 @@ mod body;
 mod client_address;
 mod cors;
 mod events;
+mod finish;
+mod front;
 mod health;
 mod opt_out;
 mod pixel;
@@ -36,6 +38,7 @@ use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, rate_limit::AddressR
 use around::Around;
 pub use body::BodyBudget;
 pub use client_address::{Peer, Proxies};
+pub use front::Front;
 use problem::{Problem, ProblemCode};
 
 /// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
@@ -80,7 +83,8 @@ impl Gate {
 
 /// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
 /// told to use HTTPS only for, where it is not 0.
-pub fn router(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Router {
+#[must_use]
+pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front {
     let mut routes = Router::new()
         .route("/v1/events", post(events::post).options(cors::preflight))
         .route("/v1/pixel.gif", get(pixel::get))
@@ -93,26 +97,26 @@ pub fn router(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Router {
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
     let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
-    layered(routes, Around { gate, is_for_pages: true, hsts })
+    let around = Around { gate, is_for_pages: true, hsts };
+    Front::new(Some(around.clone()), layered(routes, around))
 }
 
 /// The listener for operators.
-pub fn admin_router(gate: Arc<Gate>) -> Router {
+#[must_use]
+pub fn for_operators(gate: Arc<Gate>) -> Front {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    layered(routes, Around { gate, is_for_pages: false, hsts: None })
+    Front::new(None, layered(routes, Around { gate, is_for_pages: false, hsts: None }))
 }
 
 fn layered(routes: Router<Arc<Gate>>, around: Around) -> Router {
     let gate = around.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(around, around::around))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
-        }))
+        .layer(from_fn_with_state(around, around::layer))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| front::panicked()))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(gate).layer(layers)

@@ -84,7 +84,7 @@ pub enum SubmissionError {
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
-    /// Its identity as the client wrote it, where it was readable.
+    /// Its identity as the client wrote it, where it was readable. Not of what was plainly accepted: nobody asks.
     pub event_uuid: Option<String>,
     /// Its outcome.
     pub outcome: Outcome,
@@ -115,7 +115,7 @@ pub struct Ingest {
 impl Ingest {
     /// Takes a request's events: one [`Fate`] per event, in input order.
     ///
-    /// Run it in a task of its own: what it has begun to store it also counts, even when the client has gone.
+    /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
     ///
     /// # Errors
     /// See [`SubmissionError`].
@@ -163,10 +163,10 @@ impl Ingest {
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid, .. } => Fate {
-                    event_uuid: Some(event_uuid.to_string()),
-                    outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
-                },
+                Verdict::Valid { event_uuid, .. } => {
+                    let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
+                    Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
+                }
                 Verdict::Rejected { event_uuid, rejection } => Fate {
                     event_uuid,
                     // What could not be kept is not rejected yet: its sender still has it, and keeps it.

@@ -161,7 +161,7 @@ fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
         "event_type", "created_date", "files", "rows", "bytes", "oldest"
     )?;
     for partition in listing.partitions {
-        let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), iso_millis);
+        let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), |millis| iso_millis(millis).as_str().to_owned());
         writeln!(
             out,
             "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  {}",
@@ -226,8 +226,8 @@ impl<'a> FoundEvent<'a> {
             event_subtype: row.event_subtype,
             source: row.source,
             schema_version: row.schema_version,
-            created_datetime: iso_millis(row.created_millis),
-            received_datetime: iso_millis(row.received_millis),
+            created_datetime: iso_millis(row.created_millis).as_str().to_owned(),
+            received_datetime: iso_millis(row.received_millis).as_str().to_owned(),
             payload: serde_json::from_str(row.payload)?,
         })
     }

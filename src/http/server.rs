@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use axum::Router;
+use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -28,9 +28,11 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
-use tower::Service;
 
-use super::client_address::{Peer, Proxies};
+use super::{
+    Front,
+    client_address::{Peer, Proxies},
+};
 use crate::limits::{
     H1_BUFFER_BYTES_MAX, H2_HEADER_BYTES_MAX, H2_LOCAL_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_STREAMS_MAX, HEADER_READ_TIMEOUT,
     RESPONSE_WRITE_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
@@ -44,7 +46,7 @@ pub struct Server {
     /// TLS; none is plain HTTP. Connections that come take what is in it at that moment.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// What is served.
-    pub router: Router,
+    pub front: Front,
     /// Whose connections are those of many clients.
     pub proxies: Arc<Proxies>,
     /// Connections open at one time; more wait in the kernel's queue.
@@ -90,7 +92,7 @@ impl Server {
             };
             let connection = Connection {
                 tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full())),
-                router: self.router.clone(),
+                front: self.front.clone(),
                 proxies: self.proxies.clone(),
                 crowd: crowd.clone(),
                 watcher: graceful.watcher(),
@@ -129,7 +131,7 @@ async fn pause_after(error: &io::Error) {
 
 struct Connection {
     tls: Option<TlsAcceptor>,
-    router: Router,
+    front: Front,
     proxies: Arc<Proxies>,
     crowd: Arc<Crowd>,
     watcher: Watcher,
@@ -188,11 +190,10 @@ impl Connection {
             .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
             .max_header_list_size(H2_HEADER_BYTES_MAX)
             .keep_alive_interval(HEADER_READ_TIMEOUT);
-        let router = self.router;
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let front = self.front;
+        let service = service_fn(move |mut request| {
             request.extensions_mut().insert(peer);
-            // A router is always ready, and a clone of it costs a reference count.
-            router.clone().call(request)
+            front.call(request)
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         // How a connection ends is its client's affair: broken off, timed out, closed.

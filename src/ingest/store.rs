@@ -29,7 +29,7 @@ impl Ingest {
             return nothing(RetryCause::DedupFull);
         };
         let claimed = claims.outcomes().to_vec();
-        let mut frames = FrameBuffer::default();
+        let mut frames = FrameBuffer::with_capacity(judged.frame_bytes());
         for (index, ((_, record), claim)) in judged.valid().zip(&claimed).enumerate() {
             let append = |buffer: &mut Vec<u8>| {
                 let start = buffer.len();

@@ -256,3 +256,7 @@ pub const SCHEMA_FLAT_NODES_MAX: usize = 50_000;
 /// Schema versions in one registry.
 /// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
 pub const SCHEMAS_MAX: usize = 10_000;
+
+/// Bytes of the table that a pattern of a schema becomes; where it takes more, the library judges the pattern.
+/// Why: the largest of ours has 40 KiB, and making one takes time and memory in proportion.
+pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;

@@ -2,10 +2,11 @@
 //!
 //! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
 //!
-//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `call` what came of it · `client` the SDK
+//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `body` how · `call` what came of it · `client` the SDK
 
 use std::{future::Future, pin::Pin};
 
+mod body;
 mod call;
 mod client;
 mod hash;

@@ -42,16 +42,22 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
-        let worked = catch_unwind(AssertUnwindSafe(|| while self.step() {}));
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let mut last_group = Some(0);
+            while let Some(appends) = last_group {
+                queue.gather(appends);
+                last_group = self.step();
+            }
+        }));
         if worked.is_err() {
             self.shared.fail("writing", &io::Error::other("the writer panicked"));
         }
         queue.abandon();
     }
 
-    /// Waits for one group and writes it; false once there will be no more.
-    pub(super) fn step(&mut self) -> bool {
-        let Some(Group { mut appends, roll }) = self.queue.next_group() else { return false };
+    /// Waits for one group and writes it. How many appends it had; `None` once there will be no more.
+    pub(super) fn step(&mut self) -> Option<usize> {
+        let Group { mut appends, roll } = self.queue.next_group()?;
         if roll {
             self.roll_if_delivered();
         }
@@ -60,10 +66,10 @@ impl Writer {
                 append.outcome = Err(error);
             }
         }
-        let bytes = appends.iter().map(|append| append.frames.size()).sum();
+        let (count, bytes) = (appends.len(), appends.iter().map(|append| append.frames.size()).sum());
         appends.into_iter().for_each(Pending::answer);
         self.queue.release(bytes);
-        true
+        Some(count)
     }
 
     /// Makes the appends durable that there is room for. Each one's outcome is set, to be told when this returns; an
