@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use support::{
     client::{Client, Connection, Post, Told, Wire},
     events,
@@ -26,6 +27,14 @@ const NOISE: Duration = Duration::from_millis(40);
 
 fn size(variable: &str, default: usize) -> usize {
     std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number of connections"))
+}
+
+/// As many descriptors for this process as the system allows.
+fn make_room(connections: usize) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let enough = maximum.is_none_or(|maximum| maximum > connections as u64 + 500);
+    assert!(enough, "{connections} connections need more descriptors than `ulimit -Hn` gives: {maximum:?}");
 }
 
 /// The 99th percentile of the answers to good clients for a while.
@@ -74,6 +83,7 @@ async fn be_slow(client: Client, is_head: bool) {
 async fn thousands_of_idle_and_slow_connections_do_not_slow_good_clients_down() {
     let (idle, slow) = (size("LAKEGATE_FLOOD_IDLE", 1_000), size("LAKEGATE_FLOOD_SLOW", 100));
     let seconds = size("LAKEGATE_FLOOD_SECONDS", 3) as u64;
+    make_room(idle + slow);
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::new(folder.path())
         .set("lake.flush_age_ms", 100)

@@ -3,6 +3,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{app::App, config::Config, telemetry};
@@ -16,6 +17,7 @@ pub(super) fn serve(
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
 ) -> anyhow::Result<ExitCode> {
     telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
+    make_room_for_connections(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -52,6 +54,17 @@ pub(super) fn serve(
     // Work that is still on a blocking thread is a delivery that will be repeated.
     runtime.shutdown_background();
     Ok(if ended.spool_failed { ExitCode::from(EXIT_DISK_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Raises the soft limit of descriptors to the hard one, as servers do: many shells give 1,024.
+fn make_room_for_connections(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = setrlimit(Resource::Nofile, raised);
+    let descriptors = getrlimit(Resource::Nofile).current;
+    if descriptors.is_some_and(|descriptors| descriptors < connections_max as u64) {
+        tracing::warn!(descriptors, connections_max, "the system allows fewer open files than http.connections_max connections");
+    }
 }
 
 /// Says where to send events, and how.

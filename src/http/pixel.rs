@@ -24,7 +24,9 @@ use uuid::Uuid;
 use super::{
     Gate,
     admit::{Page, admit},
-    events, opt_out,
+    events,
+    finish::Finish,
+    opt_out,
     problem::{Problem, ProblemCode},
 };
 use crate::{
@@ -99,10 +101,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         durability: Durability::Disk,
     };
     let ingest = gate.ingest.clone();
-    // In a task of its own, as in `http/events.rs`.
-    let task = tokio::spawn(async move { ingest.submit(submission).await });
-    let submitted = task.await.map_err(|_| Problem::new(ProblemCode::InternalError, ""))?;
-    let fates = submitted.map_err(Problem::from)?;
+    let fates = Finish::new(async move { ingest.submit(submission).await }).await.map_err(Problem::from)?;
     match events::answer(&fates) {
         Ok(_) => Ok(()),
         Err(problem) => {
