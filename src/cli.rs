@@ -1,5 +1,8 @@
 //! The command line.
 
+mod errors;
+mod health;
+mod keys;
 mod lake;
 mod plan;
 mod serve;
@@ -27,9 +30,16 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Ask the gateway that runs on this machine how it is: exit code 0 where all is well, 1 where not.
+    Health(health::HealthArgs),
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Make keys.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Print every code that the gateway answers with, as Markdown.
+    Errors,
     /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
     Plan(plan::PlanArgs),
     /// Look at the configuration.
@@ -40,7 +50,7 @@ enum Command {
 /// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Configuration file (TOML); `lakegate.example.toml` shows every key.
+    /// Configuration file (TOML); `lakegate.example.toml` shows every key [default: what LAKEGATE_CONFIG names, if anything].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port for events [default: 127.0.0.1:8443].
@@ -77,11 +87,17 @@ const EXIT_CONFIG: u8 = 78;
 #[must_use]
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
-        Command::Serve(args) => match serve_config(args) {
-            Ok(config) => serve::serve(&config),
+        Command::Serve(args) => match serve_config(&args) {
+            Ok(config) => serve::serve(&config, move || serve_config(&args)),
+            Err(error) => return complain(&error, EXIT_CONFIG),
+        },
+        Command::Health(args) => match load(args.config.as_deref()) {
+            Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Keys(command) => keys::run(&command),
+        Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
             Ok(config) => check(&config),
@@ -112,11 +128,15 @@ fn check(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
+const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
+
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    Ok(config::load(file, std::env::vars())?)
+    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
-fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
+fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
     let mut config = load(args.config.as_deref())?;
     if let Some(listen) = args.listen {
         config.http.listen = listen;
@@ -124,11 +144,11 @@ fn serve_config(args: ServeArgs) -> anyhow::Result<Config> {
     if let Some(admin) = args.admin {
         config.admin.listen = admin;
     }
-    if let Some(data_dir) = args.data_dir {
-        config.data_dir = data_dir;
+    if let Some(data_dir) = &args.data_dir {
+        config.data_dir.clone_from(data_dir);
     }
-    if let Some(schemas) = args.schemas {
-        config.schemas.dir = schemas;
+    if let Some(schemas) = &args.schemas {
+        config.schemas.dir.clone_from(schemas);
     }
     config.http.plaintext |= args.plaintext;
     Ok(config)

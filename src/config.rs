@@ -5,6 +5,7 @@
 
 mod browser;
 mod dedup;
+mod edge;
 mod keys;
 mod kinesis;
 mod load;
@@ -12,10 +13,11 @@ mod sections;
 
 pub use browser::{BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
-pub use keys::{KeyConfig, KeyKind};
+pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
+pub use keys::{KeyConfig, KeyKind, check_keys};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, HttpConfig, LakeConfig, LogFormat, RateLimitConfig, SchemasConfig,
-    SinkConfig, SinkKind, SpoolConfig, StopConfig, TelemetryConfig, TlsConfig, UnknownEvents,
+    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
+    SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents,
 };

@@ -19,6 +19,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Instant,
 };
 
 use tokio::sync::oneshot;
@@ -211,8 +212,10 @@ impl Writer {
             return answer(jobs, Err(DeadLetterError::Full));
         }
         let count: usize = jobs.iter().map(|job| job.lines.count).sum();
+        let started = Instant::now();
         match folder.append(jobs.iter().map(|job| job.lines.text.as_slice())) {
             Ok(()) => {
+                self.metrics.dead_letter_write_seconds.observe(started.elapsed().as_secs_f64());
                 self.metrics.dead_letters.inc_by(count as u64);
                 self.metrics.dead_letter_bytes.inc_by(bytes as i64);
                 answer(jobs, Ok(()));

@@ -73,13 +73,13 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
             out.extend_from_slice(part.as_bytes());
         }
     };
-    add("created_datetime", &iso_millis(envelope.created_at.millis), "\"");
+    add("created_datetime", iso_millis(envelope.created_at.millis).as_str(), "\"");
     add("event_type", envelope.event_name.event_type(), "\"");
     match envelope.event_name.event_subtype() {
         Some(subtype) => add("event_subtype", subtype, "\""),
         None => add("event_subtype", "null", ""),
     }
-    add("received_datetime", &iso_millis(envelope.received_millis), "\"");
+    add("received_datetime", iso_millis(envelope.received_millis).as_str(), "\"");
     add("source", envelope.source, "\"");
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
         add("schema_version", &version.to_string(), "");
@@ -93,6 +93,7 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
 /// Appends the envelope form of an event to `out`: one line of JSON with the lake's columns, without a line end.
 /// `payload` in it is the event's own object as a string, character for character.
 pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
+    let (created, received) = (iso_millis(envelope.created_at.millis), iso_millis(envelope.received_millis));
     let columns = EnvelopeColumns {
         event_uuid: envelope.event_uuid,
         event_name: envelope.event_name.as_str(),
@@ -101,10 +102,10 @@ pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>
         source: envelope.source,
         schema_version: envelope.schema_version,
         created_at: envelope.created_at.seconds,
-        created_datetime: iso_millis(envelope.created_at.millis),
+        created_datetime: created.as_str(),
         created_date: partition_date(envelope.created_at.millis, envelope.received_millis)
             .map_or_else(|| "late".to_owned(), |date| date.to_string()),
-        received_datetime: iso_millis(envelope.received_millis),
+        received_datetime: received.as_str(),
         payload: std::str::from_utf8(payload).unwrap_or_default(),
         dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
     };
@@ -123,9 +124,9 @@ struct EnvelopeColumns<'a> {
     source: &'a str,
     schema_version: Option<u32>,
     created_at: f64,
-    created_datetime: String,
+    created_datetime: &'a str,
     created_date: String,
-    received_datetime: String,
+    received_datetime: &'a str,
     payload: &'a str,
     /// No column: it is there only where it says something, and a reader that does not know it passes over it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,14 +3,19 @@
 mod admit;
 mod around;
 mod body;
+mod client_address;
 mod cors;
 mod events;
+mod finish;
+mod front;
 mod health;
 mod opt_out;
 mod pixel;
 pub mod problem;
+mod rate_headers;
 mod schemas;
 pub mod server;
+mod told;
 
 use std::sync::{
     Arc,
@@ -30,15 +35,36 @@ use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{auth::Keys, deliver::SinkState, ingest::Ingest, room::Room, telemetry::Metrics};
+use crate::{
+    auth::Keys,
+    deliver::SinkState,
+    ingest::Ingest,
+    rate_limit::AddressRates,
+    room::Room,
+    telemetry::{AccessLog, Metrics, Traces},
+};
 use around::Around;
 pub use body::BodyBudget;
+pub use client_address::{Peer, Proxies};
+pub use front::Front;
 use problem::{Problem, ProblemCode};
+
+/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
+pub struct Policy {
+    /// The keys, and what each may do.
+    pub keys: Keys,
+    /// What client addresses may send, where they are held to limits.
+    pub addresses: Option<Arc<AddressRates>>,
+    /// Whether events of people who ask not to be followed are dropped.
+    pub respect_gpc: bool,
+}
 
 /// What the handlers use.
 pub struct Gate {
-    /// Who may send.
-    pub keys: ArcSwap<Keys>,
+    /// Who may send, and how much.
+    pub policy: ArcSwap<Policy>,
+    /// Who may say where a client is.
+    pub proxies: Arc<Proxies>,
     /// The recipe.
     pub ingest: Arc<Ingest>,
     /// What request bodies may hold together.
@@ -49,10 +75,12 @@ pub struct Gate {
     pub sink: watch::Receiver<SinkState>,
     /// How the stream of the dead letters does, where they have one.
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
-    /// Whether events of people who ask not to be followed are dropped.
-    pub respect_gpc: bool,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is told of each request.
+    pub traces: Traces,
+    /// Where each request is a line, where that is wanted.
+    pub access_log: Option<AccessLog>,
     /// Whether the gateway is stopping.
     pub stopping: AtomicBool,
 }
@@ -65,8 +93,10 @@ impl Gate {
     }
 }
 
-/// The listener for events; `extra_path` is one more way to them, where it is not empty.
-pub fn router(gate: Arc<Gate>, extra_path: &str) -> Router {
+/// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
+/// told to use HTTPS only for, where it is not 0.
+#[must_use]
+pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front {
     let mut routes = Router::new()
         .route("/v1/events", post(events::post).options(cors::preflight))
         .route("/v1/pixel.gif", get(pixel::get))
@@ -78,26 +108,27 @@ pub fn router(gate: Arc<Gate>, extra_path: &str) -> Router {
     if !extra_path.is_empty() {
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
-    layered(routes, Around { gate, is_for_pages: true })
+    let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
+    let around = Around { gate, is_for_pages: true, hsts };
+    Front::new(Some(around.clone()), layered(routes, around))
 }
 
 /// The listener for operators.
-pub fn admin_router(gate: Arc<Gate>) -> Router {
+#[must_use]
+pub fn for_operators(gate: Arc<Gate>) -> Front {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    layered(routes, Around { gate, is_for_pages: false })
+    Front::new(None, layered(routes, Around { gate, is_for_pages: false, hsts: None }))
 }
 
 fn layered(routes: Router<Arc<Gate>>, around: Around) -> Router {
     let gate = around.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(around, around::around))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
-        }))
+        .layer(from_fn_with_state(around, around::layer))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| front::panicked()))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(gate).layer(layers)
@@ -113,6 +144,7 @@ async fn method_not_allowed() -> Problem {
 
 async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     gate.room.refresh_gauges();
+    gate.metrics.ready.set(i64::from(health::is_ready(&gate)));
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], gate.metrics.exposition()).into_response()
 }

@@ -11,7 +11,11 @@ mod confirm_again;
 mod judge;
 mod store;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -26,7 +30,7 @@ use crate::{
     limits::BLOCKING_FROM_BYTES,
     outcome::{Counts, Outcome, RetryCause},
     progress::Progress,
-    rate_limit::{EventRate, RateExceeded},
+    rate_limit::{Payers, RateExceeded},
     schema::Registry,
     spool::Spool,
     telemetry::Metrics,
@@ -59,6 +63,8 @@ pub struct Submission {
     pub source: Arc<str>,
     /// The key, and what it may send.
     pub sender: Arc<Source>,
+    /// From whose buckets its events are taken.
+    pub payers: Payers,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
     /// When its events count as taken.
@@ -74,7 +80,7 @@ pub enum SubmissionError {
     /// Its events cannot be told apart.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Its key may send no more for now.
+    /// Its key, or its address, may send no more for now.
     #[error(transparent)]
     Rate(#[from] RateExceeded),
 }
@@ -82,7 +88,7 @@ pub enum SubmissionError {
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
-    /// Its identity as the client wrote it, where it was readable.
+    /// Its identity as the client wrote it, where it was readable. Not of what was plainly accepted: nobody asks.
     pub event_uuid: Option<String>,
     /// Its outcome.
     pub outcome: Outcome,
@@ -94,8 +100,6 @@ pub struct Ingest {
     pub registry: ArcSwap<Registry>,
     /// What becomes of names that it does not know.
     pub unknown_events: UnknownEvents,
-    /// What each source may send.
-    pub rate: EventRate,
     /// The dedup window, and the store of the fleet where there is one.
     pub dedup: Deduplicator,
     /// The durable queue.
@@ -115,18 +119,21 @@ pub struct Ingest {
 impl Ingest {
     /// Takes a request's events: one [`Fate`] per event, in input order.
     ///
-    /// Run it in a task of its own: what it has begun to store it also counts, even when the client has gone.
+    /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
     ///
     /// # Errors
     /// See [`SubmissionError`].
     pub async fn submit(&self, submission: Submission) -> Result<Vec<Fate>, SubmissionError> {
+        let started = Instant::now();
         let judged = match submission.encoding {
             Encoding::Identity if submission.body.len() < BLOCKING_FROM_BYTES => self.judge(&submission),
             // JSON of events shrinks to about an eighth.
             _ if submission.body.len() < BLOCKING_FROM_BYTES / 8 => self.judge(&submission),
             _ => tokio::task::block_in_place(|| self.judge(&submission)),
-        }?;
-        self.rate.take(&submission.source, judged.verdicts.len())?;
+        };
+        self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
+        let judged = judged?;
+        submission.payers.take_events(judged.verdicts.len())?;
         let fates = self.decide(judged, &submission).await;
         self.metrics.count_outcomes(&submission.source, fates.iter().map(|fate| &fate.outcome));
         Ok(fates)
@@ -163,10 +170,10 @@ impl Ingest {
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid, .. } => Fate {
-                    event_uuid: Some(event_uuid.to_string()),
-                    outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
-                },
+                Verdict::Valid { event_uuid, .. } => {
+                    let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
+                    Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
+                }
                 Verdict::Rejected { event_uuid, rejection } => Fate {
                     event_uuid,
                     // What could not be kept is not rejected yet: its sender still has it, and keeps it.

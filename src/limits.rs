@@ -6,10 +6,12 @@
 
 mod delivery;
 mod edge;
+mod operations;
 mod storage;
 
 pub use delivery::*;
 pub use edge::*;
+pub use operations::*;
 pub use storage::*;
 
 const KIB: usize = 1024;
@@ -26,6 +28,10 @@ const _: () = assert!(EVENT_DEPTH_MAX < BODY_DEPTH_MAX);
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= 255 - "event_type=".len(), "a folder name");
 const _: () = assert!(CREATED_AT_MILLIS_FROM * 1e3 == CREATED_AT_MICROS_FROM && CREATED_AT_MICROS_FROM * 1e3 == CREATED_AT_END);
 const _: () = assert!(KEY_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
+const _: () = assert!(ADDRESS_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
+const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
+const _: () =
+    assert!(PIXEL_QUERY_BYTES_MAX * 2 <= H2_HEADER_BYTES_MAX as usize && PIXEL_QUERY_BYTES_MAX * 2 <= H1_BUFFER_BYTES_MAX);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");
@@ -48,3 +54,4 @@ const _: () = assert!(KINESIS_MEMORY_BYTES >= 4 * KINESIS_SHARD_BYTES_MIN && KIN
 const _: () = assert!(DEAD_LETTER_SPOOL_BYTES_MAX >= 2 * SEGMENT_BYTES);
 const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(DEAD_LETTER_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
+const _: () = assert!(3 * ACCESS_LOG_TEXT_BYTES_MAX * 3 + KIB < 4 * KIB, "path, user agent and request id in one line");

@@ -153,6 +153,32 @@ impl RejectCode {
     }
 }
 
+impl RejectCode {
+    /// What it means, for a person.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::NotAnObject => "the event is JSON, but no object",
+            Self::InvalidJson => "a line of NDJSON is not JSON",
+            Self::MissingField => "`event_uuid`, `event_name` or `created_at` is missing",
+            Self::InvalidEventUuid => "`event_uuid` is no UUID in its usual form with hyphens",
+            Self::InvalidEventName => "`event_name` is not parts of letters, digits, `_`, `-`, separated by `:`",
+            Self::InvalidCreatedAt => "`created_at` is no Unix timestamp",
+            Self::InvalidSchemaVersion => "`schema_version` is no whole number from 1 to 2147483647",
+            Self::DuplicateKey => "a member stands twice at the top level of the event",
+            Self::InvalidUnicode => "the event holds text that is not valid Unicode",
+            Self::EventTooLarge => "the event has more bytes than one may have",
+            Self::EventTooDeep => "the event has more levels than one may have",
+            Self::ForbiddenEvent => "the key may not send events of this name",
+            Self::UnknownEvent => "the registry has no event of this name",
+            Self::UnknownSchemaVersion => "the event has no such version",
+            Self::SchemaViolation => "the schema says no: see `pointer`, `detail`, `errors`",
+            Self::InternalError => "judging this one event failed in the gateway",
+            Self::RefusedBySink => "the sink refused the event for good, after it was accepted; only in the dead letters",
+        }
+    }
+}
+
 /// Why an event could not be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RetryCause {

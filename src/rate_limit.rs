@@ -1,72 +1,118 @@
-//! How much one key may send: a token bucket of events (`governor`'s GCRA), one per source.
+//! How much may be sent: token buckets (`governor`'s GCRA) of events and of requests, one pair per key and one per client
+//! address.
+//!
+//! A key's own buckets hold for whoever sends with it. Those of an address hold for what everyone can bring: requests
+//! with a key for web pages, and requests with no good key. Services have secrets of their own and send from few
+//! addresses, so they are held to their key's limits alone.
+
+mod addresses;
+mod bucket;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, DefaultClock},
-    state::keyed::DefaultKeyedStateStore,
-};
+pub use addresses::{AddressRates, Prefix};
+pub use bucket::{Allowance, Bucket};
 
-use crate::config::RateLimitConfig;
-
-/// The limiter of all sources. It holds one small state per key name, and key names are configured, so it is bounded.
-#[derive(Debug)]
-pub struct EventRate {
-    limiter: RateLimiter<Arc<str>, DefaultKeyedStateStore<Arc<str>>, DefaultClock>,
-    clock: DefaultClock,
-}
-
-/// A source has used up what it may send for now.
+/// A bucket has not as much as was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this key may send no more events for {} s", retry_after.as_secs_f64().ceil())]
+#[error("no more {policy} may be sent for {} s", retry_after.as_secs_f64().ceil())]
 pub struct RateExceeded {
+    /// Name of the policy that says no: see [`Policy`].
+    pub policy: Policy,
+    /// What the bucket holds when it is full.
+    pub allowance: Allowance,
+    /// What it holds now.
+    pub left: u32,
     /// When the same request would pass.
     pub retry_after: Duration,
 }
 
-impl EventRate {
-    /// A limiter with every bucket full.
-    #[must_use]
-    pub fn new(config: &RateLimitConfig) -> Self {
-        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(at_least_one(config.events_per_second)).allow_burst(at_least_one(config.events_burst));
-        let clock = DefaultClock::default();
-        Self { limiter: RateLimiter::dashmap_with_clock(quota, clock.clone()), clock }
+impl RateExceeded {
+    fn new(policy: Policy, allowance: Allowance, units: NonZeroU32, retry_after: Duration) -> Self {
+        let missing = retry_after.as_secs_f64() * f64::from(allowance.per_second);
+        Self { policy, allowance, left: (f64::from(units.get()) - missing).max(0.0) as u32, retry_after }
     }
+}
 
-    /// Takes `events` from the bucket of `source`: all of them, or none.
-    ///
-    /// # Errors
-    /// [`RateExceeded`], and nothing is taken.
-    pub fn take(&self, source: &Arc<str>, events: usize) -> Result<(), RateExceeded> {
-        let Some(events) = u32::try_from(events).ok().and_then(NonZeroU32::new) else { return Ok(()) };
-        match self.limiter.check_key_n(source, events) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(not_until)) => Err(RateExceeded { retry_after: not_until.wait_time_from(self.clock.now()) }),
-            // Larger than the bucket: cannot be, since the burst holds the largest request (checked by the configuration).
-            Err(_) => Err(RateExceeded { retry_after: Duration::from_secs(1) }),
+/// What a bucket limits, as `RateLimit-Policy` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Events of one key.
+    KeyEvents,
+    /// Requests with one key.
+    KeyRequests,
+    /// Events from one client address.
+    AddressEvents,
+    /// Requests from one client address.
+    AddressRequests,
+}
+
+impl Policy {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyEvents => "events",
+            Self::KeyRequests => "requests",
+            Self::AddressEvents => "address-events",
+            Self::AddressRequests => "address-requests",
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl std::fmt::Display for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::KeyEvents => "events with this key",
+            Self::KeyRequests => "requests with this key",
+            Self::AddressEvents => "events from this address",
+            Self::AddressRequests => "requests from this address",
+        })
+    }
+}
 
-    #[test]
-    fn a_source_that_spent_its_burst_is_told_when_to_come_back_and_others_are_not_touched() {
-        let rate = EventRate::new(&RateLimitConfig { events_per_second: 10, events_burst: 100 });
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        assert_eq!(rate.take(&a, 60), Ok(()));
-        let exceeded = rate.take(&a, 60).unwrap_err();
-        // 20 events are missing, at 10 a second.
-        assert!(
-            exceeded.retry_after > Duration::from_millis(1500) && exceeded.retry_after <= Duration::from_secs(2),
-            "{exceeded:?}"
-        );
-        assert_eq!(rate.take(&a, 40), Ok(()), "a refusal takes nothing");
-        assert_eq!(rate.take(&b, 100), Ok(()));
-        assert!(rate.take(&b, 101).is_err());
+/// What one key may send.
+#[derive(Debug)]
+pub struct KeyRate {
+    /// Its events.
+    pub events: Bucket,
+    /// Its requests.
+    pub requests: Bucket,
+}
+
+impl KeyRate {
+    /// Full buckets.
+    #[must_use]
+    pub fn new(events: Allowance, requests: Allowance) -> Self {
+        Self { events: Bucket::new(Policy::KeyEvents, events), requests: Bucket::new(Policy::KeyRequests, requests) }
+    }
+
+    /// What they hold when they are full.
+    #[must_use]
+    pub fn allowances(&self) -> [Allowance; 2] {
+        [self.events.allowance(), self.requests.allowance()]
+    }
+}
+
+/// From whose buckets a request's events are taken.
+#[derive(Clone, Debug)]
+pub struct Payers {
+    /// Its key's.
+    pub key: Arc<KeyRate>,
+    /// Its address's, where that is held to limits.
+    pub address: Option<(Arc<AddressRates>, Prefix)>,
+}
+
+impl Payers {
+    /// Takes `events` from each bucket.
+    ///
+    /// # Errors
+    /// [`RateExceeded`]; the address may have paid already.
+    pub fn take_events(&self, events: usize) -> Result<(), RateExceeded> {
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        if let Some((rates, prefix)) = &self.address {
+            rates.take_events(*prefix, events)?;
+        }
+        self.key.events.take(events)
     }
 }

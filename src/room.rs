@@ -136,6 +136,8 @@ impl Room {
         m.spool_lag_bytes.set(now.lag_bytes as i64);
         m.spool_headroom_seconds.set(now.headroom_seconds.unwrap_or(f64::INFINITY));
         m.spool_bytes.set(now.spool_bytes as i64);
+        m.spool_quota_bytes.set(now.quota_bytes as i64);
+        m.spool_disk_left_bytes.set(now.disk_left_bytes as i64);
         m.spool_segments.set(self.parts.spool.stats().segments as i64);
         m.spool_syncs.set(self.parts.spool.stats().syncs as i64);
         m.spool_oldest_seconds.set(now.oldest_seconds);

@@ -7,6 +7,7 @@
 mod bundle;
 mod flatten;
 mod load;
+mod quick;
 mod registry;
 
 pub use load::{LoadError, SchemaFault, load};

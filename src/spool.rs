@@ -66,8 +66,9 @@ mod tests;
 
 pub use cursor::{Cursor, CursorError};
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use frame::{BodyTooLong, Frame, FrameBuffer};
+pub use frame::{BodyTooLong, FRAME_HEADER_BYTES, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};
 pub use queue::{AppendError, Appended};
 pub use reader::{Reader, Stretch};
 pub use recovery::{OpenError, RecoveryReport};
+pub use shared::GroupMetrics;

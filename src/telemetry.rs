@@ -1,4 +1,4 @@
-//! Metrics and logs. The only place that spells a metric's name.
+//! Metrics, logs and traces. The only place that spells a metric's name.
 //!
 //! The ledger (promise P2), at any quiet moment:
 //!
@@ -9,9 +9,14 @@
 //!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total + lakegate_spool_events
 //! ```
 
+mod access_log;
+mod delivery;
+mod logging;
+mod process;
+mod traces;
+
 use std::{
     fmt::Write as _,
-    io::IsTerminal,
     sync::atomic::{AtomicI64, AtomicU64},
 };
 
@@ -26,12 +31,13 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{
-    config::{LogFormat, TelemetryConfig},
-    outcome::{Counts, Outcome},
-};
+use crate::outcome::{Counts, Outcome, RejectCode, RetryCause};
+pub use access_log::{AccessLine, AccessLog};
+pub use delivery::{AnswerLabel, DeliveryMetrics, ShardLabel};
+pub use logging::start_logging;
+use process::Process;
+pub use traces::{DeliverySpan, RequestSpan, Traces};
 
 /// Labels of the count of events.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -80,12 +86,30 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     /// Bytes of request bodies as received.
     pub body_bytes: Histogram,
+    /// Events of one request.
+    pub request_events: Histogram,
+    /// Seconds to inflate, split, validate and enrich the events of one request: CPU, no waiting.
+    pub judge_seconds: Histogram,
+    /// Seconds to claim the identities of one request, in the window and in the shared store where there is one.
+    pub dedup_claim_seconds: Histogram,
     /// Bytes of request bodies held at the moment.
     pub bodies_in_flight_bytes: Gauge<i64, AtomicI64>,
     /// Connections open at the moment.
     pub connections: Gauge<i64, AtomicI64>,
     /// TLS handshakes that failed.
     pub tls_handshake_failures: Counter,
+    /// Connections closed because their address had as many as it may.
+    pub crowded_out_connections: Counter,
+    /// Client addresses whose buckets are not full, those of events and those of requests.
+    pub client_addresses: Gauge<i64, AtomicI64>,
+    /// Times that a changed certificate was put in use.
+    pub certificate_reloads: Counter,
+    /// Times that a changed certificate could not be used, and the old one stayed.
+    pub certificate_reload_failures: Counter,
+    /// Times that the configuration was read again and put in force.
+    pub config_reloads: Counter,
+    /// Times that it was read again and could not be used, and the old one stayed.
+    pub config_reload_failures: Counter,
     /// Events made durable in the spool.
     pub spool_appended_events: Counter,
     /// Events found in the spool at start, without those that are known to be delivered.
@@ -102,6 +126,14 @@ pub struct Metrics {
     pub spool_segments: Gauge<i64, AtomicI64>,
     /// Groups of appends that the spool made durable, one `fdatasync` each.
     pub spool_syncs: Gauge<i64, AtomicI64>,
+    /// Bytes that the spool may have.
+    pub spool_quota_bytes: Gauge<i64, AtomicI64>,
+    /// Bytes that the file system still has for the spool.
+    pub spool_disk_left_bytes: Gauge<i64, AtomicI64>,
+    /// Seconds of one `fdatasync` of the spool.
+    pub spool_sync_seconds: Histogram,
+    /// Bytes of one group that the spool made durable.
+    pub spool_group_bytes: Histogram,
     /// Seconds since the oldest undelivered event was received.
     pub spool_oldest_seconds: F64Gauge,
     /// Seconds that a request waited for its events to be durable.
@@ -134,6 +166,8 @@ pub struct Metrics {
     pub dedup_store_unconfirmed_events: Counter,
     /// Dead letters written.
     pub dead_letters: Counter,
+    /// Seconds to make the dead letters of one write durable.
+    pub dead_letter_write_seconds: Histogram,
     /// Bytes of dead letters on disk.
     pub dead_letter_bytes: Gauge<i64, AtomicI64>,
     /// Dead letters that wait for their stream.
@@ -142,85 +176,24 @@ pub struct Metrics {
     pub dead_letter_spool_bytes: Gauge<i64, AtomicI64>,
     /// Events whose handling panicked; each is a bug.
     pub panics: Counter,
-}
-
-/// A shard of a stream; bounded by the number of shards.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct ShardLabel {
-    /// Its id.
-    pub shard: String,
-}
-
-/// How a call to a stream ended.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct AnswerLabel {
-    /// `each`, `unknown`, `refused`, `held` or `invalid`: see `sink/kinesis/call.rs`.
-    pub answer: &'static str,
-}
-
-/// Metrics of one deliverer.
-#[derive(Clone, Debug)]
-pub struct DeliveryMetrics {
-    /// Events the sink confirmed.
-    pub delivered_events: Counter,
-    /// Accepted events the sink refused for good, now dead letters.
-    pub refused_events: Counter,
-    /// Events lost to damage of the disk; what is left of them lies in the spool's quarantine.
-    pub lost_events: Counter,
-    /// Batches that needed another try, or calls of which a part did.
-    pub retries: Counter,
-    /// Events sent again after an answer that did not come: each may be in the stream twice.
-    pub maybe_duplicate_events: Counter,
-    /// Seconds that the sink took for one batch or call.
-    pub seconds: Histogram,
-    /// 1 while the last delivery succeeded, 0 while the sink fails.
-    pub sink_up: Gauge<i64, AtomicI64>,
-    /// Calls to the stream, by how they ended.
-    pub calls: Family<AnswerLabel, Counter>,
-    /// Records that the stream took; one may hold many events.
-    pub stream_records: Counter,
-    /// Bytes of those records, with their keys.
-    pub stream_bytes: Counter,
-    /// PUT payload units of those records, as provisioned streams bill them.
-    pub stream_put_units: Counter,
-    /// Records that a shard refused because it takes no more at the moment.
-    pub shard_throttled: Family<ShardLabel, Counter>,
-    /// The rate that a shard is held to; 1 is 1,000 records or 1 MB a second. Absent: not held.
-    pub shard_rate: Family<ShardLabel, F64Gauge>,
-    /// Events that wait for a shard in memory.
-    pub shard_waiting_events: Family<ShardLabel, Gauge<i64, AtomicI64>>,
-}
-
-impl DeliveryMetrics {
-    fn new(registry: &mut Registry, prefix: &str) -> Self {
-        let r = registry;
-        let name = |name: &str| format!("{prefix}{name}");
-        let lost = if prefix.is_empty() { "spool_lost_events" } else { "dead_letter_spool_lost_events" };
-        let metrics = Self {
-            delivered_events: metric(r, &name("delivered_events"), "Events the sink confirmed"),
-            refused_events: metric(r, &name("refused_events"), "Accepted events the sink refused for good"),
-            lost_events: metric(r, lost, "Events lost to a damaged disk"),
-            retries: metric(r, &name("delivery_retries"), "Deliveries that needed another try"),
-            maybe_duplicate_events: metric(r, &name("maybe_duplicate_events"), "Events sent again after a lost answer"),
-            seconds: histogram(r, &name("delivery_seconds"), "Seconds the sink took for one batch or call", SECONDS),
-            sink_up: metric(r, &name("sink_up"), "1 while the last delivery succeeded"),
-            calls: metric(r, &name("stream_calls"), "PutRecords calls by how they ended"),
-            stream_records: metric(r, &name("stream_records"), "Records that the stream took"),
-            stream_bytes: metric(r, &name("stream_bytes"), "Bytes of those records with their keys"),
-            stream_put_units: metric(r, &name("stream_put_units"), "Their PUT payload units of 25 KB"),
-            shard_throttled: metric(r, &name("shard_throttled_records"), "Records that a shard throttled"),
-            shard_rate: metric(r, &name("shard_rate"), "Rate that a shard is held to; 1 is 1,000 records or 1 MB a second"),
-            shard_waiting_events: metric(r, &name("shard_waiting_events"), "Events in memory that wait for a shard"),
-        };
-        metrics.sink_up.set(1);
-        metrics
-    }
+    /// 1 while `/readyz` says ready.
+    pub ready: Gauge<i64, AtomicI64>,
+    /// Lines that the access log dropped because nobody read it.
+    pub access_log_dropped_lines: Counter,
+    /// Exports of traces that the collector did not take.
+    pub trace_export_failures: Counter,
 }
 
 /// First bucket and number of buckets, each twice the one before: 0.25 ms to 16 s.
 const SECONDS: (f64, f64, u16) = (0.000_25, 2.0, 17);
 /// Likewise, each four times the one before: 256 B to 16 MiB.
 const BYTES: (f64, f64, u16) = (256.0, 4.0, 9);
+/// Likewise: 10 µs to 2.6 s, for what is CPU alone.
+const FINE_SECONDS: (f64, f64, u16) = (0.000_01, 4.0, 10);
+/// Likewise: 1 KiB to 64 MiB, for what is gathered of many requests.
+const BATCH_BYTES: (f64, f64, u16) = (1024.0, 4.0, 9);
+/// Likewise: 1 to 65,536.
+const COUNTS: (f64, f64, u16) = (1.0, 4.0, 9);
 
 fn metric<M: prometheus_client::registry::Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
@@ -244,8 +217,9 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("lakegate");
-        let r = &mut registry;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process::new()));
+        let r = registry.sub_registry_with_prefix("lakegate");
         r.register("build", "Version of the program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let mut metrics = Self {
             events_received: metric(r, "events_received", "Events read from request bodies"),
@@ -256,9 +230,18 @@ impl Metrics {
             requests: metric(r, "requests", "Requests by route and status"),
             request_seconds: histogram(r, "request_seconds", "Seconds from a request's headers to its answer", SECONDS),
             body_bytes: histogram(r, "body_bytes", "Bytes of request bodies as received", BYTES),
+            request_events: histogram(r, "request_events", "Events of one request", COUNTS),
+            judge_seconds: histogram(r, "judge_seconds", "Seconds to judge one request's events", FINE_SECONDS),
+            dedup_claim_seconds: histogram(r, "dedup_claim_seconds", "Seconds to claim one request's identities", FINE_SECONDS),
             bodies_in_flight_bytes: metric(r, "bodies_in_flight_bytes", "Bytes of request bodies held now"),
             connections: metric(r, "connections", "Connections open now"),
             tls_handshake_failures: metric(r, "tls_handshake_failures", "TLS handshakes that failed"),
+            crowded_out_connections: metric(r, "crowded_out_connections", "Connections closed: too many from their address"),
+            client_addresses: metric(r, "client_addresses", "Client addresses whose rate is being watched"),
+            certificate_reloads: metric(r, "certificate_reloads", "Changed certificates put in use"),
+            certificate_reload_failures: metric(r, "certificate_reload_failures", "Changed certificates that cannot be used"),
+            config_reloads: metric(r, "config_reloads", "Configurations read again and put in force"),
+            config_reload_failures: metric(r, "config_reload_failures", "Configurations read again that cannot be used"),
             spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
             spool_recovered_events: metric(r, "spool_recovered_events", "Undelivered events found in the spool at start"),
             spool_events: metric(r, "spool_events", "Events spooled and not delivered"),
@@ -271,6 +254,10 @@ impl Metrics {
             spool_bytes: metric(r, "spool_bytes", "Bytes of the spool on disk"),
             spool_segments: metric(r, "spool_segments", "Segment files of the spool"),
             spool_syncs: metric(r, "spool_syncs", "Groups made durable since start, one fdatasync each"),
+            spool_quota_bytes: metric(r, "spool_quota_bytes", "Bytes that the spool may have"),
+            spool_disk_left_bytes: metric(r, "spool_disk_left_bytes", "Bytes that the file system still has for the spool"),
+            spool_sync_seconds: histogram(r, "spool_sync_seconds", "Seconds of one fdatasync", SECONDS),
+            spool_group_bytes: histogram(r, "spool_group_bytes", "Bytes made durable by one fdatasync", BATCH_BYTES),
             spool_oldest_seconds: metric(r, "spool_oldest_seconds", "Age of the oldest undelivered event"),
             spool_append_seconds: histogram(r, "spool_append_seconds", "Seconds until events were durable", SECONDS),
             delivery: DeliveryMetrics::new(r, ""),
@@ -287,13 +274,24 @@ impl Metrics {
             dedup_store_backlog: metric(r, "dedup_store_backlog", "Identities the dedup store is still to be told"),
             dedup_store_unconfirmed_events: metric(r, "dedup_store_unconfirmed_events", "Events the dedup store never heard of"),
             dead_letters: metric(r, "dead_letters", "Dead letters written"),
+            dead_letter_write_seconds: histogram(r, "dead_letter_write_seconds", "Seconds of one write to a file", SECONDS),
             dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
             dead_letter_spool_events: metric(r, "dead_letter_spool_events", "Dead letters that wait for their stream"),
             dead_letter_spool_bytes: metric(r, "dead_letter_spool_bytes", "Bytes of the spool of the dead letters on disk"),
             panics: metric(r, "panics", "Events whose handling panicked"),
+            ready: metric(r, "ready", "1 while /readyz says ready"),
+            access_log_dropped_lines: metric(r, "access_log_dropped_lines", "Lines of the access log that nobody read"),
+            trace_export_failures: metric(r, "trace_export_failures", "Exports of traces that the collector did not take"),
             registry: Registry::default(),
         };
         metrics.registry = registry;
+        // What has not happened yet is 0, not absent: only so is the first time an increase.
+        for code in RejectCode::IN_ANSWERS {
+            drop(metrics.rejected.get_or_create(&Code { code: code.as_str() }));
+        }
+        for cause in RetryCause::ALL {
+            drop(metrics.retry.get_or_create(&Code { code: cause.as_str() }));
+        }
         metrics.dedup_store_up.set(1);
         metrics
     }
@@ -309,6 +307,7 @@ impl Metrics {
         }
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);
+        self.request_events.observe(counts.total() as f64);
         let by_outcome = [
             ("accepted", counts.accepted),
             ("duplicate", counts.duplicates),
@@ -332,33 +331,10 @@ impl Metrics {
     }
 }
 
-/// Starts logging to standard error. Payloads, keys and addresses of clients are never logged.
-///
-/// # Errors
-/// Where the filter is malformed, or logging was started before.
-pub fn start_logging(config: &TelemetryConfig) -> Result<(), String> {
-    // The SDK warns at every try of every provider of credentials; what they come to is reported once, by the deliverer.
-    let filter = EnvFilter::try_new(format!("aws_config=error,{}", config.log_filter))
-        .map_err(|error| format!("telemetry.log_filter: {error}"))?;
-    let pretty = match config.log_format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-        LogFormat::Pretty => true,
-        LogFormat::Json => false,
-    };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
-    let registry = tracing_subscriber::registry().with(filter);
-    let started = if pretty {
-        registry.with(layer.compact()).try_init()
-    } else {
-        registry.with(layer.json().flatten_event(true)).try_init()
-    };
-    started.map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{RejectCode, Rejection, RetryCause};
+    use crate::outcome::Rejection;
 
     #[test]
     fn outcomes_add_up_to_what_was_received() {

@@ -1,21 +1,30 @@
-//! TLS of the listener for events: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, session tickets.
+//! TLS of the listener for events: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, session tickets, client certificates where
+//! they are asked for; and the files it comes from, looked at again and again.
+//!
+//! The cipher suites are rustls's own: AES-GCM and ChaCha20-Poly1305 with forward secrecy, and nothing else.
 
 use std::{
     fs, io,
     net::IpAddr,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ProducesTickets, VerifierBuilderError, WebPkiClientVerifier},
 };
 
-use crate::config::TlsConfig;
+use crate::{
+    config::{ClientAuth, TlsConfig},
+    limits::CERTIFICATE_LOOK_INTERVAL,
+};
 
 /// Age at which the certificate that the gateway made itself is made anew.
 /// Why: clients begin to refuse server certificates that are valid for more than 398 days.
@@ -46,6 +55,14 @@ pub enum TlsError {
     /// Certificate and key do not make a server.
     #[error("the certificate and the private key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
+    /// The authorities of client certificates cannot be used.
+    #[error("{path}: cannot be asked for client certificates: {reason}", path = path.display())]
+    ClientCa {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: VerifierBuilderError,
+    },
     /// The certificate could not be made.
     #[error("a self-signed certificate could not be made: {0}")]
     Making(#[from] rcgen::Error),
@@ -56,45 +73,140 @@ pub enum TlsError {
     NoCertificate(IpAddr),
 }
 
-/// A server's TLS, and what to say of it.
+/// A server's TLS, and the files it comes from.
 #[derive(Debug)]
 pub struct Tls {
-    /// For the listener.
-    pub server: Arc<ServerConfig>,
+    /// For the listener: what new connections take.
+    pub current: Arc<ArcSwap<ServerConfig>>,
     /// The certificate that the gateway made itself, where it did.
     pub self_signed: Option<PathBuf>,
+    files: Files,
 }
 
-/// The configured certificate, or, for a loopback listener without one, a self-signed pair in `folder`.
-///
-/// # Errors
-/// See [`TlsError`].
-pub fn load(config: &TlsConfig, folder: &Path, listen: IpAddr) -> Result<Tls, TlsError> {
-    let (certificate, private_key, self_signed) = match (&config.certificate, &config.private_key) {
-        (Some(certificate), Some(private_key)) => (certificate.clone(), private_key.clone(), None),
-        _ if listen.is_loopback() => {
-            let (certificate, private_key) = self_signed(folder)?;
-            (certificate.clone(), private_key, Some(certificate))
-        }
-        _ => return Err(TlsError::NoCertificate(listen)),
-    };
-    Ok(Tls { server: Arc::new(server(&certificate, &private_key)?), self_signed })
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    private_key: PathBuf,
+    client_ca: Option<PathBuf>,
+    client_auth: ClientAuth,
+    /// Kept when the files change, so that returning clients still skip the key exchange.
+    tickets: Arc<dyn ProducesTickets>,
 }
 
-fn server(certificate: &Path, private_key: &Path) -> Result<ServerConfig, TlsError> {
-    let pem = |path: &Path, reason: String| TlsError::Pem { path: path.to_owned(), reason };
-    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| pem(certificate, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(pem(certificate, "holds no certificate".into()));
+impl Tls {
+    /// The configured certificate, or, for a loopback listener without one, a self-signed pair in `folder`.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn load(config: &TlsConfig, folder: &Path, listen: IpAddr) -> Result<Self, TlsError> {
+        let (certificate, private_key, self_signed) = match (&config.certificate, &config.private_key) {
+            (Some(certificate), Some(private_key)) => (certificate.clone(), private_key.clone(), None),
+            _ if listen.is_loopback() => {
+                let (certificate, private_key) = self_signed(folder)?;
+                (certificate.clone(), private_key, Some(certificate))
+            }
+            _ => return Err(TlsError::NoCertificate(listen)),
+        };
+        let files = Files {
+            certificate,
+            private_key,
+            client_ca: config.client_ca.clone(),
+            client_auth: config.client_auth,
+            tickets: ring::Ticketer::new()?,
+        };
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(files.server()?)), self_signed, files })
     }
-    let key = PrivateKeyDer::from_pem_file(private_key).map_err(|error| pem(private_key, error.to_string()))?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let mut server = builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_single_cert(chain, key)?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Tickets let a returning client skip the key exchange, and the server keeps nothing for it.
-    server.ticketer = ring::Ticketer::new()?;
-    Ok(server)
+
+    /// Reads the files again. Connections that are open go on as they are.
+    ///
+    /// # Errors
+    /// See [`TlsError`]; then what was in force stays so.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.current.store(Arc::new(self.files.server()?));
+        Ok(())
+    }
+
+    /// Reads the files again whenever they have changed, and have then been still for one look, since certificate and key
+    /// are seldom replaced in one step. Ends never.
+    pub async fn watch(&self, reloads: Counter, failures: Counter) {
+        let mut in_force = self.files.stamps();
+        let mut last = in_force;
+        loop {
+            tokio::time::sleep(CERTIFICATE_LOOK_INTERVAL).await;
+            let now = self.files.stamps();
+            if now != in_force && now == last {
+                in_force = now;
+                match self.reload() {
+                    Ok(()) => {
+                        reloads.inc();
+                        tracing::info!(certificate = %self.files.certificate.display(), "the certificate has changed and is in use");
+                    }
+                    Err(error) => {
+                        failures.inc();
+                        tracing::error!(%error, "the certificate has changed and cannot be used; the old one stays in use");
+                    }
+                }
+            }
+            last = now;
+        }
+    }
+}
+
+/// What is another when a file was replaced or written to: its modification, its size, and which file it is.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+impl Files {
+    fn server(&self) -> Result<ServerConfig, TlsError> {
+        let chain = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.private_key).map_err(|error| pem(&self.private_key, error.to_string()))?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let unusable = |reason| TlsError::ClientCa { path: path.clone(), reason };
+                let mut roots = RootCertStore::empty();
+                for authority in certificates(path)? {
+                    roots.add(authority)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = match self.client_auth {
+                    ClientAuth::Optional => verifier.allow_unauthenticated(),
+                    ClientAuth::Required => verifier,
+                };
+                builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
+            }
+        };
+        let mut server = builder.with_single_cert(chain, key)?;
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Tickets let a returning client skip the key exchange, and the server keeps nothing for it. Where clients are asked
+        // for certificates a ticket would outlive the authority that is taken away, so there are none.
+        if self.client_ca.is_none() {
+            server.ticketer = self.tickets.clone();
+        } else {
+            server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            server.send_tls13_tickets = 0;
+        }
+        Ok(server)
+    }
+
+    fn stamps(&self) -> [Stamp; 3] {
+        let stamp = |path: &PathBuf| {
+            let of = |file: fs::Metadata| (file.mtime(), file.mtime_nsec(), file.size(), file.ino());
+            fs::metadata(path).ok().map(of)
+        };
+        [stamp(&self.certificate), stamp(&self.private_key), self.client_ca.as_ref().and_then(stamp)]
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| pem(path, error.to_string()))?;
+    if chain.is_empty() { Err(pem(path, "holds no certificate".into())) } else { Ok(chain) }
+}
+
+fn pem(path: &Path, reason: String) -> TlsError {
+    TlsError::Pem { path: path.to_owned(), reason }
 }
 
 /// The pair in `folder`, made where it is missing or old.
@@ -142,11 +254,11 @@ mod tests {
     #[test]
     fn on_loopback_a_pair_is_made_once_with_a_key_that_only_its_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
-        let tls = load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        let tls = Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
         let certificate = tls.self_signed.unwrap();
         let first = fs::read(&certificate).unwrap();
         assert_eq!(fs::metadata(folder.path().join("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
-        load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
         assert_eq!(fs::read(&certificate).unwrap(), first);
     }
 
@@ -154,17 +266,35 @@ mod tests {
     fn elsewhere_a_certificate_is_demanded_and_a_bad_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let everywhere = "0.0.0.0".parse().unwrap();
-        assert!(matches!(load(&TlsConfig::default(), folder.path(), everywhere), Err(TlsError::NoCertificate(_))));
-        load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        assert!(matches!(Tls::load(&TlsConfig::default(), folder.path(), everywhere), Err(TlsError::NoCertificate(_))));
+        Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
         let (certificate, private_key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
         let pair = |certificate: &Path, private_key: &Path| TlsConfig {
             certificate: Some(certificate.to_owned()),
             private_key: Some(private_key.to_owned()),
+            ..TlsConfig::default()
         };
-        assert!(load(&pair(&certificate, &private_key), folder.path(), everywhere).unwrap().self_signed.is_none());
-        let error = load(&pair(&private_key, &private_key), folder.path(), everywhere).unwrap_err().to_string();
+        assert!(Tls::load(&pair(&certificate, &private_key), folder.path(), everywhere).unwrap().self_signed.is_none());
+        let error = Tls::load(&pair(&private_key, &private_key), folder.path(), everywhere).unwrap_err().to_string();
         assert!(error.contains("key.pem: holds no certificate"), "{error}");
-        let error = load(&pair(&certificate, &folder.path().join("none")), folder.path(), everywhere).unwrap_err().to_string();
+        let error =
+            Tls::load(&pair(&certificate, &folder.path().join("none")), folder.path(), everywhere).unwrap_err().to_string();
         assert!(error.contains("none: "), "{error}");
+    }
+
+    #[test]
+    fn a_pair_that_cannot_be_used_leaves_the_old_one_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        let before = tls.current.load_full();
+        let other = tempfile::tempdir().unwrap();
+        Tls::load(&TlsConfig::default(), other.path(), LOOPBACK).unwrap();
+        fs::copy(other.path().join("cert.pem"), folder.path().join("cert.pem")).unwrap();
+        let error = tls.reload().unwrap_err().to_string();
+        assert!(error.contains("cannot be used"), "{error}");
+        assert!(Arc::ptr_eq(&before, &tls.current.load_full()));
+        fs::copy(other.path().join("key.pem"), folder.path().join("key.pem")).unwrap();
+        tls.reload().unwrap();
+        assert!(!Arc::ptr_eq(&before, &tls.current.load_full()));
     }
 }

@@ -175,9 +175,9 @@ async fn outage(away: Away) {
         fresh.as_secs_f64(),
         (drained_at - back_at).as_secs_f64(),
     ));
-    // A single hiccup of a busy machine decides the p99 of so few answers.
-    let floor = 30.0;
-    assert!(away_answers.1 <= 3.0 * calm_answers.1.max(floor), "{away_answers:?} after {calm_answers:?}");
+    // A single hiccup of a busy machine decides the p99 of so few answers; who waited for the stream would wait for seconds.
+    assert!(away_answers.0 <= 3.0 * calm_answers.0.max(30.0), "{away_answers:?} after {calm_answers:?}");
+    assert!(away_answers.1 <= 3.0 * calm_answers.1.max(200.0), "{away_answers:?} after {calm_answers:?}");
     assert!(memory_after.now - memory_before <= 64.0, "{memory_before} MiB, then {memory_after:?}");
     assert!(fresh <= Duration::from_secs(3), "new events wait {fresh:?}");
     arrivals.assert_oldest_first(&sent, away_from, back_at);

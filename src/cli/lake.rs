@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::view_schemas::view_schemas;
 use crate::{
     app::lake_location,
-    config,
     enrich::write_flat,
     event::{CreatedAt, Date, Envelope, EventName, iso_millis, unix_millis},
     limits::CREATED_DATE_DAYS_BACK_MAX,
@@ -103,7 +102,7 @@ fn day(text: &str) -> Result<Date, String> {
 
 impl PlaceArgs {
     fn open(&self) -> anyhow::Result<Lake> {
-        let mut location = lake_location(&config::load(self.config.as_deref(), std::env::vars())?);
+        let mut location = lake_location(&super::load(self.config.as_deref())?);
         if let Some(root) = &self.lake {
             location.root.clone_from(root);
         }
@@ -111,7 +110,7 @@ impl PlaceArgs {
     }
 
     fn root(&self) -> anyhow::Result<String> {
-        let configured = || Ok(lake_location(&config::load(self.config.as_deref(), std::env::vars())?).root);
+        let configured = || Ok(lake_location(&super::load(self.config.as_deref())?).root);
         self.lake.clone().map_or_else(configured, Ok)
     }
 }
@@ -161,7 +160,7 @@ fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
         "event_type", "created_date", "files", "rows", "bytes", "oldest"
     )?;
     for partition in listing.partitions {
-        let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), iso_millis);
+        let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), |millis| iso_millis(millis).as_str().to_owned());
         writeln!(
             out,
             "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  {}",
@@ -226,8 +225,8 @@ impl<'a> FoundEvent<'a> {
             event_subtype: row.event_subtype,
             source: row.source,
             schema_version: row.schema_version,
-            created_datetime: iso_millis(row.created_millis),
-            received_datetime: iso_millis(row.received_millis),
+            created_datetime: iso_millis(row.created_millis).as_str().to_owned(),
+            received_datetime: iso_millis(row.received_millis).as_str().to_owned(),
             payload: serde_json::from_str(row.payload)?,
         })
     }
@@ -261,7 +260,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
 }
 
 fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
-    let configured = config::load(place.config.as_deref(), std::env::vars())?;
+    let configured = super::load(place.config.as_deref())?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
     let today = Date { days: i32::try_from(unix_millis(std::time::SystemTime::now()) / 86_400_000).unwrap_or_default() };

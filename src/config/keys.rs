@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{KEY_PATTERNS_MAX, KEYS_MAX, SOURCE_BYTES_MAX};
+use crate::limits::{EVENTS_PER_REQUEST_MAX, KEY_PATTERNS_MAX, KEYS_MAX, SOURCE_BYTES_MAX};
 
 /// One key.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -23,9 +23,44 @@ pub struct KeyConfig {
     /// Names of the events that it may send, such as `menu:*`. Empty: all.
     #[serde(default)]
     pub allowed_events: Vec<String>,
+    /// Whether it is good only on connections whose client showed a certificate: see `tls.client_ca`.
+    #[serde(default)]
+    pub client_certificate: bool,
+    /// Events per second that it may send, on average. Absent: as `[rate_limit]` has it, like the following.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<u32>,
+    /// Events that it may send at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_burst: Option<u32>,
+    /// Requests per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Requests at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_burst: Option<u32>,
     /// Whether it may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
+}
+
+impl KeyConfig {
+    /// A key of a service, with nothing but what it needs.
+    #[must_use]
+    pub fn new(name: &str, secret_sha256: String) -> Self {
+        Self {
+            name: name.into(),
+            secret_sha256,
+            kind: KeyKind::Server,
+            allowed_origins: Vec::new(),
+            allowed_events: Vec::new(),
+            client_certificate: false,
+            events_per_second: None,
+            events_burst: None,
+            requests_per_second: None,
+            requests_burst: None,
+            enabled: true,
+        }
+    }
 }
 
 /// Who holds a key.
@@ -43,8 +78,16 @@ fn enabled() -> bool {
     true
 }
 
+/// Checks keys that need no authority for client certificates.
+///
+/// # Errors
+/// The key and the reason of the first fault.
+pub fn check_keys(keys: &[KeyConfig]) -> Result<(), (String, String)> {
+    check(keys, false)
+}
+
 /// What the types cannot say. The key and the reason of the first fault.
-pub(super) fn check(keys: &[KeyConfig]) -> Result<(), (String, String)> {
+pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (String, String)> {
     if keys.len() > KEYS_MAX {
         return Err(("keys".into(), format!("found {}; at most {KEYS_MAX} are allowed", keys.len())));
     }
@@ -61,6 +104,22 @@ pub(super) fn check(keys: &[KeyConfig]) -> Result<(), (String, String)> {
         }
         if !hashes.insert(key.secret_sha256.to_ascii_lowercase()) {
             return Err(at("secret_sha256", "is that of another key; a secret names one sender".into()));
+        }
+        if key.client_certificate && !has_client_ca {
+            return Err(at("client_certificate", "is set, and tls.client_ca names no authority for it".into()));
+        }
+        let least = |found: Option<u32>, least: usize| found.is_none_or(|found| found as usize >= least);
+        if !least(key.events_burst, EVENTS_PER_REQUEST_MAX) {
+            return Err(at("events_burst", format!("at least {EVENTS_PER_REQUEST_MAX} is allowed, the events of one request")));
+        }
+        for (field, found) in [
+            ("events_per_second", key.events_per_second),
+            ("requests_per_second", key.requests_per_second),
+            ("requests_burst", key.requests_burst),
+        ] {
+            if !least(found, 1) {
+                return Err(at(field, "found 0; at least 1 is allowed".into()));
+            }
         }
         check_origins(key).map_err(|reason| at("allowed_origins", reason))?;
         check_events(&key.allowed_events).map_err(|reason| at("allowed_events", reason))?;

@@ -115,10 +115,6 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     let at_least = |key: &str, found: u64, least: u64| {
         if found < least { Err((key.to_owned(), format!("found {found}; at least {least} is allowed"))) } else { Ok(()) }
     };
-    at_least("http.connections_max", config.http.connections_max as u64, 1)?;
-    at_least("http.delivered_wait_seconds", config.http.delivered_wait_seconds, 1)?;
-    at_least("rate_limit.events_per_second", config.rate_limit.events_per_second.into(), 1)?;
-    at_least("rate_limit.events_burst", config.rate_limit.events_burst.into(), limits::EVENTS_PER_REQUEST_MAX as u64)?;
     at_least("spool.segment_bytes", config.spool.segment_bytes, 2 * limits::FRAME_BODY_BYTES_MAX as u64)?;
     at_least("spool.quota_bytes", config.spool.quota_bytes, 2 * config.spool.segment_bytes)?;
     at_least("dedup.window_days", config.dedup.window_days.into(), 1)?;
@@ -140,15 +136,14 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         }
     }
     super::kinesis::check(&config.kinesis)?;
-    if config.tls.certificate.is_some() != config.tls.private_key.is_some() {
-        return Err(("tls".into(), "certificate and private_key go together; only one of them was found".into()));
-    }
+    config.telemetry.check()?;
     if cfg!(not(feature = "s3")) && config.lake.root.starts_with("s3://") {
         let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", config.lake.root);
         return Err(("lake.root".into(), reason));
     }
+    super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
     super::browser::check(&config.browser)?;
-    super::keys::check(&config.keys)
+    super::keys::check(&config.keys, config.tls.client_ca.is_some())
 }
 
 #[cfg(test)]
@@ -192,7 +187,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 15] = [
+        let cases: [Case; 24] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -222,6 +217,27 @@ mod tests {
                 "[dedup]\nstore = \"redis\"\nredis = {url = \"redis://x\", deadline_ms = 0}",
                 &[],
                 &["FILE: dedup.redis.deadline_ms: found 0; 1 to 5000"],
+            ),
+            (
+                "",
+                &[("LAKEGATE__TELEMETRY__OTLP_ENDPOINT", "http://user:secret@x:4318")],
+                &["LAKEGATE__TELEMETRY__OTLP_ENDPOINT: telemetry.otlp_endpoint: found a text that is none; http://"],
+            ),
+            ("[telemetry]\ntrace_sample_ratio = 1.5", &[], &["FILE: telemetry.trace_sample_ratio: found 1.5; 0 to 1"]),
+            ("[proxy]\ntrusted = [\"10.0.0.0/8\", \"here\"]", &[], &["FILE: proxy.trusted: found \"here\"; an address"]),
+            ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
+            ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),
+            ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
+            ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
+            (
+                "[[keys]]\nname = \"x\"\nkind = \"browser\"\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+                &[],
+                &["FILE: keys[0].allowed_origins: is empty"],
+            ),
+            (
+                "[[keys]]\nname = \"x\"\nevents_burst = 5\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+                &[],
+                &["FILE: keys[0].events_burst: at least 10000"],
             ),
             ("a = [", &[], &["FILE: is not TOML:"]),
         ];

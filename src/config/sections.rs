@@ -5,9 +5,12 @@ use std::{
     path::PathBuf,
 };
 
+use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
-use super::{BrowserConfig, DedupConfig, KeyConfig, KinesisConfig, PrivacyConfig};
+use super::{
+    BrowserConfig, DedupConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, TlsConfig,
+};
 use crate::limits;
 
 /// The whole configuration.
@@ -20,6 +23,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// TLS of the listener for events.
     pub tls: TlsConfig,
+    /// The proxies in front of that listener.
+    pub proxy: ProxyConfig,
     /// Listener for operators.
     pub admin: AdminConfig,
     /// Who may send. Empty: the key `dev`, on loopback only.
@@ -46,7 +51,7 @@ pub struct Config {
     pub dead_letter: DeadLetterConfig,
     /// Graceful stop.
     pub stop: StopConfig,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
 
@@ -56,6 +61,7 @@ impl Default for Config {
             data_dir: "./data".into(),
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
+            proxy: ProxyConfig::default(),
             admin: AdminConfig::default(),
             keys: Vec::new(),
             browser: BrowserConfig::default(),
@@ -74,41 +80,6 @@ impl Default for Config {
     }
 }
 
-/// `[http]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// HTTP without TLS, for a load balancer in front that ends TLS.
-    pub plaintext: bool,
-    /// Connections open at one time.
-    pub connections_max: usize,
-    /// Seconds that `Prefer: durability=delivered` waits for the sink.
-    pub delivered_wait_seconds: u64,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8443),
-            plaintext: false,
-            connections_max: limits::CONNECTIONS_MAX,
-            delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
-        }
-    }
-}
-
-/// `[tls]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsConfig {
-    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: one is made.
-    pub certificate: Option<PathBuf>,
-    /// PEM file of its private key.
-    pub private_key: Option<PathBuf>,
-}
-
 /// `[admin]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -120,22 +91,6 @@ pub struct AdminConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090) }
-    }
-}
-
-/// `[rate_limit]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct RateLimitConfig {
-    /// Events per second that one key may send, on average.
-    pub events_per_second: u32,
-    /// Events that one key may send at once, above that rate.
-    pub events_burst: u32,
-}
-
-impl Default for RateLimitConfig {
-    fn default() -> Self {
-        Self { events_per_second: limits::KEY_EVENTS_PER_SECOND, events_burst: limits::KEY_EVENTS_BURST }
     }
 }
 
@@ -301,11 +256,46 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// How it is written.
     pub log_format: LogFormat,
+    /// One line of JSON for each request, on standard output.
+    pub access_log: bool,
+    /// OpenTelemetry collector that traces are sent to (OTLP, HTTP/protobuf). Empty: none are made.
+    pub otlp_endpoint: String,
+    /// Part of the requests and deliveries that is traced, 0 to 1, where whoever sent a `traceparent` did not decide.
+    pub trace_sample_ratio: f64,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { log_filter: "info".into(), log_format: LogFormat::Auto }
+        Self {
+            log_filter: "info".into(),
+            log_format: LogFormat::Auto,
+            access_log: false,
+            otlp_endpoint: String::new(),
+            trace_sample_ratio: limits::TRACE_SAMPLE_RATIO,
+        }
+    }
+}
+
+impl TelemetryConfig {
+    /// What the types cannot say.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |key: &str, reason: &str| Err((format!("telemetry.{key}"), reason.to_owned()));
+        if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
+            return wrong("trace_sample_ratio", &format!("found {}; 0 to 1 is allowed", self.trace_sample_ratio));
+        }
+        // What was found is not repeated: it may be a password that came to the wrong place.
+        let is_base = |uri: Uri| {
+            let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
+            bare && matches!(uri.scheme_str(), Some("http" | "https"))
+        };
+        if !self.otlp_endpoint.is_empty() && !self.otlp_endpoint.parse().is_ok_and(is_base) {
+            return wrong(
+                "otlp_endpoint",
+                "found a text that is none; http://host:4318 or https://host:4318 is allowed, and no password in it: \
+                 headers come from OTEL_EXPORTER_OTLP_HEADERS",
+            );
+        }
+        Ok(())
     }
 }
 

@@ -53,7 +53,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let raw = std::str::from_utf8(letter.raw).ok();
     let faults = &letter.rejection.faults;
     let line = Line {
-        received_datetime: iso_millis(letter.received_millis),
+        received_datetime: iso_millis(letter.received_millis).as_str().to_owned(),
         source: letter.source,
         event_uuid: letter.event_uuid,
         event_name: letter.event_name,

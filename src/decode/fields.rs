@@ -34,14 +34,18 @@ const COMPARED_PAIRWISE: usize = 24;
 /// # Errors
 /// The first kind of fault, with every fault of that kind: duplicate names, then missing fields, then malformed ones.
 pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
-    if let Some(name) = duplicate_name(event) {
-        let detail = format!("the member {name:?} stands twice at the top level");
-        return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
-    }
     let [mut event_uuid, mut event_name, mut created_at] = [None; REQUIRED_FIELDS.len()];
     let mut schema_version = None;
     let mut has_reserved_fields = false;
+    let mut names = Names::default();
     for (name, value) in event.members() {
+        let plain = if let Cow::Borrowed(plain) = name { Some(plain) } else { None };
+        if names.stands_twice(plain, event) {
+            // Told of the first name that does, whichever way it was noticed.
+            let name = duplicate_in_set(event).unwrap_or(name);
+            let detail = format!("the member {name:?} stands twice at the top level");
+            return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
+        }
         match &*name {
             "event_uuid" => event_uuid = Some(value),
             "event_name" => event_name = Some(value),
@@ -73,19 +77,40 @@ pub fn uuid_text(event: &Node<'_>) -> Option<String> {
     (text.len() <= 64).then(|| text.into_owned())
 }
 
-fn duplicate_name<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {
-    let mut seen: [&str; COMPARED_PAIRWISE] = [""; COMPARED_PAIRWISE];
-    for (index, (name, _)) in event.members().enumerate() {
-        let Cow::Borrowed(plain) = name else { return duplicate_in_set(event) };
-        if index == COMPARED_PAIRWISE {
-            return duplicate_in_set(event);
+/// The names of an event so far.
+#[derive(Default)]
+struct Names<'a> {
+    seen: [&'a str; COMPARED_PAIRWISE],
+    count: usize,
+    /// One bit for names that look alike: most names look like none before, and are compared with none.
+    looks: u64,
+}
+
+impl<'a> Names<'a> {
+    /// Adds a name, `None` where it holds escapes. Whether it stands twice, or, where comparing is no longer cheap, whether
+    /// any does.
+    fn stands_twice(&mut self, plain: Option<&'a str>, event: &Node<'a>) -> bool {
+        if self.count > COMPARED_PAIRWISE {
+            return false;
         }
-        if seen[..index].contains(&plain) {
-            return Some(name);
-        }
-        seen[index] = plain;
+        let (Some(plain), Some(place)) = (plain, self.seen.get_mut(self.count)) else {
+            self.count = usize::MAX;
+            return duplicate_in_set(event).is_some();
+        };
+        *place = plain;
+        let look = 1 << look(plain);
+        let is_new = self.looks & look == 0 || !self.seen[..self.count].contains(&plain);
+        self.looks |= look;
+        self.count += 1;
+        !is_new
     }
-    None
+}
+
+/// A number below 64 that two equal names share.
+fn look(name: &str) -> u32 {
+    let bytes = name.as_bytes();
+    let at = |place: usize| u32::from(bytes.get(place).copied().unwrap_or_default());
+    (at(0) + at(bytes.len() / 2) * 7 + at(bytes.len().wrapping_sub(1)) * 31 + bytes.len() as u32 * 13) % 64
 }
 
 fn duplicate_in_set<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {

@@ -13,7 +13,7 @@ use crate::{
     limits::SPOOL_QUEUE_BYTES_MAX,
     progress::Progress,
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
-    telemetry::Metrics,
+    telemetry::{Metrics, Traces},
 };
 
 /// A gateway's back half in a folder.
@@ -82,6 +82,7 @@ impl Back {
             quota_bytes: u64::MAX,
             metrics: self.metrics.delivery.clone(),
             state: watch::Sender::new(SinkState { name: "script", failing: None, oldest_received_millis: None }),
+            traces: Traces::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::shared::{Shared, backoff};
+use super::shared::{Given, Shared, backoff};
 use crate::{
     event::{Record, unix_millis},
     limits::DELIVERY_BACKOFF,
@@ -153,7 +153,8 @@ impl BatchDeliverer {
         while !batch.records.is_empty() {
             let started = Instant::now();
             let mut deliveries = self.sink.deliver(&batch).await;
-            self.shared.metrics.seconds.observe(started.elapsed().as_secs_f64());
+            let (took, events) = (started.elapsed(), batch.records.len());
+            let bytes = batch.records.iter().map(Record::size).sum();
             // Absence never means success.
             deliveries.resize(batch.records.len(), Delivery::Retry("the sink did not say".into()));
             let mut owed = Vec::new();
@@ -171,6 +172,7 @@ impl BatchDeliverer {
                 }
             }
             batch.records = owed;
+            self.shared.note(&Given { events, bytes, took, failing: cause.as_deref() });
             self.shared.report(cause.as_deref(), batch.records.len());
             if cause.is_some() {
                 failures += 1;

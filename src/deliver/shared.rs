@@ -15,7 +15,7 @@ use crate::{
     outcome::{RejectCode, Rejection},
     progress::Progress,
     spool::{Frame, Spool},
-    telemetry::DeliveryMetrics,
+    telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
 
 /// How the sink does, for `/readyz`.
@@ -45,9 +45,29 @@ pub struct Shared {
     pub metrics: DeliveryMetrics,
     /// How the sink does.
     pub state: watch::Sender<SinkState>,
+    /// Who is told of each delivery.
+    pub traces: Traces,
+}
+
+/// One batch that was given to the sink, or one call to the stream.
+pub(super) struct Given<'a> {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) took: Duration,
+    /// Why not all of it was taken, where it was not.
+    pub(super) failing: Option<&'a str>,
 }
 
 impl Shared {
+    /// Notes what a batch or a call took, once its answer is there.
+    pub(super) fn note(&self, given: &Given<'_>) {
+        let Given { events, bytes, took, failing } = *given;
+        self.metrics.seconds.observe(took.as_secs_f64());
+        self.metrics.batch_events.observe(events as f64);
+        self.metrics.batch_bytes.observe(bytes as f64);
+        self.traces.delivery(&DeliverySpan { sink: self.state.borrow().name, events, bytes, failing, took });
+    }
+
     /// For how long everything must have been delivered before the segment that it lies in is closed.
     pub(super) fn roll_after(&self) -> Duration {
         let is_crowded = self.spool.stats().bytes >= self.quota_bytes / 2;

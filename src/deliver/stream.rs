@@ -17,6 +17,7 @@ mod intake;
 mod journal;
 mod lanes;
 mod pace;
+mod refused;
 mod shard_watch;
 
 use std::{
@@ -31,13 +32,12 @@ use tokio::{sync::watch, task::JoinSet};
 use super::shared::Shared;
 use crate::{
     config::KinesisConfig,
-    event::Record,
-    limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL},
+    limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL, STREAM_READ_INTERVAL},
     sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
 pub use form::{EventForm, Form};
 use health::Health;
-use intake::{Found, Intake};
+use intake::Intake;
 use journal::{Journal, Journaled};
 use lanes::{CallBounds, Class, Lanes};
 use shard_watch::ShardWatch;
@@ -163,6 +163,8 @@ struct Flow {
     sent_up_to: u64,
     /// Since when live events wait; what failed does not linger again.
     waiting_since: Option<Instant>,
+    /// Before this nothing is read at the spool's end, unless somebody is in a hurry.
+    read_again_at: Instant,
     looked_at_age: Instant,
     committed_at: Instant,
 }
@@ -189,6 +191,7 @@ impl Flow {
             turns: [0; 2],
             sent_up_to: 0,
             waiting_since: None,
+            read_again_at: now,
             looked_at_age: now,
             committed_at: now,
         }
@@ -203,7 +206,10 @@ impl Flow {
             let end = *durable_end.borrow_and_update();
             let is_stopping = *stopping.borrow_and_update();
             let is_hurried = is_stopping || *awaited.borrow_and_update() > self.sent_up_to;
-            let has_read = self.read(now).await;
+            let has_read = self.read(is_hurried, now).await;
+            if self.waiting_since.is_none() && self.lanes.waiting(Class::Live).0 > 0 {
+                self.waiting_since = Some(now);
+            }
             let has_sent = self.send(is_hurried, now);
             self.commit(end, now).await;
             if is_stopping && self.calls.is_empty() && self.shared.progress.delivered_exclusive() >= end {
@@ -217,7 +223,7 @@ impl Flow {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let wake_at = self.wake_at(is_hurried, now);
+            let wake_at = self.wake_at(end, is_hurried, now);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
                 shards = self.shards.answer() => {
@@ -226,7 +232,7 @@ impl Flow {
                     self.look_at_shards();
                 }
                 () = tokio::time::sleep_until(wake_at.into()) => {}
-                _ = durable_end.changed() => {}
+                _ = durable_end.changed(), if now >= self.read_again_at => {}
                 _ = awaited.changed() => {}
                 _ = stopping.changed() => {}
             }
@@ -244,14 +250,23 @@ impl Flow {
     }
 
     /// Reads from the spool what there is room for. Whether it read anything.
-    async fn read(&mut self, now: Instant) -> bool {
+    async fn read(&mut self, is_hurried: bool, now: Instant) -> bool {
         if self.intake.held_bytes() >= self.settings.memory_bytes_max || !self.shards.is_known_or_unknowable() {
             return false;
         }
         let (intake, lanes) = (&mut self.intake, &mut self.lanes);
-        let (live, backlog) = tokio::task::block_in_place(|| (intake.read_live(lanes, now), intake.read_backlog(lanes, now)));
-        if self.waiting_since.is_none() && self.lanes.waiting(Class::Live).0 > 0 {
-            self.waiting_since = Some(now);
+        // What comes in now lingers anyway: many small groups of the spool are read at once.
+        let is_due = is_hurried || now >= self.read_again_at;
+        let reads_live = is_due && !intake.has_read_up_to(intake.spool.durable_end());
+        if !reads_live && lanes.iter().all(|lane| lane.backlog.is_none()) {
+            return false;
+        }
+        let (live, backlog) = tokio::task::block_in_place(|| {
+            let live = if reads_live { intake.read_live(lanes, now) } else { None };
+            (live, intake.read_backlog(lanes, now))
+        });
+        if live.is_some() && intake.has_read_up_to(intake.spool.durable_end()) {
+            self.read_again_at = now + STREAM_READ_INTERVAL.min(self.settings.linger / 4);
         }
         let has_read = live.is_some() || backlog.is_some();
         for found in [live, backlog].into_iter().flatten() {
@@ -264,44 +279,6 @@ impl Flow {
             }
         }
         has_read
-    }
-
-    async fn keep_what_cannot_be_sent(&mut self, found: Found) {
-        let Found { unreadable, too_large, lost } = found;
-        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
-            tracing::error!(from = first, to = last, count = lost.len(), "events are lost to a damaged disk; see quarantine/");
-            self.shared.metrics.lost_events.inc_by(lost.len() as u64);
-            self.confirm(&lost);
-        }
-        for (frame, reason) in unreadable {
-            self.shared.keep_unreadable(&frame, &reason).await;
-            self.confirm(&[frame.seq]);
-        }
-        for (seq, reason) in too_large {
-            self.refuse(seq, &reason).await;
-        }
-    }
-
-    /// Keeps an event that the stream will never take with the dead letters.
-    async fn refuse(&mut self, seq: u64, reason: &str) {
-        let frame = loop {
-            match tokio::task::block_in_place(|| self.shared.spool.reader(seq).read(1, usize::MAX)) {
-                Ok(stretch) => break stretch.frames.into_iter().find(|frame| frame.seq == seq),
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    tokio::time::sleep(DELIVERY_BACKOFF.0).await;
-                }
-            }
-        };
-        match (frame, &self.intake.form) {
-            (None, _) => drop(self.shared.metrics.lost_events.inc()),
-            (Some(frame), Form::Lines) => self.shared.keep_line(&frame.body).await,
-            (Some(frame), Form::Events(_)) => match Record::decode(frame.body.clone()) {
-                Ok(record) => self.shared.keep_refused(&record, reason).await,
-                Err(error) => self.shared.keep_unreadable(&frame, &error.to_string()).await,
-            },
-        }
-        self.confirm(&[seq]);
     }
 
     /// These are settled: delivered, or kept elsewhere.
@@ -393,7 +370,7 @@ impl Flow {
     }
 
     /// When something is due at the latest, if nothing happens before.
-    fn wake_at(&self, is_hurried: bool, now: Instant) -> Instant {
+    fn wake_at(&self, end: u64, is_hurried: bool, now: Instant) -> Instant {
         let sends = self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max);
         let live = self.lanes.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
         let next = live.into_iter().chain(self.lanes.ready_at(Class::Backlog)).min().filter(|_| sends);
@@ -404,7 +381,8 @@ impl Flow {
         let soonest = now + Duration::from_millis(1);
         let commit = (self.shared.progress.delivered_exclusive() > self.shared.spool.cursor().delivered_exclusive)
             .then_some(self.committed_at + STREAM_COMMIT_INTERVAL);
-        next.into_iter().chain(commit).min().map_or(later, |at| at.clamp(soonest, later))
+        let read = (!self.intake.has_read_up_to(end) && now < self.read_again_at).then_some(self.read_again_at);
+        next.into_iter().chain(commit).chain(read).min().map_or(later, |at| at.clamp(soonest, later))
     }
 
     /// Moves the cursor over what is settled, and now and then looks at how old the rest is.

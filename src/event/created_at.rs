@@ -56,10 +56,14 @@ impl CreatedAt {
 /// The number's decimal text shifted by `decimals` places and truncated, without passing through a double:
 /// `1763683200.123` in milliseconds is `…123`, never `…122`. `None` for the exponent form.
 fn exact_millis(number: &str, decimals: i32) -> Option<i64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if number.contains(['e', 'E']) {
+    let bytes = number.as_bytes();
+    if memchr::memchr2(b'e', b'E', bytes).is_some() {
         return None;
     }
+    let (whole, fraction) = match memchr::memchr(b'.', bytes) {
+        Some(dot) => (&number[..dot], &number[dot + 1..]),
+        None => (number, ""),
+    };
     let whole: i64 = whole.parse().ok()?;
     match decimals {
         3 => {
@@ -97,13 +101,45 @@ pub fn partition_date(created_millis: i64, received_millis: i64) -> Option<Date>
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
 
-/// ISO 8601, UTC, milliseconds: `2026-11-20T09:15:02.123Z`.
+/// A time in ISO 8601, UTC, milliseconds: `2026-11-20T09:15:02.123Z`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IsoMillis([u8; 24]);
+
+impl IsoMillis {
+    /// Its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// `unix_millis` in ISO 8601. Written for every event, twice: the calendar is asked once for each day.
 #[must_use]
-pub fn iso_millis(unix_millis: i64) -> String {
-    let (year, month, day) = civil(unix_millis.div_euclid(MILLIS_PER_DAY));
-    let of_day = unix_millis.rem_euclid(MILLIS_PER_DAY);
-    let (hour, minute, second, milli) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60, of_day % 1000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+pub fn iso_millis(unix_millis: i64) -> IsoMillis {
+    thread_local! {
+        static DAY: std::cell::Cell<(i64, [u8; 10])> = const { std::cell::Cell::new((i64::MIN, [0; 10])) };
+    }
+    let day = unix_millis.div_euclid(MILLIS_PER_DAY);
+    let (mut known, mut date) = DAY.get();
+    if known != day {
+        let text = Date { days: day.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32 }.to_string();
+        // Ten characters up to the year 9999, and no day is later than `civil` lets it be.
+        date.copy_from_slice(&text.as_bytes()[..10]);
+        known = day;
+        DAY.set((known, date));
+    }
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    text[..10].copy_from_slice(&date);
+    let mut rest = unix_millis.rem_euclid(MILLIS_PER_DAY) as u32;
+    for (places, unit) in [(11..13, 3_600_000), (14..16, 60_000), (17..19, 1_000), (20..23, 1)] {
+        let mut number = rest / unit;
+        rest %= unit;
+        for place in places.rev() {
+            text[place] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    IsoMillis(text)
 }
 
 /// Unix milliseconds of `time`; 0 before 1970.
@@ -156,9 +192,12 @@ mod tests {
 
     #[test]
     fn iso_has_always_three_decimals_and_a_z() {
-        assert_eq!(iso_millis(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(iso_millis(1_763_683_200_007), "2025-11-21T00:00:00.007Z");
-        assert_eq!(iso_millis(951_826_154_999), "2000-02-29T12:09:14.999Z");
+        assert_eq!(iso_millis(0).as_str(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(iso_millis(1_763_683_200_007).as_str(), "2025-11-21T00:00:00.007Z");
+        assert_eq!(iso_millis(951_826_154_999).as_str(), "2000-02-29T12:09:14.999Z");
+        assert_eq!(iso_millis(951_868_799_999).as_str(), "2000-02-29T23:59:59.999Z");
+        assert_eq!(iso_millis(951_868_800_000).as_str(), "2000-03-01T00:00:00.000Z");
+        assert_eq!(iso_millis(i64::MAX).as_str().len(), 24);
     }
 
     #[test]

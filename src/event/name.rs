@@ -31,16 +31,19 @@ impl<'a> EventName<'a> {
         if name.len() > EVENT_NAME_BYTES_MAX {
             return Err(EventNameError::TooLong(name.len()));
         }
-        let well_formed = |part: &str| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-        };
-        if !name.split(':').all(well_formed) {
-            return Err(EventNameError::Malformed);
+        let (mut parts, mut part_bytes) = (1, 0);
+        for byte in name.bytes() {
+            match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'-' => part_bytes += 1,
+                b':' if part_bytes > 0 => (parts, part_bytes) = (parts + 1, 0),
+                _ => return Err(EventNameError::Malformed),
+            }
         }
-        if name.split(':').count() > EVENT_NAME_PARTS_MAX {
-            return Err(EventNameError::TooManyParts);
+        match part_bytes {
+            0 => Err(EventNameError::Malformed),
+            _ if parts > EVENT_NAME_PARTS_MAX => Err(EventNameError::TooManyParts),
+            _ => Ok(Self(name)),
         }
-        Ok(Self(name))
     }
 
     /// The name in a record, which was checked when the record was decoded.

@@ -1,14 +1,18 @@
-//! Who may send a request: its key, and the web page that it comes from.
+//! Who may send a request: its key, the web page that it comes from, and how much of both there may be.
 
 use std::{borrow::Cow, sync::Arc};
 
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
 use super::{
     Gate,
+    client_address::Peer,
     problem::{Problem, ProblemCode},
 };
-use crate::auth::Source;
+use crate::{
+    auth::Source,
+    rate_limit::{Payers, Prefix},
+};
 
 /// Where a request says which web page it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,22 +23,46 @@ pub(super) enum Page {
     Image,
 }
 
-/// The source of a request that may send.
-pub(super) fn admit(gate: &Gate, headers: &HeaderMap, uri: &Uri, page: Page) -> Result<Arc<Source>, Problem> {
+/// Who sends a request, and from whose buckets its events are taken.
+pub(super) struct Admitted {
+    pub(super) source: Arc<Source>,
+    pub(super) payers: Payers,
+}
+
+/// Lets a request in, and takes it from the buckets of requests.
+pub(super) fn admit(gate: &Gate, request: &Parts, page: Page) -> Result<Admitted, Problem> {
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down; another one will take it"));
     }
-    let keys = gate.keys.load();
-    let source = keys.authenticate(secret(headers, uri).as_deref())?;
-    let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+    let policy = gate.policy.load();
+    let peer = request.extensions.get::<Peer>();
+    // What everyone can bring is held to the limits of its address: see `rate_limit.rs`.
+    let pay_by_address = || match policy.addresses.as_ref().zip(peer) {
+        None => Ok(None),
+        Some((rates, peer)) => {
+            let from = Prefix::from(gate.proxies.client_address(peer.address, &request.headers));
+            rates.take_request(from).map(|()| Some((rates.clone(), from)))
+        }
+    };
+    let source = match policy.keys.authenticate(secret(&request.headers, &request.uri).as_deref()) {
+        Ok(source) => source,
+        Err(error) => {
+            pay_by_address()?;
+            return Err(error.into());
+        }
+    };
+    let address = if source.is_public() { pay_by_address()? } else { None };
+    source.check_certificate(peer.is_some_and(|peer| peer.has_certificate))?;
+    let origin = request.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
     match page {
         Page::Origin => source.check_origin(origin)?,
-        Page::Image => match origin.or_else(|| referer_origin(headers)) {
+        Page::Image => match origin.or_else(|| referer_origin(&request.headers)) {
             None => {}
             origin => source.check_origin(origin)?,
         },
     }
-    Ok(source.clone())
+    source.rate.requests.take(1)?;
+    Ok(Admitted { source: source.clone(), payers: Payers { key: source.rate.clone(), address } })
 }
 
 /// The key: the first there is of `Authorization: Bearer`, `X-Api-Key` and `?key=`.

@@ -37,7 +37,7 @@ pub(super) async fn preflight(State(gate): State<Arc<Gate>>, headers: HeaderMap)
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    if !gate.keys.load().allow_origin(origin.as_bytes()) {
+    if !gate.policy.load().keys.allow_origin(origin.as_bytes()) {
         return Err(Problem::new(ProblemCode::OriginNotAllowed, "no key may be used by web pages of this Origin"));
     }
     let headers: [(HeaderName, HeaderValue); 3] = [
@@ -51,7 +51,7 @@ pub(super) async fn preflight(State(gate): State<Arc<Gate>>, headers: HeaderMap)
 /// Lets the page at `origin` read an answer, where it may.
 pub(super) fn let_read(gate: &Gate, origin: &HeaderValue, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if gate.keys.load().allow_origin(origin.as_bytes()) {
+    if gate.policy.load().keys.allow_origin(origin.as_bytes()) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, YES);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);

@@ -71,6 +71,11 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
     response
 }
 
+/// What `/readyz` says in one bit, for a gauge.
+pub(super) fn is_ready(gate: &Gate) -> bool {
+    readiness(gate).ready
+}
+
 fn readiness(gate: &Gate) -> Readiness {
     let room = gate.room.current();
     let sink: SinkState = gate.sink.borrow().clone();

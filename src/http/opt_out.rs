@@ -30,7 +30,7 @@ struct Dropped {
 
 /// Whether the events of a request with `headers` are to be dropped.
 pub(super) fn is_asked(gate: &Gate, headers: &HeaderMap) -> bool {
-    gate.respect_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
+    gate.policy.load().respect_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
 }
 
 /// Counts the events of a body, and forgets them.

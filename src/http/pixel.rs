@@ -24,7 +24,9 @@ use uuid::Uuid;
 use super::{
     Gate,
     admit::{Page, admit},
-    events, opt_out,
+    events,
+    finish::Finish,
+    opt_out,
     problem::{Problem, ProblemCode},
 };
 use crate::{
@@ -77,7 +79,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
 }
 
 async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
-    let source = admit(gate, &request.headers, &request.uri, Page::Image)?;
+    let sender = admit(gate, request, Page::Image)?;
     let query = request.uri.query().unwrap_or_default();
     if query.len() > PIXEL_QUERY_BYTES_MAX {
         return Err(Problem::new(ProblemCode::QueryTooLong, "").into());
@@ -92,16 +94,14 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         body,
         encoding: Encoding::Identity,
         form: BodyForm::Json,
-        source: source.name.clone(),
-        sender: source,
+        source: sender.source.name.clone(),
+        sender: sender.source,
+        payers: sender.payers,
         received_millis,
         durability: Durability::Disk,
     };
     let ingest = gate.ingest.clone();
-    // In a task of its own, as in `http/events.rs`.
-    let task = tokio::spawn(async move { ingest.submit(submission).await });
-    let submitted = task.await.map_err(|_| Problem::new(ProblemCode::InternalError, ""))?;
-    let fates = submitted.map_err(Problem::from)?;
+    let fates = Finish::new(async move { ingest.submit(submission).await }).await.map_err(Problem::from)?;
     match events::answer(&fates) {
         Ok(_) => Ok(()),
         Err(problem) => {

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::rate_headers;
 use crate::{
     auth::AuthError,
     decode::{BodyError, Encoding, InflateError},
     ingest::SubmissionError,
     limits::RETRY_AFTER_SECONDS,
     outcome::shortened,
+    rate_limit::RateExceeded,
 };
 
 /// What went wrong with a request as a whole.
@@ -54,6 +56,8 @@ pub enum ProblemCode {
     KeyDisabled,
     /// A key for web pages of other origins.
     OriginNotAllowed,
+    /// A key for clients that show a certificate.
+    CertificateRequired,
     /// Nothing at this path.
     NotFound,
     /// No event of this name in the registry.
@@ -76,7 +80,7 @@ pub enum ProblemCode {
     UnsupportedEncoding,
     /// Every event was rejected.
     AllRejected,
-    /// The key used up its rate.
+    /// The key, or the address, used up its rate.
     RateLimited,
     /// A fault of the gateway.
     InternalError,
@@ -92,7 +96,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every kind, for the documentation's test.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -103,6 +107,7 @@ impl ProblemCode {
         Self::UnknownKey,
         Self::KeyDisabled,
         Self::OriginNotAllowed,
+        Self::CertificateRequired,
         Self::NotFound,
         Self::UnknownEvent,
         Self::UnknownSchemaVersion,
@@ -122,6 +127,12 @@ impl ProblemCode {
         Self::Stopping,
     ];
 
+    /// As it is written in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.parts().1
+    }
+
     /// The HTTP status, the stable code, and the title.
     #[must_use]
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
@@ -137,6 +148,7 @@ impl ProblemCode {
             Self::UnknownKey => (S::UNAUTHORIZED, "unknown_key", "The key is not known"),
             Self::KeyDisabled => (S::FORBIDDEN, "key_disabled", "The key is disabled"),
             Self::OriginNotAllowed => (S::FORBIDDEN, "origin_not_allowed", "The key is not for this web page"),
+            Self::CertificateRequired => (S::FORBIDDEN, "certificate_required", "The key wants a client certificate"),
             Self::NotFound => (S::NOT_FOUND, "not_found", "There is nothing here"),
             Self::UnknownEvent => (S::NOT_FOUND, "unknown_event", "No such event"),
             Self::UnknownSchemaVersion => (S::NOT_FOUND, "unknown_schema_version", "No such version"),
@@ -150,7 +162,7 @@ impl ProblemCode {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Another Content-Encoding is needed")
             }
             Self::AllRejected => (S::UNPROCESSABLE_ENTITY, "all_rejected", "Every event was rejected"),
-            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many events for this key"),
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too much from this key or address"),
             Self::InternalError => (S::INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "Too much at this moment"),
             Self::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage_unavailable", "Nothing can be stored"),
@@ -183,6 +195,13 @@ impl Problem {
         }
     }
 
+    /// Whether the same request may be sent again, later, and then be taken.
+    #[must_use]
+    pub fn may_be_repeated(code: ProblemCode) -> bool {
+        let (status, ..) = code.parts();
+        status.is_server_error() || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited)
+    }
+
     /// Its kind.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
@@ -202,6 +221,13 @@ impl Problem {
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// With further headers.
+    #[must_use]
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
         self
     }
 
@@ -248,9 +274,16 @@ impl From<AuthError> for Problem {
             AuthError::MissingKey => ProblemCode::MissingKey,
             AuthError::UnknownKey => ProblemCode::UnknownKey,
             AuthError::KeyDisabled => ProblemCode::KeyDisabled,
+            AuthError::CertificateMissing => ProblemCode::CertificateRequired,
             AuthError::OriginNotAllowed | AuthError::OriginMissing => ProblemCode::OriginNotAllowed,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<RateExceeded> for Problem {
+    fn from(error: RateExceeded) -> Self {
+        rate_headers::exceeded(&error)
     }
 }
 
@@ -264,9 +297,7 @@ impl From<SubmissionError> for Problem {
             SubmissionError::Body(BodyError::InvalidUtf8(_)) => ProblemCode::InvalidUtf8,
             SubmissionError::Body(BodyError::NoEvents) => ProblemCode::NoEvents,
             SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,
-            SubmissionError::Rate(exceeded) => {
-                return Self::new(ProblemCode::RateLimited, error.to_string()).retry_after(exceeded.retry_after);
-            }
+            SubmissionError::Rate(exceeded) => return rate_headers::exceeded(exceeded),
         };
         Self::new(code, error.to_string())
     }

@@ -19,6 +19,7 @@ use crate::{
     limits::SUGGESTIONS_PER_BODY,
     outcome::{RejectCode, Rejection},
     schema::{Registry, Resolution},
+    spool::FRAME_HEADER_BYTES,
     telemetry::Metrics,
 };
 
@@ -57,6 +58,11 @@ impl Judged {
             Verdict::Valid { event_uuid, record } => Some((*event_uuid, &self.records[record.clone()])),
             Verdict::Rejected { .. } => None,
         })
+    }
+
+    /// Bytes of the frames of all valid events.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.records.len() + self.verdicts.len() * FRAME_HEADER_BYTES
     }
 
     /// Takes the dead letters, where there are any.

@@ -1,5 +1,7 @@
 //! The durable half of the recipe: claim, append, confirm.
 
+use std::time::Instant;
+
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -25,11 +27,14 @@ impl Ingest {
         if uuids.is_empty() {
             return nothing(RetryCause::StorageUnavailable);
         }
-        let Ok(claims) = self.dedup.claim(uuids, now_millis).await else {
+        let started = Instant::now();
+        let claims = self.dedup.claim(uuids, now_millis).await;
+        self.metrics.dedup_claim_seconds.observe(started.elapsed().as_secs_f64());
+        let Ok(claims) = claims else {
             return nothing(RetryCause::DedupFull);
         };
         let claimed = claims.outcomes().to_vec();
-        let mut frames = FrameBuffer::default();
+        let mut frames = FrameBuffer::with_capacity(judged.frame_bytes());
         for (index, ((_, record), claim)) in judged.valid().zip(&claimed).enumerate() {
             let append = |buffer: &mut Vec<u8>| {
                 let start = buffer.len();
@@ -56,7 +61,7 @@ impl Ingest {
     async fn append(&self, frames: FrameBuffer, claims: Claimed) -> Result<u64, RetryCause> {
         let (done, appended) = oneshot::channel();
         let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         self.spool.append(frames, move |result| {
             let result = match result {
                 Ok(appended) => {

@@ -61,6 +61,23 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The elements of an array, in order; empty for anything else.
+    #[must_use]
+    pub fn elements(&self) -> Elements<'a> {
+        Elements(match self.0 {
+            Inner::Tape { text, tape, index } if self.kind() == Kind::Array => {
+                Members { text, tape, index: index + 1, end: tape.nodes[index as usize].next }
+            }
+            _ => Members { text: "", tape: &EMPTY, index: 0, end: 0 },
+        })
+    }
+
+    /// How many elements an array has, or members an object.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.node().map_or(0, |node| node.count as usize)
+    }
+
     /// A string's characters; `None` for anything else.
     #[must_use]
     pub fn string(&self) -> Option<Cow<'a, str>> {
@@ -218,7 +235,7 @@ impl<'a> json::Object<'a, TapeJson> for ObjectNode<'a> {
     type MembersIter = Members<'a>;
 
     fn len(&self) -> usize {
-        self.0.node().map_or(0, |node| node.count as usize)
+        self.0.count()
     }
 
     fn get(&self, key: &Box<str>) -> Option<Node<'a>> {
@@ -256,14 +273,11 @@ impl<'a> json::Array<'a, TapeJson> for ArrayNode<'a> {
     type ElementsIter = Elements<'a>;
 
     fn len(&self) -> usize {
-        self.0.node().map_or(0, |node| node.count as usize)
+        self.0.count()
     }
 
     fn elements(&self) -> Elements<'a> {
-        Elements(match self.0.0 {
-            Inner::Tape { text, tape, index } => Members { text, tape, index: index + 1, end: tape.nodes[index as usize].next },
-            Inner::Name(_) => self.0.members(),
-        })
+        self.0.elements()
     }
 }
 

@@ -185,6 +185,10 @@ pub const BACKLOG_AFTER: Duration = Duration::from_secs(10);
 /// Why: a full call of usual events and some more.
 pub const STREAM_READ_BYTES: usize = MIB;
 
+/// Time between two reads at the spool's end, at most a quarter of the linger.
+/// Why: at 10,000 single events a second the spool commits some 1,000 groups; to look at each would wake a thread for each.
+pub const STREAM_READ_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Records of the spool that one read for a stream takes.
 /// Why: some milliseconds of work between two looks at the answers.
 pub const STREAM_READ_RECORDS: usize = 2_000;

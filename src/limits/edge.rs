@@ -35,8 +35,48 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections open at one time.
-/// Why: about 20 KiB each with TLS, 200 MiB in all; half of the usual descriptor limit of a service (65,536) is left free.
-pub const CONNECTIONS_MAX: usize = 10_000;
+/// Why: about 20 KiB each with TLS, 320 MiB in all; most of the usual descriptor limit of a service (65,536) is left free.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Connections open at one time from one client address.
+/// Why: one address alone must not keep all others out; a carrier's shared address has a few hundred visitors at a time.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_096;
+
+/// Time for which a client may read nothing of an answer that waits for it.
+/// Why: as long as a body may take to arrive.
+pub const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes of an HTTP/1.1 connection's read buffer, so of a request's headers.
+/// Why: hyper's own 400 KiB would be 6 GB with all connections; a pixel's address with cookies has 16 KiB.
+pub const H1_BUFFER_BYTES_MAX: usize = 64 * KIB;
+
+/// Bytes of the headers of an HTTP/2 request.
+/// Why: what HTTP/1.1 clients can send fits too.
+pub const H2_HEADER_BYTES_MAX: u32 = 32 * KIB as u32;
+
+/// Streams of an HTTP/2 connection that its client reset before the gateway had looked at them.
+/// Why: rapid reset (CVE-2023-44487) makes thousands; a browser that leaves a page makes a handful.
+pub const H2_PENDING_RESETS_MAX: usize = 20;
+
+/// Streams of an HTTP/2 connection that the gateway itself reset, because of what its client sent.
+/// Why: "MadeYouReset" (CVE-2025-8671) provokes them; no sound client does.
+pub const H2_LOCAL_RESETS_MAX: usize = 64;
+
+/// Bytes of the header of the PROXY protocol.
+/// Why: version 1 has 107; version 2 has 232 without the extras that clouds add.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
+
+/// Networks in `proxy.trusted`.
+/// Why: each is looked at for each address of a forwarded request; the largest content networks list a few dozen.
+pub const PROXY_NETWORKS_MAX: usize = 256;
+
+/// Addresses in the `X-Forwarded-For` of one request that are looked at.
+/// Why: no request passes more proxies; a client can write thousands.
+pub const FORWARDED_FOR_MAX: usize = 16;
+
+/// Time between two looks at the files of the certificate.
+/// Why: a new certificate is in use within seconds, at three system calls a look.
+pub const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Streams that one HTTP/2 connection may have open at one time.
 /// Why: browsers use a handful; the cap bounds what one connection can make the gateway hold.
@@ -150,6 +190,39 @@ pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
 /// Why: one largest request always fits.
 pub const KEY_EVENTS_BURST: u32 = 20_000;
 
+/// Events per second from one client address (default).
+/// Why: a thousand visitors behind one address, each with an event a second.
+pub const ADDRESS_EVENTS_PER_SECOND: u32 = 1_000;
+
+/// Events from one client address at once (default).
+/// Why: one largest request always fits.
+pub const ADDRESS_EVENTS_BURST: u32 = 20_000;
+
+/// Requests per second from one client address (default).
+/// Why: the library of a page sends one in five seconds, so it is five hundred visitors of a carrier's shared address.
+pub const ADDRESS_REQUESTS_PER_SECOND: u32 = 100;
+
+/// Requests from one client address at once (default).
+/// Why: a stadium opens the same page.
+pub const ADDRESS_REQUESTS_BURST: u32 = 2_000;
+
+/// Parts of the table of client addresses, with a lock each.
+/// Why: a few times the threads that a large machine has.
+pub const ADDRESS_SHARDS: usize = 256;
+
+/// Client addresses remembered in one part of the table.
+/// Why: 229,376 in all, more than send within the seconds in which a bucket fills; up to this size a hash table of 2,048
+/// slots is tidied where it stands instead of grown.
+pub const ADDRESSES_PER_SHARD_MAX: usize = 896;
+
+/// Bytes of both tables of client addresses, of events and of requests.
+/// Why: what [`ADDRESS_SHARDS`] tables of [`ADDRESSES_PER_SHARD_MAX`] entries come to, twice; the tests measure it.
+pub const ADDRESS_BYTES_MAX: usize = 20 * MIB;
+
+/// Time between two sweeps of the table of client addresses.
+/// Why: a sweep of a full table takes a few milliseconds.
+pub const ADDRESS_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Seconds named by `Retry-After` when the cause has no better estimate.
 /// Why: long enough that a retry is no stampede, short enough that a browser is still there.
 pub const RETRY_AFTER_SECONDS: u64 = 5;
@@ -183,3 +256,7 @@ pub const SCHEMA_FLAT_NODES_MAX: usize = 50_000;
 /// Schema versions in one registry.
 /// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
 pub const SCHEMAS_MAX: usize = 10_000;
+
+/// Bytes of the table that a pattern of a schema becomes; where it takes more, the library judges the pattern.
+/// Why: the largest of ours has 40 KiB, and making one takes time and memory in proportion.
+pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;

@@ -30,6 +30,14 @@ pub const SPOOL_QUEUE_BYTES_MAX: usize = 64 * MIB;
 /// Why: bounds the wait of the first request in the group: 8 MiB take under 50 ms on a slow disk.
 pub const GROUP_COMMIT_BYTES_MAX: usize = 8 * MIB;
 
+/// Appends of a group commit after which the next one waits for as many, and for how long at most.
+/// Why: an fsync costs the processor 50 to 100 µs beside the disk's time; shared by 60 appends instead of 30 that is 1.5 µs
+/// less for each, and half a millisecond is less than any disk's own hiccups. Below it there is little to share.
+pub const GROUP_GATHER_FROM: usize = 8;
+/// See [`GROUP_GATHER_FROM`].
+/// Why: the same.
+pub const GROUP_GATHER_TIME: Duration = Duration::from_micros(500);
+
 /// Bytes that one read takes from a segment.
 /// Why: large enough that a read costs little beside its bytes, small enough that one body kept for long keeps little.
 pub const SPOOL_READ_CHUNK_BYTES: usize = 1024 * 1024;

@@ -12,7 +12,7 @@ use crate::limits::{SCHEMA_DEPTH_MAX, SCHEMA_FLAT_NODES_MAX};
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// Keywords that say nothing about what is valid.
-const ANNOTATIONS: [&str; 10] =
+pub(super) const ANNOTATIONS: [&str; 10] =
     ["$comment", "$defs", "$schema", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"];
 
 /// Keywords that depend on where a schema stands or on what others have evaluated: with one of these anywhere, nothing is

@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::{
     bundle::bundle,
+    flatten::flatten,
+    quick::{Patterns, Quick},
     registry::{Registry, Schema},
 };
 use crate::{
@@ -78,9 +80,10 @@ pub fn load(folder: &Path) -> Result<Registry, LoadError> {
     files.sort();
     let mut names: BTreeMap<Arc<str>, Vec<Schema>> = BTreeMap::new();
     let mut faults = Vec::new();
+    let mut patterns = Patterns::default();
     for path in files {
         let file = path.strip_prefix(&folder).unwrap_or(&path).to_owned();
-        match compile(&folder, &file) {
+        match compile(&folder, &file, &mut patterns) {
             Ok(schema) => names.entry(schema.event_name.clone()).or_default().push(schema),
             Err(reason) => faults.push(SchemaFault { file, reason }),
         }
@@ -113,7 +116,7 @@ fn is_event_schema(file: &Path) -> bool {
     name.ends_with(".json") && !name.ends_with(".examples.json") && !file.starts_with(COMMON) && file.components().count() > 1
 }
 
-fn compile(folder: &Path, file: &Path) -> Result<Schema, String> {
+fn compile(folder: &Path, file: &Path, patterns: &mut Patterns) -> Result<Schema, String> {
     let (event_name, version) = name_and_version(file)?;
     let text = read(folder, file)?;
     let document: Value = serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
@@ -125,8 +128,8 @@ fn compile(folder: &Path, file: &Path) -> Result<Schema, String> {
         let text = read(folder, file).map_err(|reason| format!("{} {reason}", file.display()))?;
         serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))
     })?;
-    let flat = super::flatten::flatten(&bundled).and_then(|flat| build(folder, file, &flat).ok());
-    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator, flat })
+    let quick = flatten(&bundled).and_then(|flat| Quick::compile(&flat, patterns, &|part| build(folder, file, part).ok()));
+    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator, quick })
 }
 
 fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
@@ -223,7 +226,7 @@ mod tests {
 
     /// Every example of the repository's schemas, whole and with one thing changed in every way that comes to mind.
     #[test]
-    fn the_flattened_form_accepts_exactly_what_the_written_one_accepts() {
+    fn the_quick_form_accepts_exactly_what_the_written_one_accepts() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
         let registry = load(&root).unwrap();
         let odd = [
@@ -241,7 +244,7 @@ mod tests {
         let (mut judged, mut valid) = (0, 0);
         for schema in registry.iter().flat_map(|(_, versions)| versions) {
             let document: Value = serde_json::from_str(&schema.document).unwrap();
-            let flat = schema.flat.as_ref().expect("each of ours can be flattened");
+            let quick = schema.quick.as_ref().expect("each of ours can be flattened");
             for example in document["examples"].as_array().unwrap() {
                 let mut variants = vec![example.clone()];
                 for name in example.as_object().unwrap().keys().chain([&"surprise".to_owned(), &"event_type".to_owned()]) {
@@ -259,7 +262,9 @@ mod tests {
                     let mut tape = Tape::new();
                     Parser::new(&text, usize::MAX).value(&mut tape).unwrap();
                     let expected = schema.validator.is_valid(tape.root(&text));
-                    assert_eq!(flat.is_valid(tape.root(&text)), expected, "{}: {text}", schema.label());
+                    // A number with an exponent is one that the quick form leaves to the written one.
+                    let is_sure = quick.accepts(tape.root(&text));
+                    assert!(is_sure == expected || !is_sure && text.contains("e+30"), "{}: {text}", schema.label());
                     (judged, valid) = (judged + 1, valid + usize::from(expected));
                 }
             }

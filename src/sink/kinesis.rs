@@ -2,10 +2,11 @@
 //!
 //! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
 //!
-//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `call` what came of it · `client` the SDK
+//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `body` how · `call` what came of it · `client` the SDK
 
 use std::{future::Future, pin::Pin};
 
+mod body;
 mod call;
 mod client;
 mod hash;
@@ -13,6 +14,7 @@ mod kpl;
 mod record;
 mod shards;
 
+pub use body::put_records_body;
 pub use call::{Answer, RecordResult, read_service_error};
 pub use client::KinesisStream;
 pub use hash::{HashKey, HashRange, hash_key};

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::limits::FRAME_BODY_BYTES_MAX;
 
 /// Bytes before a frame's body.
-pub(super) const FRAME_HEADER_BYTES: usize = 16;
+pub const FRAME_HEADER_BYTES: usize = 16;
 
 /// Bit of the length that says: this frame began a group commit, so all before it was durable when it was written.
 const GROUP_START: u32 = 1 << 31;

@@ -4,7 +4,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -21,7 +21,7 @@ use super::{
     reader::Reader,
     recovery::{OpenError, Recovered, RecoveryReport, recover},
     segment::segment_path,
-    shared::Shared,
+    shared::{GroupMetrics, Shared},
     writer::{Room, Writer},
 };
 use crate::limits::GROUP_COMMIT_BYTES_MAX;
@@ -103,6 +103,7 @@ impl Spool {
             failed: watch::Sender::new(false),
             delivered: AtomicU64::new(cursor.delivered_exclusive),
             syncs: AtomicU64::new(0),
+            groups: OnceLock::new(),
             _lock: lock,
         });
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
@@ -110,6 +111,11 @@ impl Spool {
         let writer = Writer { shared: Arc::clone(&shared), queue: Arc::clone(&queue), active, next_seq, room };
         let cursor = CursorCell::new(cursor);
         Ok((Self { shared, queue, cursor, unlinking: Mutex::default(), writer: Mutex::default() }, writer, report))
+    }
+
+    /// Notes from now on what each group takes. Only the first call counts.
+    pub fn observe_groups(&self, metrics: GroupMetrics) {
+        let _ = self.shared.groups.set(metrics);
     }
 
     /// Identity of this spool, made once with its folder.

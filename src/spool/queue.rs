@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::frame::FrameBuffer;
+use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME};
 
 /// Where the frames of one append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,14 @@ struct State {
     bytes: usize,
     roll: bool,
     is_closed: bool,
+    /// Appends at which the writer wants to be woken; 0 while it is at work. Waking costs a system call, also for nothing.
+    wake_at: usize,
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        !self.appends.is_empty() || self.roll || self.is_closed
+    }
 }
 
 impl Queue {
@@ -121,8 +130,11 @@ impl Queue {
             } else {
                 state.bytes = bytes;
                 state.appends.push_back(append);
+                let is_awaited = state.appends.len() == state.wake_at;
                 drop(state);
-                self.wake.notify_one();
+                if is_awaited {
+                    self.wake.notify_one();
+                }
                 return;
             }
         };
@@ -141,11 +153,34 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Where the last group was of many appends, waits a moment until as many are there again and some more: under load
+    /// fewer and larger groups save an fsync each, and nobody who is alone waits for others.
+    pub(super) fn gather(&self, last_group: usize) {
+        if last_group < GROUP_GATHER_FROM {
+            return;
+        }
+        let enough = last_group + last_group / 4;
+        let mut state = self.wait_for_work();
+        state.wake_at = enough;
+        let bytes_max = self.group_bytes_max;
+        let is_short =
+            |state: &mut State| state.appends.len() < enough && state.bytes < bytes_max && !state.roll && !state.is_closed;
+        let waited = self.wake.wait_timeout_while(state, GROUP_GATHER_TIME, is_short);
+        waited.unwrap_or_else(PoisonError::into_inner).0.wake_at = 0;
+    }
+
+    fn wait_for_work(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.wake_at = 1;
+        let waited = self.wake.wait_while(state, |state| !state.has_work());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.wake_at = 0;
+        state
+    }
+
     /// Waits for work; `None` once the queue is closed and empty.
     pub(super) fn next_group(&self) -> Option<Group> {
-        let has_work = |state: &State| !state.appends.is_empty() || state.roll || state.is_closed;
-        let waited = self.wake.wait_while(self.lock(), |state| !has_work(state));
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.wait_for_work();
         let mut group = Group { appends: Vec::new(), roll: std::mem::take(&mut state.roll) };
         let mut group_bytes = 0;
         while let Some(append) = state.appends.pop_front() {

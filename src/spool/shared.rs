@@ -5,15 +5,25 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{disk::Disk, frame::Salt};
+
+/// What is noted of each group that is made durable.
+#[derive(Clone, Debug)]
+pub struct GroupMetrics {
+    /// Seconds of its `fdatasync`.
+    pub sync_seconds: Histogram,
+    /// Its bytes.
+    pub bytes: Histogram,
+}
 
 /// Durable facts of an open spool. No lock in here is held while the disk works.
 pub(super) struct Shared {
@@ -28,6 +38,8 @@ pub(super) struct Shared {
     pub(super) delivered: AtomicU64,
     /// Groups that the writer made durable, one `fdatasync` each, since this process opened the spool.
     pub(super) syncs: AtomicU64,
+    /// Where seconds and bytes of each group are noted, once somebody wants to know.
+    pub(super) groups: OnceLock<GroupMetrics>,
     /// Keeps other processes out of the folder for as long as anybody here could write to it.
     pub(super) _lock: Box<dyn Send + Sync>,
 }

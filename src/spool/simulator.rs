@@ -165,7 +165,7 @@ impl Simulation {
         let quota_before = process.spool.stats().bytes;
         // Sometimes they wait for the next step, or a crash.
         if self.rng.chance(800) {
-            assert!(process.writer.step());
+            assert!(process.writer.step().is_some());
         }
         assert!(process.spool.stats().bytes <= QUOTA_BYTES.max(quota_before), "the quota holds");
     }
@@ -273,7 +273,7 @@ impl Simulation {
     fn roll(&mut self) {
         let process = self.process.as_mut().unwrap();
         process.spool.roll_if_delivered();
-        assert!(process.writer.step());
+        assert!(process.writer.step().is_some());
     }
 
     fn unlink(&mut self) {

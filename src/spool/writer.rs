@@ -4,6 +4,7 @@ use std::{
     io::{self, IoSlice},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use super::{
@@ -42,16 +43,22 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
-        let worked = catch_unwind(AssertUnwindSafe(|| while self.step() {}));
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            let mut last_group = Some(0);
+            while let Some(appends) = last_group {
+                queue.gather(appends);
+                last_group = self.step();
+            }
+        }));
         if worked.is_err() {
             self.shared.fail("writing", &io::Error::other("the writer panicked"));
         }
         queue.abandon();
     }
 
-    /// Waits for one group and writes it; false once there will be no more.
-    pub(super) fn step(&mut self) -> bool {
-        let Some(Group { mut appends, roll }) = self.queue.next_group() else { return false };
+    /// Waits for one group and writes it. How many appends it had; `None` once there will be no more.
+    pub(super) fn step(&mut self) -> Option<usize> {
+        let Group { mut appends, roll } = self.queue.next_group()?;
         if roll {
             self.roll_if_delivered();
         }
@@ -60,10 +67,10 @@ impl Writer {
                 append.outcome = Err(error);
             }
         }
-        let bytes = appends.iter().map(|append| append.frames.size()).sum();
+        let (count, bytes) = (appends.len(), appends.iter().map(|append| append.frames.size()).sum());
         appends.into_iter().for_each(Pending::answer);
         self.queue.release(bytes);
-        true
+        Some(count)
     }
 
     /// Makes the appends durable that there is room for. Each one's outcome is set, to be told when this returns; an
@@ -87,9 +94,14 @@ impl Writer {
         if let Err(error) = write_all_at(&*self.active.file, &mut parts, self.active.bytes) {
             return Err(self.take_back(&error));
         }
+        let syncing = Instant::now();
         if let Err(error) = self.active.file.sync_data() {
             self.shared.fail("syncing a segment", &error);
             return Err(AppendError::Failed);
+        }
+        if let Some(groups) = self.shared.groups.get() {
+            groups.sync_seconds.observe(syncing.elapsed().as_secs_f64());
+            groups.bytes.observe(bytes as f64);
         }
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         self.active.bytes += bytes;

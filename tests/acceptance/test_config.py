@@ -85,6 +85,18 @@ def test_beyond_loopback_it_wants_a_certificate_or_plaintext(tmp_path):
     assert "no [tls] certificate is configured" in refused.stderr and "plaintext" in refused.stderr
 
 
+def test_a_new_key_is_made_with_its_lines_for_the_file(gateways):
+    made = lakegate("keys", "new", "menu", "--kind", "browser", "--origin", "https://menu.example", "--events", "menu:*")
+    assert made.returncode == 0, made.stderr
+    secret = made.stdout.splitlines()[0].split(": ")[1]
+    assert len(secret) == 36 and secret not in made.stdout.split("\n", 1)[1]
+    gateway = gateways(config=made.stdout)
+    assert gateway.post(text(event()), X_Api_Key=secret, Origin="https://menu.example").status == 202
+    assert gateway.post(text(event()), X_Api_Key=secret).code == "origin_not_allowed"
+    assert lakegate("keys", "new", "menu", "--kind", "browser").stderr.startswith("lakegate: keys[0].allowed_origins: is empty")
+    assert lakegate("keys", "new", "two words").returncode != 0
+
+
 def test_configured_keys_work_in_each_place_and_dev_does_not(gateways):
     gateway = gateways(config=key("web", "s3cret/+") + key("old", "gone", "false"))
     no_key = {"X_Api_Key": None}

@@ -138,6 +138,14 @@ def test_a_key_for_web_pages_is_good_for_its_pages_and_its_events(gateways):
     assert (dropped.status, dropped.headers["lakegate-code"]) == (200, "opted_out")
 
 
+def test_a_key_that_wants_a_client_certificate(gateways, gateway):
+    sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
+    keys = f'[[keys]]\nname = "web"\nsecret_sha256 = "{sha256}"\nclient_certificate = true'
+    strict = gateways(config=f'{keys}\n[tls]\nclient_ca = "{gateway.certificate}"\nhsts_seconds = 60')
+    answer = problem(strict.post(text(event()), X_Api_Key="s3cret"), 403, "certificate_required")
+    assert answer.headers["strict-transport-security"] == "max-age=60"
+
+
 def test_a_body_that_takes_too_long(slow_body, contract):
     thread, found = slow_body
     thread.join(40)

@@ -12,11 +12,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Longer than anything that a gateway may take to answer.
@@ -80,25 +81,45 @@ fn lost(error: impl std::fmt::Debug) -> Lost {
 pub struct Client {
     address: SocketAddr,
     config: ClientConfig,
+    /// What is sent before TLS begins: a header of the PROXY protocol.
+    preface: Vec<u8>,
 }
 
 impl Client {
     /// Trusts only the certificate in `file`.
     pub fn trusting(file: &Path, address: SocketAddr) -> Self {
+        Self::with(&[file], address, ConfigBuilder::<ClientConfig, _>::with_no_client_auth)
+    }
+
+    /// Trusts only the certificates in `files`.
+    pub fn with(
+        files: &[&Path],
+        address: SocketAddr,
+        auth: impl FnOnce(ConfigBuilder<ClientConfig, WantsClientCert>) -> ClientConfig,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(file).expect("the gateway made its certificate");
-        roots.add(certificate).expect("a certificate that can be trusted");
+        for file in files {
+            let certificate = CertificateDer::from_pem_file(file).expect("a certificate was made");
+            roots.add(certificate).expect("a certificate that can be trusted");
+        }
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().expect("ring has them");
-        Self { address, config: builder.with_root_certificates(roots).with_no_client_auth() }
+        Self { address, config: auth(builder.with_root_certificates(roots)), preface: Vec::new() }
+    }
+
+    /// With something before TLS.
+    pub fn after(mut self, preface: impl Into<Vec<u8>>) -> Self {
+        self.preface = preface.into();
+        self
     }
 
     /// The bare TLS stream, with `wire` negotiated.
     pub async fn stream(&self, wire: Wire) -> Result<TlsStream<TcpStream>, Lost> {
         let mut config = self.config.clone();
         config.alpn_protocols = vec![if wire == Wire::H2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        let stream = TcpStream::connect(self.address).await.map_err(lost)?;
+        let mut stream = TcpStream::connect(self.address).await.map_err(lost)?;
         stream.set_nodelay(true).map_err(lost)?;
+        stream.write_all(&self.preface).await.map_err(lost)?;
         let name = ServerName::try_from("localhost").expect("a name");
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(lost)
     }

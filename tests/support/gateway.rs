@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
@@ -27,8 +28,10 @@ pub struct Setup {
     /// The same folder as the tests see it.
     seen_data_dir: PathBuf,
     config: Option<PathBuf>,
+    schemas: PathBuf,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    output: Option<PathBuf>,
 }
 
 impl Setup {
@@ -36,7 +39,9 @@ impl Setup {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let data_dir = data_dir.into();
         let seen_data_dir = data_dir.clone();
-        let setup = Self { data_dir, seen_data_dir, config: None, environment: Vec::new(), wrapper: Vec::new() };
+        let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas").into();
+        let setup =
+            Self { data_dir, seen_data_dir, config: None, schemas, environment: Vec::new(), wrapper: Vec::new(), output: None };
         setup.set("rate_limit.events_per_second", 4_000_000_000_u32).set("rate_limit.events_burst", 4_000_000_000_u32)
     }
 
@@ -73,6 +78,18 @@ impl Setup {
         self
     }
 
+    /// With its standard output in a file.
+    pub fn output(mut self, file: impl Into<PathBuf>) -> Self {
+        self.output = Some(file.into());
+        self
+    }
+
+    /// With a registry of its own.
+    pub fn schemas(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.schemas = folder.into();
+        self
+    }
+
     /// Started by another program, which must replace itself by the gateway, and which sees the data at another path.
     pub fn through(mut self, wrapper: Vec<String>, seen_data_dir: PathBuf) -> Self {
         (self.wrapper, self.seen_data_dir) = (wrapper, seen_data_dir);
@@ -85,7 +102,7 @@ impl Setup {
         let words: Vec<&str> = words.collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.arg("--schemas").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"));
+        command.arg("--schemas").arg(&self.schemas);
         command.arg("--data-dir").arg(&self.data_dir);
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
@@ -94,7 +111,8 @@ impl Setup {
             command.env_remove(variable);
         }
         command.envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let output = self.output.as_ref().map(|file| File::create(file).expect("a file"));
+        command.stdin(Stdio::null()).stdout(output.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the gateway can be started");
         let stderr = child.stderr.take().expect("piped above");
         let (sender, log) = watch::channel(Log::default());
@@ -227,6 +245,11 @@ impl Gateway {
     /// SIGTERM; waits for nothing.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// SIGHUP; waits for nothing.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Whether its process is still there.

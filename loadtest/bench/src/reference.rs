@@ -60,11 +60,12 @@ pub(crate) fn serve(kind: ReferenceKind, args: &ReferenceArgs) -> anyhow::Result
     runtime.block_on(async {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let listener = TcpListener::bind(SocketAddr::new(loopback, 0)).await.context("no port is free")?;
-        let tls = args.tls.as_ref().map(|folder| lakegate::tls::load(&TlsConfig::default(), folder, loopback)).transpose()?;
+        let tls =
+            args.tls.as_ref().map(|folder| lakegate::tls::Tls::load(&TlsConfig::default(), folder, loopback)).transpose()?;
         println!("{LISTENING}{}", listener.local_addr()?);
         match tls {
             None => axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), app).await?,
-            Some(tls) => axum::serve(TlsListener::new(listener, TlsAcceptor::from(tls.server)), app).await?,
+            Some(tls) => axum::serve(TlsListener::new(listener, TlsAcceptor::from(tls.current.load_full())), app).await?,
         }
         Ok(())
     })

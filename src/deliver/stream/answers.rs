@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
+    super::shared::Given,
     Done, Flow,
     lanes::Class,
     pace::{ShardTally, cost},
@@ -21,7 +22,12 @@ impl Flow {
         let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let now = Instant::now();
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
-        self.shared.metrics.seconds.observe(done.took.as_secs_f64());
+        self.shared.note(&Given {
+            events: done.records.iter().map(|record| record.entries.len()).sum(),
+            bytes: done.records.iter().map(StreamRecord::size).sum(),
+            took: done.took,
+            failing: failing(&done.answer),
+        });
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
         let Done { mut records, class, answer, map_version, is_suspect, successes_before, sent_at, .. } = done;
         let at = (sent_at, now);
@@ -191,6 +197,16 @@ impl Flow {
                 metrics.shard_rate.get_or_create(&label).set(rate);
             }
         }
+    }
+}
+
+/// Why not all records of a call were stored, where they were not.
+fn failing(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::Each(results) => {
+            results.iter().any(|result| !matches!(result, RecordResult::Stored { .. })).then_some("some records were not stored")
+        }
+        Answer::Unknown(reason) | Answer::Refused(reason) | Answer::Held(reason) | Answer::Invalid(reason) => Some(reason),
     }
 }
 

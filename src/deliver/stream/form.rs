@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::{
     config::RecordFormat,
     enrich::{write_envelope, write_flat},
-    event::Record,
+    event::{Envelope, Record},
     json::{Parser, Tape},
     limits::KINESIS_KEY_CHARS_MAX,
     sink::kinesis::hash_key,
@@ -49,21 +50,25 @@ impl EventForm {
         Self { format, key_path }
     }
 
-    fn form(&self, record: &Record) -> Formed {
+    fn form(&self, record: &Record, scratch: &mut Vec<u8>) -> Formed {
         let envelope = record.envelope();
-        let mut data = Vec::with_capacity(record.size() + 320);
+        scratch.clear();
         match self.format {
-            RecordFormat::Flat => write_flat(&envelope, record.payload(), &mut data),
-            RecordFormat::Envelope => write_envelope(&envelope, record.payload(), &mut data),
+            RecordFormat::Flat => write_flat(&envelope, record.payload(), scratch),
+            RecordFormat::Envelope => write_envelope(&envelope, record.payload(), scratch),
         }
-        data.push(b'\n');
+        scratch.push(b'\n');
         let own_key = self.key_path.as_ref().and_then(|path| key_at(path, record.payload()));
         Formed {
-            key: own_key.unwrap_or_else(|| envelope.event_uuid.to_string().into()),
-            data: data.into(),
+            key: own_key.unwrap_or_else(|| identity_key(&envelope)),
+            data: scratch.as_slice().into(),
             received_millis: Some(envelope.received_millis),
         }
     }
+}
+
+fn identity_key(envelope: &Envelope<'_>) -> Box<str> {
+    (&*envelope.event_uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into()
 }
 
 impl Form {
@@ -72,11 +77,11 @@ impl Form {
         !matches!(self, Self::Events(EventForm { key_path: Some(_), .. }))
     }
 
-    /// The body of the frame with `seq` as it is sent.
-    pub(super) fn form(&self, seq: u64, body: &Bytes) -> Result<Formed, String> {
+    /// The body of the frame with `seq` as it is sent. `scratch` is any buffer, used again from call to call.
+    pub(super) fn form(&self, seq: u64, body: &Bytes, scratch: &mut Vec<u8>) -> Result<Formed, String> {
         match self {
             Self::Events(form) => match Record::decode(body.clone()) {
-                Ok(record) => Ok(form.form(&record)),
+                Ok(record) => Ok(form.form(&record, scratch)),
                 Err(error) => Err(error.to_string()),
             },
             Self::Lines => Ok(Formed { key: format!("{seq}").into(), data: (&body[..]).into(), received_millis: None }),

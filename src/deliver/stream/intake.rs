@@ -39,6 +39,8 @@ pub(super) struct Intake {
     held: BTreeMap<u64, (usize, Option<i64>)>,
     held_bytes: usize,
     block: Option<Block>,
+    /// Where an event is written before its length is known.
+    scratch: Vec<u8>,
 }
 
 /// Consecutive events that go to one place, to share a record, where any place will do.
@@ -69,7 +71,19 @@ impl Intake {
     ) -> Self {
         let live = spool.reader(settled.prefix());
         let (taken, held, block) = (settled.clone(), BTreeMap::new(), None);
-        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held, held_bytes: 0, block }
+        Self {
+            spool,
+            form,
+            packing,
+            record_bytes_max,
+            live,
+            taken,
+            maybe_sent: sent,
+            held,
+            held_bytes: 0,
+            block,
+            scratch: Vec::new(),
+        }
     }
 
     /// Bytes of memory that what was taken and is not settled takes.
@@ -104,7 +118,7 @@ impl Intake {
         let backlog = lanes.iter().filter_map(|lane| lane.backlog.as_ref()).min_by_key(|reader| reader.next_seq());
         let unread = [Some(&self.live), backlog].into_iter().flatten().filter_map(|reader| {
             let frame = reader.clone().read(1, usize::MAX).ok()?.frames.into_iter().next()?;
-            self.form.form(frame.seq, &frame.body).ok()?.received_millis
+            self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis
         });
         unread.chain(in_memory).min()
     }
@@ -199,7 +213,7 @@ impl Intake {
         if self.taken.contains(frame.seq) {
             return None;
         }
-        let formed = match self.form.form(frame.seq, &frame.body) {
+        let formed = match self.form.form(frame.seq, &frame.body, &mut self.scratch) {
             Ok(formed) => formed,
             Err(reason) => {
                 self.taken.insert(frame.seq);
@@ -251,7 +265,7 @@ impl Intake {
     /// Whether what was read is so old that newer events must not wait behind it.
     fn is_backlog(&self, stretch: &Stretch) -> bool {
         let first = stretch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
-        let received = first.and_then(|frame| self.form.form(frame.seq, &frame.body).ok()?.received_millis);
+        let received = first.and_then(|frame| self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis);
         received.is_some_and(|received| unix_millis(SystemTime::now()) - received > BACKLOG_AFTER.as_millis() as i64)
     }
 }

@@ -296,7 +296,7 @@ async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
 fn record_bytes(back: &Back, payload_bytes: usize) -> usize {
     let form = Form::Events(EventForm::new(RecordFormat::Flat, "event_uuid"));
     let frame = back.spool.reader(0).read(1, usize::MAX).unwrap().frames.remove(0);
-    let formed = form.form(0, &frame.body).unwrap();
+    let formed = form.form(0, &frame.body, &mut Vec::new()).unwrap();
     formed.key.len() + formed.data.len() - payload(0).len() + payload_bytes - 1
 }
 

@@ -6,15 +6,16 @@ use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
-    primitives::Blob,
-    types::{PutRecordsRequestEntry, PutRecordsResultEntry},
+    types::PutRecordsResultEntry,
 };
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use bytes::Bytes;
 
 use super::{
+    body::put_records_body,
     call::{Answer, RecordResult, read_service_error},
     hash::HashRange,
     record::StreamRecord,
@@ -73,8 +74,13 @@ impl KinesisStream {
     /// One PutRecords call, once.
     pub async fn put(&self, records: &[StreamRecord]) -> Answer {
         let (arn, name) = self.arn_or_name();
-        let entries = records.iter().map(entry).collect();
-        let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(entries));
+        let body = Bytes::from(put_records_body(&self.stream, records));
+        // The SDK finds the endpoint, signs, sends and reads the answer; the records are written by ourselves.
+        let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(Vec::new()));
+        let call = call.customize().mutate_request(move |request| {
+            request.headers_mut().insert("content-length", body.len().to_string());
+            *request.body_mut() = body.clone().into();
+        });
         match call.send().await {
             Ok(answer) => read_results(records.len(), answer.failed_record_count(), answer.records()),
             Err(error) => read_error(&error),
@@ -114,15 +120,6 @@ impl KinesisStream {
         }
         ShardMap::new(open).ok_or_else(|| unknown("the open shards do not own every hash key once: a reshard goes on"))
     }
-}
-
-fn entry(record: &StreamRecord) -> PutRecordsRequestEntry {
-    let built = PutRecordsRequestEntry::builder()
-        .data(Blob::new(record.data()))
-        .partition_key(record.key())
-        .set_explicit_hash_key(record.explicit_place.map(|place| place.to_string()))
-        .build();
-    built.unwrap_or_else(|_| unreachable!("its data is set"))
 }
 
 fn read_results(sent: usize, failed: Option<i32>, results: &[PutRecordsResultEntry]) -> Answer {

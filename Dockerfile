@@ -1,0 +1,43 @@
+# syntax=docker/dockerfile:1
+# Lakegate in a container: one program, no shell, no root. `docker build -t lakegate .`; README.md says how to run it.
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+# `--build-arg FEATURES=s3` for a lake in S3.
+ARG FEATURES=""
+COPY Cargo.toml Cargo.lock ./
+COPY loadtest/bench loadtest/bench
+COPY src src
+RUN cargo build --locked --release --package lakegate --bin lakegate --features "$FEATURES" \
+    && install -D --strip target/release/lakegate /out/lakegate \
+    && mkdir /out/data
+
+# glibc, libgcc and CA certificates, and nothing else; the user `nonroot` is 65532.
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Lakegate" \
+      org.opencontainers.image.description="HTTPS event-collection gateway: validated, deduplicated and durable, into the data lake" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
+COPY --from=build /out/lakegate /usr/bin/lakegate
+# Empty, so that a new volume belongs to the user.
+COPY --from=build --chown=65532:65532 /out/data /var/lib/lakegate
+COPY schemas /usr/share/lakegate/schemas
+COPY LICENSE /usr/share/doc/lakegate/LICENSE
+# Everything that is kept is in the volume, so the rest may be read-only. Beyond loopback the gateway starts only with [[keys]]
+# and a certificate (or plaintext behind a load balancer).
+ENV LAKEGATE__DATA_DIR=/var/lib/lakegate \
+    LAKEGATE__SCHEMAS__DIR=/usr/share/lakegate/schemas \
+    LAKEGATE__HTTP__LISTEN=0.0.0.0:8443 \
+    LAKEGATE__ADMIN__LISTEN=0.0.0.0:9090
+USER 65532:65532
+VOLUME ["/var/lib/lakegate"]
+# Events, and metrics for operators: keep the second one inside.
+EXPOSE 8443 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["/usr/bin/lakegate", "health", "--live"]
+ENTRYPOINT ["/usr/bin/lakegate"]
+CMD ["serve"]

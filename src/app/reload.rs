@@ -1,0 +1,140 @@
+//! Another configuration while the gateway runs: keys, limits, privacy, schemas and the certificate.
+//!
+//! Everything is built before anything is put in force. What is wrong anywhere leaves all as it was.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Context;
+
+use super::edge::policy;
+use crate::{
+    config::{Config, KeyConfig},
+    http::Gate,
+    schema::{self, Registry},
+    tls::Tls,
+};
+
+/// Puts another configuration in force.
+pub struct Reloader {
+    pub(super) gate: Arc<Gate>,
+    pub(super) tls: Option<Arc<Tls>>,
+    /// What is in force; also so that there is one reload at a time.
+    pub(super) config: Mutex<Config>,
+}
+
+impl Reloader {
+    /// Puts in force what `read` gives, or says why not; either in one line of the log.
+    pub fn reload(&self, read: impl FnOnce() -> anyhow::Result<Config>) {
+        let metrics = &self.gate.metrics;
+        match read().and_then(|config| self.apply(&config)) {
+            Ok(changes) => {
+                metrics.config_reloads.inc();
+                tracing::info!(
+                    keys_added = ?changes.keys.added,
+                    keys_removed = ?changes.keys.removed,
+                    keys_changed = ?changes.keys.changed,
+                    schemas_added = ?changes.schemas.added,
+                    schemas_removed = ?changes.schemas.removed,
+                    schemas_changed = ?changes.schemas.changed,
+                    sections_changed = ?changes.sections,
+                    waiting_for_a_restart = ?changes.waiting,
+                    "the configuration was read again and is in force"
+                );
+            }
+            Err(error) => {
+                metrics.config_reload_failures.inc();
+                let error = format!("{error:#}");
+                tracing::error!(error, "the configuration was read again and cannot be used; the old one stays in force");
+            }
+        }
+    }
+
+    fn apply(&self, new: &Config) -> anyhow::Result<Changes> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where the files of the schemas and of the certificate are is not changed, but what is in them is.
+        let registry = schema::load(&config.schemas.dir).context("schemas")?;
+        let before = self.gate.policy.load();
+        let merged =
+            Config { keys: new.keys.clone(), rate_limit: new.rate_limit.clone(), privacy: new.privacy.clone(), ..config.clone() };
+        let policy = policy(&merged, Some(&before)).context("keys")?;
+        if let Some(tls) = &self.tls {
+            tls.reload()?;
+        }
+        let changes = Changes {
+            keys: Difference::of(&by_name(&config.keys), &by_name(&merged.keys)),
+            schemas: Difference::of(&documents(&self.gate.ingest.registry.load()), &documents(&registry)),
+            sections: different(&config, &merged, &["keys"]),
+            waiting: different(new, &merged, &[]),
+        };
+        self.gate.ingest.registry.store(Arc::new(registry));
+        self.gate.policy.store(Arc::new(policy));
+        *config = merged;
+        Ok(changes)
+    }
+}
+
+struct Changes {
+    keys: Difference,
+    schemas: Difference,
+    sections: Vec<String>,
+    waiting: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Difference {
+    added: Vec<String>,
+    removed: Vec<String>,
+    changed: Vec<String>,
+}
+
+impl Difference {
+    fn of<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Self {
+        let names = |from: &BTreeMap<String, T>, is_meant: &dyn Fn(&String, &T) -> bool| {
+            from.iter().filter(|(name, value)| is_meant(name, value)).map(|(name, _)| name.clone()).collect()
+        };
+        Self {
+            added: names(after, &|name, _| !before.contains_key(name)),
+            removed: names(before, &|name, _| !after.contains_key(name)),
+            changed: names(after, &|name, value| before.get(name).is_some_and(|before| before != value)),
+        }
+    }
+}
+
+fn by_name(keys: &[KeyConfig]) -> BTreeMap<String, KeyConfig> {
+    keys.iter().map(|key| (key.name.clone(), key.clone())).collect()
+}
+
+/// Every schema as it is served, by its label.
+fn documents(registry: &Registry) -> BTreeMap<String, String> {
+    let versions = registry.iter().flat_map(|(_, versions)| versions);
+    versions.map(|schema| (schema.label(), schema.document.to_string())).collect()
+}
+
+/// Names of the sections in which two configurations differ.
+fn different(a: &Config, b: &Config, except: &[&str]) -> Vec<String> {
+    let table = |config| toml::Table::try_from(config).unwrap_or_default();
+    let (a, b) = (table(a), table(b));
+    let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|name| a.get(*name) != b.get(*name) && !except.contains(&name.as_str())).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_named() {
+        let map = |pairs: &[(&str, u8)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let difference = Difference::of(&map(&[("a", 1), ("b", 1), ("c", 1)]), &map(&[("b", 1), ("c", 2), ("d", 1)]));
+        assert_eq!((difference.added, difference.removed), (vec!["d".to_owned()], vec!["a".to_owned()]));
+        assert_eq!(difference.changed, ["c"]);
+        let mut other = Config::default();
+        other.rate_limit.events_per_second += 1;
+        other.http.connections_max += 1;
+        other.keys = vec![KeyConfig::new("a", String::new())];
+        assert_eq!(different(&Config::default(), &other, &["keys"]), ["http", "rate_limit"]);
+    }
+}

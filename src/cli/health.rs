@@ -1,0 +1,172 @@
+//! `lakegate health`: asks the gateway on this machine, where its events come in and as they come in, how it is.
+//!
+//! For the health check of a container or a supervisor, which then needs no other program.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    config::Config,
+    limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_TIMEOUT},
+};
+
+/// Options of `lakegate health`.
+#[derive(Debug, Args)]
+pub(super) struct HealthArgs {
+    /// Configuration file that the gateway was started with.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Address or host, and port, that it takes events on, where no configuration says so.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// It speaks HTTP without TLS.
+    #[arg(long)]
+    plaintext: bool,
+    /// Ask whether the process is alive (/healthz), not whether it should get traffic (/readyz).
+    #[arg(long)]
+    live: bool,
+}
+
+/// Asks, and says what the answer was.
+#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
+pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    let listen = args.listen.clone().unwrap_or_else(|| reachable(config.http.listen).to_string());
+    if listen.ends_with(":0") {
+        bail!("the port of {listen} is chosen at each start; name the one in use with --listen");
+    }
+    let plaintext = args.plaintext || config.http.plaintext;
+    let (path, well) = if args.live { ("/healthz", "alive") } else { ("/readyz", "ready") };
+    let asked = ask(&listen, plaintext, path);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let Ok(answered) = runtime.block_on(async { tokio::time::timeout(HEALTH_TIMEOUT, asked).await }) else {
+        bail!("{listen} did not answer within {} s", HEALTH_TIMEOUT.as_secs());
+    };
+    let (status, body) = answered?;
+    let reasons = reasons(&body);
+    if status == StatusCode::OK {
+        println!("{well}{reasons}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("not {well}: HTTP {status}{reasons}", status = status.as_u16());
+    Ok(ExitCode::FAILURE)
+}
+
+/// An address that listens everywhere is asked on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+async fn ask(address: &str, plaintext: bool, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
+    if plaintext {
+        return get(stream, address, path).await;
+    }
+    let tls = ClientConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions()?;
+    let tls = tls.dangerous().with_custom_certificate_verifier(Arc::new(Whoever)).with_no_client_auth();
+    let stream = TlsConnector::from(Arc::new(tls)).connect(ServerName::try_from("localhost")?, stream).await;
+    get(stream.with_context(|| format!("no TLS on {address}"))?, address, path).await
+}
+
+async fn get(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    address: &str,
+    path: &str,
+) -> anyhow::Result<(StatusCode, Bytes)> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path).header(header::HOST, address).body(Empty::<Bytes>::new())?;
+    let (parts, body) = sender.send_request(request).await.with_context(|| format!("no HTTP on {address}"))?.into_parts();
+    let body = Limited::new(body, HEALTH_ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    connection.abort();
+    Ok((parts.status, body))
+}
+
+/// What the answer says beside its status: warnings of one that is ready, and why another is not.
+fn reasons(body: &[u8]) -> String {
+    #[derive(Default, Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        reasons: Vec<Reason>,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        code: String,
+        detail: String,
+    }
+    let answer: Answer = serde_json::from_slice(body).unwrap_or_default();
+    answer.reasons.iter().map(|Reason { code, detail }| format!("; {code}: {detail}")).collect()
+}
+
+/// Believes every certificate: the question goes to this machine's own listener, holds no secret, and is whether it
+/// answers, not who it is. A certificate for the public name would not match the address anyway.
+#[derive(Debug)]
+struct Whoever;
+
+impl Whoever {
+    fn provider() -> CryptoProvider {
+        ring::default_provider()
+    }
+}
+
+impl ServerCertVerifier for Whoever {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &Self::provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &Self::provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        Self::provider().signature_verification_algorithms.supported_schemes()
+    }
+}

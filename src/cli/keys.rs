@@ -1,0 +1,74 @@
+//! `lakegate keys`
+
+use std::process::ExitCode;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::{
+    auth::secret_sha256,
+    config::{KeyConfig, KeyKind, check_keys},
+};
+
+/// Random bytes of a secret: more than anyone can guess, and as many characters as a UUID.
+const SECRET_BYTES: usize = 27;
+
+/// Make keys.
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key: its secret, for the sender alone, and its lines for the configuration, which do not hold it.
+    New(NewArgs),
+}
+
+/// What a new key may do.
+#[derive(Debug, Args)]
+pub(super) struct NewArgs {
+    /// Name, which becomes the `source` of its events.
+    name: String,
+    /// Who holds it.
+    #[arg(long, value_enum, default_value_t)]
+    kind: Kind,
+    /// Browser keys: a web page that may use it, such as https://menu.example (again for more).
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Events that it may send, such as "menu:*" (again for more) [default: all].
+    #[arg(long = "events", value_name = "PATTERN")]
+    events: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Kind {
+    #[default]
+    Server,
+    Browser,
+}
+
+/// As the configuration has them.
+#[derive(Serialize)]
+struct Keys {
+    keys: [KeyConfig; 1],
+}
+
+#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
+pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
+    let KeysCommand::New(args) = command;
+    let mut random = [0; SECRET_BYTES];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    let secret = URL_SAFE_NO_PAD.encode(random);
+    let key = KeyConfig {
+        kind: match args.kind {
+            Kind::Server => KeyKind::Server,
+            Kind::Browser => KeyKind::Browser,
+        },
+        allowed_origins: args.origins.clone(),
+        allowed_events: args.events.clone(),
+        ..KeyConfig::new(&args.name, secret_sha256(&secret))
+    };
+    let keys = [key];
+    check_keys(&keys).map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
+    println!("# The secret, for the sender; it is shown this once and stored nowhere: {secret}");
+    print!("{}", toml::to_string(&Keys { keys })?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,169 @@
+//! `[http]`, `[tls]`, `[proxy]` and `[rate_limit]`: the listener for events, and what it lets in.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+use crate::limits;
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    pub plaintext: bool,
+    /// Connections open at one time.
+    pub connections_max: usize,
+    /// Connections open at one time from one client address.
+    pub connections_per_address_max: usize,
+    /// Seconds that `Prefer: durability=delivered` waits for the sink.
+    pub delivered_wait_seconds: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 8443),
+            plaintext: false,
+            connections_max: limits::CONNECTIONS_MAX,
+            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: one is made.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub private_key: Option<PathBuf>,
+    /// PEM file of the authorities whose certificates clients may show. Absent: none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without a certificate is let in. Keys with `client_certificate = true` want one anyway.
+    pub client_auth: ClientAuth,
+    /// Seconds for which browsers are told to use HTTPS only (`Strict-Transport-Security`). 0: they are not told.
+    pub hsts_seconds: u64,
+}
+
+/// Whether clients need a certificate.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// Those that have one show it.
+    #[default]
+    Optional,
+    /// Nobody gets in without.
+    Required,
+}
+
+/// `[proxy]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// Addresses and networks of the proxies whose word is taken for where a client is.
+    #[serde(deserialize_with = "networks")]
+    pub trusted: Vec<IpNet>,
+    /// Whether they say it in `X-Forwarded-For`.
+    pub forwarded_for: bool,
+    /// Whether they begin each connection with the PROXY protocol, version 1 or 2.
+    pub proxy_protocol: bool,
+}
+
+/// Networks, and addresses as networks of one.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let network = |text: &String| {
+        let parsed = text.parse().or_else(|_| text.parse().map(|address: IpAddr| IpNet::from(address)));
+        parsed.map_err(|_| D::Error::custom(format!("found {text:?}; an address or a network such as \"10.0.0.0/8\" is allowed")))
+    };
+    texts.iter().map(network).collect()
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self { trusted: Vec::new(), forwarded_for: true, proxy_protocol: false }
+    }
+}
+
+/// `[rate_limit]`
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitConfig {
+    /// Events per second that one key may send, on average.
+    pub events_per_second: u32,
+    /// Events that one key may send at once, above that rate.
+    pub events_burst: u32,
+    /// Requests per second with one key. Absent: as many as events.
+    pub requests_per_second: Option<u32>,
+    /// Requests at once with one key. Absent: as many as events.
+    pub requests_burst: Option<u32>,
+    /// Events per second from one client address, of those that are held to it. 0: addresses are held to nothing.
+    pub address_events_per_second: u32,
+    /// Events at once from one client address.
+    pub address_events_burst: u32,
+    /// Requests per second from one client address. 0: addresses are held to nothing.
+    pub address_requests_per_second: u32,
+    /// Requests at once from one client address.
+    pub address_requests_burst: u32,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self {
+            events_per_second: limits::KEY_EVENTS_PER_SECOND,
+            events_burst: limits::KEY_EVENTS_BURST,
+            requests_per_second: None,
+            requests_burst: None,
+            address_events_per_second: limits::ADDRESS_EVENTS_PER_SECOND,
+            address_events_burst: limits::ADDRESS_EVENTS_BURST,
+            address_requests_per_second: limits::ADDRESS_REQUESTS_PER_SECOND,
+            address_requests_burst: limits::ADDRESS_REQUESTS_BURST,
+        }
+    }
+}
+
+/// What the types cannot say of these sections. The key and the reason of the first fault.
+pub(super) fn check(
+    http: &HttpConfig,
+    tls: &TlsConfig,
+    proxy: &ProxyConfig,
+    rate: &RateLimitConfig,
+) -> Result<(), (String, String)> {
+    let at_least = |key: &str, found: u64, least: u64| {
+        if found < least { Err((key.to_owned(), format!("found {found}; at least {least} is allowed"))) } else { Ok(()) }
+    };
+    let one_request = limits::EVENTS_PER_REQUEST_MAX as u64;
+    at_least("http.connections_max", http.connections_max as u64, 1)?;
+    at_least("http.connections_per_address_max", http.connections_per_address_max as u64, 1)?;
+    at_least("http.delivered_wait_seconds", http.delivered_wait_seconds, 1)?;
+    at_least("rate_limit.events_per_second", rate.events_per_second.into(), 1)?;
+    at_least("rate_limit.events_burst", rate.events_burst.into(), one_request)?;
+    at_least("rate_limit.requests_per_second", rate.requests_per_second.unwrap_or(1).into(), 1)?;
+    at_least("rate_limit.requests_burst", rate.requests_burst.unwrap_or(1).into(), 1)?;
+    at_least("rate_limit.address_events_burst", rate.address_events_burst.into(), one_request)?;
+    at_least("rate_limit.address_requests_burst", rate.address_requests_burst.into(), 1)?;
+    let wrong = |key: &str, reason: String| Err((key.to_owned(), reason));
+    if tls.certificate.is_some() != tls.private_key.is_some() {
+        return wrong("tls", "certificate and private_key go together; only one of them was found".into());
+    }
+    if tls.client_ca.is_none() && tls.client_auth == ClientAuth::Required {
+        return wrong("tls.client_auth", "found \"required\" without client_ca, the authorities to ask for".into());
+    }
+    if proxy.trusted.len() > limits::PROXY_NETWORKS_MAX {
+        let found = proxy.trusted.len();
+        return wrong("proxy.trusted", format!("found {found}; at most {} are allowed", limits::PROXY_NETWORKS_MAX));
+    }
+    if proxy.proxy_protocol && proxy.trusted.is_empty() {
+        return wrong("proxy.proxy_protocol", "is set, and proxy.trusted names nobody who may speak it".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The members of an object: one pass, one look-up each.
+
+use serde_json::{Map, Value};
+
+use super::{Library, Patterns, Quick};
+use crate::json::Node;
+
+/// A set of members by their index has a bit for each.
+const MEMBERS_MAX: usize = u64::BITS as usize;
+
+/// What an object may hold.
+#[derive(Debug)]
+pub(super) struct Members {
+    names: Names,
+    values: Vec<Quick>,
+    /// What any other member must be; `None`: there may be no other.
+    others: Option<Quick>,
+    /// Those that must be there.
+    required: u64,
+    /// Where the first is there, the second must be.
+    dependent: Vec<(u64, u64)>,
+}
+
+impl Members {
+    /// Reads `properties`, `required`, `additionalProperties` and `dependentRequired` of a schema.
+    pub(super) fn compile(keywords: &Map<String, Value>, patterns: &mut Patterns, library: Library<'_>) -> Option<Self> {
+        if keywords.contains_key("patternProperties") {
+            return None;
+        }
+        let none = Map::new();
+        let properties = keywords.get("properties").map_or(Some(&none), Value::as_object)?;
+        if properties.len() > MEMBERS_MAX {
+            return None;
+        }
+        let names = Names::new(properties.keys());
+        let bits = |names_in: &Value| -> Option<u64> {
+            names_in.as_array()?.iter().try_fold(0, |bits, name| Some(bits | 1 << names.index(name.as_str()?)?))
+        };
+        let required = keywords.get("required").map_or(Some(0), bits)?;
+        let mut dependent = Vec::new();
+        for (name, needs) in keywords.get("dependentRequired").map_or(Some(&none), Value::as_object)? {
+            dependent.push((1 << names.index(name)?, bits(needs)?));
+        }
+        let values = properties.values().map(|value| Quick::compile(value, patterns, library)).collect::<Option<_>>()?;
+        let others = match keywords.get("additionalProperties") {
+            None => Some(Quick::Anything),
+            Some(Value::Bool(false)) => None,
+            Some(schema) => Some(Quick::compile(schema, patterns, library)?),
+        };
+        Some(Self { names, values, others, required, dependent })
+    }
+
+    /// Whether the members of `object` are surely valid. A member that stands twice is left to the written schema.
+    pub(super) fn accept(&self, object: Node<'_>) -> bool {
+        let mut seen: u64 = 0;
+        for (name, value) in object.members() {
+            let is_valid = match self.names.index(&name) {
+                Some(index) => {
+                    let bit = 1 << index;
+                    let is_first = seen & bit == 0;
+                    seen |= bit;
+                    is_first && self.values[index].accepts(value)
+                }
+                None => self.others.as_ref().is_some_and(|others| others.accepts(value)),
+            };
+            if !is_valid {
+                return false;
+            }
+        }
+        seen & self.required == self.required
+            && self.dependent.iter().all(|(one, needs)| seen & one == 0 || seen & needs == *needs)
+    }
+}
+
+/// Names and their indexes: a small table that is built once and looked up for every member of every event.
+#[derive(Debug)]
+struct Names {
+    names: Vec<Box<str>>,
+    /// Indexes by hash, at most a quarter of them taken; a name that finds its place taken stands behind it.
+    places: Box<[u8]>,
+}
+
+/// A place that no name has.
+const FREE: u8 = u8::MAX;
+
+impl Names {
+    fn new<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        let names: Vec<Box<str>> = names.map(|name| name.as_str().into()).collect();
+        let mut places = vec![FREE; (names.len() * 4).next_power_of_two().max(4)].into_boxed_slice();
+        for (index, name) in names.iter().enumerate() {
+            let mut place = hash(name) & (places.len() - 1);
+            while places[place] != FREE {
+                place = (place + 1) & (places.len() - 1);
+            }
+            places[place] = index as u8;
+        }
+        Self { names, places }
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        let mut place = hash(name) & (self.places.len() - 1);
+        loop {
+            let index = usize::from(self.places[place]);
+            match self.names.get(index) {
+                None => return None,
+                Some(found) if **found == *name => return Some(index),
+                Some(_) => place = (place + 1) & (self.places.len() - 1),
+            }
+        }
+    }
+}
+
+/// Its first and its last eight bytes and its length tell the names of a schema apart well enough. Clients cannot make it
+/// slow: the table holds only the schema's own names.
+fn hash(name: &str) -> usize {
+    let bytes = name.as_bytes();
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => (word(bytes), 0),
+    };
+    let mixed = (head ^ tail.rotate_left(29) ^ bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> 32) as usize
+}

@@ -1,0 +1,74 @@
+//! Strings: their length, their form, and the patterns they match.
+
+use std::{collections::HashMap, sync::Arc};
+
+use regex_automata::{
+    Input,
+    dfa::{Automaton, StartKind, dense},
+    util::syntax,
+};
+use uuid::Uuid;
+
+use crate::limits::SCHEMA_PATTERN_TABLE_BYTES_MAX;
+
+type Table = dense::DFA<Vec<u32>>;
+
+/// What a string may be.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) chars_min: usize,
+    pub(super) chars_max: usize,
+    pub(super) is_uuid: bool,
+    pub(super) pattern: Option<Arc<Table>>,
+    pub(super) choices: Option<Vec<Box<str>>>,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { chars_min: 0, chars_max: usize::MAX, is_uuid: false, pattern: None, choices: None }
+    }
+}
+
+impl Text {
+    pub(super) fn accepts(&self, string: &str) -> bool {
+        // A character takes one to four bytes: most lengths need no counting.
+        let bytes = string.len();
+        (bytes <= self.chars_max || string.chars().count() <= self.chars_max)
+            && (bytes >= self.chars_min.saturating_mul(4) || string.chars().count() >= self.chars_min)
+            && (!self.is_uuid || is_hyphenated_uuid(string))
+            && self.choices.as_ref().is_none_or(|choices| choices.iter().any(|choice| **choice == *string))
+            && self.pattern.as_ref().is_none_or(|pattern| matches(pattern, string))
+    }
+}
+
+fn is_hyphenated_uuid(string: &str) -> bool {
+    string.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(string).is_ok()
+}
+
+fn matches(table: &Table, string: &str) -> bool {
+    table.try_search_fwd(&Input::new(string).earliest(true)).is_ok_and(|found| found.is_some())
+}
+
+/// Patterns as tables, each built once for all schemas that have it.
+#[derive(Debug, Default)]
+pub(in crate::schema) struct Patterns(HashMap<String, Option<Arc<Table>>>);
+
+impl Patterns {
+    /// The table of an ECMA-262 pattern; `None` where it would be too large.
+    pub(super) fn get(&mut self, pattern: &str) -> Option<Arc<Table>> {
+        if !self.0.contains_key(pattern) {
+            self.0.insert(pattern.to_owned(), build(pattern).map(Arc::new));
+        }
+        self.0[pattern].clone()
+    }
+}
+
+fn build(pattern: &str) -> Option<Table> {
+    // As the library translates it: `\d` is ten digits, `\s` is ECMA's white space.
+    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
+    let config = dense::Config::new()
+        .start_kind(StartKind::Unanchored)
+        .dfa_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX))
+        .determinize_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX));
+    dense::Builder::new().configure(config).syntax(syntax::Config::new()).build(&translated).ok()
+}

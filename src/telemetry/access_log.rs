@@ -1,0 +1,247 @@
+//! One line of JSON for each request, on standard output.
+//!
+//! No query, header, body or address is in it, so no key can be. What the client chose (path, user agent, request id) is
+//! cut, and every byte of it that is not plain ASCII is escaped, so that no line can be broken or forged. A thread of its
+//! own writes: an output that nobody reads costs lines, which are counted, and no request.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use prometheus_client::metrics::counter::Counter;
+use serde::Serialize;
+
+use crate::limits::{ACCESS_LOG_LINES_MAX, ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
+
+/// What is escaped, besides everything that is not ASCII: what ends a line or moves a terminal's cursor, and the sign of an
+/// escape itself where it would be mistaken for one of ours.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'"').add(b'\\');
+
+/// A request that was answered.
+#[derive(Debug)]
+pub struct AccessLine<'a> {
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// Its method.
+    pub method: &'static str,
+    /// The route's pattern.
+    pub route: &'static str,
+    /// Its path, without the query.
+    pub path: &'a str,
+    /// The protocol's version.
+    pub version: &'static str,
+    /// The status of the answer.
+    pub status: u16,
+    /// The code of the answer, where it is a problem.
+    pub code: Option<&'static str>,
+    /// Bytes of the body, as announced.
+    pub request_bytes: Option<u64>,
+    /// Bytes of the answer's body.
+    pub response_bytes: Option<u64>,
+    /// What the client says it is.
+    pub user_agent: Option<&'a [u8]>,
+    /// Its id.
+    pub request_id: &'a str,
+    /// The trace that it is part of.
+    pub trace_id: Option<String>,
+}
+
+/// As it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    time: String,
+    method: &'a str,
+    route: &'a str,
+    path: String,
+    http: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
+/// Cut and escaped.
+fn plain(text: &[u8]) -> String {
+    percent_encode(&text[..text.len().min(ACCESS_LOG_TEXT_BYTES_MAX)], ESCAPED).to_string()
+}
+
+impl AccessLine<'_> {
+    /// The line, with its end.
+    fn write(self) -> Vec<u8> {
+        let millis = i64::try_from(self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis());
+        let written = Written {
+            time: jiff::Timestamp::from_millisecond(millis.unwrap_or(0)).unwrap_or_default().to_string(),
+            method: self.method,
+            route: self.route,
+            path: plain(self.path.as_bytes()),
+            http: self.version,
+            status: self.status,
+            code: self.code,
+            duration_ms: (self.took.as_secs_f64() * 1e6).round() / 1e3,
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            user_agent: self.user_agent.map(plain),
+            request_id: self.request_id,
+            trace_id: self.trace_id,
+        };
+        let mut line = serde_json::to_vec(&written).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// The access log.
+#[derive(Debug)]
+pub struct AccessLog {
+    lines: SyncSender<Vec<u8>>,
+    dropped: Counter,
+    /// Disconnected once the thread has written everything.
+    ended: Mutex<Receiver<()>>,
+}
+
+impl AccessLog {
+    /// Begins to write to `output`; `dropped` counts the lines that it does not take in time.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn start(output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
+        let (lines, waiting) = sync_channel::<Vec<u8>>(ACCESS_LOG_LINES_MAX);
+        let (ends, ended) = sync_channel(1);
+        let thread_dropped = dropped.clone();
+        thread::Builder::new().name("access-log".into()).spawn(move || {
+            write_all(&waiting, output, &thread_dropped);
+            drop(ends);
+        })?;
+        Ok(Self { lines, dropped, ended: Mutex::new(ended) })
+    }
+
+    /// Adds a line, or counts it as dropped.
+    pub fn write(&self, line: AccessLine<'_>) {
+        if self.lines.try_send(line.write()).is_err() {
+            self.dropped.inc();
+        }
+    }
+
+    /// Writes what waits, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
+    pub fn close(&self) {
+        // An empty line is the end.
+        let is_asked = self.lines.try_send(Vec::new()).is_ok();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_asked || ended.recv_timeout(TELEMETRY_CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("nobody read the last lines of the access log");
+        }
+    }
+}
+
+/// Writes until an empty line comes; flushes whenever nothing more waits.
+fn write_all(waiting: &Receiver<Vec<u8>>, output: impl Write, dropped: &Counter) {
+    let mut output = io::BufWriter::new(output);
+    while let Ok(first) = waiting.recv() {
+        for line in std::iter::once(first).chain(waiting.try_iter()) {
+            if line.is_empty() {
+                let _ = output.flush();
+                return;
+            }
+            // A reader that is gone costs the lines and nothing else.
+            if output.write_all(&line).is_err() {
+                dropped.inc();
+            }
+        }
+        let _ = output.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn example() -> AccessLine<'static> {
+        AccessLine {
+            started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_111_203_500),
+            took: Duration::from_micros(1234),
+            method: "POST",
+            route: "/v1/events",
+            path: "/v1/events",
+            version: "HTTP/2",
+            status: 202,
+            code: None,
+            request_bytes: Some(7),
+            response_bytes: None,
+            user_agent: None,
+            request_id: "id",
+            trace_id: None,
+        }
+    }
+
+    fn line(path: &str, user_agent: &[u8]) -> Vec<u8> {
+        AccessLine { path, user_agent: Some(user_agent), ..example() }.write()
+    }
+
+    #[test]
+    fn no_text_of_a_client_breaks_or_forges_a_line_and_none_is_long() {
+        // A line end, the ones of Unicode, a terminal's escape, and the end of a JSON string.
+        let hostile = "/x\r\n{\"status\":200}\u{2028}\u{85}\u{1b}[2J";
+        let written = line(hostile, b"curl\xff\n");
+        let text = String::from_utf8(written).unwrap();
+        assert!(text.is_ascii() && text.bytes().filter(u8::is_ascii_control).eq([b'\n']), "{text:?}");
+        let line_read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line_read["path"], "/x%0D%0A{%22status%22:200}%E2%80%A8%C2%85%1B[2J");
+        assert_eq!(line_read["user_agent"], "curl%FF%0A");
+        assert_eq!((line_read["time"].as_str(), &line_read["duration_ms"]), (Some("2026-11-19T18:00:03.5Z"), &1.234.into()));
+        let long = line(&"\u{1}".repeat(100_000), &[1; 100_000]);
+        assert!(long.len() < 4096, "{} bytes", long.len());
+    }
+
+    /// Takes nothing until it is let.
+    struct Stuck(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_nobody_reads_costs_lines_that_are_counted_and_no_time() {
+        let (output, dropped) = (Arc::new(Mutex::new(Vec::new())), Counter::default());
+        let held = output.lock().unwrap();
+        let log = AccessLog::start(Stuck(output.clone()), dropped.clone()).unwrap();
+        let sent = 3 * ACCESS_LOG_LINES_MAX;
+        for _ in 0..sent {
+            log.write(AccessLine { path: "/", ..example() });
+        }
+        assert!(dropped.get() > 0, "a queue of {ACCESS_LOG_LINES_MAX} took {sent}");
+        drop(held);
+        // Room for what says that it is the end.
+        while output.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        log.close();
+        let lines = output.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(lines as u64 + dropped.get(), sent as u64);
+    }
+}

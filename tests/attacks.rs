@@ -1,0 +1,263 @@
+//! What is sent to do harm: to hold the gateway up, to speak past a proxy in front of it, to read what is not offered, to
+//! forge its log. What is merely broken is in `hostile.rs`.
+
+mod support;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use serde_json::Value;
+use support::{
+    client::{Post, Told, Wire},
+    events,
+    gateway::{Gateway, Setup},
+    metrics::Scrape,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+/// An event of a name in quotes, and with these members more.
+fn event_of(name: &str, members: &str) -> String {
+    let uuid = uuid::Uuid::new_v4();
+    format!("{{\"event_uuid\":\"{uuid}\",\"event_name\":{name},\"created_at\":1795111203.5{members}}}")
+}
+
+fn event() -> String {
+    String::from_utf8(events::small(events::identity(&mut Rng::new()))).expect("text")
+}
+
+async fn assert_well(gateway: &Gateway) {
+    let answer = gateway.client().post(Wire::H2, &Post::json(event())).await.expect("an answer");
+    assert_eq!(answer.told(1), [Told::Accepted]);
+    assert_eq!(Scrape::of(gateway).await.value("panics"), 0);
+}
+
+/// Reads until the connection ends or nothing comes for `quiet`; whether it ended.
+async fn read_on(stream: &mut TlsStream<TcpStream>, quiet: Duration) -> (String, bool) {
+    let mut answer = Vec::new();
+    let ended = loop {
+        match tokio::time::timeout(quiet, stream.read_buf(&mut answer)).await {
+            Err(_) => break false,
+            Ok(Ok(0) | Err(_)) => break true,
+            Ok(Ok(_)) => {}
+        }
+    };
+    (String::from_utf8_lossy(&answer).into_owned(), ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_a_header_byte_by_byte_is_cut_off_and_keeps_nobody_out() {
+    const CONNECTIONS: usize = 50;
+    let folder = tempfile::tempdir().expect("a folder");
+    // No more connections than these and a few: were they never cut off, nobody else would come in.
+    let gateway = Setup::new(folder.path()).set("http.connections_max", CONNECTIONS + 4).start().await;
+    let client = gateway.client();
+    let started = Instant::now();
+    let mut slow = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = client.stream(Wire::H1).await.expect("it listens");
+        stream.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\nx-slow: ").await.expect("it reads");
+        slow.push(tokio::spawn(async move {
+            // A byte each second, for ever: the time counts from the first, not from the last.
+            loop {
+                match tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await {
+                    Ok(Err(_)) => return,
+                    Ok(Ok(_)) => {}
+                    Err(_) if stream.write_all(b"a").await.is_err() => return,
+                    Err(_) => {}
+                }
+            }
+        }));
+    }
+    assert_well(&gateway).await;
+    for slow in slow {
+        slow.await.expect("it ends");
+    }
+    let took = started.elapsed();
+    assert!((25..60).contains(&took.as_secs()), "headers have 30 s; it took {took:?}");
+    assert_well(&gateway).await;
+    gateway.stop().await;
+}
+
+/// Requests whose end a proxy in front might see elsewhere than the gateway does, each followed by one that the sender wants
+/// to hide in it.
+fn smuggled() -> Vec<(&'static str, String)> {
+    let hidden = "GET /v1/schemas HTTP/1.1\r\nhost: x\r\n\r\n";
+    let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\nx-api-key: dev\r\n";
+    let chunked = "0\r\n\r\n";
+    let chunked_length = chunked.len() + hidden.len();
+    vec![
+        ("CL.TE", format!("{head}content-length: {chunked_length}\r\ntransfer-encoding: chunked\r\n\r\n{chunked}{hidden}")),
+        ("TE.CL", format!("{head}transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n{chunked}{hidden}")),
+        ("two lengths", format!("{head}content-length: 0\r\ncontent-length: {}\r\n\r\n{hidden}", hidden.len())),
+        ("a list of lengths", format!("{head}content-length: 0, {}\r\n\r\n{hidden}", hidden.len())),
+        ("a length with a sign", format!("{head}content-length: +{}\r\n\r\n{hidden}", hidden.len())),
+        ("a length in hexadecimal", format!("{head}content-length: 0x0\r\n\r\n{hidden}")),
+        ("a space before the colon", format!("{head}content-length : {}\r\n\r\n{hidden}", hidden.len())),
+        ("a folded header", format!("{head}x: y\r\n content-length: {}\r\n\r\n{hidden}", hidden.len())),
+        ("a folded length", format!("{head}content-length:\r\n {}\r\n\r\n{hidden}", hidden.len())),
+        ("an encoding that is nearly chunked", format!("{head}transfer-encoding: xchunked\r\n\r\n{chunked}{hidden}")),
+        ("chunked, and then not", format!("{head}transfer-encoding: chunked, identity\r\n\r\n{chunked}{hidden}")),
+        ("two encodings", format!("{head}transfer-encoding: chunked\r\ntransfer-encoding: x\r\n\r\n{chunked}{hidden}")),
+        ("a tab before chunked", format!("{head}transfer-encoding:\x0bchunked\r\n\r\n{chunked}{hidden}")),
+        ("a chunk size with a sign", format!("{head}transfer-encoding: chunked\r\n\r\n+0\r\n\r\n{hidden}")),
+        ("a chunk size with 0x", format!("{head}transfer-encoding: chunked\r\n\r\n0x0\r\n\r\n{hidden}")),
+        ("a NUL in a name", format!("{head}content-length\0: 0\r\n\r\n{hidden}")),
+        ("a line end in a value", format!("{head}x: a\rcontent-length: {}\r\n\r\n{hidden}", hidden.len())),
+        (
+            "an absolute target with another host",
+            format!("GET http://a/ HTTP/1.1\r\nhost: b\r\ncontent-length: x\r\n\r\n{hidden}"),
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_second_request_is_hidden_in_one_whose_end_is_doubtful() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path()).start().await;
+    let client = gateway.client();
+    for (name, bytes) in smuggled() {
+        let mut stream = client.stream(Wire::H1).await.expect("it listens");
+        stream.write_all(bytes.as_bytes()).await.expect("it reads");
+        let (answer, ended) = read_on(&mut stream, Duration::from_secs(3)).await;
+        assert!(answer.matches("HTTP/1.1 ").count() <= 1, "{name}: the hidden request was answered: {answer}");
+        assert!(!answer.contains("\"schemas\""), "{name}: {answer}");
+        assert!(ended, "{name}: the connection is not used again: {answer}");
+    }
+    assert_well(&gateway).await;
+    gateway.stop().await;
+}
+
+/// Texts that would break a line, or a terminal, in every place that a client fills.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_a_client_forges_a_line_of_the_log_or_a_dead_letter() {
+    const FORGED: &str = "\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}\u{1b}[2J\u{2028}";
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path()).set("telemetry.log_filter", "debug").start().await;
+    let client = gateway.client();
+    let quoted = Value::from(FORGED).to_string();
+    let named = event_of(&quoted, "");
+    let identified = format!("{{\"event_uuid\":{quoted},\"event_name\":\"a:b\",\"created_at\":1}}");
+    let membered = event_of("\"menu:section:reached\"", &format!(",{quoted}:1"));
+    for (body, code) in [(named, "invalid_event_name"), (identified, "invalid_event_uuid"), (membered, "schema_violation")] {
+        let told = client.post(Wire::H2, &Post::json(body)).await.expect("an answer").told(1);
+        assert_eq!(told, [Told::Rejected(code.into())]);
+    }
+    // What no client library sends. A header that held a line end would be two.
+    let encoded = "%0d%0a%7b%22message%22:%22forged%22%7d%1b%5b2J";
+    for (path, headers) in [
+        (format!("/v1/events?key={encoded}"), String::new()),
+        (format!("/v1/{encoded}"), "x-request-id: a\u{1b}[2J\r\n".to_owned()),
+        (format!("/v1/schemas/{encoded}"), "x-request-id: {\"message\":\"forged\"}\r\nuser-agent: \u{85}\r\n".to_owned()),
+    ] {
+        let mut stream = client.stream(Wire::H1).await.expect("it listens");
+        let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\n{headers}connection: close\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let (answer, _) = read_on(&mut stream, Duration::from_secs(3)).await;
+        assert!(answer.starts_with("HTTP/1.1 4") && !answer.contains('\u{1b}'), "{answer}");
+    }
+    assert!(gateway.times_logged("\"answered\"") >= 5, "what was sent was logged:\n{}", gateway.log_text());
+    for line in gateway.log_text().lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(line["message"] != "forged" && line["timestamp"].is_string(), "{line}");
+    }
+    let letters = fs::read_to_string(folder.path().join("rejected/dev/00000001.ndjson")).expect("they were rejected");
+    let letters: Vec<Value> = letters.split_terminator('\n').map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(letters.len(), 3);
+    assert!(letters.iter().all(|line| line["code"].is_string() && line["source"] == "dev"), "{letters:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_path_leads_out_of_the_registry_and_no_name_out_of_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let gateway = Setup::new(&data).set("schemas.unknown_events", "accept").set("lake.flush_age_ms", 100).start().await;
+    let client = gateway.client();
+    let up = [
+        "..",
+        "%2e%2e",
+        "..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2f%2e%2e%2fCargo.toml",
+        "..%5c..%5cCargo.toml",
+        "%00",
+        "menu:item:ordered%00",
+        "menu%2fitem%2fordered%2f1.json",
+        "%252e%252e%252f",
+        "%c0%ae%c0%ae%c0%af",
+        "~root",
+    ];
+    for name in up {
+        for path in
+            [format!("/v1/schemas/{name}"), format!("/v1/schemas/{name}/1"), format!("/v1/schemas/menu:item:ordered/{name}")]
+        {
+            let answer = client.get(&path).await.expect("an answer");
+            assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+            assert!(!answer.problem_code().is_empty());
+        }
+    }
+    for target in ["/v1/schemas/../../etc/passwd", "/../../../../etc/passwd", "//etc/passwd", "/v1/schemas/./menu:item:ordered"] {
+        let mut stream = client.stream(Wire::H1).await.expect("it listens");
+        let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let (answer, _) = read_on(&mut stream, Duration::from_secs(3)).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{target}: {answer}");
+    }
+    // A name becomes a folder of the lake.
+    for name in ["..", "../x", "a/../../x", "..:..", ".:x", "/etc:x", "a\\..:b", "a%2f..:b", "a\u{0}:b", "CON\u{202e}:x"] {
+        let body = event_of(&Value::from(name).to_string(), "");
+        let answer = client.post(Wire::H2, &Post::json(body)).await.expect("an answer");
+        assert_eq!(answer.told(1), [Told::Rejected("invalid_event_name".into())], "{name}");
+    }
+    assert_well(&gateway).await;
+    gateway.stop().await;
+    let beside: Vec<_> = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(beside, ["data"], "nothing was written outside");
+    let lake: Vec<_> = fs::read_dir(data.join("lake")).expect("a lake").map(|entry| entry.expect("one").file_name()).collect();
+    assert!(lake.iter().all(|folder| folder == "event_type=menu" || folder == "_tmp"), "{lake:?}");
+}
+
+/// Names of which many fall into one place of a table whose hash is known: the sums and the products of 31 and 33 that simple
+/// tables use come out the same for each pair, and so for every sequence of pairs.
+fn colliding(count: usize) -> Vec<String> {
+    let pairs = ["Aa", "BB"];
+    (0..count).map(|n| (0..17).map(|bit| pairs[n >> bit & 1]).collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_names_that_collide_takes_no_longer_than_one_of_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path()).set("schemas.unknown_events", "accept").start().await;
+    let client = gateway.client();
+    const NAMES: usize = 24_000;
+    let with = |names: &[String]| {
+        let mut members = String::new();
+        names.iter().for_each(|name| write!(members, ",\"{name}\":0").expect("a string grows"));
+        event_of("\"any:thing\"", &members)
+    };
+    let mut rng = Rng::with_seed(1);
+    let random: Vec<String> =
+        (0..NAMES).map(|n| format!("{n:06}{}", (0..28).map(|_| rng.alphanumeric()).collect::<String>())).collect();
+    let mut took = Vec::new();
+    for names in [random, colliding(NAMES)] {
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let post = Post::json(with(&names));
+            let started = Instant::now();
+            let told = client.post(Wire::H2, &post).await.expect("an answer").told(1);
+            best = best.min(started.elapsed());
+            assert_eq!(told, [Told::Accepted]);
+        }
+        took.push(best);
+    }
+    assert!(took[1] < took[0] * 4 + Duration::from_millis(200), "{took:?}");
+    assert_well(&gateway).await;
+    gateway.stop().await;
+}
