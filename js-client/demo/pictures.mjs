@@ -39,5 +39,5 @@ export function picture(recipe, background) {
     const [thing, fill, x, y, turn = 0] = part.trim().split(/\s+/);
     return at(x, y, turn, THINGS[thing](fill));
   });
-  return `<svg viewBox="0 0 160 120" preserveAspectRatio="xMidYMid slice" aria-hidden="true"><rect width="160" height="120" fill="${background}"/>${VESSELS[vessel](sauce, things.join(''))}</svg>`;
+  return `<svg viewBox="0 0 160 120" aria-hidden="true"><rect width="160" height="120" fill="${background}"/>${VESSELS[vessel](sauce, things.join(''))}</svg>`;
 }

@@ -1,6 +1,6 @@
 // Chromium, Firefox and WebKit behind one interface: the browsers of Debian, with real tabs that really close.
 import { spawn } from 'node:child_process';
-import { accessSync, mkdtempSync, rmSync } from 'node:fs';
+import { accessSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import puppeteer from 'puppeteer-core';
@@ -12,7 +12,8 @@ const PROGRAMS = {
   firefox: '/usr/bin/firefox-esr',
   webkit: '/usr/bin/WebKitWebDriver',
 };
-const MINI_BROWSER = '/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser';
+// /usr/lib/x86_64-linux-gnu/… and its likes.
+const MINI_BROWSER = readdirSync('/usr/lib').map((folder) => `/usr/lib/${folder}/webkit2gtk-4.1/MiniBrowser`).find(existsSync) ?? 'MiniBrowser';
 // A phone, portrait.
 const VIEWPORT = { width: 390, height: 780 };
 
@@ -149,20 +150,21 @@ class WebKit {
 
   static async launch() {
     const self = new this();
-    const display = `:${97 + (process.pid % 400)}`;
     self.port = await freePort();
+    // It chooses a free display itself, and says which once it is there.
+    const screen = spawn('/usr/bin/Xvfb', ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+    });
+    self.#processes.push(screen);
+    const display = await new Promise((done, fail) => {
+      screen.stdio[3].once('data', (number) => done(`:${String(number).trim()}`));
+      screen.once('exit', (code) => fail(new Error(`Xvfb ended with ${code}`)));
+    });
     const quiet = { stdio: 'ignore', env: {
       ...process.env, DISPLAY: display, WEBKIT_DISABLE_COMPOSITING_MODE: '1', WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
       LIBGL_ALWAYS_SOFTWARE: '1', NO_AT_BRIDGE: '1',
     } };
     const start = (program, ...args) => self.#processes.push(spawn(program, args, quiet));
-    start('/usr/bin/Xvfb', display, '-screen', '0', '1280x900x24', '-nolisten', 'tcp');
-    await until('Xvfb', () => {
-      try {
-        accessSync(`/tmp/.X11-unix/X${display.slice(1)}`);
-        return true;
-      } catch {}
-    });
     start(PROGRAMS.webkit, `--port=${self.port}`, '--host=127.0.0.1');
     self.base = `http://127.0.0.1:${self.port}/session`;
     await until('WebKitWebDriver', () => fetch(`http://127.0.0.1:${self.port}/status`).then((response) => response.ok, () => false));
