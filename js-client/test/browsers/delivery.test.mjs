@@ -90,6 +90,8 @@ for (const { name, skip, round } of BROWSERS.flatMap((browser) => ROUNDS.map((ro
     test('the gateway is down, the page is closed and opened again', async () => {
       await gateway.stop();
       const tab = await lab();
+      // What earlier tests left in the browser, answered or not.
+      await tab.run(() => localStorage.clear());
       const ids = await tab.run(track, direct, fields(), 20);
       await tab.close();
       await gateway.start();
