@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run kinesis test check lint fmt acceptance load bench bench-smoke kill-rounds chaos outage flood deny venv servers clean
+.PHONY: help run kinesis test check lint fmt acceptance load bench micro bench-smoke kill-rounds chaos outage flood deny venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -63,6 +63,9 @@ load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|
 bench: ## what an event costs, beside two reference servers, into loadtest/RESULTS.md; about ten minutes (BENCH="--seconds 8 …")
 	$(CARGO) build --release --workspace
 	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
+
+micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
+	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
 
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
 	$(CARGO) test -p lakegate-bench

@@ -191,7 +191,7 @@ impl Connection {
             .max_header_list_size(H2_HEADER_BYTES_MAX)
             .keep_alive_interval(HEADER_READ_TIMEOUT);
         let front = self.front;
-        let service = service_fn(move |mut request| {
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(peer);
             front.call(request)
         });

@@ -39,6 +39,12 @@ impl Schema {
         Err(Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label())))
     }
 
+    /// Whether the schema as it is written accepts an event, without the quick form: the yardstick of that.
+    #[must_use]
+    pub fn is_valid_as_written(&self, event: Node<'_>) -> bool {
+        self.validator.is_valid(event)
+    }
+
     /// As `menu:item:viewed/2`.
     #[must_use]
     pub fn label(&self) -> String {

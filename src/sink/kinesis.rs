@@ -14,6 +14,7 @@ mod kpl;
 mod record;
 mod shards;
 
+pub use body::put_records_body;
 pub use call::{Answer, RecordResult, read_service_error};
 pub use client::KinesisStream;
 pub use hash::{HashKey, HashRange, hash_key};

@@ -20,21 +20,21 @@ struct Body {
 
 /// The bodies of one kind of load.
 #[derive(Debug)]
-pub(crate) struct Corpus {
+pub struct Corpus {
     bodies: Vec<Body>,
     /// Events in each body.
-    pub(crate) batch: usize,
+    pub batch: usize,
 }
 
 impl Corpus {
     /// One event in each body, or arrays of `batch` events.
-    pub(crate) fn new(events: &[Event], batch: usize) -> Self {
+    pub fn new(events: &[Event], batch: usize) -> Self {
         let bodies = events.chunks_exact(batch).map(|events| if batch == 1 { single(&events[0]) } else { array(events) });
         Self { bodies: bodies.collect(), batch }
     }
 
     /// A body whose events nobody has seen: a copy of one of them with new identities.
-    pub(crate) fn fresh(&self) -> Bytes {
+    pub fn fresh(&self) -> Bytes {
         let body = &self.bodies[fastrand::usize(..self.bodies.len())];
         let mut bytes = body.bytes.clone();
         let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
@@ -65,7 +65,7 @@ fn array(events: &[Event]) -> Body {
 
 /// How large events are.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizes {
+pub struct Sizes {
     mean: f64,
     /// Least, 10th, 50th, 90th and 99th percentile, most.
     at: [usize; 6],
@@ -73,7 +73,7 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// Those of `events`.
-    pub(crate) fn of(events: &[Event]) -> Self {
+    pub fn of(events: &[Event]) -> Self {
         let mut sizes: Vec<usize> = events.iter().map(|event| event.bytes.len()).collect();
         sizes.sort_unstable();
         let last = sizes.len().saturating_sub(1);

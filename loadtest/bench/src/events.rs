@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// Characters of a UUID.
-pub(crate) const UUID_CHARS: usize = 36;
+pub const UUID_CHARS: usize = 36;
 
 /// What stands before the identity of an event.
 const IDENTITY: &[u8] = br#""event_uuid":""#;
@@ -29,16 +29,16 @@ const EVENT_BYTES_MAX: usize = 4096;
 
 /// One event as JSON, and where its identity is.
 #[derive(Debug, Clone)]
-pub(crate) struct Event {
+pub struct Event {
     /// The whole object, without a line end.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Index of the first character of its `event_uuid`.
-    pub(crate) uuid_at: usize,
+    pub uuid_at: usize,
 }
 
 /// What events can look like.
 #[derive(Debug)]
-pub(crate) struct Shapes {
+pub struct Shapes {
     examples: Vec<Value>,
     bare: Vec<Value>,
     has_context: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     /// Those of the newest schemas below `folder`.
-    pub(crate) fn of_registry(folder: &Path) -> anyhow::Result<Self> {
+    pub fn of_registry(folder: &Path) -> anyhow::Result<Self> {
         let registry = lakegate::schema::load(folder)?;
         let (mut examples, mut bare, mut has_context) = (Vec::new(), Vec::new(), true);
         for (name, versions) in registry.iter() {
@@ -64,12 +64,12 @@ impl Shapes {
     }
 
     /// The `index`-th example, in turn, as a new event.
-    pub(crate) fn example(&self, index: usize) -> Event {
+    pub fn example(&self, index: usize) -> Event {
         finish(self.examples[index % self.examples.len()].clone())
     }
 
     /// Any event, by the shares at the top of this file.
-    pub(crate) fn random(&self) -> Event {
+    pub fn random(&self) -> Event {
         let index = fastrand::usize(..self.examples.len());
         let percent = fastrand::u8(..100);
         if percent < BARE_PERCENT {

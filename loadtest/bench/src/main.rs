@@ -6,15 +6,12 @@
 //! registry           each its own process           report: the table and the verdict
 //! ```
 
-mod corpus;
 mod drive;
-mod events;
 mod figures;
 mod gauges;
 mod machine;
 mod process;
 mod reference;
-mod registry;
 mod report;
 mod rounds;
 mod row;
@@ -31,6 +28,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use lakegate_bench::{corpus, events, registry};
 
 use crate::{corpus::Sizes, reference::ReferenceKind, rounds::RunArgs};
 

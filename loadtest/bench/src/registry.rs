@@ -10,13 +10,13 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 /// Event types that are made.
-pub(crate) const TYPES: usize = 100;
+pub const TYPES: usize = 100;
 
 /// Folder of pieces that schemas refer to.
 const COMMON: &str = "common";
 
 /// Writes the registry below `folder`, which must not exist, after the pattern of the one in `schemas`.
-pub(crate) fn write(schemas: &Path, folder: &Path) -> anyhow::Result<()> {
+pub fn write(schemas: &Path, folder: &Path) -> anyhow::Result<()> {
     ensure!(!folder.exists(), "{} exists already", folder.display());
     let mut files = Vec::new();
     collect(schemas, &mut files).with_context(|| format!("{} cannot be read", schemas.display()))?;

@@ -10,15 +10,10 @@ use super::record::StreamRecord;
 /// Bytes that a record takes beside its data and its key: names, punctuation, and a place of 39 digits.
 const MEMBERS_BYTES: usize = 100;
 
-/// A stream as a call names it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum StreamId<'a> {
-    Arn(&'a str),
-    Name(&'a str),
-}
-
-/// The body, as the API's JSON protocol (`application/x-amz-json-1.1`) has it.
-pub(super) fn put_records_body(stream: StreamId<'_>, records: &[StreamRecord]) -> Vec<u8> {
+/// The body of a call with these records to `stream`, a name or an ARN, as the API's JSON protocol
+/// (`application/x-amz-json-1.1`) has it.
+#[must_use]
+pub fn put_records_body(stream: &str, records: &[StreamRecord]) -> Vec<u8> {
     let record_bytes = |record: &StreamRecord| record.size() * 4 / 3 + MEMBERS_BYTES;
     let mut body = Vec::with_capacity(records.iter().map(record_bytes).sum::<usize>() + 256);
     let base64 = Simd::standard(PAD);
@@ -35,11 +30,7 @@ pub(super) fn put_records_body(stream: StreamId<'_>, records: &[StreamRecord]) -
         }
         push(&mut body, "}");
     }
-    let (member, stream) = match stream {
-        StreamId::Arn(arn) => ("],\"StreamARN\":", arn),
-        StreamId::Name(name) => ("],\"StreamName\":", name),
-    };
-    push(&mut body, member);
+    push(&mut body, if stream.starts_with("arn:") { "],\"StreamARN\":" } else { "],\"StreamName\":" });
     push_text(&mut body, stream);
     push(&mut body, "}");
     body
@@ -86,14 +77,13 @@ mod tests {
 
     #[test]
     fn it_is_what_the_api_reads() {
-        let plain =
-            put_records_body(StreamId::Name("s\"1"), &records(Aggregation::None, &[("k\n\"é", "{\"a\":1}\n"), ("b", "")]));
+        let plain = put_records_body("s\"1", &records(Aggregation::None, &[("k\n\"é", "{\"a\":1}\n"), ("b", "")]));
         let expected = json!({
             "Records": [{ "Data": "eyJhIjoxfQo=", "PartitionKey": "k\n\"é" }, { "Data": "", "PartitionKey": "b" }],
             "StreamName": "s\"1",
         });
         assert_eq!(serde_json::from_slice::<Value>(&plain).unwrap(), expected);
-        let placed = put_records_body(StreamId::Arn("arn:aws:kinesis:x"), &records(Aggregation::Ndjson, &[("k", "x")]));
+        let placed = put_records_body("arn:aws:kinesis:x", &records(Aggregation::Ndjson, &[("k", "x")]));
         let expected = json!({
             "Records": [{ "Data": "eA==", "PartitionKey": "k", "ExplicitHashKey": u128::MAX.to_string() }],
             "StreamARN": "arn:aws:kinesis:x",

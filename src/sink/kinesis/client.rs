@@ -15,7 +15,7 @@ use aws_smithy_http_client::{
 use bytes::Bytes;
 
 use super::{
-    body::{StreamId, put_records_body},
+    body::put_records_body,
     call::{Answer, RecordResult, read_service_error},
     hash::HashRange,
     record::StreamRecord,
@@ -74,8 +74,7 @@ impl KinesisStream {
     /// One PutRecords call, once.
     pub async fn put(&self, records: &[StreamRecord]) -> Answer {
         let (arn, name) = self.arn_or_name();
-        let stream = if arn.is_some() { StreamId::Arn(&self.stream) } else { StreamId::Name(&self.stream) };
-        let body = Bytes::from(put_records_body(stream, records));
+        let body = Bytes::from(put_records_body(&self.stream, records));
         // The SDK finds the endpoint, signs, sends and reads the answer; the records are written by ourselves.
         let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(Vec::new()));
         let call = call.customize().mutate_request(move |request| {
