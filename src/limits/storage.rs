@@ -71,8 +71,8 @@ pub const DEDUP_IDENTITIES_MAX: u64 = 100_000_000;
 pub const DEDUP_HOT_IDENTITIES: usize = 262_144;
 
 /// Identities in one slice of a run, at most, about.
-/// Why: a merge holds one slice in memory while it builds the filter, some 40 MB; a seal waits for one at most.
-pub const DEDUP_SLICE_IDENTITIES: u64 = 1 << 20;
+/// Why: a merge holds one slice in memory while it builds the filter, some 10 MB; a seal waits for one at most.
+pub const DEDUP_SLICE_IDENTITIES: u64 = 1 << 18;
 
 /// Identities restored under one hold of the lock.
 /// Why: what the caller reads them from is not read under the lock.

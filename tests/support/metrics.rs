@@ -26,15 +26,21 @@ impl Scrape {
 
     /// Scrapes until nothing is in flight and all that is spooled is delivered.
     pub async fn when_drained(gateway: &Gateway) -> Self {
-        Self::when("nothing is in flight and all is delivered", gateway, |scrape| {
-            scrape.is_quiet() && scrape.value("spool_events") == 0
-        })
-        .await
+        Self::when_drained_within(gateway, Duration::from_secs(60)).await
+    }
+
+    /// The same for a backlog that takes its time.
+    pub async fn when_drained_within(gateway: &Gateway, limit: Duration) -> Self {
+        let is_drained = |scrape: &Self| scrape.is_quiet() && scrape.value("spool_events") == 0;
+        Self::when_within("nothing is in flight and all is delivered", gateway, limit, is_drained).await
     }
 
     /// Scrapes until `condition` holds.
     pub async fn when(what: &str, gateway: &Gateway, condition: impl Fn(&Self) -> bool) -> Self {
-        let limit = Duration::from_secs(60);
+        Self::when_within(what, gateway, Duration::from_secs(60), condition).await
+    }
+
+    async fn when_within(what: &str, gateway: &Gateway, limit: Duration, condition: impl Fn(&Self) -> bool) -> Self {
         let mut last = Self::of(gateway).await;
         super::eventually(what, limit, async || {
             last = Self::of(gateway).await;
