@@ -4,6 +4,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     sync::{Barrier, Mutex},
     thread,
+    time::Instant,
 };
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     },
     *,
 };
+use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME};
 
 #[test]
 fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
@@ -60,6 +62,33 @@ fn a_group_takes_no_more_bytes_than_it_may_but_at_least_one_append() {
     assert_eq!([sizes(), sizes(), sizes()], [Some(1), Some(2), Some(2)]);
     queue.close();
     assert_eq!(sizes(), None);
+}
+
+#[test]
+fn after_a_group_of_many_the_next_one_waits_for_others_but_not_for_long() {
+    let queue = Queue::new(usize::MAX, usize::MAX);
+    let push = || queue.push(Pending::new(frames_of(&[body(0)]), Box::new(|_| ())));
+    // It would wait here for the first append.
+    queue.gather(GROUP_GATHER_FROM - 1);
+    push();
+    let started = Instant::now();
+    queue.gather(64);
+    assert!(started.elapsed() >= GROUP_GATHER_TIME, "{:?}", started.elapsed());
+    assert_eq!(queue.next_group().map(|group| group.appends.len()), Some(1), "nobody else came");
+    // Waits for the first append, and loses none that comes meanwhile.
+    let groups = thread::scope(|scope| {
+        scope.spawn(|| (0..100).for_each(|_| push()));
+        let mut appends = 0;
+        while appends < 100 {
+            queue.gather(GROUP_GATHER_FROM);
+            appends += queue.next_group().map_or(0, |group| group.appends.len());
+        }
+        appends
+    });
+    assert_eq!(groups, 100);
+    queue.close();
+    queue.gather(64);
+    assert!(queue.next_group().is_none());
 }
 
 #[test]
