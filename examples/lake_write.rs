@@ -103,6 +103,7 @@ fn record(number: u64, types: u64) -> Record {
         created_at: CreatedAt { seconds: millis as f64 / 1e3, millis },
         received_millis: millis + 200 + (a % 900) as i64,
         source: "web",
+        client_address: None,
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,

@@ -81,6 +81,7 @@ fn enrich_event(body: &[u8], dedup_unchecked: bool) {
             created_at: fields.created_at,
             received_millis: 1_795_111_203_500,
             source: "web",
+            client_address: None,
             has_reserved_fields: fields.has_reserved_fields,
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked,

@@ -11,7 +11,7 @@ mod kinesis;
 mod load;
 mod sections;
 
-pub use browser::{BrowserConfig, PrivacyConfig};
+pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
 pub use keys::{KeyConfig, KeyKind, check_keys};

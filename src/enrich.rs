@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    event::{DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis, partition_date},
+    event::{CLIENT_ADDRESS_FIELD, DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis, partition_date},
     json::{Parser, Tape},
 };
 
@@ -30,7 +30,7 @@ pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
 fn write_own_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
-    let names_its_version = if envelope.has_reserved_fields || envelope.dedup_unchecked {
+    let names_its_version = if envelope.has_reserved_fields || envelope.dedup_unchecked || envelope.client_address.is_some() {
         write_kept_members(object, envelope, out)
     } else {
         let own = &object[1..object.len() - 1];
@@ -53,7 +53,9 @@ fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) 
         return false;
     }
     let is_replaced = |name: &str| {
-        RESERVED_FIELDS.contains(&name) && envelope.has_reserved_fields || name == DEDUP_FIELD && envelope.dedup_unchecked
+        RESERVED_FIELDS.contains(&name) && envelope.has_reserved_fields
+            || name == DEDUP_FIELD && envelope.dedup_unchecked
+            || name == CLIENT_ADDRESS_FIELD && envelope.client_address.is_some()
     };
     let mut names_its_version = false;
     for (index, (name, raw)) in tape.root(object).members().with_raw().filter(|(name, _)| !is_replaced(name)).enumerate() {
@@ -84,6 +86,9 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
         add("schema_version", &version.to_string(), "");
     }
+    if let Some(address) = envelope.client_address {
+        add(CLIENT_ADDRESS_FIELD, address, "\"");
+    }
     if envelope.dedup_unchecked {
         add(DEDUP_FIELD, UNCHECKED, "\"");
     }
@@ -107,6 +112,7 @@ pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>
             .map_or_else(|| "late".to_owned(), |date| date.to_string()),
         received_datetime: received.as_str(),
         payload: std::str::from_utf8(payload).unwrap_or_default(),
+        client_address: envelope.client_address,
         dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
     };
     // Strings and numbers into memory: there is nothing in it that can fail.
@@ -128,7 +134,9 @@ struct EnvelopeColumns<'a> {
     created_date: String,
     received_datetime: &'a str,
     payload: &'a str,
-    /// No column: it is there only where it says something, and a reader that does not know it passes over it.
+    /// No columns: they are there only where they say something, and a reader that does not know them passes over them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dedup: Option<&'static str>,
 }
@@ -142,22 +150,28 @@ mod tests {
     use super::*;
     use crate::event::{CreatedAt, EventName};
 
+    fn envelope() -> Envelope<'static> {
+        Envelope {
+            event_uuid: Uuid::from_u128(7),
+            event_name: EventName::parse("menu:item:viewed").unwrap(),
+            schema_version: None,
+            created_at: CreatedAt::parse("1763683200.123").unwrap(),
+            received_millis: 1_763_683_201_000,
+            source: "web",
+            client_address: None,
+            has_reserved_fields: false,
+            names_its_version: false,
+            dedup_unchecked: false,
+        }
+    }
+
     fn flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>) -> String {
         tagged_flat(payload, has_reserved_fields, schema_version, false)
     }
 
     fn tagged_flat(payload: &str, has_reserved_fields: bool, schema_version: Option<u32>, dedup_unchecked: bool) -> String {
-        let envelope = Envelope {
-            event_uuid: Uuid::from_u128(7),
-            event_name: EventName::parse("menu:item:viewed").unwrap(),
-            schema_version,
-            created_at: CreatedAt::parse("1763683200.123").unwrap(),
-            received_millis: 1_763_683_201_000,
-            source: "web",
-            has_reserved_fields,
-            names_its_version: payload.contains("schema_version"),
-            dedup_unchecked,
-        };
+        let names_its_version = payload.contains("schema_version");
+        let envelope = Envelope { schema_version, has_reserved_fields, names_its_version, dedup_unchecked, ..envelope() };
         let mut out = Vec::new();
         write_flat(&envelope, payload.as_bytes(), &mut out);
         String::from_utf8(out).unwrap()
@@ -187,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_address_replaces_what_a_client_says_it_is() {
+        let envelope = Envelope { client_address: Some("203.0.113.0"), ..envelope() };
+        let mut line = Vec::new();
+        write_flat(&envelope, br#"{"client_address":"10.0.0.1","a":1}"#, &mut line);
+        assert_eq!(String::from_utf8(line).unwrap(), format!(r#"{{"a":1{ADDED},"client_address":"203.0.113.0"}}"#));
+        let mut line = Vec::new();
+        write_envelope(&envelope, b"{}", &mut line);
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(line["client_address"], "203.0.113.0");
+    }
+
+    #[test]
     fn an_unchecked_event_is_tagged_and_only_there_the_name_is_reserved() {
         let tag = r#","dedup":"unchecked""#;
         let own = r#"{"dedup":"mine","a":1}"#;
@@ -198,17 +224,7 @@ mod tests {
 
     #[test]
     fn the_envelope_holds_the_columns_and_the_event_as_it_was_written() {
-        let envelope = Envelope {
-            event_uuid: Uuid::from_u128(7),
-            event_name: EventName::parse("heartbeat").unwrap(),
-            schema_version: None,
-            created_at: CreatedAt::parse("1763683200.123").unwrap(),
-            received_millis: 1_763_683_201_000,
-            source: "web",
-            has_reserved_fields: false,
-            names_its_version: false,
-            dedup_unchecked: false,
-        };
+        let envelope = Envelope { event_name: EventName::parse("heartbeat").unwrap(), ..envelope() };
         let payload = "{\"a\" : 1.10,\n\"s\":\"\\u00e9 \u{1F35C}\"}";
         let mut out = Vec::new();
         write_envelope(&envelope, payload.as_bytes(), &mut out);

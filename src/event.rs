@@ -18,6 +18,9 @@ pub const REQUIRED_FIELDS: [&str; 3] = ["event_uuid", "event_name", "created_at"
 /// Fields that only the gateway writes. A client's own value for one of them is replaced (DESIGN.md, "The event").
 pub const RESERVED_FIELDS: [&str; 5] = ["created_datetime", "event_type", "event_subtype", "received_datetime", "source"];
 
+/// Field of an event whose client's address is kept. Reserved only there, as the next one.
+pub const CLIENT_ADDRESS_FIELD: &str = "client_address";
+
 /// Field of an event that was accepted without asking the dedup store of the fleet; its value is then `unchecked`. Reserved
 /// only there: every other event keeps a field of this name as its client wrote it.
 pub const DEDUP_FIELD: &str = "dedup";

@@ -37,6 +37,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     auth::Keys,
+    config::AddressKept,
     deliver::SinkState,
     ingest::Ingest,
     rate_limit::AddressRates,
@@ -57,6 +58,8 @@ pub struct Policy {
     pub addresses: Option<Arc<AddressRates>>,
     /// Whether events of people who ask not to be followed are dropped.
     pub respect_gpc: bool,
+    /// What is kept of the addresses that events come from.
+    pub client_address: AddressKept,
 }
 
 /// What the handlers use.

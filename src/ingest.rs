@@ -65,6 +65,8 @@ pub struct Submission {
     pub sender: Arc<Source>,
     /// From whose buckets its events are taken.
     pub payers: Payers,
+    /// Where it comes from, as far as that is kept.
+    pub client_address: Option<String>,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
     /// When its events count as taken.
@@ -148,6 +150,7 @@ impl Ingest {
             registry: &self.registry.load(),
             unknown_events: self.unknown_events,
             source: &submission.source,
+            client_address: submission.client_address.as_deref(),
             sent_events: &submission.sender.events,
             received_millis: submission.received_millis,
             metrics: &self.metrics,

@@ -256,6 +256,24 @@ async fn events_of_one_key_stay_in_order_through_faults_a_reshard_and_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_an_event_comes_from_is_in_the_stream_only_as_far_as_it_is_kept() {
+    for (kept, address) in [("none", None), ("truncated", Some("203.0.113.0")), ("full", Some("203.0.113.77"))] {
+        let rig = Rig::with_shards(1).await.set("privacy.client_address", kept).set("proxy.trusted", "[\"127.0.0.0/8\"]");
+        let gateway = rig.setup.start().await;
+        let sent: HashSet<Uuid> = identities(2).into_iter().collect();
+        let mut connection = gateway.client().connect(Wire::H1).await.expect("it is ready");
+        let post = small(&sent.iter().copied().collect::<Vec<_>>()).header("x-forwarded-for", "203.0.113.77");
+        accepted(&mut connection, &post, 2).await;
+        rig.stream.wait_for_events(2, ARRIVAL_LIMIT).await;
+        for record in rig.stream.stored() {
+            let event: serde_json::Value = serde_json::from_slice(&record.data).expect("a line of JSON");
+            assert_eq!(event.get("client_address").and_then(serde_json::Value::as_str), address, "{event}");
+        }
+        rig.finish(gateway, &sent).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_sends_what_lingers_and_waits_for_what_is_in_flight() {
     let rig = Rig::with_shards(2).await.set("kinesis.linger_ms", 60_000);
     let mut gateway = rig.setup.start().await;

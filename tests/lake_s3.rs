@@ -22,6 +22,7 @@ fn event(number: u128) -> Record {
         created_at: CreatedAt { seconds: NOW as f64 / 1e3, millis: NOW },
         received_millis: NOW + number as i64,
         source: "web",
+        client_address: None,
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,

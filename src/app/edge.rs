@@ -29,6 +29,7 @@ pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result
         keys: Keys::new(&config.keys, rate, config.http.listen.ip(), before.map(|before| &before.keys))?,
         addresses: (!is_off && !is_blind).then(|| same.unwrap_or_else(|| Arc::new(AddressRates::new(events, requests)))),
         respect_gpc: config.privacy.respect_gpc,
+        client_address: config.privacy.client_address,
     })
 }
 

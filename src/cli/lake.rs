@@ -253,6 +253,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         received_millis: row.received_millis,
         source: row.source,
         // Not kept in the lake: looking for them does no harm where there are none.
+        client_address: None,
         has_reserved_fields: true,
         names_its_version: false,
         dedup_unchecked: false,

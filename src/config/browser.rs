@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SinkKind;
+
 /// `[browser]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -17,10 +19,30 @@ pub struct BrowserConfig {
 pub struct PrivacyConfig {
     /// Whether events of requests with `Sec-GPC: 1` or `DNT: 1` are dropped; the answer says so.
     pub respect_gpc: bool,
+    /// What is kept of the addresses that events come from.
+    pub client_address: AddressKept,
 }
 
-/// What the types cannot say of `[browser]`.
-pub(super) fn check(config: &BrowserConfig) -> Result<(), (String, String)> {
+/// What is kept of an address.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum AddressKept {
+    /// Nothing.
+    #[default]
+    None,
+    /// The network: the first 24 bits of an IPv4 address, the first 48 of an IPv6 address, zeros behind.
+    Truncated,
+    /// All of it.
+    Full,
+}
+
+/// What the types cannot say of `[browser]` and `[privacy]`.
+pub(super) fn check(config: &BrowserConfig, privacy: &PrivacyConfig, sink: SinkKind) -> Result<(), (String, String)> {
+    if privacy.client_address != AddressKept::None && sink == SinkKind::Lake {
+        let reason =
+            "only events in a stream (sink.kind = \"kinesis\") can carry addresses: the lake's files have no column for them";
+        return Err(("privacy.client_address".into(), reason.into()));
+    }
     let path = &config.extra_path;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.' | b'~');
     // A path of the gateway's own would be taken twice.

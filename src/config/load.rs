@@ -142,7 +142,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         return Err(("lake.root".into(), reason));
     }
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
-    super::browser::check(&config.browser)?;
+    super::browser::check(&config.browser, &config.privacy, config.sink.kind)?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
 }
 
@@ -229,6 +229,8 @@ mod tests {
             ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),
             ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
             ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
+            ("[privacy]\nclient_address = \"half\"", &[], &["FILE: privacy.client_address:", "`half`", "`truncated`"]),
+            ("[privacy]\nclient_address = \"full\"", &[], &["FILE: privacy.client_address: only events in a stream"]),
             (
                 "[[keys]]\nname = \"x\"\nkind = \"browser\"\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
                 &[],

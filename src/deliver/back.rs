@@ -60,6 +60,7 @@ impl Back {
                 created_at: CreatedAt { seconds: 0.0, millis: 0 },
                 received_millis,
                 source: "web",
+                client_address: None,
                 has_reserved_fields: false,
                 names_its_version: false,
                 dedup_unchecked: false,

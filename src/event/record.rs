@@ -3,13 +3,15 @@
 //! ```text
 //! version      u8      1
 //! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
-//!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version
+//!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version;
+//!                      bit 4: the client's address is kept
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
 //! schema       u32 LE  schema_version, 0 where unknown
 //! name length  u8      then event_name
 //! source len.  u8      then source
+//! address len. u8      then the client's address; both only with bit 4
 //! payload      the rest, byte for byte as the client wrote it
 //! ```
 
@@ -24,6 +26,7 @@ const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
 const FLAG_DEDUP_UNCHECKED: u8 = 1 << 2;
 const FLAG_NAMES_VERSION: u8 = 1 << 3;
+const FLAG_CLIENT_ADDRESS: u8 = 1 << 4;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
@@ -44,6 +47,8 @@ pub struct Envelope<'a> {
     pub received_millis: i64,
     /// Name of the key that sent it.
     pub source: &'a str,
+    /// Where it comes from, as far as that is kept: an IP address.
+    pub client_address: Option<&'a str>,
     /// Whether the payload has members with reserved names, which the added fields replace.
     pub has_reserved_fields: bool,
     /// Whether the payload names its `schema_version`, so that none is to be added.
@@ -58,7 +63,8 @@ impl Envelope<'_> {
         let name = self.event_name.as_str().as_bytes();
         let source = self.source.as_bytes();
         debug_assert!(source.len() <= SOURCE_BYTES_MAX);
-        buffer.reserve(FIXED_BYTES + 2 + name.len() + source.len() + payload.len());
+        let address = self.client_address.map(str::as_bytes);
+        buffer.reserve(FIXED_BYTES + 3 + name.len() + source.len() + address.map_or(0, <[u8]>::len) + payload.len());
         let mut flags = 0;
         if self.schema_version.is_some() {
             flags |= FLAG_SCHEMA_VERSION;
@@ -72,6 +78,9 @@ impl Envelope<'_> {
         if self.dedup_unchecked {
             flags |= FLAG_DEDUP_UNCHECKED;
         }
+        if address.is_some() {
+            flags |= FLAG_CLIENT_ADDRESS;
+        }
         buffer.extend_from_slice(&[VERSION, flags]);
         buffer.extend_from_slice(self.event_uuid.as_bytes());
         buffer.extend_from_slice(&self.received_millis.to_le_bytes());
@@ -82,6 +91,11 @@ impl Envelope<'_> {
         buffer.extend_from_slice(name);
         buffer.push(source.len() as u8);
         buffer.extend_from_slice(source);
+        if let Some(address) = address {
+            debug_assert!(address.len() <= usize::from(u8::MAX));
+            buffer.push(address.len() as u8);
+            buffer.extend_from_slice(address);
+        }
         buffer.extend_from_slice(payload);
     }
 }
@@ -91,6 +105,7 @@ impl Envelope<'_> {
 pub struct Record {
     bytes: Bytes,
     name_end: usize,
+    source_end: usize,
     payload_start: usize,
 }
 
@@ -112,17 +127,22 @@ impl Record {
         let name_length = usize::from(*bytes.get(FIXED_BYTES).ok_or(short.clone())?);
         let name_end = FIXED_BYTES + 1 + name_length;
         let source_length = usize::from(*bytes.get(name_end).ok_or(short.clone())?);
-        let payload_start = name_end + 1 + source_length;
+        let source_end = name_end + 1 + source_length;
+        let mut payload_start = source_end;
+        if bytes[1] & FLAG_CLIENT_ADDRESS != 0 {
+            payload_start += 1 + usize::from(*bytes.get(source_end).ok_or(short.clone())?);
+        }
         if bytes.len() < payload_start {
             return Err(short);
         }
         let text_is_utf8 = std::str::from_utf8(&bytes[FIXED_BYTES + 1..name_end])
             .is_ok_and(|name| EventName::parse(name).is_ok())
-            && std::str::from_utf8(&bytes[name_end + 1..payload_start]).is_ok();
+            && std::str::from_utf8(&bytes[name_end + 1..source_end]).is_ok()
+            && std::str::from_utf8(&bytes[source_end..payload_start]).is_ok();
         if !text_is_utf8 {
-            return Err(RecordError("its event name or source is malformed"));
+            return Err(RecordError("its event name, source or address is malformed"));
         }
-        Ok(Self { bytes, name_end, payload_start })
+        Ok(Self { bytes, name_end, source_end, payload_start })
     }
 
     /// Sets [`Envelope::dedup_unchecked`] in an encoded record: that is known only after it was encoded.
@@ -144,7 +164,8 @@ impl Record {
             schema_version: (flags & FLAG_SCHEMA_VERSION != 0).then_some(schema_version),
             created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: i64::from_le_bytes(fixed(34)) },
             received_millis: i64::from_le_bytes(fixed(18)),
-            source: self.text(self.name_end + 1, self.payload_start),
+            source: self.text(self.name_end + 1, self.source_end),
+            client_address: (flags & FLAG_CLIENT_ADDRESS != 0).then(|| self.text(self.source_end + 1, self.payload_start)),
             has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
             names_its_version: flags & FLAG_NAMES_VERSION != 0,
             dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
@@ -186,6 +207,7 @@ mod tests {
             created_at: CreatedAt::parse("1763683200.5").unwrap(),
             received_millis: 1_763_683_201_000,
             source: "web",
+            client_address: Some("2001:db8::"),
             has_reserved_fields: true,
             names_its_version: true,
             dedup_unchecked: false,
@@ -194,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
-        for schema_version in [Some(2), None] {
-            let written = Envelope { schema_version, ..envelope() };
+        for (schema_version, client_address) in [(Some(2), Some("2001:db8::")), (None, None), (None, Some(""))] {
+            let written = Envelope { schema_version, client_address, ..envelope() };
             let mut buffer = Vec::new();
             written.encode(b"{\"x\": 1.10}", &mut buffer);
             let record = Record::decode(buffer.into()).unwrap();

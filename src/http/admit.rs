@@ -6,11 +6,12 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
 use super::{
     Gate,
-    client_address::Peer,
+    client_address::{Peer, kept},
     problem::{Problem, ProblemCode},
 };
 use crate::{
     auth::Source,
+    config::AddressKept,
     rate_limit::{Payers, Prefix},
 };
 
@@ -27,6 +28,8 @@ pub(super) enum Page {
 pub(super) struct Admitted {
     pub(super) source: Arc<Source>,
     pub(super) payers: Payers,
+    /// Where it comes from, as far as that is kept.
+    pub(super) client_address: Option<String>,
 }
 
 /// Lets a request in, and takes it from the buckets of requests.
@@ -62,7 +65,10 @@ pub(super) fn admit(gate: &Gate, request: &Parts, page: Page) -> Result<Admitted
         },
     }
     source.rate.requests.take(1)?;
-    Ok(Admitted { source: source.clone(), payers: Payers { key: source.rate.clone(), address } })
+    let client_address = peer
+        .filter(|_| policy.client_address != AddressKept::None)
+        .and_then(|peer| kept(gate.proxies.client_address(peer.address, &request.headers), policy.client_address));
+    Ok(Admitted { source: source.clone(), payers: Payers { key: source.rate.clone(), address }, client_address })
 }
 
 /// The key: the first there is of `Authorization: Bearer`, `X-Api-Key` and `?key=`.

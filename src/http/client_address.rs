@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::{config::ProxyConfig, limits::FORWARDED_FOR_MAX};
+use crate::{
+    config::{AddressKept, ProxyConfig},
+    limits::{FORWARDED_FOR_MAX, TRUNCATED_BITS},
+};
 
 /// The other end of a connection, as every request on it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,17 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether it showed a certificate that the gateway trusts.
     pub has_certificate: bool,
+}
+
+/// What is kept of `address`.
+pub(super) fn kept(address: IpAddr, kept: AddressKept) -> Option<String> {
+    let address = address.to_canonical();
+    let bits = if address.is_ipv4() { TRUNCATED_BITS.0 } else { TRUNCATED_BITS.1 };
+    match kept {
+        AddressKept::None => None,
+        AddressKept::Truncated => IpNet::new(address, bits).ok().map(|network| network.network().to_string()),
+        AddressKept::Full => Some(address.to_string()),
+    }
 }
 
 /// Whose word is taken for where a client is.
@@ -69,6 +83,16 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_truncated_address_names_a_network_and_nobody_in_it() {
+        let kept = |address: &str, how| kept(address.parse().unwrap(), how);
+        assert_eq!(kept("203.0.113.77", AddressKept::Truncated).as_deref(), Some("203.0.113.0"));
+        assert_eq!(kept("::ffff:203.0.113.77", AddressKept::Truncated).as_deref(), Some("203.0.113.0"));
+        assert_eq!(kept("2001:db8:1:2:3::4", AddressKept::Truncated).as_deref(), Some("2001:db8:1::"));
+        assert_eq!(kept("2001:db8:1:2:3::4", AddressKept::Full).as_deref(), Some("2001:db8:1:2:3::4"));
+        assert_eq!(kept("203.0.113.77", AddressKept::None), None);
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()

@@ -65,6 +65,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         source: sender.source.name.clone(),
         sender: sender.source,
         payers: sender.payers,
+        client_address: sender.client_address,
         received_millis: unix_millis(SystemTime::now()),
         durability: durability.unwrap_or_default(),
     };

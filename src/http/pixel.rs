@@ -97,6 +97,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         source: sender.source.name.clone(),
         sender: sender.source,
         payers: sender.payers,
+        client_address: sender.client_address,
         received_millis,
         durability: Durability::Disk,
     };

@@ -260,3 +260,7 @@ pub const SCHEMAS_MAX: usize = 10_000;
 /// Bytes of the table that a pattern of a schema becomes; where it takes more, the library judges the pattern.
 /// Why: the largest of ours has 40 KiB, and making one takes time and memory in proportion.
 pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bits that are kept of a truncated IPv4 and IPv6 address.
+/// Why: what is common where addresses are shortened so that they name no person: a house of flats, a provider's district.
+pub const TRUNCATED_BITS: (u8, u8) = (24, 48);

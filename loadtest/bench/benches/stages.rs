@@ -133,6 +133,7 @@ impl Work {
                     created_at: fields.created_at,
                     received_millis: now(),
                     source: "bench",
+                    client_address: None,
                     has_reserved_fields: false,
                     names_its_version: fields.schema_version.is_some(),
                     dedup_unchecked: false,

@@ -94,6 +94,7 @@ fn envelope(number: u128, name: &str) -> Envelope<'_> {
         created_at: created(NOW),
         received_millis: NOW + 250,
         source: "web",
+        client_address: None,
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,
