@@ -15,12 +15,16 @@ pub const TYPES: usize = 100;
 /// Folder of pieces that schemas refer to.
 const COMMON: &str = "common";
 
+/// Folder of what the browser library reports of itself: too rare and too small to be a twelfth of the load.
+const CLIENT: &str = "client";
+
 /// Writes the registry below `folder`, which must not exist, after the pattern of the one in `schemas`.
 pub fn write(schemas: &Path, folder: &Path) -> anyhow::Result<()> {
     ensure!(!folder.exists(), "{} exists already", folder.display());
     let mut files = Vec::new();
     collect(schemas, &mut files).with_context(|| format!("{} cannot be read", schemas.display()))?;
     files.sort();
+    files.retain(|file| !file.starts_with(schemas.join(CLIENT)));
     let (common, own): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.starts_with(schemas.join(COMMON)));
     for file in common {
         let copy = folder.join(file.strip_prefix(schemas)?);
