@@ -125,7 +125,7 @@ def test_every_metric_says_its_unit_and_what_it_is(scraped):
     helps = dict(re.findall(r"^# HELP (\w+) (.+)$", scraped, re.MULTILINE))
     assert kinds.keys() == helps.keys() and len(kinds) > 60
     units = ("seconds", "bytes", "events", "requests", "records", "calls", "letters", "lines", "units", "failures", "retries",
-             "panics", "connections", "identities", "segments", "syncs", "reads", "pages", "backlog", "fds")
+             "panics", "connections", "identities", "segments", "syncs", "reads", "pages", "backlog", "fds", "reloads", "addresses")
     # 0 or 1, a ratio, and the version.
     bare = {"lakegate_ready", "lakegate_sink_up", "lakegate_dead_letter_sink_up", "lakegate_dedup_store_up",
             "lakegate_shard_rate", "lakegate_build", "lakegate_events_received"}
