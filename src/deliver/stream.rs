@@ -223,7 +223,7 @@ impl Flow {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let wake_at = self.wake_at(end, is_hurried, now);
+            let wake_at = self.wake_at(is_hurried, now);
             tokio::select! {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
                 shards = self.shards.answer() => {
@@ -370,7 +370,7 @@ impl Flow {
     }
 
     /// When something is due at the latest, if nothing happens before.
-    fn wake_at(&self, end: u64, is_hurried: bool, now: Instant) -> Instant {
+    fn wake_at(&self, is_hurried: bool, now: Instant) -> Instant {
         let sends = self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max);
         let live = self.lanes.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
         let next = live.into_iter().chain(self.lanes.ready_at(Class::Backlog)).min().filter(|_| sends);
@@ -381,7 +381,8 @@ impl Flow {
         let soonest = now + Duration::from_millis(1);
         let commit = (self.shared.progress.delivered_exclusive() > self.shared.spool.cursor().delivered_exclusive)
             .then_some(self.committed_at + STREAM_COMMIT_INTERVAL);
-        let read = (!self.intake.has_read_up_to(end) && now < self.read_again_at).then_some(self.read_again_at);
+        // Until then nobody is told what comes in.
+        let read = (now < self.read_again_at).then_some(self.read_again_at);
         next.into_iter().chain(commit).chain(read).min().map_or(later, |at| at.clamp(soonest, later))
     }
 
