@@ -17,7 +17,10 @@ mod traces;
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicI64, AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
 };
 
 use prometheus_client::{
@@ -43,7 +46,7 @@ pub use traces::{DeliverySpan, RequestSpan, Traces};
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct SourceOutcome {
     /// Name of the key.
-    pub source: String,
+    pub source: Arc<str>,
     /// `accepted`, `duplicate`, `rejected` or `retry`.
     pub outcome: &'static str,
 }
@@ -297,7 +300,7 @@ impl Metrics {
     }
 
     /// Counts what became of the events of one request from `source`.
-    pub fn count_outcomes<'a>(&self, source: &str, outcomes: impl Iterator<Item = &'a Outcome> + Clone) {
+    pub fn count_outcomes<'a>(&self, source: &Arc<str>, outcomes: impl Iterator<Item = &'a Outcome> + Clone) {
         for outcome in outcomes.clone() {
             match outcome {
                 Outcome::Rejected(rejection) => self.rejected.get_or_create(&Code { code: rejection.code.as_str() }).inc(),
@@ -315,7 +318,7 @@ impl Metrics {
             ("retry", counts.retry),
         ];
         for (outcome, count) in by_outcome.into_iter().filter(|(_, count)| *count > 0) {
-            self.events.get_or_create(&SourceOutcome { source: source.to_owned(), outcome }).inc_by(count as u64);
+            self.events.get_or_create(&SourceOutcome { source: source.clone(), outcome }).inc_by(count as u64);
         }
     }
 
@@ -341,7 +344,7 @@ mod tests {
         let metrics = Metrics::new();
         let rejected = Outcome::Rejected(Box::new(Rejection::new(RejectCode::UnknownEvent, "", "")));
         let outcomes = [Outcome::Accepted, rejected, Outcome::Duplicate, Outcome::Retry(RetryCause::Busy), Outcome::Accepted];
-        metrics.count_outcomes("web", outcomes.iter());
+        metrics.count_outcomes(&"web".into(), outcomes.iter());
         let text = metrics.exposition();
         for line in [
             "lakegate_events_received_total 5",

@@ -11,6 +11,7 @@
 //! [`StreamSettings::ordered_by_key`] is set.
 
 mod answers;
+mod by_seq;
 mod form;
 mod health;
 mod intake;
@@ -284,7 +285,6 @@ impl Flow {
     /// These are settled: delivered, or kept elsewhere.
     fn confirm(&mut self, seqs: &[u64]) {
         self.journal.settled(seqs);
-        seqs.iter().for_each(|seq| self.intake.release(*seq));
         self.shared.progress.settle(seqs.iter().copied());
     }
 

@@ -36,6 +36,9 @@ pub(super) struct TapeNode {
     pub(super) count: u32,
 }
 
+/// Nodes that a tape has room for from the start: those of an event with fifty members.
+const NODES_USUAL: usize = 128;
+
 /// One parsed value. Reused from event to event: it allocates only until it has met the largest one.
 #[derive(Debug, Default)]
 pub struct Tape {
@@ -50,7 +53,7 @@ impl Tape {
     /// An empty tape.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { nodes: Vec::with_capacity(NODES_USUAL), ..Self::default() }
     }
 
     /// Deepest level of nesting; 0 for a scalar.

@@ -137,6 +137,10 @@ pub const KINESIS_LINGER: Duration = Duration::from_millis(250);
 /// Why: at 30 ms a call 8 × 500 records are 130,000 events/s.
 pub const KINESIS_CALLS_IN_FLIGHT: usize = 8;
 
+/// Bytes of the answer to a call that are read.
+/// Why: a result takes some 120 bytes, an error with its message under 1 KiB, and there are 500; what is longer is no answer.
+pub const KINESIS_ANSWER_BYTES_MAX: usize = 2 * MIB;
+
 /// Time after which a PutRecords call counts as unanswered (default).
 /// Why: 5 MiB over a slow line take some seconds; AWS answers in some 20 ms.
 pub const KINESIS_CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //!
 //! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
 //!
-//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `body` how · `call` what came of it · `client` the SDK
+//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `body` how · `call`, `results` what came of it · `client` the SDK
 
 use std::{future::Future, pin::Pin};
 
@@ -12,6 +12,7 @@ mod client;
 mod hash;
 mod kpl;
 mod record;
+mod results;
 mod shards;
 
 pub use body::put_records_body;

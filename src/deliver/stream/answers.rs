@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     limits::PUT_UNIT_BYTES,
-    sink::kinesis::{Answer, RecordResult, StreamRecord},
+    sink::kinesis::{Answer, Entry, RecordResult, StreamRecord},
     telemetry::{AnswerLabel, ShardLabel},
 };
 
@@ -68,7 +68,8 @@ impl Flow {
         (sent_at, now): (Instant, Instant),
     ) {
         let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
-        let mut settled = Vec::new();
+        let mut settled = Vec::with_capacity(records.len());
+        let mut stored = StoredRecords::default();
         let mut owed = false;
         for (record, result) in records.into_iter().zip(results) {
             let place = record.entries[0].place;
@@ -76,10 +77,10 @@ impl Flow {
             match result {
                 RecordResult::Stored { shard } => {
                     tally.stored += cost(record.size());
-                    self.count_stored(&record);
+                    stored.add(&record);
                     self.shards.check(&self.lanes.map, place, &shard, map_version);
                     settled.extend(record.entries.iter().map(|entry| entry.seq));
-                    record.entries.iter().for_each(|entry| self.lanes.release(entry));
+                    record.entries.iter().for_each(|entry| self.release(entry));
                     continue;
                 }
                 RecordResult::Throttled => {
@@ -100,6 +101,7 @@ impl Flow {
                 lane.pace.learn(tally, sent_at, now);
             }
         }
+        self.count_stored(&stored);
         if !settled.is_empty() {
             if self.health.succeeded(now) && !self.lanes.is_ordered() {
                 self.lanes.make_backlog();
@@ -115,12 +117,18 @@ impl Flow {
         }
     }
 
-    fn count_stored(&self, record: &StreamRecord) {
+    fn count_stored(&self, stored: &StoredRecords) {
         let metrics = &self.shared.metrics;
-        metrics.delivered_events.inc_by(record.entries.len() as u64);
-        metrics.stream_records.inc();
-        metrics.stream_bytes.inc_by(record.size() as u64);
-        metrics.stream_put_units.inc_by(record.size().div_ceil(PUT_UNIT_BYTES) as u64);
+        metrics.delivered_events.inc_by(stored.events);
+        metrics.stream_records.inc_by(stored.records);
+        metrics.stream_bytes.inc_by(stored.bytes);
+        metrics.stream_put_units.inc_by(stored.put_units);
+    }
+
+    /// This one is settled: its memory is free, and the next one of its key may go.
+    fn release(&mut self, entry: &Entry) {
+        self.intake.release(entry);
+        self.lanes.release(entry);
     }
 
     fn call_failed(&mut self, reason: &str, needs_somebody: bool, (sent_at, now): (Instant, Instant)) {
@@ -137,7 +145,8 @@ impl Flow {
         if is_suspect {
             return self.suspects.push_back(records);
         }
-        for entry in records.into_iter().flat_map(|record| record.entries) {
+        // The latest first: each then goes to the front.
+        for entry in records.into_iter().flat_map(|record| record.entries).rev() {
             self.lanes.put_back(entry, class);
         }
         self.hurry(class);
@@ -165,7 +174,7 @@ impl Flow {
         }
         if successes_before > 0 {
             for entry in records.remove(0).entries {
-                self.lanes.release(&entry);
+                self.release(&entry);
                 self.refuse(entry.seq, reason).await;
             }
             return;
@@ -177,7 +186,9 @@ impl Flow {
     }
 
     pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
-        let oldest = has_lag.then(|| tokio::task::block_in_place(|| self.intake.oldest_received_millis(&self.lanes))).flatten();
+        let first_unsettled = self.shared.progress.delivered_exclusive();
+        let oldest =
+            has_lag.then(|| tokio::task::block_in_place(|| self.intake.oldest_received_millis(first_unsettled))).flatten();
         self.shared.state.send_if_modified(|state| {
             state.oldest_received_millis = oldest;
             false
@@ -197,6 +208,25 @@ impl Flow {
                 metrics.shard_rate.get_or_create(&label).set(rate);
             }
         }
+    }
+}
+
+/// What a call stored.
+#[derive(Default)]
+struct StoredRecords {
+    events: u64,
+    records: u64,
+    bytes: u64,
+    put_units: u64,
+}
+
+impl StoredRecords {
+    fn add(&mut self, record: &StreamRecord) {
+        let bytes = record.size();
+        self.events += record.entries.len() as u64;
+        self.records += 1;
+        self.bytes += bytes as u64;
+        self.put_units += bytes.div_ceil(PUT_UNIT_BYTES) as u64;
     }
 }
 

@@ -7,7 +7,6 @@
 //! look never takes anything twice.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -35,8 +34,7 @@ pub(super) struct Intake {
     taken: SeqSet,
     /// Sent before the start, and never answered.
     maybe_sent: SeqSet,
-    /// In memory: the bytes, and when it was received, of each.
-    held: BTreeMap<u64, (usize, Option<i64>)>,
+    /// Memory of what was taken and is not settled.
     held_bytes: usize,
     block: Option<Block>,
     /// Where an event is written before its length is known.
@@ -70,20 +68,8 @@ impl Intake {
         sent: SeqSet,
     ) -> Self {
         let live = spool.reader(settled.prefix());
-        let (taken, held, block) = (settled.clone(), BTreeMap::new(), None);
-        Self {
-            spool,
-            form,
-            packing,
-            record_bytes_max,
-            live,
-            taken,
-            maybe_sent: sent,
-            held,
-            held_bytes: 0,
-            block,
-            scratch: Vec::new(),
-        }
+        let (taken, block) = (settled.clone(), None);
+        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held_bytes: 0, block, scratch: Vec::new() }
     }
 
     /// Bytes of memory that what was taken and is not settled takes.
@@ -96,31 +82,24 @@ impl Intake {
         self.live.next_seq() >= end
     }
 
-    /// These are settled.
-    pub(super) fn release(&mut self, seq: u64) {
-        if let Some((bytes, _)) = self.held.remove(&seq) {
-            self.held_bytes -= bytes;
-        }
+    /// This one is settled.
+    pub(super) fn release(&mut self, entry: &Entry) {
+        self.held_bytes -= weight(entry);
     }
 
-    /// What may have been sent and is not settled: what is in memory, and what was sent before the start.
+    /// What may have been sent: all that was taken, and what was sent before the start.
     pub(super) fn maybe_sent_set(&self) -> SeqSet {
-        let mut set = self.maybe_sent.clone();
-        for seq in self.held.keys() {
-            set.insert(*seq);
+        let mut set = self.taken.clone();
+        for seq in (set.prefix()..self.maybe_sent.prefix()).chain(self.maybe_sent.ranges_ahead().flatten()) {
+            set.insert(seq);
         }
         set
     }
 
-    /// When the oldest event that is not settled was received, about. Reads the disk.
-    pub(super) fn oldest_received_millis(&self, lanes: &Lanes) -> Option<i64> {
-        let in_memory = self.held.first_key_value().and_then(|(_, (_, received))| *received);
-        let backlog = lanes.iter().filter_map(|lane| lane.backlog.as_ref()).min_by_key(|reader| reader.next_seq());
-        let unread = [Some(&self.live), backlog].into_iter().flatten().filter_map(|reader| {
-            let frame = reader.clone().read(1, usize::MAX).ok()?.frames.into_iter().next()?;
-            self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis
-        });
-        unread.chain(in_memory).min()
+    /// When the oldest event was received that is not settled, the one with the number `first_unsettled`. Reads the disk.
+    pub(super) fn oldest_received_millis(&self, first_unsettled: u64) -> Option<i64> {
+        let frame = self.spool.reader(first_unsettled).read(1, usize::MAX).ok()?.frames.into_iter().next()?;
+        self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis
     }
 
     /// Reads on at the spool's end. `None` where nothing is there, or nothing more can be taken.
@@ -252,9 +231,7 @@ impl Intake {
         let is_maybe_sent = self.maybe_sent.contains(frame.seq);
         let entry = Entry { seq: frame.seq, key: formed.key, place, data: formed.data, is_maybe_sent };
         self.taken.insert(frame.seq);
-        let bytes = weight(&entry);
-        self.held.insert(frame.seq, (bytes, formed.received_millis));
-        self.held_bytes += bytes;
+        self.held_bytes += weight(&entry);
         entry
     }
 

@@ -2,11 +2,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque, hash_map},
+    collections::{BinaryHeap, HashMap, VecDeque, hash_map},
     time::Instant,
 };
 
-use super::pace::{Pace, cost};
+use super::{
+    by_seq::BySeq,
+    pace::{Pace, cost},
+};
 use crate::{
     limits::{KINESIS_ENTRY_OVERHEAD_BYTES, KINESIS_SHARD_BYTES_MIN},
     sink::kinesis::{Entry, HashKey, Packing, RecordBuilder, Shard, ShardMap, StreamRecord},
@@ -31,8 +34,8 @@ pub(super) struct Lane {
 
 #[derive(Default)]
 struct Waiting {
-    /// What may be sent, by its number in the spool.
-    entries: BTreeMap<u64, Entry>,
+    /// What may be sent, in the order of the spool.
+    entries: BySeq,
     /// Memory of these and of what is held behind them for the order of their keys.
     bytes: usize,
 }
@@ -40,11 +43,11 @@ struct Waiting {
 impl Waiting {
     fn insert(&mut self, entry: Entry) {
         self.bytes += weight(&entry);
-        self.entries.insert(entry.seq, entry);
+        self.entries.insert(entry);
     }
 
     fn take_first(&mut self) -> Option<Entry> {
-        let (_, entry) = self.entries.pop_first()?;
+        let entry = self.entries.pop_first()?;
         self.bytes -= weight(&entry);
         Some(entry)
     }
@@ -61,7 +64,7 @@ impl Lane {
     }
 
     fn head(&self, class: Class) -> Option<&Entry> {
-        self.waiting[class as usize].entries.first_key_value().map(|(_, entry)| entry)
+        self.waiting[class as usize].entries.first()
     }
 
     pub(super) fn waiting_events(&self) -> usize {
@@ -111,7 +114,7 @@ impl Lanes {
                 same.pace = lane.pace;
             }
             for (class, waiting) in [Class::Live, Class::Backlog].into_iter().zip(lane.waiting) {
-                waiting.entries.into_values().for_each(|entry| self.put_back(entry, class));
+                waiting.entries.into_iter().for_each(|entry| self.put_back(entry, class));
             }
         }
         for entry in self.held_by_key.iter().flat_map(HashMap::values).flatten() {
@@ -190,7 +193,7 @@ impl Lanes {
         debug_assert!(!self.is_ordered());
         for lane in &mut self.lanes {
             let [live, backlog] = &mut lane.waiting;
-            std::mem::take(live).entries.into_values().for_each(|entry| backlog.insert(entry));
+            std::mem::take(live).entries.into_iter().for_each(|entry| backlog.insert(entry));
         }
     }
 
@@ -200,7 +203,7 @@ impl Lanes {
         match held.get_mut(&settled.key).and_then(VecDeque::pop_front) {
             Some(next) => {
                 let waiting = &mut self.lanes[self.map.owner(next.place)].waiting[Class::Live as usize];
-                waiting.entries.insert(next.seq, next);
+                waiting.entries.insert(next);
             }
             None => drop(held.remove(&settled.key)),
         }
@@ -248,7 +251,7 @@ impl Lanes {
     fn take_record(&mut self, index: usize, class: Class, packing: Packing) -> Option<StreamRecord> {
         let waiting = &mut self.lanes[index].waiting[class as usize];
         let mut builder = RecordBuilder::new(packing, waiting.take_first()?);
-        while waiting.entries.first_key_value().is_some_and(|(_, next)| builder.has_room_for(next)) {
+        while waiting.entries.first().is_some_and(|next| builder.has_room_for(next)) {
             if let Some(next) = waiting.take_first() {
                 builder.push(next);
             }

@@ -88,7 +88,7 @@ impl Stream for Scripted {
 }
 
 fn stored(shard: usize) -> RecordResult {
-    RecordResult::Stored { shard: format!("shard-{shard}") }
+    RecordResult::Stored { shard: format!("shard-{shard}").into() }
 }
 
 fn all_stored(records: &[(usize, Events)]) -> Answer {

@@ -1,5 +1,7 @@
 //! What one PutRecords call came to, and how an error is read.
 
+use std::sync::Arc;
+
 /// What one call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -21,7 +23,7 @@ pub enum RecordResult {
     /// The stream has it.
     Stored {
         /// Where.
-        shard: String,
+        shard: Arc<str>,
     },
     /// Its shard takes no more at the moment.
     Throttled,

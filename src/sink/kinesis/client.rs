@@ -1,29 +1,37 @@
 //! The AWS SDK, set so that it does one thing at a time and says what happened: no retries of its own, own time-outs.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_kinesis::{
     Client,
-    config::{BehaviorVersion, Region, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
-    error::{ProvideErrorMetadata, SdkError},
-    types::PutRecordsResultEntry,
+    config::{
+        BehaviorVersion, ConfigBag, Intercept, Region, RuntimeComponents, StalledStreamProtectionConfig,
+        interceptors::BeforeDeserializationInterceptorContextMut, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
 };
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
+use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
 
 use super::{
     body::put_records_body,
-    call::{Answer, RecordResult, read_service_error},
+    call::{Answer, read_service_error},
     hash::HashRange,
     record::StreamRecord,
+    results::read_results,
     shards::{Shard, ShardMap, ShardsUnknown},
 };
 use crate::{
     config::KinesisConfig,
-    limits::{KINESIS_CONNECT_TIMEOUT, KINESIS_IDLE_TIMEOUT, KINESIS_SHARDS_MAX},
+    limits::{KINESIS_ANSWER_BYTES_MAX, KINESIS_CONNECT_TIMEOUT, KINESIS_IDLE_TIMEOUT, KINESIS_SHARDS_MAX},
 };
 
 /// A stream, by name or ARN, and how it is reached.
@@ -31,6 +39,7 @@ use crate::{
 pub struct KinesisStream {
     client: Client,
     stream: String,
+    call_timeout: Duration,
 }
 
 impl KinesisStream {
@@ -39,10 +48,9 @@ impl KinesisStream {
     pub async fn connect(config: &KinesisConfig, stream: &str) -> Self {
         let http =
             Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).pool_idle_timeout(KINESIS_IDLE_TIMEOUT).build_https();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(KINESIS_CONNECT_TIMEOUT)
-            .operation_attempt_timeout(Duration::from_millis(config.call_timeout_ms))
-            .build();
+        let call_timeout = Duration::from_millis(config.call_timeout_ms);
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(KINESIS_CONNECT_TIMEOUT).operation_attempt_timeout(call_timeout).build();
         let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         if !config.region.is_empty() {
             chain = chain.region(Region::new(config.region.clone()));
@@ -57,7 +65,7 @@ impl KinesisStream {
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Self { client: Client::from_conf(config), stream: stream.to_owned() }
+        Self { client: Client::from_conf(config), stream: stream.to_owned(), call_timeout }
     }
 
     /// Name or ARN of the stream.
@@ -75,14 +83,19 @@ impl KinesisStream {
     pub async fn put(&self, records: &[StreamRecord]) -> Answer {
         let (arn, name) = self.arn_or_name();
         let body = Bytes::from(put_records_body(&self.stream, records));
-        // The SDK finds the endpoint, signs, sends and reads the answer; the records are written by ourselves.
+        // The SDK finds the endpoint, signs, sends and reads errors; records and results are written and read by ourselves.
+        let results = GoodAnswer::default();
         let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(Vec::new()));
         let call = call.customize().mutate_request(move |request| {
             request.headers_mut().insert("content-length", body.len().to_string());
             *request.body_mut() = body.clone().into();
         });
-        match call.send().await {
-            Ok(answer) => read_results(records.len(), answer.failed_record_count(), answer.records()),
+        match call.interceptor(results.clone()).send().await {
+            Ok(_) => match tokio::time::timeout(self.call_timeout, results.read()).await {
+                Ok(Ok(body)) => read_results(records.len(), &body),
+                Ok(Err(reason)) => Answer::Unknown(reason),
+                Err(_) => Answer::Unknown("the answer did not end in time".into()),
+            },
             Err(error) => read_error(&error),
         }
     }
@@ -122,27 +135,36 @@ impl KinesisStream {
     }
 }
 
-fn read_results(sent: usize, failed: Option<i32>, results: &[PutRecordsResultEntry]) -> Answer {
-    if results.len() != sent {
-        return Answer::Unknown(format!("{sent} records were sent and {} results came back", results.len()));
+/// The body of an answer that is no error, taken before the SDK reads it.
+#[derive(Clone, Debug, Default)]
+struct GoodAnswer(Arc<Mutex<Option<SdkBody>>>);
+
+impl GoodAnswer {
+    async fn read(&self) -> Result<Bytes, String> {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let body = Limited::new(body.ok_or("there was no answer")?, KINESIS_ANSWER_BYTES_MAX).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| format!("the answer broke off: {error}"))
     }
-    let results: Vec<RecordResult> = results.iter().map(read_result).collect();
-    let not_stored = results.iter().filter(|result| !matches!(result, RecordResult::Stored { .. })).count();
-    if failed.is_some_and(|failed| usize::try_from(failed) != Ok(not_stored)) {
-        return Answer::Unknown(format!("{failed:?} records are said to have failed, and {not_stored} results say so"));
-    }
-    Answer::Each(results)
 }
 
-fn read_result(result: &PutRecordsResultEntry) -> RecordResult {
-    match (result.error_code(), result.sequence_number()) {
-        (Some("ProvisionedThroughputExceededException"), _) => RecordResult::Throttled,
-        (Some(code), _) => RecordResult::Failed { code: code.to_owned() },
-        (None, Some(number)) if !number.is_empty() => {
-            RecordResult::Stored { shard: result.shard_id().unwrap_or_default().to_owned() }
+impl Intercept for GoodAnswer {
+    fn name(&self) -> &'static str {
+        "GoodAnswer"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        if response.status().is_success() {
+            // What the SDK reads instead, and nobody looks at.
+            let body = std::mem::replace(response.body_mut(), SdkBody::from("{\"Records\":[]}"));
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
-        // Neither stored nor failed: nothing says that the stream has it.
-        (None, _) => RecordResult::Failed { code: "no sequence number".into() },
+        Ok(())
     }
 }
 
@@ -192,41 +214,4 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
         }
     }
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stored(shard: &str) -> PutRecordsResultEntry {
-        PutRecordsResultEntry::builder().sequence_number("1").shard_id(shard).build()
-    }
-
-    fn failed(code: &str) -> PutRecordsResultEntry {
-        PutRecordsResultEntry::builder().error_code(code).error_message("m").build()
-    }
-
-    #[test]
-    fn each_record_counts_for_itself_and_silence_is_no_success() {
-        let results = [
-            stored("s"),
-            failed("ProvisionedThroughputExceededException"),
-            failed("InternalFailure"),
-            PutRecordsResultEntry::builder().build(),
-        ];
-        let Answer::Each(read) = read_results(4, Some(3), &results) else { panic!() };
-        assert_eq!(read[0], RecordResult::Stored { shard: "s".into() });
-        assert_eq!(read[1], RecordResult::Throttled);
-        assert_eq!(read[2], RecordResult::Failed { code: "InternalFailure".into() });
-        assert_eq!(read[3], RecordResult::Failed { code: "no sequence number".into() });
-    }
-
-    #[test]
-    fn an_answer_that_does_not_add_up_is_no_answer() {
-        assert!(matches!(read_results(2, Some(0), &[stored("s")]), Answer::Unknown(_)), "too few");
-        assert!(matches!(read_results(1, Some(0), &[stored("s"), stored("s")]), Answer::Unknown(_)), "too many");
-        assert!(matches!(read_results(1, Some(1), &[stored("s")]), Answer::Unknown(_)), "a failure that nobody owns");
-        assert!(matches!(read_results(1, Some(0), &[failed("InternalFailure")]), Answer::Unknown(_)), "a failure not counted");
-        assert!(matches!(read_results(1, None, &[stored("s")]), Answer::Each(_)), "a server that does not count");
-    }
 }

@@ -1,0 +1,113 @@
+//! The results of a PutRecords call, read from the answer's own bytes: the SDK makes two strings for each record.
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::Deserialize;
+
+use super::call::{Answer, RecordResult};
+
+#[derive(Deserialize)]
+struct Results<'a> {
+    #[serde(rename = "FailedRecordCount")]
+    failed: Option<u64>,
+    #[serde(rename = "Records", borrow)]
+    records: Vec<ResultItem<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ResultItem<'a> {
+    #[serde(borrow)]
+    error_code: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sequence_number: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    shard_id: Option<Cow<'a, str>>,
+}
+
+/// What the body of a good answer to `sent` records says of each. What does not add up is no answer.
+pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
+    let Results { failed, records } = match serde_json::from_slice(body) {
+        Ok(results) => results,
+        Err(error) => return Answer::Unknown(format!("the answer cannot be read: {error}")),
+    };
+    if records.len() != sent {
+        return Answer::Unknown(format!("{sent} records were sent and {} results came back", records.len()));
+    }
+    let mut last_shard: Arc<str> = "".into();
+    let results: Vec<RecordResult> = records.iter().map(|record| read_result(record, &mut last_shard)).collect();
+    let not_stored = results.iter().filter(|result| !matches!(result, RecordResult::Stored { .. })).count();
+    if failed.is_some_and(|failed| failed != not_stored as u64) {
+        return Answer::Unknown(format!("{failed:?} records are said to have failed, and {not_stored} results say so"));
+    }
+    Answer::Each(results)
+}
+
+/// `last_shard` is the one before: a stream has few shards, and their names are shared.
+fn read_result(result: &ResultItem<'_>, last_shard: &mut Arc<str>) -> RecordResult {
+    match (result.error_code.as_deref(), result.sequence_number.as_deref()) {
+        (Some("ProvisionedThroughputExceededException"), _) => RecordResult::Throttled,
+        (Some(code), _) => RecordResult::Failed { code: code.to_owned() },
+        (None, Some(number)) if !number.is_empty() => {
+            let shard = result.shard_id.as_deref().unwrap_or_default();
+            if **last_shard != *shard {
+                *last_shard = shard.into();
+            }
+            RecordResult::Stored { shard: last_shard.clone() }
+        }
+        // Neither stored nor failed: nothing says that the stream has it.
+        (None, _) => RecordResult::Failed { code: "no sequence number".into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn stored(shard: &str) -> Value {
+        json!({ "SequenceNumber": "1", "ShardId": shard, "ErrorCode": null })
+    }
+
+    fn failed(code: &str) -> Value {
+        json!({ "ErrorCode": code, "ErrorMessage": "m" })
+    }
+
+    fn read(sent: usize, failed: impl Into<Value>, records: &[Value]) -> Answer {
+        read_results(
+            sent,
+            json!({ "FailedRecordCount": failed.into(), "Records": records, "EncryptionType": "KMS" }).to_string().as_bytes(),
+        )
+    }
+
+    #[test]
+    fn each_record_counts_for_itself_and_silence_is_no_success() {
+        let records =
+            [stored("s"), failed("ProvisionedThroughputExceededException"), failed("Internal\nFailure"), json!({}), stored("t")];
+        let Answer::Each(results) = read(5, 3, &records) else { panic!() };
+        let at = |shard: &str| RecordResult::Stored { shard: shard.into() };
+        let failed = |code: &str| RecordResult::Failed { code: code.into() };
+        let expected = [at("s"), RecordResult::Throttled, failed("Internal\nFailure"), failed("no sequence number"), at("t")];
+        assert_eq!(results, expected);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_add_up_is_no_answer() {
+        assert!(matches!(read(2, 0, &[stored("s")]), Answer::Unknown(_)), "too few");
+        assert!(matches!(read(1, 0, &[stored("s"), stored("s")]), Answer::Unknown(_)), "too many");
+        assert!(matches!(read(1, 1, &[stored("s")]), Answer::Unknown(_)), "a failure that nobody owns");
+        assert!(matches!(read(1, 0, &[failed("InternalFailure")]), Answer::Unknown(_)), "a failure not counted");
+        assert!(matches!(read(1, Value::Null, &[stored("s")]), Answer::Each(_)), "a server that does not count");
+        for body in [
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"{\"Records\":[{\"SequenceNumber\":\"1\"",
+            b"{\"Records\":[{\"SequenceNumber\":1}]}",
+            b"\xff",
+        ] {
+            assert!(matches!(read_results(1, body), Answer::Unknown(_)), "{body:?}");
+        }
+    }
+}
