@@ -5,10 +5,14 @@
 //! a registry with any fault in it is refused whole, with every fault named.
 
 mod bundle;
+mod explain;
 mod flatten;
+mod folder;
 mod load;
+mod places;
 mod quick;
 mod registry;
 
-pub use load::{LoadError, SchemaFault, load};
-pub use registry::{Registry, Resolution, Schema};
+pub use folder::FolderStamp;
+pub use load::{LoadError, SchemaFault, load, load_with};
+pub use registry::{Registry, Resolution, Schema, Suggestions, etag};
