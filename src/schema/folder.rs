@@ -38,6 +38,7 @@ impl FolderStamp {
     pub fn of(folder: &Path) -> Option<Self> {
         let mut files = Vec::new();
         collect(folder, Path::new(""), LEVELS_MAX, &mut files).ok()?;
+        files.retain(|file| is_schema(file));
         files.sort();
         let mut hasher = DefaultHasher::new();
         for (file, metadata) in files.iter().map(|file| (file, fs::metadata(folder.join(file)))) {
@@ -113,10 +114,15 @@ fn collect(root: &Path, inside: &Path, levels_left: usize, files: &mut Vec<PathB
     Ok(())
 }
 
+/// Whether a file has a part in judging: examples and words have none.
+fn is_schema(file: &Path) -> bool {
+    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.ends_with(".json") && !name.ends_with(".examples.json")
+}
+
 /// Schemas are the `.json` files outside `common/`, save the examples beside them.
 fn is_event_schema(file: &Path) -> bool {
-    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    name.ends_with(".json") && !name.ends_with(".examples.json") && !file.starts_with(COMMON) && file.components().count() > 1
+    is_schema(file) && !file.starts_with(COMMON) && file.components().count() > 1
 }
 
 #[cfg(test)]
@@ -142,6 +148,8 @@ mod tests {
         assert_eq!(opened.schemas().unwrap(), [Path::new("menu/1.json")]);
         assert_eq!(opened.read(Path::new("menu/1.json")).unwrap(), "{}");
         let before = FolderStamp::of(root);
+        write(root, "menu/README.md", "");
+        write(root, "menu/1.examples.json", "");
         assert_eq!(before, FolderStamp::of(root));
         write(root, "..2026_11_22/menu/1.json", "{}");
         symlink("..2026_11_22", root.join("..new")).unwrap();
