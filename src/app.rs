@@ -7,6 +7,7 @@
 
 mod edge;
 mod reload;
+mod schemas;
 
 use std::{
     net::SocketAddr,
@@ -51,6 +52,7 @@ use crate::{
 };
 use edge::{policy, watches};
 pub use reload::Reloader;
+use schemas::Schemas;
 
 /// A running gateway.
 pub struct App {
@@ -109,6 +111,8 @@ impl App {
 
         let metrics = Arc::new(Metrics::new());
         let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
+        // Seen before it is loaded, so that what changes meanwhile is noticed.
+        let schemas_stamp = schema::FolderStamp::of(&config.schemas.dir);
         let organs = Organs::open(config, metrics.clone(), traces)?;
         if let Some(fleet) = &organs.fleet {
             // So that the first events are checked too, where the store is there.
@@ -144,13 +148,15 @@ impl App {
             // A scrape does not count itself.
             metrics: ServerMetrics::default(),
         };
-        let reloader = Reloader { gate: gate.clone(), tls: tls.clone(), config: Mutex::new(config.clone()) };
+        let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
+        let watches = watches(&gate, tls.clone(), schemas.clone());
+        let reloader = Reloader { gate: gate.clone(), tls, schemas, config: Mutex::new(config.clone()) };
         Ok(Self {
             address,
             admin_address,
             self_signed,
             reloader: Arc::new(reloader),
-            watches: watches(&gate, tls),
+            watches,
             gate,
             spools,
             phases: Phases { serving_ends, delivering_ends, admin_ends },

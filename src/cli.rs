@@ -5,6 +5,7 @@ mod health;
 mod keys;
 mod lake;
 mod plan;
+mod schemas;
 mod serve;
 mod view_schemas;
 
@@ -35,6 +36,9 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Look into the schema registry, add to it, and write it in other terms.
+    #[command(subcommand)]
+    Schemas(schemas::SchemasCommand),
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -96,6 +100,7 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),

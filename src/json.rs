@@ -6,11 +6,13 @@
 
 mod node;
 mod parser;
+mod shown;
 mod tape;
 mod text;
 
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
+pub use shown::{counted, kind_shown, quoted, shown};
 pub use tape::{Kind, Tape};
 pub use text::unescape;
 

@@ -5,10 +5,20 @@
 //! a registry with any fault in it is refused whole, with every fault named.
 
 mod bundle;
+mod diff;
+mod draft;
+mod explain;
+mod export;
 mod flatten;
+mod folder;
 mod load;
+mod places;
 mod quick;
 mod registry;
 
-pub use load::{LoadError, SchemaFault, load};
-pub use registry::{Registry, Resolution, Schema};
+pub use diff::{Change, ChangeKind, differences};
+pub use draft::{Draft, PIECES, Version};
+pub use export::{catalogue, typescript};
+pub use folder::FolderStamp;
+pub use load::{LoadError, SchemaFault, load, load_with};
+pub use registry::{Registry, Resolution, Schema, Suggestions, etag};

@@ -113,6 +113,10 @@ pub struct Metrics {
     pub config_reloads: Counter,
     /// Times that it was read again and could not be used, and the old one stayed.
     pub config_reload_failures: Counter,
+    /// Times that the folder of the schemas had changed and what it holds was put in force.
+    pub schema_reloads: Counter,
+    /// Times that it had changed and could not be used, and the old schemas stayed.
+    pub schema_reload_failures: Counter,
     /// Events made durable in the spool.
     pub spool_appended_events: Counter,
     /// Events found in the spool at start, without those that are known to be delivered.
@@ -245,6 +249,8 @@ impl Metrics {
             certificate_reload_failures: metric(r, "certificate_reload_failures", "Changed certificates that cannot be used"),
             config_reloads: metric(r, "config_reloads", "Configurations read again and put in force"),
             config_reload_failures: metric(r, "config_reload_failures", "Configurations read again that cannot be used"),
+            schema_reloads: metric(r, "schema_reloads", "Changed schema folders put in force"),
+            schema_reload_failures: metric(r, "schema_reload_failures", "Changed schema folders that cannot be used"),
             spool_appended_events: metric(r, "spool_appended_events", "Events made durable in the spool"),
             spool_recovered_events: metric(r, "spool_recovered_events", "Undelivered events found in the spool at start"),
             spool_events: metric(r, "spool_events", "Events spooled and not delivered"),

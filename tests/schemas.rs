@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use lakegate::{
     decode::{BodyForm, for_each_element, read_fields},
     outcome::Rejection,
-    schema::{Registry, Resolution, load},
+    schema::{Registry, Resolution, catalogue, load, typescript},
 };
 use serde_json::Value;
 
@@ -72,4 +72,20 @@ fn the_events_of_the_contract_are_shipped() {
     ] {
         assert!(matches!(registry.resolve(name, None), Resolution::Known(_)), "{name}");
     }
+}
+
+/// Holds a written file against what would be written now.
+fn assert_fresh(file: &str, format: &str, written: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let there = fs::read_to_string(&path).unwrap_or_default();
+    assert!(there == written, "{file} is stale: cargo run -- schemas export --format {format} --out {file}");
+}
+
+#[test]
+fn what_is_written_from_the_schemas_is_fresh() {
+    let registry = load(folder()).unwrap();
+    let types = typescript(&registry, "lakegate schemas export --format typescript");
+    assert_fresh("js-client/src/events.ts", "typescript", &types);
+    let words = catalogue(&registry, "lakegate schemas export --format markdown");
+    assert_fresh("schemas/CATALOGUE.md", "markdown", &words);
 }

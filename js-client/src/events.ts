@@ -1,4 +1,4 @@
-// Written by `npm run generate` from schemas/; do not edit.
+// Written by `lakegate schemas export --format typescript`; do not edit.
 
 /**
  * The fields of every event, by its name, without those that the client and the gateway write.

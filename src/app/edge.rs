@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::schemas::Schemas;
 use crate::{
     auth::Keys,
     config::Config,
@@ -34,7 +35,7 @@ pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result
 }
 
 /// What goes on beside the requests.
-pub(super) fn watches(gate: &Arc<Gate>, tls: Option<Arc<Tls>>) -> JoinSet<()> {
+pub(super) fn watches(gate: &Arc<Gate>, tls: Option<Arc<Tls>>, schemas: Arc<Schemas>) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let room = gate.room.clone();
     watches.spawn(async move { room.watch().await });
@@ -53,5 +54,6 @@ pub(super) fn watches(gate: &Arc<Gate>, tls: Option<Arc<Tls>>) -> JoinSet<()> {
         let (reloads, failures) = (gate.metrics.certificate_reloads.clone(), gate.metrics.certificate_reload_failures.clone());
         watches.spawn(async move { tls.watch(reloads, failures).await });
     }
+    watches.spawn(schemas.watch(gate.clone()));
     watches
 }

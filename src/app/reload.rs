@@ -9,11 +9,13 @@ use std::{
 
 use anyhow::Context;
 
-use super::edge::policy;
+use super::{
+    edge::policy,
+    schemas::{Schemas, shortened},
+};
 use crate::{
     config::{Config, KeyConfig},
     http::Gate,
-    schema::{self, Registry},
     tls::Tls,
 };
 
@@ -21,6 +23,7 @@ use crate::{
 pub struct Reloader {
     pub(super) gate: Arc<Gate>,
     pub(super) tls: Option<Arc<Tls>>,
+    pub(super) schemas: Arc<Schemas>,
     /// What is in force; also so that there is one reload at a time.
     pub(super) config: Mutex<Config>,
 }
@@ -36,9 +39,9 @@ impl Reloader {
                     keys_added = ?changes.keys.added,
                     keys_removed = ?changes.keys.removed,
                     keys_changed = ?changes.keys.changed,
-                    schemas_added = ?changes.schemas.added,
-                    schemas_removed = ?changes.schemas.removed,
-                    schemas_changed = ?changes.schemas.changed,
+                    schemas_added = ?shortened(changes.schemas.added),
+                    schemas_removed = ?shortened(changes.schemas.removed),
+                    schemas_changed = ?shortened(changes.schemas.changed),
                     sections_changed = ?changes.sections,
                     waiting_for_a_restart = ?changes.waiting,
                     "the configuration was read again and is in force"
@@ -55,7 +58,7 @@ impl Reloader {
     fn apply(&self, new: &Config) -> anyhow::Result<Changes> {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         // Where the files of the schemas and of the certificate are is not changed, but what is in them is.
-        let registry = schema::load(&config.schemas.dir).context("schemas")?;
+        let registry = self.schemas.compile().context("schemas")?;
         let before = self.gate.policy.load();
         let merged =
             Config { keys: new.keys.clone(), rate_limit: new.rate_limit.clone(), privacy: new.privacy.clone(), ..config.clone() };
@@ -65,11 +68,10 @@ impl Reloader {
         }
         let changes = Changes {
             keys: Difference::of(&by_name(&config.keys), &by_name(&merged.keys)),
-            schemas: Difference::of(&documents(&self.gate.ingest.registry.load()), &documents(&registry)),
+            schemas: self.schemas.put(&self.gate, registry),
             sections: different(&config, &merged, &["keys"]),
             waiting: different(new, &merged, &[]),
         };
-        self.gate.ingest.registry.store(Arc::new(registry));
         self.gate.policy.store(Arc::new(policy));
         *config = merged;
         Ok(changes)
@@ -83,15 +85,16 @@ struct Changes {
     waiting: Vec<String>,
 }
 
+/// Names of what is another.
 #[derive(Debug, Default, PartialEq)]
-struct Difference {
-    added: Vec<String>,
-    removed: Vec<String>,
-    changed: Vec<String>,
+pub(super) struct Difference {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+    pub(super) changed: Vec<String>,
 }
 
 impl Difference {
-    fn of<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Self {
+    pub(super) fn of<T: PartialEq>(before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Self {
         let names = |from: &BTreeMap<String, T>, is_meant: &dyn Fn(&String, &T) -> bool| {
             from.iter().filter(|(name, value)| is_meant(name, value)).map(|(name, _)| name.clone()).collect()
         };
@@ -105,12 +108,6 @@ impl Difference {
 
 fn by_name(keys: &[KeyConfig]) -> BTreeMap<String, KeyConfig> {
     keys.iter().map(|key| (key.name.clone(), key.clone())).collect()
-}
-
-/// Every schema as it is served, by its label.
-fn documents(registry: &Registry) -> BTreeMap<String, String> {
-    let versions = registry.iter().flat_map(|(_, versions)| versions);
-    versions.map(|schema| (schema.label(), schema.document.to_string())).collect()
 }
 
 /// Names of the sections in which two configurations differ.

@@ -102,11 +102,13 @@ pub struct SchemasConfig {
     pub dir: PathBuf,
     /// What becomes of an event whose name no schema has.
     pub unknown_events: UnknownEvents,
+    /// Whether a change of the folder is put in force by itself; else `SIGHUP` does it.
+    pub watch: bool,
 }
 
 impl Default for SchemasConfig {
     fn default() -> Self {
-        Self { dir: "./schemas".into(), unknown_events: UnknownEvents::Reject }
+        Self { dir: "./schemas".into(), unknown_events: UnknownEvents::Reject, watch: true }
     }
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{CreatedAt, EventName, REQUIRED_FIELDS, RESERVED_FIELDS},
-    json::{Kind, Node},
+    json::{Kind, Node, quoted, shown},
     limits::SCHEMA_VERSION_MAX,
     outcome::{Fault, RejectCode, Rejection},
 };
@@ -43,7 +43,7 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
         if names.stands_twice(plain, event) {
             // Told of the first name that does, whichever way it was noticed.
             let name = duplicate_in_set(event).unwrap_or(name);
-            let detail = format!("the member {name:?} stands twice at the top level");
+            let detail = format!("the field {} stands twice in the event; expected once", quoted(&name));
             return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
         }
         match &*name {
@@ -57,7 +57,7 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
     let (Some(event_uuid), Some(event_name), Some(created_at)) = (event_uuid, event_name, created_at) else {
         let present = [event_uuid, event_name, created_at];
         let missing = REQUIRED_FIELDS.iter().zip(present).filter(|(_, value)| value.is_none());
-        let faults = missing.map(|(name, _)| Fault::new(format!("the field {name:?} is missing"), "")).collect();
+        let faults = missing.map(|(name, _)| Fault::new(format!("the required field {name:?} is missing"), "")).collect();
         return Err(Rejection::of(RejectCode::MissingField, faults, None));
     };
     Ok(Fields {
@@ -120,16 +120,16 @@ fn duplicate_in_set<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {
 
 fn read_uuid(value: &Node<'_>) -> Result<Uuid, Rejection> {
     let reject = |detail: String| Rejection::new(RejectCode::InvalidEventUuid, detail, "/event_uuid");
-    let expected = "a UUID such as 0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718 is expected";
-    let text = value.string().ok_or_else(|| reject(format!("event_uuid is not a string; {expected}")))?;
+    let malformed = || reject(format!("expected a UUID such as 0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718, got {}", shown(value)));
+    let text = value.string().ok_or_else(malformed)?;
     // Only the hyphenated form: others would make one identity look like two in the lake.
     let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
     let uuid = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
-    let uuid = uuid.ok_or_else(|| reject(format!("event_uuid is {text:?}; {expected}")))?;
+    let uuid = uuid.ok_or_else(malformed)?;
     if uuid.is_nil() || uuid.is_max() {
         // Every event of a client that forgot to fill it in would be a duplicate of the first one.
         return Err(reject(format!(
-            "event_uuid is the {} UUID, which identifies nothing",
+            "expected a UUID of this event alone, got the {} UUID, which identifies nothing",
             if uuid.is_nil() { "nil" } else { "max" }
         )));
     }
@@ -138,25 +138,27 @@ fn read_uuid(value: &Node<'_>) -> Result<Uuid, Rejection> {
 
 fn read_name<'a>(value: &Node<'a>) -> Result<Cow<'a, str>, Rejection> {
     let reject = |detail: String| Rejection::new(RejectCode::InvalidEventName, detail, "/event_name");
-    let name = value.string().ok_or_else(|| reject("event_name is not a string".into()))?;
+    let expected = "expected a name such as payment:order:completed";
+    let name = value.string().ok_or_else(|| reject(format!("{expected}, got {}", shown(value))))?;
     match EventName::parse(&name) {
         Ok(_) => Ok(name),
-        Err(error) => Err(reject(format!("event_name {error}"))),
+        Err(error) => Err(reject(format!("{expected}, got {}, which {error}", quoted(&name)))),
     }
 }
 
 fn read_created_at(value: &Node<'_>) -> Result<CreatedAt, Rejection> {
     let reject = |detail: String| Rejection::new(RejectCode::InvalidCreatedAt, detail, "/created_at");
+    let expected = "expected a Unix timestamp in seconds such as 1795111203.5";
     if value.kind() != Kind::Number {
-        return Err(reject("created_at is not a number; a Unix timestamp in seconds is expected".into()));
+        return Err(reject(format!("{expected}, got {}", shown(value))));
     }
-    CreatedAt::parse(value.raw()).map_err(|error| reject(format!("created_at {error}")))
+    CreatedAt::parse(value.raw()).map_err(|error| reject(format!("{expected}, got {}, which {error}", shown(value))))
 }
 
 fn read_schema_version(value: &Node<'_>) -> Result<u32, Rejection> {
     let version = (value.kind() == Kind::Number).then(|| value.raw().parse().ok()).flatten();
     version.filter(|version| (1..=SCHEMA_VERSION_MAX).contains(version)).ok_or_else(|| {
-        let detail = format!("schema_version is not a whole number from 1 to {SCHEMA_VERSION_MAX}");
+        let detail = format!("expected a whole number from 1 to {SCHEMA_VERSION_MAX}, got {}", shown(value));
         Rejection::new(RejectCode::InvalidSchemaVersion, detail, "/schema_version")
     })
 }
@@ -214,7 +216,7 @@ mod tests {
     fn every_missing_field_is_named() {
         let rejection = read("{\"created_at\":1}").unwrap_err();
         let details: Vec<_> = rejection.faults.iter().map(|fault| fault.detail.as_str()).collect();
-        assert_eq!(details, ["the field \"event_uuid\" is missing", "the field \"event_name\" is missing"]);
+        assert_eq!(details, ["the required field \"event_uuid\" is missing", "the required field \"event_name\" is missing"]);
     }
 
     #[test]

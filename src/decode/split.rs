@@ -5,7 +5,7 @@
 //! then nobody can say where the next element begins.
 
 use crate::{
-    json::{JsonError, JsonErrorKind, Kind, Node, Parser, Tape},
+    json::{JsonError, JsonErrorKind, Kind, Node, Parser, Tape, kind_shown},
     limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_NODES_MAX, EVENTS_PER_REQUEST_MAX},
     outcome::{RejectCode, Rejection},
 };
@@ -202,7 +202,7 @@ impl<V: FnMut(Element<'_>)> Splitter<'_, V> {
         self.count += 1;
         let event = match rejection {
             Some(rejection) => Err(rejection),
-            None => check(raw, &self.tape).map(|()| self.tape.root(text)),
+            None => check(raw, &self.tape, text).map(|()| self.tape.root(text)),
         };
         (self.visit)(Element { raw, event });
         Ok(())
@@ -210,14 +210,15 @@ impl<V: FnMut(Element<'_>)> Splitter<'_, V> {
 }
 
 /// What every event must be before anyone looks at its fields.
-fn check(raw: &[u8], tape: &Tape) -> Result<(), Rejection> {
+fn check(raw: &[u8], tape: &Tape, text: &str) -> Result<(), Rejection> {
     let reject = |code, detail: String| Err(Rejection::new(code, detail, ""));
     if raw.len() > EVENT_BYTES_MAX || tape.is_overflown() {
         let detail = format!("the event has {} bytes; at most {EVENT_BYTES_MAX} are allowed", raw.len());
         return reject(RejectCode::EventTooLarge, detail);
     }
-    if tape.root("").kind() != Kind::Object {
-        return reject(RejectCode::NotAnObject, "an event is a JSON object".into());
+    let event = tape.root(text);
+    if event.kind() != Kind::Object {
+        return reject(RejectCode::NotAnObject, format!("expected a JSON object, got {}", kind_shown(&event)));
     }
     if tape.depth() > EVENT_DEPTH_MAX {
         let detail = format!("the event is nested {} levels deep; at most {EVENT_DEPTH_MAX} are allowed", tape.depth());

@@ -19,10 +19,10 @@ pub struct CreatedAt {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreatedAtError {
     /// Before 1970.
-    #[error("is negative; a Unix timestamp in seconds is expected")]
+    #[error("is negative")]
     Negative,
     /// Too large to be even microseconds, or not finite.
-    #[error("is too large to be a Unix timestamp in seconds, milliseconds or microseconds")]
+    #[error("is too large even for microseconds")]
     TooLarge,
 }
 

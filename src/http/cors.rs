@@ -21,7 +21,7 @@ use crate::limits::PREFLIGHT_AGE_SECONDS;
 
 /// Headers of an answer that scripts may read beside the few that they always may.
 const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id");
+    HeaderValue::from_static("ETag, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id");
 
 /// Headers that scripts may send.
 const ACCEPTED: HeaderValue =

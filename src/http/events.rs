@@ -32,6 +32,9 @@ use crate::{
 /// What a body may be, as `Accept` in an answer says it.
 const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, text/plain";
 
+/// Where the schemas are, on the same host.
+const SCHEMAS: &str = "/v1/schemas";
+
 /// Takes events.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -179,6 +182,9 @@ struct ErrorItem<'a> {
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a str>,
+    /// Where that schema can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_url: Option<String>,
     /// All faults, where there are several.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
@@ -232,13 +238,14 @@ fn item(index: usize, fate: &Fate) -> Option<ResultItem<'_>> {
                 detail: &first.detail,
                 pointer: Some(&first.pointer),
                 schema: rejection.schema.as_deref(),
+                schema_url: rejection.schema.as_deref().map(|schema| format!("{SCHEMAS}/{schema}")),
                 errors: if rejection.faults.len() > 1 { &rejection.faults } else { &[] },
             };
             ("rejected", Some(error))
         }
         Outcome::Retry(cause) => {
-            let error = ErrorItem { code: cause.as_str(), detail: cause.detail(), pointer: None, schema: None, errors: &[] };
-            ("retry", Some(error))
+            let (code, detail) = (cause.as_str(), cause.detail());
+            ("retry", Some(ErrorItem { code, detail, pointer: None, schema: None, schema_url: None, errors: &[] }))
         }
     };
     Some(ResultItem { index, event_uuid: fate.event_uuid.as_deref(), status, error })

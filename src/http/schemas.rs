@@ -1,11 +1,13 @@
 //! `GET /v1/schemas…`: the registry, for whoever writes a client.
+//!
+//! A numbered version never changes, so whoever has it need not ask again. The list and the newest version may change with
+//! any reload: they are asked for each time, and `ETag` spares sending what the client has.
 
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{Path, State, rejection::PathRejection},
-    http::{HeaderValue, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -14,7 +16,11 @@ use super::{
     Gate,
     problem::{Problem, ProblemCode},
 };
-use crate::schema::{Resolution, Schema};
+use crate::{
+    json::quoted,
+    limits::SCHEMA_CACHE_SECONDS,
+    schema::{Resolution, etag},
+};
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -24,39 +30,55 @@ struct List<'a> {
 #[derive(Serialize)]
 struct ListItem<'a> {
     event_name: &'a str,
+    title: String,
     versions: Vec<u32>,
     latest: u32,
 }
 
+/// Whether an answer may be used again without asking.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// It never changes.
+    ForGood,
+    /// It may have changed: ask, with the `ETag`.
+    UntilAsked,
+}
+
 /// Every name with its versions.
-pub(super) async fn list(State(gate): State<Arc<Gate>>) -> Response {
+pub(super) async fn list(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
     let registry = gate.ingest.registry.load();
     let schemas = registry.iter().filter_map(|(event_name, versions)| {
+        let newest = versions.last()?;
         let versions: Vec<u32> = versions.iter().map(|schema| schema.version).collect();
-        Some(ListItem { event_name, latest: *versions.last()?, versions })
+        Some(ListItem { event_name, title: newest.title.to_string(), versions, latest: newest.version })
     });
-    Json(List { schemas: schemas.collect() }).into_response()
+    // Names, numbers and titles: there is nothing in it that cannot be written.
+    let body = serde_json::to_string(&List { schemas: schemas.collect() }).unwrap_or_default();
+    let etag = etag(&body);
+    answer(&headers, "application/json", Kept::UntilAsked, &etag, body)
 }
 
 /// The newest version of one name.
 pub(super) async fn newest(
     State(gate): State<Arc<Gate>>,
     path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(event_name) = path.map_err(unreadable)?;
-    one(&gate, &event_name, None)
+    one(&gate, &headers, &event_name, None)
 }
 
 /// One version of one name.
 pub(super) async fn version(
     State(gate): State<Arc<Gate>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((event_name, version)) = path.map_err(unreadable)?;
     // Only the plain form, so that a schema has one address.
     match version.parse::<u32>() {
-        Ok(number) if number.to_string() == version => one(&gate, &event_name, Some(number)),
-        _ => Err(Problem::new(ProblemCode::UnknownSchemaVersion, format!("{version:?} is no version number"))),
+        Ok(number) if number.to_string() == version => one(&gate, &headers, &event_name, Some(number)),
+        _ => Err(absent(ProblemCode::UnknownSchemaVersion, format!("{} is no version number", quoted(&version)))),
     }
 }
 
@@ -65,22 +87,65 @@ fn unreadable(_: PathRejection) -> Problem {
     Problem::new(ProblemCode::NotFound, "the path is not UTF-8")
 }
 
-fn one(gate: &Gate, event_name: &str, version: Option<u32>) -> Result<Response, Problem> {
+/// What is not there now may be there after a reload.
+fn absent(code: ProblemCode, detail: String) -> Problem {
+    Problem::new(code, detail).header(header::CACHE_CONTROL, "no-cache")
+}
+
+fn one(gate: &Gate, headers: &HeaderMap, event_name: &str, version: Option<u32>) -> Result<Response, Problem> {
     let registry = gate.ingest.registry.load();
     match registry.resolve(event_name, version) {
-        Resolution::Known(schema) => Ok(document(schema)),
+        Resolution::Known(schema) => {
+            let kept = if version.is_some() { Kept::ForGood } else { Kept::UntilAsked };
+            Ok(answer(headers, "application/schema+json", kept, schema.etag(), schema.document.to_string()))
+        }
         Resolution::UnknownVersion(newest) => {
             let detail = format!("{event_name} has no such version; the newest is {}", newest.version);
-            Err(Problem::new(ProblemCode::UnknownSchemaVersion, detail))
+            Err(absent(ProblemCode::UnknownSchemaVersion, detail))
         }
         Resolution::UnknownName => {
             let suggestion = registry.nearest(event_name).map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
-            Err(Problem::new(ProblemCode::UnknownEvent, format!("no schema is named {event_name:?}{suggestion}")))
+            Err(absent(ProblemCode::UnknownEvent, format!("no schema is named {}{suggestion}", quoted(event_name))))
         }
     }
 }
 
-fn document(schema: &Schema) -> Response {
-    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/schema+json"))];
-    (headers, schema.document.to_string()).into_response()
+/// `body`, or that the client has it already.
+fn answer(headers: &HeaderMap, content_type: &'static str, kept: Kept, etag: &str, body: String) -> Response {
+    let cache = match kept {
+        Kept::ForGood => format!("public, max-age={SCHEMA_CACHE_SECONDS}, immutable"),
+        Kept::UntilAsked => "public, no-cache".to_owned(),
+    };
+    let mut response = if has_already(headers, etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
+    };
+    for (name, value) in [(header::ETAG, etag.to_owned()), (header::CACHE_CONTROL, cache)] {
+        response.headers_mut().extend(HeaderValue::try_from(value).map(|value| (name, value)));
+    }
+    response
+}
+
+/// Whether `If-None-Match` names what would be sent (RFC 9110, 13.1.2: the weak comparison).
+fn has_already(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_names_what_it_has_is_not_sent_it_again() {
+        let named = |values: &[&'static str]| {
+            let headers = values.iter().map(|value| (header::IF_NONE_MATCH, HeaderValue::from_static(value))).collect();
+            has_already(&headers, "\"abc\"")
+        };
+        assert!(named(&["\"abc\""]) && named(&["W/\"abc\""]) && named(&["*"]));
+        assert!(named(&["\"x\", \"abc\""]) && named(&["\"x\"", "W/\"abc\""]));
+        assert!(!named(&[]) && !named(&["\"x\""]) && !named(&["abc"]) && !named(&["\"abc"]));
+    }
 }

@@ -15,10 +15,9 @@ use crate::{
     dead_letter::{Letter, Lines, write_letter},
     decode::{BodyError, BodyForm, Element, for_each_element, read_fields, uuid_text},
     event::{Envelope, EventName},
-    json::Node,
-    limits::SUGGESTIONS_PER_BODY,
+    json::{Node, quoted},
     outcome::{RejectCode, Rejection},
-    schema::{Registry, Resolution},
+    schema::{Registry, Resolution, Suggestions},
     spool::FRAME_HEADER_BYTES,
     telemetry::Metrics,
 };
@@ -77,19 +76,19 @@ impl Judge<'_> {
     /// Judges every element of `body`.
     pub(super) fn body(&self, body: &Bytes, form: BodyForm) -> Result<Judged, BodyError> {
         let mut judged = Judged { verdicts: Vec::new(), records: Vec::with_capacity(body.len() * 5 / 4), letters: Vec::new() };
-        let mut suggestions_left = SUGGESTIONS_PER_BODY;
+        let mut suggestions = Suggestions::default();
         for_each_element(body, form, |element| {
-            let verdict = self.element(&element, &mut judged, &mut suggestions_left);
+            let verdict = self.element(&element, &mut judged, &mut suggestions);
             judged.verdicts.push(verdict);
         })?;
         Ok(judged)
     }
 
-    fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions_left: &mut usize) -> Verdict {
+    fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions: &mut Suggestions) -> Verdict {
         let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
         let start = judged.records.len();
         let verdict = isolate(|| match &element.event {
-            Ok(event) => self.event(event, element.raw, &mut judged.records, suggestions_left),
+            Ok(event) => self.event(event, element.raw, &mut judged.records, suggestions),
             Err(rejection) => Err(rejection.clone()),
         });
         match verdict {
@@ -112,7 +111,7 @@ impl Judge<'_> {
         event: &Node<'_>,
         raw: &[u8],
         records: &mut Vec<u8>,
-        suggestions_left: &mut usize,
+        suggestions: &mut Suggestions,
     ) -> Result<Uuid, Rejection> {
         let fields = read_fields(event)?;
         if !self.sent_events.contain(&fields.event_name) {
@@ -120,14 +119,13 @@ impl Judge<'_> {
         }
         let schema_version = match self.registry.resolve(&fields.event_name, fields.schema_version) {
             Resolution::Known(schema) => {
-                schema.judge(*event)?;
+                schema.judge_of_many(*event, suggestions)?;
                 Some(schema.version)
             }
             Resolution::UnknownVersion(newest) => return Err(unknown_version(&newest.label(), fields.schema_version)),
             Resolution::UnknownName if self.unknown_events == UnknownEvents::Accept => fields.schema_version,
             Resolution::UnknownName => {
-                let nearest = (*suggestions_left > 0).then(|| self.registry.nearest(&fields.event_name)).flatten();
-                *suggestions_left = suggestions_left.saturating_sub(1);
+                let nearest = suggestions.take_name().then(|| self.registry.nearest(&fields.event_name)).flatten();
                 return Err(unknown_name(&fields.event_name, nearest));
             }
         };
@@ -167,12 +165,12 @@ impl Judge<'_> {
 }
 
 fn forbidden(name: &str) -> Rejection {
-    Rejection::new(RejectCode::ForbiddenEvent, format!("this key may not send {name:?}"), "/event_name")
+    Rejection::new(RejectCode::ForbiddenEvent, format!("this key may not send {}", quoted(name)), "/event_name")
 }
 
 fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
     let suggestion = nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
-    Rejection::new(RejectCode::UnknownEvent, format!("no schema is named {name:?}{suggestion}"), "/event_name")
+    Rejection::new(RejectCode::UnknownEvent, format!("no schema is named {}{suggestion}", quoted(name)), "/event_name")
 }
 
 fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {

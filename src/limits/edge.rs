@@ -129,6 +129,14 @@ pub const ERRORS_PER_EVENT_MAX: usize = 8;
 /// Why: keeps the answer to 10,000 bad events within about the size of the request that brought them.
 pub const DETAIL_CHARS_MAX: usize = 300;
 
+/// Characters of a value, a field's name or a pattern that a message shows.
+/// Why: a person knows the value by its beginning, and what was expected must still fit beside it.
+pub const MESSAGE_VALUE_CHARS_MAX: usize = 64;
+
+/// Allowed values, or names of fields, that a message lists; the rest are counted.
+/// Why: they fit a message with what was found; the schema itself has all of them.
+pub const MESSAGE_LIST_MAX: usize = 8;
+
 /// Bytes of the name of a key, which becomes the `source` of its events.
 /// Why: repeated in every record and a folder name for dead letters.
 pub const SOURCE_BYTES_MAX: usize = 64;
@@ -239,15 +247,35 @@ pub const BLOCKING_FROM_BYTES: usize = 256 * 1024;
 /// Why: it compares with every name, and a body may hold thousands.
 pub const SUGGESTIONS_PER_BODY: usize = 8;
 
+/// Unknown fields, or values that are none of the allowed, of one body for which the nearest known one is looked for.
+/// Why: it compares with some thirty, in about 10 µs; more than one body's faults are of the same few kinds.
+pub const FIELD_SUGGESTIONS_PER_BODY: usize = 200;
+
 // ---- schema registry -------------------------------------------------------------------------------------------------
 
 /// Bytes of one schema file.
 /// Why: the largest published event schemas have about 60 KB.
 pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
 
+/// Seconds for which a numbered version of a schema may be used without asking whether it has changed.
+/// Why: published versions never change; a day heals a registry in which one was changed all the same.
+pub const SCHEMA_CACHE_SECONDS: u32 = 86_400;
+
+/// Time between two looks at the files of the schemas.
+/// Why: a new version judges within seconds; a look at 1,000 schemas takes some 5 ms of one processor.
+pub const SCHEMA_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Names that one line of the log lists of what a reload added, removed or changed.
+/// Why: a registry may bring a thousand at once, and a line should stay below what log collectors cut.
+pub const RELOAD_NAMES_LOGGED_MAX: usize = 20;
+
 /// Levels of a schema up to which references are replaced by what they refer to.
 /// Why: deeper ones refer to themselves.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// Parts of a schema that speak of the same value, looked through for a message.
+/// Why: the busiest place of ours has 3, the event itself; choices of choices grow without end.
+pub const SCHEMA_PLACE_PARTS_MAX: usize = 256;
 
 /// Nodes of a schema whose references are replaced.
 /// Why: references to references grow exponentially; the largest of ours has 700.

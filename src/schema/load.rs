@@ -2,9 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, io,
+    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use jsonschema::{Retrieve, Uri, Validator};
@@ -13,20 +18,14 @@ use serde_json::Value;
 use super::{
     bundle::bundle,
     flatten::flatten,
+    folder::Folder,
     quick::{Patterns, Quick},
     registry::{Registry, Schema},
 };
-use crate::{
-    event::EventName,
-    json::TapeJson,
-    limits::{SCHEMA_BYTES_MAX, SCHEMAS_MAX},
-};
+use crate::{event::EventName, json::TapeJson, limits::SCHEMAS_MAX};
 
 /// The base of every schema's own URI, so that `$ref: "/common/money.json"` names a file of the folder.
 const BASE: &str = "lakegate:///";
-
-/// Folder of pieces that schemas refer to; it holds no events.
-const COMMON: &str = "common";
 
 /// Why a folder is no registry.
 #[derive(Debug, thiserror::Error)]
@@ -64,32 +63,53 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Loads and compiles every schema below `folder`.
+/// Loads and compiles every schema below `folder`, with every processor there is.
 ///
 /// # Errors
 /// See [`LoadError`]; nothing is loaded then.
 pub fn load(folder: &Path) -> Result<Registry, LoadError> {
+    load_with(folder, thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Loads and compiles every schema below `folder` with so many threads, of which this is one.
+///
+/// # Errors
+/// See [`LoadError`]; nothing is loaded then.
+pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
     let unreadable = |error| LoadError::Unreadable(folder.to_owned(), error);
-    let folder = folder.canonicalize().map_err(unreadable)?;
-    let mut files = Vec::new();
-    collect(&folder, &mut files).map_err(unreadable)?;
-    files.retain(|file| is_event_schema(file.strip_prefix(&folder).unwrap_or(file)));
+    let folder = Folder::open(folder).map_err(unreadable)?;
+    let files = folder.schemas().map_err(unreadable)?;
     if files.len() > SCHEMAS_MAX {
-        return Err(LoadError::TooMany(folder));
+        return Err(LoadError::TooMany(folder.root));
     }
-    files.sort();
+    let workshop = Workshop { folder: Arc::new(folder), patterns: Patterns::default() };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push(workshop.compile(file).map_err(|reason| SchemaFault { file: file.clone(), reason }));
+        }
+        done
+    };
+    let compiled = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(files.len())).map(|_| scope.spawn(work)).collect();
+        let mut compiled = work();
+        for other in others {
+            compiled.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        compiled
+    });
     let mut names: BTreeMap<Arc<str>, Vec<Schema>> = BTreeMap::new();
     let mut faults = Vec::new();
-    let mut patterns = Patterns::default();
-    for path in files {
-        let file = path.strip_prefix(&folder).unwrap_or(&path).to_owned();
-        match compile(&folder, &file, &mut patterns) {
+    for schema in compiled {
+        match schema {
             Ok(schema) => names.entry(schema.event_name.clone()).or_default().push(schema),
-            Err(reason) => faults.push(SchemaFault { file, reason }),
+            Err(fault) => faults.push(fault),
         }
     }
     if !faults.is_empty() {
-        return Err(LoadError::Faulty { folder, faults });
+        faults.sort_by(|a, b| a.file.cmp(&b.file));
+        return Err(LoadError::Faulty { folder: workshop.folder.root.clone(), faults });
     }
     for versions in names.values_mut() {
         versions.sort_by_key(|schema| schema.version);
@@ -97,54 +117,51 @@ pub fn load(folder: &Path) -> Result<Registry, LoadError> {
     Ok(Registry { names })
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            collect(&entry.path(), files)?;
-        } else if !entry.file_name().to_string_lossy().starts_with('.') {
-            files.push(entry.path());
+/// What compiling has in common: what one schema needed is there for the next.
+struct Workshop {
+    folder: Arc<Folder>,
+    patterns: Patterns,
+}
+
+impl Workshop {
+    fn compile(&self, file: &Path) -> Result<Schema, String> {
+        let (event_name, version) = name_and_version(file)?;
+        let text = self.folder.read(file)?;
+        let document: Value = serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
+        if !document.is_object() {
+            return Err("is not a JSON object".into());
         }
-    }
-    Ok(())
-}
-
-/// Schemas are the `.json` files outside `common/`, save the examples beside them.
-fn is_event_schema(file: &Path) -> bool {
-    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    name.ends_with(".json") && !name.ends_with(".examples.json") && !file.starts_with(COMMON) && file.components().count() > 1
-}
-
-fn compile(folder: &Path, file: &Path, patterns: &mut Patterns) -> Result<Schema, String> {
-    let (event_name, version) = name_and_version(file)?;
-    let text = read(folder, file)?;
-    let document: Value = serde_json::from_str(&text).map_err(|error| format!("is not JSON: {error}"))?;
-    if !document.is_object() {
-        return Err("is not a JSON object".into());
-    }
-    let validator = build(folder, file, &document)?;
-    let bundled = bundle(document, file, &|file| {
-        let text = read(folder, file).map_err(|reason| format!("{} {reason}", file.display()))?;
-        serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", file.display()))
-    })?;
-    let quick = flatten(&bundled).and_then(|flat| Quick::compile(&flat, patterns, &|part| build(folder, file, part).ok()));
-    Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator, quick })
-}
-
-fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
-    jsonschema::options_for::<TapeJson>()
-        .with_base_uri(format!("{BASE}{}", file.display()))
-        .with_retriever(FolderOnly { folder: folder.to_owned() })
-        .should_validate_formats(true)
-        .should_ignore_unknown_formats(false)
-        // The linear-time engine: a pattern of ours must never make an event of theirs slow.
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-        .build(document)
-        .map_err(|error| match error.instance_path().as_str() {
-            "" => format!("is no usable schema: {error}"),
-            place => format!("is no usable schema at {place}: {error}"),
+        let title = document["title"].as_str().unwrap_or_default().into();
+        let validator = self.build(file, &document)?;
+        let bundled = bundle(document, file, &|file| self.folder.piece(file).map(|piece| (*piece).clone()))?;
+        let flat = flatten(&bundled);
+        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.patterns, &|part| self.build(file, part).ok()));
+        Ok(Schema {
+            event_name: event_name.into(),
+            version,
+            document: bundled.to_string().into(),
+            title,
+            validator,
+            quick,
+            read: OnceLock::new(),
+            etag: OnceLock::new(),
         })
+    }
+
+    fn build(&self, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
+        jsonschema::options_for::<TapeJson>()
+            .with_base_uri(format!("{BASE}{}", file.display()))
+            .with_retriever(FolderOnly(self.folder.clone()))
+            .should_validate_formats(true)
+            .should_ignore_unknown_formats(false)
+            // The linear-time engine: a pattern of ours must never make an event of theirs slow.
+            .with_pattern_options(jsonschema::PatternOptions::regex())
+            .build(document)
+            .map_err(|error| match error.instance_path().as_str() {
+                "" => format!("is no usable schema: {error}"),
+                place => format!("is no usable schema at {place}: {error}"),
+            })
+    }
 }
 
 /// `menu/item/viewed/1.json` is version 1 of `menu:item:viewed`.
@@ -158,36 +175,22 @@ fn name_and_version(file: &Path) -> Result<(String, u32), String> {
     Ok((name, version))
 }
 
-/// Reads a file of the folder, and of nothing outside it: not by `..`, not by a link.
-fn read(folder: &Path, file: &Path) -> Result<String, String> {
-    let path = folder.join(file).canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
-    if !path.starts_with(folder) {
-        return Err("lies outside the schema folder".into());
-    }
-    let size = fs::metadata(&path).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if size > SCHEMA_BYTES_MAX {
-        return Err(format!("has {size} bytes; at most {SCHEMA_BYTES_MAX} are allowed"));
-    }
-    fs::read_to_string(&path).map_err(|error| format!("cannot be read: {error}"))
-}
-
 /// Resolves `$ref` to files of the folder; never onto the network.
-struct FolderOnly {
-    folder: PathBuf,
-}
+struct FolderOnly(Arc<Folder>);
 
 impl Retrieve for FolderOnly {
     fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
         let Some(file) = uri.as_str().strip_prefix(BASE) else {
             return Err(format!("{uri} is not a file of the schema folder; write $ref as \"/common/…\"").into());
         };
-        let text = read(&self.folder, Path::new(file)).map_err(|reason| format!("{file} {reason}"))?;
-        Ok(serde_json::from_str(&text)?)
+        Ok((*self.0.piece(Path::new(file))?).clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::{super::Resolution, *};

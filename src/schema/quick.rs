@@ -78,7 +78,7 @@ const APART: [&str; 4] = ["format", "multipleOf", "pattern", "uniqueItems"];
 
 impl Quick {
     /// The program of a flattened schema. `None` where a part of it is no schema.
-    pub(super) fn compile(schema: &Value, patterns: &mut Patterns, library: Library<'_>) -> Option<Self> {
+    pub(super) fn compile(schema: &Value, patterns: &Patterns, library: Library<'_>) -> Option<Self> {
         let Value::Object(keywords) = schema else {
             return if *schema == Value::Bool(true) { Some(Self::Anything) } else { Self::library(schema, library) };
         };
@@ -169,7 +169,7 @@ struct Compiler<'a> {
     plain: Plain,
     more: Vec<Quick>,
     apart: Map<String, Value>,
-    patterns: &'a mut Patterns,
+    patterns: &'a Patterns,
     library: Library<'a>,
 }
 

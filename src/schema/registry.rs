@@ -1,14 +1,19 @@
 //! The compiled registry, and how it judges.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use jsonschema::Validator;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::quick::Quick;
+use super::{explain::Explainer, quick::Quick};
 use crate::{
     json::{Node, TapeJson},
-    limits::ERRORS_PER_EVENT_MAX,
-    outcome::{Fault, RejectCode, Rejection},
+    limits::{ERRORS_PER_EVENT_MAX, FIELD_SUGGESTIONS_PER_BODY, SUGGESTIONS_PER_BODY},
+    outcome::{RejectCode, Rejection},
 };
 
 /// One version of one event's schema, compiled.
@@ -20,9 +25,46 @@ pub struct Schema {
     pub version: u32,
     /// The schema on its own, as it is served: what it refers to is in its `$defs`.
     pub document: Arc<str>,
+    /// What it is called, for a list.
+    pub title: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
     /// Accepts the same events, and says so faster: see `quick.rs`.
     pub(super) quick: Option<Quick>,
+    /// The document, read when the first event has to be told what is wrong with it.
+    pub(super) read: OnceLock<Value>,
+    /// The document's `ETag`, reckoned when it is first served.
+    pub(super) etag: OnceLock<String>,
+}
+
+/// How often the names nearest to a wrong one are still looked for: a body of nothing but slips must not be slow.
+#[derive(Clone, Copy, Debug)]
+pub struct Suggestions {
+    names_left: usize,
+    fields_left: usize,
+}
+
+impl Default for Suggestions {
+    fn default() -> Self {
+        Self { names_left: SUGGESTIONS_PER_BODY, fields_left: FIELD_SUGGESTIONS_PER_BODY }
+    }
+}
+
+impl Suggestions {
+    /// Whether an event's name may still be looked for.
+    pub fn take_name(&mut self) -> bool {
+        take(&mut self.names_left)
+    }
+
+    /// Whether a field, or a value, may still be looked for.
+    pub(super) fn take_field(&mut self) -> bool {
+        take(&mut self.fields_left)
+    }
+}
+
+fn take(left: &mut usize) -> bool {
+    let is_left = *left > 0;
+    *left = left.saturating_sub(1);
+    is_left
 }
 
 impl Schema {
@@ -31,11 +73,20 @@ impl Schema {
     /// # Errors
     /// A [`Rejection`] with every fault, up to [`ERRORS_PER_EVENT_MAX`].
     pub fn judge(&self, event: Node<'_>) -> Result<(), Rejection> {
+        self.judge_of_many(event, &mut Suggestions::default())
+    }
+
+    /// Judges an event of a body, whose events share the `suggestions`.
+    ///
+    /// # Errors
+    /// As [`Schema::judge`].
+    pub fn judge_of_many(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
         if self.quick.as_ref().is_some_and(|quick| quick.accepts(event)) || self.validator.is_valid(event) {
             return Ok(());
         }
         let errors = self.validator.iter_errors(event).take(ERRORS_PER_EVENT_MAX);
-        let faults = errors.map(|error| Fault::new(error.to_string(), error.instance_path().to_string())).collect();
+        let mut explainer = Explainer { event, document: self.read(), suggestions };
+        let faults = errors.map(|error| explainer.fault(&error)).collect();
         Err(Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label())))
     }
 
@@ -45,12 +96,35 @@ impl Schema {
         self.validator.is_valid(event)
     }
 
+    /// The document as it is served, read.
+    #[must_use]
+    pub fn read(&self) -> &Value {
+        // It was written from a value, so it can be read as one.
+        self.read.get_or_init(|| serde_json::from_str(&self.document).unwrap_or_default())
+    }
+
+    /// The `ETag` of the document.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        self.etag.get_or_init(|| etag(&self.document))
+    }
+
     /// As `menu:item:viewed/2`.
     #[must_use]
     pub fn label(&self) -> String {
         format!("{}/{}", self.event_name, self.version)
     }
 }
+
+/// The strong `ETag` of a text: as good as the text itself.
+#[must_use]
+pub fn etag(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest[..ETAG_BYTES].iter().fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\""
+}
+
+/// Bytes of the SHA-256 that an `ETag` says: no two texts that anyone meets share as many.
+const ETAG_BYTES: usize = 16;
 
 /// Which schema judges an event.
 #[derive(Debug)]
@@ -74,6 +148,13 @@ pub struct Registry {
 /// `menu:item:view` for `menu:item:viewed` has 0.98, a different event of the same type below 0.9.
 const NEAREST_SIMILARITY_MIN: f64 = 0.85;
 
+/// The one of `known` that is most like `name`, where one is like it at all.
+pub(super) fn most_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let similar = known.map(|known| (strsim::jaro_winkler(known, name), known));
+    let nearest = similar.filter(|(similarity, _)| *similarity >= NEAREST_SIMILARITY_MIN);
+    nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
+}
+
 impl Registry {
     /// The schema for an event of this name, which may name its version.
     #[must_use]
@@ -92,9 +173,7 @@ impl Registry {
     /// The known name most like `event_name`, where one is like it at all. Compares with every name: not for every event.
     #[must_use]
     pub fn nearest(&self, event_name: &str) -> Option<&str> {
-        let similar = self.names.keys().map(|name| (strsim::jaro_winkler(name, event_name), name));
-        let nearest = similar.filter(|(similarity, _)| *similarity >= NEAREST_SIMILARITY_MIN);
-        nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, name)| &**name)
+        most_like(event_name, self.names.keys().map(|name| &**name))
     }
 
     /// All names with their versions, in alphabetical order.

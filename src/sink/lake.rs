@@ -53,7 +53,7 @@ pub use deliver::LakeSink;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
 pub use rows::LakeRow;
-pub use views::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema, views};
+pub use views::{ColumnType, Dialect, GlueTable, ViewColumn, ViewRequest, ViewSchema, glue_tables, views};
 
 /// Where a lake is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

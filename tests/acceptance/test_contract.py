@@ -350,6 +350,27 @@ def test_the_registry_lists_every_schema_and_serves_it_whole(gateway):
             assert list(validator.iter_errors(case["event"])), (name, version, case["why"])
 
 
+def test_what_a_client_has_already_is_not_sent_again(gateway):
+    numbered, newest = "/v1/schemas/menu:item:viewed/2", "/v1/schemas/menu:item:viewed"
+    for path in ("/v1/schemas", numbered, newest):
+        first = gateway.curl("GET", path)
+        assert ("immutable" in first.headers["cache-control"]) == (path == numbered)
+        etag = first.headers["etag"]
+        for method, named in (("GET", etag), ("HEAD", etag), ("GET", f'"other", W/{etag}'), ("GET", "*")):
+            again = gateway.curl(method, path, headers={"If-None-Match": named})
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+        other = gateway.curl("GET", path, headers={"If-None-Match": '"other"'})
+        assert (other.status, other.body) == (200, first.body)
+    assert gateway.curl("GET", numbered).headers["etag"] == gateway.curl("GET", newest).headers["etag"]
+
+
+def test_a_rejection_leads_to_the_schema_that_judged(gateway):
+    answer = problem(gateway.post(text(event(sektion_name="Reds"))), 422, "all_rejected")
+    error = answer.json()["results"][0]["error"]
+    assert error["detail"] == 'the field "sektion_name" is not in the schema; did you mean "section_name"?'
+    assert "section_name" in gateway.curl("GET", error["schema_url"]).json()["properties"]
+
+
 @pytest.mark.parametrize("path, code", [
     ("/v1/schemas/menu:item:veiwed", "unknown_event"),
     ("/v1/schemas/menu:item:viewed/3", "unknown_schema_version"),

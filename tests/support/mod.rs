@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod outage;
 pub mod readback;
+pub mod registry;
 pub mod sender;
 pub mod store;
 pub mod streaming;

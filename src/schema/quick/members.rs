@@ -23,7 +23,7 @@ pub(super) struct Members {
 
 impl Members {
     /// Reads `properties`, `required`, `additionalProperties` and `dependentRequired` of a schema.
-    pub(super) fn compile(keywords: &Map<String, Value>, patterns: &mut Patterns, library: Library<'_>) -> Option<Self> {
+    pub(super) fn compile(keywords: &Map<String, Value>, patterns: &Patterns, library: Library<'_>) -> Option<Self> {
         if keywords.contains_key("patternProperties") {
             return None;
         }

@@ -1,6 +1,9 @@
 //! Strings: their length, their form, and the patterns they match.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use regex_automata::{
     Input,
@@ -51,15 +54,18 @@ fn matches(table: &Table, string: &str) -> bool {
 
 /// Patterns as tables, each built once for all schemas that have it.
 #[derive(Debug, Default)]
-pub(in crate::schema) struct Patterns(HashMap<String, Option<Arc<Table>>>);
+pub(in crate::schema) struct Patterns(Mutex<HashMap<String, Option<Arc<Table>>>>);
 
 impl Patterns {
     /// The table of an ECMA-262 pattern; `None` where it would be too large.
-    pub(super) fn get(&mut self, pattern: &str) -> Option<Arc<Table>> {
-        if !self.0.contains_key(pattern) {
-            self.0.insert(pattern.to_owned(), build(pattern).map(Arc::new));
+    pub(super) fn get(&self, pattern: &str) -> Option<Arc<Table>> {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(pattern) {
+            return table.clone();
         }
-        self.0[pattern].clone()
+        let table = build(pattern).map(Arc::new);
+        tables.insert(pattern.to_owned(), table.clone());
+        table
     }
 }
 

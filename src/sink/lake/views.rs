@@ -9,12 +9,14 @@
 
 mod athena;
 mod duckdb;
+mod glue;
 mod names;
 
 use std::collections::BTreeSet;
 
 use super::LakeError;
 use crate::event::Date;
+pub use glue::{GlueTable, glue_tables};
 use names::Names;
 
 /// Whose SQL.
@@ -141,38 +143,42 @@ struct TypedColumn {
 /// # Errors
 /// [`LakeError::Root`] where the dialect cannot read that root.
 pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
-    let mut schemas: Vec<&ViewSchema> = request.schemas.iter().collect();
-    schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
-    let mut view_names = Names::reserving(["events", "events_raw", "events_dated", "events_late"]);
-    let typed: Vec<TypedView> = schemas
-        .chunk_by(|a, b| a.event_name == b.event_name)
-        .map(|versions| typed_view(request.dialect, versions, &mut view_names))
-        .collect();
-    let event_types: BTreeSet<&str> = schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect();
+    let (typed, event_types) = typed_views(request);
     let mut sql = match request.dialect {
         Dialect::Duckdb => duckdb::raw(request.root),
         Dialect::Athena => athena::raw(request.root, &event_types, request.first_date)?,
     };
-    sql.push_str(&distinct());
+    sql.push_str(&format!("CREATE OR REPLACE VIEW events AS\n{};\n\n", distinct_select()));
     for view in &typed {
         sql.push_str(&typed_sql(request.dialect, view));
     }
     Ok(sql)
 }
 
+/// The views of the event names, and the types that these are of.
+fn typed_views<'a>(request: &ViewRequest<'a>) -> (Vec<TypedView>, BTreeSet<&'a str>) {
+    let mut schemas: Vec<&'a ViewSchema> = request.schemas.iter().collect();
+    schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
+    let mut view_names = Names::reserving(["events", "events_raw", "events_dated", "events_late"]);
+    let typed = schemas
+        .chunk_by(|a, b| a.event_name == b.event_name)
+        .map(|versions| typed_view(request.dialect, versions, &mut view_names))
+        .collect();
+    (typed, schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect())
+}
+
 /// The events, each once: of the same event in the same partition, the row first received.
-fn distinct() -> String {
+fn distinct_select() -> String {
     let columns = RAW_COLUMNS.join(", ");
     format!(
-        "CREATE OR REPLACE VIEW events AS\n\
-         SELECT {columns}\n\
+        "SELECT {columns}\n\
          FROM (\n  \
            SELECT *, row_number() OVER (\n    \
              PARTITION BY event_type, created_date, event_uuid, created_at ORDER BY received_datetime\n  \
            ) AS arrival\n  \
            FROM events_raw\n\
          ) AS arrivals\n\
-         WHERE arrival = 1;\n\n"
+         WHERE arrival = 1"
     )
 }
 
@@ -210,6 +216,12 @@ fn typed_sql(dialect: Dialect, view: &TypedView) -> String {
     for field in &view.left_out {
         sql.push_str(&format!("-- the field \"{field}\" of the next view has a name that SQL cannot carry\n"));
     }
+    let (name, select) = (names::quoted(&view.view), typed_select(dialect, view));
+    sql.push_str(&format!("CREATE OR REPLACE VIEW {name} AS\n{select};\n\n"));
+    sql
+}
+
+fn typed_select(dialect: Dialect, view: &TypedView) -> String {
     let envelope = RAW_COLUMNS.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
     let fields = view.columns.iter().map(|column| {
         let value = match dialect {
@@ -220,12 +232,10 @@ fn typed_sql(dialect: Dialect, view: &TypedView) -> String {
     });
     let columns: Vec<String> = envelope.chain(fields).chain(["  payload".to_owned()]).collect();
     let event_type = view.event_name.split(':').next().unwrap_or_default();
-    sql.push_str(&format!(
-        "CREATE OR REPLACE VIEW {} AS\nSELECT\n{}\nFROM events\nWHERE event_type = {} AND event_name = {};\n\n",
-        names::quoted(&view.view),
+    format!(
+        "SELECT\n{}\nFROM events\nWHERE event_type = {} AND event_name = {}",
         columns.join(",\n"),
         names::literal(event_type),
         names::literal(&view.event_name),
-    ));
-    sql
+    )
 }

@@ -1,6 +1,9 @@
 //! The views' SQL, as text. That it runs is shown by tests/acceptance/test_lake_views.py.
 
-use super::super::views::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema, views};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use super::super::views::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema, glue_tables, views};
 use crate::event::Date;
 
 const FIRST_DATE: Date = Date { days: 20_778 };
@@ -95,4 +98,53 @@ fn athena_projects_the_types_of_the_schemas_the_days_and_the_late() {
     assert!(sql.contains("'s3://bucket/lake/event_type=${event_type}/created_date=${created_date}/'"));
     let request = ViewRequest { dialect: Dialect::Athena, root: "/lake", first_date: FIRST_DATE, schemas: &[] };
     assert!(views(&request).is_err(), "Athena reads no folder");
+}
+
+#[test]
+fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_given() {
+    use ColumnType::{Boolean, Date, DateTime, Integer, Json, Number, Text};
+    let columns =
+        [("n", Integer), ("x", Number), ("ok", Boolean), ("at", DateTime), ("day", Date), ("tags", Json), ("Name", Text)];
+    let schemas = [schema("menu:item:viewed", 1, &columns), schema("cart:added", 1, &[])];
+    let root = "s3://bucket/lake/";
+    let request = ViewRequest { dialect: Dialect::Athena, root, first_date: FIRST_DATE, schemas: &schemas };
+    let tables = glue_tables(&request, "shop").unwrap();
+    let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    assert_eq!(names, ["events_dated", "events_late", "events_raw", "events", "cart_added", "menu_item_viewed"]);
+    let statements = sql(Dialect::Athena, root, &schemas);
+    for table in &tables {
+        assert_eq!(table.input["Name"], table.name);
+        let columns: Vec<(&str, &str)> = table.input["StorageDescriptor"]["Columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|column| (column["Name"].as_str().unwrap(), column["Type"].as_str().unwrap()))
+            .collect();
+        if table.input["TableType"] == "EXTERNAL_TABLE" {
+            assert_eq!(columns.len() + table.input["PartitionKeys"].as_array().unwrap().len(), 11);
+            for (key, value) in table.input["Parameters"].as_object().unwrap().iter().filter(|(key, _)| key.contains('.')) {
+                assert!(statements.contains(&format!("'{key}' = '{}'", value.as_str().unwrap())), "{key}");
+            }
+            continue;
+        }
+        let text = table.input["ViewOriginalText"].as_str().unwrap();
+        let text = text.strip_prefix("/* Presto View: ").and_then(|text| text.strip_suffix(" */")).unwrap();
+        let presto: Value = serde_json::from_slice(&STANDARD.decode(text).unwrap()).unwrap();
+        assert_eq!(presto["schema"], "shop");
+        assert!(statements.contains(&format!("AS\n{};", presto["originalSql"].as_str().unwrap())), "{presto}");
+        let same = |(name, hive): (&str, &str), column: &Value| {
+            let presto = match hive {
+                "string" => "varchar",
+                "int" => "integer",
+                "timestamp" => "timestamp(3)",
+                other => other,
+            };
+            column["name"] == name && column["type"] == presto
+        };
+        let presto = presto["columns"].as_array().unwrap();
+        assert!(columns.len() == presto.len() && columns.iter().zip(presto).all(|(hive, presto)| same(*hive, presto)));
+    }
+    let typed = &tables[5].input["StorageDescriptor"]["Columns"];
+    let kinds: Vec<&str> = typed.as_array().unwrap()[10..17].iter().map(|column| column["Type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["bigint", "double", "boolean", "timestamp", "date", "string", "string"]);
 }

@@ -8,31 +8,46 @@ use super::{
 };
 use crate::{event::Date, limits::CREATED_DATE_DAYS_AHEAD_MAX, sink::lake::LakeError};
 
-/// `events_raw` over two tables. A projected date is a date, which `late` is not: so the late events, whose folder is
-/// one per type, are a table of their own.
+/// `events_raw` over two tables.
 pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<String, LakeError> {
     let root = root.trim_end_matches('/');
+    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, &properties));
+    let union = union_select();
+    Ok(format!("-- Athena runs one statement at a time.\n{}CREATE OR REPLACE VIEW events_raw AS\n{union};\n\n", tables.concat(),))
+}
+
+/// Both tables as one.
+pub(super) fn union_select() -> String {
+    let columns = RAW_COLUMNS.map(quoted).join(", ");
+    format!("SELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late")
+}
+
+/// A table's name and its properties.
+pub(super) type Table = (&'static str, Vec<(&'static str, String)>);
+
+/// A projected date is a date, which `late` is not: so the late events, whose folder is one per type, are a table of their
+/// own.
+pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<[Table; 2], LakeError> {
     let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
     if bare.is_none() {
         let reason = "Athena reads s3://bucket/prefix, nothing else".to_owned();
         return Err(LakeError::Root { root: root.to_owned(), reason });
     }
-    let types = projected_types(event_types);
-    let dates = [
+    let dates = vec![
         ("projection.created_date.type", "date".to_owned()),
         ("projection.created_date.format", "yyyy-MM-dd".to_owned()),
         ("projection.created_date.range", format!("{first_date},NOW+{CREATED_DATE_DAYS_AHEAD_MAX}DAYS")),
         ("projection.created_date.interval", "1".to_owned()),
         ("projection.created_date.interval.unit", "DAYS".to_owned()),
     ];
-    let late = [("projection.created_date.type", "enum".to_owned()), ("projection.created_date.values", "late".to_owned())];
-    let columns = RAW_COLUMNS.map(quoted).join(", ");
-    Ok(format!(
-        "-- Athena runs one statement at a time.\n{}{}\
-         CREATE OR REPLACE VIEW events_raw AS\nSELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late;\n\n",
-        table("events_dated", root, [&types, &dates]),
-        table("events_late", root, [&types, &late]),
-    ))
+    let late = vec![("projection.created_date.type", "enum".to_owned()), ("projection.created_date.values", "late".to_owned())];
+    let own = [
+        ("parquet.compression", "ZSTD".to_owned()),
+        ("projection.enabled", "true".to_owned()),
+        ("storage.location.template", format!("{root}/event_type=${{event_type}}/created_date=${{created_date}}/")),
+    ];
+    let table = |name, projection| (name, [own.to_vec(), projected_types(event_types), projection].concat());
+    Ok([table("events_dated", dates), table("events_late", late)])
 }
 
 /// The event types to look for: those of the schemas; without any, a query has to name its own.
@@ -47,15 +62,8 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
 }
 
 /// A table. Dropped first: nothing but its definition is lost, and a new list of event types takes effect.
-fn table(name: &str, root: &str, projection: [&[(&str, String)]; 2]) -> String {
-    let template = format!("{root}/event_type=${{event_type}}/created_date=${{created_date}}/");
-    let own = [
-        ("parquet.compression", "ZSTD".to_owned()),
-        ("projection.enabled", "true".to_owned()),
-        ("storage.location.template", template),
-    ];
-    let properties =
-        own.iter().chain(projection.into_iter().flatten()).map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
+fn table(name: &str, root: &str, properties: &[(&str, String)]) -> String {
+    let properties = properties.iter().map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
     let properties = properties.collect::<Vec<_>>().join(",\n");
     format!(
         "DROP TABLE IF EXISTS {name};\n\n\

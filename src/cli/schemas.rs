@@ -1,0 +1,106 @@
+//! `lakegate schemas …`: the registry, for who writes schemas and for who reads them.
+
+mod diff;
+mod export;
+mod list;
+mod new;
+mod show;
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::schema::{self, Registry, Resolution, Schema};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SchemasCommand {
+    /// List the events with their versions and titles.
+    List(list::ListArgs),
+    /// Print a schema as the gateway serves it: whole in itself.
+    Show(show::ShowArgs),
+    /// Say what is another between two versions, field by field: exit code 1 where something is.
+    Diff(diff::DiffArgs),
+    /// Write the next version of an event's schema, or a first one; nothing that is there is ever overwritten.
+    New(new::NewArgs),
+    /// Write the registry as TypeScript, SQL, tables of Glue, or a catalogue in Markdown.
+    Export(export::ExportArgs),
+}
+
+/// Which registry.
+#[derive(Debug, Args)]
+struct RegistryArgs {
+    /// Folder of the schema registry [default: as configured, ./schemas].
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
+    /// Configuration file that says where the registry is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputForm {
+    Table,
+    Json,
+}
+
+impl RegistryArgs {
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        let configured = || Ok(super::load(self.config.as_deref())?.schemas.dir);
+        self.schemas.clone().map_or_else(configured, Ok)
+    }
+
+    fn load(&self) -> anyhow::Result<Registry> {
+        Ok(schema::load(&self.folder()?)?)
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
+    let out = &mut BufWriter::new(io::stdout().lock());
+    let result = match command {
+        SchemasCommand::List(args) => list::run(args, out),
+        SchemasCommand::Show(args) => show::run(args, out),
+        SchemasCommand::Diff(args) => diff::run(args, out),
+        SchemasCommand::New(args) => new::run(args, out),
+        SchemasCommand::Export(args) => export::run(args, out),
+    };
+    match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
+        // The reader of the pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        result => result,
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+/// The schema that `label` names: `menu:item:viewed`, or `menu:item:viewed/2`.
+fn find<'a>(registry: &'a Registry, label: &str) -> anyhow::Result<&'a Schema> {
+    let (name, version) = parse_label(label)?;
+    match registry.resolve(name, version) {
+        Resolution::Known(schema) => Ok(schema),
+        Resolution::UnknownVersion(newest) => {
+            bail!("{name} has no version {}; the newest is {}", version.unwrap_or_default(), newest.version)
+        }
+        Resolution::UnknownName => match registry.nearest(name) {
+            Some(nearest) => bail!("no schema is named {name}; did you mean {nearest}?"),
+            None => bail!("no schema is named {name}"),
+        },
+    }
+}
+
+fn parse_label(label: &str) -> anyhow::Result<(&str, Option<u32>)> {
+    match label.split_once('/') {
+        None => Ok((label, None)),
+        Some((name, version)) => match version.parse() {
+            Ok(number) if number > 0 => Ok((name, Some(number))),
+            _ => bail!("{label} is no schema: NAME or NAME/VERSION is expected, such as menu:item:viewed/2"),
+        },
+    }
+}
