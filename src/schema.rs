@@ -5,10 +5,15 @@
 //! a registry with any fault in it is refused whole, with every fault named.
 
 mod bundle;
+pub mod compat;
 mod flatten;
+mod inspect;
 mod load;
+mod manifest;
 mod quick;
 mod registry;
 
+pub use inspect::{FileFault, Inspected, Rule, Written, bytes_of, inspect};
 pub use load::{LoadError, SchemaFault, load};
+pub use manifest::{Manifest, ManifestError};
 pub use registry::{Registry, Resolution, Schema};

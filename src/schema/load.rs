@@ -26,7 +26,7 @@ use crate::{
 const BASE: &str = "lakegate:///";
 
 /// Folder of pieces that schemas refer to; it holds no events.
-const COMMON: &str = "common";
+pub(super) const COMMON: &str = "common";
 
 /// Why a folder is no registry.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ pub fn load(folder: &Path) -> Result<Registry, LoadError> {
     Ok(Registry { names })
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+pub(super) fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
@@ -111,7 +111,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// Schemas are the `.json` files outside `common/`, save the examples beside them.
-fn is_event_schema(file: &Path) -> bool {
+pub(super) fn is_event_schema(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     name.ends_with(".json") && !name.ends_with(".examples.json") && !file.starts_with(COMMON) && file.components().count() > 1
 }
@@ -132,7 +132,7 @@ fn compile(folder: &Path, file: &Path, patterns: &mut Patterns) -> Result<Schema
     Ok(Schema { event_name: event_name.into(), version, document: bundled.to_string().into(), validator, quick })
 }
 
-fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
+pub(super) fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
     jsonschema::options_for::<TapeJson>()
         .with_base_uri(format!("{BASE}{}", file.display()))
         .with_retriever(FolderOnly { folder: folder.to_owned() })
@@ -147,8 +147,13 @@ fn build(folder: &Path, file: &Path, document: &Value) -> Result<Validator<TapeJ
         })
 }
 
+/// The validator of a schema that refers to nothing outside itself, made as every other.
+pub(super) fn build_alone(document: &Value) -> Result<Validator<TapeJson>, String> {
+    build(Path::new(""), Path::new("alone.json"), document)
+}
+
 /// `menu/item/viewed/1.json` is version 1 of `menu:item:viewed`.
-fn name_and_version(file: &Path) -> Result<(String, u32), String> {
+pub(super) fn name_and_version(file: &Path) -> Result<(String, u32), String> {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let version: Option<u32> = stem.parse().ok().filter(|&version: &u32| version > 0 && stem == version.to_string());
     let version = version.ok_or("is not named after its version: 1.json, 2.json, …")?;
@@ -159,7 +164,7 @@ fn name_and_version(file: &Path) -> Result<(String, u32), String> {
 }
 
 /// Reads a file of the folder, and of nothing outside it: not by `..`, not by a link.
-fn read(folder: &Path, file: &Path) -> Result<String, String> {
+pub(super) fn read(folder: &Path, file: &Path) -> Result<String, String> {
     let path = folder.join(file).canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
     if !path.starts_with(folder) {
         return Err("lies outside the schema folder".into());
