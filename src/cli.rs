@@ -5,6 +5,7 @@ mod health;
 mod keys;
 mod lake;
 mod plan;
+mod schemas;
 mod serve;
 mod view_schemas;
 
@@ -38,6 +39,9 @@ enum Command {
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Work on the schema registry.
+    #[command(subcommand)]
+    Schemas(schemas::SchemasCommand),
     /// Print every code that the gateway answers with, as Markdown.
     Errors,
     /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
@@ -97,6 +101,7 @@ pub fn run() -> ExitCode {
         },
         Command::Lake(command) => lake::run(&command),
         Command::Keys(command) => keys::run(&command),
+        Command::Schemas(command) => schemas::run(&command),
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {

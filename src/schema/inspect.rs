@@ -92,6 +92,12 @@ pub fn inspect(folder: &Path) -> io::Result<Inspected> {
 }
 
 impl Inspected {
+    /// Whether a file is a version by its name, whether or not it is there and right.
+    #[must_use]
+    pub fn is_version(file: &Path) -> bool {
+        is_event_schema(file) && name_and_version(file).is_ok()
+    }
+
     fn file(&mut self, folder: &Path, file: &Path, is_piece: bool) {
         let before = self.faults.len();
         let mut fault = |rule, pointer: &str, reason: String| {

@@ -42,7 +42,7 @@ pub struct Witness {
 pub enum Origin {
     /// It was made for the purpose.
     Made,
-    /// An example of the schema.
+    /// An example of one of the schemas, without the members that have no part in it.
     Example,
     /// Recorded traffic: the file and its line.
     Recorded(String),
@@ -150,7 +150,8 @@ impl Search<'_> {
 
     fn among_examples(&self) -> Option<Witness> {
         let examples = self.from.examples.iter().chain(&self.to.examples);
-        examples.into_iter().find_map(|event| self.witness(event, Origin::Example))
+        let found = examples.into_iter().find_map(|event| self.witness(event, Origin::Example))?;
+        Some(self.smallest(found))
     }
 
     /// Looks among made events; what makes the difference in one of them is put into an example, for people know that one.
@@ -176,7 +177,7 @@ impl Search<'_> {
         for name in names {
             let mut without = witness.event.clone();
             without.as_object_mut().map(|members| members.shift_remove(&name));
-            if let Some(smaller) = self.witness(&without, Origin::Made) {
+            if let Some(smaller) = self.witness(&without, witness.origin.clone()) {
                 witness = smaller;
             }
         }
