@@ -109,7 +109,6 @@ impl Comparer {
             return Proof::Contained;
         }
         self.patterns.spell_out([&mut from_flat, &mut to_flat]);
-        let open = |why| Proof::Open { difference: None, from: None, why };
         let (from, to) = match (from.canonical(&from_flat), to.canonical(&to_flat)) {
             (Ok(from), Ok(to)) => (from, to),
             (Err(why), other) => return Proof::Open { difference: None, from: other.ok(), why },
@@ -125,7 +124,10 @@ impl Comparer {
                 };
                 Proof::Open { difference: difference.ok(), from: Some(from), why }
             }
-            Err(error) => open(format!("the two have no common canonical form: {error}")),
+            Err(error) => {
+                let why = format!("the two have no common canonical form: {error}");
+                Proof::Open { difference: None, from: Some(from), why }
+            }
         }
     }
 }

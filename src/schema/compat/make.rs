@@ -10,7 +10,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use jsonschema::{
     JsonType, Validator,
-    canonical::{CanonicalSchema, CanonicalView},
+    canonical::{CanonicalKind, CanonicalSchema, CanonicalView},
 };
 use serde_json::{Value, json};
 
@@ -56,7 +56,9 @@ impl<'a> Maker<'a> {
         };
         self.nodes_left = nodes_left;
         let mut values = self.proposals(schema, depth_left);
-        if let Some(validator) = validator(schema) {
+        let is_plain =
+            matches!(schema.kind(), CanonicalKind::Const | CanonicalKind::Enum | CanonicalKind::MultiType | CanonicalKind::True);
+        if !is_plain && let Some(validator) = validator(schema) {
             values.retain(|value| validator.is_valid(value));
         }
         let values = distinct(values);

@@ -211,6 +211,35 @@ fn scalars() -> Vec<Change> {
         member("multiples of twice as much", integer(json!({ "multipleOf": 5 })), integer(json!({ "multipleOf": 10 })), No, Yes),
         member("multiples of half as much", integer(json!({ "multipleOf": 10 })), integer(json!({ "multipleOf": 5 })), Yes, No),
         member("multiples of one", integer(json!({})), number(json!({ "multipleOf": 1 })), Yes, Yes),
+        member(
+            "multiples of a tenth instead of a hundredth",
+            number(json!({ "multipleOf": 0.01 })),
+            number(json!({ "multipleOf": 0.1 })),
+            No,
+            Yes,
+        ),
+        member("an encoding is told", text(json!({})), text(json!({ "contentEncoding": "base64" })), Yes, Yes),
+        member(
+            "another format that holds the first",
+            text(json!({ "format": "email" })),
+            text(json!({ "format": "idn-email" })),
+            Undecided,
+            No,
+        ),
+        member(
+            "a number may be text",
+            integer(json!({ "minimum": 0 })),
+            json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^[0-9]+$" }] }),
+            Yes,
+            No,
+        ),
+        member(
+            "a format and a length that it always has",
+            text(json!({ "format": "uuid" })),
+            text(json!({ "format": "uuid", "maxLength": 36 })),
+            Yes,
+            Yes,
+        ),
         member("a bound on something that is no number", text(json!({})), text(json!({ "minimum": 5 })), Yes, Yes),
     ]
 }
@@ -446,6 +475,21 @@ fn conditions() -> Vec<Change> {
     vec![
         whole("a condition is added", properties(members()), conditional.clone(), No, Yes),
         whole("a condition is lifted", conditional, properties(members()), Yes, No),
+        whole(
+            "a condition that brings its own member",
+            json!({ "properties": { "method": { "enum": ["card", "cash"] } } }),
+            json!({ "properties": { "method": { "enum": ["card", "cash"] } }, "if": { "properties": { "method": { "const": "card" } }, "required": ["method"] },
+                "then": { "properties": { "last4": { "type": "string" } } } }),
+            Yes,
+            No,
+        ),
+        whole(
+            "two members exclude each other",
+            properties(members()),
+            json!({ "properties": members(), "not": { "required": ["method", "last4"] } }),
+            No,
+            Yes,
+        ),
         whole("a schema that depends on a member", properties(members()), dependent, No, Yes),
         member(
             "a condition is added below",
@@ -511,6 +555,20 @@ fn references() -> Vec<Change> {
             tree(json!({ "type": "integer", "description": "a leaf" })),
             Yes,
             Yes,
+        ),
+        whole(
+            "a tree with narrower leaves",
+            tree(json!({ "type": "integer" })),
+            tree(json!({ "type": "integer", "minimum": 0 })),
+            No,
+            Undecided,
+        ),
+        whole(
+            "an event within itself",
+            json!({ "properties": { "child": { "$ref": "#" }, "n": { "type": "integer" } } }),
+            json!({ "properties": { "child": { "$ref": "#" }, "n": { "type": "number" } } }),
+            Undecided,
+            No,
         ),
         Change {
             name: "no envelope, then one",
