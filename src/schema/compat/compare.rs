@@ -173,15 +173,18 @@ impl Search<'_> {
         Some(self.smallest(found))
     }
 
-    /// The witness without the members that have no part in it.
+    /// The witness without the members that have no part in it, alone or with another that goes with them.
     fn smallest(&self, mut witness: Witness) -> Witness {
         let names: Vec<String> = witness.event.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-        for name in names {
-            let mut without = witness.event.clone();
-            without.as_object_mut().map(|members| members.shift_remove(&name));
-            if let Some(smaller) = self.witness(&without, witness.origin.clone()) {
-                witness = smaller;
-            }
+        for name in &names {
+            let pairs = names.iter().filter(|other| *other != name).map(|other| [name, other]);
+            let smaller = std::iter::once([name, name]).chain(pairs).find_map(|gone| {
+                let mut event = witness.event.clone();
+                event.as_object_mut()?.retain(|name, _| !gone.contains(&name));
+                let is_smaller = event.as_object()?.len() < witness.event.as_object()?.len();
+                if is_smaller { self.witness(&event, witness.origin.clone()) } else { None }
+            });
+            witness = smaller.unwrap_or(witness);
         }
         witness
     }

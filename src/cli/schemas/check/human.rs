@@ -71,7 +71,8 @@ fn block(finding: &Finding, text: &mut String) {
     text.push('\n');
 }
 
-fn shorten(value: &mut Value) {
+/// Shortens the long strings in an event.
+pub(super) fn shorten(value: &mut Value) {
     match value {
         Value::String(string) => *string = shortened(string),
         Value::Array(items) => items.iter_mut().for_each(shorten),
@@ -80,7 +81,7 @@ fn shorten(value: &mut Value) {
     }
 }
 
-fn shortened(string: &str) -> String {
+pub(super) fn shortened(string: &str) -> String {
     let count = string.chars().count();
     if count <= STRING_CHARS_MAX {
         return string.to_owned();

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::finding::{Code, Finding, Level, Report};
+use super::{
+    finding::{Code, Finding, Level, Report},
+    human::{shorten, shortened},
+};
 
 pub(super) fn log(report: &Report) -> Value {
     let rules: Vec<Value> = Code::ALL.iter().map(|code| rule(*code)).collect();
@@ -55,7 +58,9 @@ pub(super) fn message(finding: &Finding) -> String {
     }
     if let Some(shown) = &finding.witness {
         let place = if shown.pointer.is_empty() { "the event itself" } else { &shown.pointer };
-        text.push_str(&format!("\nrefused at {place}: {}\n{}", shown.reason, shown.event));
+        let mut event = shown.event.clone();
+        shorten(&mut event);
+        text.push_str(&format!("\nrefused at {place}: {}\n{event}", shortened(&shown.reason)));
     }
     text
 }
