@@ -54,7 +54,11 @@ fn copy() -> (tempfile::TempDir, PathBuf) {
         for entry in fs::read_dir(from).unwrap() {
             let path = entry.unwrap().path();
             let target = to.join(path.file_name().unwrap());
-            if path.is_dir() { copy_into(&path, &target) } else { drop(fs::copy(&path, target).unwrap()) }
+            if path.is_dir() {
+                copy_into(&path, &target);
+            } else {
+                fs::copy(&path, target).unwrap();
+            }
         }
     }
     let folder = tempfile::tempdir().unwrap();

@@ -26,6 +26,10 @@ pub const COMPAT_NODES_MAX: usize = 10_000;
 /// Why: a second without optimisation; what thousands of events made for the purpose do not show is said to be undecided.
 pub const COMPAT_EVENTS_TRIED_MAX: usize = 20_000;
 
+/// Events that are tried although there is a proof.
+/// Why: the algebra is young; some hundred events cost milliseconds, and one that contradicts it outranks it.
+pub const COMPAT_DOUBTS_MAX: usize = 300;
+
 /// Characters of a string that is made for a schema.
 /// Why: it must fit an event; a length beyond is no difference that an event can show.
 pub const COMPAT_STRING_CHARS_MAX: usize = EVENT_BYTES_MAX / 2;

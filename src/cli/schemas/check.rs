@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::{EXIT_CONFIG, complain};
 use crate::schema::{self, Inspected, Manifest, compat::Policy};
-use finding::{Code, Finding, Level, Report};
+use finding::{Code, Finding, Report};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
@@ -132,9 +132,4 @@ fn check(args: &CheckArgs) -> anyhow::Result<Report> {
 fn published_files(inspected: &Inspected) -> std::collections::BTreeSet<PathBuf> {
     let versions = inspected.versions.values();
     versions.flat_map(|written| written.pieces.iter().chain([&written.file])).cloned().collect()
-}
-
-/// Whether a finding of this level ends in exit code 1.
-fn is_error(level: Level) -> bool {
-    level == Level::Error
 }

@@ -11,7 +11,7 @@ use super::{
     patterns::Patterns,
     version::{Refusal, Version},
 };
-use crate::limits::COMPAT_EVENTS_TRIED_MAX;
+use crate::limits::{COMPAT_DOUBTS_MAX, COMPAT_EVENTS_TRIED_MAX};
 
 /// What is known of whether one version accepts every event of another.
 #[derive(Debug)]
@@ -65,6 +65,9 @@ enum Proof {
 impl Comparer {
     /// Whether `to` accepts every event that `from` accepts.
     pub fn compare(&mut self, from: &Version, to: &Version) -> Verdict {
+        if from.flat == to.flat {
+            return Verdict::Proved;
+        }
         let search = Search { from, to };
         let proof = self.prove(from, to);
         // An event outranks a proof: the validators are what judges in the end.
@@ -72,19 +75,22 @@ impl Comparer {
             return Verdict::Refuted(Box::new(witness));
         }
         let (difference, whole, why) = match proof {
-            Proof::Contained => return Verdict::Proved,
+            Proof::Contained => {
+                let doubt = search.among_mutations(&from.examples, COMPAT_DOUBTS_MAX);
+                return doubt.map_or(Verdict::Proved, |witness| Verdict::Refuted(Box::new(witness)));
+            }
             Proof::Open { difference, from, why } => (difference, from, why),
         };
         let mut maker = Maker::new(&mut self.patterns, 7, 4);
         let made = difference.as_ref().and_then(|difference| {
             Maker::branches(difference).iter().find_map(|branch| search.among_made(&maker.values(branch)))
         });
-        let made = made.or_else(|| search.among_mutations(&from.examples));
+        let made = made.or_else(|| search.among_mutations(&from.examples, COMPAT_EVENTS_TRIED_MAX));
         let made = made.or_else(|| {
             let whole = Maker::branches(whole.as_ref()?);
             whole.iter().find_map(|branch| {
                 let values = maker.values(branch);
-                search.among_made(&values).or_else(|| search.among_mutations(&values))
+                search.among_made(&values).or_else(|| search.among_mutations(&values, COMPAT_EVENTS_TRIED_MAX))
             })
         });
         made.map_or(Verdict::Undecided(why), |witness| Verdict::Refuted(Box::new(witness)))
@@ -105,9 +111,6 @@ impl Comparer {
 
     fn prove(&mut self, from: &Version, to: &Version) -> Proof {
         let (mut from_flat, mut to_flat) = (from.flat.clone(), to.flat.clone());
-        if from_flat == to_flat {
-            return Proof::Contained;
-        }
         self.patterns.spell_out([&mut from_flat, &mut to_flat]);
         let (from, to) = match (from.canonical(&from_flat), to.canonical(&to_flat)) {
             (Ok(from), Ok(to)) => (from, to),
@@ -164,9 +167,9 @@ impl Search<'_> {
         Some(self.smallest(known.unwrap_or(found)))
     }
 
-    fn among_mutations(&self, events: &[Value]) -> Option<Witness> {
+    fn among_mutations(&self, events: &[Value], tried_max: usize) -> Option<Witness> {
         let hints = Hints::of(&[&self.from.flat, &self.to.flat]);
-        let mutations = events.iter().flat_map(|event| hints.mutations(event)).take(COMPAT_EVENTS_TRIED_MAX);
+        let mutations = events.iter().flat_map(|event| hints.mutations(event)).take(tried_max);
         let mut seen = HashMap::new();
         let mut fresh = mutations.filter(|event| seen.insert(event.to_string(), ()).is_none());
         let found = fresh.find_map(|event| self.witness(&event, Origin::Made))?;

@@ -51,9 +51,12 @@ impl Version {
         let is_known = dialect == DIALECT;
         let obstacle = (!is_known).then(|| format!("it is written in another dialect, {dialect}"));
         let mut flat = is_known.then(|| flatten(&document)).flatten();
-        if let Some(Value::Object(flat)) = &mut flat {
-            // Nothing refers to them any more.
-            flat.remove("$defs");
+        if let Some(Value::Object(flat)) = &mut flat
+            && let Some(definitions) = flat.remove("$defs")
+            && Value::Object(flat.clone()).to_string().contains("\"$ref\"")
+        {
+            // Something still refers to them.
+            flat.insert("$defs".into(), definitions);
         }
         let validator = build_alone(&document)?;
         let domain = build_alone(&domain(event_name, true))?;

@@ -229,7 +229,7 @@ impl Report {
     }
 
     pub(super) fn errors(&self) -> usize {
-        self.findings.iter().filter(|finding| super::is_error(finding.level)).count()
+        self.count(Level::Error)
     }
 
     pub(super) fn sort(&mut self) {
