@@ -106,7 +106,8 @@ impl Maker<'_> {
         let step = view.multiple_of.iter().filter_map(Number::as_f64).fold(0.0, f64::max);
         let mut numbers: Vec<Value> = [&view.minimum, &view.maximum].into_iter().flatten().map(|n| json!(n)).collect();
         let mut add = |number: f64| {
-            numbers.push(if number.fract() == 0.0 && number.abs() < 1e15 { json!(number as i64) } else { json!(number) })
+            let is_whole = number.fract() == 0.0 && number.abs() < 1e15;
+            numbers.push(if is_whole { json!(number as i64) } else { json!(number) });
         };
         for start in [least, most, Some(0.0)].into_iter().flatten() {
             for offset in [0.0, 0.5, 0.25, 0.01, 0.001, 1.0, 2.0, 10.0, 1e6] {
