@@ -36,7 +36,7 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
-    /// Look into the schema registry, add to it, and write it in other terms.
+    /// Look into the schema registry, add to it, check it, and write it in other terms.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
     /// Make keys.

@@ -4,11 +4,13 @@
 //! Numbers that a file format consists of stand beside the format.
 //! The assertions at the end hold the relations between the numbers, so that a change which breaks one does not compile.
 
+mod compat;
 mod delivery;
 mod edge;
 mod operations;
 mod storage;
 
+pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
 pub use operations::*;

@@ -5,13 +5,16 @@
 //! a registry with any fault in it is refused whole, with every fault named.
 
 mod bundle;
+pub mod compat;
 mod diff;
 mod draft;
 mod explain;
 mod export;
 mod flatten;
 mod folder;
+mod inspect;
 mod load;
+mod manifest;
 mod places;
 mod quick;
 mod registry;
@@ -20,5 +23,7 @@ pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};
 pub use export::{catalogue, typescript};
 pub use folder::FolderStamp;
+pub use inspect::{FileFault, Inspected, Rule, Written, bytes_of, inspect};
 pub use load::{LoadError, SchemaFault, load, load_with};
+pub use manifest::{Manifest, ManifestError};
 pub use registry::{Registry, Resolution, Schema, Suggestions, etag};

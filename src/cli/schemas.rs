@@ -1,5 +1,6 @@
 //! `lakegate schemas …`: the registry, for who writes schemas and for who reads them.
 
+mod check;
 mod diff;
 mod export;
 mod list;
@@ -19,6 +20,8 @@ use crate::schema::{self, Registry, Resolution, Schema};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SchemasCommand {
+    /// Check a registry: files, examples, what was published, and whether new versions accept what old ones do.
+    Check(check::CheckArgs),
     /// List the events with their versions and titles.
     List(list::ListArgs),
     /// Print a schema as the gateway serves it: whole in itself.
@@ -63,6 +66,7 @@ impl RegistryArgs {
 pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
     let out = &mut BufWriter::new(io::stdout().lock());
     let result = match command {
+        SchemasCommand::Check(args) => check::run(args, out),
         SchemasCommand::List(args) => list::run(args, out),
         SchemasCommand::Show(args) => show::run(args, out),
         SchemasCommand::Diff(args) => diff::run(args, out),

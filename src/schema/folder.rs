@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::limits::{EVENT_NAME_PARTS_MAX, SCHEMA_BYTES_MAX};
 
 /// Folder of pieces that schemas refer to; it holds no events.
-const COMMON: &str = "common";
+pub(super) const COMMON: &str = "common";
 
 /// A registry's folder, and the pieces of it that were read.
 pub(super) struct Folder {
@@ -57,13 +57,23 @@ impl Folder {
         Ok(Self { root: folder.canonicalize()?, pieces: Mutex::default() })
     }
 
-    /// The files that are schemas of events, below the folder, in order.
-    pub(super) fn schemas(&self) -> io::Result<Vec<PathBuf>> {
+    /// No folder: nothing can be read from it.
+    pub(super) fn none() -> Self {
+        // A path cannot be read that holds a zero.
+        Self { root: PathBuf::from("\0"), pieces: Mutex::default() }
+    }
+
+    /// All files below the folder, in order.
+    pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         collect(&self.root, Path::new(""), LEVELS_MAX, &mut files)?;
-        files.retain(|file| is_event_schema(file));
         files.sort();
         Ok(files)
+    }
+
+    /// The files that are schemas of events, below the folder, in order.
+    pub(super) fn schemas(&self) -> io::Result<Vec<PathBuf>> {
+        Ok(self.files()?.into_iter().filter(|file| is_event_schema(file)).collect())
     }
 
     /// Reads a file of the folder, and of nothing outside it: not by `..`, not by a link.
@@ -121,7 +131,7 @@ fn is_schema(file: &Path) -> bool {
 }
 
 /// Schemas are the `.json` files outside `common/`, save the examples beside them.
-fn is_event_schema(file: &Path) -> bool {
+pub(super) fn is_event_schema(file: &Path) -> bool {
     is_schema(file) && !file.starts_with(COMMON) && file.components().count() > 1
 }
 

@@ -132,10 +132,10 @@ impl Workshop {
             return Err("is not a JSON object".into());
         }
         let title = document["title"].as_str().unwrap_or_default().into();
-        let validator = self.build(file, &document)?;
+        let validator = build(&self.folder, file, &document)?;
         let bundled = bundle(document, file, &|file| self.folder.piece(file).map(|piece| (*piece).clone()))?;
         let flat = flatten(&bundled);
-        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.patterns, &|part| self.build(file, part).ok()));
+        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.patterns, &|part| build(&self.folder, file, part).ok()));
         Ok(Schema {
             event_name: event_name.into(),
             version,
@@ -147,25 +147,31 @@ impl Workshop {
             etag: OnceLock::new(),
         })
     }
+}
 
-    fn build(&self, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
-        jsonschema::options_for::<TapeJson>()
-            .with_base_uri(format!("{BASE}{}", file.display()))
-            .with_retriever(FolderOnly(self.folder.clone()))
-            .should_validate_formats(true)
-            .should_ignore_unknown_formats(false)
-            // The linear-time engine: a pattern of ours must never make an event of theirs slow.
-            .with_pattern_options(jsonschema::PatternOptions::regex())
-            .build(document)
-            .map_err(|error| match error.instance_path().as_str() {
-                "" => format!("is no usable schema: {error}"),
-                place => format!("is no usable schema at {place}: {error}"),
-            })
-    }
+/// The library's validator of the schema in `file`, or of a part of it.
+pub(super) fn build(folder: &Arc<Folder>, file: &Path, document: &Value) -> Result<Validator<TapeJson>, String> {
+    jsonschema::options_for::<TapeJson>()
+        .with_base_uri(format!("{BASE}{}", file.display()))
+        .with_retriever(FolderOnly(folder.clone()))
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        // The linear-time engine: a pattern of ours must never make an event of theirs slow.
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(document)
+        .map_err(|error| match error.instance_path().as_str() {
+            "" => format!("is no usable schema: {error}"),
+            place => format!("is no usable schema at {place}: {error}"),
+        })
+}
+
+/// The validator of a schema that refers to nothing outside itself, made as every other.
+pub(super) fn build_alone(document: &Value) -> Result<Validator<TapeJson>, String> {
+    build(&Arc::new(Folder::none()), Path::new("alone.json"), document)
 }
 
 /// `menu/item/viewed/1.json` is version 1 of `menu:item:viewed`.
-fn name_and_version(file: &Path) -> Result<(String, u32), String> {
+pub(super) fn name_and_version(file: &Path) -> Result<(String, u32), String> {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let version: Option<u32> = stem.parse().ok().filter(|&version: &u32| version > 0 && stem == version.to_string());
     let version = version.ok_or("is not named after its version: 1.json, 2.json, …")?;

@@ -1,0 +1,216 @@
+//! One version against another.
+
+use std::collections::HashMap;
+
+use jsonschema::canonical::{CanonicalSchema, Containment};
+use serde_json::Value;
+
+use super::{
+    make::Maker,
+    mutate::Hints,
+    patterns::Patterns,
+    version::{Refusal, Version},
+};
+use crate::limits::{COMPAT_DOUBTS_MAX, COMPAT_EVENTS_TRIED_MAX};
+
+/// What is known of whether one version accepts every event of another.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It does.
+    Proved,
+    /// It does not.
+    Refuted(Box<Witness>),
+    /// Neither could be shown; why.
+    Undecided(String),
+}
+
+/// An event that one version accepts and the other refuses. Both validators have said so.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// The event.
+    pub event: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Where it is refused.
+    pub pointer: String,
+    /// Why it is refused.
+    pub reason: String,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made for the purpose.
+    Made,
+    /// An example of one of the schemas, without the members that have no part in it.
+    Example,
+    /// Recorded traffic: the file and its line.
+    Recorded(String),
+}
+
+/// Compares versions; what it learns of patterns serves all comparisons.
+#[derive(Default)]
+pub struct Comparer {
+    patterns: Patterns,
+}
+
+/// What the canonical form says.
+enum Proof {
+    /// Every event is accepted.
+    Contained,
+    /// There may be events that are not; where they would be, if that can be said.
+    Open { difference: Option<CanonicalSchema>, from: Option<CanonicalSchema>, why: String },
+}
+
+impl Comparer {
+    /// Whether `to` accepts every event that `from` accepts.
+    pub fn compare(&mut self, from: &Version, to: &Version) -> Verdict {
+        if from.flat == to.flat {
+            return Verdict::Proved;
+        }
+        let search = Search { from, to };
+        let proof = self.prove(from, to);
+        // An event outranks a proof: the validators are what judges in the end.
+        if let Some(witness) = search.among_examples() {
+            return Verdict::Refuted(Box::new(witness));
+        }
+        let (difference, whole, why) = match proof {
+            Proof::Contained => {
+                let doubt = search.among_mutations(&from.examples, COMPAT_DOUBTS_MAX);
+                return doubt.map_or(Verdict::Proved, |witness| Verdict::Refuted(Box::new(witness)));
+            }
+            Proof::Open { difference, from, why } => (difference, from, why),
+        };
+        let mut maker = Maker::new(&mut self.patterns, 7, 4);
+        let made = difference.as_ref().and_then(|difference| {
+            Maker::branches(difference).iter().find_map(|branch| search.among_made(&maker.values(branch)))
+        });
+        let made = made.or_else(|| search.among_mutations(&from.examples, COMPAT_EVENTS_TRIED_MAX));
+        let made = made.or_else(|| {
+            let whole = Maker::branches(whole.as_ref()?);
+            whole.iter().find_map(|branch| {
+                let values = maker.values(branch);
+                search.among_made(&values).or_else(|| search.among_mutations(&values, COMPAT_EVENTS_TRIED_MAX))
+            })
+        });
+        made.map_or(Verdict::Undecided(why), |witness| Verdict::Refuted(Box::new(witness)))
+    }
+
+    /// Takes an event of recorded traffic for a witness, where it is one.
+    #[must_use]
+    pub fn recorded(from: &Version, to: &Version, event: &str, place: &str) -> Option<Witness> {
+        let value: Value = serde_json::from_str(event).ok()?;
+        let refusal = Search { from, to }.refusal(event)?;
+        Some(Witness {
+            event: value,
+            origin: Origin::Recorded(place.to_owned()),
+            pointer: refusal.pointer,
+            reason: refusal.reason,
+        })
+    }
+
+    fn prove(&mut self, from: &Version, to: &Version) -> Proof {
+        let (mut from_flat, mut to_flat) = (from.flat.clone(), to.flat.clone());
+        self.patterns.spell_out([&mut from_flat, &mut to_flat]);
+        let (from, to) = match (from.canonical(&from_flat), to.canonical(&to_flat)) {
+            (Ok(from), Ok(to)) => (from, to),
+            (Err(why), other) => return Proof::Open { difference: None, from: other.ok(), why },
+            (Ok(from), Err(why)) => return Proof::Open { difference: None, from: Some(from), why },
+        };
+        match to.covers(&from) {
+            Ok(Containment::Yes) => Proof::Contained,
+            Ok(Containment::No | Containment::Unknown) => {
+                let difference = from.subtract(&to);
+                let why = match &difference {
+                    Ok(_) => "the schemas differ, and no event was found that shows it".to_owned(),
+                    Err(error) => format!("the canonical form cannot say what the difference is: {error}"),
+                };
+                Proof::Open { difference: difference.ok(), from: Some(from), why }
+            }
+            Err(error) => {
+                let why = format!("the two have no common canonical form: {error}");
+                Proof::Open { difference: None, from: Some(from), why }
+            }
+        }
+    }
+}
+
+struct Search<'a> {
+    from: &'a Version,
+    to: &'a Version,
+}
+
+impl Search<'_> {
+    fn refusal(&self, event: &str) -> Option<Refusal> {
+        if !self.from.accepts(event) || self.to.accepts(event) {
+            return None;
+        }
+        self.to.refusal(event)
+    }
+
+    fn witness(&self, event: &Value, origin: Origin) -> Option<Witness> {
+        let Refusal { pointer, reason } = self.refusal(&event.to_string())?;
+        Some(Witness { event: event.clone(), origin, pointer, reason })
+    }
+
+    fn among_examples(&self) -> Option<Witness> {
+        let examples = self.from.examples.iter().chain(&self.to.examples);
+        let found = examples.into_iter().find_map(|event| self.witness(event, Origin::Example))?;
+        Some(self.smallest(found))
+    }
+
+    /// Looks among made events; what makes the difference in one of them is put into an example, for people know that one.
+    fn among_made(&self, made: &[Value]) -> Option<Witness> {
+        let found = made.iter().find_map(|event| self.witness(event, Origin::Made))?;
+        let known = self.from.examples.iter().flat_map(|example| overlaid(example, &found.event));
+        let known = known.into_iter().find_map(|event| self.witness(&event, Origin::Made));
+        Some(self.smallest(known.unwrap_or(found)))
+    }
+
+    fn among_mutations(&self, events: &[Value], tried_max: usize) -> Option<Witness> {
+        let hints = Hints::of(&[&self.from.flat, &self.to.flat]);
+        let mutations = events.iter().flat_map(|event| hints.mutations(event)).take(tried_max);
+        let mut seen = HashMap::new();
+        let mut fresh = mutations.filter(|event| seen.insert(event.to_string(), ()).is_none());
+        let found = fresh.find_map(|event| self.witness(&event, Origin::Made))?;
+        Some(self.smallest(found))
+    }
+
+    /// The witness without the members that have no part in it, alone or with another that goes with them.
+    fn smallest(&self, mut witness: Witness) -> Witness {
+        let names: Vec<String> = witness.event.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            let pairs = names.iter().filter(|other| *other != name).map(|other| [name, other]);
+            let smaller = std::iter::once([name, name]).chain(pairs).find_map(|gone| {
+                let mut event = witness.event.clone();
+                event.as_object_mut()?.retain(|name, _| !gone.contains(&name));
+                let is_smaller = event.as_object()?.len() < witness.event.as_object()?.len();
+                if is_smaller { self.witness(&event, witness.origin.clone()) } else { None }
+            });
+            witness = smaller.unwrap_or(witness);
+        }
+        witness
+    }
+}
+
+/// The example with one member as `made` has it, or without one that `made` lacks, or with all of them so.
+fn overlaid(example: &Value, made: &Value) -> Vec<Value> {
+    let (Some(example), Some(made)) = (example.as_object(), made.as_object()) else { return Vec::new() };
+    let mut out = Vec::new();
+    let mut all = example.clone();
+    for (name, value) in made.iter().filter(|(name, _)| !super::version::IDENTITY.contains(&name.as_str())) {
+        let mut one = example.clone();
+        one.insert(name.clone(), value.clone());
+        out.push(Value::Object(one));
+        all.insert(name.clone(), value.clone());
+    }
+    for name in example.keys().filter(|name| !made.contains_key(*name)) {
+        let mut one = example.clone();
+        one.shift_remove(name);
+        out.push(Value::Object(one));
+    }
+    out.push(Value::Object(all.clone()));
+    all.retain(|name, _| made.contains_key(name));
+    out.push(Value::Object(all));
+    out
+}
