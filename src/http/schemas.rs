@@ -8,6 +8,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
@@ -80,7 +81,17 @@ fn one(gate: &Gate, event_name: &str, version: Option<u32>) -> Result<Response, 
     }
 }
 
+/// A schema as it is kept. Not copied: anyone may ask for it, in as many requests at once as connections hold, and then read
+/// nothing of the answers.
+struct Document(Arc<str>);
+
+impl AsRef<[u8]> for Document {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 fn document(schema: &Schema) -> Response {
     let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/schema+json"))];
-    (headers, schema.document.to_string()).into_response()
+    (headers, Bytes::from_owner(Document(schema.document.clone()))).into_response()
 }
