@@ -3,7 +3,8 @@
 //! `events_raw` is what the files hold. `events` drops what arrived twice (at-least-once delivery, a finite dedup
 //! window); the partition columns are part of its key, so that a query for one type and day still reads only those
 //! files. `menu_item_viewed` and its like add the fields of that event's schemas; a value that is not what the schema
-//! says becomes NULL there instead of failing the query, and is still in `payload`.
+//! says becomes NULL there instead of failing the query, and is still in `payload`. Where client addresses are kept, all of
+//! them have that column too; it is NULL for the events of files that have none.
 //!
 //! Every name that comes from a schema is quoted; one that no quoting could carry is left out, and a comment says so.
 
@@ -13,7 +14,7 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use super::LakeError;
+use super::{LakeError, columns::CLIENT_ADDRESS};
 use crate::event::Date;
 use names::Names;
 
@@ -38,6 +39,8 @@ pub struct ViewRequest<'a> {
     pub first_date: Date,
     /// The schemas, all versions of all event names.
     pub schemas: &'a [ViewSchema],
+    /// Whether there is a column for client addresses, be it that no file has one yet.
+    pub has_addresses: bool,
 }
 
 /// One version of the schema of one event name.
@@ -104,7 +107,7 @@ impl ColumnType {
     }
 }
 
-/// The columns of `events_raw`, partitions included.
+/// The columns of `events_raw`, partitions included: these, and behind them perhaps [`CLIENT_ADDRESS`].
 const RAW_COLUMNS: [&str; 11] = [
     "event_uuid",
     "event_name",
@@ -118,6 +121,10 @@ const RAW_COLUMNS: [&str; 11] = [
     "created_date",
     "payload",
 ];
+
+fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
+    RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).collect()
+}
 
 /// One typed view: the union of the fields of all versions of an event name.
 #[derive(Debug)]
@@ -143,26 +150,27 @@ struct TypedColumn {
 pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
     let mut schemas: Vec<&ViewSchema> = request.schemas.iter().collect();
     schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
-    let mut view_names = Names::reserving(["events", "events_raw", "events_dated", "events_late"]);
+    let raw = raw_columns(request.has_addresses);
+    let mut view_names = Names::reserving(&["events", "events_raw", "events_dated", "events_late"]);
     let typed: Vec<TypedView> = schemas
         .chunk_by(|a, b| a.event_name == b.event_name)
-        .map(|versions| typed_view(request.dialect, versions, &mut view_names))
+        .map(|versions| typed_view(request.dialect, versions, &raw, &mut view_names))
         .collect();
     let event_types: BTreeSet<&str> = schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect();
     let mut sql = match request.dialect {
-        Dialect::Duckdb => duckdb::raw(request.root),
-        Dialect::Athena => athena::raw(request.root, &event_types, request.first_date)?,
+        Dialect::Duckdb => duckdb::raw(request.root, &raw),
+        Dialect::Athena => athena::raw(request.root, &event_types, request.first_date, &raw)?,
     };
-    sql.push_str(&distinct());
+    sql.push_str(&distinct(&raw));
     for view in &typed {
-        sql.push_str(&typed_sql(request.dialect, view));
+        sql.push_str(&typed_sql(request.dialect, view, &raw));
     }
     Ok(sql)
 }
 
 /// The events, each once: of the same event in the same partition, the row first received.
-fn distinct() -> String {
-    let columns = RAW_COLUMNS.join(", ");
+fn distinct(raw: &[&str]) -> String {
+    let columns = raw.join(", ");
     format!(
         "CREATE OR REPLACE VIEW events AS\n\
          SELECT {columns}\n\
@@ -176,7 +184,7 @@ fn distinct() -> String {
     )
 }
 
-fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names) -> TypedView {
+fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_names: &mut Names) -> TypedView {
     let event_name = versions[0].event_name.clone();
     let mut fields: Vec<(&str, ColumnType)> = Vec::new();
     for column in versions.iter().flat_map(|version| &version.columns) {
@@ -185,10 +193,10 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names
             None => fields.push((&column.name, column.kind)),
         }
     }
-    let mut taken = Names::reserving(RAW_COLUMNS);
+    let mut taken = Names::reserving(raw);
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
     for (field, kind) in fields {
-        if RAW_COLUMNS.contains(&field) {
+        if raw.contains(&field) {
             continue;
         }
         if names::is_unquotable(field) {
@@ -205,12 +213,12 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names
     TypedView { view: view_names.take(&names::plain(&event_name)), event_name, columns, left_out }
 }
 
-fn typed_sql(dialect: Dialect, view: &TypedView) -> String {
+fn typed_sql(dialect: Dialect, view: &TypedView, raw: &[&str]) -> String {
     let mut sql = String::new();
     for field in &view.left_out {
         sql.push_str(&format!("-- the field \"{field}\" of the next view has a name that SQL cannot carry\n"));
     }
-    let envelope = RAW_COLUMNS.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
+    let envelope = raw.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
     let fields = view.columns.iter().map(|column| {
         let value = match dialect {
             Dialect::Duckdb => duckdb::field(&column.field, column.kind),

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ColumnType, RAW_COLUMNS,
+    CLIENT_ADDRESS, ColumnType,
     names::{literal, quoted},
 };
 use crate::{event::Date, limits::CREATED_DATE_DAYS_AHEAD_MAX, sink::lake::LakeError};
 
 /// `events_raw` over two tables. A projected date is a date, which `late` is not: so the late events, whose folder is
 /// one per type, are a table of their own.
-pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<String, LakeError> {
+pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, columns: &[&str]) -> Result<String, LakeError> {
     let root = root.trim_end_matches('/');
     let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
     if bare.is_none() {
@@ -26,12 +26,14 @@ pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date) ->
         ("projection.created_date.interval.unit", "DAYS".to_owned()),
     ];
     let late = [("projection.created_date.type", "enum".to_owned()), ("projection.created_date.values", "late".to_owned())];
-    let columns = RAW_COLUMNS.map(quoted).join(", ");
+    // Athena finds a file's columns by their names: one that a file has not is NULL.
+    let address = if columns.contains(&CLIENT_ADDRESS) { ",\n  `client_address` string" } else { "" };
+    let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
     Ok(format!(
         "-- Athena runs one statement at a time.\n{}{}\
          CREATE OR REPLACE VIEW events_raw AS\nSELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late;\n\n",
-        table("events_dated", root, [&types, &dates]),
-        table("events_late", root, [&types, &late]),
+        table("events_dated", root, address, [&types, &dates]),
+        table("events_late", root, address, [&types, &late]),
     ))
 }
 
@@ -46,8 +48,9 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// A table. Dropped first: nothing but its definition is lost, and a new list of event types takes effect.
-fn table(name: &str, root: &str, projection: [&[(&str, String)]; 2]) -> String {
+/// A table, with the column for addresses or nothing behind the others. Dropped first: nothing but its definition is lost,
+/// and a new list of event types takes effect.
+fn table(name: &str, root: &str, address: &str, projection: [&[(&str, String)]; 2]) -> String {
     let template = format!("{root}/event_type=${{event_type}}/created_date=${{created_date}}/");
     let own = [
         ("parquet.compression", "ZSTD".to_owned()),
@@ -68,7 +71,7 @@ fn table(name: &str, root: &str, projection: [&[(&str, String)]; 2]) -> String {
            `created_at` double,\n  \
            `created_datetime` timestamp,\n  \
            `received_datetime` timestamp,\n  \
-           `payload` string\n\
+           `payload` string{address}\n\
          )\n\
          PARTITIONED BY (`event_type` string, `created_date` string)\n\
          STORED AS PARQUET\n\
