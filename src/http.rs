@@ -33,7 +33,6 @@ use axum::{
 };
 use tokio::sync::watch;
 use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     auth::Keys,
@@ -112,8 +111,7 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
     let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
-    let around = Around { gate, is_for_pages: true, hsts };
-    Front::new(Some(around.clone()), layered(routes, around))
+    layered(routes, Around { gate, is_for_events: true, hsts })
 }
 
 /// The listener for operators.
@@ -123,18 +121,18 @@ pub fn for_operators(gate: Arc<Gate>) -> Front {
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    Front::new(None, layered(routes, Around { gate, is_for_pages: false, hsts: None }))
+    layered(routes, Around { gate, is_for_events: false, hsts: None })
 }
 
-fn layered(routes: Router<Arc<Gate>>, around: Around) -> Router {
+fn layered(routes: Router<Arc<Gate>>, around: Around) -> Front {
     let gate = around.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(around, around::layer))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| front::panicked()))
+        .layer(from_fn_with_state(around.clone(), around::layer))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
-    routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found).with_state(gate).layer(layers)
+    let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+    Front::new(around, routes.with_state(gate).layer(layers))
 }
 
 async fn not_found() -> Problem {
@@ -150,4 +148,14 @@ async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
     gate.metrics.ready.set(i64::from(health::is_ready(&gate)));
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], gate.metrics.exposition()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    /// For the tests of whatever reads headers.
+    pub(super) fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
 }

@@ -142,10 +142,7 @@ impl Ingest {
     }
 
     fn judge(&self, submission: &Submission) -> Result<Judged, SubmissionError> {
-        let body = match submission.encoding {
-            Encoding::Identity => submission.body.clone(),
-            encoding => inflate(encoding, &submission.body)?.into(),
-        };
+        let body = inflate(submission.encoding, &submission.body)?;
         let judge = Judge {
             registry: &self.registry.load(),
             unknown_events: self.unknown_events,

@@ -34,6 +34,9 @@ const _: () = assert!(ADDRESS_EVENTS_BURST as usize >= EVENTS_PER_REQUEST_MAX);
 const _: () = assert!(CONNECTIONS_PER_ADDRESS_MAX < CONNECTIONS_MAX);
 const _: () =
     assert!(PIXEL_QUERY_BYTES_MAX * 2 <= H2_HEADER_BYTES_MAX as usize && PIXEL_QUERY_BYTES_MAX * 2 <= H1_BUFFER_BYTES_MAX);
+const _: () = assert!(
+    H2_REQUEST_TIMEOUT.as_secs() > BODY_READ_TIMEOUT.as_secs() + DELIVERED_WAIT.as_secs() + RESPONSE_WRITE_TIMEOUT.as_secs()
+);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");

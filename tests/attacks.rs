@@ -18,8 +18,9 @@ use support::{
     metrics::Scrape,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
 };
 use tokio_rustls::client::TlsStream;
 
@@ -65,12 +66,13 @@ async fn who_sends_a_header_byte_by_byte_is_cut_off_and_keeps_nobody_out() {
         let mut stream = client.stream(Wire::H1).await.expect("it listens");
         stream.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\nx-slow: ").await.expect("it reads");
         slow.push(tokio::spawn(async move {
+            let mut answer = Vec::new();
             // A byte each second, for ever: the time counts from the first, not from the last.
             loop {
-                match tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await {
-                    Ok(Err(_)) => return,
+                match tokio::time::timeout(Duration::from_secs(1), stream.read_buf(&mut answer)).await {
+                    Ok(Ok(0) | Err(_)) => return answer,
                     Ok(Ok(_)) => {}
-                    Err(_) if stream.write_all(b"a").await.is_err() => return,
+                    Err(_) if stream.write_all(b"a").await.is_err() => return answer,
                     Err(_) => {}
                 }
             }
@@ -78,12 +80,77 @@ async fn who_sends_a_header_byte_by_byte_is_cut_off_and_keeps_nobody_out() {
     }
     assert_well(&gateway).await;
     for slow in slow {
-        slow.await.expect("it ends");
+        assert_head_timed_out(&slow.await.expect("it ends"));
     }
     let took = started.elapsed();
     assert!((25..60).contains(&took.as_secs()), "headers have 30 s; it took {took:?}");
     assert_well(&gateway).await;
     gateway.stop().await;
+}
+
+fn assert_head_timed_out(answer: &[u8]) {
+    let answer = String::from_utf8_lossy(answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    for header in ["connection: close", "content-type: application/problem+json", "x-request-id: "] {
+        assert!(head.contains(&format!("\r\n{header}")), "{header} is not in {answer}");
+    }
+    assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{answer}");
+    let problem: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert_eq!((&problem["status"], &problem["code"]), (&Value::from(408), &Value::from("request_timeout")), "{answer}");
+    assert!(head.contains(problem["request_id"].as_str().expect("an id")), "{answer}");
+}
+
+/// What a client hears that sends this and then nothing, and whether the connection ended as it should.
+async fn heard(mut stream: impl AsyncRead + AsyncWrite + Unpin, sent: &[u8]) -> (Vec<u8>, bool) {
+    stream.write_all(sent).await.expect("it reads");
+    stream.flush().await.expect("it reads");
+    let mut answer = Vec::new();
+    // Without TLS's own farewell this is an error.
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+    (answer, ended.expect("the connection ends").is_ok())
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_head_has_begun_is_told_that_its_time_is_up_and_nobody_else() {
+    for is_plain in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = Setup::new(folder.path()).set("http.plaintext", is_plain).start().await;
+        let mut cases = JoinSet::new();
+        for (wire, sent, answers, is_told) in [
+            (Wire::H1, b"".to_vec(), 0, false),
+            (Wire::H1, b"\r\n".to_vec(), 0, false),
+            (Wire::H1, b"P".to_vec(), 0, true),
+            (Wire::H1, REQUEST[..30].to_vec(), 0, true),
+            (Wire::H1, REQUEST.repeat(2), 2, false),
+            (Wire::H1, [REQUEST, REQUEST, b"POST /v1/ev"].concat(), 2, true),
+            (Wire::H2, b"".to_vec(), 0, false),
+            (Wire::H2, PREFACE.to_vec(), 0, false),
+        ] {
+            let (address, client) = (gateway.events(), (!is_plain).then(|| gateway.client()));
+            cases.spawn(async move {
+                let (answer, is_clean) = match client {
+                    Some(client) => heard(client.stream(wire).await.expect("it listens"), &sent).await,
+                    None => heard(TcpStream::connect(address).await.expect("it listens"), &sent).await,
+                };
+                let text = String::from_utf8_lossy(&answer).into_owned();
+                let sent = String::from_utf8_lossy(&sent).into_owned();
+                assert_eq!(text.matches("HTTP/1.1 200 OK\r\n").count(), answers, "{sent:?}: {text}");
+                assert_eq!(text.matches("HTTP/1.1 ").count(), answers + usize::from(is_told), "{sent:?}: {text}");
+                assert!(is_clean || wire == Wire::H2, "{sent:?}: {text}");
+                if is_told {
+                    assert_head_timed_out(text[text.find("HTTP/1.1 408").expect("checked above")..].as_bytes());
+                }
+            });
+        }
+        cases.join_all().await;
+        let counted = Scrape::of(&gateway).await;
+        assert_eq!(counted.sum("requests", "status=\"408\""), 3, "{counted:?}");
+        gateway.stop().await;
+    }
 }
 
 /// Requests whose end a proxy in front might see elsewhere than the gateway does, each followed by one that the sender wants
@@ -109,6 +176,10 @@ fn smuggled() -> Vec<(&'static str, String)> {
         ("a tab before chunked", format!("{head}transfer-encoding:\x0bchunked\r\n\r\n{chunked}{hidden}")),
         ("a chunk size with a sign", format!("{head}transfer-encoding: chunked\r\n\r\n+0\r\n\r\n{hidden}")),
         ("a chunk size with 0x", format!("{head}transfer-encoding: chunked\r\n\r\n0x0\r\n\r\n{hidden}")),
+        ("a chunk size that ends in a line feed alone", format!("{head}transfer-encoding: chunked\r\n\r\n0\n\n{hidden}")),
+        ("a chunk longer than it says", format!("{head}transfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n{hidden}")),
+        ("a chunk extension with a line feed", format!("{head}transfer-encoding: chunked\r\n\r\n0;x=\n\r\n\r\n{hidden}")),
+        ("chunks over HTTP/1.0", format!("{}transfer-encoding: chunked\r\n\r\n{chunked}{hidden}", head.replace("1.1", "1.0"))),
         ("a NUL in a name", format!("{head}content-length\0: 0\r\n\r\n{hidden}")),
         ("a line end in a value", format!("{head}x: a\rcontent-length: {}\r\n\r\n{hidden}", hidden.len())),
         (

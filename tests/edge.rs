@@ -198,16 +198,28 @@ async fn a_key_can_want_a_client_certificate_and_a_listener_too() {
     }
 }
 
+/// A frame of HTTP/2.
+fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
+}
+
+/// The preface and settings of none.
+fn opening() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat()
+}
+
+/// Whether there is a GOAWAY with the code ENHANCE_YOUR_CALM.
+fn calms(answer: &[u8]) -> bool {
+    answer.windows(17).any(|frame| frame[3] == 7 && frame[5..9] == [0; 4] && frame[13..17] == [0, 0, 0, 0xb])
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rapid_reset_ends_the_connection_and_harms_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let gateway = setup(folder.path(), "").start().await;
     let mut stream = gateway.client().stream(Wire::H2).await.expect("it listens");
-    let frame = |kind: u8, flags: u8, id: u32, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
-        [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
-    };
-    let mut bytes = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+    let mut bytes = opening();
     // GET https://localhost/, and never mind.
     let headers = [&[0x82, 0x87, 0x84, 0x41, 9], b"localhost".as_slice()].concat();
     for stream in 0..5_000 {
@@ -219,11 +231,38 @@ async fn a_rapid_reset_ends_the_connection_and_harms_nobody() {
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
     assert!(ended.is_ok(), "the connection is ended");
-    // GOAWAY, stream 0, with the code ENHANCE_YOUR_CALM.
-    let goaway = answer.windows(17).any(|frame| frame[3] == 7 && frame[5..9] == [0; 4] && frame[13..17] == [0, 0, 0, 0xb]);
-    assert!(goaway, "{answer:?}");
+    assert!(calms(&answer), "{answer:?}");
     let counted = Scrape::of(&gateway).await;
     assert!(counted.sum("requests", "") < 1_000, "{counted:?}");
+    assert_eq!(send(&gateway.client(), &post("service")).await.told(1), [Told::Accepted]);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_of_endless_continuations_ends_the_connection_and_is_not_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = setup(folder.path(), "").start().await;
+    let before = gateway.memory().now;
+    // A header that is not to be indexed, `x`, with a value of 16,000 bytes; and nothing at all, which costs its sender least.
+    let header = [&[0, 1, b'x', 0x7f, 0x81, 0x7c], [b'a'; 16_000].as_slice()].concat();
+    for (continuation, count) in [(header.as_slice(), 4_000), (&[], 1_000_000)] {
+        let mut stream = gateway.client().stream(Wire::H2).await.expect("it listens");
+        let head = frame(1, 0x1, 1, &[0x82, 0x87, 0x84]);
+        let mut sent = stream.write_all(&[opening(), head].concat()).await;
+        let many = frame(9, 0, 1, continuation).repeat(100);
+        for _ in 0..count / 100 {
+            if sent.is_ok() {
+                sent = stream.write_all(&many).await;
+            }
+        }
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "the connection is ended: {sent:?}");
+        assert!(sent.is_err() || calms(&answer), "{answer:?}");
+    }
+    let grown = gateway.memory().most - before;
+    assert!(grown < 40.0, "{grown} MiB");
+    assert_eq!(Scrape::of(&gateway).await.sum("requests", ""), 0);
     assert_eq!(send(&gateway.client(), &post("service")).await.told(1), [Told::Accepted]);
     gateway.stop().await;
 }

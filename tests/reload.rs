@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,19 +29,22 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// Requests without end, over kept connections and over new ones, of which none may fail.
 struct Load {
     stop: Arc<AtomicBool>,
-    tasks: JoinSet<u64>,
+    /// Requests that each of the tasks had answered.
+    sent: Vec<Arc<AtomicU64>>,
+    tasks: JoinSet<()>,
 }
 
 impl Load {
     fn start(client: &Client) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let kinds = [(Wire::H1, true), (Wire::H2, true), (Wire::H2, true), (Wire::H1, false), (Wire::H2, false)];
+        let sent: Vec<Arc<AtomicU64>> = kinds.iter().map(|_| Arc::default()).collect();
         let mut tasks = JoinSet::new();
-        for (wire, is_kept) in [(Wire::H1, true), (Wire::H2, true), (Wire::H2, true), (Wire::H1, false), (Wire::H2, false)] {
-            let (client, stop) = (client.clone(), stop.clone());
+        for ((wire, is_kept), sent) in kinds.into_iter().zip(&sent) {
+            let (client, stop, sent) = (client.clone(), stop.clone(), sent.clone());
             tasks.spawn(async move {
                 let mut rng = Rng::new();
                 let mut connection = client.connect(wire).await.expect("it listens");
-                let mut sent = 0;
                 while !stop.load(Ordering::Relaxed) {
                     if !is_kept {
                         connection = client.connect(wire).await.expect("it listens");
@@ -49,21 +52,33 @@ impl Load {
                     let post = Post::json(events::small(events::identity(&mut rng)));
                     let answer = connection.post(&post).await.expect("an answer");
                     assert_eq!(answer.told(1), [Told::Accepted]);
-                    sent += 1;
+                    sent.fetch_add(1, Ordering::Relaxed);
                 }
-                sent
             });
         }
-        Self { stop, tasks }
+        Self { stop, sent, tasks }
+    }
+
+    /// Waits until each connection that was kept, and each kind of new one, has had an answer to a request that began now.
+    async fn goes_on(&mut self) {
+        let sent = || self.sent.iter().map(|sent| sent.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        // The next answer may be to a request that is on its way.
+        let enough: Vec<u64> = sent().into_iter().map(|sent| sent + 2).collect();
+        let answered =
+            eventually("requests go on", LIMIT, async || sent().iter().zip(&enough).all(|(sent, enough)| sent >= enough));
+        tokio::select! {
+            () = answered => {}
+            ended = self.tasks.join_next() => panic!("a request failed: {ended:?}"),
+        }
     }
 
     async fn end(mut self) -> u64 {
+        self.goes_on().await;
         self.stop.store(true, Ordering::Relaxed);
-        let mut sent = 0;
         while let Some(task) = self.tasks.join_next().await {
-            sent += task.expect("no request failed");
+            task.expect("no request failed");
         }
-        sent
+        self.sent.iter().map(|sent| sent.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -118,16 +133,19 @@ async fn a_certificate_is_replaced_under_load_and_no_request_fails() {
     let stranger = || Client::with(&files, gateway.events(), ConfigBuilder::<ClientConfig, _>::with_no_client_auth);
     assert!(pairs[0].is_shown(&stranger).await);
     let client = stranger();
-    let load = Load::start(&client);
+    let mut load = Load::start(&client);
+    load.goes_on().await;
     // The gateway notices by itself.
     put(&pairs[1].certificate, &certificate);
     put(&pairs[1].key, &key);
     eventually("the second certificate is shown", LIMIT, async || pairs[1].is_shown(&stranger).await).await;
+    load.goes_on().await;
     // A pair that is none: the old one stays, and the log and a metric say so.
     put(&pairs[2].certificate, &certificate);
     Scrape::when("the failure is counted", &gateway, |scrape| scrape.value("certificate_reload_failures") == 1).await;
     assert!(gateway.has_logged("the old one stays in use"), "{}", gateway.log_text());
     assert!(pairs[1].is_shown(&stranger).await);
+    load.goes_on().await;
     // Whoever does not want to wait sends SIGHUP.
     put(&pairs[2].key, &key);
     gateway.hang_up();
@@ -160,13 +178,15 @@ async fn a_configuration_is_read_again_under_load_and_no_request_fails() {
     let write = |text: String| fs::write(&config, text).expect("a file");
     write([key("dev", ""), key("old", "")].concat());
     let gateway = setup(folder.path()).config(&config).start().await;
-    let load = Load::start(&gateway.client());
+    let mut load = Load::start(&gateway.client());
+    load.goes_on().await;
     assert_eq!([status(&gateway, "old").await, status(&gateway, "new").await], [202, 401]);
     for round in 1..=5 {
         let narrow = format!("events_per_second = {round}\nallowed_events = [\"account:*\"]");
         write([key("dev", ""), key("new", &narrow), "[http]\nconnections_max = 1000\n".to_owned()].concat());
         gateway.hang_up();
         Scrape::when("it is in force", &gateway, |scrape| scrape.value("config_reloads") == round).await;
+        load.goes_on().await;
     }
     let says = |text: &str| assert!(gateway.has_logged(text), "{text:?} is not in\n{}", gateway.log_text());
     says(r#""keys_added":"[\"new\"]","keys_removed":"[\"old\"]","keys_changed":"[]""#);
@@ -182,6 +202,9 @@ async fn a_configuration_is_read_again_under_load_and_no_request_fails() {
     assert_eq!([status(&gateway, "old").await, status(&gateway, "new").await], [401, 422]);
     let sent = load.end().await;
     say(format_args!("configuration: {sent} requests during five reloads, none failed"));
+    let counted = Scrape::when_drained(&gateway).await;
+    // And what was asked in between: one taken of the old key, two refused of the new one.
+    assert_eq!(counted.outcomes(), [i64::try_from(sent).expect("few") + 1, 0, 2, 0], "{counted:?}");
     gateway.stop().await;
 }
 

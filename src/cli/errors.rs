@@ -4,6 +4,7 @@ use std::{fmt::Write, process::ExitCode};
 
 use crate::{
     http::problem::{Problem, ProblemCode},
+    limits::HEADER_READ_TIMEOUT,
     outcome::{RejectCode, RetryCause},
 };
 
@@ -26,6 +27,13 @@ fn page() -> String {
         let again = if again { "yes, later" } else { "not as it is" };
         let _ = writeln!(page, "| {} | `{code}` | {title} | {again} |", status.as_u16());
     }
+    let idle = HEADER_READ_TIMEOUT.as_secs();
+    let _ = write!(
+        page,
+        "\nWhat is not HTTP as far as the end of its head, or has a head beyond all measure, is no request: it is answered 400, 414 or \
+         431 without a body, or not at all, and its connection is closed. A connection on which nothing has begun for {idle} s is \
+         closed without a word.\n"
+    );
     page.push_str("\n## Of an event\n\nIn `results`: `rejected` is for good, and the event is in the dead letters.\n\n");
     page.push_str("| status | code | meaning |\n|---|---|---|\n");
     for code in RejectCode::IN_ANSWERS.into_iter().chain([RejectCode::RefusedBySink]) {

@@ -211,6 +211,8 @@ struct FoundEvent<'a> {
     schema_version: Option<i32>,
     created_datetime: String,
     received_datetime: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<&'a str>,
     payload: &'a RawValue,
 }
 
@@ -227,6 +229,7 @@ impl<'a> FoundEvent<'a> {
             schema_version: row.schema_version,
             created_datetime: iso_millis(row.created_millis).as_str().to_owned(),
             received_datetime: iso_millis(row.received_millis).as_str().to_owned(),
+            client_address: row.client_address,
             payload: serde_json::from_str(row.payload)?,
         })
     }
@@ -252,8 +255,8 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         created_at: CreatedAt { seconds: row.created_at, millis: row.created_millis },
         received_millis: row.received_millis,
         source: row.source,
+        client_address: row.client_address,
         // Not kept in the lake: looking for them does no harm where there are none.
-        client_address: None,
         has_reserved_fields: true,
         names_its_version: false,
         dedup_unchecked: false,
@@ -276,7 +279,8 @@ fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>
         Dialect::Athena => place.open().ok().and_then(|lake| lake.first_date().ok()).flatten().unwrap_or(earliest),
         Dialect::Duckdb => earliest,
     };
-    write!(out, "{}", views(&ViewRequest { dialect, root: &root, first_date, schemas: &schemas })?)?;
+    let has_addresses = configured.privacy.keeps_addresses();
+    write!(out, "{}", views(&ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses })?)?;
     Ok(true)
 }
 

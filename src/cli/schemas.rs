@@ -16,7 +16,10 @@ use std::{
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::schema::{self, Registry, Resolution, Schema};
+use crate::{
+    config::Config,
+    schema::{self, Registry, Resolution, Schema},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SchemasCommand {
@@ -52,9 +55,12 @@ enum OutputForm {
 }
 
 impl RegistryArgs {
+    fn configured(&self) -> anyhow::Result<Config> {
+        super::load(self.config.as_deref())
+    }
+
     fn folder(&self) -> anyhow::Result<PathBuf> {
-        let configured = || Ok(super::load(self.config.as_deref())?.schemas.dir);
-        self.schemas.clone().map_or_else(configured, Ok)
+        self.schemas.clone().map_or_else(|| Ok(self.configured()?.schemas.dir), Ok)
     }
 
     fn load(&self) -> anyhow::Result<Registry> {

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::SinkKind;
-
 /// `[browser]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +21,14 @@ pub struct PrivacyConfig {
     pub client_address: AddressKept,
 }
 
+impl PrivacyConfig {
+    /// Whether anything is kept of client addresses.
+    #[must_use]
+    pub fn keeps_addresses(&self) -> bool {
+        self.client_address != AddressKept::None
+    }
+}
+
 /// What is kept of an address.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -36,13 +42,8 @@ pub enum AddressKept {
     Full,
 }
 
-/// What the types cannot say of `[browser]` and `[privacy]`.
-pub(super) fn check(config: &BrowserConfig, privacy: &PrivacyConfig, sink: SinkKind) -> Result<(), (String, String)> {
-    if privacy.client_address != AddressKept::None && sink == SinkKind::Lake {
-        let reason =
-            "only events in a stream (sink.kind = \"kinesis\") can carry addresses: the lake's files have no column for them";
-        return Err(("privacy.client_address".into(), reason.into()));
-    }
+/// What the types cannot say of `[browser]`.
+pub(super) fn check(config: &BrowserConfig) -> Result<(), (String, String)> {
     let path = &config.extra_path;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.' | b'~');
     // A path of the gateway's own would be taken twice.

@@ -142,7 +142,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         return Err(("lake.root".into(), reason));
     }
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
-    super::browser::check(&config.browser, &config.privacy, config.sink.kind)?;
+    super::browser::check(&config.browser)?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
 }
 
@@ -187,7 +187,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 26] = [
+        let cases: [Case; 25] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -230,7 +230,6 @@ mod tests {
             ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
             ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
             ("[privacy]\nclient_address = \"half\"", &[], &["FILE: privacy.client_address:", "`half`", "`truncated`"]),
-            ("[privacy]\nclient_address = \"full\"", &[], &["FILE: privacy.client_address: only events in a stream"]),
             (
                 "[[keys]]\nname = \"x\"\nkind = \"browser\"\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
                 &[],

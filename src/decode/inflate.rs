@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use bytes::Bytes;
+
 use crate::limits::INFLATED_BYTES_MAX;
 
 /// A content coding (RFC 9110, 8.4.1).
@@ -57,23 +59,24 @@ impl Encoding {
     }
 }
 
-/// The bytes behind `encoding`; never called for [`Encoding::Identity`] bodies, which need no copy.
+/// The bytes behind `encoding`: of [`Encoding::Identity`] the body itself, without a copy.
 ///
 /// # Errors
 /// See [`InflateError`].
-pub fn inflate(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, InflateError> {
+pub fn inflate(encoding: Encoding, body: &Bytes) -> Result<Bytes, InflateError> {
+    let bytes: &[u8] = body;
     match encoding {
-        Encoding::Identity => Ok(body.to_vec()),
-        Encoding::Gzip => read_capped(flate2::read::MultiGzDecoder::new(body), "gzip"),
+        Encoding::Identity => Ok(body.clone()),
+        Encoding::Gzip => read_capped(flate2::read::MultiGzDecoder::new(bytes), "gzip"),
         // A zlib header has compression method 8 and is a multiple of 31 (RFC 1950, 2.2).
-        Encoding::Deflate if matches!(body, [cmf, flags, ..] if cmf & 15 == 8 && (u16::from(*cmf) << 8 | u16::from(*flags)) % 31 == 0) => {
-            read_capped(flate2::read::ZlibDecoder::new(body), "deflate")
+        Encoding::Deflate if matches!(bytes, [cmf, flags, ..] if cmf & 15 == 8 && (u16::from(*cmf) << 8 | u16::from(*flags)) % 31 == 0) => {
+            read_capped(flate2::read::ZlibDecoder::new(bytes), "deflate")
         }
-        Encoding::Deflate => read_capped(flate2::read::DeflateDecoder::new(body), "deflate"),
-        Encoding::Brotli => read_capped(brotli::Decompressor::new(body, 4096), "br"),
+        Encoding::Deflate => read_capped(flate2::read::DeflateDecoder::new(bytes), "deflate"),
+        Encoding::Brotli => read_capped(brotli::Decompressor::new(bytes, 4096), "br"),
         Encoding::Zstd => {
             let damaged = |_| InflateError::Damaged("zstd");
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(damaged)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes).map_err(damaged)?;
             // A frame may ask for a window of up to 2 GiB before a byte comes out; ours never needs more than the cap.
             decoder.window_log_max(INFLATED_BYTES_MAX.ilog2()).map_err(damaged)?;
             read_capped(decoder, "zstd")
@@ -81,10 +84,10 @@ pub fn inflate(encoding: Encoding, body: &[u8]) -> Result<Vec<u8>, InflateError>
     }
 }
 
-fn read_capped(reader: impl Read, name: &'static str) -> Result<Vec<u8>, InflateError> {
+fn read_capped(reader: impl Read, name: &'static str) -> Result<Bytes, InflateError> {
     let mut inflated = Vec::new();
     reader.take(INFLATED_BYTES_MAX as u64 + 1).read_to_end(&mut inflated).map_err(|_| InflateError::Damaged(name))?;
-    if inflated.len() > INFLATED_BYTES_MAX { Err(InflateError::TooLarge) } else { Ok(inflated) }
+    if inflated.len() > INFLATED_BYTES_MAX { Err(InflateError::TooLarge) } else { Ok(inflated.into()) }
 }
 
 #[cfg(test)]
@@ -93,9 +96,9 @@ mod tests {
 
     use super::*;
 
-    fn encoded(encoding: Encoding, data: &[u8]) -> Vec<u8> {
+    fn encoded(encoding: Encoding, data: &[u8]) -> Bytes {
         let level = flate2::Compression::fast();
-        match encoding {
+        let encoded = match encoding {
             Encoding::Identity => data.to_vec(),
             Encoding::Gzip => {
                 let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
@@ -113,7 +116,8 @@ mod tests {
                 out
             }
             Encoding::Zstd => zstd::encode_all(data, 1).unwrap(),
-        }
+        };
+        encoded.into()
     }
 
     const ALL: [Encoding; 4] = [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd];
@@ -124,16 +128,22 @@ mod tests {
         for encoding in ALL {
             let body = encoded(encoding, &data);
             assert_eq!(inflate(encoding, &body).unwrap(), data, "{encoding:?}");
-            assert!(matches!(inflate(encoding, &body[..body.len() / 2]), Err(InflateError::Damaged(_))), "{encoding:?}");
-            assert!(inflate(encoding, b"{\"not\":\"encoded\"}").is_err(), "{encoding:?}");
+            assert!(matches!(inflate(encoding, &body.slice(..body.len() / 2)), Err(InflateError::Damaged(_))), "{encoding:?}");
+            assert!(inflate(encoding, &Bytes::from_static(b"{\"not\":\"encoded\"}")).is_err(), "{encoding:?}");
         }
+    }
+
+    #[test]
+    fn a_body_that_is_not_encoded_is_not_copied() {
+        let body = Bytes::from_static(b"[1]");
+        assert_eq!(inflate(Encoding::Identity, &body).unwrap().as_ptr(), body.as_ptr());
     }
 
     #[test]
     fn bare_deflate_is_read_too() {
         let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"[1,2,3]").unwrap();
-        assert_eq!(inflate(Encoding::Deflate, &encoder.finish().unwrap()).unwrap(), b"[1,2,3]");
+        assert_eq!(inflate(Encoding::Deflate, &encoder.finish().unwrap().into()).unwrap(), b"[1,2,3]".as_slice());
     }
 
     #[test]

@@ -178,6 +178,12 @@ impl Record {
         Uuid::from_bytes(self.bytes[2..18].try_into().unwrap_or_default())
     }
 
+    /// Whether the client's address is kept: [`Envelope::client_address`].
+    #[must_use]
+    pub fn has_client_address(&self) -> bool {
+        self.bytes[1] & FLAG_CLIENT_ADDRESS != 0
+    }
+
     /// The event's own JSON object, byte for byte as the client wrote it.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
@@ -222,6 +228,7 @@ mod tests {
             written.encode(b"{\"x\": 1.10}", &mut buffer);
             let record = Record::decode(buffer.into()).unwrap();
             assert_eq!(record.envelope(), written);
+            assert_eq!(record.has_client_address(), client_address.is_some());
             assert_eq!(record.payload(), b"{\"x\": 1.10}");
         }
     }

@@ -96,11 +96,7 @@ fn referer_origin(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
+    use super::{super::tests::headers, *};
 
     #[test]
     fn the_key_is_found_in_each_place_and_the_first_place_counts() {

@@ -1,7 +1,12 @@
-//! What is done around every request: an id, the time it took, a metric, what operators are told, and problems written out.
+//! What is done around every request: an id, the time it took, a metric, what operators are told, a panic caught, and
+//! problems written out.
 
 use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Instant, SystemTime},
 };
 
@@ -9,25 +14,32 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use uuid::Uuid;
 
 use super::{
     Gate, cors,
-    problem::Problem,
+    problem::{Problem, ProblemCode},
     told::{Answered, Told},
 };
-use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX, telemetry::RouteStatus};
+use crate::{
+    event::unix_millis,
+    limits::{HEADER_READ_TIMEOUT, REQUEST_ID_CHARS_MAX},
+    telemetry::RouteStatus,
+};
 
 const REQUEST_ID: &str = "x-request-id";
+
+/// The route of what has none.
+const OTHER: &str = "other";
 
 /// What the outermost layer knows.
 #[derive(Clone)]
 pub(super) struct Around {
     pub(super) gate: Arc<Gate>,
-    /// Whether web pages may come here: not to the operators' listener.
-    pub(super) is_for_pages: bool,
+    /// Whether events are taken here, and so web pages let in: not on the operators' listener.
+    pub(super) is_for_events: bool,
     /// `Strict-Transport-Security`
     pub(super) hsts: Option<HeaderValue>,
 }
@@ -49,10 +61,10 @@ impl Around {
         let started = Instant::now();
         let id = request_id(&request);
         let method = request.method().clone();
-        let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_pages).cloned();
+        let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_events).cloned();
         let metrics = &self.gate.metrics;
         let told = Told::of(&self.gate, &request, route);
-        let mut response = handler(request).await;
+        let mut response = caught(handler(request)).await;
         let mut code = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             code = Some(problem.code().as_str());
@@ -71,15 +83,48 @@ impl Around {
             told.tell(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
         }
         tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+        if let Some(origin) = origin {
+            cors::let_read(&self.gate, &origin, response.headers_mut());
+        }
+        self.sign(response, id)
+    }
+
+    /// The answer to a client whose request did not get as far as the end of its head. There is nothing of it to tell
+    /// operators but that it was one.
+    pub(super) fn head_timed_out(&self) -> Response {
+        let id = new_id();
+        let detail = format!("the head of the request did not arrive within {} s", HEADER_READ_TIMEOUT.as_secs());
+        let response = Problem::new(ProblemCode::RequestTimeout, detail).write(id.to_str().unwrap_or_default());
+        let status = response.status().as_u16();
+        self.gate.metrics.requests.get_or_create(&RouteStatus { route: OTHER, status }).inc();
+        tracing::debug!(request_id = ?id, route = OTHER, status, "answered");
+        self.sign(response, id)
+    }
+
+    /// What every answer carries.
+    fn sign(&self, mut response: Response, id: HeaderValue) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
         if let Some(hsts) = &self.hsts {
             response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        if let Some(origin) = origin {
-            cors::let_read(&self.gate, &origin, response.headers_mut());
-        }
         response
     }
+}
+
+/// Answers for a handler that panics.
+async fn caught(handler: impl Future<Output = Response>) -> Response {
+    let mut handler = pin!(handler);
+    poll_fn(|context| {
+        // What it left half done is its own request.
+        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| Poll::Ready(panicked()))
+    })
+    .await
+}
+
+/// The answer where a handler panicked.
+fn panicked() -> Response {
+    Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
 }
 
 /// The client's own id where it is fit to be logged, else a new one.
@@ -88,19 +133,16 @@ fn request_id(request: &Request) -> HeaderValue {
         let bytes = value.as_bytes();
         (1..=REQUEST_ID_CHARS_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     };
-    match request.headers().get(REQUEST_ID).filter(fit) {
-        Some(id) => id.clone(),
-        None => {
-            // Names a request in a log, and guards nothing: it need not be hard to guess, and must not cost a system call.
-            let millis = unix_millis(SystemTime::now()).unsigned_abs();
-            let id = uuid::Builder::from_unix_timestamp_millis(
-                millis,
-                &fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap_or_default(),
-            );
-            HeaderValue::from_str(id.as_uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()))
-                .unwrap_or(HeaderValue::from_static("-"))
-        }
-    }
+    request.headers().get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(new_id)
+}
+
+/// Names a request in a log, and guards nothing: it need not be hard to guess, and must not cost a system call.
+fn new_id() -> HeaderValue {
+    let millis = unix_millis(SystemTime::now()).unsigned_abs();
+    let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap_or_default();
+    let id = uuid::Builder::from_unix_timestamp_millis(millis, &random);
+    HeaderValue::from_str(id.as_uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+        .unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// The route's pattern as a label, never the path that a client made up.
@@ -116,6 +158,20 @@ fn route(request: &Request) -> &'static str {
         Some("/metrics") => "/metrics",
         // The one route whose path is configured.
         Some(_) => "extra_path",
-        None => "other",
+        None => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let response = caught(async { panic!("a bug") }).await;
+        std::panic::set_hook(quiet);
+        assert_eq!(response.extensions().get::<Problem>().map(Problem::code), Some(ProblemCode::InternalError));
     }
 }

@@ -276,11 +276,7 @@ fn nothing_stored(fates: &[Fate]) -> (ProblemCode, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
+    use super::{super::tests::headers, *};
 
     #[test]
     fn the_preference_is_found_among_others() {

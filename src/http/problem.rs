@@ -66,7 +66,7 @@ pub enum ProblemCode {
     UnknownSchemaVersion,
     /// The path has other methods.
     MethodNotAllowed,
-    /// The body did not arrive in time.
+    /// The head, or the body, did not arrive in time.
     RequestTimeout,
     /// Too many bytes.
     BodyTooLarge,
@@ -153,7 +153,7 @@ impl ProblemCode {
             Self::UnknownEvent => (S::NOT_FOUND, "unknown_event", "No such event"),
             Self::UnknownSchemaVersion => (S::NOT_FOUND, "unknown_schema_version", "No such version"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed"),
-            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The body took too long"),
+            Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request took too long"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
@@ -55,7 +56,7 @@ pub(super) async fn list(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> R
     // Names, numbers and titles: there is nothing in it that cannot be written.
     let body = serde_json::to_string(&List { schemas: schemas.collect() }).unwrap_or_default();
     let etag = etag(&body);
-    answer(&headers, "application/json", Kept::UntilAsked, &etag, body)
+    answer(&headers, "application/json", Kept::UntilAsked, &etag, body.into())
 }
 
 /// The newest version of one name.
@@ -97,7 +98,13 @@ fn one(gate: &Gate, headers: &HeaderMap, event_name: &str, version: Option<u32>)
     match registry.resolve(event_name, version) {
         Resolution::Known(schema) => {
             let kept = if version.is_some() { Kept::ForGood } else { Kept::UntilAsked };
-            Ok(answer(headers, "application/schema+json", kept, schema.etag(), schema.document.to_string()))
+            Ok(answer(
+                headers,
+                "application/schema+json",
+                kept,
+                schema.etag(),
+                Bytes::from_owner(Document(schema.document.clone())),
+            ))
         }
         Resolution::UnknownVersion(newest) => {
             let detail = format!("{event_name} has no such version; the newest is {}", newest.version);
@@ -110,8 +117,18 @@ fn one(gate: &Gate, headers: &HeaderMap, event_name: &str, version: Option<u32>)
     }
 }
 
+/// A schema as it is kept. Not copied: anyone may ask for it, in as many requests at once as connections hold, and then read
+/// nothing of the answers.
+struct Document(Arc<str>);
+
+impl AsRef<[u8]> for Document {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 /// `body`, or that the client has it already.
-fn answer(headers: &HeaderMap, content_type: &'static str, kept: Kept, etag: &str, body: String) -> Response {
+fn answer(headers: &HeaderMap, content_type: &'static str, kept: Kept, etag: &str, body: Bytes) -> Response {
     let cache = match kept {
         Kept::ForGood => format!("public, max-age={SCHEMA_CACHE_SECONDS}, immutable"),
         Kept::UntilAsked => "public, no-cache".to_owned(),

@@ -1,30 +1,33 @@
 //! Accepting connections, with or without TLS, and ending them gracefully.
 
 mod crowd;
+mod http1;
+mod pieces;
 mod proxy_protocol;
+mod stream;
 
 use std::{
     io,
     net::IpAddr,
+    pin::pin,
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use hyper::service::{Service, service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+use hyper::{
+    rt::Executor,
+    server::conn::http2,
+    service::{Service, service_fn},
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    time::timeout,
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -34,10 +37,12 @@ use super::{
     client_address::{Peer, Proxies},
 };
 use crate::limits::{
-    H1_BUFFER_BYTES_MAX, H2_HEADER_BYTES_MAX, H2_LOCAL_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_STREAMS_MAX, HEADER_READ_TIMEOUT,
+    H2_HEADER_BYTES_MAX, H2_LOCAL_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_REQUEST_TIMEOUT, H2_STREAMS_MAX, HEADER_READ_TIMEOUT,
     RESPONSE_WRITE_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
 };
 use crowd::Crowd;
+use pieces::Pieces;
+use stream::Stream;
 
 /// A listener and what it serves.
 pub struct Server {
@@ -73,7 +78,6 @@ impl Server {
     pub async fn run(self, mut stopping: watch::Receiver<bool>, grace: Duration) {
         let connections = Arc::new(Semaphore::new(self.connections_max));
         let crowd = Arc::new(Crowd::new(self.connections_per_address_max));
-        let graceful = GracefulShutdown::new();
         loop {
             let permit = tokio::select! {
                 permit = connections.clone().acquire_owned() => permit,
@@ -95,7 +99,7 @@ impl Server {
                 front: self.front.clone(),
                 proxies: self.proxies.clone(),
                 crowd: crowd.clone(),
-                watcher: graceful.watcher(),
+                stopping: stopping.clone(),
             };
             let metrics = self.metrics.clone();
             tokio::spawn(async move {
@@ -114,7 +118,9 @@ impl Server {
             });
         }
         drop(self.listener);
-        if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        // Each connection has one of them until its end.
+        let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
+        if timeout(grace, connections.acquire_many(all)).await.is_err() {
             tracing::warn!(seconds = grace.as_secs(), "requests were still in flight when their time was up");
         }
     }
@@ -134,7 +140,7 @@ struct Connection {
     front: Front,
     proxies: Arc<Proxies>,
     crowd: Arc<Crowd>,
-    watcher: Watcher,
+    stopping: watch::Receiver<bool>,
 }
 
 /// Why a connection came to no request.
@@ -152,7 +158,7 @@ impl Connection {
         let is_proxy = self.proxies.trust(peer);
         let mut address = peer;
         if is_proxy && self.proxies.proxy_protocol {
-            match tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, proxy_protocol::read(&mut stream)).await {
+            match timeout(TLS_HANDSHAKE_TIMEOUT, proxy_protocol::read(&mut stream)).await {
                 Ok(Ok(client)) => address = client.unwrap_or(peer),
                 Ok(Err(_)) | Err(_) => return Err(NotServed::NoHandshake),
             }
@@ -168,7 +174,7 @@ impl Connection {
         let stream = Box::pin(stream);
         match self.tls.clone() {
             None => self.http(stream, Peer { address, has_certificate: false }).await,
-            Some(tls) => match tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+            Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
                     self.http(stream, Peer { address, has_certificate }).await;
@@ -179,24 +185,92 @@ impl Connection {
         Ok(())
     }
 
-    async fn http(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(H1_BUFFER_BYTES_MAX);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(H2_STREAMS_MAX)
-            .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
-            .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
-            .max_header_list_size(H2_HEADER_BYTES_MAX)
-            .keep_alive_interval(HEADER_READ_TIMEOUT);
-        let front = self.front;
+    async fn http(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let mut stream = Stream::new(stream);
+        let is_http2 = tokio::select! {
+            is_http2 = timeout(HEADER_READ_TIMEOUT, stream.is_http2()) => is_http2,
+            _ = self.stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let (front, late) = (self.front.clone(), self.front);
         let service = service_fn(move |mut request| {
             request.extensions_mut().insert(peer);
             front.call(request)
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        // How a connection ends is its client's affair: broken off, timed out, closed.
-        let _ = self.watcher.watch(connection).await;
+        let head_timed_out = move || late.head_timed_out();
+        match is_http2 {
+            // How a connection ends is its client's affair: broken off, timed out, closed.
+            Ok(Err(_)) => {}
+            Ok(Ok(true)) => {
+                let mut builder = http2::Builder::new(InTime);
+                builder
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(H2_STREAMS_MAX)
+                    .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
+                    .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
+                    .max_header_list_size(H2_HEADER_BYTES_MAX)
+                    .keep_alive_interval(HEADER_READ_TIMEOUT);
+                let service = service_fn(move |request| {
+                    let answer = service.call(request);
+                    async move { answer.await.map(|answer| answer.map(Pieces::of)) }
+                });
+                let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    _ = self.stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+                }
+                // What is in flight is finished.
+                let _ = connection.await;
+            }
+            Ok(Ok(false)) => http1::serve(stream, service, self.stopping, head_timed_out).await,
+            Err(_) => {
+                let has_begun = http1::has_begun(stream.first());
+                http1::time_is_up(stream, has_begun, head_timed_out).await;
+            }
+        }
+    }
+}
+
+/// Runs the requests of an HTTP/2 connection, each for so long and no longer: an answer that a client does not let through waits
+/// behind no write, and so no timeout of the socket ends it.
+#[derive(Clone, Copy)]
+struct InTime;
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for InTime {
+    fn execute(&self, request: F) {
+        tokio::spawn(timeout(H2_REQUEST_TIMEOUT, request));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::{
+        body::Body,
+        http::{Request, Response},
+    };
+    use http_body_util::BodyExt;
+    use hyper_util::rt::TokioExecutor;
+
+    use super::*;
+
+    /// How much of an answer of a mebibyte comes over HTTP/2 to a client that lets only a little of it through for a while.
+    async fn read_after(pause: Duration) -> Option<usize> {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Pieces::of(Body::from(vec![0; 1 << 20])))) });
+        tokio::spawn(http2::Builder::new(InTime).serve_connection(TokioIo::new(server), service));
+        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (mut sender, connection) = builder.initial_stream_window_size(1000).handshake(TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("https://localhost/").body(Body::empty()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        tokio::time::sleep(pause).await;
+        answer.into_body().collect().await.ok().map(|body| body.to_bytes().len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_its_http2_client_does_not_let_through_is_given_up_in_time() {
+        assert_eq!(read_after(H2_REQUEST_TIMEOUT / 2).await, Some(1 << 20));
+        assert_eq!(read_after(H2_REQUEST_TIMEOUT * 2).await, None);
     }
 }

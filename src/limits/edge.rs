@@ -46,6 +46,15 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_096;
 /// Why: as long as a body may take to arrive.
 pub const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Time for one request on an HTTP/2 connection, from its head to the end of its answer.
+/// Why: a client that lets nothing through of an answer, and answers pings, would hold it for ever; a body, `durability=delivered`
+/// and an answer that each take all the time they may come to 65 s.
+pub const H2_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Bytes of an answer that are given to an HTTP/2 connection at a time.
+/// Why: a frame of HTTP/2 as clients take it unless they say otherwise; what is given is kept until the client lets it through.
+pub const H2_PIECE_BYTES: usize = 16 * KIB;
+
 /// Bytes of an HTTP/1.1 connection's read buffer, so of a request's headers.
 /// Why: hyper's own 400 KiB would be 6 GB with all connections; a pixel's address with cookies has 16 KiB.
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * KIB;

@@ -174,7 +174,7 @@ impl ShrinkableKeyedStateStore<Prefix> for Shards {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
     use crate::limits::ADDRESS_BYTES_MAX;
@@ -203,15 +203,21 @@ mod tests {
     #[test]
     fn a_million_addresses_take_no_more_memory_than_is_said() {
         let rates = rates(Allowance { per_second: 1, burst: 10 });
-        for address in 0..1_000_000_u32 {
-            let from = Prefix::from(IpAddr::from(Ipv4Addr::from_bits(address.wrapping_mul(2_654_435_761))));
+        for number in 0..1_000_000_u32 {
+            let scattered = number.wrapping_mul(2_654_435_761);
+            let from = Prefix::from(match number % 2 {
+                0 => IpAddr::from(Ipv4Addr::from_bits(scattered)),
+                _ => IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(scattered) << 64)),
+            });
             assert_eq!((rates.take_request(from), rates.take_events(from, 1)), (Ok(()), Ok(())), "newcomers are not refused");
         }
-        assert!(rates.len() <= 2 * ADDRESS_SHARDS * ADDRESSES_PER_SHARD_MAX, "{}", rates.len());
+        // The tables are full, and none was ever larger than it is now: they do not shrink.
+        let full = 2 * ADDRESS_SHARDS * ADDRESSES_PER_SHARD_MAX;
+        assert!((full * 99 / 100..=full).contains(&rates.len()), "{}", rates.len());
         let stores = [rates.events.limiter, rates.requests.limiter].map(RateLimiter::into_state_store);
         let shards = stores.iter().flat_map(|store| &store.shards);
         let bytes: usize = shards.map(|shard| shard.lock().unwrap().allocation_size()).sum();
-        assert!((ADDRESS_BYTES_MAX / 4..=ADDRESS_BYTES_MAX).contains(&bytes), "{bytes} bytes");
+        assert!((ADDRESS_BYTES_MAX * 3 / 4..=ADDRESS_BYTES_MAX).contains(&bytes), "{bytes} bytes");
     }
 
     #[test]

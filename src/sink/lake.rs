@@ -23,6 +23,7 @@
 //! | `created_at` | double | Unix seconds, as the event says |
 //! | `created_datetime`, `received_datetime` | timestamp(ms), UTC, *without zone* | |
 //! | `payload` | string | the event's own JSON object, byte for byte as the client wrote it; no dictionary |
+//! | `client_address` | string or null | only in files of events whose addresses are kept (`privacy.client_address`) |
 //! | `event_type`, `created_date` | the partition folders, never inside the file | strings |
 //!
 //! Pages are compressed with zstd level 3. The footer names the writer, the spool and the stretch.
@@ -48,7 +49,7 @@ mod store;
 mod tests;
 mod views;
 
-pub use columns::COLUMNS;
+pub use columns::{CLIENT_ADDRESS, COLUMNS};
 pub use deliver::LakeSink;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};

@@ -73,7 +73,7 @@ def write_schemas(folder: Path, schemas: dict[tuple[str, int], dict]) -> Path:
 class Gateway:
     """A running gateway. The key is `dev`, which works on loopback while no other is configured."""
 
-    def __init__(self, folder: Path, schemas: Path, lake: dict, variable: str = "LAKEGATE_BIN"):
+    def __init__(self, folder: Path, schemas: Path, lake: dict, variable: str = "LAKEGATE_BIN", more: str = ""):
         self.port, admin_port = free_port(), free_port()
         section = "\n".join(f"{key} = {json.dumps(value)}" for key, value in lake.items())
         config = folder / "lakegate.toml"
@@ -83,6 +83,7 @@ class Gateway:
             f'[admin]\nlisten = "127.0.0.1:{admin_port}"\n'
             f'[schemas]\ndir = "{schemas}"\n'
             f"[lake]\n{section}\n"
+            f"{more}\n"
         )
         self.log = (folder / "lakegate.log").open("w")
         command = [binary(variable), "serve", "--config", config]

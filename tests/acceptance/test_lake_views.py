@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 import uuid
 
@@ -173,6 +174,46 @@ def test_a_query_for_one_type_and_day_reads_only_its_files(sql, view):
         f"EXPLAIN ANALYZE SELECT count(payload) FROM {view} WHERE event_type = 'menu' AND created_date = '{date}'"
     ).fetchall()[0][1]
     assert "Total Files Read: 1" in " ".join(plan.split()), plan
+
+
+def test_addresses_are_a_column_where_they_are_kept_and_files_without_it_are_read_beside_the_others(tmp_path):
+    schemas = write_schemas(tmp_path / "schemas", {(name, 1): schema({}) for name in ("menu:seen", "cart:added")})
+    root, config, expected = tmp_path / "lake", tmp_path / "lakegate.toml", {}
+
+    def read(query: str, *arguments: str) -> list:
+        command = [binary(), "lake", "views", "--dialect", "duckdb", "--lake", str(root), "--schemas", str(schemas), *arguments]
+        connection = duckdb.connect()
+        connection.execute(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return connection.execute(query).fetchall()
+
+    def send(kept: str, name: str, address: str | None):
+        one = event(name, datetime.datetime.now(datetime.UTC).timestamp())
+        with Gateway(tmp_path, schemas, {"root": str(root)}, more=f'[privacy]\nclient_address = "{kept}"') as gateway:
+            assert gateway.post([one])["accepted"] == 1
+            gateway.stop()
+        expected[one["event_uuid"]] = address
+
+    addresses = "SELECT event_uuid, client_address FROM {}"
+    send("none", "menu:seen", None)
+    config.write_text('[privacy]\nclient_address = "full"')
+    kept = ("--config", str(config))
+    # Kept from now on, and no file has it yet.
+    assert dict(read(addresses.format("events"), *kept)) == expected
+    send("full", "menu:seen", "127.0.0.1")
+    send("none", "menu:seen", None)
+    send("truncated", "cart:added", "127.0.0.0")
+    config.write_text('[privacy]\nclient_address = "full"')
+    for view in ("events_raw", "events"):
+        assert dict(read(addresses.format(view), *kept)) == expected
+    assert [address for _, address in read(addresses.format("cart_added"), *kept)] == ["127.0.0.0"]
+    plan = read("EXPLAIN ANALYZE SELECT count(payload) FROM events WHERE event_type = 'cart'", *kept)[0][1]
+    assert "Total Files Read: 1" in " ".join(plan.split()), plan
+    # Where they are not kept, the views are as they always were, over all of the files.
+    assert read("SELECT count(*), count(payload) FROM events") == [(4, 4)]
+    assert "client_address" not in [name for name, *_ in read("DESCRIBE events")]
+    export = [binary(), "lake", "export", "--lake", str(root)]
+    lines = subprocess.run(export, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert {line["event_uuid"]: line.get("client_address") for line in map(json.loads, lines)} == expected
 
 
 def test_athenas_sql_parses(lake):

@@ -1,18 +1,34 @@
-"""schemathesis makes requests from openapi.yaml, right and wrong ones, and holds the answers against it."""
+"""schemathesis makes requests from openapi.yaml, right and wrong ones, and holds the answers against it: those of the listener
+for events over HTTPS, those of the operators' over HTTP, all of them together."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from gateway import ENVIRONMENT, ROOT
 
 # The budget is spent to its end.
 SECONDS = {"gateway": 45, "operators": 10}
+PATHS = {"gateway": "^/(v1/.*|healthz|readyz)$", "operators": "^/(metrics|healthz|readyz)$"}
 CHECKS = [
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance", "unsupported_method", "allow_header_conformance",
 ]
+
+
+SPECIFICATION = yaml.safe_load((ROOT / "openapi.yaml").read_text())
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+
+def operations(paths: str) -> int:
+    return sum(len(METHODS & set(item)) for path, item in SPECIFICATION["paths"].items() if re.match(paths, path))
+
+
+def test_every_operation_is_one_of_a_listener():
+    assert all(any(re.match(paths, path) for paths in PATHS.values()) for path in SPECIFICATION["paths"])
 
 
 @pytest.mark.parametrize("listener", SECONDS)
@@ -21,7 +37,8 @@ def test_no_request_made_from_the_contract_gets_an_answer_beyond_it(gateways, tm
     # Requests beyond the rate are answered 429, which says nothing new.
     gateway = gateways(environment={"LAKEGATE__LAKE__FLUSH_AGE_MS": "200", "LAKEGATE__RATE_LIMIT__EVENTS_PER_SECOND": "1000000"})
     url = f"http://127.0.0.1:{gateway.admin_port}" if admin else gateway.url
-    paths = "^/(metrics|healthz|readyz)$" if admin else "^/(v1/.*|healthz|readyz)$"
+    assert admin or url.startswith("https://")
+    paths = PATHS[listener]
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", str(ROOT / "openapi.yaml"), "--url", url,
         "--tls-verify", str(gateway.certificate), "--header", "X-Api-Key: dev", "--include-path-regex", paths,
@@ -33,8 +50,13 @@ def test_no_request_made_from_the_contract_gets_an_answer_beyond_it(gateways, tm
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT | hooks, capture_output=True, text=True, timeout=180)
     log = done.stdout + done.stderr
     assert done.returncode == 0 and "No issues found" in log, log[-8_000:]
+    figures = {name: re.search(rf"{name}: *(\d+)", log) for name in ("Selected", "Tested")}
+    figures = {name: int(found[1]) for name, found in figures.items() if found}
+    assert figures == dict.fromkeys(("Selected", "Tested"), operations(paths)), log[-2_000:]
+    print(f"schemathesis, {listener}: {figures['Tested']} operations at {url}, {re.search(r'[0-9]+ generated.*', log)[0]}")
     metrics = gateway.metrics()
-    requests = sum(value for name, value in metrics.items() if name.startswith("lakegate_requests_total"))
-    assert requests > 100, "it was really asked"
+    for path in (path for path in SPECIFICATION["paths"] if re.match(paths, path)):
+        asked = sum(value for name, value in metrics.items() if f'route="{path}"' in name and "lakegate_requests_total" in name)
+        assert asked >= 5, f"{path} was really asked"
     assert admin or metrics["lakegate_events_received_total"] > 100, "with bodies that could be read"
     assert metrics["lakegate_panics_total"] == 0

@@ -149,6 +149,7 @@ impl Log {
         let message = json["message"].as_str().unwrap_or_default();
         let address = |prefix: &str, suffix: &str| message.strip_prefix(prefix)?.strip_suffix(suffix)?.parse().ok();
         self.events = self.events.or_else(|| address("events: POST https://", "/v1/events"));
+        self.events = self.events.or_else(|| address("events: POST http://", "/v1/events"));
         self.admin = self.admin.or_else(|| address("metrics: http://", "/metrics"));
         self.ready |= message == "ready";
         self.lines.push(line);

@@ -126,12 +126,15 @@ fn sql(args: &ExportArgs, registry: &Registry, dialect: Dialect) -> anyhow::Resu
         Dialect::Duckdb => args.lake.as_deref().unwrap_or(FOLDER),
         Dialect::Athena => bucket(args)?,
     };
-    Ok(views(&ViewRequest { dialect, root, first_date: first_date(args), schemas: &schemas })?)
+    let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
+    Ok(views(&ViewRequest { dialect, root, first_date: first_date(args), schemas: &schemas, has_addresses })?)
 }
 
 fn glue(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Vec<GlueTable>> {
     let schemas = view_schemas(registry)?;
-    let request = ViewRequest { dialect: Dialect::Athena, root: bucket(args)?, first_date: first_date(args), schemas: &schemas };
+    let (dialect, root, first_date) = (Dialect::Athena, bucket(args)?, first_date(args));
+    let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
+    let request = ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses };
     Ok(glue_tables(&request, &args.database)?)
 }
 

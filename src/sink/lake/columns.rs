@@ -8,9 +8,9 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::event::Record;
+use crate::event::{CLIENT_ADDRESS_FIELD, Record};
 
-/// Names of the columns inside a file, in its order.
+/// Names of the columns inside every file, in its order.
 pub const COLUMNS: [&str; 9] = [
     "event_uuid",
     "event_name",
@@ -23,9 +23,12 @@ pub const COLUMNS: [&str; 9] = [
     "payload",
 ];
 
-/// The schema of a file.
-pub(super) fn schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+/// The column behind them in files of events whose addresses are kept.
+pub const CLIENT_ADDRESS: &str = CLIENT_ADDRESS_FIELD;
+
+/// The schema of a file, with a column for addresses or without.
+pub(super) fn schema(has_addresses: bool) -> SchemaRef {
+    static SCHEMAS: LazyLock<[SchemaRef; 2]> = LazyLock::new(|| {
         // Without a zone: with one, DuckDB's Python wants pytz, and Athena has no such column type (LAKE.md).
         let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
         let types = [
@@ -40,9 +43,11 @@ pub(super) fn schema() -> SchemaRef {
             (DataType::Utf8, false),
         ];
         let fields = COLUMNS.iter().zip(types).map(|(name, (kind, nullable))| Field::new(*name, kind, nullable));
-        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        let without: Vec<Field> = fields.collect();
+        let with = [without.clone(), vec![Field::new(CLIENT_ADDRESS, DataType::Utf8, true)]].concat();
+        [without, with].map(|fields| Arc::new(Schema::new(fields)))
     });
-    SCHEMA.clone()
+    SCHEMAS[usize::from(has_addresses)].clone()
 }
 
 /// Arrays in the making.
@@ -56,13 +61,15 @@ pub(super) struct Columns {
     created_datetime: TimestampMillisecondBuilder,
     received_datetime: TimestampMillisecondBuilder,
     payload: StringBuilder,
+    /// Where the file has them.
+    client_address: Option<StringBuilder>,
     rows: usize,
     payload_bytes: usize,
 }
 
 impl Columns {
     /// Room for `rows` rows with `payload_bytes` of payload in all; more is taken where needed.
-    pub(super) fn with_capacity(rows: usize, payload_bytes: usize) -> Self {
+    pub(super) fn with_capacity(rows: usize, payload_bytes: usize, has_addresses: bool) -> Self {
         Self {
             event_uuid: StringBuilder::with_capacity(rows, rows * uuid::fmt::Hyphenated::LENGTH),
             event_name: StringBuilder::with_capacity(rows, rows * 24),
@@ -73,6 +80,7 @@ impl Columns {
             created_datetime: TimestampMillisecondBuilder::with_capacity(rows),
             received_datetime: TimestampMillisecondBuilder::with_capacity(rows),
             payload: StringBuilder::with_capacity(rows, payload_bytes),
+            client_address: has_addresses.then(|| StringBuilder::with_capacity(rows, rows * 16)),
             rows: 0,
             payload_bytes: 0,
         }
@@ -100,6 +108,9 @@ impl Columns {
         self.created_datetime.append_value(envelope.created_at.millis);
         self.received_datetime.append_value(envelope.received_millis);
         self.payload.append_value(payload);
+        if let Some(client_address) = &mut self.client_address {
+            client_address.append_option(envelope.client_address);
+        }
         self.rows += 1;
         self.payload_bytes += payload.len();
         Ok(())
@@ -116,7 +127,7 @@ impl Columns {
     /// Arrow's own, should the arrays not fit the schema.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         (self.rows, self.payload_bytes) = (0, 0);
-        let arrays: Vec<ArrayRef> = vec![
+        let mut arrays: Vec<ArrayRef> = vec![
             Arc::new(self.event_uuid.finish()),
             Arc::new(self.event_name.finish()),
             Arc::new(self.event_subtype.finish()),
@@ -127,6 +138,7 @@ impl Columns {
             Arc::new(self.received_datetime.finish()),
             Arc::new(self.payload.finish()),
         ];
-        RecordBatch::try_new(schema(), arrays)
+        arrays.extend(self.client_address.as_mut().map(|addresses| Arc::new(addresses.finish()) as ArrayRef));
+        RecordBatch::try_new(schema(self.client_address.is_some()), arrays)
     }
 }

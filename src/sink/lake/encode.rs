@@ -54,12 +54,16 @@ pub(super) struct Encoded {
 /// Parquet's or arrow's own; nothing is known to cause one.
 pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
-    let mut columns = columns::Columns::with_capacity(positions.len().min(LAKE_CHUNK_ROWS), payload_bytes.min(LAKE_CHUNK_BYTES));
+    // Told by the records and not by the configuration: what is delivered again after a restart is the same file.
+    let has_addresses = positions.iter().any(|&position| records[position].has_client_address());
+    let rows = positions.len().min(LAKE_CHUNK_ROWS);
+    let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), has_addresses);
     let options = ArrowWriterOptions::new()
         .with_properties(properties(stretch, positions.len())?)
         // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
         .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::with_capacity(payload_bytes / 3), columns::schema(), options)?;
+    let buffer = Vec::with_capacity(payload_bytes / 3);
+    let mut writer = ArrowWriter::try_new_with_options(buffer, columns::schema(has_addresses), options)?;
     let mut refused = Vec::new();
     for &position in positions {
         if let Err(reason) = columns.push(&records[position]) {

@@ -30,13 +30,18 @@ pub struct LakeRow<'a> {
     pub received_millis: i64,
     pub created_date: &'a str,
     pub payload: &'a str,
+    /// `None` also where the file has no such column.
+    pub client_address: Option<&'a str>,
 }
 
 /// Checks that a file has the lake's columns. Others beside them are none of our business, and timestamps may be of any
 /// unit, since Firehose and compaction write with other tools.
 pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
-    for wanted in columns::schema().fields() {
+    for wanted in columns::schema(true).fields() {
         let Ok(found) = schema.field_with_name(wanted.name()) else {
+            if wanted.name() == columns::CLIENT_ADDRESS {
+                continue;
+            }
             return Err(format!("no file of this lake: it has no column `{}`", wanted.name()));
         };
         let fits = match (wanted.data_type(), found.data_type()) {
@@ -62,6 +67,7 @@ pub(super) fn each_row(
     let created_at = without_nulls(batch, "created_at")?.as_primitive::<Float64Type>();
     let (created, received) = (Millis::of(batch, "created_datetime")?, Millis::of(batch, "received_datetime")?);
     let payload = texts(batch, "payload")?;
+    let client_address = batch.column_by_name(columns::CLIENT_ADDRESS).map(|column| column.as_string::<i32>());
     for row in 0..batch.num_rows() {
         let visited = visit(&LakeRow {
             event_uuid: event_uuid.value(row),
@@ -75,6 +81,7 @@ pub(super) fn each_row(
             received_millis: received.value(row),
             created_date: &partition.created_date,
             payload: payload.value(row),
+            client_address: client_address.filter(|column| column.is_valid(row)).map(|column| column.value(row)),
         });
         if visited.is_err() {
             return Ok(visited);

@@ -3,7 +3,8 @@
 //! `events_raw` is what the files hold. `events` drops what arrived twice (at-least-once delivery, a finite dedup
 //! window); the partition columns are part of its key, so that a query for one type and day still reads only those
 //! files. `menu_item_viewed` and its like add the fields of that event's schemas; a value that is not what the schema
-//! says becomes NULL there instead of failing the query, and is still in `payload`.
+//! says becomes NULL there instead of failing the query, and is still in `payload`. Where client addresses are kept, all of
+//! them have that column too; it is NULL for the events of files that have none.
 //!
 //! Every name that comes from a schema is quoted; one that no quoting could carry is left out, and a comment says so.
 
@@ -14,7 +15,7 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use super::LakeError;
+use super::{LakeError, columns::CLIENT_ADDRESS};
 use crate::event::Date;
 pub use glue::{GlueTable, glue_tables};
 use names::Names;
@@ -40,6 +41,8 @@ pub struct ViewRequest<'a> {
     pub first_date: Date,
     /// The schemas, all versions of all event names.
     pub schemas: &'a [ViewSchema],
+    /// Whether there is a column for client addresses, be it that no file has one yet.
+    pub has_addresses: bool,
 }
 
 /// One version of the schema of one event name.
@@ -106,7 +109,7 @@ impl ColumnType {
     }
 }
 
-/// The columns of `events_raw`, partitions included.
+/// The columns of `events_raw`, partitions included: these, and behind them perhaps [`CLIENT_ADDRESS`].
 const RAW_COLUMNS: [&str; 11] = [
     "event_uuid",
     "event_name",
@@ -120,6 +123,10 @@ const RAW_COLUMNS: [&str; 11] = [
     "created_date",
     "payload",
 ];
+
+fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
+    RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).collect()
+}
 
 /// One typed view: the union of the fields of all versions of an event name.
 #[derive(Debug)]
@@ -143,33 +150,34 @@ struct TypedColumn {
 /// # Errors
 /// [`LakeError::Root`] where the dialect cannot read that root.
 pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
-    let (typed, event_types) = typed_views(request);
+    let raw = raw_columns(request.has_addresses);
+    let (typed, event_types) = typed_views(request, &raw);
     let mut sql = match request.dialect {
-        Dialect::Duckdb => duckdb::raw(request.root),
-        Dialect::Athena => athena::raw(request.root, &event_types, request.first_date)?,
+        Dialect::Duckdb => duckdb::raw(request.root, &raw),
+        Dialect::Athena => athena::raw(request.root, &event_types, request.first_date, &raw)?,
     };
-    sql.push_str(&format!("CREATE OR REPLACE VIEW events AS\n{};\n\n", distinct_select()));
+    sql.push_str(&format!("CREATE OR REPLACE VIEW events AS\n{};\n\n", distinct_select(&raw)));
     for view in &typed {
-        sql.push_str(&typed_sql(request.dialect, view));
+        sql.push_str(&typed_sql(request.dialect, view, &raw));
     }
     Ok(sql)
 }
 
 /// The views of the event names, and the types that these are of.
-fn typed_views<'a>(request: &ViewRequest<'a>) -> (Vec<TypedView>, BTreeSet<&'a str>) {
+fn typed_views<'a>(request: &ViewRequest<'a>, raw: &[&str]) -> (Vec<TypedView>, BTreeSet<&'a str>) {
     let mut schemas: Vec<&'a ViewSchema> = request.schemas.iter().collect();
     schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
-    let mut view_names = Names::reserving(["events", "events_raw", "events_dated", "events_late"]);
+    let mut view_names = Names::reserving(&["events", "events_raw", "events_dated", "events_late"]);
     let typed = schemas
         .chunk_by(|a, b| a.event_name == b.event_name)
-        .map(|versions| typed_view(request.dialect, versions, &mut view_names))
+        .map(|versions| typed_view(request.dialect, versions, raw, &mut view_names))
         .collect();
     (typed, schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect())
 }
 
 /// The events, each once: of the same event in the same partition, the row first received.
-fn distinct_select() -> String {
-    let columns = RAW_COLUMNS.join(", ");
+fn distinct_select(raw: &[&str]) -> String {
+    let columns = raw.join(", ");
     format!(
         "SELECT {columns}\n\
          FROM (\n  \
@@ -182,7 +190,7 @@ fn distinct_select() -> String {
     )
 }
 
-fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names) -> TypedView {
+fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_names: &mut Names) -> TypedView {
     let event_name = versions[0].event_name.clone();
     let mut fields: Vec<(&str, ColumnType)> = Vec::new();
     for column in versions.iter().flat_map(|version| &version.columns) {
@@ -191,10 +199,10 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names
             None => fields.push((&column.name, column.kind)),
         }
     }
-    let mut taken = Names::reserving(RAW_COLUMNS);
+    let mut taken = Names::reserving(raw);
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
     for (field, kind) in fields {
-        if RAW_COLUMNS.contains(&field) {
+        if raw.contains(&field) {
             continue;
         }
         if names::is_unquotable(field) {
@@ -211,18 +219,18 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], view_names: &mut Names
     TypedView { view: view_names.take(&names::plain(&event_name)), event_name, columns, left_out }
 }
 
-fn typed_sql(dialect: Dialect, view: &TypedView) -> String {
+fn typed_sql(dialect: Dialect, view: &TypedView, raw: &[&str]) -> String {
     let mut sql = String::new();
     for field in &view.left_out {
         sql.push_str(&format!("-- the field \"{field}\" of the next view has a name that SQL cannot carry\n"));
     }
-    let (name, select) = (names::quoted(&view.view), typed_select(dialect, view));
+    let (name, select) = (names::quoted(&view.view), typed_select(dialect, view, raw));
     sql.push_str(&format!("CREATE OR REPLACE VIEW {name} AS\n{select};\n\n"));
     sql
 }
 
-fn typed_select(dialect: Dialect, view: &TypedView) -> String {
-    let envelope = RAW_COLUMNS.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
+fn typed_select(dialect: Dialect, view: &TypedView, raw: &[&str]) -> String {
+    let envelope = raw.iter().filter(|column| **column != "payload").map(|column| format!("  {column}"));
     let fields = view.columns.iter().map(|column| {
         let value = match dialect {
             Dialect::Duckdb => duckdb::field(&column.field, column.kind),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::sink::lake::{
     LakeError, LakeRow,
-    columns::COLUMNS,
+    columns::{CLIENT_ADDRESS, COLUMNS},
     partition::Partition,
     rows::{Millis, doubles, each_row, texts},
 };
@@ -98,7 +98,7 @@ impl Lake {
             let filter = filters.of_rows(&partition);
             let mut numbers = rows.iter();
             let visited = self.open_file(&place).and_then(|file| {
-                for batch in file.rows_at(&COLUMNS, &rows)? {
+                for batch in file.rows_at(&whole_rows(), &rows)? {
                     let each = &mut |row: &LakeRow<'_>| {
                         let found = Found { file: place.path(), row: numbers.next().copied().unwrap_or_default() };
                         if filter.admits(row.event_name, row.created_millis) { visit(&found, row) } else { Ok(()) }
@@ -200,13 +200,18 @@ fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
     first
 }
 
+/// Every column; a file that has not all of them is read without.
+fn whole_rows() -> Vec<&'static str> {
+    COLUMNS.into_iter().chain([CLIENT_ADDRESS]).collect()
+}
+
 fn export_file(
     file: &LakeFile,
     partition: &Partition,
     filter: &RowFilter<'_>,
     each: &mut dyn FnMut(&LakeRow<'_>) -> io::Result<()>,
 ) -> Result<io::Result<()>, String> {
-    for batch in file.batches(&COLUMNS, filter)? {
+    for batch in file.batches(&whole_rows(), filter)? {
         if let Err(error) = each_row(&batch?, partition, each)? {
             return Ok(Err(error));
         }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::LAKE_CHUNK_ROWS;
-use crate::sink::lake::{COLUMNS, Partition, encode, store};
+use crate::sink::lake::{CLIENT_ADDRESS, COLUMNS, Found, LakeRow, Partition, encode, store};
 
 /// Reads a file with the Parquet crate alone.
 pub(super) fn read(path: &Path) -> Vec<RecordBatch> {
@@ -30,14 +30,16 @@ fn any_record() -> impl Strategy<Value = Record> {
     let times = (0..CREATED_MAX, -3 * DAY..400 * DAY);
     let source = proptest::string::string_regex("[\\PC\"'🍜]{1,10}").unwrap();
     let version = proptest::option::of(0..=i32::MAX as u32);
-    (any::<u128>(), name, version, times, source, payload).prop_map(
-        |(uuid, name, schema_version, (millis, behind), source, payload)| {
+    let address = proptest::option::weighted(0.3, proptest::sample::select(vec!["203.0.113.0", "2001:db8:1::", ""]));
+    (any::<u128>(), name, (version, address), times, source, payload).prop_map(
+        |(uuid, name, (schema_version, client_address), (millis, behind), source, payload)| {
             let envelope = Envelope {
                 event_uuid: Uuid::from_u128(uuid),
                 schema_version,
                 created_at: CreatedAt { seconds: millis as f64 / 1e3 + 0.000_4, millis },
                 received_millis: millis + behind,
                 source: &source,
+                client_address,
                 ..envelope(0, &name)
             };
             record(&envelope, payload.as_bytes())
@@ -83,8 +85,8 @@ proptest! {
                         envelope.schema_version.map(|version| version as i32),
                         record.payload(),
                     )
-                    && (row.created_at, row.created_millis, row.received_millis)
-                        == (envelope.created_at.seconds, envelope.created_at.millis, envelope.received_millis)
+                    && (row.client_address, row.created_at, row.created_millis, row.received_millis)
+                        == (envelope.client_address, envelope.created_at.seconds, envelope.created_at.millis, envelope.received_millis)
                     && row.event_type == envelope.event_name.event_type()
             };
             assert!(records.iter().any(equal), "{row:?}");
@@ -120,6 +122,7 @@ fn row_is(batch: &RecordBatch, row: usize, record: &Record) -> bool {
         && millis("created_datetime") == envelope.created_at.millis
         && millis("received_datetime") == envelope.received_millis
         && text("payload").map(String::into_bytes).as_deref() == Some(record.payload())
+        && batch.column_by_name("client_address").and_then(|_| text("client_address")).as_deref() == envelope.client_address
 }
 
 #[tokio::test]
@@ -133,6 +136,31 @@ async fn the_columns_are_those_of_the_contract_and_the_partition_is_in_none() {
     let schema = batches[0].schema();
     let found: Vec<_> = schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
     assert_eq!(found, COLUMNS.into_iter().zip(types).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn only_files_of_events_with_addresses_have_a_column_for_them_and_all_are_read_together() {
+    let lake = TestLake::new();
+    let from = |number, client_address| record(&Envelope { client_address, ..envelope(number, "menu:seen") }, b"{}");
+    lake.write(0, vec![from(1, None)]).await;
+    lake.write(1, vec![from(2, Some("203.0.113.0")), from(3, None)]).await;
+    let columns: Vec<usize> = lake.files().iter().map(|file| read(file)[0].num_columns()).collect();
+    assert_eq!(columns, [COLUMNS.len(), COLUMNS.len() + 1]);
+    assert_eq!(read(&lake.files()[1])[0].schema().field(COLUMNS.len()).name(), CLIENT_ADDRESS);
+    let mut rows = Vec::new();
+    let export = lake.reader().export(&Filters::default(), false, &mut |row| {
+        rows.push(row.client_address.map(str::to_owned));
+        Ok(())
+    });
+    assert_eq!(export.unwrap().left_out, []);
+    assert_eq!(rows, [None, Some("203.0.113.0".to_owned()), None]);
+    let mut found = None;
+    let visit = &mut |_: &Found, row: &LakeRow<'_>| {
+        found = row.client_address.map(str::to_owned);
+        Ok(())
+    };
+    assert_eq!(lake.reader().find(Uuid::from_u128(2), &Filters::default(), visit).unwrap(), []);
+    assert_eq!(found.as_deref(), Some("203.0.113.0"));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ fn schema(event_name: &str, version: u32, columns: &[(&str, ColumnType)]) -> Vie
 }
 
 fn sql(dialect: Dialect, root: &str, schemas: &[ViewSchema]) -> String {
-    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas }).unwrap()
+    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas, has_addresses: false }).unwrap()
 }
 
 /// The text with every quoted name and text, and every comment, taken out: what a parser takes for SQL.
@@ -78,6 +78,23 @@ fn versions_of_a_schema_are_one_view_with_the_fields_of_all() {
 }
 
 #[test]
+fn addresses_are_a_column_of_every_view_where_they_are_kept() {
+    let schemas = [schema("menu:item:viewed", 1, &[("client_address", ColumnType::Text)])];
+    for (dialect, root) in [(Dialect::Duckdb, "/lake"), (Dialect::Athena, "s3://bucket/lake")] {
+        let request = |has_addresses| ViewRequest { dialect, root, first_date: FIRST_DATE, schemas: &schemas, has_addresses };
+        let (with, without) = (views(&request(true)).unwrap(), views(&request(false)).unwrap());
+        for view in ["events_raw", "events", "\"menu_item_viewed\""] {
+            let start = format!("VIEW {view} AS\n");
+            let of = |sql: &str| sql.split(&start).nth(1).unwrap().split(";\n\n").next().unwrap().to_owned();
+            assert!(of(&with).contains("client_address"), "{with}");
+            assert!(view.contains("menu") || !of(&without).contains("client_address"), "{without}");
+        }
+        // Where they are not kept, the field of the event has the name for itself.
+        assert!(without.contains("AS \"client_address\"") && !with.contains("\"client_address_2\""), "{without}{with}");
+    }
+}
+
+#[test]
 fn names_that_would_be_the_same_view_are_told_apart() {
     let schemas = ["events", "events:raw", "a:b", "a_b", "a-b", "A:b"].map(|name| schema(name, 1, &[]));
     let sql = sql(Dialect::Duckdb, "/lake", &schemas);
@@ -96,7 +113,8 @@ fn athena_projects_the_types_of_the_schemas_the_days_and_the_late() {
     assert!(sql.contains("'projection.created_date.values' = 'late'"));
     assert!(sql.contains("LOCATION 's3://bucket/lake/'"));
     assert!(sql.contains("'s3://bucket/lake/event_type=${event_type}/created_date=${created_date}/'"));
-    let request = ViewRequest { dialect: Dialect::Athena, root: "/lake", first_date: FIRST_DATE, schemas: &[] };
+    let request =
+        ViewRequest { dialect: Dialect::Athena, root: "/lake", first_date: FIRST_DATE, schemas: &[], has_addresses: false };
     assert!(views(&request).is_err(), "Athena reads no folder");
 }
 
@@ -107,7 +125,7 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
         [("n", Integer), ("x", Number), ("ok", Boolean), ("at", DateTime), ("day", Date), ("tags", Json), ("Name", Text)];
     let schemas = [schema("menu:item:viewed", 1, &columns), schema("cart:added", 1, &[])];
     let root = "s3://bucket/lake/";
-    let request = ViewRequest { dialect: Dialect::Athena, root, first_date: FIRST_DATE, schemas: &schemas };
+    let request = ViewRequest { dialect: Dialect::Athena, root, first_date: FIRST_DATE, schemas: &schemas, has_addresses: false };
     let tables = glue_tables(&request, "shop").unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(names, ["events_dated", "events_late", "events_raw", "events", "cart_added", "menu_item_viewed"]);

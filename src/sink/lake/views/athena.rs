@@ -3,22 +3,24 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ColumnType, RAW_COLUMNS,
+    CLIENT_ADDRESS, ColumnType,
     names::{literal, quoted},
 };
 use crate::{event::Date, limits::CREATED_DATE_DAYS_AHEAD_MAX, sink::lake::LakeError};
 
 /// `events_raw` over two tables.
-pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<String, LakeError> {
+pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, columns: &[&str]) -> Result<String, LakeError> {
     let root = root.trim_end_matches('/');
-    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, &properties));
-    let union = union_select();
+    // Athena finds a file's columns by their names: one that a file has not is NULL.
+    let address = if columns.contains(&CLIENT_ADDRESS) { ",\n  `client_address` string" } else { "" };
+    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, address, &properties));
+    let union = union_select(columns);
     Ok(format!("-- Athena runs one statement at a time.\n{}CREATE OR REPLACE VIEW events_raw AS\n{union};\n\n", tables.concat(),))
 }
 
 /// Both tables as one.
-pub(super) fn union_select() -> String {
-    let columns = RAW_COLUMNS.map(quoted).join(", ");
+pub(super) fn union_select(columns: &[&str]) -> String {
+    let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
     format!("SELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late")
 }
 
@@ -61,8 +63,9 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// A table. Dropped first: nothing but its definition is lost, and a new list of event types takes effect.
-fn table(name: &str, root: &str, properties: &[(&str, String)]) -> String {
+/// A table, with the column for addresses or nothing behind the others. Dropped first: nothing but its definition is lost,
+/// and a new list of event types takes effect.
+fn table(name: &str, root: &str, address: &str, properties: &[(&str, String)]) -> String {
     let properties = properties.iter().map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
     let properties = properties.collect::<Vec<_>>().join(",\n");
     format!(
@@ -76,7 +79,7 @@ fn table(name: &str, root: &str, properties: &[(&str, String)]) -> String {
            `created_at` double,\n  \
            `created_datetime` timestamp,\n  \
            `received_datetime` timestamp,\n  \
-           `payload` string\n\
+           `payload` string{address}\n\
          )\n\
          PARTITIONED BY (`event_type` string, `created_date` string)\n\
          STORED AS PARQUET\n\

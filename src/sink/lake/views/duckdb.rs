@@ -1,27 +1,38 @@
 //! DuckDB's side of the views.
 
 use super::{
-    ColumnType, RAW_COLUMNS,
+    CLIENT_ADDRESS, ColumnType,
     names::{literal, quoted},
 };
 
 /// `events_raw` over the files themselves.
 ///
 /// The partition columns are declared as text: left to itself, DuckDB reads `created_date` as a date, until the first
-/// `late` one appears, and an event type `007` as a number. Not `union_by_name`: the files' columns are always the same,
-/// and it would open every file of the lake for every query (1,000 local files: 41 ms for one type instead of 12).
-pub(super) fn raw(root: &str) -> String {
+/// `late` one appears, and an event type `007` as a number. Not `union_by_name`, which opens every file of the lake for
+/// every query (1,000 local files: 41 ms for one type instead of 12): the columns that all files have are always the same.
+/// Only a column that some have needs it, and an empty row beside it, since for a while none may have it.
+pub(super) fn raw(root: &str, columns: &[&str]) -> String {
     let files = literal(&format!("{}/event_type=*/created_date=*/*.parquet", no_glob(root.trim_end_matches('/'))));
-    let columns = RAW_COLUMNS.map(quoted).join(", ");
-    format!(
-        "-- DuckDB looks for files when a view is made: let the lake have its first file before.\n\
-         CREATE OR REPLACE VIEW events_raw AS\n\
-         SELECT {columns}\n\
-         FROM read_parquet(\n  \
-           {files},\n  \
+    let has_addresses = columns.contains(&CLIENT_ADDRESS);
+    let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
+    let by_name = if has_addresses { "\n  union_by_name = true," } else { "" };
+    let files = format!(
+        "read_parquet(\n  \
+           {files},{by_name}\n  \
            hive_partitioning = true,\n  \
            hive_types = {{'event_type': VARCHAR, 'created_date': VARCHAR}}\n\
-         );\n\n"
+         )"
+    );
+    let rows = match has_addresses {
+        false => files,
+        true => format!(
+            "(\nSELECT NULL::VARCHAR AS {} WHERE false\nUNION ALL BY NAME\nSELECT * FROM {files}\n) AS files",
+            quoted(CLIENT_ADDRESS)
+        ),
+    };
+    format!(
+        "-- DuckDB looks for files when a view is made: let the lake have its first file before.\n\
+         CREATE OR REPLACE VIEW events_raw AS\nSELECT {columns}\nFROM {rows};\n\n"
     )
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{ColumnType, Dialect, RAW_COLUMNS, TypedView, ViewRequest, athena, distinct_select, typed_select, typed_views};
+use super::{ColumnType, Dialect, TypedView, ViewRequest, athena, distinct_select, raw_columns, typed_select, typed_views};
 use crate::sink::lake::LakeError;
 
 /// One table, or view.
@@ -26,12 +26,16 @@ pub struct GlueTable {
 /// [`LakeError::Root`] where the root is not on S3.
 pub fn glue_tables(request: &ViewRequest<'_>, database: &str) -> Result<Vec<GlueTable>, LakeError> {
     let request = ViewRequest { dialect: Dialect::Athena, ..request.clone() };
-    let (typed, event_types) = typed_views(&request);
-    let mut tables = table_inputs(&request, &event_types)?;
-    let raw: Vec<Column> = RAW_COLUMNS.iter().map(|name| Column::raw(name)).collect();
-    tables.push(view("events_raw", database, &athena::union_select(), &raw));
-    tables.push(view("events", database, &distinct_select(), &raw));
-    tables.extend(typed.iter().map(|typed| view(&typed.view, database, &typed_select(Dialect::Athena, typed), &columns(typed))));
+    let names = raw_columns(request.has_addresses);
+    let (typed, event_types) = typed_views(&request, &names);
+    let mut tables = table_inputs(&request, &event_types, &names)?;
+    let raw: Vec<Column> = names.iter().map(|name| Column::raw(name)).collect();
+    tables.push(view("events_raw", database, &athena::union_select(&names), &raw));
+    tables.push(view("events", database, &distinct_select(&names), &raw));
+    tables.extend(typed.iter().map(|typed| {
+        let select = typed_select(Dialect::Athena, typed, &names);
+        view(&typed.view, database, &select, &columns(typed, &names))
+    }));
     Ok(tables)
 }
 
@@ -67,8 +71,8 @@ impl Column {
 }
 
 /// The columns of a typed view, as it selects them.
-fn columns(view: &TypedView) -> Vec<Column> {
-    let envelope = RAW_COLUMNS.iter().filter(|column| **column != "payload").map(|name| Column::raw(name));
+fn columns(view: &TypedView, raw: &[&str]) -> Vec<Column> {
+    let envelope = raw.iter().filter(|column| **column != "payload").map(|name| Column::raw(name));
     let fields = view.columns.iter().map(|column| Column::typed(&column.column, column.kind));
     envelope.chain(fields).chain([Column::raw("payload")]).collect()
 }
@@ -97,10 +101,10 @@ fn view(name: &str, database: &str, select: &str, columns: &[Column]) -> GlueTab
 }
 
 /// The tables over the files: those with a date, and the late ones.
-fn table_inputs(request: &ViewRequest<'_>, event_types: &BTreeSet<&str>) -> Result<Vec<GlueTable>, LakeError> {
+fn table_inputs(request: &ViewRequest<'_>, event_types: &BTreeSet<&str>, raw: &[&str]) -> Result<Vec<GlueTable>, LakeError> {
     let is_partition = |name: &str| matches!(name, "event_type" | "created_date");
     let (partitions, columns): (Vec<_>, Vec<_>) =
-        RAW_COLUMNS.iter().map(|name| Column::raw(name)).partition(|column| is_partition(&column.name));
+        raw.iter().map(|name| Column::raw(name)).partition(|column| is_partition(&column.name));
     let root = request.root.trim_end_matches('/');
     let tables = athena::tables(root, event_types, request.first_date)?.map(|(name, properties)| {
         let mut parameters =

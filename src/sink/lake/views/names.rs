@@ -30,8 +30,8 @@ pub(super) fn plain(name: &str) -> String {
 pub(super) struct Names(HashSet<String>);
 
 impl Names {
-    pub(super) fn reserving<const N: usize>(names: [&str; N]) -> Self {
-        Self(names.map(str::to_owned).into())
+    pub(super) fn reserving(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
     /// `wanted`, or with a number behind it where that is taken.

@@ -1,0 +1,185 @@
+//! HTTP/1, and what its clients are told whose request's head does not come to its end: hyper closes without a word there.
+//!
+//! It costs nothing until then. What hyper has read of a head it keeps, and gives back together with the stream.
+
+use std::{convert::Infallible, io, pin::Pin, time::SystemTime};
+
+use axum::{extract::Request, response::Response};
+use http_body_util::{BodyExt, Collected};
+use hyper::{
+    body::Incoming,
+    header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue},
+    server::conn::http1,
+    service::Service,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::watch,
+    time::timeout,
+};
+
+use super::stream::Stream;
+use crate::limits::{DRAIN_BODY_TIMEOUT, H1_BUFFER_BYTES_MAX, HEADER_READ_TIMEOUT};
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S, V>(
+    stream: Stream<S>,
+    service: V,
+    mut stopping: watch::Receiver<bool>,
+    head_timed_out: impl FnOnce() -> Response,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    V: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: 'static>,
+{
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(H1_BUFFER_BYTES_MAX);
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // What is in flight is finished.
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
+        }
+    };
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    if ended.is_err_and(|error| error.is_timeout()) {
+        time_is_up(io.into_inner(), has_begun(&read_buf), head_timed_out).await;
+    }
+}
+
+/// Whether these are bytes of a request's head. Empty lines before one are none (RFC 9112, section 2.2).
+pub(super) fn has_begun(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+}
+
+/// Ends a connection that has had its time for a head, which begins when the answer before it is sent: with an answer where
+/// a head has begun. Where none has, there is nothing to answer, and a client would take it for the answer to what it sends
+/// at this very moment.
+pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: Stream<S>,
+    has_begun: bool,
+    head_timed_out: impl FnOnce() -> Response,
+) {
+    let ending = async {
+        if has_begun {
+            stream.write_all(&written(head_timed_out()).await).await?;
+        }
+        stream.shutdown().await?;
+        // Closed with something unread, the system would reset the connection, and the answer could be lost on its way.
+        tokio::io::copy(&mut stream.take(H1_BUFFER_BYTES_MAX as u64), &mut tokio::io::sink()).await
+    };
+    let _: Result<io::Result<u64>, _> = timeout(DRAIN_BODY_TIMEOUT, ending).await;
+}
+
+/// A last answer as it stands on the wire, since hyper writes none without a request.
+async fn written(mut response: Response) -> Vec<u8> {
+    let body = std::mem::take(response.body_mut()).collect().await.map(Collected::to_bytes).unwrap_or_default();
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    let now = Timestamp::try_from(SystemTime::now()).ok();
+    let now = now.and_then(|now| DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok());
+    headers.extend(now.and_then(|now| HeaderValue::try_from(now).ok()).map(|now| (DATE, now)));
+    let mut bytes = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::StatusCode};
+    use hyper::service::service_fn;
+    use tokio::{
+        io::DuplexStream,
+        time::{Instant, sleep},
+    };
+
+    use super::*;
+
+    const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// A client's end of a connection whose pipe holds so many bytes, and on which answers have as many.
+    fn connect(pipe: usize, answer: usize) -> (DuplexStream, impl Future<Output = ()>) {
+        let (client, server) = tokio::io::duplex(pipe);
+        let service = service_fn(move |_| async move { Ok(Response::new(Body::from("a".repeat(answer)))) });
+        let serving = async move {
+            let (_running, stopping) = watch::channel(false);
+            let late = || {
+                let mut late = Response::new(Body::from("late"));
+                *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
+                late
+            };
+            serve(Stream::new(server), service, stopping, late).await;
+        };
+        (client, serving)
+    }
+
+    /// All that is answered to `sent` and nothing more, and after how many seconds the connection ended.
+    async fn answered(sent: &str) -> (String, u64) {
+        let (mut client, serving) = connect(1 << 16, 3);
+        let started = Instant::now();
+        let talking = async {
+            client.write_all(sent.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            (answer, started.elapsed().as_secs())
+        };
+        tokio::join!(talking, serving).0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_without_an_end_is_answered_and_the_connection_closed() {
+        for sent in ["G", "GET / HTTP/1.1\r\nhost: x\r\n", "\r\n\r\nGET"] {
+            let (answer, seconds) = answered(sent).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+            assert!(head.contains("\r\nconnection: close") && head.contains("\r\ncontent-length: 4"), "{answer}");
+            assert!(head.contains("\r\ndate: ") && head.contains(" GMT"), "{answer}");
+            assert_eq!((body, seconds), ("late", HEADER_READ_TIMEOUT.as_secs()), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_no_request_has_begun_is_closed_without_a_word() {
+        for sent in ["", "\r\n", REQUEST, &REQUEST.repeat(3), &format!("{REQUEST}\r\n")] {
+            let (answer, seconds) = answered(sent).await;
+            assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), sent.matches("GET").count(), "{answer}");
+            assert!(!answer.contains("late"), "{answer}");
+            assert_eq!(seconds, HEADER_READ_TIMEOUT.as_secs());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_before_a_head_without_an_end_is_answered_before_it() {
+        let (answer, _) = answered(&format!("{REQUEST}{REQUEST}GET /")).await;
+        let statuses: Vec<&str> = answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
+        assert_eq!(statuses, ["200", "200", "408"], "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_written_into_an_answer_whose_client_is_slow_to_read_it() {
+        let (mut client, serving) = connect(1000, 5000);
+        let talking = async {
+            client.write_all(format!("{REQUEST}GET /").as_bytes()).await.unwrap();
+            sleep(HEADER_READ_TIMEOUT * 2).await;
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let (answer, ()) = tokio::join!(talking, serving);
+        let (first, late) = answer.split_once("HTTP/1.1 408").unwrap();
+        assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && first.ends_with(&"a".repeat(5000)), "{answer}");
+        assert!(late.ends_with("\r\n\r\nlate"), "{answer}");
+    }
+}
