@@ -6,11 +6,13 @@
 
 mod node;
 mod parser;
+mod patch;
 mod tape;
 mod text;
 
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
+pub use patch::{NotApplicable, Patch, PatchError};
 pub use tape::{Kind, Tape};
 pub use text::unescape;
 

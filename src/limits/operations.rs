@@ -39,3 +39,9 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that `lakegate health` reads.
 /// Why: all reasons together take a few KiB.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 64 * KIB;
+
+// ---- the repair of dead letters --------------------------------------------------------------------------------------
+
+/// Operations of one patch.
+/// Why: each reads the event anew; a repair has a handful.
+pub const PATCH_OPERATIONS_MAX: usize = 100;
