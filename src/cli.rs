@@ -1,10 +1,13 @@
 //! The command line.
 
+mod dlq;
 mod errors;
 mod health;
 mod keys;
 mod lake;
+mod operator;
 mod plan;
+mod schemas;
 mod serve;
 mod view_schemas;
 
@@ -35,6 +38,12 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Find, repair, replay and drop dead letters.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
+    /// Work on the schema registry.
+    #[command(subcommand)]
+    Schemas(schemas::SchemasCommand),
     /// Make keys.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -96,6 +105,8 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
+        Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),

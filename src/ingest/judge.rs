@@ -13,7 +13,7 @@ use crate::{
     auth::EventNames,
     config::UnknownEvents,
     dead_letter::{Letter, Lines, write_letter},
-    decode::{BodyError, BodyForm, Element, for_each_element, read_fields, uuid_text},
+    decode::{BodyError, BodyForm, Element, Fields, for_each_element, only_element, read_fields, uuid_text},
     event::{Envelope, EventName},
     json::Node,
     limits::SUGGESTIONS_PER_BODY,
@@ -31,6 +31,8 @@ pub(super) struct Judge<'a> {
     pub(super) client_address: Option<&'a str>,
     pub(super) sent_events: &'a EventNames,
     pub(super) received_millis: i64,
+    /// Whether it is judged for a second time: see `again.rs`.
+    pub(super) replayed: bool,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -66,6 +68,11 @@ impl Judged {
         self.records.len() + self.verdicts.len() * FRAME_HEADER_BYTES
     }
 
+    /// Nothing yet, with room for records made of `bytes`.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { verdicts: Vec::new(), records: Vec::with_capacity(bytes * 5 / 4), letters: Vec::new() }
+    }
+
     /// Takes the dead letters, where there are any.
     pub(super) fn take_letters(&mut self, source: &Arc<str>) -> Option<Lines> {
         let count = self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected { .. })).count();
@@ -76,13 +83,22 @@ impl Judged {
 impl Judge<'_> {
     /// Judges every element of `body`.
     pub(super) fn body(&self, body: &Bytes, form: BodyForm) -> Result<Judged, BodyError> {
-        let mut judged = Judged { verdicts: Vec::new(), records: Vec::with_capacity(body.len() * 5 / 4), letters: Vec::new() };
+        let mut judged = Judged::with_capacity(body.len());
         let mut suggestions_left = SUGGESTIONS_PER_BODY;
         for_each_element(body, form, |element| {
             let verdict = self.element(&element, &mut judged, &mut suggestions_left);
             judged.verdicts.push(verdict);
         })?;
         Ok(judged)
+    }
+
+    /// Judges one element that was told apart before, and makes no letter of it.
+    pub(super) fn again(&self, raw: &[u8], judged: &mut Judged, suggestions_left: &mut usize) {
+        only_element(raw, |element| {
+            let verdict = self.element(&element, judged, suggestions_left);
+            judged.verdicts.push(verdict);
+            judged.letters.clear();
+        });
     }
 
     fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions_left: &mut usize) -> Verdict {
@@ -118,19 +134,7 @@ impl Judge<'_> {
         if !self.sent_events.contain(&fields.event_name) {
             return Err(forbidden(&fields.event_name));
         }
-        let schema_version = match self.registry.resolve(&fields.event_name, fields.schema_version) {
-            Resolution::Known(schema) => {
-                schema.judge(*event)?;
-                Some(schema.version)
-            }
-            Resolution::UnknownVersion(newest) => return Err(unknown_version(&newest.label(), fields.schema_version)),
-            Resolution::UnknownName if self.unknown_events == UnknownEvents::Accept => fields.schema_version,
-            Resolution::UnknownName => {
-                let nearest = (*suggestions_left > 0).then(|| self.registry.nearest(&fields.event_name)).flatten();
-                *suggestions_left = suggestions_left.saturating_sub(1);
-                return Err(unknown_name(&fields.event_name, nearest));
-            }
-        };
+        let schema_version = by_registry(self.registry, self.unknown_events, event, &fields, suggestions_left)?;
         let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
         let envelope = Envelope {
             event_uuid: fields.event_uuid,
@@ -143,6 +147,7 @@ impl Judge<'_> {
             has_reserved_fields: fields.has_reserved_fields,
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked: false,
+            replayed: self.replayed,
         };
         envelope.encode(raw, records);
         Ok(fields.event_uuid)
@@ -163,6 +168,29 @@ impl Judge<'_> {
             raw: element.raw,
         };
         write_letter(&letter, letters);
+    }
+}
+
+/// What the registry says of an event with these fields: the version that judged it, or why it is refused.
+pub(super) fn by_registry(
+    registry: &Registry,
+    unknown_events: UnknownEvents,
+    event: &Node<'_>,
+    fields: &Fields<'_>,
+    suggestions_left: &mut usize,
+) -> Result<Option<u32>, Rejection> {
+    match registry.resolve(&fields.event_name, fields.schema_version) {
+        Resolution::Known(schema) => {
+            schema.judge(*event)?;
+            Ok(Some(schema.version))
+        }
+        Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),
+        Resolution::UnknownName if unknown_events == UnknownEvents::Accept => Ok(fields.schema_version),
+        Resolution::UnknownName => {
+            let nearest = (*suggestions_left > 0).then(|| registry.nearest(&fields.event_name)).flatten();
+            *suggestions_left = suggestions_left.saturating_sub(1);
+            Err(unknown_name(&fields.event_name, nearest))
+        }
     }
 }
 
@@ -254,6 +282,7 @@ mod tests {
                     client_address: None,
                     sent_events: &EventNames::default(),
                     received_millis: 0,
+                    replayed: false,
                     metrics: &metrics,
                 };
                 let judged = judge.body(&Bytes::from(format!("[{event},7,{event}]")), BodyForm::Json).unwrap();
