@@ -51,7 +51,7 @@ use crate::{
     telemetry::{AccessLog, Metrics, Traces},
     tls::Tls,
 };
-pub use at_rest::{AtRest, admin_address, is_running};
+pub use at_rest::{AtRest, admin_address, gateway_id, is_running};
 use edge::{policy, watches};
 pub use reload::Reloader;
 

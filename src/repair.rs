@@ -180,6 +180,7 @@ impl Repair {
             false if again.is_empty() => Vec::new(),
             false => self.ingest.again(sender, &again).await,
         };
+        let run = Run { at: now(), ..work.run.clone() };
         let mut noted = Vec::new();
         let mut flow = ControlFlow::Continue(());
         for ((letter, _), fate) in patched.iter().zip(&fates) {
@@ -195,7 +196,7 @@ impl Repair {
                 flow = ControlFlow::Break(());
             }
             work.report.count(letter, &batch.source, &fate.outcome);
-            noted.extend(entry(&work.run, work.patch_sha256.as_ref(), letter.id, fate));
+            noted.extend(entry(&run, work.patch_sha256.as_ref(), letter.id, fate));
         }
         if !work.replay.dry_run {
             block_in_place(|| append_repairs(&self.archive.path(&batch.folder), &noted))?;
@@ -233,7 +234,11 @@ pub fn show(archive: &Archive, filter: &Filter, count: usize) -> std::io::Result
 }
 
 fn new_run() -> Run {
-    Run { id: Uuid::now_v7().to_string(), at: iso_millis(unix_millis(SystemTime::now())).as_str().to_owned() }
+    Run { id: Uuid::now_v7().to_string(), at: now() }
+}
+
+fn now() -> String {
+    iso_millis(unix_millis(SystemTime::now())).as_str().to_owned()
 }
 
 /// An event's bytes with the patch in them.

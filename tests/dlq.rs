@@ -281,7 +281,42 @@ async fn a_gateway_that_is_killed_in_the_middle_of_a_replay_loses_nothing_and_do
     gateway.stop().await;
 }
 
-/// Every file below `folder` with its bytes; locks and what a start writes left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_killed_in_the_middle_of_a_replay_at_rest_loses_nothing_and_doubles_nothing() {
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
+    let gateway = setup.start().await;
+    let uuids = identities(&mut rng, 5_000);
+    let texts: Vec<String> = uuids.iter().map(|uuid| Cause::Typo.event(*uuid)).collect();
+    send_rejected(&gateway.client(), &texts).await;
+    gateway.stop().await;
+
+    let patch = patch_file(folder.path(), &Cause::Typo.patch());
+    let mut replaying =
+        command(&data, &["dlq", "replay", "--patch", patch.to_str().expect("a path")]).spawn().expect("it starts");
+    let journal = data.join("rejected/dev/repairs.journal");
+    eventually("the replay has begun", Duration::from_secs(60), async || journal.exists()).await;
+    // Meanwhile the folder is taken: nobody else writes.
+    let second = lakegate(&data, &["dlq", "drop", "--yes"]);
+    replaying.kill().expect("it is there until it is waited for");
+    replaying.wait().expect("it ends");
+    assert!(!second.status.success() || text(&second).contains("dropped 0"), "{}", text(&second));
+    let open = letters(&data, &[]);
+    let again = mend(&data, folder.path(), Cause::Typo, &[]);
+    let [tried, accepted, duplicates, rejected] = counts(&again);
+    say(format_args!("killed with {open} of 5,000 open; then {accepted} were accepted, {duplicates} had been stored"));
+    assert_eq!((tried, accepted + duplicates, rejected), (open, open, 0), "{again}");
+
+    let gateway = setup.start().await;
+    Scrape::when_drained(&gateway).await;
+    let all: HashSet<Uuid> = uuids.iter().copied().collect();
+    LakeRows::read(&data.join("lake")).assert_exactly(&all, |uuid| Cause::Typo.mended(uuid).into_bytes());
+    gateway.stop().await;
+}
+
+/// Every file below `folder` with its bytes.
 fn snapshot(folder: &Path) -> HashMap<PathBuf, Vec<u8>> {
     let mut files = HashMap::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -380,6 +415,14 @@ async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
     refused(&["dlq", "drop"], "nothing says which letters are to be dropped");
     assert_eq!(snapshot(&data.join("rejected")), before);
 
+    // Who names another gateway's address does not change what that one has.
+    let other = tempfile::tempdir().expect("a folder");
+    let bystander = Setup::new(other.path()).start().await;
+    let admin = bystander.admin().to_string();
+    refused(&["dlq", "drop", "--yes", "--admin", &admin], "this is not the gateway that is meant");
+    refused(&["dlq", "replay", "--admin", &admin], "this is not the gateway that is meant");
+    bystander.stop().await;
+
     // The operators' listener is for programs of this machine, not for what a browser sends.
     let admin = gateway.admin();
     let ask = |method: &'static str, path: &'static str, headers: &'static [(&'static str, &'static str)]| async move {
@@ -477,6 +520,15 @@ async fn letters_from_elsewhere_are_replayed_once_and_old_ones_do_not_look_like_
     };
     assert_eq!(replay(&lines.join("\n")), ([5_000, 5_000, 0, 0], Some(1)));
     assert_eq!(replay(&lines[..5_000].join("\n")), ([0, 0, 0, 0], Some(0)));
+    // What the sink refused had been accepted: to call it a duplicate would be to lose it.
+    let refused = line(&first).replace("unknown_event", "refused_by_sink").replace("raeched", "reached");
+    let kept = lakegate_with(&data, &["dlq", "replay", "--from", "-", "--format", "json"], &refused);
+    let report: Value = serde_json::from_slice(&kept.stdout).unwrap_or_else(|_| panic!("{}", text(&kept)));
+    assert_eq!(
+        (kept.status.code(), &report["already_accepted"], &report["duplicates"]),
+        (Some(1), &json!(1), &json!(0)),
+        "{report}"
+    );
     let readiness = gateway.readiness().await.json();
     assert!(readiness["spool"]["events"].as_u64() == Some(5_000), "{readiness}");
     assert!(readiness["spool"]["oldest_seconds"].as_f64().expect("a number") < 1000.0, "{readiness}");

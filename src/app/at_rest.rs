@@ -8,6 +8,7 @@ use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use uuid::Uuid;
 
 use super::{Organs, confirm_again};
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     limits::FLEET_CLOSE_TIMEOUT,
     progress::Progress,
     repair::Repair,
-    spool::{Disk, RealDisk},
+    spool::{Disk, RealDisk, spool_id},
     telemetry::{Metrics, Traces},
 };
 
@@ -86,6 +87,13 @@ pub fn is_running(data_dir: &Path) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
         Err(error) => Err(error).with_context(|| format!("{}: whether a gateway runs cannot be told", lock.display())),
     }
+}
+
+/// Identity of the gateway whose data folder this is. It goes with every question, so that a gateway which took over an address
+/// answers for no other one's letters.
+#[must_use]
+pub fn gateway_id(data_dir: &Path) -> Option<Uuid> {
+    spool_id(&RealDisk, &data_dir.join("spool"))
 }
 
 /// Where the gateway that has the data folder open listens for operators, by its own word.

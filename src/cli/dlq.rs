@@ -17,10 +17,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::{health::reachable, operator};
 use crate::{
-    app::{AtRest, admin_address, is_running},
+    app::{AtRest, admin_address, gateway_id, is_running},
     config::{Config, DeadLetterKind},
     dead_letter::{Archive, Filter, Grouped},
     event::unix_millis,
@@ -33,7 +34,9 @@ const CONDITIONS: &str = "\
 Conditions are FIELD=PATTERN or FIELD!=PATTERN; all of them must hold. In a pattern * is any text, ? any character, and a|b \
 is either. Fields: code, event_name, event_uuid, source, pointer, detail, schema (menu:item:viewed/2), version, letter. \
 Beside them: since=TIME and until=TIME (2026-11-20, 2026-11-20T18:00:00Z, or 90s, 30m, 12h, 7d ago), and state=open (which \
-is meant where nothing is said), state=repaired, state=any.";
+is meant where nothing is said), state=repaired, state=any.
+
+Where no gateway runs, replay and drop write to the data folder themselves: run them as the user that the gateway runs as.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DlqCommand {
@@ -254,12 +257,20 @@ struct ReplayRequest<'a> {
 
 #[derive(Serialize)]
 struct ReplayQuestion<'a> {
+    gateway: Option<Uuid>,
     #[serde(flatten)]
     request: &'a ReplayRequest<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     patch: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     letters: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct DropQuestion<'a> {
+    gateway: Option<Uuid>,
+    #[serde(flatten)]
+    request: &'a DropRequest<'a>,
 }
 
 #[derive(Serialize)]
@@ -341,7 +352,8 @@ fn replay(
             let report = match (&place, &at_rest) {
                 (Place::Running(address), _) => {
                     let patch = request.patch.as_ref().map(|patch| RawValue::from_string(patch.trim().to_owned())).transpose()?;
-                    let question = ReplayQuestion { request, patch: patch.as_deref(), letters };
+                    let gateway = gateway_id(&config.data_dir);
+                    let question = ReplayQuestion { gateway, request, patch: patch.as_deref(), letters };
                     operator::post(*address, "/admin/dead-letters/replay", &question).await?
                 }
                 (_, Some(at_rest)) => {
@@ -385,7 +397,10 @@ fn drop_some(
     let place = place(config, admin)?;
     let dropped: anyhow::Result<Dropped> = runtime()?.block_on(async {
         match place {
-            Place::Running(address) => operator::post(address, "/admin/dead-letters/drop", request).await,
+            Place::Running(address) => {
+                let question = DropQuestion { gateway: gateway_id(&config.data_dir), request };
+                operator::post(address, "/admin/dead-letters/drop", &question).await
+            }
             Place::AtRest => {
                 let at_rest = AtRest::open(config).await?;
                 let dropped = at_rest.repair.drop_letters(&filter).await?;

@@ -11,6 +11,7 @@ use axum::{
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::{
     Gate, body,
@@ -85,6 +86,9 @@ impl Query {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReplayBody {
+    /// Which gateway is meant, by the identity of its spool.
+    #[serde(default)]
+    gateway: Option<Uuid>,
     #[serde(default, rename = "where")]
     conditions: Vec<String>,
     #[serde(default)]
@@ -99,6 +103,7 @@ struct ReplayBody {
 /// Replays letters.
 pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let asked: ReplayBody = read(&gate, request).await?;
+    check_gateway(&gate, asked.gateway)?;
     let patch = asked.patch.map(|patch| Patch::parse(patch.get())).transpose().map_err(|error| wrong(error.to_string()))?;
     let replay = Replay {
         filter: filter(&asked.conditions)?,
@@ -114,6 +119,9 @@ pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> R
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DropBody {
+    /// Which gateway is meant, by the identity of its spool.
+    #[serde(default)]
+    gateway: Option<Uuid>,
     #[serde(default, rename = "where")]
     conditions: Vec<String>,
     /// That every open letter is meant.
@@ -124,12 +132,23 @@ struct DropBody {
 /// Takes letters out for good.
 pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let asked: DropBody = read(&gate, request).await?;
+    check_gateway(&gate, asked.gateway)?;
     let filter = filter(&asked.conditions)?;
     if filter.is_empty() && !asked.all {
         return Err(wrong("nothing says which letters are to be dropped; `\"all\": true` drops all that are open"));
     }
     let dropped = Finish::new(async move { gate.repair.drop_letters(&filter).await }).await?;
     Ok(Json(dropped).into_response())
+}
+
+/// Another gateway may have taken over the address of the one that is meant.
+fn check_gateway(gate: &Gate, meant: Option<Uuid>) -> Result<(), Problem> {
+    match meant {
+        Some(meant) if meant != gate.ingest.spool.id() => {
+            Err(wrong("this is not the gateway that is meant: its data folder is another one"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn filter(conditions: &[String]) -> Result<Filter, Problem> {

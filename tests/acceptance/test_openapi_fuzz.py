@@ -21,7 +21,7 @@ def test_no_request_made_from_the_contract_gets_an_answer_beyond_it(gateways, tm
     # Requests beyond the rate are answered 429, which says nothing new.
     gateway = gateways(environment={"LAKEGATE__LAKE__FLUSH_AGE_MS": "200", "LAKEGATE__RATE_LIMIT__EVENTS_PER_SECOND": "1000000"})
     url = f"http://127.0.0.1:{gateway.admin_port}" if admin else gateway.url
-    paths = "^/(metrics|healthz|readyz)$" if admin else "^/(v1/.*|healthz|readyz)$"
+    paths = "^/(metrics|healthz|readyz|admin/.*)$" if admin else "^/(v1/.*|healthz|readyz)$"
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", str(ROOT / "openapi.yaml"), "--url", url,
         "--tls-verify", str(gateway.certificate), "--header", "X-Api-Key: dev", "--include-path-regex", paths,

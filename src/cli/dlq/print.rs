@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::Format;
 use crate::{
-    dead_letter::{Group, Grouped},
+    dead_letter::{Group, Grouped, RepairEntry},
     repair::{Dropped, ReplayReport, Shown},
 };
 
@@ -75,7 +75,16 @@ pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) ->
 
 /// A letter, and what was done about it.
 pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
-    json(letter, out)
+    #[derive(serde::Serialize)]
+    struct Pretty<'a> {
+        letter: &'a str,
+        state: &'a str,
+        line: serde_json::Value,
+        repairs: &'a [RepairEntry],
+    }
+    let Shown { letter, state, line, repairs } = letter;
+    // The event in it is a text, so no number is spelled anew.
+    json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
 }
 
 /// What a replay came to.
