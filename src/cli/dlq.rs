@@ -361,6 +361,7 @@ fn replay(
                     let replay = Replay { filter: filter.clone(), patch: request.patch()?, dry_run: request.dry_run, letters };
                     at_rest.repair.replay(replay, &at_rest.senders).await?
                 }
+                _ if letters.is_some() => bail!("{}: there is no such data folder", config.data_dir.display()),
                 _ => ReplayReport::default(),
             };
             let is_stopped = report.stopped.is_some();

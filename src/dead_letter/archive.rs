@@ -2,6 +2,7 @@
 //! and a file that is written anew takes the place of the old one in one step.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
     ops::ControlFlow,
@@ -99,21 +100,20 @@ impl Archive {
     /// # Errors
     /// The disk's.
     pub fn visit(&self, filter: &Filter, visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>) -> io::Result<Survey> {
-        let mut survey = Survey::default();
+        let mut look = Look { filter, visit, survey: Survey::default() };
         for folder in self.folders()? {
             let path = self.path(&folder);
             let repairs = Repairs::read(&path)?;
             for number in sorted_numbers(&path)? {
                 let Some(mut lines) = Lines::open(&path, number)? else { continue };
                 while let Some(line) = lines.next()? {
-                    let mut meant = |found: &Found<'_>| visit(found);
-                    if look(&folder, line, filter, &repairs, &mut survey, &mut meant).is_break() {
-                        return Ok(survey);
+                    if look.at(&folder, line, &repairs).is_break() {
+                        return Ok(look.survey);
                     }
                 }
             }
         }
-        Ok(survey)
+        Ok(look.survey)
     }
 
     /// The same for letters that came from elsewhere, one per line.
@@ -126,20 +126,22 @@ impl Archive {
         filter: &Filter,
         visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
     ) -> io::Result<Survey> {
-        let mut survey = Survey::default();
-        let mut known: Vec<(String, Repairs)> = Vec::new();
+        let mut look = Look { filter, visit, survey: Survey::default() };
+        let mut known: HashMap<String, Repairs> = HashMap::new();
         for line in lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-            let folder = StoredLetter::parse(line).map(|letter| letter.source.into_owned()).unwrap_or_default();
-            if !known.iter().any(|(name, _)| *name == folder) {
-                let repairs = if folder.is_empty() { Repairs::default() } else { Repairs::read(&self.path(&folder))? };
-                known.push((folder.clone(), repairs));
+            let Ok(letter) = StoredLetter::parse(line) else {
+                look.survey.unreadable_lines += 1;
+                continue;
+            };
+            let folder = &*letter.source;
+            if !known.contains_key(folder) {
+                known.insert(folder.to_owned(), Repairs::read(&self.path(folder))?);
             }
-            let Some((_, repairs)) = known.iter().find(|(name, _)| *name == folder) else { continue };
-            if look(&folder, line, filter, repairs, &mut survey, visit).is_break() {
+            if look.at(folder, line, &known[folder]).is_break() {
                 break;
             }
         }
-        Ok(survey)
+        Ok(look.survey)
     }
 
     /// The letters that `filter` means, in groups.
@@ -156,23 +158,28 @@ impl Archive {
     }
 }
 
-fn look(
-    folder: &str,
-    line: &[u8],
-    filter: &Filter,
-    repairs: &Repairs,
-    survey: &mut Survey,
-    visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    let Ok(letter) = StoredLetter::parse(line) else {
-        survey.unreadable_lines += 1;
-        return ControlFlow::Continue(());
-    };
-    if !filter.matches(line, &letter) {
-        return ControlFlow::Continue(());
+/// A look through letters.
+struct Look<'a> {
+    filter: &'a Filter,
+    visit: &'a mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
+    survey: Survey,
+}
+
+impl Look<'_> {
+    fn at(&mut self, folder: &str, line: &[u8], repairs: &Repairs) -> ControlFlow<()> {
+        let Ok(letter) = StoredLetter::parse(line) else {
+            self.survey.unreadable_lines += 1;
+            return ControlFlow::Continue(());
+        };
+        if !self.filter.matches(line, &letter) {
+            return ControlFlow::Continue(());
+        }
+        let state = repairs.state(line);
+        if !self.filter.wants(state) {
+            return ControlFlow::Continue(());
+        }
+        (self.visit)(&Found { folder, line, letter, state })
     }
-    let state = repairs.state(line);
-    if filter.wants(state) { visit(&Found { folder, line, letter, state }) } else { ControlFlow::Continue(()) }
 }
 
 /// Numbers of a folder's files, the oldest first.

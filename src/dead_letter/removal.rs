@@ -9,7 +9,7 @@ use std::{
     collections::HashSet,
     fs::{self, File},
     io::{self, BufWriter, Write},
-    path::Path,
+    path::PathBuf,
 };
 
 use super::{
@@ -49,12 +49,14 @@ impl Archive {
         let path = self.path(folder);
         let _ = fs::remove_file(path.join(ASIDE));
         let repairs = Repairs::read(&path)?;
-        let numbers = sorted_numbers(&path)?;
+        let removal = Removal { folder, path, filter, run, repairs };
+        let mut numbers = sorted_numbers(&removal.path)?;
         // The newest is the writer's.
-        for number in numbers.iter().rev().skip(1).rev() {
-            let gone = mark(folder, &path, *number, filter, &repairs, run, removed)?;
+        numbers.pop();
+        for number in numbers {
+            let gone = removal.mark(number, removed)?;
             if !gone.is_empty() {
-                rewrite(&path, *number, &gone)?;
+                removal.rewrite(number, &gone)?;
             }
         }
         self.tidy_journal(folder)
@@ -82,69 +84,72 @@ impl Archive {
 
 const ASIDE: &str = "letters.tmp";
 
-/// Notes in the journal which letters of a file go, and answers them.
-fn mark(
-    folder: &str,
-    path: &Path,
-    number: u32,
-    filter: &Filter,
-    repairs: &Repairs,
-    run: &Run,
-    removed: &mut Removed,
-) -> io::Result<HashSet<LetterId>> {
-    let mut gone = HashSet::new();
-    let mut noted = Vec::new();
-    let Some(mut lines) = Lines::open(path, number)? else { return Ok(gone) };
-    while let Some(line) = lines.next()? {
-        let state = repairs.state(line);
-        if state == State::Dropped {
-            gone.insert(LetterId::of(line));
-            continue;
-        }
-        let Ok(letter) = StoredLetter::parse(line) else { continue };
-        if !filter.wants(state) || !filter.matches(line, &letter) {
-            continue;
-        }
-        let found = Found { folder, line, letter, state };
-        removed.groups.add(&found.member());
-        removed.bytes += line.len() as u64 + 1;
-        gone.insert(found.id());
-        noted.push(RepairEntry {
-            at: run.at.clone(),
-            run: run.id.clone(),
-            letter: found.id().to_string(),
-            event_uuid: found.letter.event_uuid.as_deref().map(str::to_owned),
-            outcome: Done::Dropped,
-            patch_sha256: None,
-            code: None,
-            pointer: None,
-            detail: None,
-            schema: None,
-        });
-    }
-    journal::append(path, &noted)?;
-    Ok(gone)
+/// The removal from one folder.
+struct Removal<'a> {
+    folder: &'a str,
+    path: PathBuf,
+    filter: &'a Filter,
+    run: &'a Run,
+    repairs: Repairs,
 }
 
-/// Writes a file anew without the letters in `gone`.
-fn rewrite(path: &Path, number: u32, gone: &HashSet<LetterId>) -> io::Result<()> {
-    let (file, aside) = (path.join(file_name(number)), path.join(ASIDE));
-    let Some(mut lines) = Lines::open(path, number)? else { return Ok(()) };
-    let mut kept = BufWriter::new(File::create(&aside)?);
-    let mut is_empty = true;
-    while let Some(line) = lines.next()? {
-        if !gone.contains(&LetterId::of(line)) {
-            kept.write_all(line)?;
-            kept.write_all(b"\n")?;
-            is_empty = false;
+impl Removal<'_> {
+    /// Notes in the journal which letters of a file go, and answers them.
+    fn mark(&self, number: u32, removed: &mut Removed) -> io::Result<HashSet<LetterId>> {
+        let mut gone = HashSet::new();
+        let mut noted = Vec::new();
+        let Some(mut lines) = Lines::open(&self.path, number)? else { return Ok(gone) };
+        while let Some(line) = lines.next()? {
+            let state = self.repairs.state(line);
+            if state == State::Dropped {
+                gone.insert(LetterId::of(line));
+                continue;
+            }
+            let Ok(letter) = StoredLetter::parse(line) else { continue };
+            if !self.filter.wants(state) || !self.filter.matches(line, &letter) {
+                continue;
+            }
+            let found = Found { folder: self.folder, line, letter, state };
+            removed.groups.add(&found.member());
+            removed.bytes += line.len() as u64 + 1;
+            gone.insert(found.id());
+            noted.push(RepairEntry {
+                at: self.run.at.clone(),
+                run: self.run.id.clone(),
+                letter: found.id().to_string(),
+                event_uuid: found.letter.event_uuid.as_deref().map(str::to_owned),
+                outcome: Done::Dropped,
+                patch_sha256: None,
+                code: None,
+                pointer: None,
+                detail: None,
+                schema: None,
+            });
         }
+        journal::append(&self.path, &noted)?;
+        Ok(gone)
     }
-    kept.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    if is_empty {
-        fs::remove_file(&aside)?;
-        fs::remove_file(&file)?;
-    } else {
-        fs::rename(&aside, &file)?;
+
+    /// Writes a file anew without the letters in `gone`.
+    fn rewrite(&self, number: u32, gone: &HashSet<LetterId>) -> io::Result<()> {
+        let (file, aside) = (self.path.join(file_name(number)), self.path.join(ASIDE));
+        let Some(mut lines) = Lines::open(&self.path, number)? else { return Ok(()) };
+        let mut kept = BufWriter::new(File::create(&aside)?);
+        let mut is_empty = true;
+        while let Some(line) = lines.next()? {
+            if !gone.contains(&LetterId::of(line)) {
+                kept.write_all(line)?;
+                kept.write_all(b"\n")?;
+                is_empty = false;
+            }
+        }
+        kept.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        if is_empty {
+            fs::remove_file(&aside)?;
+            fs::remove_file(&file)?;
+        } else {
+            fs::rename(&aside, &file)?;
+        }
+        File::open(&self.path)?.sync_all()
     }
-    File::open(path)?.sync_all()
 }
