@@ -107,6 +107,7 @@ fn record(number: u64, types: u64) -> Record {
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,
+        replayed: false,
     };
     let mut buffer = Vec::new();
     envelope.encode(payload.as_bytes(), &mut buffer);

@@ -85,6 +85,7 @@ fn enrich_event(body: &[u8], dedup_unchecked: bool) {
             has_reserved_fields: fields.has_reserved_fields,
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked,
+            replayed: false,
         };
         let mut encoded = Vec::new();
         envelope.encode(element.raw, &mut encoded);

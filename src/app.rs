@@ -5,6 +5,7 @@
 //! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
 //! ```
 
+mod at_rest;
 mod edge;
 mod reload;
 mod schemas;
@@ -40,6 +41,7 @@ use crate::{
     ingest::{Awaited, Ingest, confirm_again},
     limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
     progress::Progress,
+    repair::Repair,
     room::{Room, RoomParts},
     schema,
     sink::{
@@ -50,6 +52,7 @@ use crate::{
     telemetry::{AccessLog, Metrics, Traces},
     tls::Tls,
 };
+pub use at_rest::{AtRest, admin_address, gateway_id, is_running};
 use edge::{policy, watches};
 pub use reload::Reloader;
 use schemas::Schemas;
@@ -119,6 +122,7 @@ impl App {
             fleet.when_tried().await;
             tokio::spawn(confirm_again(fleet.clone(), organs.spool.clone()));
         }
+        at_rest::write_admin_address(config, admin_address);
         let spools = organs.spools();
         let (gate, deliverers) = organs.wire(config, policy).await?;
 
@@ -325,12 +329,14 @@ impl Organs {
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };
+        let ingest = Arc::new(ingest);
         let dropped = metrics.access_log_dropped_lines.clone();
         let access_log = config.telemetry.access_log.then(|| AccessLog::start(std::io::stdout(), dropped)).transpose();
         let gate = Gate {
             policy: ArcSwap::from_pointee(policy),
             proxies: Arc::new(Proxies::new(&config.proxy)),
-            ingest: Arc::new(ingest),
+            repair: Repair::new(ingest.clone()),
+            ingest,
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
             sink: sink_state,

@@ -1,9 +1,11 @@
 //! The command line.
 
+mod dlq;
 mod errors;
 mod health;
 mod keys;
 mod lake;
+mod operator;
 mod plan;
 mod schemas;
 mod serve;
@@ -36,6 +38,9 @@ enum Command {
     /// Look into the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
+    /// Find, repair, replay and drop dead letters.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Look into the schema registry, add to it, check it, and write it in other terms.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
@@ -100,6 +105,7 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
+        Command::Dlq(command) => dlq::run(&command),
         Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),

@@ -14,7 +14,7 @@ mod sections;
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
-pub use keys::{KeyConfig, KeyKind, check_keys};
+pub use keys::{KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{

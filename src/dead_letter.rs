@@ -6,9 +6,36 @@
 //!
 //! Where dead letters have a stream of their own, each line becomes a frame of a second spool instead, durable before the
 //! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file.
+//!
+//! # On disk
+//!
+//! ```text
+//! rejected/<source>/00000001.ndjson   letters, oldest first; the file with the highest number is written to
+//! rejected/<source>/repairs.journal   what was done about them: replayed, still rejected, dropped (journal.rs)
+//! rejected/<source>/letters.tmp       a file being written anew by a drop: fsynced, renamed, the folder fsynced
+//!
+//! letter = {"received_datetime":"2026-11-21T02:45:22.831Z","source":"web","event_uuid":"…"|null,"event_name":"…"|null,
+//!           "code":"schema_violation","detail":"…","pointer":"/price_minor"[,"schema":"menu:item:viewed/2"]
+//!           [,"errors":[{"detail":"…","pointer":"…"},…]],"raw":"<the event>" or "raw_base64":"<the event, no UTF-8>"}
+//! ```
+//!
+//! A line never changes. What has become of its letter stands in the journal, under a name made of the line's own bytes
+//! ([`LetterId`]), so that it stays true when a drop writes the file anew. Everybody may read at any time ([`Archive`]);
+//! only one process writes, the one that holds the lock of the spool.
+//!
+//! # The way through the code
+//!
+//! `letter` writes, `stored` reads back · `folder` the files of a source · `filter` which ones are meant · `archive` finds them
+//! · `groups` counts them · `journal` what was done · `removal` takes them out
 
+mod archive;
+mod filter;
 mod folder;
+mod groups;
+mod journal;
 mod letter;
+mod removal;
+mod stored;
 
 use std::{
     collections::HashMap,
@@ -29,8 +56,14 @@ use crate::{
     spool::{AppendError, FrameBuffer, Spool},
     telemetry::Metrics,
 };
+pub use archive::{Archive, Found, Survey};
+pub use filter::{Filter, FilterError, State};
 use folder::SourceFolder;
+pub use groups::{Group, Grouped, Groups, Member};
+pub use journal::{Done, RepairEntry, append as append_repairs, history};
 pub use letter::{Letter, write_letter};
+pub use removal::{Removed, Run};
+pub use stored::{LetterId, StoredLetter, UnreadableLetter};
 
 /// Why letters were not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -65,9 +98,20 @@ struct Job {
     done: oneshot::Sender<Result<(), DeadLetterError>>,
 }
 
+/// What the writer does.
+enum Order {
+    Write(Job),
+    /// Begin another file in a folder, so that those before it are nobody's any more.
+    Roll {
+        folder: Arc<str>,
+        done: oneshot::Sender<std::io::Result<()>>,
+    },
+}
+
 /// The dead letters of all sources. One thread writes them; letters that arrive together share an fsync.
 pub struct DeadLetters {
-    jobs: Option<mpsc::Sender<Job>>,
+    jobs: Option<mpsc::Sender<Order>>,
+    root: PathBuf,
     queued_bytes: Arc<AtomicUsize>,
     writer: Option<JoinHandle<()>>,
     /// The spool of their own stream.
@@ -92,14 +136,14 @@ impl DeadLetters {
         let (jobs, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let writer = Writer {
-            root,
+            root: root.clone(),
             bytes_per_source_max,
             folders: HashMap::new(),
             queued_bytes: queued_bytes.clone(),
             metrics: metrics.clone(),
         };
         let thread = std::thread::Builder::new().name("dead-letters".into()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { jobs: Some(jobs), queued_bytes, writer: Some(thread), spool, metrics })
+        Ok(Self { jobs: Some(jobs), root, queued_bytes, writer: Some(thread), spool, metrics })
     }
 
     /// Keeps `lines`. What is returned resolves once they are durable, all of them, or none.
@@ -143,9 +187,39 @@ impl DeadLetters {
         }
         if let Some(jobs) = &self.jobs {
             // A writer that is gone drops the job, and with it `done`: the receiver then says so.
-            let _ = jobs.send(Job { lines, done });
+            let _ = jobs.send(Order::Write(Job { lines, done }));
         }
         receiver
+    }
+
+    /// The letters in the files.
+    #[must_use]
+    pub fn archive(&self) -> Archive {
+        Archive::new(&self.root)
+    }
+
+    /// Takes the letters that `filter` means out for good. Blocks on the disk; letters go on being written meanwhile. One at a
+    /// time, and never beside a replay.
+    ///
+    /// # Errors
+    /// The disk's. What was taken out until then is gone.
+    pub fn remove(&self, filter: &Filter, run: &Run) -> std::io::Result<Removed> {
+        let archive = self.archive();
+        let mut removed = Removed::default();
+        for folder in archive.folders()? {
+            self.roll(&folder)?;
+            archive.remove(&folder, filter, run, &mut removed)?;
+        }
+        self.metrics.dead_letter_bytes.set(folder::bytes_below(&self.root)? as i64);
+        Ok(removed)
+    }
+
+    fn roll(&self, folder: &str) -> std::io::Result<()> {
+        let (done, rolled) = oneshot::channel();
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(Order::Roll { folder: folder.into(), done });
+        }
+        rolled.blocking_recv().map_err(|_| std::io::Error::other("the writer of the dead letters is gone"))?
     }
 }
 
@@ -177,34 +251,49 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        while let Ok(first) = orders.recv() {
             let mut by_source: HashMap<Arc<str>, Vec<Job>> = HashMap::new();
-            for job in std::iter::once(first).chain(jobs.try_iter()) {
-                self.queued_bytes.fetch_sub(job.lines.text.len(), Ordering::Relaxed);
-                by_source.entry(job.lines.source.clone()).or_default().push(job);
+            let mut rolls = Vec::new();
+            for order in std::iter::once(first).chain(orders.try_iter()) {
+                match order {
+                    Order::Write(job) => {
+                        self.queued_bytes.fetch_sub(job.lines.text.len(), Ordering::Relaxed);
+                        by_source.entry(job.lines.source.clone()).or_default().push(job);
+                    }
+                    Order::Roll { folder, done } => rolls.push((folder, done)),
+                }
             }
             for (source, jobs) in by_source {
                 self.write(&source, jobs);
             }
+            for (folder, done) in rolls {
+                // Whoever asked may be gone; the file is begun all the same.
+                let _ = done.send(self.folder(&folder).and_then(SourceFolder::roll));
+            }
         }
+    }
+
+    fn folder(&mut self, source: &Arc<str>) -> std::io::Result<&mut SourceFolder> {
+        Ok(match self.folders.entry(source.clone()) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(SourceFolder::open(&self.root, source)?),
+        })
     }
 
     /// Writes the jobs of one source, with one fsync for all that fit.
     fn write(&mut self, source: &Arc<str>, jobs: Vec<Job>) {
-        let folder = match self.folders.entry(source.clone()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => match SourceFolder::open(&self.root, source) {
-                Ok(folder) => entry.insert(folder),
-                Err(error) => {
-                    tracing::error!(%source, %error, "dead letters cannot be written");
-                    return answer(jobs, Err(DeadLetterError::Unavailable));
-                }
-            },
+        let bytes_per_source_max = self.bytes_per_source_max;
+        let folder = match self.folder(source) {
+            Ok(folder) => folder,
+            Err(error) => {
+                tracing::error!(%source, %error, "dead letters cannot be written");
+                return answer(jobs, Err(DeadLetterError::Unavailable));
+            }
         };
         let bytes: u64 = jobs.iter().map(|job| job.lines.text.len() as u64).sum();
         let within_quota = jobs.iter().any(|job| job.lines.within_quota);
-        if within_quota && !folder.has_room_for(bytes, self.bytes_per_source_max) {
+        if within_quota && !folder.has_room_for(bytes, bytes_per_source_max) {
             // One after the other: the largest must not cost the ones that still fit.
             if jobs.len() > 1 {
                 return jobs.into_iter().for_each(|job| self.write(source, vec![job]));
@@ -252,10 +341,7 @@ mod tests {
     }
 
     fn read(root: &std::path::Path, source: &str) -> String {
-        let mut files: Vec<_> =
-            fs::read_dir(root.join("rejected").join(source)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
+        read_letters(&root.join("rejected").join(source))
     }
 
     #[test]
@@ -306,5 +392,76 @@ mod tests {
         assert_eq!(letters.append(lines("web", "{}\n")).blocking_recv().unwrap(), Err(DeadLetterError::Unavailable));
         fs::remove_file(root.path().join("rejected/web")).unwrap();
         assert_eq!(letters.append(lines("web", "{}\n")).blocking_recv().unwrap(), Ok(()));
+    }
+
+    fn letter(source: &str, name: &str, received_millis: i64) -> Lines {
+        let rejection = crate::outcome::Rejection::new(crate::outcome::RejectCode::UnknownEvent, "odd", "/event_name");
+        let letter =
+            Letter { source, received_millis, event_uuid: None, event_name: Some(name), rejection: &rejection, raw: b"{}" };
+        let mut text = Vec::new();
+        write_letter(&letter, &mut text);
+        Lines { source: source.into(), text, count: 1, within_quota: true }
+    }
+
+    fn names(letters: &DeadLetters, conditions: &[&str]) -> Vec<String> {
+        let mut names = Vec::new();
+        let filter = Filter::parse(conditions, 0).unwrap();
+        let visited = letters.archive().visit(&filter, &mut |found| {
+            names.push(found.letter.event_name.as_deref().unwrap_or_default().to_owned());
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(visited.unwrap(), Survey::default());
+        names
+    }
+
+    #[test]
+    fn what_is_dropped_is_gone_from_the_disk_and_nothing_else_is_while_letters_go_on_coming() {
+        let root = tempfile::tempdir().unwrap();
+        let letters = open(root.path(), 1 << 20);
+        for (at, (source, name)) in [("web", "a"), ("web", "b"), ("app", "a"), ("web", "a")].into_iter().enumerate() {
+            assert_eq!(letters.append(letter(source, name, at as i64)).blocking_recv().unwrap(), Ok(()));
+        }
+        let run = Run { id: "r".into(), at: "now".into() };
+        let drop = |conditions: &[&str]| letters.remove(&Filter::parse(conditions, 0).unwrap(), &run).unwrap();
+        let removed = drop(&["source=web", "event_name=a"]);
+        assert_eq!(removed.groups.letters(), 2);
+        assert_eq!(names(&letters, &["state=any"]), ["a", "b"]);
+        assert!(!read(root.path(), "web").contains("\"a\""));
+        assert_eq!(letters.append(letter("web", "c", 9)).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(names(&letters, &[]), ["a", "b", "c"]);
+        assert_eq!(drop(&["event_name=x"]).groups.letters(), 0);
+        assert_eq!(drop(&[]).groups.letters(), 3);
+        assert_eq!(names(&letters, &["state=any"]), [""; 0]);
+        assert_eq!(letters.append(letter("web", "d", 9)).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(names(&letters, &[]), ["d"]);
+    }
+
+    #[test]
+    fn a_drop_that_a_crash_cut_short_is_finished_by_the_next_one() {
+        let root = tempfile::tempdir().unwrap();
+        let letters = open(root.path(), 1 << 20);
+        let line = letter("web", "a", 1);
+        let id = LetterId::of(&line.text).to_string();
+        assert_eq!(letters.append(line).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(letters.append(letter("web", "b", 2)).blocking_recv().unwrap(), Ok(()));
+        // It got as far as the journal.
+        let noted = format!("{{\"at\":\"\",\"run\":\"\",\"letter\":\"{id}\",\"outcome\":\"dropped\"}}\n");
+        let folder = root.path().join("rejected/web");
+        fs::write(folder.join("repairs.journal"), noted).unwrap();
+        fs::write(folder.join("letters.tmp"), "{\"half").unwrap();
+        assert_eq!(names(&letters, &["state=any"]), ["b"]);
+        let run = Run { id: "r".into(), at: "now".into() };
+        let removed = letters.remove(&Filter::parse(&["event_name=x"], 0).unwrap(), &run).unwrap();
+        assert_eq!(removed.groups.letters(), 0);
+        let left = read_letters(&folder);
+        assert!(left.contains("\"b\"") && !left.contains("\"a\""), "{left}");
+        assert!(!folder.join("letters.tmp").exists());
+    }
+
+    fn read_letters(folder: &std::path::Path) -> String {
+        let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "ndjson"));
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).unwrap()).collect()
     }
 }

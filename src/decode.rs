@@ -6,4 +6,4 @@ mod split;
 
 pub use fields::{Fields, read_fields, uuid_text};
 pub use inflate::{Encoding, InflateError, inflate};
-pub use split::{BodyError, BodyForm, Element, for_each_element};
+pub use split::{BodyError, BodyForm, Element, for_each_element, only_element};

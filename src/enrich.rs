@@ -162,6 +162,7 @@ mod tests {
             has_reserved_fields: false,
             names_its_version: false,
             dedup_unchecked: false,
+            replayed: false,
         }
     }
 

@@ -8,7 +8,7 @@ mod created_at;
 mod name;
 mod record;
 
-pub use created_at::{CreatedAt, CreatedAtError, Date, IsoMillis, iso_millis, partition_date, unix_millis};
+pub use created_at::{CreatedAt, CreatedAtError, Date, IsoMillis, iso_millis, millis_of_iso, partition_date, unix_millis};
 pub use name::{EventName, EventNameError};
 pub use record::{Envelope, Record, RecordError};
 

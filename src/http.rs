@@ -5,10 +5,12 @@ mod around;
 mod body;
 mod client_address;
 mod cors;
+mod dead_letters;
 mod events;
 mod finish;
 mod front;
 mod health;
+mod operator;
 mod opt_out;
 mod pixel;
 pub mod problem;
@@ -40,6 +42,7 @@ use crate::{
     deliver::SinkState,
     ingest::Ingest,
     rate_limit::AddressRates,
+    repair::Repair,
     room::Room,
     telemetry::{AccessLog, Metrics, Traces},
 };
@@ -69,6 +72,8 @@ pub struct Gate {
     pub proxies: Arc<Proxies>,
     /// The recipe.
     pub ingest: Arc<Ingest>,
+    /// The repair of dead letters.
+    pub repair: Repair,
     /// What request bodies may hold together.
     pub bodies: BodyBudget,
     /// How much room is left.
@@ -120,7 +125,11 @@ pub fn for_operators(gate: Arc<Gate>) -> Front {
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz));
+        .route("/readyz", get(health::readyz))
+        .route("/admin/dead-letters", get(dead_letters::list))
+        .route("/admin/dead-letters/letters", get(dead_letters::show))
+        .route("/admin/dead-letters/replay", post(dead_letters::replay))
+        .route("/admin/dead-letters/drop", post(dead_letters::drop));
     layered(routes, Around { gate, is_for_events: false, hsts: None })
 }
 

@@ -6,6 +6,7 @@
 //! answer   outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
+mod again;
 mod awaited;
 mod confirm_again;
 mod judge;
@@ -35,6 +36,7 @@ use crate::{
     spool::Spool,
     telemetry::Metrics,
 };
+pub use again::{Again, Opinion, Sender, opinion};
 pub use awaited::Awaited;
 pub use confirm_again::confirm_again;
 use judge::{Judge, Judged, Verdict};
@@ -150,6 +152,7 @@ impl Ingest {
             client_address: submission.client_address.as_deref(),
             sent_events: &submission.sender.events,
             received_millis: submission.received_millis,
+            replayed: false,
             metrics: &self.metrics,
         };
         Ok(judge.body(&body, submission.form)?)

@@ -6,12 +6,14 @@
 
 mod node;
 mod parser;
+mod patch;
 mod shown;
 mod tape;
 mod text;
 
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
+pub use patch::{NotApplicable, Patch, PatchError};
 pub use shown::{counted, kind_shown, quoted, shown};
 pub use tape::{Kind, Tape};
 pub use text::unescape;

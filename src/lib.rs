@@ -29,6 +29,7 @@
 //!    unlinks a segment once the dedup window has its identities on disk. For the lake it goes stretch by stretch, since
 //!    files are named by them; for Kinesis many calls are in flight, and a journal knows what the stream has beyond the
 //!    cursor ([`progress`] holds the same as a set).
+//! 6. A person looks into the dead letters, and what is mended goes the same way again: [`repair`].
 //!
 //! # The map
 //!
@@ -38,7 +39,7 @@
 //! |---|---|
 //! | vocabulary | [`limits`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | organs | [`plan`], [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
-//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`room`] |
+//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`repair`], [`room`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -82,6 +83,7 @@ pub mod dead_letter;
 pub mod ingest;
 
 pub mod deliver;
+pub mod repair;
 pub mod room;
 
 pub mod http;

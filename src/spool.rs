@@ -70,5 +70,5 @@ pub use frame::{BodyTooLong, FRAME_HEADER_BYTES, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};
 pub use queue::{AppendError, Appended};
 pub use reader::{Reader, Stretch};
-pub use recovery::{OpenError, RecoveryReport};
+pub use recovery::{OpenError, RecoveryReport, spool_id};
 pub use shared::GroupMetrics;

@@ -51,6 +51,13 @@ pub struct SourceOutcome {
     pub outcome: &'static str,
 }
 
+/// Label of the count of replayed events.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Replayed {
+    /// `accepted`, `duplicate`, `rejected` or `retry`.
+    pub outcome: &'static str,
+}
+
 /// A stable code.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Code {
@@ -181,6 +188,10 @@ pub struct Metrics {
     pub dead_letter_spool_events: Gauge<i64, AtomicI64>,
     /// Bytes of the spool of the dead letters on disk.
     pub dead_letter_spool_bytes: Gauge<i64, AtomicI64>,
+    /// Events of dead letters that were replayed, by outcome; received events do not count them.
+    pub replayed: Family<Replayed, Counter>,
+    /// Dead letters that were dropped on request.
+    pub dropped_dead_letters: Counter,
     /// Events whose handling panicked; each is a bug.
     pub panics: Counter,
     /// 1 while `/readyz` says ready.
@@ -190,6 +201,9 @@ pub struct Metrics {
     /// Exports of traces that the collector did not take.
     pub trace_export_failures: Counter,
 }
+
+/// The outcomes as labels.
+const OUTCOMES: [&str; 4] = ["accepted", "duplicate", "rejected", "retry"];
 
 /// First bucket and number of buckets, each twice the one before: 0.25 ms to 16 s.
 const SECONDS: (f64, f64, u16) = (0.000_25, 2.0, 17);
@@ -287,6 +301,8 @@ impl Metrics {
             dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
             dead_letter_spool_events: metric(r, "dead_letter_spool_events", "Dead letters that wait for their stream"),
             dead_letter_spool_bytes: metric(r, "dead_letter_spool_bytes", "Bytes of the spool of the dead letters on disk"),
+            replayed: metric(r, "replayed_events", "Events of dead letters that were replayed, by outcome"),
+            dropped_dead_letters: metric(r, "dropped_dead_letters", "Dead letters dropped on request"),
             panics: metric(r, "panics", "Events whose handling panicked"),
             ready: metric(r, "ready", "1 while /readyz says ready"),
             access_log_dropped_lines: metric(r, "access_log_dropped_lines", "Lines of the access log that nobody read"),
@@ -301,8 +317,20 @@ impl Metrics {
         for cause in RetryCause::ALL {
             drop(metrics.retry.get_or_create(&Code { code: cause.as_str() }));
         }
+        for outcome in OUTCOMES {
+            drop(metrics.replayed.get_or_create(&Replayed { outcome }));
+        }
         metrics.dedup_store_up.set(1);
         metrics
+    }
+
+    /// Counts what became of events that were replayed.
+    pub fn count_replayed<'a>(&self, outcomes: impl Iterator<Item = &'a Outcome>) {
+        let counts = Counts::of(outcomes);
+        let counts = [counts.accepted, counts.duplicates, counts.rejected, counts.retry];
+        for (outcome, count) in OUTCOMES.into_iter().zip(counts) {
+            self.replayed.get_or_create(&Replayed { outcome }).inc_by(count as u64);
+        }
     }
 
     /// Counts what became of the events of one request from `source`.
@@ -317,13 +345,8 @@ impl Metrics {
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);
         self.request_events.observe(counts.total() as f64);
-        let by_outcome = [
-            ("accepted", counts.accepted),
-            ("duplicate", counts.duplicates),
-            ("rejected", counts.rejected),
-            ("retry", counts.retry),
-        ];
-        for (outcome, count) in by_outcome.into_iter().filter(|(_, count)| *count > 0) {
+        let counts = [counts.accepted, counts.duplicates, counts.rejected, counts.retry];
+        for (outcome, count) in OUTCOMES.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
             self.events.get_or_create(&SourceOutcome { source: source.clone(), outcome }).inc_by(count as u64);
         }
     }

@@ -26,6 +26,7 @@ fn event(number: u128) -> Record {
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,
+        replayed: false,
     };
     let mut buffer = Vec::new();
     // The first file is of several blocks as the reader fetches them, even compressed.

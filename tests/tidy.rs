@@ -10,7 +10,7 @@ use std::{
 const TIERS: [(&str, &[&str]); 5] = [
     ("vocabulary", &["limits", "event", "json", "outcome", "progress", "config", "telemetry"]),
     ("organs", &["plan", "auth", "rate_limit", "decode", "schema", "enrich", "dedup", "spool", "sink"]),
-    ("flows", &["dead_letter", "ingest", "deliver", "room"]),
+    ("flows", &["dead_letter", "ingest", "deliver", "repair", "room"]),
     ("edge", &["tls", "http"]),
     ("whole", &["app", "cli", "lib", "main"]),
 ];
@@ -27,6 +27,8 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("auth", "rate_limit", "a key has buckets of its own"),
     ("ingest", "dead_letter", "what is rejected goes there"),
     ("deliver", "dead_letter", "what the sink refuses goes there"),
+    ("repair", "ingest", "a replay is judged and stored as a request is"),
+    ("repair", "dead_letter", "where the letters are"),
     ("room", "deliver", "how the sink does is part of how much room there is"),
     ("cli", "app", "the command line starts the whole"),
     ("main", "cli", "the program is the command line"),

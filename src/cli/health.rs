@@ -75,7 +75,7 @@ pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode
 }
 
 /// An address that listens everywhere is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

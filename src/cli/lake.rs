@@ -260,6 +260,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         has_reserved_fields: true,
         names_its_version: false,
         dedup_unchecked: false,
+        replayed: false,
     })
 }
 

@@ -6,6 +6,7 @@ mod export;
 mod list;
 mod new;
 mod show;
+mod simulate;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -33,6 +34,8 @@ pub(super) enum SchemasCommand {
     Diff(diff::DiffArgs),
     /// Write the next version of an event's schema, or a first one; nothing that is there is ever overwritten.
     New(new::NewArgs),
+    /// Judge recorded events by a proposed registry: what it would newly reject, and what it would rescue.
+    Simulate(simulate::SimulateArgs),
     /// Write the registry as TypeScript, SQL, tables of Glue, or a catalogue in Markdown.
     Export(export::ExportArgs),
 }
@@ -77,6 +80,7 @@ pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
         SchemasCommand::Show(args) => show::run(args, out),
         SchemasCommand::Diff(args) => diff::run(args, out),
         SchemasCommand::New(args) => new::run(args, out),
+        SchemasCommand::Simulate(args) => simulate::run(args),
         SchemasCommand::Export(args) => export::run(args, out),
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {

@@ -127,10 +127,15 @@ pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (Stri
     Ok(())
 }
 
-/// A key's name is a folder of the dead letters and stands unescaped in JSON.
-fn check_name(name: &str) -> Result<(), String> {
+/// Whether a key may have this name: it is a folder of the dead letters and stands unescaped in JSON.
+#[must_use]
+pub fn is_key_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    if name.is_empty() || name.len() > SOURCE_BYTES_MAX || name.starts_with('.') || !name.bytes().all(allowed) {
+    !name.is_empty() && name.len() <= SOURCE_BYTES_MAX && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    if !is_key_name(name) {
         return Err(format!(
             "found {name:?}; 1 to {SOURCE_BYTES_MAX} letters, digits, `_`, `-` or `.` are allowed, not beginning with `.`"
         ));

@@ -29,7 +29,7 @@ impl SourceFolder {
             File::open(root)?.sync_all()?;
         }
         let number = numbers(&path)?.into_iter().max().unwrap_or(1);
-        let (file, length) = open_file(&path, number)?;
+        let (file, length) = open_to_append(&path, &file_name(number))?;
         let total = bytes_below(&path)?;
         Ok(Self { path, number, file, length, total })
     }
@@ -44,11 +44,9 @@ impl SourceFolder {
 
     /// Appends whole lines and syncs them. After an error the folder must be opened anew.
     pub(super) fn append<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        let deleted = !file_path(&self.path, self.number).exists();
+        let deleted = !self.path.join(file_name(self.number)).exists();
         if deleted || self.length >= DEAD_LETTER_FILE_BYTES {
-            self.number += u32::from(!deleted);
-            fs::create_dir_all(&self.path)?;
-            (self.file, self.length) = open_file(&self.path, self.number)?;
+            self.begin(self.number + u32::from(!deleted))?;
         }
         let mut written = 0;
         for text in texts {
@@ -60,13 +58,27 @@ impl SourceFolder {
         self.total += written;
         Ok(())
     }
+
+    /// Begins another file where this one holds anything. From then on nobody appends to those before it.
+    pub(super) fn roll(&mut self) -> io::Result<()> {
+        if self.length > 0 { self.begin(self.number + 1) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, number: u32) -> io::Result<()> {
+        fs::create_dir_all(&self.path)?;
+        (self.file, self.length) = open_to_append(&self.path, &file_name(number))?;
+        self.number = number;
+        Ok(())
+    }
 }
 
-fn file_path(folder: &Path, number: u32) -> PathBuf {
-    folder.join(format!("{number:08}.ndjson"))
+/// Name of a file of letters.
+pub(super) fn file_name(number: u32) -> String {
+    format!("{number:08}.ndjson")
 }
 
-fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
+/// The numbers of a folder's files, in no order.
+pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -77,9 +89,8 @@ fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
 }
 
 /// Opens a file to append, cut after its last line end. Says its length.
-fn open_file(folder: &Path, number: u32) -> io::Result<(File, u64)> {
-    let path = file_path(folder, number);
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+pub(super) fn open_to_append(folder: &Path, name: &str) -> io::Result<(File, u64)> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(folder.join(name))?;
     File::open(folder)?.sync_all()?;
     let length = whole_lines(&mut file)?;
     if length < file.metadata()?.len() {

@@ -72,6 +72,13 @@ pub fn for_each_element(body: &[u8], form: BodyForm, mut visit: impl FnMut(Eleme
     if splitter.count == 0 { Err(BodyError::NoEvents) } else { Ok(splitter.count) }
 }
 
+/// Calls `visit` with the one element that `raw` is, whatever is in it: an element that was told apart once is not split again.
+pub fn only_element(raw: &[u8], mut visit: impl FnMut(Element<'_>)) {
+    let mut splitter = Splitter { tape: Tape::new(), count: 0, visit: &mut visit };
+    let visited = splitter.line(raw.trim_ascii());
+    debug_assert!(visited.is_ok(), "one is not too many");
+}
+
 /// Whether an object is followed by something else, as in one object per line.
 fn holds_several_values(text: &str) -> bool {
     let mut parser = Parser::new(text, 0);
@@ -165,25 +172,25 @@ impl<V: FnMut(Element<'_>)> Splitter<'_, V> {
     fn lines(&mut self, body: &[u8]) -> Result<(), BodyError> {
         for line in body.split(|&byte| byte == b'\n') {
             let line = line.trim_ascii();
-            if line.is_empty() {
-                continue;
+            if !line.is_empty() {
+                self.line(line)?;
             }
-            let rejection = match std::str::from_utf8(line) {
-                Ok(text) => match self.only_value(text) {
-                    Ok(()) => {
-                        self.visit(line, text, None)?;
-                        continue;
-                    }
-                    Err(detail) => Rejection::new(RejectCode::InvalidJson, detail, ""),
-                },
-                Err(error) => {
-                    let detail = format!("the line is not UTF-8: invalid sequence at byte {}", error.valid_up_to());
-                    Rejection::new(RejectCode::InvalidUnicode, detail, "")
-                }
-            };
-            self.visit(line, "", Some(rejection))?;
         }
         Ok(())
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), BodyError> {
+        let rejection = match std::str::from_utf8(line) {
+            Ok(text) => match self.only_value(text) {
+                Ok(()) => return self.visit(line, text, None),
+                Err(detail) => Rejection::new(RejectCode::InvalidJson, detail, ""),
+            },
+            Err(error) => {
+                let detail = format!("the line is not UTF-8: invalid sequence at byte {}", error.valid_up_to());
+                Rejection::new(RejectCode::InvalidUnicode, detail, "")
+            }
+        };
+        self.visit(line, "", Some(rejection))
     }
 
     fn only_value(&mut self, line: &str) -> Result<(), String> {

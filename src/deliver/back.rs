@@ -64,6 +64,7 @@ impl Back {
                 has_reserved_fields: false,
                 names_its_version: false,
                 dedup_unchecked: false,
+                replayed: false,
             };
             frames.push(|buffer| envelope.encode(payload(event).as_bytes(), buffer)).unwrap();
         }

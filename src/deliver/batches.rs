@@ -188,8 +188,11 @@ enum Due {
     Drained,
 }
 
+/// When a record was received; `None` of one that was replayed, which has not waited since then.
 fn received_millis(frame: &Frame) -> Option<i64> {
-    Record::decode(frame.body.clone()).ok().map(|record| record.envelope().received_millis)
+    let record = Record::decode(frame.body.clone()).ok()?;
+    let envelope = record.envelope();
+    (!envelope.replayed).then_some(envelope.received_millis)
 }
 
 #[cfg(test)]

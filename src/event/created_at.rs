@@ -148,6 +148,12 @@ pub fn unix_millis(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// Unix milliseconds of a time with its offset, such as [`iso_millis`] writes it.
+#[must_use]
+pub fn millis_of_iso(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
 fn civil(days_since_epoch: i64) -> (i16, i8, i8) {
     let epoch = jiff::civil::date(1970, 1, 1);
     // In range for every day that `CreatedAt` admits (year 5138 at most).

@@ -4,7 +4,7 @@
 //! version      u8      1
 //! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
 //!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version;
-//!                      bit 4: the client's address is kept
+//!                      bit 4: the client's address is kept; bit 5: replayed from the dead letters
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
@@ -27,6 +27,7 @@ const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
 const FLAG_DEDUP_UNCHECKED: u8 = 1 << 2;
 const FLAG_NAMES_VERSION: u8 = 1 << 3;
 const FLAG_CLIENT_ADDRESS: u8 = 1 << 4;
+const FLAG_REPLAYED: u8 = 1 << 5;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
@@ -55,6 +56,8 @@ pub struct Envelope<'a> {
     pub names_its_version: bool,
     /// Whether it was accepted without asking the dedup store of the fleet, so that another gateway may have it too.
     pub dedup_unchecked: bool,
+    /// Whether it comes from the dead letters: it was received long before it was spooled, and has not waited since then.
+    pub replayed: bool,
 }
 
 impl Envelope<'_> {
@@ -80,6 +83,9 @@ impl Envelope<'_> {
         }
         if address.is_some() {
             flags |= FLAG_CLIENT_ADDRESS;
+        }
+        if self.replayed {
+            flags |= FLAG_REPLAYED;
         }
         buffer.extend_from_slice(&[VERSION, flags]);
         buffer.extend_from_slice(self.event_uuid.as_bytes());
@@ -169,6 +175,7 @@ impl Record {
             has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
             names_its_version: flags & FLAG_NAMES_VERSION != 0,
             dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
+            replayed: flags & FLAG_REPLAYED != 0,
         }
     }
 
@@ -217,13 +224,14 @@ mod tests {
             has_reserved_fields: true,
             names_its_version: true,
             dedup_unchecked: false,
+            replayed: false,
         }
     }
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
         for (schema_version, client_address) in [(Some(2), Some("2001:db8::")), (None, None), (None, Some(""))] {
-            let written = Envelope { schema_version, client_address, ..envelope() };
+            let written = Envelope { schema_version, client_address, replayed: schema_version.is_none(), ..envelope() };
             let mut buffer = Vec::new();
             written.encode(b"{\"x\": 1.10}", &mut buffer);
             let record = Record::decode(buffer.into()).unwrap();

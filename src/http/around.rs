@@ -156,6 +156,10 @@ fn route(request: &Request) -> &'static str {
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/metrics") => "/metrics",
+        Some("/admin/dead-letters") => "/admin/dead-letters",
+        Some("/admin/dead-letters/letters") => "/admin/dead-letters/letters",
+        Some("/admin/dead-letters/replay") => "/admin/dead-letters/replay",
+        Some("/admin/dead-letters/drop") => "/admin/dead-letters/drop",
         // The one route whose path is configured.
         Some(_) => "extra_path",
         None => OTHER,

@@ -21,6 +21,7 @@ use crate::{
     limits::RETRY_AFTER_SECONDS,
     outcome::shortened,
     rate_limit::RateExceeded,
+    repair::RepairError,
 };
 
 /// What went wrong with a request as a whole.
@@ -74,6 +75,12 @@ pub enum ProblemCode {
     TooManyEvents,
     /// A pixel's address is too long.
     QueryTooLong,
+    /// Only for programs on the gateway's own machine.
+    OperatorsOnly,
+    /// A repair of dead letters that is not understood.
+    InvalidRepair,
+    /// A patch that fits none of the dead letters that are meant.
+    PatchNotApplicable,
     /// Another `Content-Type` is needed.
     UnsupportedMediaType,
     /// Another `Content-Encoding` is needed.
@@ -96,7 +103,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every kind, for the documentation's test.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -116,6 +123,9 @@ impl ProblemCode {
         Self::BodyTooLarge,
         Self::TooManyEvents,
         Self::QueryTooLong,
+        Self::OperatorsOnly,
+        Self::InvalidRepair,
+        Self::PatchNotApplicable,
         Self::UnsupportedMediaType,
         Self::UnsupportedEncoding,
         Self::AllRejected,
@@ -157,6 +167,9 @@ impl ProblemCode {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
+            Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
+            Self::InvalidRepair => (S::BAD_REQUEST, "invalid_repair", "The repair is not understood"),
+            Self::PatchNotApplicable => (S::UNPROCESSABLE_ENTITY, "patch_not_applicable", "The patch fits no letter"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Another Content-Type is needed"),
             Self::UnsupportedEncoding => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", "Another Content-Encoding is needed")
@@ -276,6 +289,16 @@ impl From<AuthError> for Problem {
             AuthError::KeyDisabled => ProblemCode::KeyDisabled,
             AuthError::CertificateMissing => ProblemCode::CertificateRequired,
             AuthError::OriginNotAllowed | AuthError::OriginMissing => ProblemCode::OriginNotAllowed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RepairError> for Problem {
+    fn from(error: RepairError) -> Self {
+        let code = match &error {
+            RepairError::NotApplicable { .. } => ProblemCode::PatchNotApplicable,
+            RepairError::Disk(_) => ProblemCode::StorageUnavailable,
         };
         Self::new(code, error.to_string())
     }

@@ -13,7 +13,7 @@ use crate::{
     auth::EventNames,
     config::UnknownEvents,
     dead_letter::{Letter, Lines, write_letter},
-    decode::{BodyError, BodyForm, Element, for_each_element, read_fields, uuid_text},
+    decode::{BodyError, BodyForm, Element, Fields, for_each_element, only_element, read_fields, uuid_text},
     event::{Envelope, EventName},
     json::{Node, quoted},
     outcome::{RejectCode, Rejection},
@@ -30,6 +30,8 @@ pub(super) struct Judge<'a> {
     pub(super) client_address: Option<&'a str>,
     pub(super) sent_events: &'a EventNames,
     pub(super) received_millis: i64,
+    /// Whether it is judged for a second time: see `again.rs`.
+    pub(super) replayed: bool,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -65,6 +67,11 @@ impl Judged {
         self.records.len() + self.verdicts.len() * FRAME_HEADER_BYTES
     }
 
+    /// Nothing yet, with room for records made of `bytes`.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { verdicts: Vec::new(), records: Vec::with_capacity(bytes * 5 / 4), letters: Vec::new() }
+    }
+
     /// Takes the dead letters, where there are any.
     pub(super) fn take_letters(&mut self, source: &Arc<str>) -> Option<Lines> {
         let count = self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected { .. })).count();
@@ -75,13 +82,22 @@ impl Judged {
 impl Judge<'_> {
     /// Judges every element of `body`.
     pub(super) fn body(&self, body: &Bytes, form: BodyForm) -> Result<Judged, BodyError> {
-        let mut judged = Judged { verdicts: Vec::new(), records: Vec::with_capacity(body.len() * 5 / 4), letters: Vec::new() };
+        let mut judged = Judged::with_capacity(body.len());
         let mut suggestions = Suggestions::default();
         for_each_element(body, form, |element| {
             let verdict = self.element(&element, &mut judged, &mut suggestions);
             judged.verdicts.push(verdict);
         })?;
         Ok(judged)
+    }
+
+    /// Judges one element that was told apart before, and makes no letter of it.
+    pub(super) fn again(&self, raw: &[u8], judged: &mut Judged, suggestions: &mut Suggestions) {
+        only_element(raw, |element| {
+            let verdict = self.element(&element, judged, suggestions);
+            judged.verdicts.push(verdict);
+            judged.letters.clear();
+        });
     }
 
     fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions: &mut Suggestions) -> Verdict {
@@ -117,18 +133,7 @@ impl Judge<'_> {
         if !self.sent_events.contain(&fields.event_name) {
             return Err(forbidden(&fields.event_name));
         }
-        let schema_version = match self.registry.resolve(&fields.event_name, fields.schema_version) {
-            Resolution::Known(schema) => {
-                schema.judge_of_many(*event, suggestions)?;
-                Some(schema.version)
-            }
-            Resolution::UnknownVersion(newest) => return Err(unknown_version(&newest.label(), fields.schema_version)),
-            Resolution::UnknownName if self.unknown_events == UnknownEvents::Accept => fields.schema_version,
-            Resolution::UnknownName => {
-                let nearest = suggestions.take_name().then(|| self.registry.nearest(&fields.event_name)).flatten();
-                return Err(unknown_name(&fields.event_name, nearest));
-            }
-        };
+        let schema_version = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
         let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
         let envelope = Envelope {
             event_uuid: fields.event_uuid,
@@ -141,6 +146,7 @@ impl Judge<'_> {
             has_reserved_fields: fields.has_reserved_fields,
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked: false,
+            replayed: self.replayed,
         };
         envelope.encode(raw, records);
         Ok(fields.event_uuid)
@@ -161,6 +167,28 @@ impl Judge<'_> {
             raw: element.raw,
         };
         write_letter(&letter, letters);
+    }
+}
+
+/// What the registry says of an event with these fields: the version that judged it, or why it is refused.
+pub(super) fn by_registry(
+    registry: &Registry,
+    unknown_events: UnknownEvents,
+    event: &Node<'_>,
+    fields: &Fields<'_>,
+    suggestions: &mut Suggestions,
+) -> Result<Option<u32>, Rejection> {
+    match registry.resolve(&fields.event_name, fields.schema_version) {
+        Resolution::Known(schema) => {
+            schema.judge_of_many(*event, suggestions)?;
+            Ok(Some(schema.version))
+        }
+        Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),
+        Resolution::UnknownName if unknown_events == UnknownEvents::Accept => Ok(fields.schema_version),
+        Resolution::UnknownName => {
+            let nearest = suggestions.take_name().then(|| registry.nearest(&fields.event_name)).flatten();
+            Err(unknown_name(&fields.event_name, nearest))
+        }
     }
 }
 
@@ -252,6 +280,7 @@ mod tests {
                     client_address: None,
                     sent_events: &EventNames::default(),
                     received_millis: 0,
+                    replayed: false,
                     metrics: &metrics,
                 };
                 let judged = judge.body(&Bytes::from(format!("[{event},7,{event}]")), BodyForm::Json).unwrap();

@@ -178,6 +178,12 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
 }
 
 /// The id in its file, if it is whole.
+/// Identity of the spool in `dir`, which may be open; `None` where there is none.
+#[must_use]
+pub fn spool_id(disk: &dyn Disk, dir: &Path) -> Option<Uuid> {
+    load_id(disk, dir).ok().flatten()
+}
+
 fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenError> {
     match read_file(disk, &dir.join(ID_NAME), ID_BYTES + 1) {
         Ok(bytes) => {

@@ -424,6 +424,30 @@ def test_a_request_id_is_kept_where_it_is_fit_for_a_log_and_replaced_otherwise(g
     assert gateway.post("{").headers["x-request-id"] != gateway.post("{").headers["x-request-id"]
 
 
+def test_dead_letters_are_for_operators_on_this_machine(gateway):
+    def ask(method, path, body=None, **headers):
+        headers = {name.replace("_", "-"): value for name, value in ({"Content_Type": "application/json"} | headers).items()}
+        return gateway.curl(method, f"/admin/dead-letters{path}", body=body, headers=headers, admin=True)
+
+    assert gateway.post('{"event_uuid": "no"}').status == 422
+    listed = ask("GET", "?where=code=missing_field").json()
+    assert listed["letters"] >= 1 and listed["groups"][0]["code"] == "missing_field"
+    whole = ask("GET", "/letters?limit=2&where=code=missing_field").json()["letters"]
+    assert whole[0]["line"]["code"] == "missing_field" and whole[0]["state"] == "open"
+    assert ask("GET", "?where=odd").status == 400
+    assert ask("POST", "/replay", b"{").status == 400
+    assert ask("POST", "/drop", b"{}").status == 400
+    assert ask("POST", "/drop", b"{}", Origin="https://menu.example").status == 403
+    assert ask("POST", "/drop", b"{}", Content_Type="text/plain").status == 415
+    patch = b'{"where": ["code=missing_field"], "patch": [{"op": "remove", "path": "/x"}]}'
+    assert ask("POST", "/replay", patch).status == 422
+    tried = ask("POST", "/replay", b'{"where": ["code=missing_field"], "dry_run": true}').json()
+    assert tried["rejected"] == tried["letters"] >= 1 and tried["dry_run"]
+    assert ask("POST", "/replay", b'{"where": ["code=missing_field"]}').json()["accepted"] == 0
+    assert ask("POST", "/drop", b'{"where": ["code=missing_field"]}').json()["removed"]["letters"] >= 1
+    assert gateway.curl("GET", "/admin/dead-letters").status == 404, "not on the listener for events"
+
+
 def test_every_documented_code_was_met(contract):
     """The last test of this file: what the document lists and the tests above could provoke is the same."""
     missing = contract.documented() - contract.met - NOT_PROVOKED

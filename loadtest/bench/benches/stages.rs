@@ -138,6 +138,7 @@ impl Work {
                     has_reserved_fields: false,
                     names_its_version: fields.schema_version.is_some(),
                     dedup_unchecked: false,
+                    replayed: false,
                 };
                 envelope.encode(element.raw, &mut record);
             })

@@ -62,7 +62,8 @@ impl EventForm {
         Formed {
             key: own_key.unwrap_or_else(|| identity_key(&envelope)),
             data: scratch.as_slice().into(),
-            received_millis: Some(envelope.received_millis),
+            // What was replayed has not waited since it was received.
+            received_millis: (!envelope.replayed).then_some(envelope.received_millis),
         }
     }
 }

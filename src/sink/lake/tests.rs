@@ -98,6 +98,7 @@ fn envelope(number: u128, name: &str) -> Envelope<'_> {
         has_reserved_fields: false,
         names_its_version: false,
         dedup_unchecked: false,
+        replayed: false,
     }
 }
 

@@ -1,0 +1,416 @@
+//! `lakegate dlq …`: the dead letters, whether a gateway runs on the data folder or not.
+//!
+//! To look, the files are read; that is safe at any time. What changes something is done by the gateway that holds the lock
+//! of the data folder, where there is one, and else by this process, which takes the lock.
+
+pub(super) mod print;
+
+use std::{
+    io::{self, BufWriter, Read, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::SystemTime,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{health::reachable, operator};
+use crate::{
+    app::{AtRest, admin_address, gateway_id, is_running},
+    config::{Config, DeadLetterKind},
+    dead_letter::{Archive, Filter, Grouped},
+    event::unix_millis,
+    json::Patch,
+    limits::GIVEN_LETTERS_BYTES,
+    repair::{Dropped, Letters, Replay, ReplayReport, show},
+};
+
+const CONDITIONS: &str = "\
+Conditions are FIELD=PATTERN or FIELD!=PATTERN; all of them must hold. In a pattern * is any text, ? any character, and a|b \
+is either. Fields: code, event_name, event_uuid, source, pointer, detail, schema (menu:item:viewed/2), version, letter. \
+Beside them: since=TIME and until=TIME (2026-11-20, 2026-11-20T18:00:00Z, or 90s, 30m, 12h, 7d ago), and state=open (which \
+is meant where nothing is said), state=repaired, state=any.
+
+Where no gateway runs, replay and drop write to the data folder themselves: run them as the user that the gateway runs as.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DlqCommand {
+    /// Count the dead letters by event name, schema version, code, pointer and source.
+    #[command(after_help = CONDITIONS)]
+    List {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        meant: MeantArgs,
+        /// How they are printed.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Print dead letters whole, with what was done about them.
+    #[command(after_help = CONDITIONS)]
+    Show {
+        /// The event_uuid, or the name of the letter; else the first ones that are meant.
+        which: Option<String>,
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        meant: MeantArgs,
+        /// How many at most.
+        #[arg(short = 'n', long, default_value_t = 1)]
+        limit: usize,
+    },
+    /// Take the events of dead letters again, as they were sent or patched. It may be run again at any time.
+    #[command(after_help = CONDITIONS)]
+    Replay {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        meant: MeantArgs,
+        /// JSON Patch (RFC 6902) for each event; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        patch: Option<PathBuf>,
+        /// Say what would become of them, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+        #[command(flatten)]
+        admin: AdminArgs,
+        /// How the outcome is printed.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Remove dead letters for good.
+    #[command(after_help = CONDITIONS)]
+    Drop {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        meant: MeantArgs,
+        /// All that are open are meant, where no condition is given.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        admin: AdminArgs,
+        /// How what was removed is printed.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Configuration file that the gateway is started with.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything that is kept [default: as configured, ./data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MeantArgs {
+    /// Only letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
+    #[arg(long = "where", value_name = "CONDITION", num_args = 1..)]
+    conditions: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdminArgs {
+    /// Address for operators of the gateway that runs [default: what it says itself in the data folder].
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl PlaceArgs {
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut config = super::load(self.config.as_deref())?;
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        Ok(config)
+    }
+}
+
+impl MeantArgs {
+    fn filter(&self) -> anyhow::Result<Filter> {
+        Ok(Filter::parse(&self.conditions, unix_millis(SystemTime::now()))?)
+    }
+}
+
+/// Runs the command. The exit code is 1 where nothing was found to show, or not all that was meant is repaired.
+pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
+    let out = &mut BufWriter::new(io::stdout().lock());
+    let result = match command {
+        DlqCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
+        DlqCommand::Show { which, place, meant, limit } => show_some(&place.config()?, which.as_deref(), meant, *limit, out),
+        DlqCommand::Replay { place, meant, patch, dry_run, from, admin, format } => {
+            let request = ReplayRequest {
+                conditions: &meant.conditions,
+                patch: patch.as_deref().map(read_text).transpose()?,
+                dry_run: *dry_run,
+                letters: from.as_deref().map(read_text).transpose()?,
+            };
+            replay(&place.config()?, admin, &request, *format, out)
+        }
+        DlqCommand::Drop { place, meant, yes, admin, format } => {
+            drop_some(&place.config()?, admin, &DropRequest { conditions: &meant.conditions, all: *yes }, *format, out)
+        }
+    };
+    let is_broken_pipe = |error: &anyhow::Error| {
+        error
+            .chain()
+            .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+    };
+    match result.and_then(|well| Ok(out.flush().map(|()| well)?)) {
+        Ok(well) => Ok(ExitCode::from(u8::from(!well))),
+        // The reader of the pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_text(file: &std::path::Path) -> anyhow::Result<String> {
+    if file == std::path::Path::new("-") {
+        let mut text = String::new();
+        io::stdin().lock().read_to_string(&mut text).context("standard input cannot be read")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// The letters in files. Says where else there are some.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+fn archive(config: &Config) -> Archive {
+    if config.dead_letter.kind == DeadLetterKind::Kinesis {
+        let stream = &config.dead_letter.stream;
+        eprintln!("lakegate: dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)");
+    }
+    Archive::new(config.data_dir.join("rejected"))
+}
+
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+fn complain_of(unreadable_lines: u64) {
+    if unreadable_lines > 0 {
+        eprintln!("lakegate: {unreadable_lines} lines are no dead letters and were passed over");
+    }
+}
+
+fn list(config: &Config, filter: &Filter, format: Format, out: &mut impl Write) -> anyhow::Result<bool> {
+    let (groups, survey) = archive(config).groups(filter).context("the dead letters cannot be read")?;
+    print::groups(&groups.finish(), format, out)?;
+    complain_of(survey.unreadable_lines);
+    Ok(survey.unreadable_lines == 0)
+}
+
+fn show_some(
+    config: &Config,
+    which: Option<&str>,
+    meant: &MeantArgs,
+    limit: usize,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let archive = archive(config);
+    let mut conditions = meant.conditions.clone();
+    // Whoever names one wants to see it, whatever became of it.
+    conditions.extend(which.map(|_| "state=any".to_owned()));
+    let filter = |name: &str| {
+        let mut conditions = conditions.clone();
+        conditions.extend(which.map(|which| format!("{name}={which}")));
+        Filter::parse(&conditions, unix_millis(SystemTime::now()))
+    };
+    let mut shown = show(&archive, &filter("event_uuid")?, limit)?;
+    if shown.is_empty() && which.is_some() {
+        shown = show(&archive, &filter("letter")?, limit)?;
+    }
+    for letter in &shown {
+        print::letter(letter, out)?;
+    }
+    Ok(!shown.is_empty())
+}
+
+/// What a gateway that runs is asked, and what is done here where none does.
+#[derive(Serialize)]
+struct ReplayRequest<'a> {
+    #[serde(rename = "where")]
+    conditions: &'a [String],
+    #[serde(skip)]
+    patch: Option<String>,
+    dry_run: bool,
+    #[serde(skip)]
+    letters: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ReplayQuestion<'a> {
+    gateway: Option<Uuid>,
+    #[serde(flatten)]
+    request: &'a ReplayRequest<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patch: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letters: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct DropQuestion<'a> {
+    gateway: Option<Uuid>,
+    #[serde(flatten)]
+    request: &'a DropRequest<'a>,
+}
+
+#[derive(Serialize)]
+struct DropRequest<'a> {
+    #[serde(rename = "where")]
+    conditions: &'a [String],
+    all: bool,
+}
+
+impl ReplayRequest<'_> {
+    fn patch(&self) -> anyhow::Result<Option<Patch>> {
+        Ok(self.patch.as_deref().map(Patch::parse).transpose()?)
+    }
+
+    /// The letters that are given, in portions that a request may have; one `None` where none are.
+    fn portions(&self) -> Vec<Option<&str>> {
+        let Some(letters) = &self.letters else { return vec![None] };
+        let mut portions = Vec::new();
+        let mut rest = letters.as_str();
+        while !rest.is_empty() {
+            let end = rest.floor_char_boundary(GIVEN_LETTERS_BYTES.min(rest.len()));
+            let at = match rest[..end].rfind('\n') {
+                _ if end == rest.len() => end,
+                Some(at) => at + 1,
+                // One letter is longer than that.
+                None => rest.find('\n').map_or(rest.len(), |at| at + 1),
+            };
+            portions.push(Some(&rest[..at]));
+            rest = &rest[at..];
+        }
+        portions
+    }
+}
+
+/// Where work is done that changes something.
+enum Place {
+    /// By the gateway that listens here.
+    Running(SocketAddr),
+    /// By this process.
+    AtRest,
+    /// Nowhere: there is no data folder.
+    Nowhere,
+}
+
+fn place(config: &Config, admin: &AdminArgs) -> anyhow::Result<Place> {
+    if is_running(&config.data_dir)? {
+        let configured = (config.admin.listen.port() != 0).then_some(config.admin.listen);
+        return match admin.admin.or_else(|| admin_address(&config.data_dir)).or(configured) {
+            Some(address) => Ok(Place::Running(reachable(address))),
+            None => bail!("a gateway runs on {}; name its address for operators with --admin", config.data_dir.display()),
+        };
+    }
+    Ok(if config.data_dir.is_dir() { Place::AtRest } else { Place::Nowhere })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")
+}
+
+fn replay(
+    config: &Config,
+    admin: &AdminArgs,
+    request: &ReplayRequest<'_>,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    // Whoever does it, what is wrong with them is said the same, and before anything is opened.
+    let filter = Filter::parse(request.conditions, unix_millis(SystemTime::now()))?;
+    request.patch()?;
+    let mut whole: Option<ReplayReport> = None;
+    let place = place(config, admin)?;
+    let runtime = runtime()?;
+    let reports = runtime.block_on(async {
+        let at_rest = match place {
+            Place::AtRest => Some(AtRest::open(config).await?),
+            _ => None,
+        };
+        for letters in request.portions() {
+            let report = match (&place, &at_rest) {
+                (Place::Running(address), _) => {
+                    let patch = request.patch.as_ref().map(|patch| RawValue::from_string(patch.trim().to_owned())).transpose()?;
+                    let gateway = gateway_id(&config.data_dir);
+                    let question = ReplayQuestion { gateway, request, patch: patch.as_deref(), letters };
+                    operator::post(*address, "/admin/dead-letters/replay", &question).await?
+                }
+                (_, Some(at_rest)) => {
+                    let letters = letters.map_or(Letters::Kept, |lines| Letters::Given(lines.as_bytes().to_vec()));
+                    let replay = Replay { filter: filter.clone(), patch: request.patch()?, dry_run: request.dry_run, letters };
+                    at_rest.repair.replay(replay, &at_rest.senders).await?
+                }
+                _ if letters.is_some() => bail!("{}: there is no such data folder", config.data_dir.display()),
+                _ => ReplayReport::default(),
+            };
+            let is_stopped = report.stopped.is_some();
+            match &mut whole {
+                None => whole = Some(report),
+                Some(whole) => whole.add(report),
+            }
+            if is_stopped {
+                break;
+            }
+        }
+        if let Some(at_rest) = at_rest {
+            at_rest.close().await;
+        }
+        anyhow::Ok(whole.unwrap_or_default())
+    });
+    let report = reports?;
+    print::replayed(&report, matches!(place, Place::AtRest), format, out)?;
+    complain_of(report.unreadable_lines);
+    Ok(report.is_complete())
+}
+
+fn drop_some(
+    config: &Config,
+    admin: &AdminArgs,
+    request: &DropRequest<'_>,
+    format: Format,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let filter = Filter::parse(request.conditions, unix_millis(SystemTime::now()))?;
+    if filter.is_empty() && !request.all {
+        bail!("nothing says which letters are to be dropped: give --where, or --yes for all that are open");
+    }
+    let place = place(config, admin)?;
+    let dropped: anyhow::Result<Dropped> = runtime()?.block_on(async {
+        match place {
+            Place::Running(address) => {
+                let question = DropQuestion { gateway: gateway_id(&config.data_dir), request };
+                operator::post(address, "/admin/dead-letters/drop", &question).await
+            }
+            Place::AtRest => {
+                let at_rest = AtRest::open(config).await?;
+                let dropped = at_rest.repair.drop_letters(&filter).await?;
+                at_rest.close().await;
+                Ok(dropped)
+            }
+            Place::Nowhere => Ok(Dropped { run: String::new(), bytes: 0, removed: Grouped::default() }),
+        }
+    });
+    print::dropped(&dropped?, format, out)?;
+    Ok(true)
+}

@@ -1,0 +1,142 @@
+//! What `lakegate dlq` prints.
+
+use std::io::{self, Write};
+
+use super::Format;
+use crate::{
+    dead_letter::{Group, Grouped, RepairEntry},
+    repair::{Dropped, ReplayReport, Shown},
+};
+
+/// Columns of a table, as wide as what is in them.
+pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Numbers to the right.
+            let padding = " ".repeat(width - cell.chars().count());
+            let is_number = cell.bytes().all(|byte| byte.is_ascii_digit());
+            line.push_str(&if is_number { format!("{padding}{cell}  ") } else { format!("{cell}{padding}  ") });
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A client's own text, so that it cannot write on the terminal what it likes.
+pub(in crate::cli) fn plain(text: Option<&str>) -> String {
+    match text {
+        None | Some("") => "-".to_owned(),
+        Some(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+    }
+}
+
+fn rows(groups: &[Group]) -> Vec<Vec<String>> {
+    let head =
+        ["letters", "event_name", "version", "code", "pointer", "source", "first received", "last received", "for example"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(groups.iter().map(|group| {
+        vec![
+            group.count.to_string(),
+            plain(group.event_name.as_deref()),
+            group.schema_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
+            group.code.clone(),
+            plain(Some(&group.pointer)),
+            group.source.clone(),
+            group.first_received.clone(),
+            group.last_received.clone(),
+            plain(group.example_event_uuid.as_deref()),
+        ]
+    }));
+    rows
+}
+
+fn json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// The groups, and how many letters there are.
+pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) -> io::Result<()> {
+    if format == Format::Json {
+        return json(grouped, out);
+    }
+    if !grouped.groups.is_empty() {
+        table(&rows(&grouped.groups), out)?;
+    }
+    if grouped.ungrouped > 0 {
+        writeln!(out, "{} more letters are in further groups", grouped.ungrouped)?;
+    }
+    writeln!(out, "{}", letters(grouped.letters))
+}
+
+/// A letter, and what was done about it.
+pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
+    #[derive(serde::Serialize)]
+    struct Pretty<'a> {
+        letter: &'a str,
+        state: &'a str,
+        line: serde_json::Value,
+        repairs: &'a [RepairEntry],
+    }
+    let Shown { letter, state, line, repairs } = letter;
+    // The event in it is a text, so no number is spelled anew.
+    json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
+}
+
+/// What a replay came to.
+pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, out: &mut impl Write) -> io::Result<()> {
+    if format == Format::Json {
+        return json(report, out);
+    }
+    let ReplayReport { accepted, duplicates, rejected, not_patched, already_accepted, retry, .. } = report;
+    let would = if report.dry_run { "would be " } else { "" };
+    let mut line = format!(
+        "{}: {accepted} {would}accepted, {duplicates} accepted before, {rejected} {would}still rejected",
+        letters(report.letters)
+    );
+    for (count, what) in
+        [(not_patched, "not patched"), (already_accepted, "refused by the sink before"), (retry, "not stored for now")]
+    {
+        if *count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    }
+    writeln!(out, "{line}")?;
+    if !report.left.groups.is_empty() {
+        let mut rows = rows(&report.left.groups);
+        for (row, detail) in
+            rows.iter_mut().zip(std::iter::once("why").chain(report.left.groups.iter().map(|group| &*group.example_detail)))
+        {
+            row.push(plain(Some(detail)));
+        }
+        table(&rows, out)?;
+    }
+    if let Some(reason) = &report.stopped {
+        writeln!(out, "stopped: {reason}; run it again")?;
+    }
+    if report.dry_run {
+        writeln!(out, "nothing was changed")?;
+    } else if is_at_rest && *accepted > 0 {
+        writeln!(out, "no gateway runs here: the next start delivers them")?;
+    }
+    Ok(())
+}
+
+/// What was dropped.
+pub(super) fn dropped(dropped: &Dropped, format: Format, out: &mut impl Write) -> io::Result<()> {
+    if format == Format::Json {
+        return json(dropped, out);
+    }
+    if !dropped.removed.groups.is_empty() {
+        table(&rows(&dropped.removed.groups), out)?;
+    }
+    writeln!(out, "dropped {}, {} bytes", letters(dropped.removed.letters), dropped.bytes)
+}
+
+fn letters(count: u64) -> String {
+    if count == 1 { "1 letter".to_owned() } else { format!("{count} letters") }
+}

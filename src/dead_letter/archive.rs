@@ -1,0 +1,220 @@
+//! The letters in the files, read one after the other. For this no lock is needed: whole lines never change where they lie,
+//! and a file that is written anew takes the place of the old one in one step.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    filter::{Filter, State},
+    folder::{file_name, numbers},
+    groups::{Groups, Member},
+    journal::Repairs,
+    stored::{LetterId, StoredLetter},
+};
+
+/// The folder `rejected/`.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    root: PathBuf,
+}
+
+/// A letter, found.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// Name of its folder: nearly always its source.
+    pub folder: &'a str,
+    /// Its line, without the line end.
+    pub line: &'a [u8],
+    /// What it says.
+    pub letter: StoredLetter<'a>,
+    /// What has become of it.
+    pub state: State,
+}
+
+/// What was read beside letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Whole lines that are no letters.
+    pub unreadable_lines: u64,
+}
+
+impl Found<'_> {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> LetterId {
+        LetterId::of(self.line)
+    }
+
+    /// What it adds to its group.
+    #[must_use]
+    pub fn member(&self) -> Member<'_> {
+        Member {
+            event_name: self.letter.event_name.as_deref(),
+            schema_version: self.letter.schema_version(),
+            code: &self.letter.code,
+            pointer: &self.letter.pointer,
+            source: &self.letter.source,
+            received_datetime: &self.letter.received_datetime,
+            event_uuid: self.letter.event_uuid.as_deref(),
+            detail: &self.letter.detail,
+        }
+    }
+}
+
+impl Archive {
+    /// The letters below `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where the letters of `folder` are.
+    #[must_use]
+    pub fn path(&self, folder: &str) -> PathBuf {
+        self.root.join(folder)
+    }
+
+    /// Names of the folders, sorted.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn folders(&self) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
+        for entry in existing(fs::read_dir(&self.root))?.into_iter().flatten() {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.extend(entry.file_name().into_string().ok());
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    /// Calls `visit` with every letter that `filter` means, of each folder the oldest first. Letters that come while this
+    /// goes on are left for the next time.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn visit(&self, filter: &Filter, visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>) -> io::Result<Survey> {
+        let mut look = Look { filter, visit, survey: Survey::default() };
+        for folder in self.folders()? {
+            let path = self.path(&folder);
+            let repairs = Repairs::read(&path)?;
+            for number in sorted_numbers(&path)? {
+                let Some(mut lines) = Lines::open(&path, number)? else { continue };
+                while let Some(line) = lines.next()? {
+                    if look.at(&folder, line, &repairs).is_break() {
+                        return Ok(look.survey);
+                    }
+                }
+            }
+        }
+        Ok(look.survey)
+    }
+
+    /// The same for letters that came from elsewhere, one per line.
+    ///
+    /// # Errors
+    /// The disk's, for what was done about them before.
+    pub fn visit_given(
+        &self,
+        lines: &[u8],
+        filter: &Filter,
+        visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
+    ) -> io::Result<Survey> {
+        let mut look = Look { filter, visit, survey: Survey::default() };
+        let mut known: HashMap<String, Repairs> = HashMap::new();
+        for line in lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+            let Ok(letter) = StoredLetter::parse(line) else {
+                look.survey.unreadable_lines += 1;
+                continue;
+            };
+            let folder = &*letter.source;
+            if !known.contains_key(folder) {
+                known.insert(folder.to_owned(), Repairs::read(&self.path(folder))?);
+            }
+            if look.at(folder, line, &known[folder]).is_break() {
+                break;
+            }
+        }
+        Ok(look.survey)
+    }
+
+    /// The letters that `filter` means, in groups.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn groups(&self, filter: &Filter) -> io::Result<(Groups, Survey)> {
+        let mut groups = Groups::default();
+        let survey = self.visit(filter, &mut |found| {
+            groups.add(&found.member());
+            ControlFlow::Continue(())
+        })?;
+        Ok((groups, survey))
+    }
+}
+
+/// A look through letters.
+struct Look<'a> {
+    filter: &'a Filter,
+    visit: &'a mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
+    survey: Survey,
+}
+
+impl Look<'_> {
+    fn at(&mut self, folder: &str, line: &[u8], repairs: &Repairs) -> ControlFlow<()> {
+        let Ok(letter) = StoredLetter::parse(line) else {
+            self.survey.unreadable_lines += 1;
+            return ControlFlow::Continue(());
+        };
+        if !self.filter.matches(line, &letter) {
+            return ControlFlow::Continue(());
+        }
+        let state = repairs.state(line);
+        if !self.filter.wants(state) {
+            return ControlFlow::Continue(());
+        }
+        (self.visit)(&Found { folder, line, letter, state })
+    }
+}
+
+/// Numbers of a folder's files, the oldest first.
+pub(super) fn sorted_numbers(folder: &Path) -> io::Result<Vec<u32>> {
+    let mut found = existing(numbers(folder))?.unwrap_or_default();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// `None` for what is not there: folders and files may go at any time.
+fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The whole lines that a file has at this moment.
+pub(super) struct Lines {
+    reader: BufReader<io::Take<File>>,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn open(folder: &Path, number: u32) -> io::Result<Option<Self>> {
+        let Some(file) = existing(File::open(folder.join(file_name(number))))? else { return Ok(None) };
+        let length = file.metadata()?.len();
+        Ok(Some(Self { reader: BufReader::with_capacity(256 * 1024, file.take(length)), line: Vec::new() }))
+    }
+
+    /// The next line, without its end. The last one of the newest file may be half written: it is left out.
+    pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        self.reader.read_until(b'\n', &mut self.line)?;
+        Ok(self.line.strip_suffix(b"\n"))
+    }
+}

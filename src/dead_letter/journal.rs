@@ -1,0 +1,235 @@
+//! What was done about the letters of one folder: `rejected/<source>/repairs.journal`.
+//!
+//! One JSON object per line, appended and fsynced, by whoever holds the lock of the data folder:
+//!
+//! ```text
+//! {"at":"2026-11-25T18:00:00.000Z","run":"<UUID>","letter":"<32 hex digits>","event_uuid":"<UUID>","outcome":"accepted",
+//!  "patch_sha256":"<64 hex digits>","code":"…","pointer":"…","detail":"…","schema":"…"}
+//! ```
+//!
+//! `letter` is [`LetterId`]. `outcome` is `accepted`, `duplicate` (its event had been accepted before), `rejected` (still:
+//! then `code`, `pointer`, `detail` and `schema` say why) or `dropped`. A letter is repaired or gone where any line says one
+//! of the others. `run` is the same for all that one replay or one drop did. A line that a crash tore is cut before the next.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{filter::State, folder::open_to_append, stored::LetterId};
+use crate::limits::REPAIR_JOURNAL_BYTES_MAX;
+
+const NAME: &str = "repairs.journal";
+
+/// What became of a letter in one replay or drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// Its event was stored.
+    Accepted,
+    /// Its event had been accepted before.
+    Duplicate,
+    /// It is still not valid.
+    Rejected,
+    /// It was removed.
+    Dropped,
+}
+
+/// A line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairEntry {
+    /// When.
+    pub at: String,
+    /// In which run.
+    pub run: String,
+    /// Of which letter.
+    pub letter: String,
+    /// Its identity, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_uuid: Option<String>,
+    /// What became of it.
+    pub outcome: Done,
+    /// SHA-256 of the patch, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_sha256: Option<String>,
+    /// Why it is still rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<String>,
+    /// The same for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// By which schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+}
+
+/// What is known of the letters of one folder.
+#[derive(Debug, Default)]
+pub(super) struct Repairs(HashMap<LetterId, State>);
+
+impl Repairs {
+    /// Reads the journal of `folder`, where there is one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+        let mut settled = HashMap::new();
+        for_each(folder, |repair| {
+            let state = match repair.outcome {
+                Done::Accepted | Done::Duplicate => State::Repaired,
+                Done::Dropped => State::Dropped,
+                Done::Rejected => return,
+            };
+            if let Ok(letter) = repair.letter.parse() {
+                let known = settled.entry(letter).or_insert(state);
+                // What is dropped is gone, whatever became of it before.
+                if state == State::Dropped {
+                    *known = state;
+                }
+            }
+        })?;
+        Ok(Self(settled))
+    }
+
+    /// What has become of the letter on `line`.
+    #[must_use]
+    pub(super) fn state(&self, line: &[u8]) -> State {
+        // Most folders have no journal, and a hash costs more than all else.
+        if self.0.is_empty() { State::Open } else { self.0.get(&LetterId::of(line)).copied().unwrap_or(State::Open) }
+    }
+}
+
+/// All that was done about `letter`, the first first.
+///
+/// # Errors
+/// The disk's.
+pub fn history(folder: &Path, letter: LetterId) -> io::Result<Vec<RepairEntry>> {
+    let letter = letter.to_string();
+    let mut history = Vec::new();
+    for_each(folder, |repair| history.extend((repair.letter == letter).then_some(repair)))?;
+    Ok(history)
+}
+
+fn for_each(folder: &Path, mut visit: impl FnMut(RepairEntry)) -> io::Result<()> {
+    let file = match File::open(folder.join(NAME)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        // One without its end is being written, or torn; one that is no line of ours says nothing of a letter.
+        if line.ends_with(b"\n")
+            && let Ok(repair) = serde_json::from_slice(&line)
+        {
+            visit(repair);
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Appends what was done and makes it durable. Only for whoever holds the lock of the data folder.
+///
+/// # Errors
+/// The disk's.
+pub fn append(folder: &Path, repairs: &[RepairEntry]) -> io::Result<()> {
+    if repairs.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    let (mut file, _) = open_to_append(folder, NAME)?;
+    let mut text = Vec::new();
+    for repair in repairs {
+        serde_json::to_writer(&mut text, repair)?;
+        text.push(b'\n');
+    }
+    file.write_all(&text)?;
+    file.sync_data()
+}
+
+/// Whether the journal has grown beyond its limit.
+#[must_use]
+pub(super) fn is_too_long(folder: &Path) -> bool {
+    fs::metadata(folder.join(NAME)).is_ok_and(|journal| journal.len() > REPAIR_JOURNAL_BYTES_MAX)
+}
+
+/// Writes the journal anew without what it says of letters that are gone, and of tries that came to nothing; `is_there` says
+/// which are not gone. Only for whoever holds the lock of the data folder.
+///
+/// # Errors
+/// The disk's; the journal is then as it was.
+pub(super) fn shrink(folder: &Path, is_there: impl Fn(&LetterId) -> bool) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for_each(folder, |repair| {
+        if repair.outcome != Done::Rejected && repair.letter.parse().is_ok_and(|letter| is_there(&letter)) {
+            let _ = serde_json::to_writer(&mut kept, &repair);
+            kept.push(b'\n');
+        }
+    })?;
+    let aside = folder.join("repairs.tmp");
+    let mut file = File::create(&aside)?;
+    file.write_all(&kept)?;
+    file.sync_all()?;
+    fs::rename(aside, folder.join(NAME))?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repair(line: &[u8], outcome: Done) -> RepairEntry {
+        RepairEntry {
+            at: "2026-11-25T18:00:00.000Z".into(),
+            run: "r".into(),
+            letter: LetterId::of(line).to_string(),
+            event_uuid: None,
+            outcome,
+            patch_sha256: None,
+            code: None,
+            pointer: None,
+            detail: None,
+            schema: None,
+        }
+    }
+
+    #[test]
+    fn a_letter_is_open_until_it_is_stored_or_dropped_and_a_torn_line_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = |line: &[u8]| Repairs::read(folder.path()).unwrap().state(line);
+        assert_eq!(state(b"a"), State::Open);
+        append(folder.path(), &[repair(b"a", Done::Rejected), repair(b"b", Done::Accepted)]).unwrap();
+        append(folder.path(), &[repair(b"c", Done::Duplicate), repair(b"b", Done::Rejected)]).unwrap();
+        assert_eq!([b"a", b"b", b"c"].map(|line| state(line)), [State::Open, State::Repaired, State::Repaired]);
+        let path = folder.path().join(NAME);
+        let mut torn = fs::read(&path).unwrap();
+        torn.truncate(torn.len() - 1);
+        fs::write(&path, &torn).unwrap();
+        append(folder.path(), &[repair(b"b", Done::Dropped)]).unwrap();
+        assert_eq!([b"a", b"b", b"c"].map(|line| state(line)), [State::Open, State::Dropped, State::Repaired]);
+        assert_eq!(history(folder.path(), LetterId::of(b"b")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_journal_that_is_too_large_keeps_what_is_known_of_the_letters_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = serde_json::to_string(&repair(b"gone", Done::Accepted)).unwrap() + "\n";
+        let many = gone.repeat(REPAIR_JOURNAL_BYTES_MAX as usize / gone.len() + 1);
+        fs::write(folder.path().join(NAME), many).unwrap();
+        assert!(is_too_long(folder.path()));
+        append(folder.path(), &[repair(b"there", Done::Accepted), repair(b"there", Done::Rejected)]).unwrap();
+        shrink(folder.path(), |letter| *letter == LetterId::of(b"there")).unwrap();
+        assert!(fs::metadata(folder.path().join(NAME)).unwrap().len() < 1000);
+        let repairs = Repairs::read(folder.path()).unwrap();
+        assert_eq!([&b"there"[..], b"gone"].map(|line| repairs.state(line)), [State::Repaired, State::Open]);
+    }
+}

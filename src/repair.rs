@@ -1,0 +1,281 @@
+//! The repair of dead letters: what was rejected goes the way of an event once more, as it was sent or patched.
+//!
+//! ```text
+//! files, or lines given ─▶ filter ─▶ patch ─▶ judge ─▶ claim ─▶ append ─▶ confirm ─▶ journal
+//! dead_letter              open ones  json     ingest, as for a request                dead_letter
+//! ```
+//!
+//! # Each event once
+//!
+//! A letter is open until the journal says that its event was stored, or had been. Between the spool and the journal a crash
+//! may come: the letter is then still open, a second replay meets its identity in the dedup window, and the answer
+//! `duplicate` closes it. So a replay may be cut short at any moment and run again, for as long as the dedup window knows
+//! what it stored. Two replays at once, or a replay and a drop, wait for each other.
+//!
+//! An event that the *sink* refused (`refused_by_sink`) was accepted once, so within the window its identity is a duplicate
+//! and its replay stores nothing. Such a letter stays open, and the report says so; after the window, or with another
+//! `event_uuid` by a patch, it is stored.
+//!
+//! # Without a patch, and with one
+//!
+//! Without a patch the event's own bytes are replayed (promise P6). A patch is spliced into them ([`Patch`]): what it does not
+//! name keeps every byte. A letter to which the patch does not apply stays as it is; where it applies to none, that is an
+//! error.
+//!
+//! # What is counted
+//!
+//! The ledger of requests (received = accepted + duplicate + rejected + retry) does not count replays: each of their events
+//! was counted as rejected when it came. They have `lakegate_replayed_events_total` by outcome, and what was spooled is
+//! accepted + replayed and accepted.
+
+mod feed;
+mod report;
+mod simulate;
+
+use std::{ops::ControlFlow, sync::Arc, time::SystemTime};
+
+use sha2::{Digest, Sha256};
+use tokio::{sync::Mutex, task::block_in_place};
+use uuid::Uuid;
+
+use crate::{
+    auth::{EventNames, Source},
+    dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
+    event::{iso_millis, unix_millis},
+    ingest::{Again, Fate, Ingest, Sender},
+    json::Patch,
+    limits::LETTERS_SHOWN_MAX,
+    outcome::{Outcome, RejectCode, RetryCause},
+};
+use feed::{Batch, Taken, feed};
+pub use report::{Dropped, ReplayReport, Shown};
+pub use simulate::{Change, Simulated, Simulation};
+
+/// Where the letters of a replay come from.
+#[derive(Debug, Clone, Default)]
+pub enum Letters {
+    /// From the files of this gateway.
+    #[default]
+    Kept,
+    /// From elsewhere, one per line: read back from a stream, or from another gateway.
+    Given(Vec<u8>),
+}
+
+/// What is to be replayed, and how.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// Which letters.
+    pub filter: Filter,
+    /// What is changed in each.
+    pub patch: Option<Patch>,
+    /// Whether it is only said what would become of them.
+    pub dry_run: bool,
+    /// From where.
+    pub letters: Letters,
+}
+
+/// Why a repair came to nothing, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The patch fits none of the letters that are meant.
+    #[error("the patch applies to none of the {letters} letters that are meant, so nothing was changed: {first}")]
+    NotApplicable {
+        /// How many they are.
+        letters: u64,
+        /// Why it does not apply to the first.
+        first: String,
+    },
+    /// The disk.
+    #[error("the dead letters cannot be read, or what was done cannot be noted: {0}")]
+    Disk(#[from] std::io::Error),
+}
+
+/// Replays and drops dead letters, one after the other.
+pub struct Repair {
+    ingest: Arc<Ingest>,
+    archive: Archive,
+    turn: Mutex<()>,
+}
+
+/// One replay that goes on.
+struct Work<'a> {
+    replay: &'a Replay,
+    senders: &'a [Arc<Source>],
+    run: Run,
+    patch_sha256: Option<String>,
+    report: ReplayReport,
+    first_misfit: Option<String>,
+}
+
+impl Repair {
+    /// For the letters of `ingest`.
+    #[must_use]
+    pub fn new(ingest: Arc<Ingest>) -> Self {
+        let archive = ingest.dead_letters.archive();
+        Self { ingest, archive, turn: Mutex::new(()) }
+    }
+
+    /// The letters.
+    #[must_use]
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Replays letters. `senders` are the keys there are; a letter of another source may hold any event.
+    ///
+    /// # Errors
+    /// [`RepairError`]. What was stored until then is stored, and known when the replay is run again.
+    pub async fn replay(&self, replay: Replay, senders: &[Arc<Source>]) -> Result<ReplayReport, RepairError> {
+        let _turn = self.turn.lock().await;
+        let run = new_run();
+        let patch_sha256 = replay.patch.as_ref().map(|patch| hex(&Sha256::digest(patch.as_str())));
+        let report = ReplayReport::new(&replay, &run, patch_sha256.clone());
+        let mut work = Work { replay: &replay, senders, run, patch_sha256, report, first_misfit: None };
+        let (mut batches, reading) = feed(self.archive.clone(), replay.filter.clone(), replay.letters.clone());
+        let mut touched: Vec<String> = Vec::new();
+        while let Some(batch) = batches.recv().await {
+            if !touched.contains(&batch.folder) {
+                touched.push(batch.folder.clone());
+            }
+            if self.batch(&mut work, &batch).await?.is_break() {
+                break;
+            }
+        }
+        drop(batches);
+        let survey = reading.await.map_err(std::io::Error::other)??;
+        let Work { mut report, first_misfit, .. } = work;
+        report.unreadable_lines = survey.unreadable_lines;
+        if !replay.dry_run {
+            block_in_place(|| touched.iter().try_for_each(|folder| self.archive.tidy_journal(folder)))?;
+            let ReplayReport { letters, accepted, duplicates, rejected, .. } = report;
+            tracing::info!(letters, accepted, duplicates, rejected, run = report.run, "dead letters were replayed");
+        }
+        match first_misfit {
+            Some(first) if report.not_patched == report.letters => {
+                Err(RepairError::NotApplicable { letters: report.letters, first })
+            }
+            _ => Ok(report.finished()),
+        }
+    }
+
+    /// Replays letters of one source together. Breaks where nothing can be stored at present.
+    async fn batch(&self, work: &mut Work<'_>, batch: &Batch) -> Result<ControlFlow<()>, RepairError> {
+        let mut patched: Vec<(&Taken, std::borrow::Cow<'_, [u8]>)> = Vec::with_capacity(batch.letters.len());
+        for letter in &batch.letters {
+            match apply(work.replay.patch.as_ref(), &letter.raw) {
+                Ok(raw) => patched.push((letter, raw)),
+                Err(reason) => {
+                    work.report.not_patched(letter, &batch.source, &reason);
+                    work.first_misfit.get_or_insert(reason);
+                }
+            }
+        }
+        let any = EventNames::default();
+        let events = work.senders.iter().find(|sender| sender.name == batch.source).map_or(&any, |sender| &sender.events);
+        let sender = Sender { source: &batch.source, events };
+        let again: Vec<Again<'_>> =
+            patched.iter().map(|(letter, raw)| Again { raw, received_millis: letter.received_millis }).collect();
+        let fates = match work.replay.dry_run {
+            true => self.ingest.try_again(sender, &again),
+            false if again.is_empty() => Vec::new(),
+            false => self.ingest.again(sender, &again).await,
+        };
+        let run = Run { at: now(), ..work.run.clone() };
+        let mut noted = Vec::new();
+        let mut flow = ControlFlow::Continue(());
+        for ((letter, _), fate) in patched.iter().zip(&fates) {
+            let was_refused = letter.code == RejectCode::RefusedBySink.as_str() && fate.outcome == Outcome::Duplicate;
+            if was_refused {
+                work.report.was_refused(letter, &batch.source);
+                continue;
+            }
+            if let Outcome::Retry(cause) = fate.outcome
+                && cause != RetryCause::InFlight
+            {
+                work.report.stopped = Some(cause.detail().to_owned());
+                flow = ControlFlow::Break(());
+            }
+            work.report.count(letter, &batch.source, &fate.outcome);
+            noted.extend(entry(&run, work.patch_sha256.as_ref(), letter.id, fate));
+        }
+        if !work.replay.dry_run {
+            block_in_place(|| append_repairs(&self.archive.path(&batch.folder), &noted))?;
+        }
+        Ok(flow)
+    }
+
+    /// Takes letters out for good.
+    ///
+    /// # Errors
+    /// The disk's. What was taken out until then is gone.
+    pub async fn drop_letters(&self, filter: &Filter) -> Result<Dropped, RepairError> {
+        let _turn = self.turn.lock().await;
+        let run = new_run();
+        let removed = block_in_place(|| self.ingest.dead_letters.remove(filter, &run))?;
+        let dropped = Dropped { run: run.id, bytes: removed.bytes, removed: removed.groups.finish() };
+        self.ingest.metrics.dropped_dead_letters.inc_by(dropped.removed.letters);
+        tracing::info!(letters = dropped.removed.letters, bytes = dropped.bytes, run = dropped.run, "dead letters were dropped");
+        Ok(dropped)
+    }
+}
+
+/// The first letters that `filter` means, whole, with what was done about each.
+///
+/// # Errors
+/// The disk's.
+pub fn show(archive: &Archive, filter: &Filter, count: usize) -> std::io::Result<Vec<Shown>> {
+    let count = count.clamp(1, LETTERS_SHOWN_MAX);
+    let mut shown = Vec::new();
+    archive.visit(filter, &mut |found| {
+        shown.extend(Shown::of(found, archive).ok());
+        if shown.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(shown)
+}
+
+fn new_run() -> Run {
+    Run { id: Uuid::now_v7().to_string(), at: now() }
+}
+
+fn now() -> String {
+    iso_millis(unix_millis(SystemTime::now())).as_str().to_owned()
+}
+
+/// An event's bytes with the patch in them.
+fn apply<'a>(patch: Option<&Patch>, raw: &'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, String> {
+    let Some(patch) = patch else { return Ok(raw.into()) };
+    let text = std::str::from_utf8(raw).map_err(|_| "the event is not UTF-8".to_owned())?;
+    let patched = patch.apply(text).map_err(|error| error.to_string())?;
+    Ok(patched.into_bytes().into())
+}
+
+/// What is noted of a letter; nothing where nothing was decided.
+fn entry(run: &Run, patch_sha256: Option<&String>, letter: LetterId, fate: &Fate) -> Option<RepairEntry> {
+    let (outcome, rejection) = match &fate.outcome {
+        Outcome::Accepted => (Done::Accepted, None),
+        Outcome::Duplicate => (Done::Duplicate, None),
+        Outcome::Rejected(rejection) => (Done::Rejected, Some(rejection)),
+        Outcome::Retry(_) => return None,
+    };
+    let first = rejection.and_then(|rejection| rejection.faults.first());
+    Some(RepairEntry {
+        at: run.at.clone(),
+        run: run.id.clone(),
+        letter: letter.to_string(),
+        event_uuid: fate.event_uuid.clone(),
+        outcome,
+        patch_sha256: patch_sha256.cloned(),
+        code: rejection.map(|rejection| rejection.code.as_str().to_owned()),
+        pointer: first.map(|fault| fault.pointer.clone()),
+        detail: first.map(|fault| fault.detail.clone()),
+        schema: rejection.and_then(|rejection| rejection.schema.clone()),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
