@@ -17,10 +17,16 @@ pub(super) use language::{Found, Language, Wanted, find};
 
 use super::DATA;
 
-/// The patterns of a comparison.
+/// The patterns of all comparisons, and what is known of them already.
 #[derive(Default)]
 pub(super) struct Patterns {
     languages: BTreeMap<String, Option<Rc<Language>>>,
+    /// Whether all strings of the first match the second.
+    held: BTreeMap<(String, String), bool>,
+    /// Characters of the shortest string that matches.
+    shortest: BTreeMap<String, Option<usize>>,
+    /// Whether no string that matches has more characters.
+    bounded: BTreeMap<(String, u64), bool>,
 }
 
 /// What else every string that matches a pattern fulfils.
@@ -54,18 +60,40 @@ impl Patterns {
 
     fn implied(&mut self, pattern: &str, named: &Named) -> Implied {
         let Some(own) = self.language(pattern) else { return Implied::default() };
-        let is_in = |barred: &[&Language], chars_min: usize, chars_max: usize| {
-            find(&Wanted { matching: &[&own], not_matching: barred, chars_min, chars_max }) == Found::Nothing
-        };
         let others = named.patterns.iter().filter(|other| *other != pattern);
-        let patterns =
-            others.filter(|other| self.language(other).is_some_and(|other| is_in(&[&other], 0, usize::MAX))).cloned().collect();
-        let length = |bound: u64| usize::try_from(bound).unwrap_or(usize::MAX);
-        // The sharpest bound first.
-        let min_length = named.min_lengths.iter().rev().copied().find(|&bound| bound > 0 && is_in(&[], 0, length(bound) - 1));
-        let max_length = named.max_lengths.iter().copied().find(|&bound| is_in(&[], length(bound).saturating_add(1), usize::MAX));
+        let patterns = others.filter(|other| self.is_held(pattern, &own, other)).cloned().collect();
+        let shortest = *self.shortest.entry(pattern.to_owned()).or_insert_with(|| match look_for(&own, &[], 0) {
+            Found::String(string) => Some(string.chars().count()),
+            Found::Nothing | Found::TooMuch => None,
+        });
+        let is_fulfilled = |bound: &u64| shortest.is_some_and(|shortest| *bound <= shortest as u64);
+        let min_length = named.min_lengths.iter().rev().copied().find(is_fulfilled);
+        // Where the widest bound is exceeded, so are the others.
+        let widest = named.max_lengths.last().is_some_and(|&bound| self.is_bounded(pattern, &own, bound));
+        let mut bounds = named.max_lengths.iter().copied().filter(|_| widest);
+        let max_length = bounds.find(|&bound| self.is_bounded(pattern, &own, bound));
         Implied { patterns, min_length, max_length }
     }
+
+    fn is_held(&mut self, pattern: &str, own: &Language, other: &str) -> bool {
+        let key = (pattern.to_owned(), other.to_owned());
+        if let Some(&known) = self.held.get(&key) {
+            return known;
+        }
+        let is_held = self.language(other).is_some_and(|other| look_for(own, &[&other], 0) == Found::Nothing);
+        self.held.insert(key, is_held);
+        is_held
+    }
+
+    fn is_bounded(&mut self, pattern: &str, own: &Language, bound: u64) -> bool {
+        let more = usize::try_from(bound).unwrap_or(usize::MAX).saturating_add(1);
+        let look = || !own.is_endless && look_for(own, &[], more) == Found::Nothing;
+        *self.bounded.entry((pattern.to_owned(), bound)).or_insert_with(look)
+    }
+}
+
+fn look_for(own: &Language, barred: &[&Language], chars_min: usize) -> Found {
+    find(&Wanted { matching: &[own], not_matching: barred, chars_min, chars_max: usize::MAX })
 }
 
 /// What two schemas say of strings.

@@ -11,7 +11,11 @@ use regex_automata::{
 use crate::limits::{COMPAT_AUTOMATON_BYTES_MAX, COMPAT_SEARCH_STATES_MAX};
 
 /// The strings in which a pattern matches somewhere.
-pub(in crate::schema::compat) struct Language(dense::DFA<Vec<u32>>);
+pub(in crate::schema::compat) struct Language {
+    table: dense::DFA<Vec<u32>>,
+    /// Whether what it matches may be of any length, so that no bound is worth looking for.
+    pub(super) is_endless: bool,
+}
 
 /// Strings to look for.
 pub(in crate::schema::compat) struct Wanted<'a> {
@@ -52,31 +56,33 @@ impl Language {
             .start_kind(StartKind::Unanchored)
             .dfa_size_limit(Some(COMPAT_AUTOMATON_BYTES_MAX))
             .determinize_size_limit(Some(COMPAT_AUTOMATON_BYTES_MAX));
-        dense::Builder::new().configure(config).syntax(syntax::Config::new()).build(&translated).ok().map(Self)
+        let table = dense::Builder::new().configure(config).syntax(syntax::Config::new()).build(&translated).ok()?;
+        let is_endless = syntax::parse(&translated).is_ok_and(|tree| tree.properties().maximum_len().is_none());
+        Some(Self { table, is_endless })
     }
 
     /// Whether the pattern matches in `text`.
     pub(in crate::schema::compat) fn contains(&self, text: &str) -> bool {
-        self.0.try_search_fwd(&Input::new(text).earliest(true)).is_ok_and(|found| found.is_some())
+        self.table.try_search_fwd(&Input::new(text).earliest(true)).is_ok_and(|found| found.is_some())
     }
 
     fn start(&self) -> Option<At> {
-        let state = self.0.start_state_forward(&Input::new("")).ok()?;
+        let state = self.table.start_state_forward(&Input::new("")).ok()?;
         self.at(state)
     }
 
     /// `None` where the automaton cannot tell (a Unicode word boundary).
     fn at(&self, state: StateID) -> Option<At> {
-        if self.0.is_quit_state(state) {
+        if self.table.is_quit_state(state) {
             return None;
         }
-        Some(if self.0.is_match_state(state) { At::Matched } else { At::In(state) })
+        Some(if self.table.is_match_state(state) { At::Matched } else { At::In(state) })
     }
 
     fn next(&self, at: At, byte: u8) -> Option<At> {
         match at {
             At::Matched => Some(At::Matched),
-            At::In(state) => self.at(self.0.next_state(state, byte)),
+            At::In(state) => self.at(self.table.next_state(state, byte)),
         }
     }
 
@@ -84,12 +90,12 @@ impl Language {
     fn accepts(&self, at: At) -> bool {
         match at {
             At::Matched => true,
-            At::In(state) => self.0.is_match_state(self.0.next_eoi_state(state)),
+            At::In(state) => self.table.is_match_state(self.table.next_eoi_state(state)),
         }
     }
 
     fn is_dead(&self, at: At) -> bool {
-        matches!(at, At::In(state) if self.0.is_dead_state(state))
+        matches!(at, At::In(state) if self.table.is_dead_state(state))
     }
 }
 
@@ -180,7 +186,7 @@ fn representatives(languages: &[&Language]) -> Vec<u8> {
     let mut seen = HashMap::new();
     let mut out = Vec::new();
     for byte in plain.chain(b'!'..=b'~').chain(0..=u8::MAX) {
-        let classes: Vec<u8> = languages.iter().map(|language| language.0.byte_classes().get(byte)).collect();
+        let classes: Vec<u8> = languages.iter().map(|language| language.table.byte_classes().get(byte)).collect();
         if utf8_class(byte).is_some_and(|class| seen.insert((classes, class), ()).is_none()) {
             out.push(byte);
         }
