@@ -142,7 +142,8 @@ async fn whose_head_has_begun_is_told_that_its_time_is_up_and_nobody_else() {
                 assert_eq!(text.matches("HTTP/1.1 ").count(), answers + usize::from(is_told), "{sent:?}: {text}");
                 assert!(is_clean || wire == Wire::H2, "{sent:?}: {text}");
                 if is_told {
-                    assert_head_timed_out(text[text.find("HTTP/1.1 408").expect("checked above")..].as_bytes());
+                    let at = text.find("HTTP/1.1 408").expect("checked above");
+                    assert_head_timed_out(&text.as_bytes()[at..]);
                 }
             });
         }

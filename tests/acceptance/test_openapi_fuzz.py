@@ -58,5 +58,5 @@ def test_no_request_made_from_the_contract_gets_an_answer_beyond_it(gateways, tm
     for path in (path for path in SPECIFICATION["paths"] if re.match(paths, path)):
         asked = sum(value for name, value in metrics.items() if f'route="{path}"' in name and "lakegate_requests_total" in name)
         assert asked >= 5, f"{path} was really asked"
-    assert admin or metrics["lakegate_events_received_total"] > 100, "with bodies that could be read"
+    assert admin or metrics["lakegate_events_received_total"] > 20, "with bodies that could be read"
     assert metrics["lakegate_panics_total"] == 0

@@ -67,7 +67,7 @@ pub(super) fn each_row(
     let created_at = without_nulls(batch, "created_at")?.as_primitive::<Float64Type>();
     let (created, received) = (Millis::of(batch, "created_datetime")?, Millis::of(batch, "received_datetime")?);
     let payload = texts(batch, "payload")?;
-    let client_address = batch.column_by_name(columns::CLIENT_ADDRESS).map(|column| column.as_string::<i32>());
+    let client_address = batch.column_by_name(columns::CLIENT_ADDRESS).map(AsArray::as_string::<i32>);
     for row in 0..batch.num_rows() {
         let visited = visit(&LakeRow {
             event_uuid: event_uuid.value(row),
