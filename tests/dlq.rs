@@ -144,6 +144,15 @@ fn counts(report: &Value) -> [u64; 4] {
         .map(|name| report[name].as_u64().unwrap_or_else(|| panic!("{name} of {report}")))
 }
 
+/// CPU seconds of `dlq list`.
+fn busy_seconds(data: &Path) -> f64 {
+    let mut timed = Command::new("bash");
+    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$0\" dlq list --data-dir \"$1\" > /dev/null", env!("CARGO_BIN_EXE_lakegate")]);
+    let output = timed.arg(data).output().expect("bash is there");
+    let times = String::from_utf8(output.stderr).expect("text");
+    times.split_whitespace().map(|seconds| seconds.parse::<f64>().unwrap_or_else(|_| panic!("{times}"))).sum()
+}
+
 /// When each event of the lake was received, as the lake says it.
 fn received_in_lake(data: &Path) -> HashMap<Uuid, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
@@ -179,14 +188,12 @@ async fn ten_thousand_letters_of_three_causes_are_listed_in_a_second_mended_by_a
         })
         .collect();
 
-    // The best of some: other tests want the machine too.
-    let timed = || {
-        let started = Instant::now();
-        (said(&data, &["dlq", "list"]), started.elapsed())
-    };
-    let (list, took) = (0..4).map(|_| timed()).min_by_key(|(_, took)| *took).expect("some");
-    say(format_args!("10,000 dead letters are listed in {took:?} by a debug build"));
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    let started = Instant::now();
+    let list = said(&data, &["dlq", "list"]);
+    let (took, busy) = (started.elapsed(), busy_seconds(&data));
+    say(format_args!("10,000 dead letters are listed in {took:?}, {busy} s of them CPU, by a debug build"));
+    // It is one thread that waits for nothing, so on a machine that nobody else wants this is the time it takes.
+    assert!(busy < 1.0, "{busy}");
     let groups = list["groups"].as_array().expect("groups");
     let counted: Vec<u64> = groups.iter().map(|group| group["count"].as_u64().expect("a count")).collect();
     assert_eq!(counted, [5_000, 3_000, 2_000], "{list}");
