@@ -35,6 +35,7 @@ use axum::{
 };
 use tokio::sync::watch;
 use tower::ServiceBuilder;
+use tower_http::compression::CompressionLayer;
 
 use crate::{
     auth::Keys,
@@ -123,7 +124,8 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front
 #[must_use]
 pub fn for_operators(gate: Arc<Gate>) -> Front {
     let routes = Router::new()
-        .route("/metrics", get(metrics))
+        // Some hundred lines for each scrape, of which gzip leaves a tenth.
+        .route("/metrics", get(metrics).layer(CompressionLayer::new()))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/admin/dead-letters", get(dead_letters::list))

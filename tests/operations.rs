@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    io::Read,
     net::TcpListener,
     path::Path,
     process::{Command, Output},
@@ -12,7 +13,7 @@ use std::{
 use fastrand::Rng;
 use serde_json::Value;
 use support::{
-    client::{Post, Told, Wire, get_plain},
+    client::{Post, Told, Wire, ask_plain, get_plain},
     events, eventually,
     gateway::Setup,
 };
@@ -137,4 +138,19 @@ fn health_gives_up_on_a_listener_that_takes_connections_and_says_nothing() {
     let listen = silent.local_addr().expect("bound").to_string();
     let (code, said) = health(&["--listen", &listen]);
     assert_eq!((code, said), (Some(1), format!("lakegate: {listen} did not answer within 5 s")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_that_takes_gzip_is_sent_less() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path().join("data")).start().await;
+    let ask =
+        async |headers: &[(&'static str, &str)]| ask_plain(gateway.admin(), "GET", "/metrics", headers).await.expect("an answer");
+    let (plain, packed) = (ask(&[]).await, ask(&[("accept-encoding", "gzip")]).await);
+    assert_eq!((plain.header("content-encoding"), packed.header("content-encoding")), ("", "gzip"));
+    assert!(packed.body.len() < plain.body.len() / 4, "{} of {}", packed.body.len(), plain.body.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut text).expect("it is gzip");
+    assert!(text.contains("\nlakegate_events_received_total ") && text.ends_with("# EOF\n"), "{text}");
+    gateway.stop().await;
 }
