@@ -19,7 +19,7 @@ use aws_smithy_http_client::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Collected, Limited};
 
 use super::{
     body::put_records_body,
@@ -143,7 +143,7 @@ impl GoodAnswer {
     async fn read(&self) -> Result<Bytes, String> {
         let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let body = Limited::new(body.ok_or("there was no answer")?, KINESIS_ANSWER_BYTES_MAX).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| format!("the answer broke off: {error}"))
+        body.map(Collected::to_bytes).map_err(|error| format!("the answer broke off: {error}"))
     }
 }
 
