@@ -9,6 +9,7 @@ mod at_rest;
 mod edge;
 mod reload;
 mod schemas;
+mod stores;
 
 use std::{
     net::SocketAddr,
@@ -17,7 +18,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -29,17 +30,16 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, DeadLetterKind, DedupStore, ProxyConfig, SinkKind},
+    config::{Config, DeadLetterKind, ProxyConfig, SinkKind},
     dead_letter::DeadLetters,
-    dedup::{Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
+    dedup::{Deduplicator, Fleet, Window},
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
-    event::{Record, unix_millis},
     http::{
         self, BodyBudget, Gate, Policy, Proxies,
         server::{Server, ServerMetrics},
     },
     ingest::{Awaited, Ingest, confirm_again},
-    limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX, RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
+    limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX},
     progress::Progress,
     repair::Repair,
     room::{Room, RoomParts},
@@ -48,7 +48,7 @@ use crate::{
         kinesis::KinesisStream,
         lake::{LakeConfig as Location, LakeSink},
     },
-    spool::{GroupMetrics, RealDisk, Spool, SpoolConfig},
+    spool::{GroupMetrics, Spool},
     telemetry::{AccessLog, Metrics, Traces},
     tls::Tls,
 };
@@ -56,6 +56,7 @@ pub use at_rest::{AtRest, admin_address, gateway_id, is_running};
 use edge::{policy, watches};
 pub use reload::Reloader;
 use schemas::Schemas;
+use stores::{open_spool, open_window, start_fleet};
 
 /// A running gateway.
 pub struct App {
@@ -377,67 +378,6 @@ async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Sh
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
-}
-
-fn open_spool(config: &Config, folder: &str, quota_bytes: u64) -> anyhow::Result<Spool> {
-    let (spool, report) = Spool::open(
-        Arc::new(RealDisk),
-        SpoolConfig {
-            dir: config.data_dir.join(folder),
-            segment_bytes: config.spool.segment_bytes,
-            quota_bytes,
-            free_bytes_min: config.spool.free_bytes_min,
-            queue_bytes_max: SPOOL_QUEUE_BYTES_MAX,
-        },
-    )?;
-    tracing::info!(?report, folder, "spool recovered");
-    Ok(spool)
-}
-
-/// Opens the dedup window and gives back to it the identities that only the spool still has.
-fn open_window(config: &Config, spool: &Spool) -> anyhow::Result<Window> {
-    let now = unix_millis(SystemTime::now());
-    let window = Duration::from_secs(u64::from(config.dedup.window_days) * 86_400);
-    let folder = WindowConfig::new(config.data_dir.join("dedup"));
-    let (window, report) = Window::open(WindowConfig { window, identities_max: config.dedup.identities_max, ..folder }, now)?;
-    // A mark beyond the spool's end belongs to a spool that is gone.
-    let from = if window.sealed_mark() > spool.durable_end() { 0 } else { window.sealed_mark() };
-    let mut reader = spool.reader(from);
-    let mut restored = 0;
-    loop {
-        let stretch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
-        if stretch.frames.is_empty() && stretch.lost.is_empty() {
-            break;
-        }
-        let identities = stretch.frames.into_iter().filter_map(|frame| {
-            // An unreadable record is met again, and reported, when it is delivered.
-            Record::decode(frame.body).ok().map(|record| (record.event_uuid(), frame.seq))
-        });
-        restored += window.restore(identities, now)?;
-    }
-    tracing::info!(?report, restored, "dedup window opened");
-    Ok(window)
-}
-
-/// Begins to speak to the dedup store of the fleet, where one is configured.
-fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Fleet>> {
-    if config.dedup.store == DedupStore::Local {
-        return Ok(None);
-    }
-    let redis = &config.dedup.redis;
-    let fleet = Fleet::start(
-        FleetConfig {
-            url: redis.url.secret().to_owned(),
-            key_prefix: redis.key_prefix.clone(),
-            deadline: Duration::from_millis(redis.deadline_ms),
-            claim_ttl: Duration::from_secs(redis.claim_ttl_seconds),
-            window: Duration::from_secs(u64::from(config.dedup.window_days) * 86_400),
-            gateway: spool.id(),
-        },
-        metrics.clone(),
-    )?;
-    tracing::info!(url = %redis.url, gateway = %spool.id(), "dedup is shared by a fleet");
-    Ok(Some(fleet))
 }
 
 /// Where the configuration says the lake is.

@@ -154,8 +154,9 @@ pub const KINESIS_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const KINESIS_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Bytes of events for a stream held in memory (default).
-/// Why: some 6 full calls; memory stays flat however long the stream is down.
-pub const KINESIS_MEMORY_BYTES: usize = 32 * MIB;
+/// Why: nearly 5 calls of 5 MiB, or 60 of 500 events of the usual size, where 8 are in flight; more would only wait in memory
+/// instead of on disk, and memory stays flat however long the stream is down.
+pub const KINESIS_MEMORY_BYTES: usize = 24 * MIB;
 
 /// Bytes of memory that every shard may have at least, whatever the number of shards.
 /// Why: a largest record fits.
