@@ -116,42 +116,45 @@ const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_head_has_begun_is_told_that_its_time_is_up_and_nobody_else() {
-    for is_plain in [false, true] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let gateway = Setup::new(folder.path()).set("http.plaintext", is_plain).start().await;
-        let mut cases = JoinSet::new();
-        for (wire, sent, answers, is_told) in [
-            (Wire::H1, b"".to_vec(), 0, false),
-            (Wire::H1, b"\r\n".to_vec(), 0, false),
-            (Wire::H1, b"P".to_vec(), 0, true),
-            (Wire::H1, REQUEST[..30].to_vec(), 0, true),
-            (Wire::H1, REQUEST.repeat(2), 2, false),
-            (Wire::H1, [REQUEST, REQUEST, b"POST /v1/ev"].concat(), 2, true),
-            (Wire::H2, b"".to_vec(), 0, false),
-            (Wire::H2, PREFACE.to_vec(), 0, false),
-        ] {
-            let (address, client) = (gateway.events(), (!is_plain).then(|| gateway.client()));
-            cases.spawn(async move {
-                let (answer, is_clean) = match client {
-                    Some(client) => heard(client.stream(wire).await.expect("it listens"), &sent).await,
-                    None => heard(TcpStream::connect(address).await.expect("it listens"), &sent).await,
-                };
-                let text = String::from_utf8_lossy(&answer).into_owned();
-                let sent = String::from_utf8_lossy(&sent).into_owned();
-                assert_eq!(text.matches("HTTP/1.1 200 OK\r\n").count(), answers, "{sent:?}: {text}");
-                assert_eq!(text.matches("HTTP/1.1 ").count(), answers + usize::from(is_told), "{sent:?}: {text}");
-                assert!(is_clean || wire == Wire::H2, "{sent:?}: {text}");
-                if is_told {
-                    let at = text.find("HTTP/1.1 408").expect("checked above");
-                    assert_head_timed_out(&text.as_bytes()[at..]);
-                }
-            });
-        }
-        cases.join_all().await;
-        let counted = Scrape::of(&gateway).await;
-        assert_eq!(counted.sum("requests", "status=\"408\""), 3, "{counted:?}");
-        gateway.stop().await;
+    // At once: each waits for its time to be up.
+    tokio::join!(heads_that_do_not_end(false), heads_that_do_not_end(true));
+}
+
+async fn heads_that_do_not_end(is_plain: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path()).set("http.plaintext", is_plain).start().await;
+    let mut cases = JoinSet::new();
+    for (wire, sent, answers, is_told) in [
+        (Wire::H1, b"".to_vec(), 0, false),
+        (Wire::H1, b"\r\n".to_vec(), 0, false),
+        (Wire::H1, b"P".to_vec(), 0, true),
+        (Wire::H1, REQUEST[..30].to_vec(), 0, true),
+        (Wire::H1, REQUEST.repeat(2), 2, false),
+        (Wire::H1, [REQUEST, REQUEST, b"POST /v1/ev"].concat(), 2, true),
+        (Wire::H2, b"".to_vec(), 0, false),
+        (Wire::H2, PREFACE.to_vec(), 0, false),
+    ] {
+        let (address, client) = (gateway.events(), (!is_plain).then(|| gateway.client()));
+        cases.spawn(async move {
+            let (answer, is_clean) = match client {
+                Some(client) => heard(client.stream(wire).await.expect("it listens"), &sent).await,
+                None => heard(TcpStream::connect(address).await.expect("it listens"), &sent).await,
+            };
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            let sent = String::from_utf8_lossy(&sent).into_owned();
+            assert_eq!(text.matches("HTTP/1.1 200 OK\r\n").count(), answers, "{sent:?}: {text}");
+            assert_eq!(text.matches("HTTP/1.1 ").count(), answers + usize::from(is_told), "{sent:?}: {text}");
+            assert!(is_clean || wire == Wire::H2, "{sent:?}: {text}");
+            if is_told {
+                let at = text.find("HTTP/1.1 408").expect("checked above");
+                assert_head_timed_out(&text.as_bytes()[at..]);
+            }
+        });
     }
+    cases.join_all().await;
+    let counted = Scrape::of(&gateway).await;
+    assert_eq!(counted.sum("requests", "status=\"408\""), 3, "{counted:?}");
+    gateway.stop().await;
 }
 
 /// Requests whose end a proxy in front might see elsewhere than the gateway does, each followed by one that the sender wants

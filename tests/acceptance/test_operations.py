@@ -202,25 +202,27 @@ def test_the_dockerfile_is_clean_and_its_image_may_do_little():
 def test_what_the_dockerfile_copies_is_enough_to_build_from(tmp_path):
     """No engine runs here: its steps are walked in a clean folder, with cargo's quick check in place of the release build."""
     build, final = stages()
-    for word, rest in build + final:
-        if word == "COPY" and not rest.startswith("--from"):
-            *sources, _ = rest.split()
-            for source in sources:
-                target = tmp_path / source
-                target.parent.mkdir(parents=True, exist_ok=True)
-                whole = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-                whole(ROOT / source, target)
-    # And the context has all of it.
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    for copied in tmp_path.rglob("*"):
-        name = copied.relative_to(tmp_path)
-        assert any(name.is_relative_to(path) for path in allowed), f"{name} is not in the context"
+    # Each stage has what it copies itself, and no more.
+    for name, stage in (("build", build), ("final", final)):
+        folder = tmp_path / name
+        for word, rest in stage:
+            if word == "COPY" and not rest.startswith("--from"):
+                *sources, _ = rest.split()
+                for source in sources:
+                    target = folder / source
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    whole = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
+                    whole(ROOT / source, target)
+        # And the context has all of it.
+        for copied in (path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+            assert any(copied.is_relative_to(path) for path in allowed), f"{copied} is not in the context"
     command = next(rest for word, rest in build if word == "RUN").split("&&")[0].replace('"$FEATURES"', "").split()
     assert command[:2] == ["cargo", "build"] and "--locked" in command
     # The same crates are checked already by the lints, into the same folder.
     quick = ["cargo", "check", *[word for word in command[2:] if word not in ("--release", "--features")]]
     target = {"CARGO_TARGET_DIR": str(binary().parents[1])} if binary().parent.name in ("acceptance", "debug") else {}
-    built = subprocess.run(quick, cwd=tmp_path, env=ENVIRONMENT | target, capture_output=True, text=True)
+    built = subprocess.run(quick, cwd=tmp_path / "build", env=ENVIRONMENT | target, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
 
 
