@@ -55,7 +55,7 @@ test('created_at is the time of track(), and a retry resends identical bytes', a
 test('an event is stored under its own key before it is sent, and removed only by the answer', async (t) => {
   let release;
   const wait = new Promise((done) => (release = done));
-  const { server, client, outcomes, storage, ended } = await rig(t, (request) => ({
+  const { server, client, outcomes, storage, ended } = await rig(t, (request, index) => (index > 0 ? { status: 503, body: {} } : {
     ...accepted(request.lines, [
       { index: 0, status: 'duplicate' },
       { index: 1, status: 'rejected', error: { code: 'schema_violation', pointer: '/x' } },
