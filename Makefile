@@ -20,6 +20,8 @@ SERVERS := tests/acceptance/kinesis
 JS := js-client
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
+# The debug build of the gateway, with the crates as the tests of cargo have them: an ordinary build would make them all again.
+DEBUG_BUILD := $(CARGO) test --no-run --test tidy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,18 +64,18 @@ acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kine
 # The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.
 	$(CARGO) test --no-run --features s3 --test lake_s3
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate-s3
-	$(CARGO) build
+	$(DEBUG_BUILD)
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
 	LAKEGATE_BIN=$(PROGRAMS)/lakegate LAKEGATE_S3_BIN=$(PROGRAMS)/lakegate-s3 \
 		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
 
 js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
-	$(CARGO) build
+	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate node --test --test-force-exit --test-reporter=spec test/unit test/package
 
 browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5)
 	@$(JS)/scripts/install-browsers
-	$(CARGO) build
+	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
 
