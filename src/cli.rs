@@ -12,6 +12,7 @@ mod serve;
 mod view_schemas;
 
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -19,7 +20,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    sink::lake::LakeError,
+};
 
 /// Lakegate takes events over HTTPS, validates and deduplicates them, keeps them on disk, and delivers them to a data lake.
 #[derive(Debug, Parser)]
@@ -122,6 +126,15 @@ pub fn run() -> ExitCode {
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("lakegate: {}", in_full(error));
     ExitCode::from(code)
+}
+
+/// Whether the reader of a pipe has gone.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| match cause.downcast_ref() {
+        Some(LakeError::Output(error)) => is_broken(error),
+        _ => cause.downcast_ref().is_some_and(is_broken),
+    })
 }
 
 /// An error with its causes, leaving out those that it names itself.

@@ -7,6 +7,7 @@
 mod node;
 mod parser;
 mod patch;
+mod pointer;
 mod shown;
 mod tape;
 mod text;
@@ -14,6 +15,7 @@ mod text;
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
 pub use patch::{NotApplicable, Patch, PatchError};
+pub use pointer::{pointer_name, pointer_token};
 pub use shown::{counted, kind_shown, quoted, shown};
 pub use tape::{Kind, Tape};
 pub use text::unescape;

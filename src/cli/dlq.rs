@@ -171,15 +171,10 @@ pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
             drop_some(&place.config()?, admin, &DropRequest { conditions: &meant.conditions, all: *yes }, *format, out)
         }
     };
-    let is_broken_pipe = |error: &anyhow::Error| {
-        error
-            .chain()
-            .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
-    };
     match result.and_then(|well| Ok(out.flush().map(|()| well)?)) {
         Ok(well) => Ok(ExitCode::from(u8::from(!well))),
         // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }

@@ -139,17 +139,9 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
     match result.and_then(|complete| Ok(out.flush().map(|()| complete)?)) {
         Ok(complete) => Ok(ExitCode::from(u8::from(!complete))),
         // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| match cause.downcast_ref() {
-        Some(crate::sink::lake::LakeError::Output(error)) => broken(error),
-        _ => cause.downcast_ref().is_some_and(broken),
-    })
 }
 
 fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {

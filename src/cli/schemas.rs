@@ -85,13 +85,9 @@ pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         result => result,
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe))
 }
 
 /// The schema that `label` names: `menu:item:viewed`, or `menu:item:viewed/2`.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{CreatedAt, EventName, REQUIRED_FIELDS, RESERVED_FIELDS},
-    json::{Kind, Node, quoted, shown},
+    json::{Kind, Node, pointer_token, quoted, shown},
     limits::SCHEMA_VERSION_MAX,
     outcome::{Fault, RejectCode, Rejection},
 };
@@ -165,7 +165,7 @@ fn read_schema_version(value: &Node<'_>) -> Result<u32, Rejection> {
 
 /// JSON pointer to a top-level member (RFC 6901).
 fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("/{}", pointer_token(name))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, ops::Range};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::{Kind, Node, Parser, Tape};
+use super::{Kind, Node, Parser, Tape, pointer_name, pointer_token};
 use crate::limits::{EVENT_BYTES_MAX, PATCH_OPERATIONS_MAX};
 
 /// A patch that was read and found to be one.
@@ -104,7 +104,7 @@ impl Pointer {
         }
         let unescaped = |token: &str| {
             let is_well_formed = token.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-            is_well_formed.then(|| token.replace("~1", "/").replace("~0", "~"))
+            is_well_formed.then(|| pointer_name(token))
         };
         text.strip_prefix('/')?.split('/').map(unescaped).collect::<Option<_>>().map(Self)
     }
@@ -116,7 +116,7 @@ impl Pointer {
 
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|token| write!(f, "/{}", token.replace('~', "~0").replace('/', "~1")))
+        self.0.iter().try_for_each(|token| write!(f, "/{}", pointer_token(token)))
     }
 }
 

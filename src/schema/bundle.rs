@@ -8,8 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-/// Keywords whose value is data, not schema: a `$ref` in it means nothing.
-const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+use super::flatten::DATA;
 
 /// `document`, which lies at `file` below the folder, with what it refers to copied into its `$defs`.
 ///

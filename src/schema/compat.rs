@@ -23,9 +23,6 @@ pub use mode::{Demand, Direction, Mode};
 pub use policy::{Policy, PolicyError};
 pub use version::Version;
 
-/// Keywords whose value is data, not schema.
-const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
-
 /// How the gateway reads schemas, wherever they are compared: another engine or unasserted formats would be other schemas.
 fn options() -> jsonschema::ValidationOptions<'static> {
     jsonschema::options()

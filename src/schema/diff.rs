@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{export::inlined, registry::Schema};
-use crate::json::quoted;
+use crate::json::{pointer_token, quoted};
 
 /// One thing that is another.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,7 +75,7 @@ impl Place {
 
     fn property(&self, name: &str) -> Self {
         let dot = if self.field.is_empty() { "" } else { "." };
-        let step = name.replace('~', "~0").replace('/', "~1");
+        let step = pointer_token(name);
         self.at(&format!("{dot}{name}"), &format!("/properties/{step}"))
     }
 }

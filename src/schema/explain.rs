@@ -15,7 +15,7 @@ use super::{
     registry::{Suggestions, most_like},
 };
 use crate::{
-    json::{Kind, Node, counted, kind_shown, quoted, shown},
+    json::{Kind, Node, counted, kind_shown, pointer_name, quoted, shown},
     limits::MESSAGE_LIST_MAX,
     outcome::Fault,
 };
@@ -113,7 +113,7 @@ impl<'a> Explainer<'a> {
     }
 
     fn place(&self, pointer: &str) -> Place<'a> {
-        let steps: Vec<String> = pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+        let steps: Vec<String> = pointer.split('/').skip(1).map(pointer_name).collect();
         let value = steps.iter().try_fold(self.event, |around, step| match around.kind() {
             Kind::Object => around.members().find(|(name, _)| *name == **step).map(|(_, value)| value),
             Kind::Array => step.parse().ok().and_then(|index| around.elements().nth(index)),

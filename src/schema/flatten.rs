@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::limits::{SCHEMA_DEPTH_MAX, SCHEMA_FLAT_NODES_MAX};
 
-/// Keywords whose value is data, not schema.
-const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+/// Keywords whose value is data, not schema: a `$ref` in it means nothing.
+pub(super) const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
 /// Keywords that say nothing about what is valid.
 pub(super) const ANNOTATIONS: [&str; 10] =

@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use super::{
     bundle::bundle,
+    flatten::DATA,
     folder::{COMMON, Folder, is_event_schema},
     load::{build, name_and_version},
 };
+use crate::json::pointer_token;
 
 /// A folder, looked at file by file.
 #[derive(Debug, Default)]
@@ -175,7 +177,7 @@ fn dangling(document: &Value) -> Vec<(String, String)> {
             }
             Value::Object(members) => {
                 for (keyword, value) in members {
-                    let place = format!("{place}/{}", keyword.replace('~', "~0").replace('/', "~1"));
+                    let place = format!("{place}/{}", pointer_token(keyword));
                     match value {
                         Value::String(reference) if keyword == "$ref" => {
                             let pointer = reference.strip_prefix('#').map(unescaped);
@@ -185,7 +187,7 @@ fn dangling(document: &Value) -> Vec<(String, String)> {
                                 out.push((place, reference.clone()));
                             }
                         }
-                        _ if matches!(keyword.as_str(), "const" | "default" | "enum" | "examples") => {}
+                        _ if DATA.contains(&keyword.as_str()) => {}
                         value => walk(value, &place, document, out),
                     }
                 }

@@ -9,7 +9,7 @@ use crate::{
     config::RecordFormat,
     enrich::{write_envelope, write_flat},
     event::{Envelope, Record},
-    json::{Parser, Tape},
+    json::{Parser, Tape, pointer_name},
     limits::KINESIS_KEY_CHARS_MAX,
     sink::kinesis::hash_key,
 };
@@ -45,8 +45,7 @@ impl EventForm {
     /// As configured: `event_uuid`, or a JSON pointer (RFC 6901) whose tokens name members.
     #[must_use]
     pub fn new(format: RecordFormat, partition_key: &str) -> Self {
-        let unescape = |token: &str| token.replace("~1", "/").replace("~0", "~");
-        let key_path = partition_key.strip_prefix('/').map(|path| path.split('/').map(unescape).collect());
+        let key_path = partition_key.strip_prefix('/').map(|path| path.split('/').map(pointer_name).collect());
         Self { format, key_path }
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 pub(super) use language::{Found, Language, Wanted, find};
 
-use super::DATA;
+use super::super::flatten::DATA;
 
 /// The patterns of all comparisons, and what is known of them already.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    json::{Kind, Node, Parser, Tape},
+    json::{Kind, Node, Parser, Tape, pointer_name},
     schema::{Inspected, Rule},
 };
 
@@ -244,8 +244,7 @@ fn line_of(text: &str, pointer: &str) -> Option<usize> {
     Parser::new(text, usize::MAX).value(&mut tape).ok()?;
     let mut node = tape.root(text);
     for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        node = step(node, &token)?;
+        node = step(node, &pointer_name(token))?;
     }
     let offset = node.raw().as_ptr() as usize - text.as_ptr() as usize;
     Some(text[..offset].matches('\n').count() + 1)

@@ -4,6 +4,7 @@ use super::{
     CLIENT_ADDRESS, ColumnType,
     names::{literal, quoted},
 };
+use crate::json::pointer_token;
 
 /// `events_raw` over the files themselves.
 ///
@@ -50,7 +51,7 @@ fn no_glob(path: &str) -> String {
 
 /// A field of the payload. A JSON pointer names it, since a pointer has an escape for every character.
 pub(super) fn field(field: &str, kind: ColumnType) -> String {
-    let pointer = literal(&format!("/{}", field.replace('~', "~0").replace('/', "~1")));
+    let pointer = literal(&format!("/{}", pointer_token(field)));
     let text = format!("json_extract_string(payload, {pointer})");
     match kind {
         ColumnType::Text => text,
