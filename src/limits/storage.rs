@@ -14,6 +14,11 @@ pub const FRAME_BODY_BYTES_MAX: usize = EVENT_BYTES_MAX + ENVELOPE_BYTES_MAX;
 /// Why: the unit of unlinking; small enough to free space soon, large enough that files stay few (160 in 10 GiB).
 pub const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 
+/// Bytes of a delivered segment that are given back to the file system at once.
+/// Why: measured on ext4 with `discard`, a segment of 64 MiB in one go keeps every `fdatasync` waiting for 40 to 50 ms, in
+/// pieces of this size for 4 to 7; all of it takes some 60 ms either way.
+pub const SEGMENT_PIECE_BYTES: u64 = MIB as u64;
+
 /// Bytes that the spool may hold on disk (default quota).
 /// Why: at 1 M events/hour of 500 B about 20 hours of outage.
 pub const SPOOL_BYTES_MAX: u64 = 10 * 1024 * MIB as u64;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     cursor::{Cursor, CursorCell, CursorError},
-    disk::Disk,
+    disk::{Disk, DiskFile},
     frame::{FrameBuffer, Salt},
     queue::{AppendError, Appended, Pending, Queue},
     reader::Reader,
@@ -24,7 +24,7 @@ use super::{
     shared::{GroupMetrics, Shared},
     writer::{Room, Writer},
 };
-use crate::limits::GROUP_COMMIT_BYTES_MAX;
+use crate::limits::{GROUP_COMMIT_BYTES_MAX, SEGMENT_PIECE_BYTES};
 
 /// Where a spool is, and its bounds.
 #[derive(Clone, Debug)]
@@ -214,8 +214,12 @@ impl Spool {
         }
         let delivered = self.cursor.get().delivered_exclusive;
         let segments = self.shared.segments().below(delivered);
+        let mut nameless = Vec::new();
         for first_seq in &segments {
-            match self.shared.disk.remove(&segment_path(&self.shared.dir, *first_seq)) {
+            let path = segment_path(&self.shared.dir, *first_seq);
+            // Held open, so that its blocks are not given back at once: see `give_back`.
+            nameless.extend(self.shared.disk.open(&path).ok());
+            match self.shared.disk.remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => self.shared.segments().remove_first(*first_seq),
             }
@@ -224,6 +228,7 @@ impl Spool {
             let synced = self.shared.disk.sync_dir(&self.shared.dir);
             synced.inspect_err(|error| self.shared.fail("syncing the folder after an unlink", error))?;
         }
+        nameless.iter().for_each(|file| give_back(&**file));
         Ok(segments.len())
     }
 
@@ -241,6 +246,20 @@ impl Spool {
     }
 }
 
+/// Gives the blocks of a file that has no name any more back to the file system in pieces. All at once, as when the last
+/// descriptor is closed, the file system would be busy with them for some 50 ms, and the next `fdatasync` would wait for it.
+fn give_back(file: &dyn DiskFile) {
+    let mut size = file.size().unwrap_or(0);
+    while size > 0 {
+        size = size.saturating_sub(SEGMENT_PIECE_BYTES);
+        if let Err(error) = file.truncate(size) {
+            // Closing it gives back the rest.
+            tracing::debug!(%error, "a segment is given back at once");
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 impl Spool {
     pub(super) fn shared_has_failed(&self) -> bool {
@@ -251,5 +270,50 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use super::*;
+
+    /// Notes the sizes that it is cut to.
+    #[derive(Default)]
+    struct Cut(Mutex<Vec<u64>>);
+
+    impl DiskFile for Cut {
+        fn write_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            unreachable!("nothing is written any more")
+        }
+
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            unreachable!("nobody reads it any more")
+        }
+
+        fn size(&self) -> io::Result<u64> {
+            Ok(SEGMENT_PIECE_BYTES * 5 / 2)
+        }
+
+        fn truncate(&self, size: u64) -> io::Result<()> {
+            self.0.lock().unwrap().push(size);
+            Ok(())
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!("nothing of it has to last")
+        }
+
+        fn forget_cached(&self) -> io::Result<()> {
+            unreachable!("nobody reads it any more")
+        }
+    }
+
+    #[test]
+    fn a_delivered_segment_is_given_back_in_pieces() {
+        let file = Cut::default();
+        give_back(&file);
+        assert_eq!(file.0.into_inner().unwrap(), [SEGMENT_PIECE_BYTES * 3 / 2, SEGMENT_PIECE_BYTES / 2, 0]);
     }
 }
