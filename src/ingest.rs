@@ -160,8 +160,9 @@ impl Ingest {
 
     async fn decide(&self, mut judged: Judged, submission: &Submission) -> Vec<Fate> {
         let letters = judged.take_letters(&submission.source).map(|lines| self.dead_letters.append(lines));
-        let uuids: Vec<Uuid> = judged.valid().map(|(uuid, _)| uuid).collect();
-        let mut stored = self.store(&judged, &uuids, submission.received_millis).await;
+        let uuids = judged.uuids();
+        let frames = std::mem::take(&mut judged.frames);
+        let mut stored = self.store(frames, &uuids, submission.received_millis).await;
         if submission.durability == Durability::Delivered {
             self.await_delivery(&uuids, &mut stored).await;
         }
@@ -173,7 +174,7 @@ impl Ingest {
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid, .. } => {
+                Verdict::Valid { event_uuid } => {
                     let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
                     Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
                 }

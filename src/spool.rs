@@ -66,7 +66,7 @@ mod tests;
 
 pub use cursor::{Cursor, CursorError};
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use frame::{BodyTooLong, FRAME_HEADER_BYTES, Frame, FrameBuffer};
+pub use frame::{BodyTooLong, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};
 pub use queue::{AppendError, Appended};
 pub use reader::{Reader, Stretch};

@@ -40,9 +40,9 @@ pub struct Sender<'a> {
 impl Ingest {
     /// Takes events of one sender again: one [`Fate`] each, in order, with its identity wherever that is readable.
     pub async fn again(&self, sender: Sender<'_>, events: &[Again<'_>]) -> Vec<Fate> {
-        let judged = tokio::task::block_in_place(|| self.judge_again(sender, events));
-        let uuids: Vec<_> = judged.valid().map(|(uuid, _)| uuid).collect();
-        let stored = self.store(&judged, &uuids, unix_millis(SystemTime::now())).await;
+        let mut judged = tokio::task::block_in_place(|| self.judge_again(sender, events));
+        let frames = std::mem::take(&mut judged.frames);
+        let stored = self.store(frames, &judged.uuids(), unix_millis(SystemTime::now())).await;
         let fates = fates(judged, stored.outcomes);
         self.metrics.count_replayed(fates.iter().map(|fate| &fate.outcome));
         fates
@@ -81,7 +81,7 @@ impl Ingest {
 fn fates(judged: Judged, stored: Vec<Outcome>) -> Vec<Fate> {
     let mut stored = stored.into_iter();
     let fate = |verdict| match verdict {
-        Verdict::Valid { event_uuid, .. } => Fate {
+        Verdict::Valid { event_uuid } => Fate {
             event_uuid: Some(event_uuid.to_string()),
             outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
         },

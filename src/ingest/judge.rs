@@ -1,7 +1,6 @@
 //! The pure half of the recipe: what each element of a body is, without I/O.
 
 use std::{
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -18,7 +17,7 @@ use crate::{
     json::{Node, quoted},
     outcome::{RejectCode, Rejection},
     schema::{Registry, Resolution, Suggestions},
-    spool::FRAME_HEADER_BYTES,
+    spool::FrameBuffer,
     telemetry::Metrics,
 };
 
@@ -39,37 +38,33 @@ pub(super) struct Judge<'a> {
 pub(super) struct Judged {
     /// One per element, in order.
     pub(super) verdicts: Vec<Verdict>,
-    /// The records of the valid ones, one after another.
-    records: Vec<u8>,
+    /// The records of the valid ones, as they go to the spool.
+    pub(super) frames: FrameBuffer,
     /// The dead letters of the rejected ones, one line each.
     letters: Vec<u8>,
 }
 
 /// What one element is.
 pub(super) enum Verdict {
-    /// An event to store, and where its record lies.
-    Valid { event_uuid: Uuid, record: Range<usize> },
+    /// An event to store: the next of the frames.
+    Valid { event_uuid: Uuid },
     /// Wrong in itself.
     Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
 }
 
 impl Judged {
-    /// Identity and record of every valid event, in order.
-    pub(super) fn valid(&self) -> impl Iterator<Item = (Uuid, &[u8])> {
-        self.verdicts.iter().filter_map(|verdict| match verdict {
-            Verdict::Valid { event_uuid, record } => Some((*event_uuid, &self.records[record.clone()])),
-            Verdict::Rejected { .. } => None,
-        })
-    }
-
-    /// Bytes of the frames of all valid events.
-    pub(super) fn frame_bytes(&self) -> usize {
-        self.records.len() + self.verdicts.len() * FRAME_HEADER_BYTES
-    }
-
-    /// Nothing yet, with room for records made of `bytes`.
+    /// Nothing yet, with room for the frames of events of so many bytes: a fifth more is usual, and for one alone some more.
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { verdicts: Vec::new(), records: Vec::with_capacity(bytes * 5 / 4), letters: Vec::new() }
+        Self { verdicts: Vec::new(), frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128), letters: Vec::new() }
+    }
+
+    /// The identity of every valid event, in order.
+    pub(super) fn uuids(&self) -> Vec<Uuid> {
+        let uuid = |verdict: &Verdict| match verdict {
+            Verdict::Valid { event_uuid } => Some(*event_uuid),
+            Verdict::Rejected { .. } => None,
+        };
+        self.verdicts.iter().filter_map(uuid).collect()
     }
 
     /// Takes the dead letters, where there are any.
@@ -102,15 +97,16 @@ impl Judge<'_> {
 
     fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions: &mut Suggestions) -> Verdict {
         let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
-        let start = judged.records.len();
-        let verdict = isolate(|| match &element.event {
-            Ok(event) => self.event(event, element.raw, &mut judged.records, suggestions),
-            Err(rejection) => Err(rejection.clone()),
-        });
-        match verdict {
-            Ok(event_uuid) => Verdict::Valid { event_uuid, record: start..judged.records.len() },
+        let record = |records: &mut Vec<u8>| {
+            isolate(|| match &element.event {
+                Ok(event) => self.event(event, element.raw, records, suggestions),
+                Err(rejection) => Err(rejection.clone()),
+            })
+        };
+        // The limits of an event and its envelope make one that fits: see `limits.rs`.
+        match judged.frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
+            Ok(event_uuid) => Verdict::Valid { event_uuid },
             Err(rejection) => {
-                judged.records.truncate(start);
                 if rejection.code == RejectCode::InternalError {
                     self.metrics.panics.inc();
                 }
@@ -209,10 +205,12 @@ fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {
 /// Runs the judgement of one event so that a panic in it costs that event alone.
 fn isolate(judgement: impl FnOnce() -> Result<Uuid, Rejection>) -> Result<Uuid, Rejection> {
     // What it may leave half done is the record it was appending, which is then cut off.
-    catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| {
-        let detail = "the gateway failed on this event; it is kept in the dead letters";
-        Err(Rejection::new(RejectCode::InternalError, detail, ""))
-    })
+    catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| Err(failed()))
+}
+
+fn failed() -> Rejection {
+    let detail = "the gateway failed on this event; it is kept in the dead letters";
+    Rejection::new(RejectCode::InternalError, detail, "")
 }
 
 #[cfg(test)]
@@ -284,10 +282,9 @@ mod tests {
                     metrics: &metrics,
                 };
                 let judged = judge.body(&Bytes::from(format!("[{event},7,{event}]")), BodyForm::Json).unwrap();
-                let valid: Vec<_> = judged.valid().collect();
-                prop_assert_eq!(valid.len(), 2, "{}", event);
-                for (identity, record) in valid {
-                    prop_assert_eq!(identity, uuid);
+                prop_assert_eq!(judged.uuids(), [uuid, uuid], "{}", event);
+                prop_assert_eq!(judged.frames.bodies().len(), 2, "{}", event);
+                for record in judged.frames.bodies() {
                     let record = Record::decode(Bytes::copy_from_slice(record)).unwrap();
                     prop_assert_eq!(record.payload(), event.as_bytes());
                     let mut flat = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Ingest, judge::Judged};
+use super::Ingest;
 use crate::{
     dedup::{Claim, Claimed},
     event::Record,
@@ -21,8 +21,8 @@ pub(super) struct Stored {
 }
 
 impl Ingest {
-    /// Stores the valid events of a body, whose identities are `uuids`.
-    pub(super) async fn store(&self, judged: &Judged, uuids: &[Uuid], now_millis: i64) -> Stored {
+    /// Stores the valid events of a body: their frames, and their identities in the same order.
+    pub(super) async fn store(&self, mut frames: FrameBuffer, uuids: &[Uuid], now_millis: i64) -> Stored {
         let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); uuids.len()], places: vec![None; uuids.len()] };
         if uuids.is_empty() {
             return nothing(RetryCause::StorageUnavailable);
@@ -34,21 +34,12 @@ impl Ingest {
             return nothing(RetryCause::DedupFull);
         };
         let claimed = claims.outcomes().to_vec();
-        let mut frames = FrameBuffer::with_capacity(judged.frame_bytes());
-        for (index, ((_, record), claim)) in judged.valid().zip(&claimed).enumerate() {
-            let append = |buffer: &mut Vec<u8>| {
-                let start = buffer.len();
-                buffer.extend_from_slice(record);
-                if claims.is_unchecked(index) {
-                    Record::set_dedup_unchecked(&mut buffer[start..]);
-                }
-            };
-            if *claim == Claim::Fresh && frames.push(append).is_err() {
-                // The limits of an event and its envelope make one that fits: see `limits.rs`.
-                debug_assert!(false, "a record larger than a frame");
-                return nothing(RetryCause::StorageUnavailable);
+        frames.retain(|index, record| {
+            if claims.is_unchecked(index) {
+                Record::set_dedup_unchecked(record);
             }
-        }
+            claimed.get(index) == Some(&Claim::Fresh)
+        });
         // Where nothing is fresh, no claim looks at where the append began.
         let appended = if claims.fresh_len() == 0 { Ok(0) } else { self.append(frames, claims).await };
         let places = appended.map_or_else(|_| vec![None; uuids.len()], |first_seq| places(&claimed, first_seq));

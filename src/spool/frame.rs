@@ -1,12 +1,14 @@
 //! The frame: one body with its length, checksum and sequence number (layout: see [the spool](super)).
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::limits::FRAME_BODY_BYTES_MAX;
 
 /// Bytes before a frame's body.
-pub const FRAME_HEADER_BYTES: usize = 16;
+pub(super) const FRAME_HEADER_BYTES: usize = 16;
 
 /// Bit of the length that says: this frame began a group commit, so all before it was durable when it was written.
 const GROUP_START: u32 = 1 << 31;
@@ -18,8 +20,8 @@ const _: () = assert!(FRAME_BODY_BYTES_MAX < GROUP_START as usize);
 pub struct Frame {
     /// Its place among all frames that this spool ever took.
     pub seq: u64,
-    /// What was appended. Shares the memory of the chunk (1 MiB) that it was read with: to keep a small body for long,
-    /// copy it.
+    /// What was appended. Shares the memory of the chunk (128 KiB) that it was read with: to keep a small body for
+    /// long, copy it.
     pub body: Bytes,
 }
 
@@ -51,10 +53,32 @@ impl FrameBuffer {
     /// # Panics
     /// If `append_body` shortens the vector, which would eat into the frames before.
     pub fn push(&mut self, append_body: impl FnOnce(&mut Vec<u8>)) -> Result<(), BodyTooLong> {
+        let append_body = |buffer: &mut Vec<u8>| {
+            append_body(buffer);
+            Ok::<(), Infallible>(())
+        };
+        self.try_push(append_body).map(|_| ())
+    }
+
+    /// As [`push`](Self::push), and no frame is added where `append_body` fails.
+    ///
+    /// # Errors
+    /// [`BodyTooLong`]; the buffer is then as it was before.
+    ///
+    /// # Panics
+    /// If `append_body` shortens the vector, which would eat into the frames before.
+    pub fn try_push<T, E>(
+        &mut self,
+        append_body: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<Result<T, E>, BodyTooLong> {
         let start = self.bytes.len();
         let body_start = start + FRAME_HEADER_BYTES;
         self.bytes.resize(body_start, 0);
-        append_body(&mut self.bytes);
+        let appended = append_body(&mut self.bytes);
+        if appended.is_err() {
+            self.bytes.truncate(start);
+            return Ok(appended);
+        }
         assert!(self.bytes.len() >= body_start, "a body is only ever appended");
         let body_bytes = self.bytes.len() - body_start;
         if body_bytes > FRAME_BODY_BYTES_MAX {
@@ -63,7 +87,39 @@ impl FrameBuffer {
         }
         self.bytes[start..start + 4].copy_from_slice(&(body_bytes as u32).to_le_bytes());
         self.frames += 1;
-        Ok(())
+        Ok(appended)
+    }
+
+    /// Keeps the frames for which `keep` says so; it is called with the place and the body of each, in order, and may change
+    /// the body. Nothing is moved where all are kept.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut [u8]) -> bool) {
+        let (mut from, mut to, mut index, mut kept) = (0, 0, 0, 0);
+        while let Some(header) = self.bytes[from..].first_chunk::<FRAME_HEADER_BYTES>() {
+            let body_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) & !GROUP_START;
+            let end = from + FRAME_HEADER_BYTES + body_bytes as usize;
+            if keep(index, &mut self.bytes[from + FRAME_HEADER_BYTES..end]) {
+                if from != to {
+                    self.bytes.copy_within(from..end, to);
+                }
+                to += end - from;
+                kept += 1;
+            }
+            (from, index) = (end, index + 1);
+        }
+        self.bytes.truncate(to);
+        self.frames = kept;
+    }
+
+    /// The bodies, in order.
+    #[cfg(test)]
+    pub(crate) fn bodies(&self) -> Vec<&[u8]> {
+        let (mut rest, mut bodies) = (self.bytes.as_slice(), Vec::new());
+        while let Some(header) = rest.first_chunk().and_then(FrameHeader::parse) {
+            let (frame, after) = rest.split_at(header.frame_bytes());
+            bodies.push(&frame[FRAME_HEADER_BYTES..]);
+            rest = after;
+        }
+        bodies
     }
 
     /// Frames held.
@@ -167,6 +223,32 @@ mod tests {
         assert_eq!(too_long, Err(BodyTooLong(FRAME_BODY_BYTES_MAX + 1)));
         assert_eq!((frames.as_bytes(), frames.frames()), (before.as_slice(), 1));
         assert_eq!(frames.push(|buffer| buffer.resize(buffer.len() + FRAME_BODY_BYTES_MAX, b'x')), Ok(()));
+    }
+
+    #[test]
+    fn only_what_is_kept_stays_and_what_fails_is_never_there() {
+        let mut frames = FrameBuffer::default();
+        let mut push = |body: &[u8], result: Result<(), &'static str>| {
+            frames.try_push(|buffer| {
+                buffer.extend_from_slice(body);
+                result
+            })
+        };
+        assert_eq!(push(b"one", Ok(())), Ok(Ok(())));
+        assert_eq!(push(b"no", Err("why")), Ok(Err("why")));
+        for body in [b"".as_slice(), b"three", b"four", b"five!"] {
+            assert_eq!(push(body, Ok(())), Ok(Ok(())));
+        }
+        let whole = frames.size();
+        frames.retain(|_, _| true);
+        assert_eq!((frames.frames(), frames.size()), (5, whole));
+        frames.retain(|index, body| {
+            body.make_ascii_uppercase();
+            index % 3 != 0
+        });
+        assert_eq!((frames.bodies(), frames.frames()), (vec![b"".as_slice(), b"THREE", b"FIVE!"], 3));
+        frames.retain(|_, _| false);
+        assert_eq!((frames.frames(), frames.size()), (0, 0));
     }
 
     #[test]
