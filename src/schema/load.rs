@@ -19,7 +19,7 @@ use super::{
     bundle::bundle,
     flatten::flatten,
     folder::Folder,
-    quick::{Patterns, Quick},
+    quick::{Quick, Shared},
     registry::{Registry, Schema},
 };
 use crate::{event::EventName, json::TapeJson, limits::SCHEMAS_MAX};
@@ -82,7 +82,7 @@ pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
     if files.len() > SCHEMAS_MAX {
         return Err(LoadError::TooMany(folder.root));
     }
-    let workshop = Workshop { folder: Arc::new(folder), patterns: Patterns::default() };
+    let workshop = Workshop { folder: Arc::new(folder), shared: Shared::default() };
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -120,7 +120,7 @@ pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
 /// What compiling has in common: what one schema needed is there for the next.
 struct Workshop {
     folder: Arc<Folder>,
-    patterns: Patterns,
+    shared: Shared,
 }
 
 impl Workshop {
@@ -135,7 +135,7 @@ impl Workshop {
         let validator = build(&self.folder, file, &document)?;
         let bundled = bundle(document, file, &|file| self.folder.piece(file).map(|piece| (*piece).clone()))?;
         let flat = flatten(&bundled);
-        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.patterns, &|part| build(&self.folder, file, part).ok()));
+        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.shared, &|part| build(&self.folder, file, part).ok()));
         Ok(Schema {
             event_name: event_name.into(),
             version,

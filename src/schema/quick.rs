@@ -4,8 +4,15 @@
 //! stands twice, it says no, and the written schema decides. A keyword that it does not know is judged by the library in
 //! its place. So it is quick for the usual event and wrong for none: about a quarter of the library's time (`make micro`).
 
+//!
+//! Most of its time would go to waiting for memory, since each event follows another schema and the programs of all are
+//! larger than the caches that are near: what is looked at first lies together, and bounds that are the same are one.
+
 mod members;
+mod shared;
 mod text;
+
+use std::sync::Arc;
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
@@ -13,7 +20,7 @@ use serde_json::{Map, Value};
 use super::flatten::ANNOTATIONS;
 use crate::json::{Kind, Node, TapeJson};
 use members::Members;
-pub(super) use text::Patterns;
+pub(super) use shared::Shared;
 use text::Text;
 
 /// Makes the library's validator of a part of a schema.
@@ -25,9 +32,9 @@ pub(super) enum Quick {
     /// Any value.
     Anything,
     /// A value of some kinds, within bounds.
-    Plain(Box<Plain>),
+    Plain(Plain),
     /// What all of these accept.
-    All(Vec<Quick>),
+    All(Box<[Quick]>),
     /// What the library accepts.
     Library(Box<Validator<TapeJson>>),
 }
@@ -37,13 +44,19 @@ pub(super) enum Quick {
 pub(super) struct Plain {
     kinds: Kinds,
     is_integer: bool,
+    bounds: Option<Arc<Bounds>>,
+    text: Option<Arc<Text>>,
+    elements: Option<Box<Elements>>,
+    members: Option<Box<Members>>,
+}
+
+/// Between which bounds a number is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Bounds {
     at_least: Option<f64>,
     at_most: Option<f64>,
     above: Option<f64>,
     below: Option<f64>,
-    text: Option<Text>,
-    elements: Option<Elements>,
-    members: Option<Members>,
 }
 
 #[derive(Debug)]
@@ -78,11 +91,19 @@ const APART: [&str; 4] = ["format", "multipleOf", "pattern", "uniqueItems"];
 
 impl Quick {
     /// The program of a flattened schema. `None` where a part of it is no schema.
-    pub(super) fn compile(schema: &Value, patterns: &Patterns, library: Library<'_>) -> Option<Self> {
+    pub(super) fn compile(schema: &Value, shared: &Shared, library: Library<'_>) -> Option<Self> {
         let Value::Object(keywords) = schema else {
             return if *schema == Value::Bool(true) { Some(Self::Anything) } else { Self::library(schema, library) };
         };
-        let mut compiler = Compiler { plain: Plain::default(), more: Vec::new(), apart: Map::new(), patterns, library };
+        let mut compiler = Compiler {
+            plain: Plain::default(),
+            bounds: Bounds::default(),
+            text: Text::default(),
+            more: Vec::new(),
+            apart: Map::new(),
+            shared,
+            library,
+        };
         let is_known = keywords
             .iter()
             .filter(|(name, _)| !ANNOTATIONS.contains(&name.as_str()))
@@ -90,16 +111,18 @@ impl Quick {
         if !is_known {
             return Self::library(schema, library);
         }
-        let Compiler { plain, mut more, apart, .. } = compiler;
+        let Compiler { mut plain, bounds, text, mut more, apart, .. } = compiler;
+        plain.bounds = (bounds != Bounds::default()).then(|| shared.bounds(bounds));
+        plain.text = (text != Text::default()).then(|| shared.text(text));
         if !apart.is_empty() {
             more.push(Self::library(&Value::Object(apart), library)?);
         }
-        let plain = Self::Plain(Box::new(plain));
+        let plain = Self::Plain(plain);
         if more.is_empty() {
             return Some(plain);
         }
         more.insert(0, plain);
-        Some(Self::All(more))
+        Some(Self::All(more.into()))
     }
 
     fn library(schema: &Value, library: Library<'_>) -> Option<Self> {
@@ -139,14 +162,16 @@ impl Plain {
         if self.is_integer && digits.bytes().any(|byte| !byte.is_ascii_digit() && byte != b'-') {
             return false;
         }
-        let has_bounds = self.at_least.is_some() || self.at_most.is_some() || self.above.is_some() || self.below.is_some();
-        !has_bounds
-            || exact(digits).is_some_and(|number| {
-                self.at_least.is_none_or(|bound| number >= bound)
-                    && self.at_most.is_none_or(|bound| number <= bound)
-                    && self.above.is_none_or(|bound| number > bound)
-                    && self.below.is_none_or(|bound| number < bound)
-            })
+        self.bounds.as_ref().is_none_or(|bounds| exact(digits).is_some_and(|number| bounds.accept(number)))
+    }
+}
+
+impl Bounds {
+    fn accept(&self, number: f64) -> bool {
+        self.at_least.is_none_or(|bound| number >= bound)
+            && self.at_most.is_none_or(|bound| number <= bound)
+            && self.above.is_none_or(|bound| number > bound)
+            && self.below.is_none_or(|bound| number < bound)
     }
 }
 
@@ -167,9 +192,11 @@ fn exact(digits: &str) -> Option<f64> {
 
 struct Compiler<'a> {
     plain: Plain,
+    bounds: Bounds,
+    text: Text,
     more: Vec<Quick>,
     apart: Map<String, Value>,
-    patterns: &'a Patterns,
+    shared: &'a Shared,
     library: Library<'a>,
 }
 
@@ -178,29 +205,29 @@ impl Compiler<'_> {
     fn keyword(&mut self, name: &str, value: &Value, beside: &Map<String, Value>) -> Option<()> {
         match name {
             "type" => self.kinds(value)?,
-            "minimum" => self.plain.at_least = Some(exact(&value.as_number()?.to_string())?),
-            "maximum" => self.plain.at_most = Some(exact(&value.as_number()?.to_string())?),
-            "exclusiveMinimum" => self.plain.above = Some(exact(&value.as_number()?.to_string())?),
-            "exclusiveMaximum" => self.plain.below = Some(exact(&value.as_number()?.to_string())?),
+            "minimum" => self.bounds.at_least = Some(exact(&value.as_number()?.to_string())?),
+            "maximum" => self.bounds.at_most = Some(exact(&value.as_number()?.to_string())?),
+            "exclusiveMinimum" => self.bounds.above = Some(exact(&value.as_number()?.to_string())?),
+            "exclusiveMaximum" => self.bounds.below = Some(exact(&value.as_number()?.to_string())?),
             "enum" | "const" => self.choices(value)?,
-            "minLength" => self.text().chars_min = usize::try_from(value.as_u64()?).ok()?,
-            "maxLength" => self.text().chars_max = usize::try_from(value.as_u64()?).ok()?,
-            "format" if value == "uuid" => self.text().is_uuid = true,
-            "pattern" => match self.patterns.get(value.as_str()?) {
-                Some(pattern) => self.text().pattern = Some(pattern),
+            "minLength" => self.text.chars_min = usize::try_from(value.as_u64()?).ok()?,
+            "maxLength" => self.text.chars_max = usize::try_from(value.as_u64()?).ok()?,
+            "format" if value == "uuid" => self.text.is_uuid = true,
+            "pattern" => match self.shared.pattern(value.as_str()?) {
+                Some(pattern) => self.text.pattern = Some(pattern),
                 None => drop(self.apart.insert(name.into(), value.clone())),
             },
-            "items" => self.elements().each = Quick::compile(value, self.patterns, self.library)?,
+            "items" => self.elements().each = Quick::compile(value, self.shared, self.library)?,
             "minItems" => self.elements().count_min = usize::try_from(value.as_u64()?).ok()?,
             "maxItems" => self.elements().count_max = usize::try_from(value.as_u64()?).ok()?,
             "properties" | "required" | "additionalProperties" | "dependentRequired" => {
                 if self.plain.members.is_none() {
-                    self.plain.members = Some(Members::compile(beside, self.patterns, self.library)?);
+                    self.plain.members = Some(Box::new(Members::compile(beside, self.shared, self.library)?));
                 }
             }
             "allOf" => {
                 for part in value.as_array()? {
-                    self.more.push(Quick::compile(part, self.patterns, self.library)?);
+                    self.more.push(Quick::compile(part, self.shared, self.library)?);
                 }
             }
             name if APART.contains(&name) => drop(self.apart.insert(name.into(), value.clone())),
@@ -209,13 +236,9 @@ impl Compiler<'_> {
         Some(())
     }
 
-    fn text(&mut self) -> &mut Text {
-        self.plain.text.get_or_insert_default()
-    }
-
     fn elements(&mut self) -> &mut Elements {
         let any = Elements { each: Quick::Anything, count_min: 0, count_max: usize::MAX };
-        self.plain.elements.get_or_insert(any)
+        self.plain.elements.get_or_insert_with(|| Box::new(any))
     }
 
     fn kinds(&mut self, value: &Value) -> Option<()> {
@@ -255,7 +278,7 @@ impl Compiler<'_> {
             Value::String(_) => std::slice::from_ref(value),
             _ => return None,
         };
-        if self.text().choices.is_some() {
+        if self.text.choices.is_some() {
             return None;
         }
         let mut kinds = Kinds::of(Kind::String);
@@ -267,7 +290,7 @@ impl Compiler<'_> {
                 _ => return None,
             }
         }
-        self.text().choices = Some(texts);
+        self.text.choices = Some(texts);
         self.plain.kinds = Kinds(self.plain.kinds.0 & kinds.0);
         Some(())
     }

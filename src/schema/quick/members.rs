@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Library, Patterns, Quick};
+use super::{Library, Quick, Shared};
 use crate::json::Node;
 
 /// A set of members by their index has a bit for each.
@@ -11,19 +11,18 @@ const MEMBERS_MAX: usize = u64::BITS as usize;
 /// What an object may hold.
 #[derive(Debug)]
 pub(super) struct Members {
-    names: Names,
-    values: Vec<Quick>,
+    named: Named,
     /// What any other member must be; `None`: there may be no other.
     others: Option<Quick>,
     /// Those that must be there.
     required: u64,
     /// Where the first is there, the second must be.
-    dependent: Vec<(u64, u64)>,
+    dependent: Box<[(u64, u64)]>,
 }
 
 impl Members {
     /// Reads `properties`, `required`, `additionalProperties` and `dependentRequired` of a schema.
-    pub(super) fn compile(keywords: &Map<String, Value>, patterns: &Patterns, library: Library<'_>) -> Option<Self> {
+    pub(super) fn compile(keywords: &Map<String, Value>, shared: &Shared, library: Library<'_>) -> Option<Self> {
         if keywords.contains_key("patternProperties") {
             return None;
         }
@@ -32,34 +31,34 @@ impl Members {
         if properties.len() > MEMBERS_MAX {
             return None;
         }
-        let names = Names::new(properties.keys());
+        let compile = |(name, value)| Some((name, Quick::compile(value, shared, library)?));
+        let named = Named::new(properties.iter().map(compile).collect::<Option<_>>()?);
         let bits = |names_in: &Value| -> Option<u64> {
-            names_in.as_array()?.iter().try_fold(0, |bits, name| Some(bits | 1 << names.index(name.as_str()?)?))
+            names_in.as_array()?.iter().try_fold(0, |bits, name| Some(bits | 1 << named.index(name.as_str()?)?))
         };
         let required = keywords.get("required").map_or(Some(0), bits)?;
         let mut dependent = Vec::new();
         for (name, needs) in keywords.get("dependentRequired").map_or(Some(&none), Value::as_object)? {
-            dependent.push((1 << names.index(name)?, bits(needs)?));
+            dependent.push((1 << named.index(name)?, bits(needs)?));
         }
-        let values = properties.values().map(|value| Quick::compile(value, patterns, library)).collect::<Option<_>>()?;
         let others = match keywords.get("additionalProperties") {
             None => Some(Quick::Anything),
             Some(Value::Bool(false)) => None,
-            Some(schema) => Some(Quick::compile(schema, patterns, library)?),
+            Some(schema) => Some(Quick::compile(schema, shared, library)?),
         };
-        Some(Self { names, values, others, required, dependent })
+        Some(Self { named, others, required, dependent: dependent.into() })
     }
 
     /// Whether the members of `object` are surely valid. A member that stands twice is left to the written schema.
     pub(super) fn accept(&self, object: Node<'_>) -> bool {
         let mut seen: u64 = 0;
         for (name, value) in object.members() {
-            let is_valid = match self.names.index(&name) {
+            let is_valid = match self.named.index(&name) {
                 Some(index) => {
                     let bit = 1 << index;
                     let is_first = seen & bit == 0;
                     seen |= bit;
-                    is_first && self.values[index].accepts(value)
+                    is_first && self.named.members[index].value.accepts(value)
                 }
                 None => self.others.as_ref().is_some_and(|others| others.accepts(value)),
             };
@@ -72,10 +71,22 @@ impl Members {
     }
 }
 
-/// Names and their indexes: a small table that is built once and looked up for every member of every event.
+/// A member with a name, and what it must be: together, because whoever finds the one looks at the other.
 #[derive(Debug)]
-struct Names {
-    names: Vec<(Words, Box<str>)>,
+struct Member {
+    words: Words,
+    value: Quick,
+}
+
+// A line of the cache.
+const _: () = assert!(size_of::<Member>() <= 64);
+
+/// Members by their names: a small table that is built once and looked up for every member of every event.
+#[derive(Debug)]
+struct Named {
+    members: Box<[Member]>,
+    /// Their names, for those that words do not tell.
+    names: Box<[Box<str>]>,
     /// Indexes by hash, at most a quarter of them taken; a name that finds its place taken stands behind it.
     places: Box<[u8]>,
 }
@@ -83,18 +94,20 @@ struct Names {
 /// A place that no name has.
 const FREE: u8 = u8::MAX;
 
-impl Names {
-    fn new<'a>(names: impl Iterator<Item = &'a String>) -> Self {
-        let names: Vec<(Words, Box<str>)> = names.map(|name| (Words::of(name), name.as_str().into())).collect();
-        let mut places = vec![FREE; (names.len() * 4).next_power_of_two().max(4)].into_boxed_slice();
-        for (index, (words, _)) in names.iter().enumerate() {
-            let mut place = words.hash() & (places.len() - 1);
+impl Named {
+    fn new(members: Vec<(&String, Quick)>) -> Self {
+        let names: Box<[Box<str>]> = members.iter().map(|(name, _)| name.as_str().into()).collect();
+        let member = |(name, value): (&String, Quick)| Member { words: Words::of(name), value };
+        let members: Box<[Member]> = members.into_iter().map(member).collect();
+        let mut places = vec![FREE; (members.len() * 4).next_power_of_two().max(4)].into_boxed_slice();
+        for (index, member) in members.iter().enumerate() {
+            let mut place = member.words.hash() & (places.len() - 1);
             while places[place] != FREE {
                 place = (place + 1) & (places.len() - 1);
             }
             places[place] = index as u8;
         }
-        Self { names, places }
+        Self { members, names, places }
     }
 
     fn index(&self, name: &str) -> Option<usize> {
@@ -102,8 +115,8 @@ impl Names {
         let mut place = words.hash() & (self.places.len() - 1);
         loop {
             let index = usize::from(self.places[place]);
-            let (found_words, found) = self.names.get(index)?;
-            if *found_words == words && (words.are_whole() || **found == *name) {
+            let found = self.members.get(index)?;
+            if found.words == words && (words.are_whole() || *self.names[index] == *name) {
                 return Some(index);
             }
             place = (place + 1) & (self.places.len() - 1);
@@ -155,7 +168,7 @@ mod tests {
             other in "[ab]{0,3}|[ab\u{e9}]{6,9}|a{8}[ab]{0,10}b{8}",
         ) {
             let names: Vec<String> = names.into_iter().collect();
-            let table = Names::new(names.iter());
+            let table = Named::new(names.iter().map(|name| (name, Quick::Anything)).collect());
             for (index, name) in names.iter().enumerate() {
                 prop_assert_eq!(table.index(name), Some(index));
             }

@@ -10,7 +10,7 @@ fn library(schema: &Value) -> Option<Validator<TapeJson>> {
 }
 
 fn quick(schema: &Value) -> Quick {
-    Quick::compile(schema, &Patterns::default(), &library).unwrap()
+    Quick::compile(schema, &Shared::default(), &library).unwrap()
 }
 
 /// What the quick form and the library say of a value in the client's own spelling.

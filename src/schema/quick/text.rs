@@ -1,9 +1,6 @@
 //! Strings: their length, their form, and the patterns they match.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use regex_automata::{
     Input,
@@ -14,15 +11,30 @@ use uuid::Uuid;
 
 use crate::limits::SCHEMA_PATTERN_TABLE_BYTES_MAX;
 
-type Table = dense::DFA<Vec<u32>>;
+/// A pattern as a table.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(Arc<dense::DFA<Vec<u32>>>);
+
+impl PartialEq for Pattern {
+    /// Whether it is the same table: see [`Shared::pattern`](super::Shared::pattern).
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Pattern {
+    fn matches(&self, string: &str) -> bool {
+        self.0.try_search_fwd(&Input::new(string).earliest(true)).is_ok_and(|found| found.is_some())
+    }
+}
 
 /// What a string may be.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Text {
     pub(super) chars_min: usize,
     pub(super) chars_max: usize,
     pub(super) is_uuid: bool,
-    pub(super) pattern: Option<Arc<Table>>,
+    pub(super) pattern: Option<Pattern>,
     pub(super) choices: Option<Vec<Box<str>>>,
 }
 
@@ -40,7 +52,7 @@ impl Text {
             && (bytes >= self.chars_min.saturating_mul(4) || string.chars().count() >= self.chars_min)
             && (!self.is_uuid || is_hyphenated_uuid(string))
             && self.choices.as_ref().is_none_or(|choices| choices.iter().any(|choice| **choice == *string))
-            && self.pattern.as_ref().is_none_or(|pattern| matches(pattern, string))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(string))
     }
 }
 
@@ -48,33 +60,18 @@ fn is_hyphenated_uuid(string: &str) -> bool {
     string.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(string).is_ok()
 }
 
-fn matches(table: &Table, string: &str) -> bool {
-    table.try_search_fwd(&Input::new(string).earliest(true)).is_ok_and(|found| found.is_some())
-}
-
-/// Patterns as tables, each built once for all schemas that have it.
-#[derive(Debug, Default)]
-pub(in crate::schema) struct Patterns(Mutex<HashMap<String, Option<Arc<Table>>>>);
-
-impl Patterns {
-    /// The table of an ECMA-262 pattern; `None` where it would be too large.
-    pub(super) fn get(&self, pattern: &str) -> Option<Arc<Table>> {
-        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = tables.get(pattern) {
-            return table.clone();
-        }
-        let table = build(pattern).map(Arc::new);
-        tables.insert(pattern.to_owned(), table.clone());
-        table
-    }
-}
-
-fn build(pattern: &str) -> Option<Table> {
+/// The table of an ECMA-262 pattern; `None` where it would be too large.
+pub(super) fn build(pattern: &str) -> Option<Pattern> {
     // As the library translates it: `\d` is ten digits, `\s` is ECMA's white space.
     let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
     let config = dense::Config::new()
         .start_kind(StartKind::Unanchored)
         .dfa_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX))
         .determinize_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX));
-    dense::Builder::new().configure(config).syntax(syntax::Config::new()).build(&translated).ok()
+    dense::Builder::new()
+        .configure(config)
+        .syntax(syntax::Config::new())
+        .build(&translated)
+        .ok()
+        .map(|table| Pattern(Arc::new(table)))
 }
