@@ -10,6 +10,7 @@
 //! itself only ([`pace`]); an outage is met by one call at a time ([`health`]). Events may arrive in any order, unless
 //! [`StreamSettings::ordered_by_key`] is set.
 
+mod ages;
 mod answers;
 mod by_seq;
 mod form;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use super::{
+    ages::Ages,
     form::{Form, Formed},
     lanes::{Class, Lanes, weight},
 };
@@ -37,6 +38,8 @@ pub(super) struct Intake {
     /// Memory of what was taken and is not settled.
     held_bytes: usize,
     block: Option<Block>,
+    /// Of each stretch that was read, the first.
+    ages: Ages,
     /// Where an event is written before its length is known.
     scratch: Vec<u8>,
 }
@@ -69,7 +72,8 @@ impl Intake {
     ) -> Self {
         let live = spool.reader(settled.prefix());
         let (taken, block) = (settled.clone(), None);
-        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held_bytes: 0, block, scratch: Vec::new() }
+        let (ages, scratch) = (Ages::default(), Vec::new());
+        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held_bytes: 0, block, ages, scratch }
     }
 
     /// Bytes of memory that what was taken and is not settled takes.
@@ -96,9 +100,24 @@ impl Intake {
         set
     }
 
-    /// When the oldest event was received that is not settled, the one with the number `first_unsettled`. Reads the disk.
-    pub(super) fn oldest_received_millis(&self, first_unsettled: u64) -> Option<i64> {
-        let frame = self.spool.reader(first_unsettled).read(1, usize::MAX).ok()?.frames.into_iter().next()?;
+    /// When the oldest event was received, to the second, that is not settled: the one with the number `first_unsettled`.
+    /// Reads the disk where nothing was read yet.
+    pub(super) fn oldest_received_millis(&mut self, first_unsettled: u64) -> Option<i64> {
+        if let Some(known) = self.ages.at(first_unsettled) {
+            return known;
+        }
+        let stretch = self.spool.reader(first_unsettled).read(1, usize::MAX).ok()?;
+        self.note_age(&stretch);
+        self.ages.at(first_unsettled).flatten()
+    }
+
+    fn note_age(&mut self, stretch: &Stretch) {
+        if let Some(first) = stretch.frames.first() {
+            self.ages.note(first.seq, self.received_millis(first));
+        }
+    }
+
+    fn received_millis(&self, frame: &Frame) -> Option<i64> {
         self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis
     }
 
@@ -114,6 +133,7 @@ impl Intake {
             Ok(stretch) => stretch,
             Err(error) => return Some(Err(error)),
         };
+        self.note_age(&stretch);
         if !lanes.is_ordered() && self.is_backlog(&stretch) {
             self.live = before;
             self.make_backlog(lanes);
@@ -153,6 +173,7 @@ impl Intake {
             Ok(stretch) => stretch,
             Err(error) => return Some(Err(error)),
         };
+        self.note_age(&stretch);
         // Whoever waits for something in this stretch goes on behind it, unless it comes upon what there is no room for.
         for lane in lanes.iter_mut() {
             let is_here =
@@ -242,7 +263,7 @@ impl Intake {
     /// Whether what was read is so old that newer events must not wait behind it.
     fn is_backlog(&self, stretch: &Stretch) -> bool {
         let first = stretch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
-        let received = first.and_then(|frame| self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis);
+        let received = first.and_then(|frame| self.received_millis(frame));
         received.is_some_and(|received| unix_millis(SystemTime::now()) - received > BACKLOG_AFTER.as_millis() as i64)
     }
 }
