@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench micro bench-smoke kill-rounds chaos outage flood \
+.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench count micro bench-smoke kill-rounds chaos outage flood \
 	fuzz deny audit venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
@@ -95,6 +95,10 @@ load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|
 bench: ## what an event costs, beside two reference servers, into loadtest/RESULTS.md; about ten minutes (BENCH="--seconds 8 …")
 	$(CARGO) build --release --workspace
 	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
+
+count: ## instructions and allocations of an event, by valgrind (apt install valgrind), beside the reference servers; three minutes
+	$(CARGO) build --release --workspace
+	$(TARGET)/release/lakegate-bench count --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
 
 micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot

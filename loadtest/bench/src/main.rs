@@ -6,6 +6,8 @@
 //! registry           each its own process           report: the table and the verdict
 //! ```
 
+mod callgrind;
+mod count;
 mod drive;
 mod figures;
 mod gauges;
@@ -30,7 +32,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lakegate_bench::{corpus, events, registry};
 
-use crate::{corpus::Sizes, reference::ReferenceKind, rounds::RunArgs};
+use crate::{corpus::Sizes, count::CountArgs, reference::ReferenceKind, rounds::RunArgs};
 
 /// Load for Lakegate, and what it costs.
 #[derive(Debug, Parser)]
@@ -54,6 +56,8 @@ enum Command {
     },
     /// Measure: the reference servers and the gateway in turn, and write the table.
     Run(RunArgs),
+    /// Count: instructions and allocations of an event, by valgrind.
+    Count(CountArgs),
     /// A reference server on a free port of loopback, until standard input ends. `run` starts it.
     #[command(subcommand)]
     Serve(ServeCommand),
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Events { count, schemas } => print_events(count, &schemas),
         Command::Registry { folder, schemas } => write_registry(&folder, &schemas),
         Command::Run(args) => return rounds::run(&args).unwrap_or_else(|error| complain(&error)),
+        Command::Count(args) => count::run(&args),
         Command::Serve(ServeCommand::Bare(args)) => reference::serve(ReferenceKind::Bare, &args),
         Command::Serve(ServeCommand::Parse(args)) => reference::serve(ReferenceKind::Parse, &args),
     };

@@ -72,6 +72,16 @@ impl Process {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).context("a process has an id")?;
         kill_process(id, Signal::TERM).context("the server was gone already")?;
+        self.ended().await
+    }
+
+    /// The end of its input, and waits for its own: of a reference server.
+    pub(crate) async fn end_of_input(mut self) -> anyhow::Result<()> {
+        drop(self.child.stdin.take());
+        self.ended().await
+    }
+
+    async fn ended(&mut self) -> anyhow::Result<()> {
         let asked = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {

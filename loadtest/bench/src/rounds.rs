@@ -35,6 +35,9 @@ pub(crate) struct RunArgs {
     /// The gateway's program.
     #[arg(long, default_value = "target/release/lakegate")]
     gateway: PathBuf,
+    /// Another build of it, measured in the same rounds: what a change does.
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// The registry that the 100 types are made of.
     #[arg(long, default_value = "schemas")]
     schemas: PathBuf,
@@ -91,7 +94,8 @@ impl RunArgs {
             (None, true) => vec![http == Http::H2],
             (None, false) => vec![false, true],
         };
-        let all = tls.into_iter().flat_map(|tls| self.servers.iter().map(move |kind| (*kind, tls)));
+        let before = self.before.as_ref().map(|_| Kind::Before);
+        let all = tls.into_iter().flat_map(|tls| self.servers.iter().copied().chain(before).map(move |kind| (kind, tls)));
         let other_sinks = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
         all.filter(|(kind, tls)| !matches!(kind, Kind::Kpl | Kind::Lake) || other_sinks(*tls)).collect()
     }
@@ -138,6 +142,8 @@ async fn measure(args: &RunArgs) -> anyhow::Result<Report> {
     let folder = TempDir::new()?;
     let setup = Setup {
         gateway: args.gateway.clone(),
+        before: args.before.clone(),
+        under: Vec::new(),
         schemas: folder.path().join("schemas"),
         data: args.data.canonicalize().with_context(|| format!("{} cannot be used", args.data.display()))?,
         lake_flush_age: Duration::from_millis(if args.smoke { 200 } else { 2000 }),

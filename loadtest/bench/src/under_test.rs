@@ -1,6 +1,7 @@
 //! The servers under test: how each is started, when it has done all its work, and whether it did it right.
 
 use std::{
+    ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -30,6 +31,9 @@ pub(crate) enum Kind {
     Parse,
     /// The gateway, one record for each event.
     Kinesis,
+    /// The same of another build: `--before`.
+    #[value(skip)]
+    Before,
     /// The gateway, KPL aggregation.
     Kpl,
     /// The gateway, Parquet files.
@@ -43,6 +47,7 @@ impl Kind {
             Self::Bare => "`bare`",
             Self::Parse => "`parse`",
             Self::Kinesis => "**lakegate** → Kinesis",
+            Self::Before => "lakegate before → Kinesis",
             Self::Kpl => "lakegate → Kinesis, KPL",
             Self::Lake => "lakegate → Parquet",
         }
@@ -64,12 +69,25 @@ impl Kind {
 pub(crate) struct Setup {
     /// The gateway's program.
     pub(crate) gateway: PathBuf,
+    /// Another build of it, to compare with.
+    pub(crate) before: Option<PathBuf>,
+    /// A program, with its arguments, that runs the servers; none: they run by themselves.
+    pub(crate) under: Vec<OsString>,
     /// The registry of 100 types.
     pub(crate) schemas: PathBuf,
     /// Where the gateways keep their data: on a disk, or the fsyncs cost nothing.
     pub(crate) data: PathBuf,
     /// Age at which the lake's files are written.
     pub(crate) lake_flush_age: Duration,
+}
+
+impl Setup {
+    fn command(&self, program: &Path) -> Command {
+        let Some((under, arguments)) = self.under.split_first() else { return Command::new(program) };
+        let mut command = Command::new(under);
+        command.args(arguments).arg(program);
+        command
+    }
 }
 
 /// A running server under test.
@@ -94,16 +112,18 @@ impl UnderTest {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&setup.data)?;
         let certificate = tls.then(|| folder.path().join("tls/cert.pem"));
         let stub = match kind {
-            Kind::Kinesis => Some(Stub::start(Contents::OneEvent)?),
+            Kind::Kinesis | Kind::Before => Some(Stub::start(Contents::OneEvent)?),
             Kind::Kpl => Some(Stub::start(Contents::Kpl)?),
             Kind::Bare | Kind::Parse | Kind::Lake => None,
         };
         let (process, address, admin) = if kind.is_gateway() {
             let config = folder.path().join("lakegate.toml");
+            let other = setup.before.as_ref().filter(|_| kind == Kind::Before);
+            let program = other.unwrap_or(&setup.gateway);
             std::fs::write(&config, configuration(kind, tls, setup, folder.path(), stub.as_ref()))?;
-            start_gateway(setup, &config).await?
+            start_gateway(setup.command(program), &config).await?
         } else {
-            start_reference(kind, tls.then(|| folder.path().join("tls"))).await?
+            start_reference(kind, setup, tls.then(|| folder.path().join("tls"))).await?
         };
         Ok(Self { kind, process, address, certificate, admin, stub, accepted: 0, _folder: folder })
     }
@@ -219,8 +239,7 @@ fn toml_text(path: &Path) -> String {
 
 type Started = (Process, SocketAddr, Option<SocketAddr>);
 
-async fn start_gateway(setup: &Setup, config: &Path) -> anyhow::Result<Started> {
-    let mut command = Command::new(&setup.gateway);
+async fn start_gateway(mut command: Command, config: &Path) -> anyhow::Result<Started> {
     command.arg("serve").arg("--config").arg(config);
     for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAKEGATE") || name.starts_with("AWS_")) {
         command.env_remove(variable);
@@ -240,12 +259,12 @@ async fn start_gateway(setup: &Setup, config: &Path) -> anyhow::Result<Started> 
     Ok((process, address, Some(admin)))
 }
 
-async fn start_reference(kind: Kind, tls: Option<PathBuf>) -> anyhow::Result<Started> {
-    let mut command = Command::new(std::env::current_exe()?);
+async fn start_reference(kind: Kind, setup: &Setup, tls: Option<PathBuf>) -> anyhow::Result<Started> {
+    let mut command = setup.command(&std::env::current_exe()?);
     command.arg("serve").arg(match kind {
         Kind::Bare => "bare",
         Kind::Parse => "parse",
-        Kind::Kinesis | Kind::Kpl | Kind::Lake => bail!("this is no reference server"),
+        Kind::Kinesis | Kind::Before | Kind::Kpl | Kind::Lake => bail!("this is no reference server"),
     });
     if let Some(folder) = tls {
         command.arg("--tls").arg(folder);

@@ -1,0 +1,148 @@
+//! Instructions and allocations of an event, counted by valgrind: where the seconds of a busy machine differ from run to
+//! run, these hardly do. Each server lives twice, once for longer; what the longer life has more, its events have cost.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, BufReader, Write},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use tempfile::TempDir;
+
+use crate::{
+    callgrind::{self, Counts},
+    corpus::Corpus,
+    drive::Client,
+    events::{Event, Shapes},
+    figures::short,
+    registry, say,
+    under_test::{Kind, Setup, UnderTest},
+    wire::{Http, Target},
+};
+
+/// How much longer the longer life is.
+const LONGER: u32 = 4;
+
+/// What is counted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CountArgs {
+    /// The gateway's program.
+    #[arg(long, default_value = "target/release/lakegate")]
+    gateway: PathBuf,
+    /// The registry that the 100 types are made of.
+    #[arg(long, default_value = "schemas")]
+    schemas: PathBuf,
+    /// Folder below which the gateways keep their data while they run.
+    #[arg(long, default_value = "target")]
+    data: PathBuf,
+    /// Events in each request.
+    #[arg(long, value_delimiter = ',', default_value = "1,100")]
+    batches: Vec<usize>,
+    /// Servers.
+    #[arg(long, value_delimiter = ',', default_value = "bare,parse,kinesis")]
+    servers: Vec<Kind>,
+    /// Seconds of the shorter life, in which a server under valgrind takes some thousand events.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Connections, each with one request in flight.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Where callgrind's own files are kept, for `callgrind_annotate`.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+}
+
+/// Counts, and prints the table.
+pub(crate) fn run(args: &CountArgs) -> anyhow::Result<()> {
+    let found = Command::new("valgrind").arg("--version").output();
+    ensure!(found.is_ok_and(|found| found.status.success()), "valgrind is not there: apt install valgrind");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let table = runtime.block_on(table(args))?;
+    Ok(io::stdout().write_all(table.as_bytes())?)
+}
+
+async fn table(args: &CountArgs) -> anyhow::Result<String> {
+    let folder = TempDir::new()?;
+    let profiles = args.keep.clone().unwrap_or_else(|| folder.path().to_owned());
+    std::fs::create_dir_all(&profiles)?;
+    let schemas = folder.path().join("schemas");
+    registry::write(&args.schemas, &schemas)?;
+    let shapes = Shapes::of_registry(&schemas)?;
+    let events: Vec<Event> = (0..20_000).map(|_| shapes.random()).collect();
+    let mut table = String::from(
+        "| batch | server | instructions per event | allocations per event | SHA-256 in software, left out |\n|---|---|---|---|---|\n",
+    );
+    for &batch in &args.batches {
+        let corpus = Arc::new(Corpus::new(&events, batch));
+        for &kind in &args.servers {
+            let mut lives = Vec::new();
+            for times in [1, LONGER] {
+                let life = Life {
+                    args,
+                    kind,
+                    corpus: corpus.clone(),
+                    duration: Duration::from_secs_f64(args.seconds) * times,
+                    schemas: schemas.clone(),
+                    profile: profiles.join(format!("callgrind.{kind:?}.{batch}.{times}").to_lowercase()),
+                };
+                lives.push(life.live().await.with_context(|| format!("{} × {batch}", kind.label()))?);
+            }
+            let [(short_life, few), (long_life, many)] = lives[..] else { unreachable!("two lives") };
+            let each = |count: fn(&Counts) -> u64| (count(&long_life) as f64 - count(&short_life) as f64) / (many - few) as f64;
+            let figures = [each(|counts| counts.instructions), each(|counts| counts.allocations), each(|counts| counts.soft_sha)];
+            let [instructions, allocations, soft_sha] = figures.map(short);
+            let line = format!("| {batch} | {} | {instructions} | {allocations} | {soft_sha} |\n", kind.label());
+            say(format_args!("{batch} × {}: {instructions} instructions an event", kind.label()));
+            table.push_str(&line);
+        }
+    }
+    Ok(table)
+}
+
+/// One life of a server.
+struct Life<'a> {
+    args: &'a CountArgs,
+    kind: Kind,
+    corpus: Arc<Corpus>,
+    duration: Duration,
+    schemas: PathBuf,
+    profile: PathBuf,
+}
+
+impl Life<'_> {
+    /// What it counted, and its events.
+    async fn live(&self) -> anyhow::Result<(Counts, u64)> {
+        let mut out = OsString::from("--callgrind-out-file=");
+        out.push(&self.profile);
+        let under = ["valgrind", "--quiet", "--tool=callgrind", "--fair-sched=yes"].into_iter().map(OsString::from);
+        let setup = Setup {
+            gateway: self.args.gateway.clone(),
+            before: None,
+            under: under.chain([out]).collect(),
+            schemas: self.schemas.clone(),
+            data: self.args.data.canonicalize()?,
+            lake_flush_age: Duration::from_secs(2),
+        };
+        let mut server = UnderTest::start(self.kind, false, &setup).await?;
+        let batch = self.corpus.batch;
+        let target = Target::new(server.address, None, Http::H1, self.kind.expected(), batch)?;
+        let mut client = Client::connect(&target, self.args.connections, self.corpus.clone()).await?;
+        let run = client.closed(self.duration).await?;
+        drop(client);
+        server.accepted = run.events;
+        server.settle().await?;
+        if self.kind.is_gateway() {
+            server.process.stop().await?;
+        } else {
+            server.process.end_of_input().await?;
+        }
+        let profile = File::open(&self.profile).with_context(|| format!("callgrind left no {}", self.profile.display()))?;
+        Ok((callgrind::read(BufReader::new(profile))?, run.events))
+    }
+}
