@@ -25,6 +25,9 @@ use uuid::Uuid;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// How long the SDK waits for an answer: five mebibytes, unoptimised, take half a second on a busy machine.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The SDK, as the sink uses it: no retries of its own.
 fn sdk(server: &KinesisServer) -> Client {
     let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
@@ -35,7 +38,7 @@ fn sdk(server: &KinesisServer) -> Client {
         .endpoint_url(server.url())
         .http_client(aws_smithy_http_client::Builder::new().tls_provider(provider).build_https())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_millis(500)).build())
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .build();
     Client::from_conf(config)
 }
