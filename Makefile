@@ -20,8 +20,10 @@ SERVERS := tests/acceptance/kinesis
 JS := js-client
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
-# The debug build of the gateway, with the crates as the tests of cargo have them: an ordinary build would make them all again.
-DEBUG_BUILD := $(CARGO) test --no-run --test tidy
+# All tests, and the debug build of the gateway, with the same features of all crates: a build of one package alone, or one
+# that is not for tests, would make most of them again.
+TESTS := $(CARGO) test --workspace
+DEBUG_BUILD := $(TESTS) --no-run --test tidy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,14 +45,13 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
 test: lint deny venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
-	$(CARGO) test
-	$(MAKE) bench-smoke
+	$(TESTS)
 	$(MAKE) acceptance
 	$(MAKE) js
 	$(MAKE) browsers ROUNDS=1
 
 check: lint ## the quick round: format, lints, unit tests
-	$(CARGO) test --lib
+	$(TESTS) --lib
 
 lint:
 	$(CARGO) fmt --all --check
@@ -62,7 +63,7 @@ fmt: ## format the source
 acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
 	mkdir -p $(PROGRAMS)
 # The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.
-	$(CARGO) test --no-run --features s3 --test lake_s3
+	$(TESTS) --no-run --features lakegate/s3 --test lake_s3
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate-s3
 	$(DEBUG_BUILD)
 	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
@@ -104,9 +105,7 @@ micro: ## what each stage of an event's way costs, and whether one costs more th
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
 
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
-	$(CARGO) test -p lakegate-bench
-	$(CARGO) build --workspace
-	$(TARGET)/debug/lakegate-bench run --smoke --gateway $(TARGET)/debug/lakegate --data $(TARGET)
+	$(TESTS) --test tidy --test smoke
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
