@@ -104,6 +104,7 @@ count: ## instructions and allocations of an event, by valgrind (apt install val
 micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
 
+# With a test of the gateway's own, so that it is built.
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
 	$(TESTS) --test tidy --test smoke
 

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::shared::{Given, Shared, backoff};
+use super::shared::{Given, Shared, backoff, received_millis};
 use crate::{
     event::{Record, unix_millis},
     limits::DELIVERY_BACKOFF,
     sink::{Batch, Delivery, Sink},
-    spool::{Frame, Reader},
+    spool::Reader,
 };
 
 /// When a batch is due.
@@ -186,13 +186,6 @@ impl BatchDeliverer {
 enum Due {
     Batch,
     Drained,
-}
-
-/// When a record was received; `None` of one that was replayed, which has not waited since then.
-fn received_millis(frame: &Frame) -> Option<i64> {
-    let record = Record::decode(frame.body.clone()).ok()?;
-    let envelope = record.envelope();
-    (!envelope.replayed).then_some(envelope.received_millis)
 }
 
 #[cfg(test)]

@@ -181,3 +181,10 @@ pub(super) fn backoff(failures: u32, (first, longest): (Duration, Duration)) -> 
     let bound = first.saturating_mul(1 << failures.min(16)).min(longest);
     bound.mul_f64(fastrand::f64())
 }
+
+/// When a record was received; `None` of one that was replayed, which has not waited since then, and of what is no record.
+pub(super) fn received_millis(frame: &Frame) -> Option<i64> {
+    let record = Record::decode(frame.body.clone()).ok()?;
+    let envelope = record.envelope();
+    (!envelope.replayed).then_some(envelope.received_millis)
+}

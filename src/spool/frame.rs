@@ -94,9 +94,8 @@ impl FrameBuffer {
     /// the body. Nothing is moved where all are kept.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut [u8]) -> bool) {
         let (mut from, mut to, mut index, mut kept) = (0, 0, 0, 0);
-        while let Some(header) = self.bytes[from..].first_chunk::<FRAME_HEADER_BYTES>() {
-            let body_bytes = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) & !GROUP_START;
-            let end = from + FRAME_HEADER_BYTES + body_bytes as usize;
+        while let Some(header) = self.bytes[from..].first_chunk().and_then(FrameHeader::parse) {
+            let end = from + header.frame_bytes();
             if keep(index, &mut self.bytes[from + FRAME_HEADER_BYTES..end]) {
                 if from != to {
                     self.bytes.copy_within(from..end, to);

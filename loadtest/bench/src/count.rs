@@ -2,7 +2,6 @@
 //! run, these hardly do. Each server lives twice, once for longer; what the longer life has more, its events have cost.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, BufReader, Write},
     path::PathBuf,
@@ -21,8 +20,8 @@ use crate::{
     drive::Client,
     events::{Event, Shapes},
     figures::short,
-    registry, say,
-    under_test::{Kind, Setup, UnderTest},
+    say,
+    under_test::{GatewayArgs, Kind, Setup, UnderTest},
     wire::{Http, Target},
 };
 
@@ -32,15 +31,8 @@ const LONGER: u32 = 4;
 /// What is counted.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CountArgs {
-    /// The gateway's program.
-    #[arg(long, default_value = "target/release/lakegate")]
-    gateway: PathBuf,
-    /// The registry that the 100 types are made of.
-    #[arg(long, default_value = "schemas")]
-    schemas: PathBuf,
-    /// Folder below which the gateways keep their data while they run.
-    #[arg(long, default_value = "target")]
-    data: PathBuf,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// Events in each request.
     #[arg(long, value_delimiter = ',', default_value = "1,100")]
     batches: Vec<usize>,
@@ -71,9 +63,8 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
     let folder = TempDir::new()?;
     let profiles = args.keep.clone().unwrap_or_else(|| folder.path().to_owned());
     std::fs::create_dir_all(&profiles)?;
-    let schemas = folder.path().join("schemas");
-    registry::write(&args.schemas, &schemas)?;
-    let shapes = Shapes::of_registry(&schemas)?;
+    let setup = args.gateway.setup(folder.path())?;
+    let shapes = Shapes::of_registry(&setup.schemas)?;
     let events: Vec<Event> = (0..20_000).map(|_| shapes.random()).collect();
     let mut table = String::from(
         "| batch | server | instructions per event | allocations per event | SHA-256 in software, left out |\n|---|---|---|---|---|\n",
@@ -81,19 +72,20 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
     for &batch in &args.batches {
         let corpus = Arc::new(Corpus::new(&events, batch));
         for &kind in &args.servers {
-            let mut lives = Vec::new();
-            for times in [1, LONGER] {
+            let life = async |times: u32| {
+                let profile = profiles.join(format!("callgrind.{kind:?}.{batch}.{times}").to_lowercase());
                 let life = Life {
-                    args,
+                    setup: setup.clone().under_callgrind(&profile),
                     kind,
                     corpus: corpus.clone(),
+                    connections: args.connections,
                     duration: Duration::from_secs_f64(args.seconds) * times,
-                    schemas: schemas.clone(),
-                    profile: profiles.join(format!("callgrind.{kind:?}.{batch}.{times}").to_lowercase()),
+                    profile,
                 };
-                lives.push(life.live().await.with_context(|| format!("{} × {batch}", kind.label()))?);
-            }
-            let [(short_life, few), (long_life, many)] = lives[..] else { unreachable!("two lives") };
+                life.live().await.with_context(|| format!("{} × {batch}", kind.label()))
+            };
+            let (short_life, few) = life(1).await?;
+            let (long_life, many) = life(LONGER).await?;
             let each = |count: fn(&Counts) -> u64| (count(&long_life) as f64 - count(&short_life) as f64) / (many - few) as f64;
             let figures = [each(|counts| counts.instructions), each(|counts| counts.allocations), each(|counts| counts.soft_sha)];
             let [instructions, allocations, soft_sha] = figures.map(short);
@@ -106,33 +98,22 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
 }
 
 /// One life of a server.
-struct Life<'a> {
-    args: &'a CountArgs,
+struct Life {
+    setup: Setup,
     kind: Kind,
     corpus: Arc<Corpus>,
+    connections: usize,
     duration: Duration,
-    schemas: PathBuf,
     profile: PathBuf,
 }
 
-impl Life<'_> {
+impl Life {
     /// What it counted, and its events.
     async fn live(&self) -> anyhow::Result<(Counts, u64)> {
-        let mut out = OsString::from("--callgrind-out-file=");
-        out.push(&self.profile);
-        let under = ["valgrind", "--quiet", "--tool=callgrind", "--fair-sched=yes"].into_iter().map(OsString::from);
-        let setup = Setup {
-            gateway: self.args.gateway.clone(),
-            before: None,
-            under: under.chain([out]).collect(),
-            schemas: self.schemas.clone(),
-            data: self.args.data.canonicalize()?,
-            lake_flush_age: Duration::from_secs(2),
-        };
-        let mut server = UnderTest::start(self.kind, false, &setup).await?;
+        let mut server = UnderTest::start(self.kind, false, &self.setup).await?;
         let batch = self.corpus.batch;
         let target = Target::new(server.address, None, Http::H1, self.kind.expected(), batch)?;
-        let mut client = Client::connect(&target, self.args.connections, self.corpus.clone()).await?;
+        let mut client = Client::connect(&target, self.connections, self.corpus.clone()).await?;
         let run = client.closed(self.duration).await?;
         drop(client);
         server.accepted = run.events;

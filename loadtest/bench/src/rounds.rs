@@ -22,7 +22,7 @@ use crate::{
     report::Report,
     row::{Latency, Row, Rows, Sample},
     say,
-    under_test::{Kind, Setup, UnderTest},
+    under_test::{GatewayArgs, Kind, Setup, UnderTest},
     wire::{Http, Target},
 };
 
@@ -32,18 +32,11 @@ const WARM_UP_SHARE: f64 = 0.1;
 /// What is measured, and how.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
-    /// The gateway's program.
-    #[arg(long, default_value = "target/release/lakegate")]
-    gateway: PathBuf,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// Another build of it, measured in the same rounds: what a change does.
     #[arg(long)]
     before: Option<PathBuf>,
-    /// The registry that the 100 types are made of.
-    #[arg(long, default_value = "schemas")]
-    schemas: PathBuf,
-    /// Folder below which the gateways keep their data while they run; on a disk, or their fsyncs cost nothing.
-    #[arg(long, default_value = "target")]
-    data: PathBuf,
     /// File for the table, beside standard output.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -141,14 +134,10 @@ async fn stopped() -> anyhow::Error {
 async fn measure(args: &RunArgs) -> anyhow::Result<Report> {
     let folder = TempDir::new()?;
     let setup = Setup {
-        gateway: args.gateway.clone(),
         before: args.before.clone(),
-        under: Vec::new(),
-        schemas: folder.path().join("schemas"),
-        data: args.data.canonicalize().with_context(|| format!("{} cannot be used", args.data.display()))?,
         lake_flush_age: Duration::from_millis(if args.smoke { 200 } else { 2000 }),
+        ..args.gateway.setup(folder.path())?
     };
-    registry::write(&args.schemas, &setup.schemas)?;
     let shapes = Shapes::of_registry(&setup.schemas)?;
     let events: Vec<Event> = (0..args.events).map(|_| shapes.random()).collect();
     let sizes = Sizes::of(&events);

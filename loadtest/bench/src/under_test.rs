@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{
     process::{Process, Talks},
     reference::LISTENING,
+    registry,
     stub::{Contents, Stub},
     wire::{Expected, SECRET_SHA256, get},
 };
@@ -64,8 +65,33 @@ impl Kind {
     }
 }
 
+/// The gateway, and what it is given.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GatewayArgs {
+    /// The gateway's program.
+    #[arg(long, default_value = "target/release/lakegate")]
+    gateway: PathBuf,
+    /// The registry that the 100 types are made of.
+    #[arg(long, default_value = "schemas")]
+    schemas: PathBuf,
+    /// Folder below which the gateways keep their data while they run; on a disk, or their fsyncs cost nothing.
+    #[arg(long, default_value = "target")]
+    data: PathBuf,
+}
+
+impl GatewayArgs {
+    /// What servers are started with by these arguments. The registry of 100 types is written below `folder`.
+    pub(crate) fn setup(&self, folder: &Path) -> anyhow::Result<Setup> {
+        let schemas = folder.join("schemas");
+        registry::write(&self.schemas, &schemas)?;
+        let data = self.data.canonicalize().with_context(|| format!("{} cannot be used", self.data.display()))?;
+        let lake_flush_age = Duration::from_secs(2);
+        Ok(Setup { gateway: self.gateway.clone(), before: None, under: Vec::new(), schemas, data, lake_flush_age })
+    }
+}
+
 /// What servers are started with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setup {
     /// The gateway's program.
     pub(crate) gateway: PathBuf,
@@ -82,6 +108,14 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// The same under valgrind, which writes what it counted to `profile`.
+    pub(crate) fn under_callgrind(self, profile: &Path) -> Self {
+        let mut out = OsString::from("--callgrind-out-file=");
+        out.push(profile);
+        let under = ["valgrind", "--quiet", "--tool=callgrind", "--fair-sched=yes"].into_iter().map(OsString::from);
+        Self { under: under.chain([out]).collect(), ..self }
+    }
+
     fn command(&self, program: &Path) -> Command {
         let Some((under, arguments)) = self.under.split_first() else { return Command::new(program) };
         let mut command = Command::new(under);

@@ -37,8 +37,6 @@ pub struct EventForm {
 pub(super) struct Formed {
     pub(super) key: Box<str>,
     pub(super) data: Box<[u8]>,
-    /// When it was received, Unix milliseconds, where it says so.
-    pub(super) received_millis: Option<i64>,
 }
 
 impl EventForm {
@@ -58,12 +56,7 @@ impl EventForm {
         }
         scratch.push(b'\n');
         let own_key = self.key_path.as_ref().and_then(|path| key_at(path, record.payload()));
-        Formed {
-            key: own_key.unwrap_or_else(|| identity_key(&envelope)),
-            data: scratch.as_slice().into(),
-            // What was replayed has not waited since it was received.
-            received_millis: (!envelope.replayed).then_some(envelope.received_millis),
-        }
+        Formed { key: own_key.unwrap_or_else(|| identity_key(&envelope)), data: scratch.as_slice().into() }
     }
 }
 
@@ -84,7 +77,7 @@ impl Form {
                 Ok(record) => Ok(form.form(&record, scratch)),
                 Err(error) => Err(error.to_string()),
             },
-            Self::Lines => Ok(Formed { key: format!("{seq}").into(), data: (&body[..]).into(), received_millis: None }),
+            Self::Lines => Ok(Formed { key: format!("{seq}").into(), data: (&body[..]).into() }),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     lanes::{Class, Lanes, weight},
 };
 use crate::{
+    deliver::shared::received_millis,
     event::unix_millis,
     limits::{BACKLOG_AFTER, STREAM_AHEAD_EVENTS_MAX, STREAM_READ_BYTES, STREAM_READ_RECORDS},
     progress::SeqSet,
@@ -113,12 +114,8 @@ impl Intake {
 
     fn note_age(&mut self, stretch: &Stretch) {
         if let Some(first) = stretch.frames.first() {
-            self.ages.note(first.seq, self.received_millis(first));
+            self.ages.note(first.seq, received_millis(first));
         }
-    }
-
-    fn received_millis(&self, frame: &Frame) -> Option<i64> {
-        self.form.form(frame.seq, &frame.body, &mut Vec::new()).ok()?.received_millis
     }
 
     /// Reads on at the spool's end. `None` where nothing is there, or nothing more can be taken.
@@ -263,7 +260,7 @@ impl Intake {
     /// Whether what was read is so old that newer events must not wait behind it.
     fn is_backlog(&self, stretch: &Stretch) -> bool {
         let first = stretch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
-        let received = first.and_then(|frame| self.received_millis(frame));
+        let received = first.and_then(received_millis);
         received.is_some_and(|received| unix_millis(SystemTime::now()) - received > BACKLOG_AFTER.as_millis() as i64)
     }
 }
