@@ -1,10 +1,10 @@
 # `make` lists the targets. Needs Rust, Python 3 and Node; all else is fetched by cargo, pip and npm into target/, .venv/,
-# js-client/node_modules/ and tests/acceptance/kinesis/node_modules/; the browsers of the tests come from apt, where that is allowed.
+# js-client/node_modules/ and tests/acceptance/kinesis/node_modules/; the browsers and some programs of the tests come from apt, where that is allowed.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench count micro bench-smoke kill-rounds chaos outage flood \
+.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
@@ -45,6 +45,7 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
 test: lint deny venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
+	@tests/install-programs
 	$(TESTS)
 	$(MAKE) acceptance
 	$(MAKE) js
@@ -61,6 +62,7 @@ fmt: ## format the source
 	cargo fmt
 
 acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
+	@tests/install-programs
 	mkdir -p $(PROGRAMS)
 # The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.
 	$(TESTS) --no-run --features lakegate/s3 --test lake_s3
@@ -101,6 +103,11 @@ count: ## instructions and allocations of an event, by valgrind (apt install val
 	$(CARGO) build --release --workspace
 	$(TARGET)/release/lakegate-bench count --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
 
+amplification: venv ## what each attack costs for each byte it sends, into SECURITY.md; six minutes (BEFORE=an older lakegate, ONLY=words of an attack)
+	$(CARGO) build --profile $(PROFILE)
+	.venv/bin/python loadtest/amplification --binary $(BIN) --work $(TARGET) \
+		$(if $(BEFORE),--before $(BEFORE)) $(if $(ONLY),--only '$(ONLY)',--write SECURITY.md) $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
+
 micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
 
@@ -110,6 +117,14 @@ bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs a
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
+
+power-cut: venv ## CUTS=300 power cuts on a file system that forgets what was not synced (tests/power_cut/): nothing acknowledged is lost or doubled
+	@tests/install-programs
+	$(CARGO) build --profile $(PROFILE)
+	.venv/bin/python tests/power_cut/power_cut.py --binary $(BIN) --work $(TARGET)/power-cut --cuts $(or $(CUTS),300) $(if $(SEED),--seed $(SEED))
+
+storm: ## 1,000 times SIGKILL while the machine's faults come and go: nothing acknowledged is lost unnamed, nothing doubled
+	LAKEGATE_STORM_ROUNDS=1000 $(CARGO) test --workspace --test faults storm -- --nocapture
 
 chaos: ## 100,000 events through every fault of a stream, with kills: nothing lost, and every double is excused and counted
 	LAKEGATE_CHAOS_EVENTS=100000 $(CARGO) test --test kinesis_chaos -- --nocapture

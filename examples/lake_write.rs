@@ -108,6 +108,8 @@ fn record(number: u64, types: u64) -> Record {
         names_its_version: false,
         dedup_unchecked: false,
         replayed: false,
+        is_scoped: false,
+        is_late: false,
     };
     let mut buffer = Vec::new();
     envelope.encode(payload.as_bytes(), &mut buffer);

@@ -10,11 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use lakegate::{
+    conditions::Conditions,
     config::Aggregation,
-    decode::{BodyForm, Encoding, for_each_element, inflate, read_fields, uuid_text},
+    decode::{BodyForm, Encoding, Growth, for_each_element, inflate, read_fields, uuid_text},
     enrich::{write_envelope, write_flat},
     event::{Envelope, EventName, RESERVED_FIELDS, Record},
-    limits::{EVENTS_PER_REQUEST_MAX, INFLATED_BYTES_MAX},
+    limits::{EVENTS_PER_REQUEST_MAX, INFLATED_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
     outcome::RejectCode,
     sink::kinesis::{Entry, Packing, RecordBuilder, StreamRecord},
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
@@ -35,7 +36,8 @@ pub(crate) fn decode(data: &[u8]) {
     let [choice, body @ ..] = data else { return };
     let encodings = ["identity", "gzip", "deflate", "br", "zstd"];
     let encoding = Encoding::from_header(encodings[usize::from(choice % 5)]).expect("one of ours").of_body(body);
-    let Ok(body) = inflate(encoding, &Bytes::copy_from_slice(body)) else { return };
+    let growth = Growth { ratio_max: 16, is_light_only: false, memory: &mut |_| true };
+    let Ok(body) = inflate(encoding, &Bytes::copy_from_slice(body), growth) else { return };
     assert!(body.len() <= INFLATED_BYTES_MAX);
     let form = [BodyForm::Any, BodyForm::Json, BodyForm::Ndjson][usize::from(choice / 5 % 3)];
     let mut seen = 0;
@@ -86,6 +88,8 @@ fn enrich_event(body: &[u8], dedup_unchecked: bool) {
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked,
             replayed: false,
+            is_scoped: false,
+            is_late: false,
         };
         let mut encoded = Vec::new();
         envelope.encode(element.raw, &mut encoded);
@@ -99,7 +103,9 @@ fn enrich_event(body: &[u8], dedup_unchecked: bool) {
         assert!(!flat.contains(&b'\n') && !flat.contains(&b'\r'), "one line");
         let written = members(&flat);
         for (name, value) in members(element.raw) {
-            let is_replaced = RESERVED_FIELDS.contains(&&*name) || dedup_unchecked && name == "dedup";
+            let is_replaced = RESERVED_FIELDS.contains(&&*name)
+                || dedup_unchecked && name == "dedup"
+                || envelope.is_late && name == "created_date";
             if !is_replaced {
                 assert_eq!(written[&name].get(), value.get().replace(['\r', '\n'], " "), "{name}");
             }
@@ -129,7 +135,15 @@ fn frame_body(seq: u64) -> Vec<u8> {
 
 fn spool_config(folder: &Path) -> SpoolConfig {
     let dir = folder.join(SPOOL);
-    SpoolConfig { dir, segment_bytes: 200, quota_bytes: 1 << 20, free_bytes_min: 0, queue_bytes_max: 1 << 20 }
+    SpoolConfig {
+        dir,
+        segment_bytes: 200,
+        quota_bytes: 1 << 20,
+        free_bytes_min: 0,
+        queue_bytes_max: 1 << 20,
+        unreadable: SPOOL_UNREADABLE_PATIENCE,
+        conditions: Conditions::default(),
+    }
 }
 
 fn append(spool: &Spool, bodies: impl Iterator<Item = Vec<u8>>) {

@@ -6,18 +6,18 @@
 //! ```
 
 mod at_rest;
+mod data_folder;
 mod edge;
 mod reload;
+mod run;
 mod schemas;
 mod stores;
 
 use std::{
     net::SocketAddr,
+    ops::Range,
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -30,16 +30,18 @@ use tokio::{
 };
 
 use crate::{
+    body_budget::BodyBudget,
+    conditions::Conditions,
     config::{Config, DeadLetterKind, ProxyConfig, SinkKind},
-    dead_letter::DeadLetters,
-    dedup::{Deduplicator, Fleet, Window},
+    dead_letter::{DeadLetters, LetterStream},
+    dedup::{Deduplicator, Fleet, Scopes, Window},
     deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
     http::{
-        self, BodyBudget, Gate, Policy, Proxies,
-        server::{Server, ServerMetrics},
+        self, Gate, Policy, Proxies, Turns,
+        server::{Server, ServerMetrics, Times},
     },
-    ingest::{Awaited, Ingest, confirm_again},
-    limits::{ADMIN_CONNECTIONS_MAX, FLEET_CLOSE_TIMEOUT, LAKE_BATCH_RECORDS_MAX},
+    ingest::{Awaited, Conflicts, Ingest, confirm_again, recount},
+    limits::{ADMIN_CONNECTIONS_MAX, ANSWER_READ_TIMEOUT, HEADER_READ_TIMEOUT, IDLE_TIMEOUT, LAKE_BATCH_RECORDS_MAX},
     progress::Progress,
     repair::Repair,
     room::{Room, RoomParts},
@@ -49,14 +51,17 @@ use crate::{
         lake::{LakeConfig as Location, LakeSink},
     },
     spool::{GroupMetrics, Spool},
-    telemetry::{AccessLog, Metrics, Traces},
+    telemetry::{AccessLog, Metrics, Traces, own_output},
     tls::Tls,
+    work_pool::WorkPool,
 };
 pub use at_rest::{AtRest, admin_address, gateway_id, is_running};
+pub use data_folder::check_data_folder;
 use edge::{policy, watches};
 pub use reload::Reloader;
+pub use run::{Ended, Failure};
 use schemas::Schemas;
-use stores::{open_spool, open_window, start_fleet};
+use stores::{open_scopes, open_spool, open_window, restore_later, shares, start_fleet};
 
 /// A running gateway.
 pub struct App {
@@ -87,15 +92,6 @@ struct Phases {
     admin_ends: watch::Sender<bool>,
 }
 
-/// How a gateway ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Events that are spooled and not delivered; the next start delivers them.
-    pub undelivered_events: u64,
-    /// Whether the disk failed, so that a restart is needed.
-    pub spool_failed: bool,
-}
-
 impl App {
     /// Opens everything and begins to accept.
     ///
@@ -117,15 +113,22 @@ impl App {
         let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
         // Seen before it is loaded, so that what changes meanwhile is noticed.
         let schemas_stamp = schema::FolderStamp::of(&config.schemas.dir);
-        let organs = Organs::open(config, metrics.clone(), traces)?;
+        let organs = Organs::open(config, metrics.clone(), traces).await?;
         if let Some(fleet) = &organs.fleet {
-            // So that the first events are checked too, where the store is there.
-            fleet.when_tried().await;
-            tokio::spawn(confirm_again(fleet.clone(), organs.spool.clone()));
+            let again = confirm_again(fleet.clone(), organs.spool.clone(), organs.scopes.secret());
+            tokio::spawn(organs.conditions.vital("confirming again").once(again));
+        }
+        if !organs.unread.is_empty() {
+            let later = restore_later(organs.window.clone(), organs.spool.clone(), organs.scopes.clone(), organs.unread.clone());
+            tokio::spawn(organs.conditions.vital("restoring identities").once(later));
         }
         at_rest::write_admin_address(config, admin_address);
         let spools = organs.spools();
+        let conditions = organs.conditions.clone();
         let (gate, deliverers) = organs.wire(config, policy).await?;
+        gate.share();
+        let recounted = recount(gate.ingest.clone(), gate.ingest.spool.durable_end());
+        tokio::spawn(conditions.vital("counting the shares of keys").once(recounted));
 
         let (serving_ends, serving) = watch::channel(false);
         let (delivering_ends, delivering) = watch::channel(false);
@@ -137,6 +140,11 @@ impl App {
             proxies: gate.proxies.clone(),
             connections_max: config.http.connections_max,
             connections_per_address_max: config.http.connections_per_address_max,
+            times: Times {
+                idle: config.http.idle_timeout(),
+                head: config.http.header_timeout(),
+                answer: config.http.answer_timeout(),
+            },
             metrics: ServerMetrics {
                 connections: metrics.connections.clone(),
                 handshake_failures: metrics.tls_handshake_failures.clone(),
@@ -146,15 +154,25 @@ impl App {
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
-            front: http::for_operators(gate.clone()),
+            front: http::for_operators(gate.clone(), &config.admin.hosts),
             proxies: Arc::new(Proxies::new(&ProxyConfig::default())),
             connections_max: ADMIN_CONNECTIONS_MAX,
             connections_per_address_max: ADMIN_CONNECTIONS_MAX,
+            times: Times { idle: IDLE_TIMEOUT, head: HEADER_READ_TIMEOUT, answer: ANSWER_READ_TIMEOUT },
             // A scrape does not count itself.
             metrics: ServerMetrics::default(),
         };
         let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
         let watches = watches(&gate, tls.clone(), schemas.clone());
+        let vital = |name| gate.conditions.vital(name);
+        let serve = server.run(serving.clone(), Duration::from_secs(config.stop.requests_seconds));
+        let serve_operators = admin_server.run(admin.clone(), Duration::from_secs(1));
+        let deliver = |deliverer: Deliverer| vital("deliverer").until(delivering.clone(), deliverer.run(delivering.clone()));
+        let (server, admin) = (
+            tokio::spawn(vital("listener for events").until(serving, serve)),
+            tokio::spawn(vital("listener for operators").until(admin, serve_operators)),
+        );
+        let deliverers = deliverers.into_iter().map(|deliverer| tokio::spawn(deliver(deliverer))).collect();
         let reloader = Reloader { gate: gate.clone(), tls, schemas, config: Mutex::new(config.clone()) };
         Ok(Self {
             address,
@@ -165,60 +183,11 @@ impl App {
             gate,
             spools,
             phases: Phases { serving_ends, delivering_ends, admin_ends },
-            server: tokio::spawn(server.run(serving, Duration::from_secs(config.stop.requests_seconds))),
-            admin: tokio::spawn(admin_server.run(admin, Duration::from_secs(1))),
-            deliverers: deliverers.into_iter().map(|deliverer| tokio::spawn(deliverer.run(delivering.clone()))).collect(),
+            server,
+            admin,
+            deliverers,
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
-    }
-
-    /// Runs until `stop` resolves or the disk fails, then ends gracefully.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
-        let mut failures = JoinSet::new();
-        for mut failed in self.spools.iter().map(|spool| spool.watch_failed()) {
-            failures.spawn(async move { failed.wait_for(|failed| *failed).await.is_ok() });
-        }
-        let spool_failed = tokio::select! {
-            () = stop => false,
-            _ = failures.join_next() => true,
-        };
-        if spool_failed {
-            tracing::error!("the disk failed to sync: what was acknowledged is safe, nothing more is taken, restart the gateway");
-        }
-        self.end(spool_failed).await
-    }
-
-    async fn end(mut self, spool_failed: bool) -> Ended {
-        tracing::info!("stopping: no more events are taken");
-        self.gate.stopping.store(true, Ordering::Relaxed);
-        self.phases.serving_ends.send_replace(true);
-        let _ = self.server.await;
-        let spools = self.spools.clone();
-        let _ = tokio::task::spawn_blocking(move || spools.iter().for_each(|spool| spool.close())).await;
-        self.phases.delivering_ends.send_replace(true);
-        let deadline = tokio::time::Instant::now() + if spool_failed { Duration::ZERO } else { self.drain_timeout };
-        for mut deliverer in self.deliverers {
-            if tokio::time::timeout_at(deadline, &mut deliverer).await.is_err() {
-                // Cut in the middle: the next start delivers again what was not confirmed.
-                deliverer.abort();
-                let _ = deliverer.await;
-            }
-        }
-        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
-            fleet.close(FLEET_CLOSE_TIMEOUT).await;
-        }
-        let undelivered_events = self.gate.room.current().lag_events;
-        let gate = self.gate.clone();
-        let _ = tokio::task::spawn_blocking(move || {
-            gate.traces.close();
-            gate.access_log.as_ref().inspect(|log| log.close());
-        })
-        .await;
-        self.phases.admin_ends.send_replace(true);
-        let _ = self.admin.await;
-        self.watches.shutdown().await;
-        tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
-        Ended { undelivered_events, spool_failed }
     }
 }
 
@@ -227,34 +196,48 @@ struct Organs {
     registry: schema::Registry,
     spool: Arc<Spool>,
     window: Window,
+    /// Numbers of events whose identities the window does not have yet, because they could not be read.
+    unread: Vec<Range<u64>>,
+    scopes: Scopes,
     fleet: Option<Fleet>,
     dead_letter_spool: Option<Arc<Spool>>,
     dead_letters: Arc<DeadLetters>,
     metrics: Arc<Metrics>,
     traces: Traces,
+    conditions: Conditions,
 }
 
 impl Organs {
-    fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
+    async fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
+        check_data_folder(config)?;
         let registry = schema::load(&config.schemas.dir)?;
         tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
-        let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes)?);
+        let conditions = Conditions::default();
+        let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes, conditions.clone())?);
         let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
         spool.observe_groups(GroupMetrics { sync_seconds, bytes });
-        let window = open_window(config, &spool)?;
-        let fleet = start_fleet(config, &spool, &metrics)?;
+        data_folder::mark(&config.data_dir)?;
+        data_folder::warn_of_open_folders(&config.data_dir);
+        let scopes = open_scopes(config)?;
+        let fleet = start_fleet(config, &spool, &scopes, &metrics, conditions.clone()).await?;
+        let (window, unread) = open_window(config, &spool, &scopes, &conditions)?;
         let dead_letter_spool = match config.dead_letter.kind {
             DeadLetterKind::Files => None,
-            DeadLetterKind::Kinesis => Some(Arc::new(open_spool(config, "dead-letter-spool", config.dead_letter.quota_bytes)?)),
+            DeadLetterKind::Kinesis => {
+                let quota_bytes = config.dead_letter.quota_bytes;
+                Some(Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?))
+            }
         };
+        let share = config.dead_letter.quota_bytes / 100 * u64::from(config.dead_letter.share_percent);
         let dead_letters = DeadLetters::open(
             config.data_dir.join("rejected"),
             config.dead_letter.bytes_per_key_max,
-            dead_letter_spool.clone(),
+            dead_letter_spool.clone().map(|spool| LetterStream::new(spool, share)),
             metrics.clone(),
+            conditions.clone(),
         );
         let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces })
+        Ok(Self { registry, spool, window, unread, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions })
     }
 
     fn spools(&self) -> Vec<Arc<Spool>> {
@@ -262,8 +245,10 @@ impl Organs {
     }
 
     async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
-        let Self { registry, spool, window, fleet, dead_letter_spool, dead_letters, metrics, traces } = self;
+        let Self { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions, .. } =
+            self;
         let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
+        let shares = Arc::new(shares(config));
         let name = match config.sink.kind {
             SinkKind::Lake => "lake",
             SinkKind::Kinesis => "kinesis",
@@ -278,11 +263,14 @@ impl Organs {
             dead_letters: dead_letter_progress.clone(),
             window: window.clone(),
             progress: progress.clone(),
+            shares: shares.clone(),
             sink: sink_state.clone(),
             metrics: metrics.clone(),
             quota_bytes: config.spool.quota_bytes,
+            data_dir: config.data_dir.clone(),
             dir: config.data_dir.join("spool"),
             free_bytes_min: config.spool.free_bytes_min,
+            conditions: conditions.clone(),
         });
         let shared = Shared {
             spool: spool.clone(),
@@ -293,16 +281,18 @@ impl Organs {
             metrics: metrics.delivery.clone(),
             state,
             traces: traces.clone(),
+            conditions: conditions.clone(),
+            scopes: scopes.clone(),
         };
         let mut deliverers = vec![match config.sink.kind {
             SinkKind::Lake => lake_deliverer(config, shared)?,
             SinkKind::Kinesis => {
                 let form = Form::Events(EventForm::new(config.kinesis.format, &config.kinesis.partition_key));
-                kinesis_deliverer(config, &config.kinesis.stream, form, shared).await?
+                kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
             }
         }];
         // By now it is known what was delivered beyond the cursor.
-        metrics.spool_recovered_events.set(progress.undelivered(spool.durable_end()) as i64);
+        metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
         if let Some((spool, progress)) = dead_letter_progress {
             let (state, sink_state) = new_state("dead-letter stream");
@@ -316,23 +306,30 @@ impl Organs {
                 metrics: metrics.dead_letter_delivery.clone(),
                 state,
                 traces: traces.clone(),
+                conditions: conditions.clone(),
+                scopes: scopes.clone(),
             };
-            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await?);
+            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await);
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
+            scopes,
             dedup: Deduplicator::new(window, fleet),
             spool,
+            shares,
             dead_letters,
             progress,
             awaited: Awaited::default(),
+            conflicts: Conflicts::default(),
+            pool: WorkPool::of_this_machine(),
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };
         let ingest = Arc::new(ingest);
         let dropped = metrics.access_log_dropped_lines.clone();
-        let access_log = config.telemetry.access_log.then(|| AccessLog::start(std::io::stdout(), dropped)).transpose();
+        let access_log =
+            config.telemetry.access_log.then(|| AccessLog::start(own_output(std::io::stdout())?, dropped)).transpose();
         let gate = Gate {
             policy: ArcSwap::from_pointee(policy),
             proxies: Arc::new(Proxies::new(&config.proxy)),
@@ -340,11 +337,13 @@ impl Organs {
             ingest,
             bodies: BodyBudget::new(metrics.clone()),
             room: Arc::new(room),
+            conditions,
             sink: sink_state,
             dead_letter_sink,
             metrics,
             traces,
             access_log: access_log.context("the access log cannot be started")?,
+            turns: Turns::default(),
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(gate), deliverers))
@@ -361,11 +360,12 @@ fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> 
         bytes_max: config.lake.batch_bytes_max,
         age_max: Duration::from_millis(config.lake.flush_age_ms),
     };
-    let sink = Box::new(LakeSink::open(&lake_location(config))?);
-    Ok(Deliverer::Batches(Box::new(BatchDeliverer { shared, sink, bounds })))
+    let folder = config.data_dir.join("delivery");
+    let sink = Box::new(LakeSink::open_with_memory(&lake_location(config), &folder)?);
+    Ok(Deliverer::Batches(Box::new(BatchDeliverer::open(shared, sink, bounds, folder.join("events.journal")))))
 }
 
-async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> anyhow::Result<Deliverer> {
+async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> Deliverer {
     let journal = config.data_dir.join("delivery").join(match form {
         Form::Events(_) => "events.journal",
         Form::Lines => "dead-letters.journal",
@@ -373,7 +373,7 @@ async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Sh
     let settings = StreamSettings::new(&config.kinesis, &form);
     let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
     let deliverer = StreamDeliverer::open(shared, stream, form, settings, journal);
-    Ok(Deliverer::Stream(Box::new(deliverer.context("the journal of deliveries cannot be used")?)))
+    Deliverer::Stream(Box::new(deliverer))
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -3,7 +3,12 @@
 mod event_names;
 mod origins;
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher, net::IpAddr, sync::Arc};
+use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use hashbrown::HashTable;
 use sha2::{Digest, Sha256};
@@ -11,7 +16,11 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     config::{KeyConfig, KeyKind, RateLimitConfig},
+    event::CreatedDays,
+    limits::{BROWSER_EVENT_BYTES_MAX, BROWSER_SHARE_PERCENT, EVENT_BYTES_MAX, SERVER_SHARE_PERCENT},
     rate_limit::{Allowance, KeyRate},
+    shares::{KeyShare, Shares, WHOLE_PERCENT},
+    telemetry::AcceptedEvents,
 };
 pub use event_names::EventNames;
 pub use origins::Origins;
@@ -28,6 +37,15 @@ pub struct Source {
     pub events: EventNames,
     /// How much it may send.
     pub rate: Arc<KeyRate>,
+    /// Where its accepted events are counted.
+    pub accepted: AcceptedEvents,
+    /// Bytes that one event of it may have.
+    pub event_bytes_max: usize,
+    /// How far from its receipt an event may have been created without being late.
+    pub created_days: CreatedDays,
+    /// Percent of what all keys need that it may hold.
+    pub share_percent: u8,
+    share: OnceLock<Arc<KeyShare>>,
     kind: KeyKind,
     origins: Origins,
     needs_certificate: bool,
@@ -77,17 +95,36 @@ pub struct Keys {
 }
 
 impl Source {
-    fn new(config: &KeyConfig, default: &RateLimitConfig) -> Self {
+    /// The source of a key, which is perhaps the only one that is enabled.
+    fn new(config: &KeyConfig, default: &RateLimitConfig, is_only: bool) -> Self {
         let events = Allowance {
             per_second: config.events_per_second.unwrap_or(default.events_per_second),
             burst: config.events_burst.unwrap_or(default.events_burst),
         };
+        let bytes = Allowance::of_bytes(
+            config.bytes_per_second.or(default.bytes_per_second),
+            config.bytes_burst.or(default.bytes_burst),
+            events,
+        );
         let requests = Allowance {
             per_second: config.requests_per_second.or(default.requests_per_second).unwrap_or(events.per_second),
             burst: config.requests_burst.or(default.requests_burst).unwrap_or(events.burst),
         };
         Self {
-            rate: Arc::new(KeyRate::new(events, requests)),
+            accepted: AcceptedEvents::default(),
+            rate: Arc::new(KeyRate::new(events, bytes, requests)),
+            event_bytes_max: config.event_bytes_max.unwrap_or(match config.kind {
+                KeyKind::Browser => BROWSER_EVENT_BYTES_MAX,
+                KeyKind::Server => EVENT_BYTES_MAX,
+            }),
+            created_days: config.created_days(),
+            share_percent: config.share_percent.unwrap_or(match config.kind {
+                // There is nobody to leave anything to.
+                _ if is_only => WHOLE_PERCENT,
+                KeyKind::Browser => BROWSER_SHARE_PERCENT,
+                KeyKind::Server => SERVER_SHARE_PERCENT,
+            }),
+            share: OnceLock::new(),
             needs_certificate: config.client_certificate,
             name: config.name.as_str().into(),
             events: EventNames::new(config.allowed_events.iter().map(String::as_str)),
@@ -97,10 +134,22 @@ impl Source {
         }
     }
 
+    /// What its events hold of `shares`, by its name. Looked up once.
+    pub fn share(&self, shares: &Shares) -> &Arc<KeyShare> {
+        self.share.get_or_init(|| shares.of(&self.name, self.share_percent))
+    }
+
     /// Whether everyone can have the key.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.kind == KeyKind::Browser
+    }
+
+    /// The scope of its events' identities: its own name, because everyone can choose them; `None` where all server keys
+    /// share one.
+    #[must_use]
+    pub fn dedup_scope(&self) -> Option<&str> {
+        self.is_public().then_some(&*self.name)
     }
 
     /// Whether a client may use the key that `has_certificate`, or has none.
@@ -145,8 +194,9 @@ impl Keys {
         let (configured, any) = if configured.is_empty() { (&dev[..], Some("*")) } else { (configured, None) };
         let enabled = configured.iter().filter(|key| key.enabled);
         let origins = Origins::new(enabled.flat_map(|key| &key.allowed_origins).map(String::as_str).chain(any));
+        let is_only = configured.iter().filter(|key| key.enabled).count() == 1;
         let source = |key: &KeyConfig| {
-            let mut source = Source::new(key, default);
+            let mut source = Source::new(key, default, is_only);
             let same = before.and_then(|before| before.sources().find(|known| known.name == source.name));
             if let Some(same) = same.filter(|same| same.rate.allowances() == source.rate.allowances()) {
                 source.rate = same.rate.clone();
@@ -267,6 +317,16 @@ mod tests {
     }
 
     #[test]
+    fn events_of_a_browser_key_may_claim_few_days_unless_the_key_says_otherwise() {
+        let pages = KeyConfig { kind: KeyKind::Browser, allowed_origins: vec!["*".into()], ..key("pages") };
+        let wider = KeyConfig { created_days_back: Some(30), ..pages.clone() };
+        let of = |config: &KeyConfig| Source::new(config, &RateLimitConfig::default(), false).created_days;
+        assert_eq!(of(&pages), CreatedDays { back: 4, ahead: 1 });
+        assert_eq!(of(&wider), CreatedDays { back: 30, ahead: 1 });
+        assert_eq!(of(&key("service")), CreatedDays::WIDEST);
+    }
+
+    #[test]
     fn a_key_that_stays_as_it_was_goes_on_with_its_buckets() {
         let default = RateLimitConfig::default();
         let narrowed = |events_burst| KeyConfig { events_burst: Some(events_burst), ..key("a") };
@@ -274,11 +334,24 @@ mod tests {
         before.authenticate(Some("a")).unwrap().rate.events.take(10_000).unwrap();
         let left = |keys: &Keys| keys.authenticate(Some("a")).unwrap().rate.events.left();
         let same = Keys::new(&[narrowed(10_000)], &default, LOOPBACK, Some(&before)).unwrap();
-        assert_eq!(left(&same), 0);
+        assert!(left(&same) < 10_000, "it fills as time passes, and was empty");
         let wider = Keys::new(&[narrowed(20_000)], &default, LOOPBACK, Some(&before)).unwrap();
         assert_eq!(left(&wider), 20_000);
         let requests = same.authenticate(Some("a")).unwrap().rate.requests.allowance();
         assert_eq!(requests, Allowance { per_second: default.events_per_second, burst: 10_000 }, "as many as events");
+        let bytes = same.authenticate(Some("a")).unwrap().rate.bytes.allowance();
+        assert_eq!(bytes, Allowance { per_second: default.events_per_second * 4096, burst: 10_000 * 4096 });
+    }
+
+    #[test]
+    fn a_share_is_a_part_where_there_is_another_key_and_what_is_configured() {
+        let browser = |name: &str| KeyConfig { kind: KeyKind::Browser, allowed_origins: vec!["*".into()], ..key(name) };
+        let off = |key: KeyConfig| KeyConfig { enabled: false, ..key };
+        let percent = |keys: &[KeyConfig]| new(keys, LOOPBACK).unwrap().authenticate(Some("a")).unwrap().share_percent;
+        assert_eq!(new(&[], LOOPBACK).unwrap().authenticate(Some("dev")).unwrap().share_percent, 100);
+        assert_eq!([percent(&[key("a")]), percent(&[browser("a"), off(key("b"))])], [100, 100]);
+        assert_eq!([percent(&[key("a"), key("b")]), percent(&[browser("a"), key("b")])], [90, 50]);
+        assert_eq!(percent(&[KeyConfig { share_percent: Some(7), ..key("a") }]), 7);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod operator;
 mod plan;
 mod schemas;
 mod serve;
+mod spool;
 mod view_schemas;
 
 use std::{
@@ -21,6 +22,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    app,
     config::{self, Config},
     sink::lake::LakeError,
 };
@@ -45,6 +47,9 @@ enum Command {
     /// Find, repair, replay and drop dead letters.
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
+    /// Look into the spool, and at what was set aside as damaged.
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
     /// Look into the schema registry, add to it, check it, and write it in other terms.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
@@ -75,6 +80,9 @@ struct ServeArgs {
     /// Folder of everything that is kept [default: ./data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Refuse to start on a data folder that was not used before, such as the empty mount point of a disk that is not mounted.
+    #[arg(long)]
+    require_existing_data: bool,
     /// Folder of the schema registry [default: ./schemas].
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
@@ -93,6 +101,27 @@ enum ConfigCommand {
     },
 }
 
+/// Where the data folder of a gateway is.
+#[derive(Debug, Args)]
+struct PlaceArgs {
+    /// Configuration file that the gateway is started with.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything that is kept [default: as configured, ./data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut config = load(self.config.as_deref())?;
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        Ok(config)
+    }
+}
+
 /// Exit code for a wrong configuration or command line (sysexits' `EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
 
@@ -101,7 +130,10 @@ const EXIT_CONFIG: u8 = 78;
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(args) => match serve_config(&args) {
-            Ok(config) => serve::serve(&config, move || serve_config(&args)),
+            Ok(config) => match app::check_data_folder(&config) {
+                Ok(()) => serve::serve(&config, move || serve_config(&args)),
+                Err(error) => return complain(&error, EXIT_CONFIG),
+            },
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Health(args) => match load(args.config.as_deref()) {
@@ -110,6 +142,7 @@ pub fn run() -> ExitCode {
         },
         Command::Lake(command) => lake::run(&command),
         Command::Dlq(command) => dlq::run(&command),
+        Command::Spool(command) => spool::run(&command),
         Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
@@ -175,6 +208,7 @@ fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
         config.schemas.dir.clone_from(schemas);
     }
     config.http.plaintext |= args.plaintext;
+    config.require_existing_data |= args.require_existing_data;
     Ok(config)
 }
 

@@ -2,21 +2,27 @@
 //!
 //! `rejected/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
 //! answered `rejected` (promise P3). Each source has its own quota, so that one which sends only garbage fills its own
-//! folder and nobody else's; at the quota its bad events are answered `retry`. To make room, delete its files.
+//! folder and nobody else's; at the quota its bad events are answered `retry`. The last quarter of it is left to small ones.
+//! What one request brings beyond a few KiB is packed ([`pack`]). To make room, delete files, or `lakegate dlq drop`.
 //!
 //! Where dead letters have a stream of their own, each line becomes a frame of a second spool instead, durable before the
-//! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file.
+//! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file, and what
+//! a source sends beyond its share of that spool ([`LetterStream`]).
 //!
 //! # On disk
 //!
 //! ```text
 //! rejected/<source>/00000001.ndjson   letters, oldest first; the file with the highest number is written to
+//! rejected/<source>/*.ndjson.damaged  what a power cut or a damaged disk left in such a file and is no letter
 //! rejected/<source>/repairs.journal   what was done about them: replayed, still rejected, dropped (journal.rs)
 //! rejected/<source>/letters.tmp       a file being written anew by a drop: fsynced, renamed, the folder fsynced
 //!
+//! line   = letter | packed
+//! packed = {"packed_letters":312,"source":"web","unpacked_bytes":190234,"zstd":"<the lines, zstd, base64>"}     (pack.rs)
 //! letter = {"received_datetime":"2026-11-21T02:45:22.831Z","source":"web","event_uuid":"…"|null,"event_name":"…"|null,
 //!           "code":"schema_violation","detail":"…","pointer":"/price_minor"[,"schema":"menu:item:viewed/2"]
 //!           [,"errors":[{"detail":"…","pointer":"…"},…]],"raw":"<the event>" or "raw_base64":"<the event, no UTF-8>"}
+//!          of an event above DEAD_LETTER_EVENT_BYTES_MAX, instead of "raw": "raw_bytes":5242880,"raw_head":"<its beginning>"
 //! ```
 //!
 //! A line never changes. What has become of its letter stands in the journal, under a name made of the line's own bytes
@@ -25,7 +31,7 @@
 //!
 //! # The way through the code
 //!
-//! `letter` writes, `stored` reads back · `folder` the files of a source · `filter` which ones are meant · `archive` finds them
+//! `letter` writes a line, `stored` reads it back · `pack` many of them · `writer` keeps them, `folder` in the files of a source · `filter` which ones are meant · `archive` finds them
 //! · `groups` counts them · `journal` what was done · `removal` takes them out
 
 mod archive;
@@ -34,11 +40,13 @@ mod folder;
 mod groups;
 mod journal;
 mod letter;
+mod pack;
 mod removal;
 mod stored;
+mod stream;
+mod writer;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc,
@@ -46,24 +54,27 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::Instant,
 };
 
 use tokio::sync::oneshot;
 
 use crate::{
+    conditions::Conditions,
+    durable,
     limits::DEAD_LETTER_QUEUE_BYTES_MAX,
-    spool::{AppendError, FrameBuffer, Spool},
+    spool::{AppendError, FrameBuffer},
     telemetry::Metrics,
 };
 pub use archive::{Archive, Found, Survey};
 pub use filter::{Filter, FilterError, State};
-use folder::SourceFolder;
 pub use groups::{Group, Grouped, Groups, Member};
 pub use journal::{Done, RepairEntry, append as append_repairs, history};
 pub use letter::{Letter, write_letter};
+pub use pack::LetterLines;
 pub use removal::{Removed, Run};
 pub use stored::{LetterId, StoredLetter, UnreadableLetter};
+pub use stream::LetterStream;
+use writer::Writer;
 
 /// Why letters were not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,57 +125,57 @@ pub struct DeadLetters {
     root: PathBuf,
     queued_bytes: Arc<AtomicUsize>,
     writer: Option<JoinHandle<()>>,
-    /// The spool of their own stream.
-    spool: Option<Arc<Spool>>,
+    /// Their own stream.
+    stream: Option<LetterStream>,
     metrics: Arc<Metrics>,
 }
 
 impl DeadLetters {
-    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source in it; `spool`
-    /// is that of a stream of their own.
+    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source in it; `stream`
+    /// is a stream of their own.
     ///
     /// # Errors
     /// Where the folder cannot be made or the thread cannot be started.
     pub fn open(
         root: PathBuf,
         bytes_per_source_max: u64,
-        spool: Option<Arc<Spool>>,
+        stream: Option<LetterStream>,
         metrics: Arc<Metrics>,
+        conditions: Conditions,
     ) -> std::io::Result<Self> {
-        std::fs::create_dir_all(&root)?;
+        durable::make_folder(&root)?;
         metrics.dead_letter_bytes.set(folder::bytes_below(&root)? as i64);
         let (jobs, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
-        let writer = Writer {
-            root: root.clone(),
-            bytes_per_source_max,
-            folders: HashMap::new(),
-            queued_bytes: queued_bytes.clone(),
-            metrics: metrics.clone(),
-        };
-        let thread = std::thread::Builder::new().name("dead-letters".into()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { jobs: Some(jobs), root, queued_bytes, writer: Some(thread), spool, metrics })
+        let vital = conditions.vital("dead-letters");
+        let writer = Writer::new(root.clone(), bytes_per_source_max, queued_bytes.clone(), metrics.clone(), conditions);
+        // It ends when this here is dropped.
+        let thread = vital.thread(move || writer.run(&receiver))?;
+        Ok(Self { jobs: Some(jobs), root, queued_bytes, writer: Some(thread), stream, metrics })
     }
 
     /// Keeps `lines`. What is returned resolves once they are durable, all of them, or none.
     pub fn append(&self, lines: Lines) -> oneshot::Receiver<Result<(), DeadLetterError>> {
-        match self.spool.as_ref().zip(frames(&lines)) {
-            Some((spool, frames)) => self.append_to_spool(spool, frames, lines.count),
+        let stream = self.stream.as_ref().filter(|stream| stream.has_room_for(&lines.source, lines.text.len()));
+        match stream.zip(frames(&lines)) {
+            Some((stream, frames)) => self.append_to_spool(stream, frames, &lines),
             None => self.append_to_file(lines),
         }
     }
 
     fn append_to_spool(
         &self,
-        spool: &Spool,
+        stream: &LetterStream,
         frames: FrameBuffer,
-        count: usize,
+        lines: &Lines,
     ) -> oneshot::Receiver<Result<(), DeadLetterError>> {
         let (done, receiver) = oneshot::channel();
-        let metrics = self.metrics.clone();
-        spool.append(frames, move |appended| {
+        let (metrics, shares) = (self.metrics.clone(), stream.clone());
+        let (source, bytes, count) = (lines.source.clone(), lines.text.len(), lines.count);
+        stream.spool.append(frames, move |appended| {
             let _ = done.send(match appended {
-                Ok(_) => {
+                Ok(appended) => {
+                    shares.add(&source, bytes, appended.end_seq_exclusive);
                     metrics.dead_letters.inc_by(count as u64);
                     Ok(())
                 }
@@ -242,90 +253,6 @@ fn frames(lines: &Lines) -> Option<FrameBuffer> {
     Some(frames)
 }
 
-struct Writer {
-    root: PathBuf,
-    bytes_per_source_max: u64,
-    folders: HashMap<Arc<str>, SourceFolder>,
-    queued_bytes: Arc<AtomicUsize>,
-    metrics: Arc<Metrics>,
-}
-
-impl Writer {
-    fn run(mut self, orders: &mpsc::Receiver<Order>) {
-        while let Ok(first) = orders.recv() {
-            let mut by_source: HashMap<Arc<str>, Vec<Job>> = HashMap::new();
-            let mut rolls = Vec::new();
-            for order in std::iter::once(first).chain(orders.try_iter()) {
-                match order {
-                    Order::Write(job) => {
-                        self.queued_bytes.fetch_sub(job.lines.text.len(), Ordering::Relaxed);
-                        by_source.entry(job.lines.source.clone()).or_default().push(job);
-                    }
-                    Order::Roll { folder, done } => rolls.push((folder, done)),
-                }
-            }
-            for (source, jobs) in by_source {
-                self.write(&source, jobs);
-            }
-            for (folder, done) in rolls {
-                // Whoever asked may be gone; the file is begun all the same.
-                let _ = done.send(self.folder(&folder).and_then(SourceFolder::roll));
-            }
-        }
-    }
-
-    fn folder(&mut self, source: &Arc<str>) -> std::io::Result<&mut SourceFolder> {
-        Ok(match self.folders.entry(source.clone()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(SourceFolder::open(&self.root, source)?),
-        })
-    }
-
-    /// Writes the jobs of one source, with one fsync for all that fit.
-    fn write(&mut self, source: &Arc<str>, jobs: Vec<Job>) {
-        let bytes_per_source_max = self.bytes_per_source_max;
-        let folder = match self.folder(source) {
-            Ok(folder) => folder,
-            Err(error) => {
-                tracing::error!(%source, %error, "dead letters cannot be written");
-                return answer(jobs, Err(DeadLetterError::Unavailable));
-            }
-        };
-        let bytes: u64 = jobs.iter().map(|job| job.lines.text.len() as u64).sum();
-        let within_quota = jobs.iter().any(|job| job.lines.within_quota);
-        if within_quota && !folder.has_room_for(bytes, bytes_per_source_max) {
-            // One after the other: the largest must not cost the ones that still fit.
-            if jobs.len() > 1 {
-                return jobs.into_iter().for_each(|job| self.write(source, vec![job]));
-            }
-            return answer(jobs, Err(DeadLetterError::Full));
-        }
-        let count: usize = jobs.iter().map(|job| job.lines.count).sum();
-        let started = Instant::now();
-        match folder.append(jobs.iter().map(|job| job.lines.text.as_slice())) {
-            Ok(()) => {
-                self.metrics.dead_letter_write_seconds.observe(started.elapsed().as_secs_f64());
-                self.metrics.dead_letters.inc_by(count as u64);
-                self.metrics.dead_letter_bytes.inc_by(bytes as i64);
-                answer(jobs, Ok(()));
-            }
-            Err(error) => {
-                tracing::error!(%source, %error, "dead letters cannot be written");
-                // Reopened, and its torn tail cut, when the next letter comes.
-                self.folders.remove(source);
-                answer(jobs, Err(DeadLetterError::Unavailable));
-            }
-        }
-    }
-}
-
-fn answer(jobs: Vec<Job>, result: Result<(), DeadLetterError>) {
-    for job in jobs {
-        // The request may be gone; its letters are kept all the same.
-        let _ = job.done.send(result);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -337,7 +264,7 @@ mod tests {
     }
 
     fn open(root: &std::path::Path, quota: u64) -> DeadLetters {
-        DeadLetters::open(root.join("rejected"), quota, None, Arc::new(Metrics::new())).unwrap()
+        DeadLetters::open(root.join("rejected"), quota, None, Arc::new(Metrics::new()), Conditions::default()).unwrap()
     }
 
     fn read(root: &std::path::Path, source: &str) -> String {
@@ -370,6 +297,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_which_a_power_cut_kept_only_the_end_is_set_aside_and_the_letters_around_it_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("rejected/web");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("00000001.ndjson");
+        let torn = b"\0\0\0\0\0\0\0\0ent_uuid\":1}\n";
+        fs::write(&file, [b"{\"a\":1}\n", &torn[..], b"{\"a\":2}\n", b"{\"a\":3"].concat()).unwrap();
+        let letters = open(root.path(), 1 << 20);
+        assert_eq!(letters.append(lines("web", "{\"a\":4}\n")).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(read(root.path(), "web"), "{\"a\":1}\n{\"a\":2}\n{\"a\":4}\n");
+        assert_eq!(fs::read(folder.join("00000001.ndjson.damaged")).unwrap(), torn);
+        drop(letters);
+        drop(open(root.path(), 1 << 20));
+        assert_eq!(fs::read(folder.join("00000001.ndjson.damaged")).unwrap(), torn, "once");
+    }
+
+    #[test]
     fn a_source_at_its_quota_is_refused_others_are_not_and_deleting_makes_room() {
         let root = tempfile::tempdir().unwrap();
         let letters = open(root.path(), 20);
@@ -382,6 +326,61 @@ mod tests {
         fs::remove_file(root.path().join("rejected/web/00000001.ndjson")).unwrap();
         assert_eq!(letters.append(lines("web", "abcdefghij\n")).blocking_recv().unwrap(), Ok(()));
         assert_eq!(read(root.path(), "web"), "abcdefghij\n");
+    }
+
+    #[test]
+    fn large_letters_leave_room_for_small_ones_and_a_folder_that_fills_is_a_warning_until_it_is_emptied() {
+        let root = tempfile::tempdir().unwrap();
+        let conditions = Conditions::default();
+        let open =
+            || DeadLetters::open(root.path().join("rejected"), 100_000, None, Arc::new(Metrics::new()), conditions.clone());
+        let letters = open().unwrap();
+        let raised = || conditions.list().iter().map(|raised| raised.condition.code()).collect::<Vec<_>>();
+        let large = lines("web", &("x".repeat(24_000) + "\n"));
+        let large = || Lines { source: large.source.clone(), text: large.text.clone(), ..large };
+        assert_eq!(letters.append(large()).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(letters.append(large()).blocking_recv().unwrap(), Ok(()));
+        assert!(raised().is_empty(), "{:?}", raised());
+        assert_eq!(letters.append(large()).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(raised(), ["dead_letters_filling"]);
+        assert_eq!(letters.append(large()).blocking_recv().unwrap(), Err(DeadLetterError::Full));
+        assert_eq!(raised(), ["dead_letters_filling", "dead_letters_full"]);
+        let small = || lines("web", &("y".repeat(9_999) + "\n"));
+        assert_eq!(letters.append(small()).blocking_recv().unwrap(), Ok(()), "the reserve");
+        assert_eq!(letters.append(small()).blocking_recv().unwrap(), Ok(()));
+        assert_eq!(letters.append(small()).blocking_recv().unwrap(), Err(DeadLetterError::Full));
+        fs::remove_dir_all(root.path().join("rejected/web")).unwrap();
+        let started = std::time::Instant::now();
+        while !raised().is_empty() {
+            assert!(started.elapsed().as_secs() < 20, "{:?}", raised());
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn what_a_source_has_beyond_its_share_of_the_streams_spool_goes_into_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let config = crate::spool::SpoolConfig {
+            dir: root.path().join("spool"),
+            segment_bytes: 1 << 20,
+            quota_bytes: 1 << 30,
+            free_bytes_min: 0,
+            queue_bytes_max: 1 << 20,
+            unreadable: crate::limits::SPOOL_UNREADABLE_PATIENCE,
+            conditions: Conditions::default(),
+        };
+        let (spool, _) = crate::spool::Spool::open(Arc::new(crate::spool::RealDisk), config).unwrap();
+        let spool = Arc::new(spool);
+        let stream = Some(LetterStream::new(spool.clone(), 20));
+        let rejected = root.path().join("rejected");
+        let letters = DeadLetters::open(rejected, 1 << 20, stream, Arc::new(Metrics::new()), Conditions::default()).unwrap();
+        let keep = |source| letters.append(lines(source, "0123456789\n")).blocking_recv().unwrap();
+        assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 1));
+        assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 1), "beyond its share");
+        assert_eq!(read(root.path(), "web"), "0123456789\n");
+        assert_eq!((keep("app"), spool.durable_end()), (Ok(()), 2), "another has its own");
+        spool.commit(2).unwrap();
+        assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 3), "what is delivered makes room");
     }
 
     #[test]

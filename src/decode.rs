@@ -5,5 +5,7 @@ mod inflate;
 mod split;
 
 pub use fields::{Fields, read_fields, uuid_text};
-pub use inflate::{Encoding, InflateError, inflate};
-pub use split::{BodyError, BodyForm, Element, for_each_element, only_element};
+pub use inflate::{Encoding, Growth, InflateError, inflate};
+pub use split::{
+    BodyError, BodyForm, Element, count_elements, events_named, for_each_element, only_element, try_for_each_element,
+};

@@ -10,7 +10,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    event::{CLIENT_ADDRESS_FIELD, DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis, partition_date},
+    event::{CLIENT_ADDRESS_FIELD, CREATED_DATE_FIELD, DEDUP_FIELD, Envelope, RESERVED_FIELDS, iso_millis},
     json::{Parser, Tape},
 };
 
@@ -21,20 +21,20 @@ const UNCHECKED: &str = "unchecked";
 ///
 /// `payload` is an event that was accepted, so it is an object with members of its own.
 pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
-    let object = std::str::from_utf8(payload).unwrap_or_default().trim_ascii();
-    let names_its_version = write_own_members(object, envelope, out);
+    let names_its_version = write_own_members(payload.trim_ascii(), envelope, out);
     write_added_fields(envelope, names_its_version, out);
 }
 
 /// Writes `{` and the client's members, and says whether `schema_version` is among them.
-fn write_own_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
+fn write_own_members(object: &[u8], envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
-    let names_its_version = if envelope.has_reserved_fields || envelope.dedup_unchecked || envelope.client_address.is_some() {
-        write_kept_members(object, envelope, out)
+    let has_optional_fields = envelope.dedup_unchecked || envelope.client_address.is_some() || envelope.is_late;
+    let names_its_version = if envelope.has_reserved_fields || has_optional_fields {
+        write_kept_members(std::str::from_utf8(object).unwrap_or_default(), envelope, out)
     } else {
         let own = &object[1..object.len() - 1];
-        out.extend_from_slice(own.trim_ascii_end().as_bytes());
+        out.extend_from_slice(own.trim_ascii_end());
         envelope.names_its_version
     };
     let mut from = start;
@@ -56,6 +56,7 @@ fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) 
         RESERVED_FIELDS.contains(&name) && envelope.has_reserved_fields
             || name == DEDUP_FIELD && envelope.dedup_unchecked
             || name == CLIENT_ADDRESS_FIELD && envelope.client_address.is_some()
+            || name == CREATED_DATE_FIELD && envelope.is_late
     };
     let mut names_its_version = false;
     for (index, (name, raw)) in tape.root(object).members().with_raw().filter(|(name, _)| !is_replaced(name)).enumerate() {
@@ -70,27 +71,34 @@ fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) 
 
 fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mut Vec<u8>) {
     // Names, types and times hold nothing that JSON would have to escape: see `EventName` and the checks on key names.
-    let mut add = |name: &str, value: &str, quote: &str| {
-        for part in [",\"", name, "\":", quote, value, quote] {
+    let mut add = |name: &str, value: &str, end: &str| {
+        for part in [name, value, end] {
             out.extend_from_slice(part.as_bytes());
         }
     };
-    add("created_datetime", iso_millis(envelope.created_at.millis).as_str(), "\"");
-    add("event_type", envelope.event_name.event_type(), "\"");
-    match envelope.event_name.event_subtype() {
-        Some(subtype) => add("event_subtype", subtype, "\""),
-        None => add("event_subtype", "null", ""),
+    let (event_type, event_subtype) = envelope.event_name.type_and_subtype();
+    add(",\"created_datetime\":\"", iso_millis(envelope.created_at.millis).as_str(), "\"");
+    add(",\"event_type\":\"", event_type, "\"");
+    match event_subtype {
+        Some(subtype) => add(",\"event_subtype\":\"", subtype, "\""),
+        None => add(",\"event_subtype\":", "null", ""),
     }
-    add("received_datetime", iso_millis(envelope.received_millis).as_str(), "\"");
-    add("source", envelope.source, "\"");
+    add(",\"received_datetime\":\"", iso_millis(envelope.received_millis).as_str(), "\"");
+    add(",\"source\":\"", envelope.source, "\"");
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
-        add("schema_version", &version.to_string(), "");
+        add(",\"schema_version\":", &version.to_string(), "");
     }
     if let Some(address) = envelope.client_address {
-        add(CLIENT_ADDRESS_FIELD, address, "\"");
+        add(",\"client_address\":\"", address, "\"");
+    }
+    if let Some(scope) = envelope.dedup_scope() {
+        add(",\"dedup_scope\":\"", scope, "\"");
+    }
+    if envelope.is_late {
+        add(",\"created_date\":\"", &envelope.created_date().to_string(), "\"");
     }
     if envelope.dedup_unchecked {
-        add(DEDUP_FIELD, UNCHECKED, "\"");
+        add(",\"dedup\":\"", UNCHECKED, "\"");
     }
     out.push(b'}');
 }
@@ -108,11 +116,11 @@ pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>
         schema_version: envelope.schema_version,
         created_at: envelope.created_at.seconds,
         created_datetime: created.as_str(),
-        created_date: partition_date(envelope.created_at.millis, envelope.received_millis)
-            .map_or_else(|| "late".to_owned(), |date| date.to_string()),
+        created_date: envelope.created_date().to_string(),
         received_datetime: received.as_str(),
         payload: std::str::from_utf8(payload).unwrap_or_default(),
         client_address: envelope.client_address,
+        dedup_scope: envelope.dedup_scope(),
         dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
     };
     // Strings and numbers into memory: there is nothing in it that can fail.
@@ -137,6 +145,8 @@ struct EnvelopeColumns<'a> {
     /// No columns: they are there only where they say something, and a reader that does not know them passes over them.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_address: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedup_scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dedup: Option<&'static str>,
 }
@@ -163,6 +173,8 @@ mod tests {
             names_its_version: false,
             dedup_unchecked: false,
             replayed: false,
+            is_scoped: false,
+            is_late: false,
         }
     }
 
@@ -211,6 +223,35 @@ mod tests {
         write_envelope(&envelope, b"{}", &mut line);
         let line: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(line["client_address"], "203.0.113.0");
+    }
+
+    #[test]
+    fn a_late_event_says_its_date_in_both_forms_and_only_there_the_name_is_reserved() {
+        let own = r#"{"created_date":"mine","a":1}"#;
+        assert_eq!(flat(own, false, None), format!(r#"{{"created_date":"mine","a":1{ADDED}}}"#));
+        let late = Envelope { received_millis: 1_763_683_201_000 + 7 * 86_400_000, is_late: true, ..envelope() };
+        let added = ADDED.replace("2025-11-21T00:00:01", "2025-11-28T00:00:01");
+        let mut line = Vec::new();
+        write_flat(&late, own.as_bytes(), &mut line);
+        assert_eq!(String::from_utf8(line).unwrap(), format!(r#"{{"a":1{added},"created_date":"2025-11-28"}}"#));
+        let mut line = Vec::new();
+        write_envelope(&late, own.as_bytes(), &mut line);
+        let line: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((&line["created_date"], &line["payload"]), (&"2025-11-28".into(), &own.into()));
+    }
+
+    #[test]
+    fn the_scope_of_an_identity_is_the_gateways_word() {
+        let scoped = Envelope { is_scoped: true, has_reserved_fields: true, ..envelope() };
+        let mut line = Vec::new();
+        write_flat(&scoped, br#"{"dedup_scope":"app","a":1}"#, &mut line);
+        assert_eq!(String::from_utf8(line).unwrap(), format!(r#"{{"a":1{ADDED},"dedup_scope":"web"}}"#));
+        assert_eq!(flat(r#"{"dedup_scope":"app","a":1}"#, true, None), format!(r#"{{"a":1{ADDED}}}"#));
+        for (is_scoped, expected) in [(true, Value::from("web")), (false, Value::Null)] {
+            let mut line = Vec::new();
+            write_envelope(&Envelope { is_scoped, ..envelope() }, b"{}", &mut line);
+            assert_eq!(serde_json::from_slice::<Value>(&line).unwrap()["dedup_scope"], expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The table of contents of the HTTP interface: routes, and the layers around them.
 
 mod admit;
+mod answer;
 mod around;
 mod body;
 mod client_address;
@@ -10,6 +11,7 @@ mod events;
 mod finish;
 mod front;
 mod health;
+mod keyless;
 mod operator;
 mod opt_out;
 mod pixel;
@@ -18,6 +20,7 @@ mod rate_headers;
 mod schemas;
 pub mod server;
 mod told;
+mod unread;
 
 use std::sync::{
     Arc,
@@ -27,10 +30,9 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
-    http::{HeaderValue, header},
+    extract::DefaultBodyLimit,
+    http::HeaderValue,
     middleware::from_fn_with_state,
-    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use tokio::sync::watch;
@@ -39,6 +41,8 @@ use tower_http::compression::CompressionLayer;
 
 use crate::{
     auth::Keys,
+    body_budget::BodyBudget,
+    conditions::Conditions,
     config::AddressKept,
     deliver::SinkState,
     ingest::Ingest,
@@ -47,10 +51,11 @@ use crate::{
     room::Room,
     telemetry::{AccessLog, Metrics, Traces},
 };
-use around::Around;
-pub use body::BodyBudget;
+use around::{Around, Serves};
 pub use client_address::{Peer, Proxies};
 pub use front::Front;
+pub use health::look;
+pub use operator::Turns;
 use problem::{Problem, ProblemCode};
 
 /// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
@@ -75,10 +80,12 @@ pub struct Gate {
     pub ingest: Arc<Ingest>,
     /// The repair of dead letters.
     pub repair: Repair,
-    /// What request bodies may hold together.
+    /// What requests may hold together.
     pub bodies: BodyBudget,
     /// How much room is left.
     pub room: Arc<Room>,
+    /// What is wrong at the moment.
+    pub conditions: Conditions,
     /// How the sink does.
     pub sink: watch::Receiver<SinkState>,
     /// How the stream of the dead letters does, where they have one.
@@ -89,6 +96,8 @@ pub struct Gate {
     pub traces: Traces,
     /// Where each request is a line, where that is wanted.
     pub access_log: Option<AccessLog>,
+    /// How many operators may be answered at one time.
+    pub turns: Turns,
     /// Whether the gateway is stopping.
     pub stopping: AtomicBool,
 }
@@ -98,6 +107,13 @@ impl Gate {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Gives every key of the policy in force its share, before it sends: so what it may hold is right at once.
+    pub fn share(&self) {
+        for source in self.policy.load().keys.sources() {
+            source.share(&self.ingest.shares);
+        }
     }
 }
 
@@ -117,22 +133,22 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
     let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
-    layered(routes, Around { gate, is_for_events: true, hsts })
+    layered(routes, Around { gate, serves: Serves::Events, hsts })
 }
 
-/// The listener for operators.
+/// The listener for operators, who name it by an address, by a name without a dot, or by one of `hosts`.
 #[must_use]
-pub fn for_operators(gate: Arc<Gate>) -> Front {
+pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> Front {
     let routes = Router::new()
         // Some hundred lines for each scrape, of which gzip leaves a tenth.
-        .route("/metrics", get(metrics).layer(CompressionLayer::new()))
+        .route("/metrics", get(operator::metrics).layer(CompressionLayer::new()))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/admin/dead-letters", get(dead_letters::list))
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop));
-    layered(routes, Around { gate, is_for_events: false, hsts: None })
+    layered(routes, Around { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }
 
 fn layered(routes: Router<Arc<Gate>>, around: Around) -> Front {
@@ -152,13 +168,6 @@ async fn not_found() -> Problem {
 
 async fn method_not_allowed() -> Problem {
     Problem::new(ProblemCode::MethodNotAllowed, "the path has other methods: see Allow")
-}
-
-async fn metrics(State(gate): State<Arc<Gate>>) -> Response {
-    gate.room.refresh_gauges();
-    gate.metrics.ready.set(i64::from(health::is_ready(&gate)));
-    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], gate.metrics.exposition()).into_response()
 }
 
 #[cfg(test)]

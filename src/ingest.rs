@@ -1,6 +1,7 @@
 //! The recipe: from a request's body to one outcome per event.
 //!
 //! ```text
+//! pay      inflate ─▶ count ─▶ bytes, events   before any of it is judged (promise P5)
 //! judge    decode ─▶ validate ─▶ enrich        no I/O, no waiting: a pure function of the bytes and the registry
 //! store    claim ─▶ append ─▶ confirm          durable before anything is answered (promise P1)
 //! answer   outcomes in input order             one per event, by construction (promise P2)
@@ -9,14 +10,13 @@
 mod again;
 mod awaited;
 mod confirm_again;
+mod conflicts;
 mod judge;
+mod recount;
 mod store;
+mod work;
 
-use std::{
-    ops::Range,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -24,23 +24,28 @@ use uuid::Uuid;
 
 use crate::{
     auth::Source,
+    body_budget::{BodyShare, BudgetUsedUp},
     config::UnknownEvents,
     dead_letter::{DeadLetterError, DeadLetters},
-    decode::{BodyError, BodyForm, Encoding, InflateError, inflate},
-    dedup::Deduplicator,
-    limits::BLOCKING_FROM_BYTES,
-    outcome::{Counts, Outcome, RetryCause},
+    decode::{BodyError, BodyForm, Encoding, InflateError},
+    dedup::{Deduplicator, Scopes},
+    outcome::{Outcome, RetryCause},
     progress::Progress,
     rate_limit::{Payers, RateExceeded},
     schema::Registry,
+    shares::Shares,
     spool::Spool,
     telemetry::Metrics,
+    work_pool::{NoTurn, WorkPool},
 };
-pub use again::{Again, Opinion, Sender, opinion};
+pub use again::{Again, Opinion, Refused, Sender, opinion};
 pub use awaited::Awaited;
 pub use confirm_again::confirm_again;
-use judge::{Judge, Judged, Verdict};
-use store::Stored;
+pub use conflicts::Conflicts;
+use conflicts::unkept;
+use judge::Verdict;
+pub use recount::recount;
+pub use work::Prepared;
 
 /// When an event counts as taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,8 +70,10 @@ pub struct Submission {
     pub source: Arc<str>,
     /// The key, and what it may send.
     pub sender: Arc<Source>,
-    /// From whose buckets its events are taken.
+    /// From whose buckets its bytes and events are taken.
     pub payers: Payers,
+    /// The memory that it holds.
+    pub memory: BodyShare,
     /// Where it comes from, as far as that is kept.
     pub client_address: Option<String>,
     /// When it was received, Unix milliseconds.
@@ -87,6 +94,12 @@ pub enum SubmissionError {
     /// Its key, or its address, may send no more for now.
     #[error(transparent)]
     Rate(#[from] RateExceeded),
+    /// There is no memory for what it is, or would become.
+    #[error(transparent)]
+    Memory(#[from] BudgetUsedUp),
+    /// Too many large requests wait already.
+    #[error(transparent)]
+    Turn(#[from] NoTurn),
 }
 
 /// What became of one event.
@@ -106,14 +119,22 @@ pub struct Ingest {
     pub unknown_events: UnknownEvents,
     /// The dedup window, and the store of the fleet where there is one.
     pub dedup: Deduplicator,
+    /// The secret that scopes the identities of browser keys.
+    pub scopes: Scopes,
     /// The durable queue.
     pub spool: Arc<Spool>,
+    /// What each key holds of the spool and of the window.
+    pub shares: Arc<Shares>,
     /// Where rejected events are kept.
     pub dead_letters: Arc<DeadLetters>,
+    /// Which conflicting duplicates have a dead letter.
+    pub conflicts: Conflicts,
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
     /// Where the events lie for which somebody waited in vain.
     pub awaited: Awaited,
+    /// Where large bodies take turns.
+    pub pool: Arc<WorkPool>,
     /// How long [`Durability::Delivered`] waits.
     pub delivered_wait: Duration,
     /// What is counted.
@@ -121,50 +142,20 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Takes a request's events: one [`Fate`] per event, in input order.
+    /// Stores a request's events: one [`Fate`] per event, in input order.
     ///
     /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
-    ///
-    /// # Errors
-    /// See [`SubmissionError`].
-    pub async fn submit(&self, submission: Submission) -> Result<Vec<Fate>, SubmissionError> {
-        let started = Instant::now();
-        let judged = match submission.encoding {
-            Encoding::Identity if submission.body.len() < BLOCKING_FROM_BYTES => self.judge(&submission),
-            // JSON of events shrinks to about an eighth.
-            _ if submission.body.len() < BLOCKING_FROM_BYTES / 8 => self.judge(&submission),
-            _ => tokio::task::block_in_place(|| self.judge(&submission)),
-        };
-        self.metrics.judge_seconds.observe(started.elapsed().as_secs_f64());
-        let judged = judged?;
-        submission.payers.take_events(judged.verdicts.len())?;
-        let fates = self.decide(judged, &submission).await;
-        self.metrics.count_outcomes(&submission.source, fates.iter().map(|fate| &fate.outcome));
-        Ok(fates)
-    }
-
-    fn judge(&self, submission: &Submission) -> Result<Judged, SubmissionError> {
-        let body = inflate(submission.encoding, &submission.body)?;
-        let judge = Judge {
-            registry: &self.registry.load(),
-            unknown_events: self.unknown_events,
-            source: &submission.source,
-            client_address: submission.client_address.as_deref(),
-            sent_events: &submission.sender.events,
-            received_millis: submission.received_millis,
-            replayed: false,
-            metrics: &self.metrics,
-        };
-        Ok(judge.body(&body, submission.form)?)
-    }
-
-    async fn decide(&self, mut judged: Judged, submission: &Submission) -> Vec<Fate> {
-        let letters = judged.take_letters(&submission.source).map(|lines| self.dead_letters.append(lines));
-        let uuids = judged.uuids();
+    pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
+        let Prepared { mut judged, submission } = prepared;
+        let submission = &submission;
+        let letters = judged.take_letters(&submission.source, submission.body.len());
+        let letters = letters.map(|lines| self.dead_letters.append(lines));
+        let ids = judged.identities(&self.scopes.secret(), submission.sender.dedup_scope());
         let frames = std::mem::take(&mut judged.frames);
-        let mut stored = self.store(frames, &uuids, submission.received_millis).await;
+        let mut stored = self.store(frames, &ids, Some(&submission.sender)).await;
         if submission.durability == Durability::Delivered {
-            self.await_delivery(&uuids, &mut stored).await;
+            let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
+            Box::pin(self.await_delivery(&ids, &mut stored)).await;
         }
         let kept = match letters {
             None => Ok(()),
@@ -174,7 +165,7 @@ impl Ingest {
         let mut fates = Vec::with_capacity(judged.verdicts.len());
         for verdict in judged.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid } => {
+                Verdict::Valid { event_uuid, .. } => {
                     let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
                     Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
                 }
@@ -183,44 +174,12 @@ impl Ingest {
                     // What could not be kept is not rejected yet: its sender still has it, and keeps it.
                     outcome: match kept {
                         Ok(()) => Outcome::Rejected(rejection),
-                        Err(DeadLetterError::Full) => Outcome::Retry(RetryCause::DeadLettersFull),
-                        Err(DeadLetterError::Busy) => Outcome::Retry(RetryCause::Busy),
-                        Err(DeadLetterError::Unavailable) => Outcome::Retry(RetryCause::StorageUnavailable),
+                        Err(error) => Outcome::Retry(unkept(error)),
                     },
                 },
             });
         }
+        self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, fates.iter().map(|fate| &fate.outcome));
         fates
-    }
-
-    /// Waits until the sink has what this request stored, and what of it were duplicates: those alone where their places
-    /// are known, else everything that is spooled now.
-    async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored) {
-        let counts = Counts::of(stored.outcomes.iter());
-        if counts.accepted + counts.duplicates == 0 {
-            return;
-        }
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for ((uuid, outcome), place) in uuids.iter().zip(&stored.outcomes).zip(&mut stored.places) {
-            if matches!(outcome, Outcome::Accepted | Outcome::Duplicate) {
-                *place = place.or_else(|| self.awaited.place(uuid));
-                match (*place, ranges.last_mut()) {
-                    (None, _) => ranges.push(0..self.spool.durable_end()),
-                    (Some(place), Some(last)) if last.end == place => last.end += 1,
-                    (Some(place), _) => ranges.push(place..place + 1),
-                }
-            }
-        }
-        if self.progress.await_delivered(&ranges, self.delivered_wait).await {
-            return;
-        }
-        for ((uuid, outcome), place) in uuids.iter().zip(&mut stored.outcomes).zip(&stored.places) {
-            if matches!(outcome, Outcome::Accepted | Outcome::Duplicate) {
-                *outcome = Outcome::Retry(RetryCause::NotDeliveredInTime);
-                if let Some(place) = place {
-                    self.awaited.remember(*uuid, *place);
-                }
-            }
-        }
     }
 }

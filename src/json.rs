@@ -4,6 +4,7 @@
 //! other work on an event together (SPEED.md: 2.3 µs of `serde_json::Value` against 0.6 µs here). The grammar is RFC 8259,
 //! strictly; the tests hold it against `serde_json` on generated and mutated documents.
 
+mod decimal;
 mod node;
 mod parser;
 mod patch;
@@ -12,11 +13,12 @@ mod shown;
 mod tape;
 mod text;
 
+pub use decimal::Decimal;
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
 pub use patch::{NotApplicable, Patch, PatchError};
 pub use pointer::{pointer_name, pointer_token};
-pub use shown::{counted, kind_shown, quoted, shown};
+pub use shown::{Visible, counted, is_unseen, kind_shown, plain, quoted, shown};
 pub use tape::{Kind, Tape};
 pub use text::unescape;
 

@@ -37,8 +37,8 @@
 //!
 //! | tier | rooms |
 //! |---|---|
-//! | vocabulary | [`limits`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | organs | [`plan`], [`auth`], [`rate_limit`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`recent`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
+//! | organs | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
 //! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`repair`], [`room`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
@@ -53,8 +53,15 @@
 //! | P4 | A duplicate never reaches the stream | [`dedup`]: full identities, confirmed only when durable |
 //! | P5 | Everything has a limit | [`limits`] |
 //! | P6 | What the client wrote is what the lake gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
+//! | P7 | A fault is met where it is, and said | [`fault`]: what an error means; [`conditions`]: what `/readyz` lists |
 
 pub mod limits;
+
+pub mod clock;
+pub mod conditions;
+pub mod durable;
+pub mod fault;
+pub mod recent;
 
 pub mod event;
 pub mod json;
@@ -67,7 +74,10 @@ pub mod telemetry;
 pub mod plan;
 
 pub mod auth;
+pub mod body_budget;
 pub mod rate_limit;
+pub mod shares;
+pub mod work_pool;
 
 pub mod decode;
 pub mod schema;

@@ -2,7 +2,7 @@
 //!
 //! The codes are stable: clients and dashboards match on them. No HTTP here; `http/problem.rs` gives the status codes.
 
-use crate::limits::{DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
+use crate::limits::{BRIEF_CHARS_MAX, DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
 
 /// The fate of one event of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,16 +56,34 @@ impl Rejection {
         faults.truncate(ERRORS_PER_EVENT_MAX);
         Self { code, faults, schema }
     }
+
+    /// Leaves the first fault, its texts cut to [`BRIEF_CHARS_MAX`] characters: for the many after the first of a body.
+    pub fn make_brief(&mut self) {
+        self.faults.truncate(1);
+        for fault in &mut self.faults {
+            cut(&mut fault.detail, BRIEF_CHARS_MAX);
+            cut(&mut fault.pointer, BRIEF_CHARS_MAX);
+        }
+        self.faults.shrink_to_fit();
+    }
 }
 
 /// `text`, cut to [`DETAIL_CHARS_MAX`] characters.
 #[must_use]
 pub fn shortened(mut text: String) -> String {
-    if let Some((cut, _)) = text.char_indices().nth(DETAIL_CHARS_MAX - 1) {
-        text.truncate(cut);
-        text.push('…');
-    }
+    cut(&mut text, DETAIL_CHARS_MAX);
     text
+}
+
+fn cut(text: &mut String, chars_max: usize) {
+    // As many bytes are at most as many characters.
+    if text.len() >= chars_max
+        && let Some((at, _)) = text.char_indices().nth(chars_max - 1)
+    {
+        text.truncate(at);
+        text.push('…');
+        text.shrink_to_fit();
+    }
 }
 
 /// The kinds of rejection.
@@ -105,11 +123,13 @@ pub enum RejectCode {
     InternalError,
     /// The sink refused it after it was accepted.
     RefusedBySink,
+    /// It is a duplicate, by its `event_uuid`, of an event with another payload.
+    ConflictingDuplicate,
 }
 
 impl RejectCode {
     /// Every kind that an answer can hold, for the documentation's test.
-    pub const IN_ANSWERS: [Self; 16] = [
+    pub const IN_ANSWERS: [Self; 17] = [
         Self::NotAnObject,
         Self::InvalidJson,
         Self::MissingField,
@@ -126,6 +146,7 @@ impl RejectCode {
         Self::UnknownSchemaVersion,
         Self::SchemaViolation,
         Self::InternalError,
+        Self::RefusedBySink,
     ];
 
     /// The code as it is written in answers, dead letters and metrics.
@@ -149,6 +170,7 @@ impl RejectCode {
             Self::SchemaViolation => "schema_violation",
             Self::InternalError => "internal_error",
             Self::RefusedBySink => "refused_by_sink",
+            Self::ConflictingDuplicate => "conflicting_duplicate",
         }
     }
 }
@@ -174,7 +196,14 @@ impl RejectCode {
             Self::UnknownSchemaVersion => "the event has no such version",
             Self::SchemaViolation => "the schema says no: see `pointer`, `detail`, `errors`",
             Self::InternalError => "judging this one event failed in the gateway",
-            Self::RefusedBySink => "the sink refused the event for good, after it was accepted; only in the dead letters",
+            Self::RefusedBySink => {
+                "the sink refused the event for good, after it was stored; in the dead letters, and answered only where \
+                 delivery is waited for"
+            }
+            Self::ConflictingDuplicate => {
+                "an event with the same `event_uuid` and another payload was accepted before; the answer is `duplicate`, this is \
+                 only in the dead letters"
+            }
         }
     }
 }
@@ -190,24 +219,36 @@ pub enum RetryCause {
     Busy,
     /// The spool is at its quota.
     QuotaFull,
+    /// The events of this key hold as much of the spool as they may; those of other keys are taken.
+    KeySpoolShareFull,
     /// The dead letters of this source are at their quota, so a bad event could not be kept.
     DeadLettersFull,
     /// The dedup window cannot take more until its disk keeps up.
     DedupFull,
+    /// The dedup window is nearly full, and this key holds as much of it as it may; the events of other keys are taken.
+    KeyDedupShareFull,
+    /// The place on disk that tells whether it is a duplicate cannot be read at the moment.
+    DedupUnavailable,
     /// Spooled, but not delivered within the time that `Prefer: durability=delivered` waits. It will be delivered.
     NotDeliveredInTime,
+    /// Stored, and lost to a damaged disk before it was delivered. The next one with its identity is accepted anew.
+    Lost,
 }
 
 impl RetryCause {
     /// Every cause, for the documentation's test.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::InFlight,
         Self::StorageUnavailable,
         Self::Busy,
         Self::QuotaFull,
+        Self::KeySpoolShareFull,
         Self::DeadLettersFull,
         Self::DedupFull,
+        Self::KeyDedupShareFull,
+        Self::DedupUnavailable,
         Self::NotDeliveredInTime,
+        Self::Lost,
     ];
 
     /// The code as it is written in answers and metrics.
@@ -218,9 +259,13 @@ impl RetryCause {
             Self::StorageUnavailable => "storage_unavailable",
             Self::Busy => "busy",
             Self::QuotaFull => "quota_full",
+            Self::KeySpoolShareFull => "key_spool_share_full",
             Self::DeadLettersFull => "dead_letters_full",
             Self::DedupFull => "dedup_full",
+            Self::KeyDedupShareFull => "key_dedup_share_full",
+            Self::DedupUnavailable => "dedup_unavailable",
             Self::NotDeliveredInTime => "not_delivered_in_time",
+            Self::Lost => "lost",
         }
     }
 
@@ -232,9 +277,15 @@ impl RetryCause {
             Self::StorageUnavailable => "the event could not be written to disk",
             Self::Busy => "too many events are waiting to be written",
             Self::QuotaFull => "the spool is full because the sink has not taken what it holds",
+            Self::KeySpoolShareFull => {
+                "the undelivered events of this key fill its share of the spool, because the sink has not taken them"
+            }
             Self::DeadLettersFull => "the event is not valid, and the dead letters of this key are full, so it could not be kept",
             Self::DedupFull => "the dedup window cannot take more identities at the moment",
+            Self::KeyDedupShareFull => "the dedup window is nearly full, and this key has used up its share of it",
+            Self::DedupUnavailable => "the disk cannot tell at the moment whether the event was accepted before",
             Self::NotDeliveredInTime => "the event is safely spooled and will be delivered, but was not within the time to wait",
+            Self::Lost => "the disk lost the event before it was delivered; send it again, and it is accepted anew",
         }
     }
 }
@@ -294,5 +345,10 @@ mod tests {
         assert_eq!(cut.chars().count(), 300);
         assert!(cut.ends_with('…'));
         assert_eq!(shortened("short".into()), "short");
+        let fault = Fault::new("é".repeat(300), "/a");
+        let mut rejection = Rejection::of(RejectCode::SchemaViolation, vec![fault; 5], None);
+        rejection.make_brief();
+        assert_eq!(rejection.faults.len(), 1);
+        assert_eq!((rejection.faults[0].detail.chars().count(), &*rejection.faults[0].pointer), (BRIEF_CHARS_MAX, "/a"));
     }
 }

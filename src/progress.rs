@@ -1,28 +1,40 @@
-//! How far the events of the spool have come: confirmed in the dedup window, delivered, awaited by somebody.
+//! How far the events of the spool have come: confirmed in the dedup window, settled and how, awaited by somebody.
 
+mod endings;
 mod seq_set;
 
 use std::{
     ops::Range,
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
+pub use endings::Ending;
+use endings::Endings;
 pub use seq_set::SeqSet;
 
 /// Shared by those who store, the deliverer, and those who wait for it. Positions are sequence numbers of the spool.
 #[derive(Debug)]
 pub struct Progress {
     confirmed_exclusive: AtomicU64,
-    delivered: Mutex<SeqSet>,
-    /// Counts the changes of `delivered`.
+    settled: Mutex<Settled>,
+    /// Whether anything ended otherwise than delivered.
+    has_endings: AtomicBool,
+    /// Counts the changes of `settled`.
     changes: watch::Sender<u64>,
     awaited_exclusive: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Settled {
+    seqs: SeqSet,
+    otherwise: Endings,
 }
 
 impl Progress {
@@ -32,7 +44,8 @@ impl Progress {
     pub fn new(durable_exclusive: u64, delivered_exclusive: u64) -> Self {
         Self {
             confirmed_exclusive: AtomicU64::new(durable_exclusive),
-            delivered: Mutex::new(SeqSet::below(delivered_exclusive)),
+            settled: Mutex::new(Settled { seqs: SeqSet::below(delivered_exclusive), otherwise: Endings::default() }),
+            has_endings: AtomicBool::new(false),
             changes: watch::Sender::new(0),
             awaited_exclusive: watch::Sender::new(0),
         }
@@ -50,39 +63,89 @@ impl Progress {
         self.confirmed_exclusive.load(Ordering::Acquire)
     }
 
-    /// Everything below `seq_exclusive` is delivered, durably.
-    pub fn advance(&self, seq_exclusive: u64) {
-        let from = self.delivered_exclusive();
-        self.settle(from..seq_exclusive);
-    }
-
     /// These are delivered, durably, each for itself.
     pub fn settle(&self, seqs: impl IntoIterator<Item = u64>) {
-        let mut delivered = self.delivered();
+        let mut settled = self.settled();
         for seq in seqs {
-            delivered.insert(seq);
+            settled.seqs.insert(seq);
         }
-        drop(delivered);
+        drop(settled);
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// Below what everything is delivered.
-    #[must_use]
-    pub fn delivered_exclusive(&self) -> u64 {
-        self.delivered().prefix()
+    /// This one ended in another way, durably. `identity` is that of the event in the dedup window, where it is known.
+    pub fn settle_as(&self, seq: u64, identity: Option<Uuid>, ending: Ending) {
+        let mut settled = self.settled();
+        settled.otherwise.note(seq, identity, ending);
+        settled.seqs.insert(seq);
+        drop(settled);
+        self.has_endings.store(true, Ordering::Release);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// How many below `end_exclusive` are not delivered.
+    /// How the event with this number ended; `None` while it is not settled. Of very many that were not delivered the oldest
+    /// are forgotten, and count as delivered.
     #[must_use]
-    pub fn undelivered(&self, end_exclusive: u64) -> u64 {
-        let delivered = self.delivered();
-        end_exclusive.saturating_sub(delivered.prefix() + delivered.ahead())
+    pub fn ending(&self, seq: u64) -> Option<Ending> {
+        let settled = self.settled();
+        settled.seqs.contains(seq).then(|| settled.otherwise.at(seq).unwrap_or(Ending::Delivered))
     }
 
-    /// What is delivered, as it is now.
+    /// Why the sink refused the event with this identity, where it did and is remembered.
     #[must_use]
-    pub fn delivered_now(&self) -> SeqSet {
-        self.delivered().clone()
+    pub fn refusal(&self, identity: Uuid) -> Option<Arc<str>> {
+        self.has_endings.load(Ordering::Acquire).then(|| self.settled().otherwise.refusal(identity)).flatten()
+    }
+
+    /// The event with this identity is stored once more: what is known of its ending is over.
+    pub fn forget_refusal(&self, identity: Uuid) {
+        if self.has_endings.load(Ordering::Acquire) {
+            self.settled().otherwise.forget_refusal(identity);
+        }
+    }
+
+    /// The event with this identity was lost: the next one that has it is to be stored, although the dedup window knows it.
+    pub fn lose(&self, identity: Uuid) {
+        self.settled().otherwise.lose(identity);
+        self.has_endings.store(true, Ordering::Release);
+    }
+
+    /// Whether the event with this identity was lost. Only one caller is told so: he stores it, or says [`Progress::lose`].
+    #[must_use]
+    pub fn take_lost(&self, identity: Uuid) -> bool {
+        self.has_endings.load(Ordering::Acquire) && self.settled().otherwise.take_lost(identity)
+    }
+
+    /// Below what everything is settled.
+    #[must_use]
+    pub fn settled_exclusive(&self) -> u64 {
+        self.settled().seqs.prefix()
+    }
+
+    /// How many below `end_exclusive` are not settled.
+    #[must_use]
+    pub fn unsettled(&self, end_exclusive: u64) -> u64 {
+        let settled = self.settled();
+        end_exclusive.saturating_sub(settled.seqs.prefix() + settled.seqs.ahead())
+    }
+
+    /// Whether this one is settled.
+    #[must_use]
+    pub fn is_settled(&self, seq: u64) -> bool {
+        self.settled().seqs.contains(seq)
+    }
+
+    /// Of `range`, the numbers that are not settled, in order.
+    #[must_use]
+    pub fn unsettled_in(&self, range: Range<u64>) -> Vec<u64> {
+        let settled = self.settled();
+        range.filter(|seq| !settled.seqs.contains(*seq)).collect()
+    }
+
+    /// What is settled, as it is now.
+    #[must_use]
+    pub fn settled_now(&self) -> SeqSet {
+        self.settled().seqs.clone()
     }
 
     /// Up to where somebody waits, so that the deliverer need not let a batch grow old.
@@ -91,8 +154,8 @@ impl Progress {
         self.awaited_exclusive.subscribe()
     }
 
-    /// Waits until all of `ranges` are delivered, for at most `wait`. Whether they are.
-    pub async fn await_delivered(&self, ranges: &[Range<u64>], wait: Duration) -> bool {
+    /// Waits until all of `ranges` are settled, for at most `wait`. Whether they are.
+    pub async fn await_settled(&self, ranges: &[Range<u64>], wait: Duration) -> bool {
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
         self.awaited_exclusive.send_if_modified(|awaited| {
             let further = end > *awaited;
@@ -100,15 +163,15 @@ impl Progress {
             further
         });
         let mut changes = self.changes.subscribe();
-        let are_delivered = |_: &u64| {
-            let delivered = self.delivered();
-            ranges.iter().all(|range| delivered.contains_all(range.clone()))
+        let are_settled = |_: &u64| {
+            let settled = self.settled();
+            ranges.iter().all(|range| settled.seqs.contains_all(range.clone()))
         };
-        matches!(tokio::time::timeout(wait, changes.wait_for(are_delivered)).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(wait, changes.wait_for(are_settled)).await, Ok(Ok(_)))
     }
 
-    fn delivered(&self) -> MutexGuard<'_, SeqSet> {
-        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settled(&self) -> MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,13 +180,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn waiting_ends_when_it_is_delivered_or_when_the_time_is_up() {
+    async fn waiting_ends_when_it_is_settled_or_when_the_time_is_up() {
         let progress = Progress::new(5, 5);
-        assert!(progress.await_delivered(&[0..5], Duration::ZERO).await);
-        assert!(!progress.await_delivered(&[0..6], Duration::from_secs(1)).await);
+        assert!(progress.await_settled(&[0..5], Duration::ZERO).await);
+        assert!(!progress.await_settled(&[0..6], Duration::from_secs(1)).await);
         assert_eq!(*progress.watch_awaited().borrow(), 6);
         let (reached, ()) =
-            tokio::join!(progress.await_delivered(&[0..7], Duration::from_secs(1)), async { progress.advance(9) });
+            tokio::join!(progress.await_settled(&[0..7], Duration::from_secs(1)), async { progress.settle(5..9) });
         assert!(reached);
         assert_eq!(*progress.watch_awaited().borrow(), 7);
     }
@@ -132,9 +195,26 @@ mod tests {
     async fn who_waits_for_his_own_does_not_wait_for_what_was_before() {
         let progress = Progress::new(20, 5);
         progress.settle([10, 12]);
-        assert!(!progress.await_delivered(&[10..13], Duration::from_secs(1)).await);
+        assert!(!progress.await_settled(&[10..13], Duration::from_secs(1)).await);
         progress.settle([11]);
-        assert!(progress.await_delivered(&[10..13], Duration::from_secs(1)).await);
-        assert_eq!((progress.delivered_exclusive(), progress.undelivered(20)), (5, 12));
+        assert!(progress.await_settled(&[10..13], Duration::from_secs(1)).await);
+        assert_eq!((progress.settled_exclusive(), progress.unsettled(20)), (5, 12));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_event_that_is_waited_for_has_its_own_ending() {
+        let progress = Progress::new(9, 5);
+        let refused = Uuid::from_u128(1);
+        progress.settle([5]);
+        progress.settle_as(6, Some(refused), Ending::Refused("too large".into()));
+        progress.settle_as(7, None, Ending::Lost);
+        assert!(progress.await_settled(&[5..8], Duration::ZERO).await);
+        let endings = [5, 6, 7, 8].map(|seq| progress.ending(seq));
+        let refusal: Arc<str> = "too large".into();
+        let expected = [Some(Ending::Delivered), Some(Ending::Refused(refusal.clone())), Some(Ending::Lost), None];
+        assert_eq!((endings, progress.settled_exclusive()), (expected, 8));
+        assert_eq!(progress.refusal(refused), Some(refusal));
+        progress.forget_refusal(refused);
+        assert_eq!(progress.refusal(refused), None);
     }
 }

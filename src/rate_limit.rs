@@ -1,5 +1,7 @@
-//! How much may be sent: token buckets (`governor`'s GCRA) of events and of requests, one pair per key and one per client
-//! address.
+//! How much may be sent: token buckets (governor's GCRA) of events, of bytes and of requests, three per key and three per client address.
+//!
+//! Bytes are those of the inflated body: what costs memory, processor and disk is what a body becomes. All that a request pays
+//! is paid together, before its events are judged; where one bucket has not enough, nothing is taken from any.
 //!
 //! A key's own buckets hold for whoever sends with it. Those of an address hold for what everyone can bring: requests
 //! with a key for web pages, and requests with no good key. Services have secrets of their own and send from few
@@ -8,7 +10,10 @@
 mod addresses;
 mod bucket;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 pub use addresses::{AddressRates, Prefix};
 pub use bucket::{Allowance, Bucket};
@@ -27,22 +32,19 @@ pub struct RateExceeded {
     pub retry_after: Duration,
 }
 
-impl RateExceeded {
-    fn new(policy: Policy, allowance: Allowance, units: NonZeroU32, retry_after: Duration) -> Self {
-        let missing = retry_after.as_secs_f64() * f64::from(allowance.per_second);
-        Self { policy, allowance, left: (f64::from(units.get()) - missing).max(0.0) as u32, retry_after }
-    }
-}
-
 /// What a bucket limits, as `RateLimit-Policy` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Events of one key.
     KeyEvents,
+    /// Bytes of the inflated bodies with one key.
+    KeyBytes,
     /// Requests with one key.
     KeyRequests,
     /// Events from one client address.
     AddressEvents,
+    /// Bytes of the inflated bodies from one client address.
+    AddressBytes,
     /// Requests from one client address.
     AddressRequests,
 }
@@ -53,8 +55,10 @@ impl Policy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyEvents => "events",
+            Self::KeyBytes => "bytes",
             Self::KeyRequests => "requests",
             Self::AddressEvents => "address-events",
+            Self::AddressBytes => "address-bytes",
             Self::AddressRequests => "address-requests",
         }
     }
@@ -64,8 +68,10 @@ impl std::fmt::Display for Policy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::KeyEvents => "events with this key",
+            Self::KeyBytes => "bytes (of bodies after decompression) with this key",
             Self::KeyRequests => "requests with this key",
             Self::AddressEvents => "events from this address",
+            Self::AddressBytes => "bytes (of bodies after decompression) from this address",
             Self::AddressRequests => "requests from this address",
         })
     }
@@ -76,21 +82,42 @@ impl std::fmt::Display for Policy {
 pub struct KeyRate {
     /// Its events.
     pub events: Bucket,
+    /// The bytes of its inflated bodies.
+    pub bytes: Bucket,
     /// Its requests.
     pub requests: Bucket,
+    /// Bytes that bodies which came with it hold in memory: see `body_budget.rs`.
+    pub body_bytes: AtomicUsize,
 }
 
 impl KeyRate {
     /// Full buckets.
     #[must_use]
-    pub fn new(events: Allowance, requests: Allowance) -> Self {
-        Self { events: Bucket::new(Policy::KeyEvents, events), requests: Bucket::new(Policy::KeyRequests, requests) }
+    pub fn new(events: Allowance, bytes: Allowance, requests: Allowance) -> Self {
+        Self {
+            events: Bucket::new(Policy::KeyEvents, events),
+            bytes: Bucket::new(Policy::KeyBytes, bytes),
+            requests: Bucket::new(Policy::KeyRequests, requests),
+            body_bytes: AtomicUsize::new(0),
+        }
     }
 
     /// What they hold when they are full.
     #[must_use]
-    pub fn allowances(&self) -> [Allowance; 2] {
-        [self.events.allowance(), self.requests.allowance()]
+    pub fn allowances(&self) -> [Allowance; 3] {
+        [self.events.allowance(), self.bytes.allowance(), self.requests.allowance()]
+    }
+
+    /// Its buckets of which less than half is left, and how much that is.
+    pub fn low(&self) -> impl Iterator<Item = (&Bucket, u32)> {
+        let now = self.events.now();
+        let buckets = [&self.events, &self.bytes, &self.requests].into_iter();
+        buckets.filter_map(move |bucket| Some((bucket, bucket.left_where_low(now)?)))
+    }
+
+    fn take_work(&self, events: u32, bytes: u32) -> Result<(), RateExceeded> {
+        self.events.take(events)?;
+        self.bytes.take(bytes).inspect_err(|_| self.events.give_back(events))
     }
 }
 
@@ -104,15 +131,51 @@ pub struct Payers {
 }
 
 impl Payers {
-    /// Takes `events` from each bucket.
+    /// Pays for `events` in `bytes`: from each bucket, or from none. The address pays first, so that who is refused for his
+    /// address never takes from the key that he shares with others.
     ///
     /// # Errors
-    /// [`RateExceeded`]; the address may have paid already.
-    pub fn take_events(&self, events: usize) -> Result<(), RateExceeded> {
-        let events = u32::try_from(events).unwrap_or(u32::MAX);
-        if let Some((rates, prefix)) = &self.address {
-            rates.take_events(*prefix, events)?;
+    /// [`RateExceeded`], and nothing is taken.
+    pub fn pay(&self, events: usize, bytes: usize) -> Result<(), RateExceeded> {
+        let [events, bytes] = [events, bytes].map(|units| u32::try_from(units).unwrap_or(u32::MAX));
+        let Some((rates, from)) = &self.address else { return self.key.take_work(events, bytes) };
+        rates.take_work(*from, events, bytes)?;
+        self.key.take_work(events, bytes).inspect_err(|_| rates.give_back(*from, events, bytes))
+    }
+
+    /// Gives back what was paid for nothing.
+    pub fn give_back(&self, events: usize, bytes: usize) {
+        if events == 0 && bytes == 0 {
+            return;
         }
-        self.key.events.take(events)
+        let [events, bytes] = [events, bytes].map(|units| u32::try_from(units).unwrap_or(u32::MAX));
+        if let Some((rates, from)) = &self.address {
+            rates.give_back(*from, events, bytes);
+        }
+        self.key.events.give_back(events);
+        self.key.bytes.give_back(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_paid_by_all_its_buckets_or_by_none() {
+        let allow = |burst| Allowance { per_second: 1, burst };
+        let key = Arc::new(KeyRate::new(allow(100), allow(1_000), allow(9)));
+        let rates = Arc::new(AddressRates::new(allow(50), allow(5_000), allow(9)));
+        let prefix = |last: u8| Prefix::from(std::net::IpAddr::from([192, 0, 2, last]));
+        let from = |last| Payers { key: key.clone(), address: Some((rates.clone(), prefix(last))) };
+        let refused = |last, events, bytes| from(last).pay(events, bytes).unwrap_err().policy;
+        assert_eq!(refused(1, 51, 1), Policy::AddressEvents);
+        assert_eq!(refused(1, 50, 1_001), Policy::KeyBytes);
+        assert_eq!(from(1).pay(50, 600), Ok(()), "neither refusal took anything");
+        assert_eq!(refused(2, 50, 401), Policy::KeyBytes);
+        assert_eq!(from(2).pay(50, 400), Ok(()));
+        assert_eq!(refused(3, 1, 0), Policy::KeyEvents);
+        from(2).give_back(1, 0);
+        assert_eq!((from(3).pay(1, 0), refused(2, 2, 0)), (Ok(()), Policy::AddressEvents));
     }
 }

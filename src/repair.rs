@@ -12,15 +12,22 @@
 //! `duplicate` closes it. So a replay may be cut short at any moment and run again, for as long as the dedup window knows
 //! what it stored. Two replays at once, or a replay and a drop, wait for each other.
 //!
-//! An event that the *sink* refused (`refused_by_sink`) was accepted once, so within the window its identity is a duplicate
-//! and its replay stores nothing. Such a letter stays open, and the report says so; after the window, or with another
-//! `event_uuid` by a patch, it is stored.
+//! An event that the *sink* refused (`refused_by_sink`) was accepted once, so the window knows its identity. Its replay claims
+//! the letter's name instead ([`Refused`]), which the stored record carries: so it reaches the sink again, once for each
+//! letter, by the same steps. If the sink refuses it again, that makes a letter of its own.
+//!
+//! A conflicting duplicate (`conflicting_duplicate`) was stored nowhere: another event has its identity. Its replay is
+//! `duplicate` again and makes no second letter. The letter stays open until it is dropped, or replayed with another
+//! `event_uuid` by a patch.
 //!
 //! # Without a patch, and with one
 //!
 //! Without a patch the event's own bytes are replayed (promise P6). A patch is spliced into them ([`Patch`]): what it does not
 //! name keeps every byte. A letter to which the patch does not apply stays as it is; where it applies to none, that is an
 //! error.
+//!
+//! An event of which only the beginning was kept, because it was far larger than any may be, is still rejected
+//! (`event_cut`).
 //!
 //! # What is counted
 //!
@@ -42,7 +49,7 @@ use crate::{
     auth::{EventNames, Source},
     dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
     event::{iso_millis, unix_millis},
-    ingest::{Again, Fate, Ingest, Sender},
+    ingest::{Again, Fate, Ingest, Refused, Sender},
     json::Patch,
     limits::LETTERS_SHOWN_MAX,
     outcome::{Outcome, RejectCode, RetryCause},
@@ -162,6 +169,10 @@ impl Repair {
     async fn batch(&self, work: &mut Work<'_>, batch: &Batch) -> Result<ControlFlow<()>, RepairError> {
         let mut patched: Vec<(&Taken, std::borrow::Cow<'_, [u8]>)> = Vec::with_capacity(batch.letters.len());
         for letter in &batch.letters {
+            if letter.is_cut {
+                work.report.cut(letter, &batch.source);
+                continue;
+            }
             match apply(work.replay.patch.as_ref(), &letter.raw) {
                 Ok(raw) => patched.push((letter, raw)),
                 Err(reason) => {
@@ -171,10 +182,11 @@ impl Repair {
             }
         }
         let any = EventNames::default();
-        let events = work.senders.iter().find(|sender| sender.name == batch.source).map_or(&any, |sender| &sender.events);
-        let sender = Sender { source: &batch.source, events };
-        let again: Vec<Again<'_>> =
-            patched.iter().map(|(letter, raw)| Again { raw, received_millis: letter.received_millis }).collect();
+        let sender = Sender::of(&batch.source, work.senders, &any);
+        let again: Vec<Again<'_>> = patched
+            .iter()
+            .map(|(letter, raw)| Again { raw, received_millis: letter.received_millis, refused: refused(letter) })
+            .collect();
         let fates = match work.replay.dry_run {
             true => self.ingest.try_again(sender, &again),
             false if again.is_empty() => Vec::new(),
@@ -184,9 +196,8 @@ impl Repair {
         let mut noted = Vec::new();
         let mut flow = ControlFlow::Continue(());
         for ((letter, _), fate) in patched.iter().zip(&fates) {
-            let was_refused = letter.code == RejectCode::RefusedBySink.as_str() && fate.outcome == Outcome::Duplicate;
-            if was_refused {
-                work.report.was_refused(letter, &batch.source);
+            if letter.code == RejectCode::ConflictingDuplicate.as_str() && fate.outcome == Outcome::Duplicate {
+                work.report.still_conflicts(letter, &batch.source);
                 continue;
             }
             if let Outcome::Retry(cause) = fate.outcome
@@ -219,18 +230,25 @@ impl Repair {
     }
 }
 
-/// The first letters that `filter` means, whole, with what was done about each.
+/// Calls `visit` with the first letters that `filter` means, whole, with what was done about each: with `count` of them at most,
+/// and at most [`LETTERS_SHOWN_MAX`].
 ///
 /// # Errors
 /// The disk's.
-pub fn show(archive: &Archive, filter: &Filter, count: usize) -> std::io::Result<Vec<Shown>> {
-    let count = count.clamp(1, LETTERS_SHOWN_MAX);
-    let mut shown = Vec::new();
+pub fn visit_shown(
+    archive: &Archive,
+    filter: &Filter,
+    count: usize,
+    visit: &mut dyn FnMut(Shown) -> ControlFlow<()>,
+) -> std::io::Result<()> {
+    let mut left = count.clamp(1, LETTERS_SHOWN_MAX);
     archive.visit(filter, &mut |found| {
-        shown.extend(Shown::of(found, archive).ok());
-        if shown.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let Ok(shown) = Shown::of(found, archive) else { return ControlFlow::Continue(()) };
+        left -= 1;
+        let flow = visit(shown);
+        if left == 0 { ControlFlow::Break(()) } else { flow }
     })?;
-    Ok(shown)
+    Ok(())
 }
 
 fn new_run() -> Run {
@@ -239,6 +257,13 @@ fn new_run() -> Run {
 
 fn now() -> String {
     iso_millis(unix_millis(SystemTime::now())).as_str().to_owned()
+}
+
+/// Whether a letter holds what the sink refused.
+fn refused(letter: &Taken) -> Option<Refused> {
+    let is_refused = letter.code == RejectCode::RefusedBySink.as_str();
+    let event_uuid = letter.event_uuid.as_ref().filter(|_| is_refused)?.parse().ok()?;
+    Some(Refused { letter: letter.id.as_identity(), event_uuid })
 }
 
 /// An event's bytes with the patch in them.

@@ -45,6 +45,12 @@ pub trait Sink: Send + Sync {
     /// that a record nobody spoke of is never taken for delivered. Does not fail as a whole and does not wait to retry.
     fn deliver<'a>(&'a self, batch: &'a Batch) -> Pin<Box<dyn Future<Output = Vec<Delivery>> + Send + 'a>>;
 
+    /// Where the sink would put `record`: what has one place shares a fate, and a place that fails holds up itself alone.
+    /// Empty where it makes no difference.
+    fn place_of(&self, _record: &Record) -> String {
+        String::new()
+    }
+
     /// Whether a replay after a crash must repeat the same stretches, because the sink names what it writes by them.
     /// The deliverer then makes each stretch durable before its first delivery.
     fn replays_by_stretch(&self) -> bool;

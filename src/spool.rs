@@ -12,9 +12,13 @@
 //! - Sequence numbers are contiguous from 0 and never given twice to acknowledged frames.
 //! - A failed `fdatasync` is never tried again, since the next one would lie: the spool takes nothing more, says so
 //!   ([`Spool::watch_failed`]), and a restart finds out what is on the disk.
-//! - A full disk, a full quota and a write error refuse the appends they meet, and it goes on by itself.
-//! - Decay costs the frames that it hits. The [`Reader`] reports exactly which, keeps the file in `quarantine/`, and goes
-//!   on. It never keeps the spool from opening.
+//! - A full disk, a full quota and a write error refuse the appends they meet, and it goes on by itself. So does a missing
+//!   descriptor; a segment that cannot be followed by the next one is written on meanwhile.
+//! - What the disk would drop is not acknowledged: before a group is, the writer looks whether its segment still has its name
+//!   and the file system takes writes (see `vanished.rs`).
+//! - A place that cannot be read is waited for (see `unreadable.rs`), by all readers together.
+//! - Decay costs the frames that it hits. The [`Reader`] reports exactly which, writes them down in `quarantine/lost.ndjson`,
+//!   keeps the file in `quarantine/`, whole, until a person removes it, and goes on. It never keeps the spool from opening.
 //!
 //! # On disk
 //!
@@ -22,9 +26,11 @@
 //! lock                       held (flock) while the spool is open
 //! spool.id                   magic "LKGSPID1" | spool id (UUID, 16 B) | crc u32
 //! cursor                     magic "LKGCURS1" | spool id | delivered u64 | planned end u64 (2^64-1: none) | crc u32
+//! end                        magic "LKGSEND1" | spool id | segment u64 | its bytes u64 | end u64 | crc u32: see `end_mark.rs`
 //! *.tmp                      a file being replaced: written, fsynced, renamed, the folder fsynced
 //! 00000000000000000000.seg   a segment, named by the sequence number of its first frame
 //! quarantine/                damaged segments (a second link until they are unlinked) and files of other spools
+//! quarantine/lost.ndjson     what was lost: numbers, probable identities, segment, bytes, reason, time
 //!
 //! segment = magic "LKGSPOOL" | version u32 (1) | spool id 16 B | first_seq u64 | crc u32      40 bytes
 //!           frame*
@@ -41,13 +47,19 @@
 //! # The way through the code
 //!
 //! `handle` what users hold · `queue` and `writer` the way in · `frame`, `segment` the format · `scan`, `reader` the way
-//! out · `cursor` how far · `recovery`, `tail` the start · `shared` what they have in common · `disk`, `fault` what is below
+//! out · `unreadable`, `losses` what cannot be read, and what is lost · `vanished` what is gone while it runs · `cursor` how
+//! far · `recovery`, `tail`, `end_mark` the start · `inspect` from outside · `shared` what they have in common · `folder`,
+//! `disk`, `fault` what is below
 
 mod cursor;
 mod disk;
+mod end_mark;
 mod fault;
+mod folder;
 mod frame;
 mod handle;
+mod inspect;
+mod losses;
 mod queue;
 mod reader;
 mod recovery;
@@ -55,6 +67,8 @@ mod scan;
 mod segment;
 mod shared;
 mod tail;
+mod unreadable;
+mod vanished;
 mod writer;
 
 #[cfg(test)]
@@ -65,10 +79,14 @@ mod simulator;
 mod tests;
 
 pub use cursor::{Cursor, CursorError};
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use disk::{Disk, DiskDir, DiskFile, DiskLock, FileId, RealDisk, Space};
 pub use frame::{BodyTooLong, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};
+pub use inspect::{
+    Inspection, SALVAGED_NAME, Salvageable, SegmentContent, SegmentFile, inspect, remove_quarantined, salvageable,
+};
+pub use losses::{Loss, LostEvent};
 pub use queue::{AppendError, Appended};
 pub use reader::{Reader, Stretch};
 pub use recovery::{OpenError, RecoveryReport, spool_id};
-pub use shared::GroupMetrics;
+pub use shared::{GroupMetrics, Quarantined};

@@ -4,13 +4,16 @@
 //!
 //! ```text
 //! lakegate_events_received_total = Σ lakegate_events_total over outcome
-//! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"} + those answered not_delivered_in_time that were new
+//! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"}
+//!     + those that were new and answered not_delivered_in_time, lost or refused_by_sink (durability=delivered)
 //! lakegate_spool_appended_events_total + lakegate_spool_recovered_events
 //!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total + lakegate_spool_events
 //! ```
 
 mod access_log;
 mod delivery;
+mod labels;
+mod lines;
 mod logging;
 mod process;
 mod traces;
@@ -18,13 +21,13 @@ mod traces;
 use std::{
     fmt::Write as _,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicI64, AtomicU64},
     },
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::text::encode,
     metrics::{
         counter::Counter,
         family::Family,
@@ -35,44 +38,18 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::outcome::{Counts, Outcome, RejectCode, RetryCause};
+use crate::{
+    conditions::Condition,
+    outcome::{Counts, Outcome, RejectCode, RetryCause},
+};
 pub use access_log::{AccessLine, AccessLog};
 pub use delivery::{AnswerLabel, DeliveryMetrics, ShardLabel};
-pub use logging::start_logging;
+pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
+use labels::{RouteStatus, USUAL_REQUEST};
+pub use lines::own_output;
+pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
 pub use traces::{DeliverySpan, RequestSpan, Traces};
-
-/// Labels of the count of events.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct SourceOutcome {
-    /// Name of the key.
-    pub source: Arc<str>,
-    /// `accepted`, `duplicate`, `rejected` or `retry`.
-    pub outcome: &'static str,
-}
-
-/// Label of the count of replayed events.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Replayed {
-    /// `accepted`, `duplicate`, `rejected` or `retry`.
-    pub outcome: &'static str,
-}
-
-/// A stable code.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Code {
-    /// See `outcome.rs` and `http/problem.rs`.
-    pub code: &'static str,
-}
-
-/// Labels of the count of requests.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RouteStatus {
-    /// The route's pattern, never the path a client made up.
-    pub route: &'static str,
-    /// The HTTP status code.
-    pub status: u16,
-}
 
 type F64Gauge = Gauge<f64, AtomicU64>;
 
@@ -86,12 +63,15 @@ pub struct Metrics {
     pub events: Family<SourceOutcome, Counter>,
     /// Rejected events, by code.
     pub rejected: Family<Code, Counter>,
+    /// Duplicates whose payload differs from the accepted one's, by source.
+    pub conflicting_duplicates: Family<SourceLabel, Counter>,
     /// Events to be sent again, by code.
     pub retry: Family<Code, Counter>,
     /// Events dropped because their people ask not to be followed; received events do not count them.
     pub opted_out_events: Counter,
-    /// Requests, by route and status.
-    pub requests: Family<RouteStatus, Counter>,
+    requests: Family<RouteStatus, Counter>,
+    /// Of those, the ones that are nearly all: to look them up among the others would cost each a hash.
+    usual_requests: OnceLock<Counter>,
     /// Seconds from the first byte of a request's body to its answer.
     pub request_seconds: Histogram,
     /// Bytes of request bodies as received.
@@ -134,10 +114,18 @@ pub struct Metrics {
     pub spool_lag_bytes: Gauge<i64, AtomicI64>,
     /// Seconds until the spool has no room, at the present rate and if nothing is delivered meanwhile.
     pub spool_headroom_seconds: F64Gauge,
+    /// Bytes of each key's events that are not delivered, in coarse steps.
+    pub key_spool_bytes: Family<SourceLabel, Gauge<i64, AtomicI64>>,
+    /// Identities of each key in the dedup window, as far as they came since the start or were undelivered then.
+    pub key_dedup_identities: Family<SourceLabel, Gauge<i64, AtomicI64>>,
     /// Bytes of the spool on disk.
     pub spool_bytes: Gauge<i64, AtomicI64>,
     /// Segment files of the spool.
     pub spool_segments: Gauge<i64, AtomicI64>,
+    /// Damaged files that are kept for a person, of all spools.
+    pub quarantine_files: Gauge<i64, AtomicI64>,
+    /// Their bytes.
+    pub quarantine_bytes: Gauge<i64, AtomicI64>,
     /// Groups of appends that the spool made durable, one `fdatasync` each.
     pub spool_syncs: Gauge<i64, AtomicI64>,
     /// Bytes that the spool may have.
@@ -168,6 +156,16 @@ pub struct Metrics {
     pub dedup_disk_reads: Gauge<i64, AtomicI64>,
     /// Damaged pages met in the dedup window.
     pub dedup_damaged_pages: Gauge<i64, AtomicI64>,
+    /// Identities forgotten with them.
+    pub dedup_damaged_identities: Gauge<i64, AtomicI64>,
+    /// Damaged runs of the dedup window that lie in its folder.
+    pub dedup_set_aside_runs: Gauge<i64, AtomicI64>,
+    /// Identities forgotten before their time, because there were too many.
+    pub dedup_forgotten_identities: Gauge<i64, AtomicI64>,
+    /// Batches of events refused because the dedup window was full.
+    pub dedup_refused_batches: Gauge<i64, AtomicI64>,
+    /// Jumps of the wall clock.
+    pub clock_jumps: Counter,
     /// 1 unless a shared dedup store is configured and does not answer.
     pub dedup_store_up: Gauge<i64, AtomicI64>,
     /// Seconds that claims in the shared dedup store took, where it was asked.
@@ -196,8 +194,12 @@ pub struct Metrics {
     pub panics: Counter,
     /// 1 while `/readyz` says ready.
     pub ready: Gauge<i64, AtomicI64>,
+    /// Places at which a condition holds, by its code; 0 where it does not.
+    pub condition: Family<Code, Gauge<i64, AtomicI64>>,
     /// Lines that the access log dropped because nobody read it.
     pub access_log_dropped_lines: Counter,
+    /// Lines of the log that were dropped because nobody read it, or because the output did not take them.
+    pub log_dropped_lines: Counter,
     /// Exports of traces that the collector did not take.
     pub trace_export_failures: Counter,
 }
@@ -228,6 +230,13 @@ fn histogram(registry: &mut Registry, name: &str, help: &str, (first, factor, co
     histogram
 }
 
+/// That of the process: the log is there before the metrics are.
+fn log_dropped_lines(registry: &mut Registry) -> Counter {
+    let dropped = logging::log_dropped_lines();
+    registry.register("log_dropped_lines", "Lines of the log that nobody read", dropped.clone());
+    dropped
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -246,9 +255,15 @@ impl Metrics {
             events_received: metric(r, "events_received", "Events read from request bodies"),
             events: metric(r, "events", "Events by source and outcome"),
             rejected: metric(r, "rejected_events", "Rejected events by code"),
+            conflicting_duplicates: metric(
+                r,
+                "conflicting_duplicates",
+                "Duplicates of an event with the same event_uuid and another payload, by source; each is in the dead letters once",
+            ),
             retry: metric(r, "retry_events", "Events to be sent again, by code"),
             opted_out_events: metric(r, "opted_out_events", "Events dropped for Sec-GPC or DNT"),
             requests: metric(r, "requests", "Requests by route and status"),
+            usual_requests: OnceLock::new(),
             request_seconds: histogram(r, "request_seconds", "Seconds from a request's headers to its answer", SECONDS),
             body_bytes: histogram(r, "body_bytes", "Bytes of request bodies as received", BYTES),
             request_events: histogram(r, "request_events", "Events of one request", COUNTS),
@@ -274,8 +289,20 @@ impl Metrics {
                 "spool_headroom_seconds",
                 "Seconds until the spool is full if nothing is delivered",
             ),
+            key_spool_bytes: metric(r, "key_spool_bytes", "Bytes of a key's undelivered events in the spool, by source"),
+            key_dedup_identities: metric(
+                r,
+                "key_dedup_identities",
+                "Identities of a key in the dedup window since start, by source",
+            ),
             spool_bytes: metric(r, "spool_bytes", "Bytes of the spool on disk"),
             spool_segments: metric(r, "spool_segments", "Segment files of the spool"),
+            quarantine_files: metric(
+                r,
+                "quarantine_files",
+                "Damaged files of the spools that are kept until a person removes them",
+            ),
+            quarantine_bytes: metric(r, "quarantine_bytes", "Bytes of the damaged files that are kept"),
             spool_syncs: metric(r, "spool_syncs", "Groups made durable since start, one fdatasync each"),
             spool_quota_bytes: metric(r, "spool_quota_bytes", "Bytes that the spool may have"),
             spool_disk_left_bytes: metric(r, "spool_disk_left_bytes", "Bytes that the file system still has for the spool"),
@@ -291,6 +318,15 @@ impl Metrics {
             dedup_window_seconds: metric(r, "dedup_window_seconds", "Seconds for which identities are remembered"),
             dedup_disk_reads: metric(r, "dedup_disk_reads", "Look-ups that read the disk since start"),
             dedup_damaged_pages: metric(r, "dedup_damaged_pages", "Damaged pages met since start"),
+            dedup_damaged_identities: metric(
+                r,
+                "dedup_damaged_identities",
+                "Identities forgotten with damaged pages since start",
+            ),
+            dedup_set_aside_runs: metric(r, "dedup_set_aside_runs", "Damaged files in the dedup folder"),
+            dedup_forgotten_identities: metric(r, "dedup_forgotten_identities", "Identities forgotten early since start"),
+            dedup_refused_batches: metric(r, "dedup_refused_batches", "Requests refused by a full dedup window since start"),
+            clock_jumps: metric(r, "clock_jumps", "Jumps of the wall clock"),
             dedup_store_up: metric(r, "dedup_store_up", "0 while the shared dedup store does not answer"),
             dedup_store_claim_seconds: histogram(r, "dedup_store_claim_seconds", "Seconds of claims in the store", SECONDS),
             dedup_unchecked_events: metric(r, "dedup_unchecked_events", "Events accepted without asking the dedup store"),
@@ -305,7 +341,9 @@ impl Metrics {
             dropped_dead_letters: metric(r, "dropped_dead_letters", "Dead letters dropped on request"),
             panics: metric(r, "panics", "Events whose handling panicked"),
             ready: metric(r, "ready", "1 while /readyz says ready"),
+            condition: metric(r, "condition", "Places at which a condition of /readyz holds, by code"),
             access_log_dropped_lines: metric(r, "access_log_dropped_lines", "Lines of the access log that nobody read"),
+            log_dropped_lines: log_dropped_lines(r),
             trace_export_failures: metric(r, "trace_export_failures", "Exports of traces that the collector did not take"),
             registry: Registry::default(),
         };
@@ -324,6 +362,24 @@ impl Metrics {
         metrics
     }
 
+    /// Brings the gauge of the conditions up to now: `holding` has one condition for each place.
+    pub fn set_conditions(&self, holding: &[Condition]) {
+        for condition in Condition::ALL {
+            let places = holding.iter().filter(|other| **other == condition).count();
+            self.condition.get_or_create(&Code { code: condition.code() }).set(places as i64);
+        }
+    }
+
+    /// Counts a request: `route` is the route's pattern, never the path that a client made up, `status` the HTTP status code.
+    pub fn count_request(&self, route: &'static str, status: u16) {
+        let labels = RouteStatus { route, status };
+        if labels == USUAL_REQUEST {
+            self.usual_requests.get_or_init(|| self.requests.get_or_create(&labels).clone()).inc();
+        } else {
+            self.requests.get_or_create(&labels).inc();
+        }
+    }
+
     /// Counts what became of events that were replayed.
     pub fn count_replayed<'a>(&self, outcomes: impl Iterator<Item = &'a Outcome>) {
         let counts = Counts::of(outcomes);
@@ -333,8 +389,18 @@ impl Metrics {
         }
     }
 
-    /// Counts what became of the events of one request from `source`.
-    pub fn count_outcomes<'a>(&self, source: &Arc<str>, outcomes: impl Iterator<Item = &'a Outcome> + Clone) {
+    /// Counts duplicates of `source` whose payload is another than the accepted one's.
+    pub fn count_conflicts(&self, source: &Arc<str>, count: usize) {
+        self.conflicting_duplicates.get_or_create(&SourceLabel { source: source.clone() }).inc_by(count as u64);
+    }
+
+    /// Counts what became of the events of one request from `source`, whose `accepted` events have a place of their own.
+    pub fn count_outcomes<'a>(
+        &self,
+        source: &Arc<str>,
+        accepted: &AcceptedEvents,
+        outcomes: impl Iterator<Item = &'a Outcome> + Clone,
+    ) {
         for outcome in outcomes.clone() {
             match outcome {
                 Outcome::Rejected(rejection) => self.rejected.get_or_create(&Code { code: rejection.code.as_str() }).inc(),
@@ -345,9 +411,14 @@ impl Metrics {
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);
         self.request_events.observe(counts.total() as f64);
-        let counts = [counts.accepted, counts.duplicates, counts.rejected, counts.retry];
-        for (outcome, count) in OUTCOMES.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
-            self.events.get_or_create(&SourceOutcome { source: source.clone(), outcome }).inc_by(count as u64);
+        let of_source = |outcome| self.events.get_or_create(&SourceOutcome { source: source.clone(), outcome });
+        if counts.accepted > 0 {
+            accepted.0.get_or_init(|| of_source(OUTCOMES[0]).clone()).inc_by(counts.accepted as u64);
+        }
+        for (outcome, count) in OUTCOMES.into_iter().zip([0, counts.duplicates, counts.rejected, counts.retry]) {
+            if count > 0 {
+                of_source(outcome).inc_by(count as u64);
+            }
         }
     }
 
@@ -373,7 +444,7 @@ mod tests {
         let metrics = Metrics::new();
         let rejected = Outcome::Rejected(Box::new(Rejection::new(RejectCode::UnknownEvent, "", "")));
         let outcomes = [Outcome::Accepted, rejected, Outcome::Duplicate, Outcome::Retry(RetryCause::Busy), Outcome::Accepted];
-        metrics.count_outcomes(&"web".into(), outcomes.iter());
+        metrics.count_outcomes(&"web".into(), &AcceptedEvents::default(), outcomes.iter());
         let text = metrics.exposition();
         for line in [
             "lakegate_events_received_total 5",

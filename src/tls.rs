@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     net::IpAddr,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -19,10 +19,12 @@ use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ProducesTickets, VerifierBuilderError, WebPkiClientVerifier},
+    sign::CertifiedKey,
 };
 
 use crate::{
     config::{ClientAuth, TlsConfig},
+    durable,
     limits::CERTIFICATE_LOOK_INTERVAL,
 };
 
@@ -157,8 +159,7 @@ type Stamp = Option<(i64, i64, u64, u64)>;
 
 impl Files {
     fn server(&self) -> Result<ServerConfig, TlsError> {
-        let chain = certificates(&self.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&self.private_key).map_err(|error| pem(&self.private_key, error.to_string()))?;
+        let (chain, key) = read_pair(&self.certificate, &self.private_key)?;
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
         let builder = match &self.client_ca {
@@ -199,6 +200,18 @@ impl Files {
     }
 }
 
+fn read_pair(certificate: &Path, private_key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = certificates(certificate)?;
+    let key = PrivateKeyDer::from_pem_file(private_key).map_err(|error| pem(private_key, error.to_string()))?;
+    Ok((chain, key))
+}
+
+/// Certificate and key that belong together, or why they do not.
+fn pair(certificate: &Path, private_key: &Path) -> Result<CertifiedKey, TlsError> {
+    let (chain, key) = read_pair(certificate, private_key)?;
+    Ok(CertifiedKey::from_der(chain, key, &ring::default_provider())?)
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(|error| pem(path, error.to_string()))?;
@@ -216,8 +229,12 @@ fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
         let made = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         made.and_then(|made| SystemTime::now().duration_since(made).ok()).is_some_and(|age| age < SELF_SIGNED_AGE_MAX)
     };
+    // A crash may have left one of them, or one of two pairs each, and a disk may have lost what is in them.
     if is_fresh(&certificate) && is_fresh(&private_key) {
-        return Ok((certificate, private_key));
+        match pair(&certificate, &private_key) {
+            Ok(_) => return Ok((certificate, private_key)),
+            Err(reason) => tracing::warn!(%reason, "the self-signed certificate cannot be used and is made anew"),
+        }
     }
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let mut params = rcgen::CertificateParams::new(names)?;
@@ -232,15 +249,10 @@ fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
         let path = path.to_owned();
         move |source| TlsError::File { path, source }
     };
-    fs::create_dir_all(folder).map_err(at(folder))?;
-    write(&private_key, &key.serialize_pem(), 0o600).map_err(at(&private_key))?;
-    write(&certificate, &made.pem(), 0o644).map_err(at(&certificate))?;
+    durable::make_folder(folder).map_err(at(folder))?;
+    durable::replace_file(&private_key, key.serialize_pem().as_bytes()).map_err(at(&private_key))?;
+    durable::replace_file(&certificate, made.pem().as_bytes()).map_err(at(&certificate))?;
     Ok((certificate, private_key))
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
 }
 
 #[cfg(test)]
@@ -260,6 +272,24 @@ mod tests {
         assert_eq!(fs::metadata(folder.path().join("key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
         Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
         assert_eq!(fs::read(&certificate).unwrap(), first);
+    }
+
+    #[test]
+    fn a_pair_that_a_crash_left_torn_or_mixed_is_made_anew() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        Tls::load(&TlsConfig::default(), other.path(), LOOPBACK).unwrap();
+        let whole = ["cert.pem", "key.pem"].map(|name| fs::read(folder.path().join(name)).unwrap());
+        let foreign = ["cert.pem", "key.pem"].map(|name| fs::read(other.path().join(name)).unwrap());
+        for (name, whole, foreign) in [("cert.pem", &whole[0], &foreign[0]), ("key.pem", &whole[1], &foreign[1])] {
+            for left in [&[][..], &whole[..whole.len() / 2], &vec![0; whole.len()], foreign, b"\xff\xfe"] {
+                fs::write(folder.path().join(name), left).unwrap();
+                Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+                assert_ne!(fs::read(folder.path().join(name)).unwrap(), left, "{name}");
+            }
+            fs::remove_file(folder.path().join(name)).unwrap();
+            Tls::load(&TlsConfig::default(), folder.path(), LOOPBACK).unwrap();
+        }
     }
 
     #[test]

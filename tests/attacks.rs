@@ -3,6 +3,23 @@
 
 mod support;
 
+#[path = "attacks/answers.rs"]
+mod answers;
+#[path = "attacks/connections.rs"]
+mod connections;
+#[path = "attacks/dead_letters.rs"]
+mod dead_letters;
+#[path = "attacks/keyless.rs"]
+mod keyless;
+#[path = "attacks/lake.rs"]
+mod lake;
+#[path = "attacks/operators.rs"]
+mod operators;
+#[path = "attacks/shares.rs"]
+mod shares;
+#[path = "attacks/work.rs"]
+mod work;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -122,7 +139,7 @@ async fn whose_head_has_begun_is_told_that_its_time_is_up_and_nobody_else() {
 
 async fn heads_that_do_not_end(is_plain: bool) {
     let folder = tempfile::tempdir().expect("a folder");
-    let gateway = Setup::new(folder.path()).set("http.plaintext", is_plain).start().await;
+    let gateway = Setup::new(folder.path()).set("http.plaintext", is_plain).set("http.idle_timeout_seconds", 30).start().await;
     let mut cases = JoinSet::new();
     for (wire, sent, answers, is_told) in [
         (Wire::H1, b"".to_vec(), 0, false),
@@ -238,7 +255,7 @@ async fn no_text_of_a_client_forges_a_line_of_the_log_or_a_dead_letter() {
         let (answer, _) = read_on(&mut stream, Duration::from_secs(3)).await;
         assert!(answer.starts_with("HTTP/1.1 4") && !answer.contains('\u{1b}'), "{answer}");
     }
-    assert!(gateway.times_logged("\"answered\"") >= 5, "what was sent was logged:\n{}", gateway.log_text());
+    gateway.until_logged("\"answered\"", 5).await;
     for line in gateway.log_text().lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["message"] != "forged" && line["timestamp"].is_string(), "{line}");
@@ -335,4 +352,63 @@ async fn an_event_of_names_that_collide_takes_no_longer_than_one_of_others() {
     assert!(took[1] < took[0] * 4 + Duration::from_millis(200), "{took:?}");
     assert_well(&gateway).await;
     gateway.stop().await;
+}
+
+/// What `lakegate` prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_lakegate")).args(arguments).output().expect("it runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What a terminal obeys, or turns around, instead of showing it, comes out of no command raw; and what is printed as JSON has
+/// the values that the client sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_of_a_client_reaches_the_terminal_of_who_looks_at_letters_or_at_the_lake() {
+    const HARMFUL: &str = "\u{1b}[2J\u{7f}\u{9b}2J\u{9d}0;x\u{9c}\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}\u{2029}\u{200b}\u{feff}\u{e0041}";
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Setup::new(folder.path()).set("lake.flush_age_ms", 50).start().await;
+    let client = gateway.client();
+    let text = format!("Tiramisù 🍮{HARMFUL}");
+    // As a client may write them: in JSON only those of ASCII must be escaped.
+    let written = serde_json::to_string(&text).expect("a text");
+    let valid = event();
+    let valid = format!("{},\"section_name\":{written}}}", &valid[..valid.len() - 1]);
+    let rejected = [
+        event_of(&written, ""),
+        event_of("\"menu:section:reached\"", &format!(",{written}:{written}")),
+        format!("{{\"event_uuid\":{written},\"event_name\":\"a:b\",\"created_at\":1}}"),
+    ];
+    let body = format!("[{valid},{}]", rejected.join(","));
+    let told = client.post(Wire::H1, &Post::json(body)).await.expect("an answer").told(4);
+    assert_eq!(told[0], Told::Accepted);
+    assert!(told[1..].iter().all(|told| matches!(told, Told::Rejected(_))), "{told:?}");
+    Scrape::when_drained(&gateway).await;
+    gateway.stop().await;
+
+    let (data, lake) = (folder.path().to_str().expect("text"), folder.path().join("lake"));
+    let lake = lake.to_str().expect("text");
+    let uuid = serde_json::from_str::<Value>(&valid).expect("JSON")["event_uuid"].as_str().expect("text").to_owned();
+    let letters = ["dlq", "show", "--limit", "9", "--data-dir", data];
+    let commands: [&[&str]; 6] = [
+        &["dlq", "list", "--data-dir", data],
+        &["dlq", "list", "--data-dir", data, "--format", "json"],
+        &letters,
+        &["lake", "export", "--lake", lake],
+        &["lake", "find", &uuid, "--lake", lake],
+        &["lake", "ls", "--lake", lake],
+    ];
+    for command in commands {
+        let printed = printed(command);
+        let raw: Vec<char> = printed.chars().filter(|letter| HARMFUL.contains(*letter) && !"[]2J0;x".contains(*letter)).collect();
+        assert!(!printed.is_empty() && raw.is_empty(), "{command:?} prints {raw:?}: {printed:?}");
+    }
+    let exported: Value = serde_json::from_str(&printed(commands[3])).expect("JSON");
+    assert_eq!(exported["section_name"], *text);
+    let found: Value = serde_json::from_str(&printed(commands[4])).expect("JSON");
+    assert_eq!(found["payload"]["section_name"], *text);
+    let shown = printed(&letters);
+    let shown: Vec<Value> = serde_json::Deserializer::from_str(&shown).into_iter().map(|letter| letter.expect("JSON")).collect();
+    let raws = shown.iter().filter_map(|letter| serde_json::from_str::<Value>(letter["line"]["raw"].as_str()?).ok());
+    assert!(raws.into_iter().any(|event| event["event_name"] == *text), "{shown:?}");
 }

@@ -131,7 +131,7 @@ async fn a_preflight_is_answered_for_every_page_that_some_key_is_for_and_remembe
     assert_unreadable(&answer);
     // The operators' listener is for no page.
     let metrics = support::client::ask_plain(gateway.admin(), "GET", "/metrics", &[("origin", PAGE)]).await.expect("an answer");
-    assert_eq!(metrics.status, 200);
+    assert_eq!((metrics.status, metrics.problem_code().as_str()), (403, "operators_only"));
     assert_unreadable(&metrics);
     gateway.stop().await;
 }

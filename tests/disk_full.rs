@@ -13,6 +13,7 @@ use std::{
 
 use fastrand::Rng;
 use support::{
+    cannot_run,
     client::{Answer, Client, Connection, Post, Told, Wire, get_plain},
     events::{self, Form},
     eventually,
@@ -181,13 +182,9 @@ async fn one_segment_that_fills_the_quota_makes_room_once_it_is_delivered() {
     LakeRows::read(&folder.path().join("lake")).assert_exactly(&uuids, |uuid| events::good_of_size(uuid, expected[&uuid]));
 }
 
-/// A small file system, or, where the machine allows none, the reason on the terminal.
+/// A small file system, or `None` where the machine allows none and the test may do without.
 fn small_disk(mount: &Path, bytes: u64) -> Option<SmallDisk> {
-    let disk = SmallDisk::mount(mount, bytes);
-    disk.inspect_err(|reason| {
-        say(format_args!("NOT RUN, a full disk could not be had ({reason}); the tests of the quota were run"));
-    })
-    .ok()
+    SmallDisk::mount(mount, bytes).inspect_err(|reason| cannot_run("a full disk", reason)).ok()
 }
 
 /// Writes a file of `bytes` bytes, or as many as the disk takes.

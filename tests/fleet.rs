@@ -10,14 +10,16 @@ use std::{
 };
 
 use fastrand::Rng;
+use sha2::{Digest, Sha256};
 use support::{
     client::{Client, Connection, Post, Told, Wire, get_plain},
     events::{self, Form},
     eventually,
+    faults::{Call, Errno, Fault, Faults},
     gateway::{Gateway, Setup},
     kinesis::{KinesisServer, REGION},
     metrics::Scrape,
-    readback::LakeRows,
+    readback::{LakeRows, dead_letters},
     say, seed,
     store::{Line, Mode, StoreServer},
 };
@@ -151,7 +153,7 @@ async fn of_twins_at_two_gateways_one_is_accepted_and_that_one_is_in_a_lake() {
         assert_eq!((scrape.value("dedup_unchecked_events"), scrape.value("dedup_store_unconfirmed_events")), (0, 0));
         gateway.stop().await;
     }
-    assert!(store.values(&last).iter().all(|value| value.as_deref() == Some(b"1")), "a stop tells the store what it owes");
+    assert!(store.values(&last).iter().all(is_confirmed), "a stop tells the store what it owes");
     let expected: HashSet<Uuid> = first.into_iter().chain([new]).chain(last).chain(told.into_keys()).collect();
     fleet.lakes().assert_exactly(&expected, events::small);
 }
@@ -468,7 +470,7 @@ async fn a_store_that_refuses_is_named_without_its_password() {
     let fleet = Fleet::new(&with(":s3cret-of-old"));
     let right = fleet.setups[1].clone().set("dedup.redis.url", with("lakegate:open-sesame"));
     let (refused, right) = tokio::join!(fleet.setups[0].start(), right.start());
-    assert!(refused.has_logged("the shared dedup store fails"), "{}", refused.log_text());
+    refused.until_logged("the shared dedup store fails", 1).await;
     let readiness = get_plain(refused.admin(), "/readyz").await.expect("an answer").text();
     assert!(readiness.contains("dedup_store_unreachable"), "{readiness}");
     let uuid = events::identity(&mut rng);
@@ -483,7 +485,7 @@ async fn a_store_that_refuses_is_named_without_its_password() {
     right.stop().await;
 
     let gateway = fleet.setups[0].clone().set("dedup.redis.url", full.url()).start().await;
-    assert!(gateway.has_logged("OOM"), "{}", gateway.log_text());
+    gateway.until_logged("OOM", 1).await;
     assert_eq!(post_one(&gateway.client(), events::identity(&mut rng)).await, Told::Accepted);
     assert_eq!(Scrape::of(&gateway).await.value("dedup_unchecked_events"), 1);
     gateway.stop().await;
@@ -524,4 +526,113 @@ async fn the_record_in_the_stream_says_that_its_event_was_not_checked() {
         when_told(&gateway).await;
         gateway.stop().await;
     }
+}
+
+const PAGE: &str = "https://menu.example";
+
+/// What a key sends. It is called as its secret.
+async fn post_from(client: &Client, key: &str, body: Vec<u8>) -> Told {
+    let post = Post::json(body).without("x-api-key").header("x-api-key", key).header("origin", PAGE);
+    client.post(Wire::H1, &post).await.expect("an answer").told(1).remove(0)
+}
+
+/// The keys `page`, of a browser, and `service`.
+fn keys(folder: &Path) -> std::path::PathBuf {
+    let hash = |name: &str| Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let page = format!("kind = \"browser\"\nallowed_origins = [\"{PAGE}\"]");
+    let key = |(name, more): (&str, &str)| format!("[[keys]]\nname = \"{name}\"\nsecret_sha256 = \"{}\"\n{more}\n", hash(name));
+    let file = folder.join("keys.toml");
+    std::fs::write(&file, [("page", &*page), ("service", "")].map(key).concat()).expect("a file");
+    file
+}
+
+/// Whether this is the store's value of a confirmed identity: a claim's has 24 bytes.
+fn is_confirmed(value: &Option<Vec<u8>>) -> bool {
+    value.as_ref().is_some_and(|value| value.len() < 24)
+}
+
+fn secret(data: &Path) -> String {
+    std::fs::read_to_string(data.join("dedup/secret")).expect("the secret")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_agrees_on_the_scope_of_an_event_and_on_the_secret_behind_it() {
+    let mut rng = Rng::with_seed(seed("LAKEGATE_FLEET_SEED"));
+    let store = StoreServer::start(&[]).await;
+    let mut fleet = Fleet::new(&store.url());
+    fleet.setups = [0, 1].map(|at| fleet.setups[at].clone().config(keys(fleet.folder(at))));
+    // The second one has run alone before, with a secret of its own.
+    let alone = fleet.setups[1].clone().set("dedup.store", "local").start().await;
+    alone.stop().await;
+    let own = secret(fleet.folder(1));
+    let one = fleet.setups[0].start().await;
+    let mut other = fleet.setups[1].start().await;
+    let clients = [one.client(), other.client()];
+    assert_ne!(secret(fleet.folder(1)), own, "it took over that of the fleet");
+    assert_eq!(secret(fleet.folder(0)), secret(fleet.folder(1)));
+
+    let uuid = events::identity(&mut rng);
+    assert_eq!(post_from(&clients[0], "page", events::small(uuid)).await, Told::Accepted);
+    when_told(&one).await;
+    assert_eq!(post_from(&clients[1], "page", events::small(uuid)).await, Told::Duplicate);
+    assert_eq!(post_from(&clients[1], "service", events::small(uuid)).await, Told::Accepted);
+    when_told(&other).await;
+    assert_eq!(post_from(&clients[0], "service", events::small(uuid)).await, Told::Duplicate);
+    assert!(is_confirmed(&store.value(uuid)), "a service's identity is its UUID");
+
+    // The other gateway's duplicate with another payload is told from a retry.
+    let other_payload = events::good_of_size(uuid, 900);
+    for _ in 0..3 {
+        assert_eq!(post_from(&clients[1], "page", other_payload.clone()).await, Told::Duplicate);
+        assert_eq!(post_from(&clients[1], "page", events::small(uuid)).await, Told::Duplicate);
+    }
+    assert_eq!(Scrape::of(&other).await.sum("conflicting_duplicates", "source=\"page\""), 3);
+    let letters = dead_letters(&fleet.folder(1).join("rejected"));
+    assert_eq!((letters.len(), letters[0].code(), &letters[0].raw), (1, "conflicting_duplicate", &other_payload));
+
+    // A store that lost its memory is given the secret back, before a new gateway could bring one of its own; and a gateway
+    // that was killed confirms in the right scope.
+    let told_late = events::identity(&mut rng);
+    assert_eq!(post_from(&clients[1], "page", events::small(told_late)).await, Told::Accepted);
+    when_told(&other).await;
+    let () = redis::cmd("FLUSHALL").query(&mut store.connect()).expect("the store answers");
+    other.kill();
+    eventually("the secret is back", Duration::from_secs(30), async || {
+        let kept: Option<Vec<u8>> =
+            redis::cmd("GET").arg("lakegate:scope-secret").query(&mut store.connect()).expect("the store answers");
+        kept.is_some()
+    })
+    .await;
+    let back = fleet.setups[1].clone().set("lake.flush_age_ms", 600_000).start().await;
+    when_told(&back).await;
+    assert_eq!(secret(fleet.folder(0)), secret(fleet.folder(1)));
+    assert_eq!(post_from(&back.client(), "page", events::small(told_late)).await, Told::Duplicate);
+    one.stop().await;
+    back.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_append_whose_end_nobody_knows_the_claim_is_kept_until_the_gateway_is_back() {
+    let mut rng = Rng::with_seed(seed("LAKEGATE_FLEET_SEED"));
+    let store = StoreServer::start(&[]).await;
+    let fleet = Fleet::new(&store.url()).set("dedup.redis.claim_ttl_seconds", 600);
+    let faults = Faults::new(fleet.folder(0));
+    let mut failing = faults.on(fleet.setups[0].clone()).start().await;
+    let other = fleet.setups[1].start().await;
+    let uuid = events::identity(&mut rng);
+    faults.set(&[Fault::new(Call::Fdatasync, "*.seg", Errno::IO)]);
+    assert_eq!(post_one(&failing.client(), uuid).await, Told::Retry("storage_unavailable".into()));
+    assert!(faults.hits(0) > 0, "the sync failed");
+    // Its frame is in the file, and may be durable or not.
+    assert_eq!(post_one(&other.client(), uuid).await, in_flight());
+    let _ = failing.exit_code(Duration::from_secs(60)).await;
+    assert_eq!(post_one(&other.client(), uuid).await, in_flight(), "the end of the process releases nothing");
+    faults.clear();
+    let back = fleet.setups[0].start().await;
+    assert_eq!(post_one(&back.client(), uuid).await, Told::Duplicate, "the frame turned up");
+    when_told(&back).await;
+    assert_eq!(post_one(&other.client(), uuid).await, Told::Duplicate);
+    back.stop().await;
+    other.stop().await;
+    fleet.lakes().assert_exactly(&HashSet::from([uuid]), events::small);
 }

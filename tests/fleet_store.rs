@@ -10,10 +10,11 @@ use std::{
 
 use fastrand::Rng;
 use lakegate::{
-    dedup::{Claim, Claimed, Deduplicator, Fleet, FleetConfig, Window, WindowConfig},
+    dedup::{Claim, Claimed, Deduplicator, Fleet, FleetConfig, Identity, Scopes, Window, WindowConfig},
     telemetry::Metrics,
 };
 use support::{
+    cannot_run,
     client::{Post, Told, Wire},
     events,
     gateway::{Gateway as GatewayProcess, Setup},
@@ -31,7 +32,13 @@ fn config(store: &StoreServer, gateway: u128) -> FleetConfig {
         claim_ttl: Duration::from_secs(600),
         window: Duration::from_secs(600),
         gateway: Uuid::from_u128(gateway),
+        scopes: Scopes::random(),
+        conditions: lakegate::conditions::Conditions::default(),
     }
+}
+
+fn identities(ids: &[Uuid]) -> Vec<Identity> {
+    ids.iter().map(|id| Identity::unknown(*id)).collect()
 }
 
 /// One gateway's half of the test: its window and its link to the store. Restarted, it is the same gateway, and its window
@@ -47,11 +54,11 @@ impl Gateway {
     async fn start(store: &StoreServer, number: u128, durable: &[Uuid]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (window, _) = Window::open(WindowConfig::new(folder.path()), 1).unwrap();
-        window.restore(durable.iter().copied().zip(0..), 1).unwrap();
+        window.restore(identities(durable).into_iter().zip(0..), 1).unwrap();
         let fleet = Fleet::start(config(store, number), Arc::new(Metrics::new())).unwrap();
         fleet.when_tried().await;
         assert_eq!(fleet.failing(), None);
-        assert!(fleet.confirm_again(durable.to_vec()).await);
+        assert!(fleet.confirm_again(identities(durable)).await);
         let dedup = Deduplicator::new(window, Some(fleet.clone()));
         Self { _folder: folder, dedup, fleet, next_mark: durable.len() as u64 }
     }
@@ -132,7 +139,7 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
             }
             _ => {
                 let asked: Vec<Uuid> = (0..rng.usize(1..6)).map(|_| rng.choice(&ids).copied().unwrap()).collect();
-                let claimed = gateways[at].dedup.claim(&asked, 1).await.unwrap();
+                let claimed = gateways[at].dedup.claim(&identities(&asked), 1).await.unwrap();
                 let mut fresh = Vec::new();
                 for (index, (id, claim)) in asked.iter().zip(claimed.outcomes()).enumerate() {
                     assert!(!claimed.is_unchecked(index));
@@ -143,7 +150,7 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
                         // Its own, from before it was killed.
                         (Claim::Fresh, Some(Truth::Claimed(owner))) if *owner == at && !is_open => fresh.push(*id),
                         (Claim::TwinOf(first), _) => assert!(asked[*first] == *id && fresh.contains(id)),
-                        (Claim::Duplicate, Some(Truth::Durable(_))) => {}
+                        (Claim::Duplicate { .. }, Some(Truth::Durable(_))) => {}
                         (Claim::InFlight, Some(Truth::Claimed(owner))) if *owner != at || is_open => {}
                         (Claim::Fresh, Some(Truth::Released(_))) => fresh.push(*id),
                         (Claim::InFlight, Some(Truth::Released(owner))) if *owner != at => {}
@@ -192,7 +199,7 @@ async fn a_release_that_comes_late_touches_neither_a_newer_claim_nor_a_confirmat
     let store = StoreServer::start(&[]).await;
     let gateway = Gateway::start(&store, 7, &[]).await;
     let ids = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
-    let claimed = gateway.dedup.claim(&ids, 1).await.unwrap();
+    let claimed = gateway.dedup.claim(&identities(&ids), 1).await.unwrap();
     assert_eq!(claimed.fresh_len(), 3);
     // Meanwhile, as if the release had waited: claimed anew by the same gateway, and confirmed by another.
     let mut newer = store.value(ids[0]).expect("a claim");
@@ -211,15 +218,14 @@ async fn a_release_that_comes_late_touches_neither_a_newer_claim_nor_a_confirmat
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_the_store_is_asked_as_well() {
     let Some((store, certificate)) = StoreServer::start_with_tls().await else {
-        say("fleet: not tested over TLS, for which this store was not built");
-        return;
+        return cannot_run("a store over TLS", "this server was built without it; Debian's redis-server has it");
     };
     let url = store.url().replace("redis://", "rediss://");
     let folder = tempfile::tempdir().expect("a folder");
     let setup = Setup::new(folder.path()).set("dedup.store", "redis").set("dedup.redis.url", url);
     let setup = setup.set("dedup.redis.deadline_ms", 5000).variable("SSL_CERT_FILE", &certificate.display().to_string());
     let gateway = setup.start().await;
-    assert!(gateway.has_logged("the shared dedup store answers"), "{}", gateway.log_text());
+    gateway.until_logged("the shared dedup store answers", 1).await;
     let post = Post::json(events::small(Uuid::new_v4()));
     assert_eq!(gateway.client().post(Wire::H1, &post).await.expect("an answer").told(1), [Told::Accepted]);
     assert_eq!(Scrape::of(&gateway).await.value("dedup_unchecked_events"), 0);
@@ -239,7 +245,13 @@ async fn memory_for_each_identity_is_below_what_the_readme_says() {
     let mut left = count;
     while left > 0 {
         let portion = left.min(10_000);
-        assert!(fleet.confirm_again((0..portion).map(|_| events::identity(&mut rng)).collect()).await);
+        assert!(
+            fleet
+                .confirm_again(
+                    (0..portion).map(|_| Identity { id: events::identity(&mut rng), fingerprint: rng.u32(1..) }).collect()
+                )
+                .await
+        );
         left -= portion;
     }
     fleet.close(Duration::from_secs(120)).await;

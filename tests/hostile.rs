@@ -67,6 +67,8 @@ fn unreadable() -> Vec<Case> {
     let cut = &whole[..whole.len() - 9];
     let no_utf8 = [b"[\"".as_slice(), &[0xff, 0xfe], b"\"]"].concat();
     let utf16: Vec<u8> = whole.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(utf16.iter().copied()).collect();
+    let other = event();
     vec![
         case("an empty body", json(""), 400, "no_events"),
         case("only white space", json(" \n\t "), 400, "no_events"),
@@ -92,6 +94,18 @@ fn unreadable() -> Vec<Case> {
         case("an escape that is none", json(&event_with("\"a\":\"\\x41\"")), 400, "unreadable_json"),
         case("a NUL behind the event", json(&format!("{whole}\0")), 400, "unreadable_json"),
         case("UTF-16", Post::json(utf16), 400, "unreadable_json"),
+        case("UTF-16 that says so", Post::json(marked.clone()), 400, "invalid_utf8"),
+        case("lines of UTF-16 that say so", Post::lines(marked), 400, "invalid_utf8"),
+        case("a byte order mark in the array", json(&format!("[\u{feff}{whole}]")), 400, "unreadable_json"),
+        case("two arrays of events", json(&format!("{{\"events\":[{whole}],\"events\":[{other}]}}")), 400, "ambiguous_batch"),
+        case(
+            "the same in disguise",
+            json(&format!("{{\"\\u0065vents\":[{whole}],\"events\":[{other}]}}")),
+            400,
+            "ambiguous_batch",
+        ),
+        case("events beside events", json(&format!("{{\"more\":[{other}],\"events\":[{whole}]}}")), 400, "ambiguous_batch"),
+        case("an event around events", json(&format!("{{\"events\":[{whole}],{}", &other[1..])), 400, "ambiguous_batch"),
         case("bytes that are no UTF-8", Post::json(no_utf8.clone()), 400, "invalid_utf8"),
         case("the same as text", Post::events(no_utf8).header("content-type", "text/plain"), 400, "invalid_utf8"),
         case("arrays 100,000 deep", json(&deep("[", "]")), 400, "too_deep"),
@@ -147,6 +161,7 @@ fn rejected() -> Vec<Case> {
         case("two events in one line", line(&(event() + &event())), 422, "invalid_json"),
         case("NaN in a line", line(&event_with("\"a\":NaN")), 422, "invalid_json"),
         case("100,000 deep in a line", line(&"[".repeat(100_000)), 422, "invalid_json"),
+        case("a byte order mark behind a line end", Post::lines(format!("\n\u{feff}{}", event())), 422, "invalid_json"),
         case("a line that is no UTF-8", Post::lines(no_utf8), 422, "invalid_unicode"),
     ]
 }
@@ -161,12 +176,21 @@ fn wrapped() -> Vec<Case> {
     let zstd_window = Bytes::from_static(&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x09, 0, 0, b'1']);
     let mut twice = encoded("gzip", packed.clone());
     twice.headers.push(("content-encoding", "gzip".into()));
-    vec![
+    let mut cases = Vec::new();
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let packed = events::packed(encoding, event().as_bytes());
+        let line = event() + "\n";
+        for behind in [line.as_bytes(), b"\n", &[0; 16], &packed[..packed.len() - 1]] {
+            cases.push(case(encoding, encoded(encoding, [&packed, behind].concat().into()), 400, "bad_encoding"));
+        }
+        cases.push(case(encoding, encoded(encoding, Bytes::new()), 400, "no_events"));
+    }
+    cases.extend(vec![
         case("1 GiB of zeros, gzipped", encoded("gzip", zeros_gzipped()), 413, "body_too_large"),
         case("the same without saying so", Post::json(zeros_gzipped()), 413, "body_too_large"),
         case("1 GiB of zeros in gzip members", encoded("gzip", gzip_members()), 413, "body_too_large"),
-        case("1 GiB of zeros in zstd frames", encoded("zstd", zstd_frames()), 413, "body_too_large"),
-        case("32 MiB of zeros in brotli", encoded("br", zeros_in_brotli()), 413, "body_too_large"),
+        case("1 GiB of zeros in zstd frames", encoded("zstd", zstd_frames()), 413, "compression_ratio_too_high"),
+        case("32 MiB of zeros in brotli", encoded("br", zeros_in_brotli()), 413, "compression_ratio_too_high"),
         case("a zstd window of 2 GiB", encoded("zstd", zstd_window), 400, "bad_encoding"),
         case("gzip cut short", encoded("gzip", packed.slice(..packed.len() / 2)), 400, "bad_encoding"),
         case("gzip with a wrong checksum", encoded("gzip", flipped(&packed)), 400, "bad_encoding"),
@@ -189,7 +213,8 @@ fn wrapped() -> Vec<Case> {
         case("durability=twice", good().header("prefer", "durability=twice"), 400, "invalid_preference"),
         case("another path", Post { path: "/v1/event".into(), ..good() }, 404, "not_found"),
         case("a path with another method", Post { path: "/healthz".into(), ..good() }, 405, "method_not_allowed"),
-    ]
+    ]);
+    cases
 }
 
 /// 1 GiB of zeros as one deflate stream in a gzip wrapper: the same compressed MiB a thousand times. Nobody will get to
@@ -351,6 +376,32 @@ async fn every_hostile_body_gets_its_documented_answer_over_both_protocols_and_m
     assert_unharmed(gateway, &folder).await;
     let count = unreadable.len() + kept.len() + wrapped.len();
     say(format_args!("hostile: {count} kinds of bodies, each over HTTP/1.1 and HTTP/2; memory {figures}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_of_several_compressed_streams_and_behind_a_byte_order_mark_is_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = setup(&folder).start().await;
+    let client = gateway.client();
+    for wire in [Wire::H1, Wire::H2] {
+        for encoding in ["gzip", "deflate", "br", "zstd"] {
+            let body = [event(), event(), event()].map(|event| events::packed(encoding, (event + "\n").as_bytes())).concat();
+            let answer = client.post(wire, &Post::lines(body).header("content-encoding", encoding)).await.expect("an answer");
+            assert_eq!(answer.told(3), vec![Told::Accepted; 3], "{encoding}: {answer:?}");
+        }
+        let (a, b) = (event(), event());
+        for post in [
+            Post::json(format!("\u{feff}{a}")),
+            Post::json(format!("\u{feff}[{b}]")),
+            Post::lines(format!("\u{feff}{}\n", event())),
+            Post::json(format!("\u{feff}{{\"events\":[{}]}}", event())).header("content-type", "text/plain"),
+        ] {
+            let answer = client.post(wire, &post).await.expect("an answer");
+            assert_eq!(answer.told(1), [Told::Accepted], "{answer:?}");
+        }
+    }
+    assert_eq!(Scrape::when_drained(&gateway).await.outcomes(), [32, 0, 0, 0]);
+    assert_unharmed(gateway, &folder).await;
 }
 
 /// Bodies that never end: they run beside everything else, because the time to wait is 20 s.

@@ -126,8 +126,13 @@ async fn what_somebody_has_to_mend_is_said_once_and_clearly_and_ends_by_itself()
         assert_held(&gateway, code).await;
         // What comes meanwhile is taken all the same.
         sent.extend(send(&gateway.client(), 100).await);
-        assert_eq!(gateway.times_logged("the sink fails"), round + 1, "said once, not at every try: {}", gateway.log_text());
-        assert!(gateway.has_logged(code), "{}", gateway.log_text());
+        assert_eq!(
+            gateway.until_logged("the sink fails", round + 1).await,
+            round + 1,
+            "said once, not at every try: {}",
+            gateway.log_text()
+        );
+        gateway.until_logged(code, 1).await;
         rig.stream.clear_faults();
         let mended = Instant::now();
         rig.stream.wait_for_events(sent.len(), Duration::from_secs(15)).await;
@@ -141,6 +146,27 @@ async fn what_somebody_has_to_mend_is_said_once_and_clearly_and_ends_by_itself()
 }
 
 /// The gateway takes events, and says what its stream says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_finds_every_call_not_valid_after_it_took_some_makes_no_dead_letter() {
+    let rig = Rig::with_shards(2).await;
+    let gateway = rig.setup.start().await;
+    let mut sent = send(&gateway.client(), 100).await;
+    rig.stream.wait_for_events(100, ARRIVAL_LIMIT).await;
+    for (fault, code) in [(Fault::CallInvalid, "ValidationException"), (Fault::ArgumentInvalid, "InvalidArgumentException")] {
+        rig.stream.set(fault, 1.0);
+        sent.extend(send(&gateway.client(), 200).await);
+        rig.stream.wait_until_struck(fault, 8, Duration::from_secs(60)).await;
+        let readiness = gateway.until_reason("records_held", Duration::from_secs(30)).await;
+        assert!(readiness.status == 200 && readiness.text().contains(code), "{}", readiness.text());
+        assert!(dead_letters(&rig.folder.path().join("rejected")).is_empty());
+        rig.stream.clear_faults();
+        rig.stream.wait_for_events(sent.len(), ARRIVAL_LIMIT).await;
+        gateway.until_reason("", Duration::from_secs(30)).await;
+    }
+    assert_eq!(Scrape::of(&gateway).await.value("refused_events"), 0);
+    rig.finish(gateway, &sent).await;
+}
+
 async fn assert_held(gateway: &Gateway, code: &str) {
     let answer = gateway.until_reason(code, Duration::from_secs(10)).await;
     let readiness = answer.json();
@@ -316,8 +342,9 @@ async fn dead_letters_have_a_stream_of_their_own_and_wait_on_disk_while_it_is_aw
     rejects.clear_faults();
     wait_for_letters(&rejects, bad.len()).await;
 
-    // One that no record holds is in a file.
-    let large = format!(r#"{{"event_uuid":"no identity","pad":"{}"}}"#, "x".repeat(150_000));
+    // One that no record holds, not even packed, is in a file.
+    let pad: String = std::iter::repeat_with(fastrand::alphanumeric).take(150_000).collect();
+    let large = format!(r#"{{"event_uuid":"no identity","pad":"{pad}"}}"#);
     let answer = gateway.client().post(Wire::H1, &events::Form::Lines.post(&[&large])).await.expect("an answer");
     assert!(matches!(answer.told(1)[0], Told::Rejected(_)), "{answer:?}");
     let letters = || dead_letters(&rig.folder.path().join("rejected"));

@@ -62,6 +62,7 @@ async fn a_shard_that_takes_nothing_is_named_and_delays_nobody_else_and_catches_
     rig.stream.set_shard_fault(HOT, Some(ShardFault::Throttled));
     let hot_from = Instant::now();
     tokio::time::sleep(Duration::from_secs(4)).await;
+    let readiness = gateway.until_reason("shard_failing", Duration::from_secs(30)).await;
     let scrape = Scrape::of(&gateway).await;
     end.send_replace(true);
     let sent = load.await.expect("no answer is wrong");
@@ -74,7 +75,11 @@ async fn a_shard_that_takes_nothing_is_named_and_delays_nobody_else_and_catches_
         let samples = scrape.labelled(name);
         samples.into_iter().filter(|(_, value)| *value > 0.0).map(|(label, _)| label.to_owned()).collect::<Vec<_>>()
     };
-    let label = format!("shard=\"{}\"", rig.stream.shards()[HOT].id);
+    let shard = &rig.stream.shards()[HOT].id;
+    let reason = &readiness.json()["reasons"][0];
+    assert_eq!((readiness.status, &reason["code"], &reason["place"]), (200, &"shard_failing".into(), &(&**shard).into()));
+    gateway.until_reason("", Duration::from_secs(30)).await;
+    let label = format!("shard=\"{shard}\"");
     assert_eq!(named("shard_throttled_records"), [&*label], "it alone is named");
     assert!(scrape.labelled("shard_waiting_events")[&*label] > 50.0, "what waits for it is told: {scrape:?}");
     let normal = latencies(&rig.server, &rig.stream, &sent, began, hot_from);

@@ -68,12 +68,12 @@ async fn a_changed_folder_is_in_force_by_itself_and_a_half_written_one_is_waited
     let scrape = reloads(1).await;
     assert_eq!(scrape.value("schema_reload_failures"), 0, "{}", gateway.log_text());
     assert_eq!(status("/v1/schemas/kitchen:opened").await, 200);
-    assert!(gateway.has_logged(r#""schemas_added":"[\"kitchen:opened/1\"]""#), "{}", gateway.log_text());
+    gateway.until_logged(r#""schemas_added":"[\"kitchen:opened/1\"]""#, 1).await;
     // One that stays wrong is refused once, with its file and its reason, and all old ones stay.
     put(&opened, "{");
     put(&schemas.join("kitchen/closed/2.json"), &schema("A second version"));
     Scrape::when("it is refused", &gateway, |scrape| scrape.value("schema_reload_failures") == 1).await;
-    assert!(gateway.has_logged("kitchen/opened/1.json: is not JSON"), "{}", gateway.log_text());
+    gateway.until_logged("kitchen/opened/1.json: is not JSON", 1).await;
     assert_eq!([status("/v1/schemas/kitchen:opened/1").await, status("/v1/schemas/kitchen:closed/2").await], [200, 404]);
     put(&opened, &whole);
     let scrape = reloads(2).await;

@@ -143,7 +143,7 @@ async fn a_certificate_is_replaced_under_load_and_no_request_fails() {
     // A pair that is none: the old one stays, and the log and a metric say so.
     put(&pairs[2].certificate, &certificate);
     Scrape::when("the failure is counted", &gateway, |scrape| scrape.value("certificate_reload_failures") == 1).await;
-    assert!(gateway.has_logged("the old one stays in use"), "{}", gateway.log_text());
+    gateway.until_logged("the old one stays in use", 1).await;
     assert!(pairs[1].is_shown(&stranger).await);
     load.goes_on().await;
     // Whoever does not want to wait sends SIGHUP.
@@ -188,17 +188,17 @@ async fn a_configuration_is_read_again_under_load_and_no_request_fails() {
         Scrape::when("it is in force", &gateway, |scrape| scrape.value("config_reloads") == round).await;
         load.goes_on().await;
     }
-    let says = |text: &str| assert!(gateway.has_logged(text), "{text:?} is not in\n{}", gateway.log_text());
-    says(r#""keys_added":"[\"new\"]","keys_removed":"[\"old\"]","keys_changed":"[]""#);
-    says(r#""keys_changed":"[\"new\"]""#);
-    says(r#""waiting_for_a_restart":"[\"http\"]""#);
+    let says = async |text: &str| _ = gateway.until_logged(text, 1).await;
+    says(r#""keys_added":"[\"new\"]","keys_removed":"[\"old\"]","keys_changed":"[]""#).await;
+    says(r#""keys_changed":"[\"new\"]""#).await;
+    says(r#""waiting_for_a_restart":"[\"http\"]""#).await;
     assert_eq!([status(&gateway, "old").await, status(&gateway, "new").await], [401, 422], "the new key may not send this");
     // A fault anywhere leaves all as it was, and is named.
     write([key("dev", ""), key("old", ""), key("bad", "kind = \"browser\"")].concat());
     gateway.hang_up();
     Scrape::when("the failure is counted", &gateway, |scrape| scrape.value("config_reload_failures") == 1).await;
-    says("keys[2].allowed_origins: is empty");
-    says("the old one stays in force");
+    says("keys[2].allowed_origins: is empty").await;
+    says("the old one stays in force").await;
     assert_eq!([status(&gateway, "old").await, status(&gateway, "new").await], [401, 422]);
     let sent = load.end().await;
     say(format_args!("configuration: {sent} requests during five reloads, none failed"));

@@ -4,23 +4,27 @@
 //! asked instead: it leaves the address of its operators' listener in `admin.address`, which means something only while the
 //! lock is held.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
-use super::{Organs, confirm_again};
+use super::{Organs, confirm_again, stores::shares};
 use crate::{
     auth::{Keys, Source},
     config::Config,
-    dedup::Deduplicator,
-    ingest::{Awaited, Ingest},
-    limits::FLEET_CLOSE_TIMEOUT,
+    dedup::{Deduplicator, Identity},
+    durable,
+    event::Record,
+    ingest::{Awaited, Conflicts, Ingest},
+    limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
+    outcome::Outcome,
     progress::Progress,
     repair::Repair,
-    spool::{Disk, RealDisk, spool_id},
+    spool::{Disk, FrameBuffer, RealDisk, spool_id},
     telemetry::{Metrics, Traces},
+    work_pool::WorkPool,
 };
 
 const ADDRESS_FILE: &str = "admin.address";
@@ -42,25 +46,70 @@ impl AtRest {
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
-        let organs = Organs::open(config, metrics.clone(), Traces::default())?;
+        let organs = Organs::open(config, metrics.clone(), Traces::default()).await?;
         if let Some(fleet) = &organs.fleet {
-            fleet.when_tried().await;
             // As a start does: what a gateway that was killed left unconfirmed.
-            confirm_again(fleet.clone(), organs.spool.clone()).await;
+            confirm_again(fleet.clone(), organs.spool.clone(), organs.scopes.secret()).await;
         }
-        let Organs { registry, spool, window, fleet, dead_letters, .. } = organs;
+        let Organs { registry, spool, window, scopes, fleet, dead_letters, .. } = organs;
         let ingest = Arc::new(Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
+            scopes,
             dedup: Deduplicator::new(window, fleet),
             progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
             spool,
+            shares: Arc::new(shares(config)),
             dead_letters,
             awaited: Awaited::default(),
+            conflicts: Conflicts::default(),
+            pool: WorkPool::of_this_machine(),
             delivered_wait: Duration::ZERO,
             metrics,
         });
         Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), ingest })
+    }
+
+    /// Stores again what was salvaged from damaged files: `lost` was acknowledged once and never delivered, though the window
+    /// knows it; `foreign` is judged by the window as any event is. How many of each were taken.
+    ///
+    /// # Errors
+    /// Where the spool takes nothing.
+    pub async fn salvage(&self, lost: Vec<Record>, foreign: Vec<Record>) -> anyhow::Result<(u64, u64)> {
+        let mut taken_foreign = 0;
+        for records in foreign.chunks(SALVAGE_RECORDS) {
+            let frames = frames_of(records)?;
+            let secret = self.ingest.scopes.secret();
+            let ids: Vec<Identity> = records.iter().map(|record| Identity::of(record, &secret)).collect();
+            let outcomes = self.ingest.store_again(frames, &ids).await;
+            taken_foreign += outcomes.iter().filter(|outcome| **outcome == Outcome::Accepted).count() as u64;
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
+                bail!("the spool takes no more now; run it again later");
+            }
+        }
+        let secret = self.ingest.scopes.secret();
+        let spooled = self.spooled_identities()?;
+        let lost: Vec<Record> = lost.into_iter().filter(|record| !spooled.contains(&record.identity(&secret))).collect();
+        for records in lost.chunks(SALVAGE_RECORDS) {
+            let frames = frames_of(records)?;
+            let (done, appended) = tokio::sync::oneshot::channel();
+            self.ingest.spool.append(frames, move |result| _ = done.send(result));
+            appended.await.context("the spool closed")??;
+        }
+        Ok((lost.len() as u64, taken_foreign))
+    }
+
+    /// The identities of what waits for its delivery: a client that was told of a loss may have sent the event again.
+    fn spooled_identities(&self) -> anyhow::Result<HashSet<Uuid>> {
+        let (spool, secret) = (&self.ingest.spool, self.ingest.scopes.secret());
+        let mut reader = spool.reader(spool.cursor().delivered_exclusive).that_only_looks();
+        let mut identities = HashSet::new();
+        while reader.next_seq() < spool.durable_end() {
+            let stretch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
+            let records = stretch.frames.into_iter().filter_map(|frame| Record::decode(frame.body).ok());
+            identities.extend(records.map(|record| record.identity(&secret)));
+        }
+        Ok(identities)
     }
 
     /// Closes the folder.
@@ -71,6 +120,14 @@ impl AtRest {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
     }
+}
+
+fn frames_of(records: &[Record]) -> anyhow::Result<FrameBuffer> {
+    let mut frames = FrameBuffer::default();
+    for record in records {
+        frames.push(|buffer| buffer.extend_from_slice(record.as_bytes()))?;
+    }
+    Ok(frames)
 }
 
 /// Whether a gateway, or a command such as this one, has the data folder open.
@@ -103,7 +160,7 @@ pub fn admin_address(data_dir: &Path) -> Option<SocketAddr> {
 }
 
 pub(super) fn write_admin_address(config: &Config, address: SocketAddr) {
-    if let Err(error) = fs::write(config.data_dir.join(ADDRESS_FILE), format!("{address}\n")) {
+    if let Err(error) = durable::replace_file(&config.data_dir.join(ADDRESS_FILE), format!("{address}\n").as_bytes()) {
         tracing::warn!(%error, ADDRESS_FILE, "commands on this machine will need --admin to find this gateway");
     }
 }

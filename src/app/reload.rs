@@ -73,6 +73,7 @@ impl Reloader {
             waiting: different(new, &merged, &[]),
         };
         self.gate.policy.store(Arc::new(policy));
+        self.gate.share();
         *config = merged;
         Ok(changes)
     }

@@ -1,23 +1,28 @@
 //! What lies on disk and outlives the program: the spool and the dedup window, and the store that a fleet shares.
 
 use std::{
+    ops::Range,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
 
 use crate::{
+    conditions::{Condition, Conditions},
     config::{Config, DedupStore},
-    dedup::{Fleet, FleetConfig, Window, WindowConfig},
+    dedup::{Fleet, FleetConfig, Identity, Scopes, SealError, Window, WindowConfig},
     event::{Record, unix_millis},
-    limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX},
+    fault::{Patience, Tries},
+    limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
+    shares::{ShareConfig, Shares},
     spool::{RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
 };
 
 /// Opens the spool in `folder` of the data folder, recovering what a crash left.
-pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64) -> anyhow::Result<Spool> {
+pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64, conditions: Conditions) -> anyhow::Result<Spool> {
+    let budget = Duration::from_secs(config.spool.unreadable_block_seconds);
     let (spool, report) = Spool::open(
         Arc::new(RealDisk),
         SpoolConfig {
@@ -26,39 +31,135 @@ pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64) -> any
             quota_bytes,
             free_bytes_min: config.spool.free_bytes_min,
             queue_bytes_max: SPOOL_QUEUE_BYTES_MAX,
+            unreadable: Patience { budget, ..SPOOL_UNREADABLE_PATIENCE },
+            conditions,
         },
     )?;
     tracing::info!(?report, folder, "spool recovered");
     Ok(spool)
 }
 
-/// Opens the dedup window and gives back to it the identities that only the spool still has.
-pub(super) fn open_window(config: &Config, spool: &Spool) -> anyhow::Result<Window> {
-    let now = unix_millis(SystemTime::now());
-    let window = Duration::from_secs(u64::from(config.dedup.window_days) * 86_400);
-    let folder = WindowConfig::new(config.data_dir.join("dedup"));
-    let (window, report) = Window::open(WindowConfig { window, identities_max: config.dedup.identities_max, ..folder }, now)?;
-    // A mark beyond the spool's end belongs to a spool that is gone.
-    let from = if window.sealed_mark() > spool.durable_end() { 0 } else { window.sealed_mark() };
-    let mut reader = spool.reader(from);
-    let mut restored = 0;
-    loop {
-        let stretch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
+/// What keys can have shares of, all of it free.
+pub(super) fn shares(config: &Config) -> Shares {
+    Shares::new(ShareConfig {
+        spool_bytes: config.spool.quota_bytes,
+        identities: config.dedup.identities_max,
+        window: dedup_window(config),
+    })
+}
+
+fn dedup_window(config: &Config) -> Duration {
+    Duration::from_secs(u64::from(config.dedup.window_days) * 86_400)
+}
+
+/// The secret that scopes identities, made at the first start.
+pub(super) fn open_scopes(config: &Config) -> anyhow::Result<Scopes> {
+    Scopes::open(&config.data_dir.join("dedup")).context("the secret of the dedup window cannot be read or made")
+}
+
+/// Opens the dedup window and gives back to it the identities that only the spool still has. What cannot be read now does not
+/// hold up the start: its numbers are answered, for [`restore_later`].
+pub(super) fn open_window(
+    config: &Config,
+    spool: &Spool,
+    scopes: &Scopes,
+    conditions: &Conditions,
+) -> anyhow::Result<(Window, Vec<Range<u64>>)> {
+    let window_config = WindowConfig {
+        window: dedup_window(config),
+        identities_max: config.dedup.identities_max,
+        spool: spool.id(),
+        spool_end_exclusive: spool.durable_end(),
+        conditions: conditions.clone(),
+        ..WindowConfig::new(config.data_dir.join("dedup"))
+    };
+    // The wall clock counts only where nothing on disk tells the time.
+    let (window, report) = Window::open(window_config, unix_millis(SystemTime::now()))?;
+    let mark = window.sealed_mark();
+    let first = spool.stats().first_seq;
+    if first > mark {
+        // The spool drops events only once the window has them on disk: it had them, and they are gone.
+        let detail =
+            format!("the identities of the events {mark} to {first} are not known: was the dedup folder removed or restored?");
+        conditions.raise(Condition::DedupDamaged, "start", detail);
+    }
+    let (restored, unread) = restore(&window, spool, scopes, mark..spool.durable_end())?;
+    tracing::info!(?report, restored, ?unread, "dedup window opened");
+    Ok((window, unread))
+}
+
+/// Gives the identities of these events to the window. How many there were, and which could not be read now.
+fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) -> Result<(u64, Vec<Range<u64>>), SealError> {
+    let mut reader = spool.reader(seqs.start).that_only_looks();
+    let (mut restored, mut unread) = (0, Vec::new());
+    let mut tries = Tries::default();
+    let secret = scopes.secret();
+    while reader.next_seq() < seqs.end {
+        let stretch = match reader.read(RESTORE_RECORDS, usize::MAX) {
+            Ok(stretch) => stretch,
+            Err(error) => match tries.failed(&SPOOL_START_PATIENCE, Instant::now()) {
+                Some(pause) => {
+                    std::thread::sleep(pause);
+                    continue;
+                }
+                None => {
+                    tracing::error!(%error, "the spool cannot be read; the identities of its events are restored later");
+                    unread.push(reader.next_seq()..seqs.end);
+                    break;
+                }
+            },
+        };
         if stretch.frames.is_empty() && stretch.lost.is_empty() {
             break;
         }
-        let identities = stretch.frames.into_iter().filter_map(|frame| {
+        tries.succeeded();
+        let frames = stretch.frames.into_iter().filter(|frame| frame.seq < seqs.end);
+        let identities = frames.filter_map(|frame| {
             // An unreadable record is met again, and reported, when it is delivered.
-            Record::decode(frame.body).ok().map(|record| (record.event_uuid(), frame.seq))
+            Record::decode(frame.body).ok().map(|record| (Identity::of(&record, &secret), frame.seq))
         });
-        restored += window.restore(identities, now)?;
+        restored += window.restore(identities, window.clock().millis_at(Instant::now()))?;
+        unread.extend(stretch.lost.into_iter().map(|lost| lost.start..lost.end.min(seqs.end)));
     }
-    tracing::info!(?report, restored, "dedup window opened");
-    Ok(window)
+    Ok((restored, unread))
 }
 
-/// Begins to speak to the dedup store of the fleet, where one is configured.
-pub(super) fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Fleet>> {
+/// Restores the identities of events that could not be read at the start as soon as they can be, so that a client's retry of
+/// one is a duplicate. Ends when all are restored, delivered, or given up by the deliverer.
+pub(super) async fn restore_later(window: Window, spool: Arc<Spool>, scopes: Scopes, mut unread: Vec<Range<u64>>) {
+    while !unread.is_empty() {
+        tokio::time::sleep(SPOOL_UNREADABLE_PATIENCE.longest).await;
+        let (window, spool, scopes) = (window.clone(), spool.clone(), scopes.clone());
+        let ranges = std::mem::take(&mut unread);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut left = Vec::new();
+            for range in ranges {
+                let (restored, unread) = restore(&window, &spool, &scopes, range)?;
+                if restored > 0 {
+                    tracing::info!(restored, "identities of events that could not be read at the start are restored");
+                }
+                let delivered = spool.cursor().delivered_exclusive;
+                left.extend(unread.into_iter().filter(|range| range.end > delivered));
+            }
+            Ok::<_, SealError>(left)
+        });
+        match looked.await {
+            Ok(Ok(left)) => unread = left,
+            Ok(Err(error)) => return tracing::error!(%error, "identities of unreadable events are not restored"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Begins to speak to the dedup store of the fleet, where one is configured, and waits until it has answered or failed: so that
+/// the fleet's secret is known before an identity is scoped, and the first events are checked too.
+pub(super) async fn start_fleet(
+    config: &Config,
+    spool: &Spool,
+    scopes: &Scopes,
+    metrics: &Arc<Metrics>,
+    conditions: Conditions,
+) -> anyhow::Result<Option<Fleet>> {
     if config.dedup.store == DedupStore::Local {
         return Ok(None);
     }
@@ -69,11 +170,14 @@ pub(super) fn start_fleet(config: &Config, spool: &Spool, metrics: &Arc<Metrics>
             key_prefix: redis.key_prefix.clone(),
             deadline: Duration::from_millis(redis.deadline_ms),
             claim_ttl: Duration::from_secs(redis.claim_ttl_seconds),
-            window: Duration::from_secs(u64::from(config.dedup.window_days) * 86_400),
+            window: dedup_window(config),
             gateway: spool.id(),
+            scopes: scopes.clone(),
+            conditions,
         },
         metrics.clone(),
     )?;
     tracing::info!(url = %redis.url, gateway = %spool.id(), "dedup is shared by a fleet");
+    fleet.when_tried().await;
     Ok(Some(fleet))
 }

@@ -8,6 +8,7 @@ pub(super) mod print;
 use std::{
     io::{self, BufWriter, Read, Write},
     net::SocketAddr,
+    ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
     time::SystemTime,
@@ -19,15 +20,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{health::reachable, operator};
+use super::{PlaceArgs, health::reachable, operator};
 use crate::{
     app::{AtRest, admin_address, gateway_id, is_running},
     config::{Config, DeadLetterKind},
     dead_letter::{Archive, Filter, Grouped},
     event::unix_millis,
-    json::Patch,
+    json::{Patch, Visible},
     limits::GIVEN_LETTERS_BYTES,
-    repair::{Dropped, Letters, Replay, ReplayReport, show},
+    repair::{Dropped, Letters, Replay, ReplayReport, visit_shown},
 };
 
 const CONDITIONS: &str = "\
@@ -105,16 +106,6 @@ pub(super) enum DlqCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
-    /// Configuration file that the gateway is started with.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: as configured, ./data].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct MeantArgs {
     /// Only letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
     #[arg(long = "where", value_name = "CONDITION", num_args = 1..)]
@@ -136,16 +127,6 @@ pub(super) enum Format {
     Json,
 }
 
-impl PlaceArgs {
-    fn config(&self) -> anyhow::Result<Config> {
-        let mut config = super::load(self.config.as_deref())?;
-        if let Some(data_dir) = &self.data_dir {
-            config.data_dir.clone_from(data_dir);
-        }
-        Ok(config)
-    }
-}
-
 impl MeantArgs {
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter::parse(&self.conditions, unix_millis(SystemTime::now()))?)
@@ -154,7 +135,7 @@ impl MeantArgs {
 
 /// Runs the command. The exit code is 1 where nothing was found to show, or not all that was meant is repaired.
 pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
-    let out = &mut BufWriter::new(io::stdout().lock());
+    let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
         DlqCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
         DlqCommand::Show { which, place, meant, limit } => show_some(&place.config()?, which.as_deref(), meant, *limit, out),
@@ -228,14 +209,18 @@ fn show_some(
         conditions.extend(which.map(|which| format!("{name}={which}")));
         Filter::parse(&conditions, unix_millis(SystemTime::now()))
     };
-    let mut shown = show(&archive, &filter("event_uuid")?, limit)?;
-    if shown.is_empty() && which.is_some() {
-        shown = show(&archive, &filter("letter")?, limit)?;
-    }
-    for letter in &shown {
-        print::letter(letter, out)?;
-    }
-    Ok(!shown.is_empty())
+    // Printed as they are read: some are long.
+    let mut show = |filter: &Filter| {
+        let (mut count, mut printed) = (0, Ok(()));
+        visit_shown(&archive, filter, limit, &mut |letter| {
+            count += 1;
+            printed = print::letter(&letter, out);
+            if printed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        printed.map(|()| count > 0)
+    };
+    let is_found = show(&filter("event_uuid")?)?;
+    if is_found || which.is_none() { Ok(is_found) } else { Ok(show(&filter("letter")?)?) }
 }
 
 /// What a gateway that runs is asked, and what is done here where none does.

@@ -2,11 +2,30 @@
 
 use std::{fmt::Write, process::ExitCode};
 
+use super::{
+    EXIT_CONFIG,
+    serve::{EXIT_AT_ONCE, EXIT_DISK_FAILED, EXIT_INTERNAL, EXIT_NOT_STARTED},
+};
 use crate::{
+    conditions::Condition,
     http::problem::{Problem, ProblemCode},
-    limits::HEADER_READ_TIMEOUT,
+    limits::IDLE_TIMEOUT,
     outcome::{RejectCode, RetryCause},
 };
+
+/// How `lakegate serve` ends.
+const EXIT_CODES: [(u8, &str, &str); 6] = [
+    (0, "It was asked to stop, by SIGTERM or SIGINT, and did.", "no"),
+    (
+        EXIT_NOT_STARTED,
+        "It could not start: an address in use, a folder that cannot be used, a damaged certificate. The last line says which.",
+        "yes",
+    ),
+    (EXIT_INTERNAL, "A thread or a task of the program died: a bug. The log has a line `a panic` with its place.", "yes"),
+    (EXIT_DISK_FAILED, "The disk failed: what it holds is known after a restart only.", "yes"),
+    (EXIT_CONFIG, "The configuration is wrong, or `require_existing_data` found no data.", "no: nothing will change"),
+    (EXIT_AT_ONCE, "It was asked a second time while it stopped, and ended at once.", "no"),
+];
 
 #[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 #[allow(clippy::unnecessary_wraps, reason = "as every command does")]
@@ -27,20 +46,34 @@ fn page() -> String {
         let again = if again { "yes, later" } else { "not as it is" };
         let _ = writeln!(page, "| {} | `{code}` | {title} | {again} |", status.as_u16());
     }
-    let idle = HEADER_READ_TIMEOUT.as_secs();
+    let idle = IDLE_TIMEOUT.as_secs();
     let _ = write!(
         page,
         "\nWhat is not HTTP as far as the end of its head, or has a head beyond all measure, is no request: it is answered 400, 414 or \
          431 without a body, or not at all, and its connection is closed. A connection on which nothing has begun for {idle} s is \
-         closed without a word.\n"
+         closed without a word (`http.idle_timeout_seconds`).\n"
     );
     page.push_str("\n## Of an event\n\nIn `results`: `rejected` is for good, and the event is in the dead letters.\n\n");
     page.push_str("| status | code | meaning |\n|---|---|---|\n");
-    for code in RejectCode::IN_ANSWERS.into_iter().chain([RejectCode::RefusedBySink]) {
+    for code in RejectCode::IN_ANSWERS.into_iter().chain([RejectCode::ConflictingDuplicate]) {
         let _ = writeln!(page, "| rejected | `{}` | {} |", code.as_str(), code.meaning());
     }
     for cause in RetryCause::ALL {
         let _ = writeln!(page, "| retry | `{}` | {} |", cause.as_str(), cause.detail());
+    }
+    page.push_str(
+        "\n## Of the gateway\n\nIn `reasons` of `/readyz`, and as `code` of the gauge `lakegate_condition`, until it is over. One that \
+         blocks makes `/readyz` answer 503: no event is stored while it holds. The others are warnings.\n\n",
+    );
+    page.push_str("| code | blocks | what it means, and what the gateway does | what a person does |\n|---|---|---|---|\n");
+    for condition in Condition::ALL {
+        let blocks = if condition.blocks() { "yes" } else { "no" };
+        let _ = writeln!(page, "| `{}` | {blocks} | {} | {} |", condition.code(), condition.meaning(), condition.action());
+    }
+    page.push_str("\n## Of the program\n\nIts exit code. Whatever ends it, what was acknowledged is on disk.\n\n");
+    page.push_str("| exit code | meaning | restart it? |\n|---|---|---|\n");
+    for (code, meaning, restart) in EXIT_CODES {
+        let _ = writeln!(page, "| {code} | {meaning} | {restart} |");
     }
     page
 }

@@ -17,6 +17,7 @@ use crate::{
     app::lake_location,
     enrich::write_flat,
     event::{CreatedAt, Date, Envelope, EventName, iso_millis, unix_millis},
+    json::Visible,
     limits::CREATED_DATE_DAYS_BACK_MAX,
     schema,
     sink::lake::{Dialect, Filters, Found, Lake, LakeRow, LeftOut, ViewRequest, parse_date, views},
@@ -52,7 +53,7 @@ pub(super) enum LakeCommand {
     /// Print SQL for the table, its deduplicated view and a typed view per event name.
     Views {
         #[command(flatten)]
-        place: PlaceArgs,
+        place: LakeArgs,
         /// Whose SQL.
         #[arg(long, value_enum)]
         dialect: DialectArg,
@@ -63,7 +64,7 @@ pub(super) enum LakeCommand {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PlaceArgs {
+pub(super) struct LakeArgs {
     /// Folder of the lake, or s3://bucket/prefix [default: as configured, data/lake].
     #[arg(long, value_name = "ROOT")]
     lake: Option<String>,
@@ -75,17 +76,17 @@ pub(super) struct PlaceArgs {
 #[derive(Debug, Args)]
 pub(super) struct QueryArgs {
     #[command(flatten)]
-    place: PlaceArgs,
+    place: LakeArgs,
     /// Only this event type, such as menu.
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
     /// Only this event name, such as menu:item:viewed.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Only events created on this day (UTC) or later.
+    /// Only events whose created_date (UTC) is this day or later.
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     from: Option<Date>,
-    /// Only events created on this day (UTC) or earlier.
+    /// Only events whose created_date (UTC) is this day or earlier.
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
     to: Option<Date>,
 }
@@ -100,7 +101,7 @@ fn day(text: &str) -> Result<Date, String> {
     parse_date(text).ok_or_else(|| "a day such as 2026-11-20 is expected".into())
 }
 
-impl PlaceArgs {
+impl LakeArgs {
     fn open(&self) -> anyhow::Result<Lake> {
         let mut location = lake_location(&super::load(self.config.as_deref())?);
         if let Some(root) = &self.lake {
@@ -128,15 +129,17 @@ impl QueryArgs {
 
 /// Runs the command. The exit code is 1 where nothing was found, or files had to be left out.
 pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
-    let out = &mut BufWriter::new(io::stdout().lock());
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let out = &mut Visible::new(&mut stdout);
     let result = match command {
         LakeCommand::Ls(query) => ls(query, out),
         LakeCommand::Count { query, by_name } => count(query, *by_name, out),
         LakeCommand::Find { event_uuid, query } => find(query, *event_uuid, out),
         LakeCommand::Export { query, distinct } => export(query, *distinct, out),
-        LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), out),
+        // Only what operators wrote themselves, and names that must stay as they are.
+        LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
     };
-    match result.and_then(|complete| Ok(out.flush().map(|()| complete)?)) {
+    match result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?)) {
         Ok(complete) => Ok(ExitCode::from(u8::from(!complete))),
         // The reader of the pipe has seen enough.
         Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
@@ -205,6 +208,8 @@ struct FoundEvent<'a> {
     received_datetime: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_address: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedup_scope: Option<&'a str>,
     payload: &'a RawValue,
 }
 
@@ -222,6 +227,7 @@ impl<'a> FoundEvent<'a> {
             created_datetime: iso_millis(row.created_millis).as_str().to_owned(),
             received_datetime: iso_millis(row.received_millis).as_str().to_owned(),
             client_address: row.client_address,
+            dedup_scope: row.dedup_scope,
             payload: serde_json::from_str(row.payload)?,
         })
     }
@@ -253,10 +259,13 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         names_its_version: false,
         dedup_unchecked: false,
         replayed: false,
+        is_scoped: row.dedup_scope.is_some(),
+        // In an old lake the folder is `late`.
+        is_late: parse_date(row.created_date) != Some(Date::of_millis(row.created_millis)),
     })
 }
 
-fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
+fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
     let configured = super::load(place.config.as_deref())?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
@@ -267,13 +276,17 @@ fn print_views(place: &PlaceArgs, dialect: DialectArg, schemas: Option<&PathBuf>
     };
     let root = place.root()?;
     // Too late a day would hide events: where the lake cannot be asked, the earliest that a partition may have now.
-    let earliest = Date { days: today.days - CREATED_DATE_DAYS_BACK_MAX as i32 };
+    let earliest = Date { days: today.days - i32::from(CREATED_DATE_DAYS_BACK_MAX) };
     let first_date = match dialect {
         Dialect::Athena => place.open().ok().and_then(|lake| lake.first_date().ok()).flatten().unwrap_or(earliest),
         Dialect::Duckdb => earliest,
     };
     let has_addresses = configured.privacy.keeps_addresses();
-    write!(out, "{}", views(&ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses })?)?;
+    // Athena's views have the old folders always.
+    let has_late_folders =
+        dialect == Dialect::Duckdb && place.open().is_ok_and(|lake| lake.has_late_folders().is_ok_and(|has_some| has_some));
+    let request = ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses, has_late_folders };
+    write!(out, "{}", views(&request)?)?;
     Ok(true)
 }
 

@@ -19,6 +19,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     config::Config,
+    json::Visible,
     schema::{self, Registry, Resolution, Schema},
 };
 
@@ -75,7 +76,7 @@ impl RegistryArgs {
 pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
     let out = &mut BufWriter::new(io::stdout().lock());
     let result = match command {
-        SchemasCommand::Check(args) => check::run(args, out),
+        SchemasCommand::Check(args) => check::run(args, &mut Visible::new(&mut *out)),
         SchemasCommand::List(args) => list::run(args, out),
         SchemasCommand::Show(args) => show::run(args, out),
         SchemasCommand::Diff(args) => diff::run(args, out),

@@ -1,22 +1,65 @@
 //! `lakegate serve`.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{panic, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{app::App, config::Config, telemetry};
+use super::in_full;
+use crate::{
+    app::{App, Failure},
+    config::Config,
+    telemetry,
+};
 
+/// Exit code when something stood in the way of the start.
+pub(super) const EXIT_NOT_STARTED: u8 = 1;
 /// Exit code when the disk failed and a restart is needed (sysexits' `EX_IOERR`).
-const EXIT_DISK_FAILED: u8 = 74;
+pub(super) const EXIT_DISK_FAILED: u8 = 74;
+/// Exit code when a part of the program died, which is a bug (sysexits' `EX_SOFTWARE`).
+pub(super) const EXIT_INTERNAL: u8 = 70;
+/// Exit code when a second signal asked to stop at once: that of a shell's command which SIGINT ended.
+pub(super) const EXIT_AT_ONCE: u8 = 130;
 
 /// Runs the gateway until it is told to stop. SIGHUP puts in force what `read` gives.
 pub(super) fn serve(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
 ) -> anyhow::Result<ExitCode> {
-    telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
+    let log = telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
+    end_by_panic_here();
+    let code = run(config, read).unwrap_or_else(|error| {
+        // Nobody may read standard error, so a thread of the log's own says this too.
+        log.say(&format!("lakegate: {}", in_full(&error)));
+        EXIT_NOT_STARTED
+    });
+    Ok(ExitCode::from(code))
+}
+
+/// A panic of this thread, the main one, ends the program at once: to unwind would be to wait for the runtime's threads, of which
+/// some may never have begun. What other threads do is their own affair, and [`App::run`]'s.
+fn end_by_panic_here() {
+    let here = thread::current().id();
+    let log_it = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        log_it(panic);
+        if thread::current().id() == here {
+            telemetry::flush_log();
+            std::process::exit(EXIT_INTERNAL.into());
+        }
+    }));
+}
+
+fn exit_code(failure: Option<&Failure>) -> u8 {
+    match failure {
+        None => 0,
+        Some(Failure::Disk) => EXIT_DISK_FAILED,
+        Some(Failure::Part(_)) => EXIT_INTERNAL,
+    }
+}
+
+fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static) -> anyhow::Result<u8> {
     make_room_for_connections(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
@@ -26,13 +69,14 @@ pub(super) fn serve(
         let mut hangup = signal(SignalKind::hangup())?;
         let app = App::start(config).await?;
         let (reloader, read) = (app.reloader.clone(), Arc::new(read));
-        tokio::spawn(async move {
+        let reload = async move {
             while hangup.recv().await.is_some() {
                 let (reloader, read) = (reloader.clone(), read.clone());
                 // Schemas are compiled, and files are read.
                 let _ = tokio::task::spawn_blocking(move || reloader.reload(|| read())).await;
             }
-        });
+        };
+        tokio::spawn(app.conditions().vital("reloader").forever(reload));
         announce(&app, config);
         let stop = async move {
             tokio::select! {
@@ -40,20 +84,29 @@ pub(super) fn serve(
                 _ = interrupt.recv() => {}
             }
             // Whoever asks a second time does not want to wait for the drain; everything acknowledged is on disk anyway.
+            // Should this task die, the stop goes on without it.
             tokio::spawn(async move {
                 tokio::select! {
                     _ = terminate.recv() => {}
                     _ = interrupt.recv() => {}
                 }
                 tracing::warn!("stopped at once");
-                std::process::exit(130);
+                telemetry::flush_log();
+                std::process::exit(EXIT_AT_ONCE.into());
             });
         };
         anyhow::Ok(app.run(stop).await)
     })?;
+    let code = exit_code(ended.failure.as_ref());
+    if ended.undelivered_events.is_none() {
+        tracing::error!("something did not end in time; what was acknowledged is on disk");
+        telemetry::flush_log();
+        // What is stuck would be waited for.
+        std::process::exit(code.into());
+    }
     // Work that is still on a blocking thread is a delivery that will be repeated.
     runtime.shutdown_background();
-    Ok(if ended.spool_failed { ExitCode::from(EXIT_DISK_FAILED) } else { ExitCode::SUCCESS })
+    Ok(code)
 }
 
 /// Raises the soft limit of descriptors to the hard one, as servers do: many shells give 1,024.
@@ -83,4 +136,16 @@ fn announce(app: &App, config: &Config) {
         tracing::info!("no [[keys]] are configured: the key \"dev\" works, on this machine only");
     }
     tracing::info!("ready");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_it_ended_is_told_by_the_exit_code() {
+        assert_eq!(exit_code(None), 0);
+        assert_eq!(exit_code(Some(&Failure::Disk)), 74);
+        assert_eq!(exit_code(Some(&Failure::Part("deliverer: it panicked".into()))), 70);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -22,6 +23,12 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Connections open at one time from one client address.
     pub connections_per_address_max: usize,
+    /// Seconds for which a connection is kept on which no request is open.
+    pub idle_timeout_seconds: u64,
+    /// Seconds in which the head of a request must arrive, from its first byte.
+    pub header_timeout_seconds: u64,
+    /// Seconds in which a client over HTTP/1 must read an answer, once it does not keep up.
+    pub answer_timeout_seconds: u64,
     /// Seconds that `Prefer: durability=delivered` waits for the sink.
     pub delivered_wait_seconds: u64,
 }
@@ -33,8 +40,31 @@ impl Default for HttpConfig {
             plaintext: false,
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            idle_timeout_seconds: limits::IDLE_TIMEOUT.as_secs(),
+            header_timeout_seconds: limits::HEADER_READ_TIMEOUT.as_secs(),
+            answer_timeout_seconds: limits::ANSWER_READ_TIMEOUT.as_secs(),
             delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
         }
+    }
+}
+
+impl HttpConfig {
+    /// Time for which a connection is kept on which no request is open.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_seconds)
+    }
+
+    /// Time for the head of a request.
+    #[must_use]
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_seconds)
+    }
+
+    /// Time for an answer to be read over HTTP/1.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_secs(self.answer_timeout_seconds)
     }
 }
 
@@ -102,6 +132,11 @@ pub struct RateLimitConfig {
     pub events_per_second: u32,
     /// Events that one key may send at once, above that rate.
     pub events_burst: u32,
+    /// Bytes per second with one key, of bodies after decompression. Absent: 4 KiB for each event of `events_per_second`, and
+    /// 1 MiB at least.
+    pub bytes_per_second: Option<u32>,
+    /// Bytes at once with one key. Absent: 4 KiB for each event of `events_burst`.
+    pub bytes_burst: Option<u32>,
     /// Requests per second with one key. Absent: as many as events.
     pub requests_per_second: Option<u32>,
     /// Requests at once with one key. Absent: as many as events.
@@ -110,6 +145,10 @@ pub struct RateLimitConfig {
     pub address_events_per_second: u32,
     /// Events at once from one client address.
     pub address_events_burst: u32,
+    /// Bytes per second from one client address. Absent: as with one key, for the events of an address.
+    pub address_bytes_per_second: Option<u32>,
+    /// Bytes at once from one client address. Absent: as with one key, for the events of an address.
+    pub address_bytes_burst: Option<u32>,
     /// Requests per second from one client address. 0: addresses are held to nothing.
     pub address_requests_per_second: u32,
     /// Requests at once from one client address.
@@ -121,10 +160,14 @@ impl Default for RateLimitConfig {
         Self {
             events_per_second: limits::KEY_EVENTS_PER_SECOND,
             events_burst: limits::KEY_EVENTS_BURST,
+            bytes_per_second: None,
+            bytes_burst: None,
             requests_per_second: None,
             requests_burst: None,
             address_events_per_second: limits::ADDRESS_EVENTS_PER_SECOND,
             address_events_burst: limits::ADDRESS_EVENTS_BURST,
+            address_bytes_per_second: None,
+            address_bytes_burst: None,
             address_requests_per_second: limits::ADDRESS_REQUESTS_PER_SECOND,
             address_requests_burst: limits::ADDRESS_REQUESTS_BURST,
         }
@@ -144,9 +187,18 @@ pub(super) fn check(
     let one_request = limits::EVENTS_PER_REQUEST_MAX as u64;
     at_least("http.connections_max", http.connections_max as u64, 1)?;
     at_least("http.connections_per_address_max", http.connections_per_address_max as u64, 1)?;
+    at_least("http.idle_timeout_seconds", http.idle_timeout_seconds, 1)?;
+    at_least("http.header_timeout_seconds", http.header_timeout_seconds, 1)?;
+    at_least("http.answer_timeout_seconds", http.answer_timeout_seconds, 1)?;
     at_least("http.delivered_wait_seconds", http.delivered_wait_seconds, 1)?;
     at_least("rate_limit.events_per_second", rate.events_per_second.into(), 1)?;
     at_least("rate_limit.events_burst", rate.events_burst.into(), one_request)?;
+    let largest_body = limits::INFLATED_BYTES_MAX as u64;
+    let bytes_burst = |found: Option<u32>| found.map_or(largest_body, u64::from);
+    at_least("rate_limit.bytes_per_second", rate.bytes_per_second.unwrap_or(1).into(), 1)?;
+    at_least("rate_limit.bytes_burst", bytes_burst(rate.bytes_burst), largest_body)?;
+    at_least("rate_limit.address_bytes_per_second", rate.address_bytes_per_second.unwrap_or(1).into(), 1)?;
+    at_least("rate_limit.address_bytes_burst", bytes_burst(rate.address_bytes_burst), largest_body)?;
     at_least("rate_limit.requests_per_second", rate.requests_per_second.unwrap_or(1).into(), 1)?;
     at_least("rate_limit.requests_burst", rate.requests_burst.unwrap_or(1).into(), 1)?;
     at_least("rate_limit.address_events_burst", rate.address_events_burst.into(), one_request)?;

@@ -4,7 +4,13 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{EVENTS_PER_REQUEST_MAX, KEY_PATTERNS_MAX, KEYS_MAX, SOURCE_BYTES_MAX};
+use crate::{
+    event::CreatedDays,
+    limits::{
+        BROWSER_CREATED_DAYS, EVENT_BYTES_MAX, EVENTS_PER_REQUEST_MAX, INFLATED_BYTES_MAX, KEY_EVENT_BYTES_LEAST,
+        KEY_PATTERNS_MAX, KEYS_MAX, SOURCE_BYTES_MAX,
+    },
+};
 
 /// One key.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -32,12 +38,32 @@ pub struct KeyConfig {
     /// Events that it may send at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_burst: Option<u32>,
+    /// Bytes per second, of bodies after decompression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u32>,
+    /// Bytes at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_burst: Option<u32>,
+    /// Bytes of one event. Absent: 64 KiB for a browser key, and the most that the gateway takes for a server key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_bytes_max: Option<usize>,
     /// Requests per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u32>,
     /// Requests at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_burst: Option<u32>,
+    /// Days before the day of its receipt on which an event may have been created and be in the partition of that day. Absent,
+    /// like the next one: [`KeyConfig::created_days`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_days_back: Option<u16>,
+    /// Days after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_days_ahead: Option<u16>,
+    /// Percent of the spool, and of the dedup window, that its events may hold. Absent: 50 for a browser key, 90 for a server
+    /// key, 100 for the only key there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_percent: Option<u8>,
     /// Whether it may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -56,9 +82,29 @@ impl KeyConfig {
             client_certificate: false,
             events_per_second: None,
             events_burst: None,
+            bytes_per_second: None,
+            bytes_burst: None,
+            event_bytes_max: None,
             requests_per_second: None,
             requests_burst: None,
+            created_days_back: None,
+            created_days_ahead: None,
+            share_percent: None,
             enabled: true,
+        }
+    }
+
+    /// How far from its receipt an event of this key may have been created and be in the partition of that day:
+    /// [`CreatedDays::WIDEST`] for a server key and [`BROWSER_CREATED_DAYS`] for a browser key, unless it has its own.
+    #[must_use]
+    pub fn created_days(&self) -> CreatedDays {
+        let default = match self.kind {
+            KeyKind::Server => CreatedDays::WIDEST,
+            KeyKind::Browser => CreatedDays { back: BROWSER_CREATED_DAYS.0, ahead: BROWSER_CREATED_DAYS.1 },
+        };
+        CreatedDays {
+            back: self.created_days_back.unwrap_or(default.back),
+            ahead: self.created_days_ahead.unwrap_or(default.ahead),
         }
     }
 }
@@ -112,14 +158,34 @@ pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (Stri
         if !least(key.events_burst, EVENTS_PER_REQUEST_MAX) {
             return Err(at("events_burst", format!("at least {EVENTS_PER_REQUEST_MAX} is allowed, the events of one request")));
         }
+        if !least(key.bytes_burst, INFLATED_BYTES_MAX) {
+            return Err(at("bytes_burst", format!("at least {INFLATED_BYTES_MAX} is allowed, the bytes of one request")));
+        }
+        if let Some(found) = key.event_bytes_max.filter(|found| !(KEY_EVENT_BYTES_LEAST..=EVENT_BYTES_MAX).contains(found)) {
+            let reason = format!("found {found}; {KEY_EVENT_BYTES_LEAST} to {EVENT_BYTES_MAX} is allowed");
+            return Err(at("event_bytes_max", reason));
+        }
         for (field, found) in [
             ("events_per_second", key.events_per_second),
+            ("bytes_per_second", key.bytes_per_second),
             ("requests_per_second", key.requests_per_second),
             ("requests_burst", key.requests_burst),
         ] {
             if !least(found, 1) {
                 return Err(at(field, "found 0; at least 1 is allowed".into()));
             }
+        }
+        let widest = CreatedDays::WIDEST;
+        for (field, found, most) in [
+            ("created_days_back", key.created_days_back, widest.back),
+            ("created_days_ahead", key.created_days_ahead, widest.ahead),
+        ] {
+            if let Some(found) = found.filter(|found| *found > most) {
+                return Err(at(field, format!("found {found}; at most {most} is allowed")));
+            }
+        }
+        if let Some(found) = key.share_percent.filter(|found| !(1..=100).contains(found)) {
+            return Err(at("share_percent", format!("found {found}; 1 to 100 is allowed")));
         }
         check_origins(key).map_err(|reason| at("allowed_origins", reason))?;
         check_events(&key.allowed_events).map_err(|reason| at("allowed_events", reason))?;

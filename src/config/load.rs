@@ -126,6 +126,10 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
     at_least("dead_letter.bytes_per_key_max", config.dead_letter.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
     at_least("dead_letter.quota_bytes", config.dead_letter.quota_bytes, 2 * config.spool.segment_bytes)?;
+    let share_percent = config.dead_letter.share_percent;
+    if !(1..=100).contains(&share_percent) {
+        return Err(("dead_letter.share_percent".into(), format!("found {share_percent}; 1 to 100 is allowed")));
+    }
     let stream_needed = [
         ("kinesis.stream", config.sink.kind == SinkKind::Kinesis, &config.kinesis.stream),
         ("dead_letter.stream", config.dead_letter.kind == DeadLetterKind::Kinesis, &config.dead_letter.stream),
@@ -143,6 +147,7 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     }
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
     super::browser::check(&config.browser)?;
+    config.admin.check()?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
 }
 
@@ -187,7 +192,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 25] = [
+        let cases: [Case; 28] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
             ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
@@ -228,6 +233,7 @@ mod tests {
             ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
             ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),
             ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
+            ("[admin]\nhosts = [\"Gate:9090\"]", &[], &["FILE: admin.hosts: found \"Gate:9090\"", "without a port"]),
             ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
             ("[privacy]\nclient_address = \"half\"", &[], &["FILE: privacy.client_address:", "`half`", "`truncated`"]),
             (
@@ -236,9 +242,19 @@ mod tests {
                 &["FILE: keys[0].allowed_origins: is empty"],
             ),
             (
+                "[[keys]]\nname = \"x\"\nshare_percent = 101\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+                &[],
+                &["FILE: keys[0].share_percent: found 101; 1 to 100 is allowed"],
+            ),
+            (
                 "[[keys]]\nname = \"x\"\nevents_burst = 5\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
                 &[],
                 &["FILE: keys[0].events_burst: at least 10000"],
+            ),
+            (
+                "[[keys]]\nname = \"x\"\ncreated_days_ahead = 3\nsecret_sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"",
+                &[],
+                &["FILE: keys[0].created_days_ahead: found 3; at most 2"],
             ),
             ("a = [", &[], &["FILE: is not TOML:"]),
         ];

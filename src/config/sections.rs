@@ -19,6 +19,8 @@ use crate::limits;
 pub struct Config {
     /// Folder of everything that the gateway keeps: spool, dedup window, lake, dead letters, its own certificate.
     pub data_dir: PathBuf,
+    /// Refuse to start where `data_dir` was not used before: its file system is not mounted, most likely.
+    pub require_existing_data: bool,
     /// Listener for events.
     pub http: HttpConfig,
     /// TLS of the listener for events.
@@ -59,6 +61,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "./data".into(),
+            require_existing_data: false,
             http: HttpConfig::default(),
             tls: TlsConfig::default(),
             proxy: ProxyConfig::default(),
@@ -86,11 +89,33 @@ impl Default for Config {
 pub struct AdminConfig {
     /// Address and port. Plain HTTP without keys: keep it on loopback or a private network.
     pub listen: SocketAddr,
+    /// Names that the gateway may be called by on this listener, beside addresses, `localhost` and names without a dot. `*.example`
+    /// is all below `example`.
+    pub hosts: Vec<String>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090) }
+        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090), hosts: Vec::new() }
+    }
+}
+
+impl AdminConfig {
+    /// What the types cannot say of it.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let wrong = |reason: String| Err(("admin.hosts".to_owned(), reason));
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
+        };
+        if self.hosts.len() > limits::ADMIN_HOSTS_MAX {
+            return wrong(format!("found {} names; at most {} are allowed", self.hosts.len(), limits::ADMIN_HOSTS_MAX));
+        }
+        match self.hosts.iter().find(|host| !is_name(host.strip_prefix("*.").unwrap_or(host))) {
+            Some(host) => {
+                wrong(format!("found {host:?}; a name in small letters without a port, or \"*.\" and a name, is allowed"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -132,11 +157,14 @@ pub struct SpoolConfig {
     pub free_bytes_min: u64,
     /// Bytes at which a segment file is closed and the next one begun.
     pub segment_bytes: u64,
+    /// Seconds for which a block that cannot be read is tried again before its events are given up, and named.
+    pub unreadable_block_seconds: u64,
 }
 
 impl Default for SpoolConfig {
     fn default() -> Self {
         Self {
+            unreadable_block_seconds: limits::SPOOL_UNREADABLE_PATIENCE.budget.as_secs(),
             quota_bytes: limits::SPOOL_BYTES_MAX,
             free_bytes_min: limits::SPOOL_FREE_BYTES_MIN,
             segment_bytes: limits::SEGMENT_BYTES,
@@ -211,6 +239,8 @@ pub struct DeadLetterConfig {
     pub stream: String,
     /// Kinesis: bytes that may wait for it on disk; beyond it bad events are answered `retry`.
     pub quota_bytes: u64,
+    /// Kinesis: the part of `quota_bytes` that the letters of one key may have; what is beyond it goes into files.
+    pub share_percent: u8,
 }
 
 impl Default for DeadLetterConfig {
@@ -220,6 +250,7 @@ impl Default for DeadLetterConfig {
             bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX,
             stream: String::new(),
             quota_bytes: limits::DEAD_LETTER_SPOOL_BYTES_MAX,
+            share_percent: limits::DEAD_LETTER_SHARE_PERCENT,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     folder::{file_name, numbers},
     groups::{Groups, Member},
     journal::Repairs,
+    pack::unpack,
     stored::{LetterId, StoredLetter},
 };
 
@@ -128,17 +129,24 @@ impl Archive {
     ) -> io::Result<Survey> {
         let mut look = Look { filter, visit, survey: Survey::default() };
         let mut known: HashMap<String, Repairs> = HashMap::new();
-        for line in lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-            let Ok(letter) = StoredLetter::parse(line) else {
-                look.survey.unreadable_lines += 1;
-                continue;
-            };
-            let folder = &*letter.source;
-            if !known.contains_key(folder) {
-                known.insert(folder.to_owned(), Repairs::read(&self.path(folder))?);
-            }
-            if look.at(folder, line, &known[folder]).is_break() {
-                break;
+        for line in lines.split(|byte| *byte == b'\n') {
+            let unpacked = unpack(line.trim_ascii());
+            for line in unpacked.as_deref().unwrap_or(line).split(|byte| *byte == b'\n') {
+                let line = line.trim_ascii();
+                if line.is_empty() {
+                    continue;
+                }
+                let Ok(letter) = StoredLetter::parse(line) else {
+                    look.survey.unreadable_lines += 1;
+                    continue;
+                };
+                let folder = &*letter.source;
+                if !known.contains_key(folder) {
+                    known.insert(folder.to_owned(), Repairs::read(&self.path(folder))?);
+                }
+                if look.at(folder, line, &known[folder]).is_break() {
+                    return Ok(look.survey);
+                }
             }
         }
         Ok(look.survey)
@@ -198,23 +206,44 @@ fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The whole lines that a file has at this moment.
+/// The letters that a file has at this moment, each as its line; those that are packed one by one.
 pub(super) struct Lines {
     reader: BufReader<io::Take<File>>,
     line: Vec<u8>,
+    /// What was packed, and how much of it was given out.
+    unpacked: Vec<u8>,
+    given: usize,
 }
 
 impl Lines {
     pub(super) fn open(folder: &Path, number: u32) -> io::Result<Option<Self>> {
         let Some(file) = existing(File::open(folder.join(file_name(number))))? else { return Ok(None) };
         let length = file.metadata()?.len();
-        Ok(Some(Self { reader: BufReader::with_capacity(256 * 1024, file.take(length)), line: Vec::new() }))
+        let reader = BufReader::with_capacity(256 * 1024, file.take(length));
+        Ok(Some(Self { reader, line: Vec::new(), unpacked: Vec::new(), given: 0 }))
     }
 
     /// The next line, without its end. The last one of the newest file may be half written: it is left out.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        self.line.clear();
-        self.reader.read_until(b'\n', &mut self.line)?;
-        Ok(self.line.strip_suffix(b"\n"))
+        if self.given == self.unpacked.len() {
+            (self.given, self.unpacked) = (0, Vec::new());
+            self.line.clear();
+            self.reader.read_until(b'\n', &mut self.line)?;
+            let Some(line) = self.line.strip_suffix(b"\n") else { return Ok(None) };
+            match unpack(line) {
+                Some(unpacked) => self.unpacked = unpacked,
+                // One that is damaged is a line that is no letter.
+                None => return Ok(Some(line)),
+            }
+        }
+        let rest = &self.unpacked[self.given..];
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1);
+        self.given += length + 1;
+        Ok(Some(&rest[..length]))
+    }
+
+    /// Whether the last line was packed.
+    pub(super) fn is_packed(&self) -> bool {
+        !self.unpacked.is_empty()
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{filter::State, folder::open_to_append, stored::LetterId};
-use crate::limits::REPAIR_JOURNAL_BYTES_MAX;
+use crate::{durable, limits::REPAIR_JOURNAL_BYTES_MAX};
 
 const NAME: &str = "repairs.journal";
 
@@ -145,15 +145,19 @@ pub fn append(folder: &Path, repairs: &[RepairEntry]) -> io::Result<()> {
     if repairs.is_empty() {
         return Ok(());
     }
-    fs::create_dir_all(folder)?;
-    let (mut file, _) = open_to_append(folder, NAME)?;
+    durable::make_folder(folder)?;
+    let (mut file, length) = open_to_append(folder, NAME)?;
     let mut text = Vec::new();
     for repair in repairs {
         serde_json::to_writer(&mut text, repair)?;
         text.push(b'\n');
     }
-    file.write_all(&text)?;
-    file.sync_data()
+    let appended = file.write_all(&text).and_then(|()| file.sync_data());
+    if appended.is_err() {
+        // What is not durable is not said, so that a later sync which succeeds vouches for nothing.
+        let _ = file.set_len(length);
+    }
+    appended
 }
 
 /// Whether the journal has grown beyond its limit.
@@ -175,12 +179,7 @@ pub(super) fn shrink(folder: &Path, is_there: impl Fn(&LetterId) -> bool) -> io:
             kept.push(b'\n');
         }
     })?;
-    let aside = folder.join("repairs.tmp");
-    let mut file = File::create(&aside)?;
-    file.write_all(&kept)?;
-    file.sync_all()?;
-    fs::rename(aside, folder.join(NAME))?;
-    File::open(folder)?.sync_all()
+    durable::replace_file(&folder.join(NAME), &kept)
 }
 
 #[cfg(test)]

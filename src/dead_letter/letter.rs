@@ -1,11 +1,14 @@
 //! One dead letter: an event with what was wrong with it.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::{
     event::iso_millis,
-    outcome::{Fault, Rejection},
+    limits::{DEAD_LETTER_EVENT_BYTES_MAX, DEAD_LETTER_HEAD_BYTES, DETAIL_CHARS_MAX},
+    outcome::{Fault, Rejection, shortened},
 };
 
 /// What a dead letter says.
@@ -25,7 +28,9 @@ pub struct Letter<'a> {
     pub raw: &'a [u8],
 }
 
-/// The line as it is written. `raw` is the event's bytes as a JSON string; where they are no UTF-8, `raw_base64`.
+/// The line as it is written. `raw` is the event's bytes as a JSON string; where they are no UTF-8, or holds many control
+/// characters, which a string escapes in six bytes each, `raw_base64`. Of an event that is too large `raw_bytes` is its length,
+/// and `raw_head` or `raw_head_base64` how it begins.
 #[derive(Serialize)]
 struct Line<'a> {
     received_datetime: String,
@@ -44,32 +49,69 @@ struct Line<'a> {
     raw: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_head: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_head_base64: Option<String>,
 }
 
 /// Appends the letter to `out`: one line of JSON with its line end.
 pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let none = Fault { detail: String::new(), pointer: String::new() };
     let first = letter.rejection.faults.first().unwrap_or(&none);
-    let raw = std::str::from_utf8(letter.raw).ok();
+    let is_cut = letter.raw.len() > DEAD_LETTER_EVENT_BYTES_MAX;
+    let (text, encoded) = written(if is_cut { head(letter.raw) } else { letter.raw });
     let faults = &letter.rejection.faults;
+    let event_name = letter.event_name.map(|name| match name.len() {
+        // The client's own, and the event has it whole.
+        DETAIL_CHARS_MAX.. => Cow::Owned(shortened(name.into())),
+        _ => Cow::Borrowed(name),
+    });
     let line = Line {
         received_datetime: iso_millis(letter.received_millis).as_str().to_owned(),
         source: letter.source,
         event_uuid: letter.event_uuid,
-        event_name: letter.event_name,
+        event_name: event_name.as_deref(),
         code: letter.rejection.code.as_str(),
         detail: &first.detail,
         pointer: &first.pointer,
         schema: letter.rejection.schema.as_deref(),
         errors: if faults.len() > 1 { faults } else { &[] },
-        raw,
-        raw_base64: raw.is_none().then(|| STANDARD.encode(letter.raw)),
+        raw: text.filter(|_| !is_cut),
+        raw_base64: encoded.clone().filter(|_| !is_cut),
+        raw_bytes: is_cut.then_some(letter.raw.len()),
+        raw_head: text.filter(|_| is_cut),
+        raw_head_base64: encoded.filter(|_| is_cut),
     };
     // Strings and numbers into memory: there is nothing in it that can fail.
     let written = serde_json::to_writer(&mut *out, &line);
     debug_assert!(written.is_ok());
     out.push(b'\n');
 }
+
+/// The first bytes of an event, up to a character's end where it is text.
+fn head(raw: &[u8]) -> &[u8] {
+    let mut end = DEAD_LETTER_HEAD_BYTES.min(raw.len());
+    // A character of UTF-8 has four bytes at most.
+    for _ in 0..3 {
+        if raw.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end -= 1;
+        }
+    }
+    &raw[..end]
+}
+
+/// Bytes as a text, or else in base64.
+fn written(raw: &[u8]) -> (Option<&str>, Option<String>) {
+    let controls = raw.iter().filter(|byte| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')).count();
+    let text = std::str::from_utf8(raw).ok().filter(|_| controls <= raw.len() / CONTROLS_ONE_IN_MIN);
+    (text, text.is_none().then(|| STANDARD.encode(raw)))
+}
+
+/// JSON has no control characters but white space, so what has more than one in eight is no event that anybody reads.
+const CONTROLS_ONE_IN_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -99,5 +141,45 @@ mod tests {
             };
             prop_assert_eq!(back, raw);
         }
+    }
+
+    fn line_of(raw: &[u8], event_name: &str) -> (Value, usize) {
+        let rejection = Rejection::new(RejectCode::EventTooLarge, "too large", "");
+        let letter = Letter {
+            source: "web",
+            received_millis: 0,
+            event_uuid: None,
+            event_name: Some(event_name),
+            rejection: &rejection,
+            raw,
+        };
+        let mut out = Vec::new();
+        write_letter(&letter, &mut out);
+        (serde_json::from_slice(&out).unwrap(), out.len())
+    }
+
+    #[test]
+    fn of_an_event_beyond_the_bound_the_head_is_kept_and_the_letter_says_so() {
+        let (line, bytes) = line_of(&vec![b'a'; DEAD_LETTER_EVENT_BYTES_MAX], "a:b");
+        assert!(line["raw"].as_str().unwrap().len() == DEAD_LETTER_EVENT_BYTES_MAX && bytes > DEAD_LETTER_EVENT_BYTES_MAX);
+        let long = "é".repeat(DEAD_LETTER_EVENT_BYTES_MAX);
+        let (line, bytes) = line_of(&[b"x", long.as_bytes()].concat(), "a:b");
+        assert_eq!(line["raw_bytes"], long.len() + 1);
+        let head = line["raw_head"].as_str().unwrap();
+        assert!(head.len() == DEAD_LETTER_HEAD_BYTES - 1 && head.starts_with("xé"), "cut between characters");
+        assert!(bytes < DEAD_LETTER_HEAD_BYTES + 1000 && line["raw"].is_null() && line["raw_base64"].is_null());
+        let (line, _) = line_of(&vec![0xff; DEAD_LETTER_EVENT_BYTES_MAX + 1], "a:b");
+        assert!(line["raw_head_base64"].as_str().unwrap().starts_with("////"));
+    }
+
+    #[test]
+    fn control_characters_and_names_without_end_do_not_make_a_letter_many_times_its_event() {
+        let raw = vec![1; 100_000];
+        let (line, bytes) = line_of(&raw, &"n".repeat(100_000));
+        assert!(bytes < 140_000, "{bytes}");
+        assert_eq!(STANDARD.decode(line["raw_base64"].as_str().unwrap()).unwrap(), raw);
+        assert_eq!(line["event_name"].as_str().unwrap().chars().count(), DETAIL_CHARS_MAX);
+        let indented = b"{\n\t\"a\": 1,\n\t\"b\": 2\n}";
+        assert_eq!(line_of(indented, "a:b").0["raw"].as_str().unwrap().as_bytes(), indented);
     }
 }

@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -18,15 +18,17 @@ use super::{
     folder::file_name,
     groups::Groups,
     journal::{self, Done, RepairEntry, Repairs},
+    pack::LetterLines,
     stored::{LetterId, StoredLetter},
 };
+use crate::durable;
 
 /// What was taken out.
 #[derive(Debug, Default)]
 pub struct Removed {
     /// The letters, in groups.
     pub groups: Groups,
-    /// Bytes that they had.
+    /// Bytes on disk that are free now.
     pub bytes: u64,
 }
 
@@ -56,7 +58,7 @@ impl Archive {
         for number in numbers {
             let gone = removal.mark(number, removed)?;
             if !gone.is_empty() {
-                removal.rewrite(number, &gone)?;
+                removed.bytes += removal.rewrite(number, &gone)?;
             }
         }
         self.tidy_journal(folder)
@@ -111,7 +113,6 @@ impl Removal<'_> {
             }
             let found = Found { folder: self.folder, line, letter, state };
             removed.groups.add(&found.member());
-            removed.bytes += line.len() as u64 + 1;
             gone.insert(found.id());
             noted.push(RepairEntry {
                 at: self.run.at.clone(),
@@ -130,26 +131,38 @@ impl Removal<'_> {
         Ok(gone)
     }
 
-    /// Writes a file anew without the letters in `gone`.
-    fn rewrite(&self, number: u32, gone: &HashSet<LetterId>) -> io::Result<()> {
+    /// Writes a file anew without the letters in `gone`. Says how many bytes are free now.
+    fn rewrite(&self, number: u32, gone: &HashSet<LetterId>) -> io::Result<u64> {
         let (file, aside) = (self.path.join(file_name(number)), self.path.join(ASIDE));
-        let Some(mut lines) = Lines::open(&self.path, number)? else { return Ok(()) };
-        let mut kept = BufWriter::new(File::create(&aside)?);
-        let mut is_empty = true;
+        let Some(mut lines) = Lines::open(&self.path, number)? else { return Ok(0) };
+        let before = fs::metadata(&file)?.len();
+        let mut kept = BufWriter::new(durable::create(&aside)?);
+        // What is left of packs: their letters stay packed.
+        let mut packed = LetterLines::default();
         while let Some(line) = lines.next()? {
-            if !gone.contains(&LetterId::of(line)) {
-                kept.write_all(line)?;
-                kept.write_all(b"\n")?;
-                is_empty = false;
+            if gone.contains(&LetterId::of(line)) {
+                continue;
             }
+            let line = line.to_vec();
+            if lines.is_packed() {
+                packed.add_line(&line, self.folder);
+                continue;
+            }
+            kept.write_all(&packed.packed(self.folder))?;
+            kept.write_all(&line)?;
+            kept.write_all(b"\n")?;
         }
-        kept.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        if is_empty {
+        kept.write_all(&packed.packed(self.folder))?;
+        let kept = kept.into_inner().map_err(io::IntoInnerError::into_error)?;
+        kept.sync_all()?;
+        let after = kept.metadata()?.len();
+        if after == 0 {
             fs::remove_file(&aside)?;
             fs::remove_file(&file)?;
         } else {
             fs::rename(&aside, &file)?;
         }
-        File::open(&self.path)?.sync_all()
+        durable::sync_folder(&self.path)?;
+        Ok(before.saturating_sub(after))
     }
 }

@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::{config::is_key_name, event::millis_of_iso};
 
@@ -40,6 +41,9 @@ pub struct StoredLetter<'a> {
     raw: Option<&'a RawValue>,
     #[serde(borrow, default)]
     raw_base64: Option<&'a RawValue>,
+    /// Bytes of the event, where only its beginning was kept.
+    #[serde(default)]
+    pub raw_bytes: Option<u64>,
 }
 
 /// Why a line is no dead letter.
@@ -60,7 +64,8 @@ impl<'a> StoredLetter<'a> {
     /// [`UnreadableLetter`].
     pub fn parse(line: &'a [u8]) -> Result<Self, UnreadableLetter> {
         let letter: Self = serde_json::from_slice(line).map_err(|error| UnreadableLetter::Json(error.to_string()))?;
-        if letter.raw.is_some() == letter.raw_base64.is_some() {
+        let holds = [letter.raw.is_some(), letter.raw_base64.is_some(), letter.raw_bytes.is_some()];
+        if holds.iter().filter(|holds| **holds).count() != 1 {
             return Err(UnreadableLetter::Member("raw"));
         }
         // It names a folder, and stands unescaped in what is delivered.
@@ -82,7 +87,7 @@ impl<'a> StoredLetter<'a> {
         self.schema.as_ref()?.rsplit_once('/')?.1.parse().ok()
     }
 
-    /// The event as its client wrote it.
+    /// The event as its client wrote it. `None` where it is damaged, or only its beginning was kept.
     #[must_use]
     pub fn raw(&self) -> Option<Vec<u8>> {
         if let Some(raw) = self.raw {
@@ -106,6 +111,12 @@ impl LetterId {
         let mut id = [0; 16];
         id.copy_from_slice(&Sha256::digest(line.trim_ascii_end())[..16]);
         Self(id)
+    }
+
+    /// The same as an identity of the dedup window: that of a replay of what the sink refused.
+    #[must_use]
+    pub fn as_identity(self) -> Uuid {
+        Uuid::from_bytes(self.0)
     }
 }
 

@@ -12,11 +12,17 @@ pub enum Claim {
     /// Unknown until now. The batch's [`Claims`] own it.
     Fresh,
     /// Confirmed before, within the window.
-    Duplicate,
+    Duplicate {
+        /// Certainly with another payload: both fingerprints are known, and they differ.
+        differs: bool,
+    },
     /// Claimed by another batch that is neither confirmed nor released yet.
     InFlight,
     /// The same identity is earlier in this batch, at that index, and fresh there: it shares that one's fate.
+    /// Whether their payloads differ, the caller sees for himself.
     TwinOf(usize),
+    /// It may be a duplicate, but the place on disk that tells cannot be read at the moment: to be retried.
+    Unreadable,
 }
 
 /// Why a batch could not be claimed.

@@ -5,17 +5,22 @@
 //!
 //! # In the store
 //!
-//! One key an identity: the prefix, then the 16 bytes of the UUID.
+//! One key an identity: the prefix, then its 16 bytes (the UUID within its scope). And one key for all, `scope-secret`
+//! behind the prefix: the secret by which all gateways scope the identities of browser keys. The first gateway sets it; each
+//! asks for it before it takes events, whenever it connects, and every few seconds (so it is set again after a store lost its
+//! memory). A gateway whose own secret is another takes the store's over, and says so: all agree, and none needs to be told.
+//! What it had claimed for browser keys under its own is fresh once more; that is a gateway which had run alone, or
+//! which started for the first time while the store was down.
 //!
 //! ```text
-//!            claim: SET key token NX GET PX claim_ttl              confirm: SET key 1 PX window
-//! no key ───────────────────────────────────────────▶ token ──────────────────────────────────▶ 1 ──window──▶ no key
+//!            claim: SET key token NX GET PX claim_ttl              confirm: SET key n PX window
+//! no key ───────────────────────────────────────────▶ token ──────────────────────────────────▶ n ──window──▶ no key
 //!    ▲                                                  │  release: delete, if it is still this token
 //!    └────────── release, or claim_ttl over ────────────┘
 //! ```
 //!
 //! A token is the gateway (the spool's id, the same after a restart) and the number of the claim. A claim that meets
-//! `1` is a duplicate; another gateway's token, in flight; its own gateway's, a claim whose batch is over, because the local
+//! `n` is a duplicate; `n` is 1, as before there were fingerprints, or 2 more than that of the payload. Another gateway's token, in flight; its own gateway's, a claim whose batch is over, because the local
 //! window lets one batch at a time claim an identity: it is taken over, under the new number. Confirmations and releases
 //! are queued and told in the background; a release tells its claim by number, so it may come late.
 //!
@@ -77,6 +82,8 @@ use self::{
     protocol::{Answer, Protocol, Token, complaint},
 };
 use crate::{
+    conditions::Conditions,
+    dedup::{Identity, Scopes},
     limits::{FLEET_BACKLOG_IDENTITIES_MAX, FLEET_DEADLINE_PER_IDENTITY, FLEET_PIPELINE_IDENTITIES, FLEET_SETTLE_TIMEOUT},
     telemetry::Metrics,
 };
@@ -96,6 +103,10 @@ pub struct FleetConfig {
     pub window: Duration,
     /// This gateway, the same after a restart.
     pub gateway: Uuid,
+    /// The secret that scopes identities: given to the store where that has none, else replaced by the store's.
+    pub scopes: Scopes,
+    /// Where it is told that one of its tasks died.
+    pub conditions: Conditions,
 }
 
 /// Why the store cannot be used at all. A store that does not answer is no error.
@@ -110,7 +121,10 @@ pub enum FleetError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Fresh,
-    Duplicate,
+    /// With the fingerprint of the payload that was confirmed, where the store has one.
+    Duplicate {
+        fingerprint: u32,
+    },
     InFlight,
     /// The store did not say.
     Unchecked,
@@ -155,7 +169,7 @@ impl Fleet {
             window_millis: config.window.as_millis() as u64,
         };
         let store = Arc::new(Store {
-            link: Link::new(client, &protocol, config.deadline, metrics.clone()),
+            link: Link::new(client, protocol.clone(), config.scopes, config.deadline, metrics.clone()),
             protocol,
             backlog: Backlog::new(FLEET_BACKLOG_IDENTITIES_MAX),
             deadline: config.deadline,
@@ -164,9 +178,11 @@ impl Fleet {
             metrics,
         });
         let (linked, settling) = (store.clone(), store.clone());
+        let (link, settle) = (config.conditions.vital("dedup store link"), config.conditions.vital("dedup store backlog"));
         let tasks = [
-            tokio::spawn(async move { linked.link.run().await }).abort_handle(),
-            tokio::spawn(async move { settling.settle().await }).abort_handle(),
+            tokio::spawn(link.forever(async move { linked.link.run().await })).abort_handle(),
+            // Ends when the backlog is closed.
+            tokio::spawn(settle.once(async move { settling.settle().await })).abort_handle(),
         ];
         Ok(Self { store, tasks: Arc::new(tasks) })
     }
@@ -184,10 +200,10 @@ impl Fleet {
 
     /// Confirms identities that are known to be durable since before the start. Waits for room, so that memory stays flat
     /// however many there are. False where the gateway is stopping.
-    pub async fn confirm_again(&self, ids: Vec<Uuid>) -> bool {
+    pub async fn confirm_again(&self, identities: Vec<Identity>) -> bool {
         let is_open = self.store.backlog.when_roomy().await;
         if is_open {
-            self.store.confirm(ids);
+            self.store.confirm(identities);
         }
         is_open
     }
@@ -251,7 +267,7 @@ impl Store {
         }
         verdicts.extend(answers.iter().map(|answer| match answer {
             Answer::Fresh => Verdict::Fresh,
-            Answer::Duplicate => Verdict::Duplicate,
+            Answer::Duplicate { fingerprint } => Verdict::Duplicate { fingerprint: *fingerprint },
             Answer::InFlight => Verdict::InFlight,
             Answer::Own | Answer::Unclear(_) => Verdict::Unchecked,
         }));
@@ -268,8 +284,8 @@ impl Store {
         answers
     }
 
-    fn confirm(&self, ids: impl IntoIterator<Item = Uuid>) {
-        self.note(self.backlog.confirm(ids));
+    fn confirm(&self, identities: impl IntoIterator<Item = Identity>) {
+        self.note(self.backlog.confirm(identities));
     }
 
     fn release(&self, ids: impl IntoIterator<Item = Uuid>, number: u64) {
@@ -303,7 +319,7 @@ impl Store {
     /// Whether the store took all of it. It may take some of it twice.
     async fn tell(&self, connection: &Connection, portion: &Portion) -> bool {
         let mut pipeline = Pipeline::with_capacity(portion.confirms.len() + portion.releases.len());
-        portion.confirms.iter().for_each(|id| self.protocol.confirm(*id, &mut pipeline));
+        portion.confirms.iter().for_each(|identity| self.protocol.confirm(*identity, &mut pipeline));
         portion.releases.iter().for_each(|(id, number)| self.protocol.release(*id, *number, &mut pipeline));
         let Some(values) = self.link.exchange(connection, &pipeline, FLEET_SETTLE_TIMEOUT).await else { return false };
         let (confirms, releases) = values.split_at(portion.confirms.len());

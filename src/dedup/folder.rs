@@ -1,11 +1,14 @@
 //! The window's folder: names of its files, and the few operations that make them durable, in the order that matters.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::window::OpenError;
+use crate::durable;
 
 /// The generations a run holds, which is also its file's name: a merged run spans the generations of its inputs, so
 /// that after a crash the name alone tells which files it replaces.
@@ -18,6 +21,7 @@ pub(super) struct Generations {
 const RUN: &str = "run";
 const TEMPORARY: &str = "tmp";
 const DAMAGED: &str = "damaged";
+const EXPIRED: &str = "expired";
 
 impl Generations {
     pub(super) fn contains(&self, other: &Self) -> bool {
@@ -54,6 +58,10 @@ pub(super) struct Listing {
     pub(super) runs: Vec<Generations>,
     /// Files that were being written when the process ended.
     pub(super) temporary: Vec<Generations>,
+    /// Runs that have left the window and are still kept.
+    pub(super) expired: Vec<Generations>,
+    /// Damaged runs, which a person is to look at.
+    pub(super) damaged: Vec<PathBuf>,
     /// The newest generation that any file names, the damaged ones included: no number is used twice.
     pub(super) newest_generation: u64,
 }
@@ -76,7 +84,8 @@ pub(super) type Hook = Box<dyn Fn(Step, &str) -> io::Result<()> + Send + Sync>;
 /// The open folder. Holding it keeps every other process out.
 pub(super) struct Folder {
     path: PathBuf,
-    handle: File,
+    /// Replaced where the folder had to be made anew.
+    handle: Mutex<File>,
     #[cfg(test)]
     hook: Option<Hook>,
 }
@@ -85,17 +94,11 @@ impl Folder {
     /// Opens the folder, made if need be, for this process alone.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
-        std::fs::create_dir_all(path).map_err(failed)?;
-        let handle = File::open(path).map_err(failed)?;
         // The folder's own name must be as durable as what is in it.
-        File::open(path.join("..")).and_then(|parent| parent.sync_all()).map_err(failed)?;
-        handle.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
-            std::fs::TryLockError::Error(source) => failed(source),
-        })?;
+        durable::make_folder(path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
-            handle,
+            handle: Mutex::new(lock(path)?),
             #[cfg(test)]
             hook: None,
         })
@@ -126,10 +129,14 @@ impl Folder {
             let Some(name) = name.to_str() else { continue };
             let run = Generations::parse(name, RUN);
             let temporary = Generations::parse(name, TEMPORARY);
-            let seen = run.or(temporary).or_else(|| Generations::parse(name, DAMAGED));
+            let expired = Generations::parse(name, EXPIRED);
+            let damaged = Generations::parse(name, DAMAGED);
+            let seen = run.or(temporary).or(expired).or(damaged);
             listing.newest_generation = listing.newest_generation.max(seen.map_or(0, |seen| seen.last_inclusive));
             listing.runs.extend(run);
             listing.temporary.extend(temporary);
+            listing.expired.extend(expired);
+            listing.damaged.extend(damaged.map(|_| self.path.join(name)));
         }
         Ok(listing)
     }
@@ -138,7 +145,7 @@ impl Folder {
     pub(super) fn create(&self, run: Generations) -> io::Result<File> {
         self.announce(Step::Create, &run.file_name(TEMPORARY))?;
         // Readable too: the finished file is read through this handle.
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.temporary_path(run))
+        durable::create(&self.temporary_path(run))
     }
 
     pub(super) fn write(&self, run: Generations, file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -164,6 +171,28 @@ impl Folder {
         std::fs::remove_file(self.run_path(run))
     }
 
+    /// Takes a run that has left the window out of it, and keeps its file. Not synced: a run that comes back after a crash
+    /// leaves the window again.
+    pub(super) fn expire(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Rename, &run.file_name(EXPIRED))?;
+        std::fs::rename(self.run_path(run), self.expired_path(run))
+    }
+
+    /// Puts an expired run back among the others.
+    pub(super) fn take_back(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Rename, &run.file_name(RUN))?;
+        std::fs::rename(self.expired_path(run), self.run_path(run))
+    }
+
+    pub(super) fn remove_expired(&self, run: Generations) -> io::Result<()> {
+        self.announce(Step::Remove, &run.file_name(EXPIRED))?;
+        std::fs::remove_file(self.expired_path(run))
+    }
+
+    pub(super) fn expired_path(&self, run: Generations) -> PathBuf {
+        self.path.join(run.file_name(EXPIRED))
+    }
+
     pub(super) fn remove_temporary(&self, run: Generations) -> io::Result<()> {
         self.announce(Step::Remove, &run.file_name(TEMPORARY))?;
         std::fs::remove_file(self.temporary_path(run))
@@ -179,7 +208,31 @@ impl Folder {
 
     pub(super) fn sync_folder(&self) -> io::Result<()> {
         self.announce(Step::SyncFolder, "")?;
-        self.handle.sync_all()
+        self.handle().sync_all()
+    }
+
+    /// Whether the open folder still has its name.
+    pub(super) fn is_there(&self) -> io::Result<bool> {
+        let ours = self.handle().metadata()?;
+        match std::fs::metadata(&self.path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens what has the folder's name now, made if need be. Its parent must be there: where all of the data is gone, nothing
+    /// is begun anew.
+    pub(super) fn reopen(&self) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Folder { path: self.path.clone(), source };
+        durable::make_subfolder(&self.path).map_err(failed)?;
+        let handle = lock(&self.path)?;
+        *self.handle() = handle;
+        Ok(())
+    }
+
+    fn handle(&self) -> MutexGuard<'_, File> {
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
@@ -192,6 +245,17 @@ impl Folder {
     fn announce(&self, _: Step, _: &str) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Opens a folder and keeps every other process out of it.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { path: path.to_owned(), source };
+    let handle = File::open(path).map_err(failed)?;
+    handle.try_lock().map_err(|error| match error {
+        std::fs::TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
+        std::fs::TryLockError::Error(source) => failed(source),
+    })?;
+    Ok(handle)
 }
 
 #[cfg(test)]

@@ -1,22 +1,66 @@
 //! The bytes of a run file, as described in [the module's doc](super): header, footer and slice table.
 
-use super::identity::KeyedHash;
+use uuid::Uuid;
+
+use super::identity::{Identity, KeyedHash};
 
 const MAGIC: [u8; 8] = *b"LG-DEDUP";
-const VERSION: u32 = 1;
+
+/// How the entries of a run are laid out, by its format's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Format 1, which is only read: identities without fingerprints, and marks of a spool that it does not name.
+    Bare,
+    /// Format 2: what is written.
+    Fingerprinted,
+}
+
+impl Layout {
+    fn version(self) -> u32 {
+        match self {
+            Self::Bare => 1,
+            Self::Fingerprinted => 2,
+        }
+    }
+
+    /// Bytes of an entry.
+    fn entry_bytes(self) -> usize {
+        match self {
+            Self::Bare => 16,
+            Self::Fingerprinted => 20,
+        }
+    }
+
+    /// Entries in a full page.
+    pub(super) fn page_ids(self) -> usize {
+        PAGE_BYTES / self.entry_bytes()
+    }
+
+    /// Bytes of the footer.
+    pub(super) fn footer_bytes(self) -> usize {
+        match self {
+            Self::Bare => 64,
+            Self::Fingerprinted => 96,
+        }
+    }
+
+    /// The entries that a page has room for.
+    pub(super) fn identities(self, page: &[u8]) -> impl Iterator<Item = Identity> + use<'_> {
+        page.chunks_exact(self.entry_bytes()).map(|entry| {
+            let (id, fingerprint) = entry.split_first_chunk().unwrap_or((&[0; 16], &[]));
+            let fingerprint = fingerprint.first_chunk().map_or(Identity::UNKNOWN, |bytes| u32::from_le_bytes(*bytes));
+            Identity { id: Uuid::from_bytes(*id), fingerprint }
+        })
+    }
+}
 
 /// Bytes of a page, the unit of reading and of damage.
 /// Why: the unit in which disks and the page cache read anyway.
 pub(super) const PAGE_BYTES: usize = 4096;
 
-/// Bytes of an identity.
-pub(super) const ID_BYTES: usize = 16;
-
-/// Identities in a full page.
-pub(super) const PAGE_IDS: usize = PAGE_BYTES / ID_BYTES;
-
-/// Bytes of the footer.
-pub(super) const FOOTER_BYTES: usize = 64;
+/// Entries in a full page of the format that is written.
+pub(super) const PAGE_IDS: usize = 204;
+const _: () = assert!(PAGE_IDS == PAGE_BYTES / 20);
 
 /// Bytes of one entry in the slice table.
 pub(super) const SLICE_BYTES: usize = 32;
@@ -32,18 +76,28 @@ pub(super) enum RunError {
     #[error("damaged: {0}")]
     Damaged(&'static str),
     /// Another version of Lakegate wrote it.
-    #[error("written in format {0}; this version reads format {VERSION}")]
+    #[error("written in format {0}; this version reads formats 1 and 2")]
     Version(u32),
-    /// It could not be opened.
+    /// It could not be opened, read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl RunError {
+    /// As an error of the disk, with its kind where it is one.
+    pub(super) fn into_io(self) -> std::io::Error {
+        match self {
+            Self::Io(error) => error,
+            other => std::io::Error::other(other),
+        }
+    }
 }
 
 /// The first page: what the file is, and the seed of its hash.
 pub(super) fn encode_header(hash: &KeyedHash) -> [u8; PAGE_BYTES] {
     let mut page = [0; PAGE_BYTES];
     page[0..8].copy_from_slice(&MAGIC);
-    page[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    page[8..12].copy_from_slice(&Layout::Fingerprinted.version().to_le_bytes());
     page[12..16].copy_from_slice(&(PAGE_IDS as u32).to_le_bytes());
     page[16..24].copy_from_slice(&hash.seed[0].to_le_bytes());
     page[24..32].copy_from_slice(&hash.seed[1].to_le_bytes());
@@ -51,18 +105,19 @@ pub(super) fn encode_header(hash: &KeyedHash) -> [u8; PAGE_BYTES] {
     page
 }
 
-pub(super) fn decode_header(page: &[u8; PAGE_BYTES]) -> Result<KeyedHash, RunError> {
+pub(super) fn decode_header(page: &[u8; PAGE_BYTES]) -> Result<(KeyedHash, Layout), RunError> {
     if !is_sealed(page) || page[0..8] != MAGIC {
         return Err(RunError::Damaged("its header"));
     }
     // Only after the checksum: a flipped bit in the version is damage, not another version.
-    if u32_at(page, 8) != VERSION {
-        return Err(RunError::Version(u32_at(page, 8)));
-    }
-    if u32_at(page, 12) != PAGE_IDS as u32 {
+    let version = u32_at(page, 8);
+    let Some(layout) = [Layout::Bare, Layout::Fingerprinted].into_iter().find(|layout| layout.version() == version) else {
+        return Err(RunError::Version(version));
+    };
+    if u32_at(page, 12) != layout.page_ids() as u32 {
         return Err(RunError::Damaged("its page size"));
     }
-    Ok(KeyedHash { seed: [u64_at(page, 16), u64_at(page, 24)] })
+    Ok((KeyedHash { seed: [u64_at(page, 16), u64_at(page, 24)] }, layout))
 }
 
 /// The last bytes: what the file holds, and how long its parts are.
@@ -74,12 +129,16 @@ pub(super) struct Footer {
     pub(super) filter_bytes: u64,
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
+    /// The spool whose numbers the marks are; nil where that is not known.
+    pub(super) spool: Uuid,
     pub(super) mark_end_exclusive: u64,
+    pub(super) layout: Layout,
 }
 
 impl Footer {
-    pub(super) fn encode(&self) -> [u8; FOOTER_BYTES] {
-        let mut bytes = [0; FOOTER_BYTES];
+    /// In the format that is written.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Layout::Fingerprinted.footer_bytes()];
         bytes[0..8].copy_from_slice(&self.identities.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.slice_bits.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.tables_crc.to_le_bytes());
@@ -87,12 +146,13 @@ impl Footer {
         bytes[24..32].copy_from_slice(&self.oldest_millis.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.newest_millis.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.mark_end_exclusive.to_le_bytes());
+        bytes[48..64].copy_from_slice(self.spool.as_bytes());
         seal(&mut bytes);
         bytes
     }
 
     /// Reads the footer of a file of `file_bytes`. Once it is taken, every length that follows from it fits the file.
-    pub(super) fn decode(bytes: &[u8; FOOTER_BYTES], file_bytes: u64) -> Result<Self, RunError> {
+    pub(super) fn decode(bytes: &[u8], layout: Layout, file_bytes: u64) -> Result<Self, RunError> {
         let footer = Self {
             identities: u64_at(bytes, 0),
             slice_bits: u32_at(bytes, 8),
@@ -101,6 +161,11 @@ impl Footer {
             oldest_millis: u64_at(bytes, 24) as i64,
             newest_millis: u64_at(bytes, 32) as i64,
             mark_end_exclusive: u64_at(bytes, 40),
+            spool: match layout {
+                Layout::Bare => Uuid::nil(),
+                Layout::Fingerprinted => Uuid::from_bytes(bytes[48..64].try_into().unwrap_or_default()),
+            },
+            layout,
         };
         let plausible = is_sealed(bytes)
             && (1..=file_bytes).contains(&footer.identities)
@@ -110,7 +175,7 @@ impl Footer {
     }
 
     pub(super) fn pages(&self) -> u64 {
-        self.identities.div_ceil(PAGE_IDS as u64)
+        self.identities.div_ceil(self.layout.page_ids() as u64)
     }
 
     pub(super) fn filters_offset(&self) -> u64 {
@@ -121,8 +186,8 @@ impl Footer {
         self.pages() * (8 + 4) + ((SLICE_BYTES as u64) << self.slice_bits)
     }
 
-    fn file_bytes(&self) -> u64 {
-        self.filters_offset() + self.filter_bytes + self.tables_bytes() + FOOTER_BYTES as u64
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.filters_offset() + self.filter_bytes + self.tables_bytes() + self.layout.footer_bytes() as u64
     }
 }
 
@@ -153,11 +218,11 @@ mod tests {
     fn a_flipped_version_is_damage_and_only_an_intact_one_is_another_version() {
         let hash = KeyedHash { seed: [1, 2] };
         let mut page = encode_header(&hash);
-        assert_eq!(decode_header(&page).unwrap(), hash);
-        page[8] = 2;
+        assert_eq!(decode_header(&page).unwrap(), (hash, Layout::Fingerprinted));
+        page[8] = 3;
         assert!(matches!(decode_header(&page), Err(RunError::Damaged(_))));
         seal(&mut page);
-        assert!(matches!(decode_header(&page), Err(RunError::Version(2))));
+        assert!(matches!(decode_header(&page), Err(RunError::Version(3))));
     }
 
     #[test]
@@ -170,11 +235,14 @@ mod tests {
             oldest_millis: -5,
             newest_millis: 5,
             mark_end_exclusive: 9,
+            spool: Uuid::from_u128(77),
+            layout: Layout::Fingerprinted,
         };
-        let file_bytes = 4096 * 3 + 400 + 2 * 12 + 4 * 32 + 64;
-        assert_eq!(Footer::decode(&footer.encode(), file_bytes).unwrap(), footer);
-        assert!(Footer::decode(&footer.encode(), file_bytes - 1).is_err());
+        let file_bytes = 4096 * 3 + 400 + 2 * 12 + 4 * 32 + 96;
+        let decode = |footer: &Footer, file_bytes| Footer::decode(&footer.encode(), Layout::Fingerprinted, file_bytes);
+        assert_eq!(decode(&footer, file_bytes).unwrap(), footer);
+        assert!(decode(&footer, file_bytes - 1).is_err());
         let absurd = Footer { identities: u64::MAX, ..footer };
-        assert!(Footer::decode(&absurd.encode(), file_bytes).is_err());
+        assert!(decode(&absurd, file_bytes).is_err());
     }
 }

@@ -8,14 +8,26 @@ use uuid::Uuid;
 
 use super::claims::{Claim, ClaimError};
 use super::folder::Generations;
-use super::identity::{Key, KeyedHash};
+use super::identity::{Identity, Key, KeyedHash, differ};
+use super::runs::Sealed;
+
+/// A confirmed identity, and where its event lies.
+#[derive(Debug)]
+pub(super) struct Confirmed {
+    pub(super) identity: Identity,
+    /// The event's number in the spool less [`Generation::mark_first_inclusive`]; [`UNPLACED`] where it is not known. Half as
+    /// long as the number, because there are half a million of it in memory.
+    place_offset: u32,
+}
+
+const UNPLACED: u32 = u32::MAX;
 
 /// Identities confirmed in one stretch of time, which become one run on disk.
 #[derive(Debug)]
 pub(super) struct Generation {
     /// Its place in the order of generations, and its file's name.
     pub(super) number: u64,
-    pub(super) ids: HashTable<Uuid>,
+    pub(super) ids: HashTable<Confirmed>,
     /// Confirmation times, Unix milliseconds.
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
@@ -41,8 +53,22 @@ impl Generation {
         Generations { first_inclusive: self.number, last_inclusive: self.number }
     }
 
-    fn contains(&self, key: &Key) -> bool {
-        self.ids.find(key.hash, |id| *id == key.id).is_some()
+    /// The fingerprint with which the identity was confirmed, where it was.
+    fn fingerprint(&self, key: &Key) -> Option<u32> {
+        self.find(key).map(|known| known.identity.fingerprint)
+    }
+
+    fn find(&self, key: &Key) -> Option<&Confirmed> {
+        self.ids.find(key.hash, |known| known.identity.id == key.id)
+    }
+
+    /// Where the event with this identity lies, as far as it is known; `None` where it was not confirmed.
+    fn place(&self, key: &Key) -> Option<Place> {
+        let known = self.find(key)?;
+        Some(match known.place_offset {
+            UNPLACED => Place::Before(self.mark_end_exclusive),
+            offset => Place::At(self.mark_first_inclusive + u64::from(offset)),
+        })
     }
 
     fn note(&mut self, mark: u64, now_millis: i64) {
@@ -66,6 +92,15 @@ struct InFlight {
 pub(super) struct Fresh {
     pub(super) index: usize,
     pub(super) key: Key,
+}
+
+/// Where in the spool the event lies that was confirmed with an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its number.
+    At(u64),
+    /// It has a smaller number, if it lies in this spool at all.
+    Before(u64),
 }
 
 /// Everything the window knows that is not in a sealed run. It lives under the window's one lock.
@@ -129,22 +164,38 @@ impl Unsealed {
         self.confirmed_len() + self.in_flight.len() >= 2 * self.hot_identities
     }
 
-    /// Claims a batch; `sealed[i]` says whether `keys[i]` is in a run. All or nothing.
-    pub(super) fn claim(&mut self, keys: &[Key], sealed: &[bool]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
+    /// The fingerprint of an identity that is confirmed and not yet in a run.
+    fn confirmed(&self, key: &Key) -> Option<u32> {
+        self.hot.fingerprint(key).or_else(|| self.sealing.as_ref()?.fingerprint(key))
+    }
+
+    /// Where the event of an identity lies that is confirmed and not yet in a run.
+    pub(super) fn place(&self, key: &Key) -> Option<Place> {
+        self.hot.place(key).or_else(|| self.sealing.as_ref()?.place(key))
+    }
+
+    /// Claims a batch; `sealed[i]` says what the runs know of `keys[i]`. All or nothing.
+    pub(super) fn claim(&mut self, keys: &[Key], sealed: &[Sealed]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
         debug_assert_eq!(keys.len(), sealed.len());
         self.batches += 1;
         let mut outcomes = Vec::with_capacity(keys.len());
         let mut fresh = Vec::with_capacity(keys.len());
-        for (index, (key, is_sealed)) in keys.iter().zip(sealed).enumerate() {
-            let known =
-                *is_sealed || self.hot.contains(key) || self.sealing.as_ref().is_some_and(|sealing| sealing.contains(key));
-            if known {
-                outcomes.push(Claim::Duplicate);
+        for (index, (key, sealed)) in keys.iter().zip(sealed).enumerate() {
+            let known = match sealed {
+                Sealed::Known { fingerprint } => Some(*fingerprint),
+                Sealed::Unknown | Sealed::Unreadable => self.confirmed(key),
+            };
+            if let Some(known) = known {
+                outcomes.push(Claim::Duplicate { differs: differ(known, key.fingerprint) });
+                continue;
+            }
+            if *sealed == Sealed::Unreadable {
+                outcomes.push(Claim::Unreadable);
                 continue;
             }
             let full = self.is_full();
             let hash = self.hash;
-            match self.in_flight.entry(key.hash, |other| other.id == key.id, |other| hash.key(other.id).hash) {
+            match self.in_flight.entry(key.hash, |other| other.id == key.id, |other| hash.of(other.id)) {
                 Entry::Occupied(other) if other.get().batch == self.batches => outcomes.push(Claim::TwinOf(other.get().index)),
                 Entry::Occupied(_) => outcomes.push(Claim::InFlight),
                 Entry::Vacant(_) if full => {
@@ -173,24 +224,29 @@ impl Unsealed {
     /// Makes a claim a confirmed identity. Returns whether a generation is now waiting to be sealed because of it.
     pub(super) fn confirm(&mut self, fresh: &Fresh, mark: u64, now_millis: i64) -> bool {
         self.release(std::slice::from_ref(fresh));
-        self.insert(&fresh.key, mark, now_millis)
+        self.insert(&fresh.key, mark, true, now_millis)
     }
 
-    /// Takes in an identity that was confirmed before the restart. `None` where there is no room until a seal is done.
+    /// Takes in an identity that was confirmed before the restart, or long ago. `None` where there is no room until a seal is
+    /// done.
     pub(super) fn restore(&mut self, key: &Key, mark: u64, now_millis: i64) -> Option<bool> {
         if self.is_full() {
             return None;
         }
-        Some(self.insert(key, mark, now_millis))
+        // One that could be read only later comes behind younger ones.
+        let behind = mark.max(self.mark_end_exclusive.saturating_sub(1));
+        Some(self.insert(key, behind, behind == mark, now_millis))
     }
 
-    fn insert(&mut self, key: &Key, mark: u64, now_millis: i64) -> bool {
-        debug_assert!(mark >= self.mark_end_exclusive, "identities are confirmed in the order of their marks");
+    fn insert(&mut self, key: &Key, mark: u64, is_place: bool, now_millis: i64) -> bool {
+        debug_assert!(mark + 1 >= self.mark_end_exclusive, "identities are confirmed in the order of their marks");
         self.mark_end_exclusive = self.mark_end_exclusive.max(mark.saturating_add(1));
         let hash = self.hash;
-        let place = self.hot.ids.entry(key.hash, |id| *id == key.id, |id| hash.key(*id).hash);
-        place.or_insert(key.id);
         self.hot.note(mark, now_millis);
+        let offset = u32::try_from(mark - self.hot.mark_first_inclusive).ok().filter(|_| is_place);
+        let identity = Identity { id: key.id, fingerprint: key.fingerprint };
+        let place = self.hot.ids.entry(key.hash, |known| known.identity.id == key.id, |known| hash.of(known.identity.id));
+        place.or_insert(Confirmed { identity, place_offset: offset.unwrap_or(UNPLACED) });
         self.rotate_if_due()
     }
 
@@ -235,11 +291,11 @@ mod tests {
     const HASH: KeyedHash = KeyedHash { seed: [3, 4] };
 
     fn keys(range: std::ops::Range<u128>) -> Vec<Key> {
-        range.map(|n| HASH.key(Uuid::from_u128(n))).collect()
+        range.map(|n| HASH.key(Identity::unknown(Uuid::from_u128(n)))).collect()
     }
 
     fn claim(unsealed: &mut Unsealed, keys: &[Key]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
-        unsealed.claim(keys, &vec![false; keys.len()])
+        unsealed.claim(keys, &vec![Sealed::Unknown; keys.len()])
     }
 
     #[test]
@@ -277,7 +333,36 @@ mod tests {
         assert!(matches!(claim(&mut unsealed, &keys(2..5)), Err(ClaimError::Full)));
         assert_eq!(unsealed.in_flight_len(), 0, "the part that fitted is given back");
         let (outcomes, _) = claim(&mut unsealed, &keys(0..2)).unwrap();
-        assert_eq!(outcomes, [Claim::Duplicate, Claim::Duplicate]);
+        assert_eq!(outcomes, [Claim::Duplicate { differs: false }; 2]);
+    }
+
+    #[test]
+    fn what_the_runs_cannot_tell_is_neither_fresh_nor_a_duplicate_unless_memory_knows_it() {
+        let mut unsealed = Unsealed::new(HASH, 8, 0);
+        let k = keys(0..2);
+        let (_, fresh) = claim(&mut unsealed, &k[..1]).unwrap();
+        unsealed.confirm(&fresh[0], 0, 0);
+        let (outcomes, fresh) = unsealed.claim(&k, &[Sealed::Unreadable; 2]).unwrap();
+        assert_eq!(outcomes, [Claim::Duplicate { differs: false }, Claim::Unreadable]);
+        assert!(fresh.is_empty() && unsealed.in_flight_len() == 0);
+    }
+
+    #[test]
+    fn the_place_of_an_event_is_known_until_its_generation_is_sealed() {
+        let mut unsealed = Unsealed::new(HASH, 2, 0);
+        let k = keys(0..5);
+        let (_, fresh) = claim(&mut unsealed, &k[..3]).unwrap();
+        assert_eq!(unsealed.place(&k[0]), None, "in flight");
+        for (fresh, mark) in fresh.iter().zip([70, 71, 90]) {
+            unsealed.confirm(fresh, mark, 0);
+        }
+        assert_eq!(unsealed.sealing().map(|sealing| sealing.ids.len()), Some(2));
+        assert_eq!([0, 1, 2].map(|n| unsealed.place(&k[n])), [70, 71, 90].map(|mark| Some(Place::At(mark))));
+        // One that could be read only later lies before the mark that it gets.
+        assert_eq!(unsealed.restore(&k[3], 12, 0), Some(false));
+        assert_eq!(unsealed.place(&k[3]), Some(Place::Before(91)));
+        unsealed.sealed();
+        assert_eq!((unsealed.place(&k[0]), unsealed.place(&k[2])), (None, Some(Place::At(90))));
     }
 
     #[test]

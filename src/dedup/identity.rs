@@ -1,12 +1,56 @@
 //! An identity with its hash: what every table, filter and run of the window is keyed by.
 
+use std::cmp::{Ordering, Reverse};
+
 use uuid::Uuid;
 
-/// A UUID and its hash, ordered as a run is: by hash, then by UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An event's identity, with a fingerprint of its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What makes it a duplicate.
+    pub id: Uuid,
+    /// Tells whether a duplicate has another payload. It decides nothing: an equal identity is a duplicate either way.
+    /// [`Identity::UNKNOWN`] where there is none.
+    pub fingerprint: u32,
+}
+
+impl Identity {
+    /// The fingerprint of a payload that nobody took one of. It differs from none.
+    /// A payload whose fingerprint happens to be this number is treated alike: one of four billion.
+    pub const UNKNOWN: u32 = 0;
+
+    /// An identity without a fingerprint.
+    #[must_use]
+    pub fn unknown(id: Uuid) -> Self {
+        Self { id, fingerprint: Self::UNKNOWN }
+    }
+}
+
+/// Whether two fingerprints are certainly of different payloads.
+pub(super) fn differ(one: u32, other: u32) -> bool {
+    one != Identity::UNKNOWN && other != Identity::UNKNOWN && one != other
+}
+
+/// An identity and its hash, ordered as a run is: by hash, then by UUID. Of one UUID with several fingerprints a known one comes
+/// first, so that a merge keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) hash: u64,
     pub(super) id: Uuid,
+    pub(super) fingerprint: u32,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let rest = |key: &Self| (key.id, Reverse(key.fingerprint));
+        self.hash.cmp(&other.hash).then_with(|| rest(self).cmp(&rest(other)))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The hash that places identities: in the tables in memory, in the slices, filters and pages of a run.
@@ -27,11 +71,16 @@ impl KeyedHash {
         Self { seed: [high, low] }
     }
 
-    pub(super) fn key(&self, id: Uuid) -> Key {
+    pub(super) fn key(&self, identity: Identity) -> Key {
+        let Identity { id, fingerprint } = identity;
+        Key { hash: self.of(id), id, fingerprint }
+    }
+
+    pub(super) fn of(&self, id: Uuid) -> u64 {
         let (high, low) = id.as_u64_pair();
         let folded = fold(high ^ self.seed[0], low ^ self.seed[1]);
         // The second round spreads products that are small or regular (identities that merely count up) over all bits.
-        Key { hash: fold(folded ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93), id }
+        fold(folded ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93)
     }
 }
 
@@ -62,9 +111,19 @@ pub(super) mod tests {
         let hash = KeyedHash::random();
         let ids = colliding(&hash, 1000);
         assert_eq!(ids.len(), 1000);
-        assert!(ids.iter().all(|id| hash.key(*id).hash == hash.key(ids[0]).hash));
+        assert!(ids.iter().all(|id| hash.of(*id) == hash.of(ids[0])));
         let other = KeyedHash::random();
-        assert!(ids[1..].iter().all(|id| other.key(*id).hash != other.key(ids[0]).hash));
+        assert!(ids[1..].iter().all(|id| other.of(*id) != other.of(ids[0])));
+    }
+
+    #[test]
+    fn a_known_fingerprint_sorts_before_an_unknown_one_and_unknown_ones_differ_from_nothing() {
+        let hash = KeyedHash { seed: [5, 6] };
+        let id = Uuid::new_v4();
+        let mut keys = [0, 7, 3].map(|fingerprint| hash.key(Identity { id, fingerprint }));
+        keys.sort_unstable();
+        assert_eq!(keys.map(|key| key.fingerprint), [7, 3, 0]);
+        assert!(differ(1, 2) && !differ(1, 1) && !differ(0, 2) && !differ(2, 0) && !differ(0, 0));
     }
 
     #[test]
@@ -79,7 +138,7 @@ pub(super) mod tests {
         for (kind, make) in kinds.iter().enumerate() {
             let mut slices = [0_u32; 64];
             for i in 0..64_000 {
-                slices[slice_of(hash.key(make(i)).hash, 6)] += 1;
+                slices[slice_of(hash.of(make(i)), 6)] += 1;
             }
             // 1000 ± 7 standard deviations.
             assert!(slices.iter().all(|n| (780..1220).contains(n)), "kind {kind}: {slices:?}");

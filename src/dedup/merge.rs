@@ -8,12 +8,28 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::folder::{Folder, Generations};
-use super::format::{ID_BYTES, PAGE_BYTES, RunError};
+use super::format::PAGE_BYTES;
 use super::identity::Key;
-use super::run::{Run, ids};
+use super::page_faults::PageState;
+use super::run::Run;
 use super::stats::Counters;
 use super::writer::{Facts, RunWriter};
 use crate::limits::{DEDUP_MERGE_FACTOR, DEDUP_READ_PAGES};
+
+/// Why a merge was given up. Its inputs stay.
+#[derive(Debug)]
+pub(super) enum MergeError {
+    /// A page of an input cannot be read at the moment.
+    Waits,
+    /// The merged run cannot be written.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for MergeError {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
 
 /// The outermost size of a merged run.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +48,8 @@ pub(super) struct Size {
     pub(super) identities: u64,
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
+    /// A page of it cannot be read at the moment: it is left alone until that is decided.
+    pub(super) waits: bool,
 }
 
 /// Chooses neighbours to merge among runs in order of age: of the first four of a tier as many as the limits admit.
@@ -55,7 +73,7 @@ pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>
         identities <= limits.identities_max && newest.saturating_sub(oldest) <= limits.span_millis_max
     };
     let mut start = 0;
-    for peers in runs.chunk_by(|a, b| tier(a) == tier(b)) {
+    for peers in runs.chunk_by(|a, b| tier(a) == tier(b) && !a.waits && !b.waits) {
         if peers.len() >= DEDUP_MERGE_FACTOR {
             let candidates =
                 (0..peers.len() - 1).flat_map(|from| (2..=DEDUP_MERGE_FACTOR).rev().map(move |length| from..from + length));
@@ -79,24 +97,27 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn next(&mut self, counters: &Counters) -> io::Result<Option<Key>> {
+    fn next(&mut self, counters: &Counters) -> Result<Option<Key>, MergeError> {
         while self.keys.is_empty() && self.next_page < self.run.pages() {
             self.fill(counters)?;
         }
         Ok(self.keys.pop())
     }
 
-    fn fill(&mut self, counters: &Counters) -> io::Result<()> {
+    fn fill(&mut self, counters: &Counters) -> Result<(), MergeError> {
         let count = DEDUP_READ_PAGES.min(self.run.pages() - self.next_page);
         self.pages.resize(count * PAGE_BYTES, 0);
-        // A read that fails may succeed later, so it fails the merge and leaves the run alone.
-        self.run.read_pages(self.next_page, &mut self.pages)?;
-        for (page, bytes) in (self.next_page..).zip(self.pages.chunks_exact(PAGE_BYTES)) {
-            if self.run.is_intact(page, bytes) {
-                self.keys.extend(ids(&bytes[..self.run.ids_in_page(page) * ID_BYTES]).map(|id| self.run.hash.key(id)));
-            } else {
+        // All at once, and one by one where that fails: one bad page costs itself only.
+        let are_read = self.run.read_pages(self.next_page, &mut self.pages).is_ok();
+        for (page, bytes) in (self.next_page..).zip(self.pages.chunks_exact_mut(PAGE_BYTES)) {
+            let is_intact = are_read && self.run.is_intact(page, bytes);
+            let state = if is_intact { PageState::Intact } else { self.run.read_page(page, bytes, counters) };
+            match state {
+                PageState::Intact => self.keys.extend(self.run.identities(page, bytes).map(|one| self.run.hash.key(one))),
                 // Its identities are lost, whether it is merged or not.
-                self.run.note_damage(page, "its checksum differs", counters);
+                PageState::Damaged => {}
+                // It may be read later, so it fails the merge and leaves the run alone.
+                PageState::Unreadable => return Err(MergeError::Waits),
             }
         }
         self.keys.reverse();
@@ -121,7 +142,7 @@ impl Merge {
         runs: &[Arc<Run>],
         slice_identities: u64,
         counters: &Counters,
-    ) -> io::Result<Option<Self>> {
+    ) -> Result<Option<Self>, MergeError> {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(None) };
         let generations =
             Generations { first_inclusive: first.generations.first_inclusive, last_inclusive: last.generations.last_inclusive };
@@ -130,6 +151,7 @@ impl Merge {
             newest_millis: runs.iter().map(|run| run.footer.newest_millis).max().unwrap_or(0),
             // The newest one's, not the largest: where the spool was replaced by an empty one, marks began anew.
             mark_end_exclusive: last.footer.mark_end_exclusive,
+            spool: last.footer.spool,
         };
         let identities = runs.iter().map(|run| run.footer.identities).sum();
         let writer = RunWriter::create(folder, generations, &first.hash, identities, slice_identities)?;
@@ -142,13 +164,19 @@ impl Merge {
         Ok(Some(Self { inputs, heads, writer, facts }))
     }
 
+    /// The merged run is to say that its marks are worth nothing.
+    pub(super) fn without_marks(mut self) -> Self {
+        self.facts.mark_end_exclusive = 0;
+        self
+    }
+
     /// The runs that it replaces.
     pub(super) fn inputs(&self) -> Vec<Arc<Run>> {
         self.inputs.iter().map(|input| Arc::clone(&input.run)).collect()
     }
 
     /// Merges about one slice. Returns whether there is more.
-    pub(super) fn step(&mut self, counters: &Counters) -> io::Result<bool> {
+    pub(super) fn step(&mut self, counters: &Counters) -> Result<bool, MergeError> {
         // The head is replaced in place: half the work of taking it out and putting another in.
         while let Some(mut head) = self.heads.peek_mut() {
             let Reverse((key, input)) = *head;
@@ -164,8 +192,8 @@ impl Merge {
     }
 
     /// Makes the merged run durable. `None` where damage left nothing of the inputs.
-    pub(super) fn finish(self) -> Result<Option<Run>, RunError> {
-        self.writer.finish(self.facts)
+    pub(super) fn finish(self) -> Result<Option<Run>, MergeError> {
+        self.writer.finish(self.facts).map_err(|error| MergeError::Disk(error.into_io()))
     }
 }
 
@@ -176,7 +204,7 @@ mod tests {
     const LIMITS: MergeLimits = MergeLimits { hot_identities: 10, identities_max: 250, span_millis_max: 100 };
 
     fn sizes(identities: &[u64]) -> Vec<Size> {
-        identities.iter().map(|&identities| Size { identities, oldest_millis: 0, newest_millis: 0 }).collect()
+        identities.iter().map(|&identities| Size { identities, oldest_millis: 0, newest_millis: 0, waits: false }).collect()
     }
 
     #[test]
@@ -185,6 +213,17 @@ mod tests {
         assert_eq!(choose(&sizes(&[10, 10, 10, 10]), &LIMITS), Some(0..4));
         assert_eq!(choose(&sizes(&[40, 40, 40, 10, 10, 3, 10]), &LIMITS), Some(3..7));
         assert_eq!(choose(&sizes(&[40, 40, 40, 10, 10, 3]), &LIMITS), None);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_read_is_left_alone_and_the_others_are_merged() {
+        let mut runs = sizes(&[10; 9]);
+        runs[4].waits = true;
+        assert_eq!(choose(&runs, &LIMITS), Some(0..4));
+        runs[3].waits = true;
+        assert_eq!(choose(&runs, &LIMITS), Some(5..9));
+        runs[6].waits = true;
+        assert_eq!(choose(&runs, &LIMITS), None);
     }
 
     #[test]

@@ -1,71 +1,181 @@
 //! Opening the folder: which of its files count, and what becomes of the others.
 
 use std::cmp::Reverse;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::folder::{Folder, Generations};
 use super::format::RunError;
 use super::identity::KeyedHash;
-use super::run::Run;
+use super::merge::{Merge, MergeError};
+use super::run::{Run, read_hash};
 use super::runs::RunSet;
-use super::window::{OpenError, OpenReport};
+use super::stats::Counters;
+use super::window::{OpenError, OpenReport, WindowConfig};
+use super::worker::Kept;
+use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
+use crate::limits::DEDUP_OPEN_PATIENCE;
 
 /// What the folder held.
 pub(super) struct Recovered {
     pub(super) runs: RunSet,
     pub(super) hash: KeyedHash,
+    /// Runs that have left the window and are still kept.
+    pub(super) kept: Vec<Kept>,
+    /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` where none was.
+    pub(super) forgotten_millis: i64,
     pub(super) report: OpenReport,
 }
 
 /// Takes every run that counts. A crash leaves a run unfinished (its temporary file is removed), or a merged run beside
-/// its inputs (they are removed). A damaged run is set aside, after which the inputs of a merge, if still there, count.
-pub(super) fn recover(folder: &Folder) -> Result<Recovered, OpenError> {
+/// its inputs (they are removed). A damaged run is set aside, after which the inputs of a merge, if still there, count; so is
+/// one that cannot be read for longer than a start waits. Expired runs are taken back where confirmed time says that they
+/// have not expired.
+pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i64) -> Result<Recovered, OpenError> {
     let failed = |source| OpenError::Folder { path: folder.path().to_owned(), source };
-    let listing = folder.list().map_err(failed)?;
-    let mut report = OpenReport::default();
+    let mut opening = Opening { folder, patience: DEDUP_OPEN_PATIENCE, tries: Tries::default(), report: OpenReport::default() };
+    let mut listing = folder.list().map_err(failed)?;
+    listing.expired.sort_unstable();
     for temporary in listing.temporary {
         folder.remove_temporary(temporary).map_err(failed)?;
-        report.leftovers_removed += 1;
+        opening.report.leftovers_removed += 1;
     }
 
-    let mut candidates = listing.runs;
-    // Merged runs before their inputs; among equals the oldest, so that every start takes the same ones.
-    candidates.sort_by_key(|run| (Reverse(run.span()), *run));
     let mut runs: Vec<Arc<Run>> = Vec::new();
-    for candidate in candidates {
-        if runs.iter().any(|run| run.generations.contains(&candidate)) {
-            folder.remove(candidate).map_err(failed)?;
-            report.leftovers_removed += 1;
-            continue;
-        }
-        match open(folder, candidate, runs.first().map(|run| run.hash)) {
-            Ok(run) => runs.push(Arc::new(run)),
-            Err(RunError::Damaged(reason)) => {
-                let aside: PathBuf = folder.set_aside(candidate).map_err(failed)?;
-                tracing::error!(path = %aside.display(), reason, "dedup: a damaged run is set aside; its identities are forgotten");
-                report.set_aside.push(aside);
+    opening.take(listing.runs, &mut runs)?;
+    let newest_of_runs = runs.iter().map(|run| run.footer.newest_millis).max();
+    let footers: Vec<_> = listing.expired.iter().map(|run| (*run, opening.footer(*run))).collect();
+    let newest_of_expired = footers.iter().filter_map(|(_, footer)| Some(footer.as_ref()?.newest_millis)).max();
+    opening.report.now_millis = newest_of_runs.max(newest_of_expired).unwrap_or(now_millis);
+
+    let window_millis = i64::try_from(config.window.as_millis()).unwrap_or(i64::MAX);
+    let expired_before_millis = opening.report.now_millis.saturating_sub(window_millis);
+    let mut room = config.identities_max.saturating_sub(runs.iter().map(|run| run.footer.identities).sum());
+    let mut taken_back = Vec::new();
+    let mut kept = Vec::new();
+    let mut forgotten_millis = i64::MIN;
+    // The newest first: of those that were too many, the newest were forgotten too early by most.
+    for (run, footer) in footers.into_iter().rev() {
+        match footer {
+            Some(footer) if footer.newest_millis >= expired_before_millis && footer.identities <= room => {
+                folder.take_back(run).map_err(failed)?;
+                room -= footer.identities;
+                taken_back.push(run);
             }
-            Err(RunError::Io(source)) => return Err(OpenError::Folder { path: folder.run_path(candidate), source }),
-            Err(RunError::Version(version)) => return Err(OpenError::Version { path: folder.run_path(candidate), version }),
+            footer => {
+                let early = footer.map(|footer| footer.newest_millis).filter(|newest| *newest >= expired_before_millis);
+                forgotten_millis = forgotten_millis.max(early.unwrap_or(i64::MIN));
+                let identities = footer.map_or(0, |footer| footer.identities);
+                kept.push(Kept { run, identities, since_millis: opening.report.now_millis });
+            }
         }
     }
-    if report.leftovers_removed > 0 || !report.set_aside.is_empty() {
+    opening.report.taken_back = taken_back.len();
+    opening.take(taken_back, &mut runs)?;
+
+    let mut report = opening.report;
+    if report.leftovers_removed > 0 || report.taken_back > 0 || !report.set_aside.is_empty() {
         folder.sync_folder().map_err(failed)?;
     }
-
     runs.sort_by_key(|run| run.generations);
-    let hash = runs.first().map_or_else(KeyedHash::random, |run| run.hash);
-    let runs = RunSet { runs, sealed_generation: listing.newest_generation };
+    // Where no run is left, the seed of those that were set aside: a person may put them back.
+    let aside = listing.damaged.into_iter().chain(report.set_aside.iter().cloned());
+    let aside = aside.chain(kept.iter().map(|kept| folder.expired_path(kept.run)));
+    let of_aside = || aside.into_iter().find_map(|path| read_hash(&path).ok());
+    let hash = runs.first().map(|run| run.hash).or_else(of_aside).unwrap_or_else(KeyedHash::random);
+    let mut runs = RunSet { runs, sealed_generation: listing.newest_generation };
+    if runs.mark_end_exclusive(config.spool) > config.spool_end_exclusive {
+        // The spool was restored from an older backup. Its next events get numbers below this mark, and once they are beyond
+        // it, nothing would tell that they have to be restored. So the mark is taken back, durably, before there are any.
+        tracing::warn!("dedup: the spool is older than the dedup window; all that it holds is compared anew");
+        runs = forget_marks(folder, &runs, config).map_err(|error| match error {
+            MergeError::Disk(source) => failed(source),
+            MergeError::Waits => failed(std::io::Error::other("a page of the newest run cannot be read")),
+        })?;
+    }
     report.runs = runs.runs.len();
     report.identities = runs.sum(|run| run.footer.identities);
-    Ok(Recovered { runs, hash, report })
+    kept.reverse();
+    Ok(Recovered { runs, hash, kept, forgotten_millis, report })
 }
 
-fn open(folder: &Folder, generations: Generations, hash: Option<KeyedHash>) -> Result<Run, RunError> {
-    let run = Run::open(&folder.run_path(generations), generations)?;
-    if hash.is_some_and(|hash| hash != run.hash) {
-        return Err(RunError::Damaged("its seed is another than that of the other runs: it is from another folder"));
+/// What opening runs goes through.
+struct Opening<'a> {
+    folder: &'a Folder,
+    patience: Patience,
+    tries: Tries,
+    report: OpenReport,
+}
+
+impl Opening<'_> {
+    /// Opens those of `candidates` that count, beside `runs`.
+    fn take(&mut self, mut candidates: Vec<Generations>, runs: &mut Vec<Arc<Run>>) -> Result<(), OpenError> {
+        let folder = self.folder;
+        let failed = |source| OpenError::Folder { path: folder.path().to_owned(), source };
+        // Merged runs before their inputs; among equals the oldest, so that every start takes the same ones.
+        candidates.sort_by_key(|run| (Reverse(run.span()), *run));
+        for candidate in candidates {
+            if runs.iter().any(|run| run.generations.contains(&candidate)) {
+                folder.remove(candidate).map_err(failed)?;
+                self.report.leftovers_removed += 1;
+                continue;
+            }
+            match self.open(candidate, runs.first().map(|run| run.hash)) {
+                Ok(run) => runs.push(Arc::new(run)),
+                Err(RunError::Version(version)) => return Err(OpenError::Version { path: folder.run_path(candidate), version }),
+                Err(RunError::Io(source)) if fault_kind(&source, Operation::Read) != FaultKind::Place => {
+                    return Err(OpenError::Folder { path: folder.run_path(candidate), source });
+                }
+                Err(error) => {
+                    let aside = folder.set_aside(candidate).map_err(failed)?;
+                    let reason = error.to_string();
+                    tracing::error!(path = %aside.display(), reason, "dedup: a run is set aside; its identities are forgotten");
+                    self.report.set_aside.push(aside);
+                }
+            }
+        }
+        Ok(())
     }
-    Ok(run)
+
+    /// Opens a run, with patience where the disk does not answer.
+    fn open(&mut self, generations: Generations, hash: Option<KeyedHash>) -> Result<Run, RunError> {
+        let path = self.folder.run_path(generations);
+        let run = self.patiently(|| Run::open(&path, generations))?;
+        if hash.is_some_and(|hash| hash != run.hash) {
+            return Err(RunError::Damaged("its seed is another than that of the other runs: it is from another folder"));
+        }
+        Ok(run)
+    }
+
+    /// The footer of an expired run; `None` where it tells nothing.
+    fn footer(&mut self, generations: Generations) -> Option<super::format::Footer> {
+        let path = self.folder.expired_path(generations);
+        self.patiently(|| Run::read_footer(&path)).ok()
+    }
+
+    fn patiently<T>(&mut self, mut try_once: impl FnMut() -> Result<T, RunError>) -> Result<T, RunError> {
+        loop {
+            match try_once() {
+                Err(RunError::Io(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let Some(pause) = self.tries.failed(&self.patience, Instant::now()) else { return Err(RunError::Io(error)) };
+                    tracing::warn!(%error, "dedup: a run cannot be read; trying again");
+                    std::thread::sleep(pause);
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Writes the newest run anew, with marks that are worth nothing.
+fn forget_marks(folder: &Arc<Folder>, runs: &RunSet, config: &WindowConfig) -> Result<RunSet, MergeError> {
+    let counters = Counters::default();
+    let newest = runs.runs.last().map_or(&[] as &[_], std::slice::from_ref);
+    let Some(merge) = Merge::start(folder, newest, config.slice_identities.max(1), &counters)? else {
+        return Ok(RunSet { runs: runs.runs.clone(), sealed_generation: runs.sealed_generation });
+    };
+    let mut merge = merge.without_marks();
+    while merge.step(&counters)? {}
+    let rewritten = merge.finish()?;
+    Ok(runs.replaced(|run| newest.iter().any(|newest| Arc::ptr_eq(newest, run)), rewritten))
 }

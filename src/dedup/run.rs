@@ -2,17 +2,19 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use uuid::Uuid;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::filter::SliceFilter;
 use super::folder::Generations;
-use super::format::{FOOTER_BYTES, Footer, ID_BYTES, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BYTES, decode_header, u32_at, u64_at};
-use super::identity::{Key, KeyedHash, slice_of};
+use super::format::{Footer, Layout, PAGE_BYTES, RunError, SLICE_BYTES, decode_header, u32_at, u64_at};
+use super::identity::{Identity, Key, KeyedHash, slice_of};
+use super::page_faults::{PageFaults, PageState};
+use super::runs::Sealed;
 use super::stats::Counters;
+use crate::limits::DEDUP_READ_PATIENCE;
 
 /// An open run.
 #[derive(Debug)]
@@ -20,32 +22,22 @@ pub(super) struct Run {
     pub(super) generations: Generations,
     pub(super) footer: Footer,
     pub(super) hash: KeyedHash,
+    layout: Layout,
     file: File,
     file_bytes: u64,
     slices: Vec<SliceFilter>,
     /// The hash of the first identity of every page.
     fence: Vec<u64>,
     page_crcs: Vec<u32>,
-    /// Damage is logged once a run; the counter tells how much there is.
-    damage_is_logged: AtomicBool,
+    faults: PageFaults,
 }
 
 impl Run {
     /// Reads and checks all of a run's file but its pages, which are checked whenever they are read.
     pub(super) fn open(path: &Path, generations: Generations) -> Result<Self, RunError> {
-        // A read that fails is damage: the disk no longer has what was written. A file that cannot be opened is not.
-        let unreadable = |_: io::Error| RunError::Damaged("it cannot be read to its end");
         let file = File::open(path)?;
-        let file_bytes = file.metadata()?.len();
-        if file_bytes < (PAGE_BYTES + FOOTER_BYTES) as u64 {
-            return Err(RunError::Damaged("it is too short"));
-        }
-        let mut header = [0; PAGE_BYTES];
-        file.read_exact_at(&mut header, 0).map_err(unreadable)?;
-        let hash = decode_header(&header)?;
-        let mut footer = [0; FOOTER_BYTES];
-        file.read_exact_at(&mut footer, file_bytes - FOOTER_BYTES as u64).map_err(unreadable)?;
-        let footer = Footer::decode(&footer, file_bytes)?;
+        let (hash, layout, footer) = read_ends(&file)?;
+        let file_bytes = footer.file_bytes();
 
         let mut tables = vec![0; footer.tables_bytes() as usize];
         file.read_exact_at(&mut tables, footer.filters_offset() + footer.filter_bytes).map_err(unreadable)?;
@@ -70,13 +62,20 @@ impl Run {
             generations,
             footer,
             hash,
+            layout,
             file,
             file_bytes,
             slices,
             fence: fence.chunks_exact(8).map(|bytes| u64_at(bytes, 0)).collect(),
             page_crcs: page_crcs.chunks_exact(4).map(|bytes| u32_at(bytes, 0)).collect(),
-            damage_is_logged: AtomicBool::new(false),
+            faults: PageFaults::default(),
         })
+    }
+
+    /// The footer of a run's file, which is all that is read of one that has expired.
+    pub(super) fn read_footer(path: &Path) -> Result<Footer, RunError> {
+        let file = File::open(path)?;
+        Ok(read_ends(&file)?.2)
     }
 
     /// Whether an identity of this hash may be in the run; `false` is certain and needs no disk.
@@ -84,36 +83,75 @@ impl Run {
         self.slices.get(slice_of(hash, self.footer.slice_bits)).is_some_and(|slice| slice.may_contain(hash))
     }
 
-    /// Whether the identity is in the run: reads the one page where it can only be. (More than one where a hash that it
-    /// shares with others stretches over pages.) A page that is damaged or cannot be read is counted and holds nothing.
-    pub(super) fn contains(&self, key: &Key, counters: &Counters) -> bool {
+    /// What the run knows of the identity: reads the one page where it can only be. (More than one where a hash that it
+    /// shares with others stretches over pages.) A page that is damaged is counted and holds nothing.
+    pub(super) fn look_up(&self, key: &Key, counters: &Counters) -> Sealed {
         let after = self.fence.partition_point(|first| *first <= key.hash);
+        let mut otherwise = Sealed::Unknown;
         for page in (0..after).rev() {
             counters.lookups_read_disk.fetch_add(1, Ordering::Relaxed);
             let mut bytes = [0; PAGE_BYTES];
-            match self.read_pages(page, &mut bytes) {
-                Ok(()) if self.is_intact(page, &bytes) => {
-                    if ids(&bytes[..self.ids_in_page(page) * ID_BYTES]).any(|id| id == key.id) {
-                        return true;
+            match self.read_page(page, &mut bytes, counters) {
+                PageState::Intact => {
+                    if let Some(known) = self.identities(page, &bytes).find(|known| known.id == key.id) {
+                        return Sealed::Known { fingerprint: known.fingerprint };
                     }
                 }
-                Ok(()) => self.note_damage(page, "its checksum differs", counters),
-                Err(error) => self.note_damage(page, &error.to_string(), counters),
+                PageState::Damaged => {}
+                PageState::Unreadable => otherwise = Sealed::Unreadable,
             }
             // The page before can end with the hash that this one begins with.
             if self.fence[page] != key.hash {
-                return false;
+                break;
             }
         }
-        false
+        otherwise
+    }
+
+    /// Fills `bytes` with a page, and says whether they are worth anything. A page that cannot be read is tried again for
+    /// [`DEDUP_READ_PATIENCE`], not at every look-up.
+    pub(super) fn read_page(&self, page: usize, bytes: &mut [u8], counters: &Counters) -> PageState {
+        if self.faults.exist()
+            && let Some(known) = self.faults.known(page, Instant::now())
+        {
+            return known;
+        }
+        let (state, is_lost) = match self.read_pages(page, bytes) {
+            Ok(()) if self.is_intact(page, bytes) => {
+                if self.faults.exist() {
+                    self.faults.intact(page);
+                }
+                return PageState::Intact;
+            }
+            Ok(()) => (PageState::Damaged, self.faults.damaged(page, &DEDUP_READ_PATIENCE, Instant::now())),
+            Err(error) => self.faults.unreadable(page, &error, &DEDUP_READ_PATIENCE, Instant::now()),
+        };
+        if is_lost {
+            counters.damaged_pages.fetch_add(1, Ordering::Relaxed);
+            counters.identities_damaged.fetch_add(self.ids_in_page(page) as u64, Ordering::Relaxed);
+        }
+        state
+    }
+
+    /// Tries the pages again that could not be read.
+    pub(super) fn try_again(&self, now: Instant, counters: &Counters) {
+        let mut bytes = [0; PAGE_BYTES];
+        for page in self.faults.due(now) {
+            self.read_page(page, &mut bytes, counters);
+        }
     }
 
     pub(super) fn pages(&self) -> usize {
         self.fence.len()
     }
 
-    pub(super) fn ids_in_page(&self, page: usize) -> usize {
-        (self.footer.identities as usize - page * PAGE_IDS).min(PAGE_IDS)
+    /// The identities in the bytes of a page.
+    pub(super) fn identities<'a>(&self, page: usize, bytes: &'a [u8]) -> impl Iterator<Item = Identity> + use<'a> {
+        self.layout.identities(bytes).take(self.ids_in_page(page))
+    }
+
+    fn ids_in_page(&self, page: usize) -> usize {
+        (self.footer.identities as usize - page * self.layout.page_ids()).min(self.layout.page_ids())
     }
 
     /// Fills `bytes`, which are whole pages, from `first_page` on.
@@ -125,10 +163,22 @@ impl Run {
         crc32c::crc32c(bytes) == self.page_crcs[page]
     }
 
-    pub(super) fn note_damage(&self, page: usize, reason: &str, counters: &Counters) {
-        counters.damaged_pages.fetch_add(1, Ordering::Relaxed);
-        if !self.damage_is_logged.swap(true, Ordering::Relaxed) {
-            tracing::error!(run = %self.generations, page, reason, "dedup: a page of a run is damaged; its identities are forgotten");
+    pub(super) fn faults(&self) -> &PageFaults {
+        &self.faults
+    }
+
+    /// Reads a piece of the file as it is, whatever became of its name.
+    pub(super) fn read_piece(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(bytes, at)
+    }
+
+    /// Whether `path` names this very file.
+    pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let ours = self.file.metadata()?;
+        match std::fs::metadata(path) {
+            Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -146,7 +196,34 @@ impl Run {
     }
 }
 
-/// The identities in a part of a page.
-pub(super) fn ids(bytes: &[u8]) -> impl Iterator<Item = Uuid> + '_ {
-    bytes.as_chunks::<ID_BYTES>().0.iter().map(|id| Uuid::from_bytes(*id))
+/// The hash of a run's file, whatever became of the rest of it.
+pub(super) fn read_hash(path: &Path) -> Result<KeyedHash, RunError> {
+    let mut header = [0; PAGE_BYTES];
+    File::open(path)?.read_exact_at(&mut header, 0).map_err(unreadable)?;
+    Ok(decode_header(&header)?.0)
+}
+
+/// The header and the footer of a run's file.
+fn read_ends(file: &File) -> Result<(KeyedHash, Layout, Footer), RunError> {
+    let file_bytes = file.metadata()?.len();
+    let mut header = [0; PAGE_BYTES];
+    if file_bytes < header.len() as u64 {
+        return Err(RunError::Damaged("it is too short"));
+    }
+    file.read_exact_at(&mut header, 0).map_err(unreadable)?;
+    let (hash, layout) = decode_header(&header)?;
+    let mut footer = vec![0; layout.footer_bytes()];
+    let Some(footer_at) = file_bytes.checked_sub((PAGE_BYTES + footer.len()) as u64) else {
+        return Err(RunError::Damaged("it is too short"));
+    };
+    file.read_exact_at(&mut footer, footer_at + PAGE_BYTES as u64).map_err(unreadable)?;
+    Ok((hash, layout, Footer::decode(&footer, layout, file_bytes)?))
+}
+
+/// A read that fails may succeed later, but a file that ends too soon has lost what was written.
+fn unreadable(error: io::Error) -> RunError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => RunError::Damaged("it cannot be read to its end"),
+        _ => RunError::Io(error),
+    }
 }

@@ -2,10 +2,23 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::identity::Key;
 use super::merge::{MergeLimits, Size};
 use super::run::Run;
 use super::stats::Counters;
+
+/// What the runs know of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    Unknown,
+    Known {
+        fingerprint: u32,
+    },
+    /// It is in none of the pages that could be read, and a page where it may be cannot be read at the moment.
+    Unreadable,
+}
 
 /// The runs, the oldest first.
 #[derive(Debug, Default)]
@@ -25,18 +38,24 @@ pub(super) struct Forgotten {
 }
 
 impl RunSet {
-    /// Marks in `found` which keys are in a run.
-    pub(super) fn look_up(&self, keys: &[Key], found: &mut Vec<bool>, counters: &Counters) {
+    /// Notes in `found` what is known of each key.
+    pub(super) fn look_up(&self, keys: &[Key], found: &mut Vec<Sealed>, counters: &Counters) {
+        let is_known = |found: &Sealed| matches!(found, Sealed::Known { .. });
         found.clear();
-        found.resize(keys.len(), false);
+        found.resize(keys.len(), Sealed::Unknown);
         let mut maybe = Vec::new();
         // The newest first: what comes twice mostly comes soon. All filters of a run before any of its pages: the
         // probes of different keys wait for memory side by side, and none of them behind a read.
         for run in self.runs.iter().rev() {
             let probed = keys.iter().zip(found.iter()).enumerate();
-            maybe.extend(probed.filter(|(_, (key, found))| !**found && run.may_contain(key.hash)).map(|(index, _)| index));
+            maybe
+                .extend(probed.filter(|(_, (key, found))| !is_known(found) && run.may_contain(key.hash)).map(|(index, _)| index));
             for index in maybe.drain(..) {
-                found[index] = run.contains(&keys[index], counters);
+                match run.look_up(&keys[index], counters) {
+                    // An older run may still know it, or not be readable either.
+                    Sealed::Unknown => {}
+                    known => found[index] = known,
+                }
             }
         }
     }
@@ -77,6 +96,7 @@ impl RunSet {
             identities: run.footer.identities,
             oldest_millis: run.footer.oldest_millis,
             newest_millis: run.footer.newest_millis,
+            waits: run.faults().are_waiting(),
         };
         let sizes: Vec<Size> = self.runs.iter().map(size).collect();
         super::merge::choose(&sizes, limits).map(|range| &self.runs[range])
@@ -87,9 +107,9 @@ impl RunSet {
         self.runs.iter().map(|run| run.footer.newest_millis).min()
     }
 
-    /// Every identity confirmed with a smaller mark is in the runs, or was there.
-    pub(super) fn mark_end_exclusive(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.footer.mark_end_exclusive)
+    /// Every identity of `spool` confirmed with a smaller mark is in the runs, or was there. 0 where the marks are another's.
+    pub(super) fn mark_end_exclusive(&self, spool: Uuid) -> u64 {
+        self.runs.last().filter(|run| run.footer.spool == spool).map_or(0, |run| run.footer.mark_end_exclusive)
     }
 
     pub(super) fn sum(&self, of: impl Fn(&Run) -> u64) -> u64 {

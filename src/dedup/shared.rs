@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use std::{fmt, io};
 
 use arc_swap::ArcSwap;
@@ -12,6 +13,8 @@ use super::run::Run;
 use super::runs::RunSet;
 use super::stats::{Counters, Sealing, Stats};
 use super::window::{SealError, WindowConfig};
+use crate::conditions::Condition;
+use crate::limits::DEDUP_FULL_AFTER;
 
 /// The shared part of a window.
 pub(super) struct Shared {
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     pub(super) expiry_due_millis: AtomicI64,
     /// The newest identity that was forgotten early; `i64::MIN` where none was.
     pub(super) forgotten_millis: AtomicI64,
+    /// Damaged runs that lie in the folder, for the stats.
+    pub(super) runs_set_aside: AtomicU64,
 }
 
 /// What the one lock protects.
@@ -51,6 +56,8 @@ pub(super) struct Control {
     /// Why the last seal failed, and how many have.
     pub(super) failure: Option<Arc<io::Error>>,
     pub(super) failures: u64,
+    /// When a batch was first refused since the last seal.
+    pub(super) refused_since: Option<Instant>,
     /// The background thread has nothing to do, and has not been told otherwise since.
     pub(super) is_idle: bool,
     /// The background thread has ended.
@@ -89,6 +96,7 @@ impl Shared {
             now_millis: AtomicI64::new(now_millis),
             expiry_due_millis: AtomicI64::new(i64::MIN),
             forgotten_millis: AtomicI64::new(i64::MIN),
+            runs_set_aside: AtomicU64::new(0),
         }
     }
 
@@ -137,6 +145,25 @@ impl Shared {
         }
     }
 
+    /// Notes that a batch was refused, and raises that as a fault where it is more than a busy moment.
+    pub(super) fn note_refusal(&self) {
+        self.counters.batches_refused.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        let since = *state.control.refused_since.get_or_insert_with(Instant::now);
+        let why = match &state.control.failure {
+            Some(failure) => Some(format!("its identities cannot be sealed to disk: {failure}")),
+            None if state.control.is_stopped => Some("its background thread has ended".to_owned()),
+            None => {
+                let waited = since.elapsed();
+                (waited >= DEDUP_FULL_AFTER).then(|| format!("the disk has not taken its identities for {} s", waited.as_secs()))
+            }
+        };
+        drop(state);
+        if let Some(why) = why {
+            self.config.conditions.raise(Condition::DedupFull, "", why);
+        }
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let forgotten_millis = self.forgotten_millis.load(Ordering::Relaxed);
@@ -159,6 +186,8 @@ impl Shared {
             identities_forgotten_early: count(&self.counters.identities_forgotten_early),
             lookups_read_disk: count(&self.counters.lookups_read_disk),
             damaged_pages: count(&self.counters.damaged_pages),
+            identities_damaged: count(&self.counters.identities_damaged),
+            runs_set_aside: count(&self.runs_set_aside),
             batches_refused: count(&self.counters.batches_refused),
             sealing: state.control.sealing(state.unsealed.sealing().is_some()),
         }

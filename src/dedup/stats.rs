@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 pub(super) struct Counters {
     pub(super) lookups_read_disk: AtomicU64,
     pub(super) damaged_pages: AtomicU64,
+    pub(super) identities_damaged: AtomicU64,
     pub(super) identities_forgotten_early: AtomicU64,
     pub(super) batches_refused: AtomicU64,
 }
@@ -52,8 +53,12 @@ pub struct Stats {
     pub identities_forgotten_early: u64,
     /// Pages that lookups read: nearly one for each duplicate that is sealed, and 0.4 % of the others for each run.
     pub lookups_read_disk: u64,
-    /// Damaged or unreadable pages met. Identities in them count as unknown.
+    /// Pages that were found damaged, or could not be read for too long. Identities in them count as unknown.
     pub damaged_pages: u64,
+    /// Identities in those pages.
+    pub identities_damaged: u64,
+    /// Damaged runs that lie in the folder until a person removes them.
+    pub runs_set_aside: u64,
     /// Batches refused because the window was full.
     pub batches_refused: u64,
     /// How sealing goes.

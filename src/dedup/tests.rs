@@ -6,8 +6,11 @@ mod damage;
 mod exactness;
 mod expiry;
 mod faults;
+mod fingerprints;
 mod model;
+mod presence;
 mod speed;
+mod spools;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +18,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Claim, Window, WindowConfig};
+use super::{Claim, Identity, Window, WindowConfig};
+
+const DUPLICATE: Claim = Claim::Duplicate { differs: false };
 
 /// A window in which everything happens soon: generations of 8, slices of 64.
 fn tiny(dir: &Path) -> WindowConfig {
@@ -37,8 +42,32 @@ fn open(config: &WindowConfig) -> Window {
     Window::open(config.clone(), 0).unwrap().0
 }
 
+/// How many files of this kind lie in the folder.
+fn files(folder: &Path, extension: &str) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|kind| kind == extension)).count()
+}
+
+/// Waits until `is_so`, at most half a minute.
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(30), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn random_ids(count: usize) -> Vec<Uuid> {
     (0..count).map(|_| Uuid::new_v4()).collect()
+}
+
+fn unknown(ids: &[Uuid]) -> Vec<Identity> {
+    ids.iter().map(|id| Identity::unknown(*id)).collect()
+}
+
+/// As the spool tells them: with their marks from `first_mark` on.
+fn marked(ids: &[Uuid], first_mark: u64) -> Vec<(Identity, u64)> {
+    unknown(ids).into_iter().zip(first_mark..).collect()
 }
 
 /// Claims and confirms all, in batches that a window of this size takes, waiting for seals. Marks begin at `first_mark`.
@@ -47,7 +76,7 @@ fn remember(window: &Window, ids: &[Uuid], first_mark: u64, now_millis: i64) {
     let mut mark = first_mark;
     for ids in ids.chunks(batch) {
         let claims = loop {
-            match window.claim(ids, now_millis) {
+            match window.claim(&unknown(ids), now_millis) {
                 Ok(claims) => break claims,
                 Err(_) => window.settle(),
             }
@@ -64,12 +93,12 @@ fn known(window: &Window, ids: &[Uuid], now_millis: i64) -> usize {
     let mut known = 0;
     for ids in ids.chunks(batch) {
         let claims = loop {
-            match window.claim(ids, now_millis) {
+            match window.claim(&unknown(ids), now_millis) {
                 Ok(claims) => break claims,
                 Err(_) => window.settle(),
             }
         };
-        known += claims.outcomes().iter().filter(|outcome| **outcome == Claim::Duplicate).count();
+        known += claims.outcomes().iter().filter(|outcome| matches!(outcome, Claim::Duplicate { .. })).count();
     }
     known
 }

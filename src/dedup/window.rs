@@ -5,19 +5,22 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::claims::{ClaimError, Claims};
 use super::folder::Folder;
-use super::identity::Key;
+use super::hot::Place;
+use super::identity::{Identity, Key};
 use super::recovery::{Recovered, recover};
 use super::shared::Shared;
 #[cfg(test)]
 use super::shared::State;
 use super::stats::Stats;
 use super::worker::Worker;
+use crate::clock::ConfirmedClock;
+use crate::conditions::Conditions;
 use crate::limits::{DEDUP_HOT_IDENTITIES, DEDUP_IDENTITIES_MAX, DEDUP_WINDOW_DAYS};
 use crate::limits::{DEDUP_RESTORE_BATCH, DEDUP_SLICE_IDENTITIES};
 
@@ -34,6 +37,12 @@ pub struct WindowConfig {
     pub hot_identities: usize,
     /// Identities in one slice of a run, at most, about.
     pub slice_identities: u64,
+    /// The spool whose numbers the marks are; nil for one without a name.
+    pub spool: Uuid,
+    /// One past the last event that the spool holds at the start. A larger mark is of events that it lost.
+    pub spool_end_exclusive: u64,
+    /// Where its faults are raised.
+    pub conditions: Conditions,
 }
 
 impl WindowConfig {
@@ -46,6 +55,9 @@ impl WindowConfig {
             identities_max: DEDUP_IDENTITIES_MAX,
             hot_identities: DEDUP_HOT_IDENTITIES,
             slice_identities: DEDUP_SLICE_IDENTITIES,
+            spool: Uuid::nil(),
+            spool_end_exclusive: u64::MAX,
+            conditions: Conditions::default(),
         }
     }
 }
@@ -62,6 +74,10 @@ pub struct OpenReport {
     pub leftovers_removed: usize,
     /// Damaged runs, under the name they have now. Their identities are forgotten.
     pub set_aside: Vec<PathBuf>,
+    /// Runs that had been taken for expired, and are not.
+    pub taken_back: usize,
+    /// The time at which the window goes on: that of its newest identity, or the time given where it has none.
+    pub now_millis: i64,
 }
 
 /// Why a window could not be opened.
@@ -115,11 +131,14 @@ pub struct Window {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    clock: ConfirmedClock,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Window {
-    /// Opens the window in its folder, which is made if need be. Times are Unix milliseconds throughout.
+    /// Opens the window in its folder, which is made if need be. Times are Unix milliseconds of confirmed time throughout
+    /// ([`crate::clock`]): the window goes on at the time of its newest identity, and [`clock`](Self::clock) says how late it is.
+    /// Only where there is none does it begin at `now_millis`.
     ///
     /// Afterwards [`restore`](Self::restore) the identities that the spool holds from [`sealed_mark`](Self::sealed_mark) on,
     /// before the first claim: those were confirmed but not yet sealed.
@@ -132,16 +151,20 @@ impl Window {
     }
 
     pub(super) fn open_in(folder: Folder, config: WindowConfig, now_millis: i64) -> Result<(Self, OpenReport), OpenError> {
-        let Recovered { runs, hash, report } = recover(&folder)?;
+        let folder = Arc::new(folder);
+        let Recovered { runs, hash, kept, forgotten_millis, report } = recover(&folder, &config, now_millis)?;
+        let clock = ConfirmedClock::starting_at(report.now_millis, Instant::now());
         let config = WindowConfig {
             hot_identities: config.hot_identities.max(1),
             slice_identities: config.slice_identities.max(1),
             ..config
         };
-        let shared = Arc::new(Shared::new(config, hash, runs, now_millis));
-        let worker = Worker::new(Arc::clone(&shared), folder);
-        let thread = std::thread::Builder::new().name("dedup".into()).spawn(move || worker.run()).map_err(OpenError::Thread)?;
-        let handle = Arc::new(Handle { shared, thread: Mutex::new(Some(thread)) });
+        let shared = Arc::new(Shared::new(config, hash, runs, report.now_millis));
+        shared.forgotten_millis.store(forgotten_millis, Ordering::Relaxed);
+        let vital = shared.config.conditions.vital("dedup");
+        let worker = Worker::new(Arc::clone(&shared), folder, kept);
+        let thread = vital.thread(move || worker.run()).map_err(OpenError::Thread)?;
+        let handle = Arc::new(Handle { shared, clock, thread: Mutex::new(Some(thread)) });
         Ok((Self { handle }, report))
     }
 
@@ -150,10 +173,10 @@ impl Window {
     ///
     /// # Errors
     /// [`ClaimError::Full`]: then nothing is claimed.
-    pub fn claim(&self, ids: &[Uuid], now_millis: i64) -> Result<Claims, ClaimError> {
+    pub fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claims, ClaimError> {
         let shared = &self.handle.shared;
         shared.note_now(now_millis);
-        let keys: Vec<Key> = ids.iter().map(|id| shared.hash.key(*id)).collect();
+        let keys: Vec<Key> = identities.iter().map(|identity| shared.hash.key(*identity)).collect();
         let mut sealed = Vec::new();
         loop {
             // The runs first and without the lock, because they may read the disk.
@@ -167,9 +190,7 @@ impl Window {
             }
             let claimed = state.unsealed.claim(&keys, &sealed);
             drop(state);
-            let (outcomes, fresh) = claimed.inspect_err(|_| {
-                shared.counters.batches_refused.fetch_add(1, Ordering::Relaxed);
-            })?;
+            let (outcomes, fresh) = claimed.inspect_err(|_| shared.note_refusal())?;
             return Ok(Claims::new(Arc::clone(shared), outcomes, fresh));
         }
     }
@@ -177,10 +198,27 @@ impl Window {
     /// The mark from which on the spool's events must be [`restore`](Self::restore)d after opening: every identity confirmed
     /// with a smaller mark is in sealed runs (or has left the window).
     ///
-    /// Where the spool's next sequence number is smaller than this, the spool is a new one: restore all of it.
+    /// It is 0 where the marks are those of another spool, or of a spool that has since been restored from an older backup: all
+    /// that the spool holds is to be restored then.
     #[must_use]
     pub fn sealed_mark(&self) -> u64 {
-        self.handle.shared.runs.load().mark_end_exclusive()
+        self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool)
+    }
+
+    /// Where the event lies that was confirmed with the identity `id`: exactly where the identity is in memory, which holds the
+    /// newest, and those restored at the start; otherwise before what is sealed.
+    #[must_use]
+    pub fn place(&self, id: Uuid) -> Place {
+        let shared = &self.handle.shared;
+        let key = shared.hash.key(Identity::unknown(id));
+        let placed = shared.lock().unsealed.place(&key);
+        placed.unwrap_or_else(|| Place::Before(self.sealed_mark()))
+    }
+
+    /// Confirmed time, to be given to [`claim`](Self::claim) and [`restore`](Self::restore).
+    #[must_use]
+    pub fn clock(&self) -> ConfirmedClock {
+        self.handle.clock
     }
 
     /// Takes in identities that were confirmed before the restart, with their marks in ascending order. They count as
@@ -190,14 +228,14 @@ impl Window {
     ///
     /// # Errors
     /// [`SealError`] where that fails.
-    pub fn restore(&self, ids: impl IntoIterator<Item = (Uuid, u64)>, now_millis: i64) -> Result<u64, SealError> {
+    pub fn restore(&self, identities: impl IntoIterator<Item = (Identity, u64)>, now_millis: i64) -> Result<u64, SealError> {
         let shared = &self.handle.shared;
         shared.note_now(now_millis);
-        let mut ids = ids.into_iter();
+        let mut identities = identities.into_iter();
         let mut restored = 0;
         loop {
             let batch: Vec<(Key, u64)> =
-                ids.by_ref().take(DEDUP_RESTORE_BATCH).map(|(id, mark)| (shared.hash.key(id), mark)).collect();
+                identities.by_ref().take(DEDUP_RESTORE_BATCH).map(|(identity, mark)| (shared.hash.key(identity), mark)).collect();
             if batch.is_empty() {
                 return Ok(restored);
             }

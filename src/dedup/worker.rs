@@ -1,51 +1,80 @@
-//! The background thread: seals, forgets, merges, in this order of urgency. It alone changes the set of runs.
+//! The background thread: looks after the files, seals, forgets, merges, in this order of urgency. It alone changes the set of
+//! runs.
 
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::folder::Folder;
+use super::folder::{Folder, Generations};
+use super::format::RunError;
 use super::hot::Generation;
 use super::identity::Key;
-use super::merge::{Merge, MergeLimits};
+use super::merge::{Merge, MergeError, MergeLimits};
+use super::presence::Told;
 use super::run::Run;
 use super::shared::Shared;
 use super::writer::{Facts, RunWriter};
-use crate::limits::{DEDUP_RETRY_PAUSE, DEDUP_RUN_GRAIN};
+use crate::conditions::{Condition, Conditions};
+use crate::fault::{FaultKind, Operation, Tries, fault_kind};
+use crate::limits::{DEDUP_LOOK_EVERY, DEDUP_RUN_GRAIN, DEDUP_SET_ASIDE_FOR, DEDUP_TRANSIENT_PATIENCE, DEDUP_WRITE_PATIENCE};
 
 /// The thread's own state.
 pub(super) struct Worker {
-    shared: Arc<Shared>,
-    folder: Arc<Folder>,
-    merge: Option<Merge>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) folder: Arc<Folder>,
+    pub(super) merge: Option<Merge>,
     /// There may be something to forget or to merge.
-    has_upkeep: bool,
+    pub(super) has_upkeep: bool,
+    /// Runs that have left the window and are still kept, the longest kept first.
+    kept: Vec<Kept>,
     seal_retry: Retry,
     merge_retry: Retry,
+    pub(super) names_retry: Retry,
+    look_at: Instant,
+    pub(super) told: Told,
+}
+
+/// A run that has left the window and is still kept, in case that was wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) run: Generations,
+    pub(super) identities: u64,
+    /// Since when, in confirmed time.
+    pub(super) since_millis: i64,
 }
 
 enum Job {
+    Look,
     Seal(Arc<Generation>),
     Upkeep,
     Stop,
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, folder: Folder) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, folder: Arc<Folder>, kept: Vec<Kept>) -> Self {
+        let retry = |what| Retry::new(what, shared.config.conditions.clone());
         Self {
-            shared,
-            folder: Arc::new(folder),
+            folder,
             merge: None,
             has_upkeep: true,
-            seal_retry: Retry::new("sealing"),
-            merge_retry: Retry::new("merging"),
+            kept,
+            seal_retry: retry("sealing"),
+            merge_retry: retry("merging"),
+            names_retry: retry("folder"),
+            look_at: Instant::now(),
+            told: Told::default(),
+            shared,
         }
     }
 
     pub(super) fn run(mut self) {
         loop {
             match self.next_job() {
+                Job::Look => {
+                    self.look();
+                    self.look_at = Instant::now() + DEDUP_LOOK_EVERY;
+                }
                 Job::Seal(generation) => self.seal(&generation),
                 Job::Upkeep => self.upkeep(),
                 Job::Stop => return,
@@ -62,7 +91,10 @@ impl Worker {
             }
             self.has_upkeep |= std::mem::take(&mut state.control.tidy);
             let now = Instant::now();
-            let mut pause = None;
+            if now >= self.look_at {
+                return Job::Look;
+            }
+            let mut pause: Option<Duration> = None;
             if let Some(generation) = state.unsealed.sealing().cloned() {
                 let at_once = std::mem::take(&mut state.control.seal_now);
                 pause = self.seal_retry.pause_left(now).filter(|_| !at_once);
@@ -76,10 +108,9 @@ impl Worker {
             }
             state.control.is_idle = pause.is_none();
             self.shared.progress.notify_all();
-            state = match pause {
-                Some(pause) => self.shared.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+            let until_look = self.look_at.saturating_duration_since(now);
+            let pause = pause.map_or(until_look, |pause| pause.min(until_look));
+            state = self.shared.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -94,12 +125,16 @@ impl Worker {
                 self.shared.runs.store(runs);
                 let sealed = state.unsealed.sealed();
                 state.control.failure = None;
+                state.control.refused_since = None;
                 drop(state);
+                self.shared.config.conditions.clear(Condition::DedupFull, "");
                 // Megabytes are given back to the system only after the lock is.
                 drop(sealed);
             }
             Err(error) => {
                 self.seal_retry.failed(&error);
+                // It may have failed because the folder is gone.
+                self.look_at = Instant::now();
                 let mut state = self.shared.lock();
                 state.control.failure = Some(Arc::new(error));
                 state.control.failures += 1;
@@ -109,12 +144,13 @@ impl Worker {
     }
 
     fn write(&self, generation: &Generation) -> io::Result<Option<Run>> {
-        let mut keys: Vec<Key> = generation.ids.iter().map(|id| self.shared.hash.key(*id)).collect();
+        let mut keys: Vec<Key> = generation.ids.iter().map(|known| self.shared.hash.key(known.identity)).collect();
         keys.sort_unstable();
         let facts = Facts {
             oldest_millis: generation.oldest_millis,
             newest_millis: generation.newest_millis,
             mark_end_exclusive: generation.mark_end_exclusive,
+            spool: self.shared.config.spool,
         };
         let slice_identities = self.shared.config.slice_identities;
         let generations = generation.generations();
@@ -122,7 +158,7 @@ impl Worker {
         for key in keys {
             writer.push(key)?;
         }
-        writer.finish(facts).map_err(io::Error::other)
+        writer.finish(facts).map_err(RunError::into_io)
     }
 
     fn upkeep(&mut self) {
@@ -133,13 +169,16 @@ impl Worker {
                 self.start_merge()
             }
         };
-        if let Err(error) = result {
-            self.merge_retry.failed(&error);
+        match result {
+            Ok(()) => {}
+            // That input is left alone until it is known whether it can be read; others may be merged.
+            Err(MergeError::Waits) => self.has_upkeep = true,
+            Err(MergeError::Disk(error)) => self.merge_retry.failed(&error),
         }
     }
 
-    /// Unlinks what has expired, and the oldest runs where there are too many identities.
-    fn forget(&self) {
+    /// Takes out of the window what has expired, and the oldest runs where there are too many identities.
+    fn forget(&mut self) {
         let now_millis = self.shared.now_millis.load(Ordering::Relaxed);
         let expired_before_millis = now_millis.saturating_sub(self.shared.window_millis());
         let (kept, forgotten) = self.shared.runs.load().forget(expired_before_millis, self.shared.config.identities_max);
@@ -166,10 +205,45 @@ impl Worker {
                 "dedup: too many identities; the oldest are forgotten before the window has passed"
             );
         }
-        self.remove(forgotten.expired.iter().chain(&forgotten.surplus));
+        self.tell_forgetting();
+        self.unlink_kept(now_millis);
+        for run in forgotten.expired.iter().chain(&forgotten.surplus) {
+            match self.folder.expire(run.generations) {
+                Ok(()) => {
+                    let identities = run.footer.identities;
+                    self.kept.push(Kept { run: run.generations, identities, since_millis: now_millis });
+                }
+                // Met again at the next start, and taken out for the same reason.
+                Err(error) => tracing::warn!(run = %run.generations, %error, "dedup: an expired run could not be set aside"),
+            }
+        }
+        // Bounded, however fast they come.
+        let mut identities: u64 = self.kept.iter().map(|kept| kept.identities).sum();
+        while identities > self.shared.config.identities_max / DEDUP_RUN_GRAIN {
+            let oldest = self.kept.remove(0);
+            identities -= oldest.identities;
+            self.unlink(oldest.run);
+        }
     }
 
-    fn start_merge(&mut self) -> io::Result<()> {
+    /// Unlinks what left the window long enough before now, when others leave it: a wrong time alone unlinks nothing.
+    fn unlink_kept(&mut self, now_millis: i64) {
+        let kept_for_millis = DEDUP_SET_ASIDE_FOR.as_millis() as i64;
+        let is_old = |kept: &mut Kept| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
+        for old in self.kept.extract_if(.., is_old).collect::<Vec<_>>() {
+            self.unlink(old.run);
+        }
+    }
+
+    fn unlink(&self, run: Generations) {
+        if let Err(error) = self.folder.remove_expired(run)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%run, %error, "dedup: a run that has left the window could not be removed");
+        }
+    }
+
+    fn start_merge(&mut self) -> Result<(), MergeError> {
         let limits = MergeLimits {
             hot_identities: self.shared.config.hot_identities as u64,
             identities_max: self.shared.config.identities_max / DEDUP_RUN_GRAIN,
@@ -186,13 +260,13 @@ impl Worker {
         Ok(())
     }
 
-    fn continue_merge(&mut self, mut merge: Merge) -> io::Result<()> {
+    fn continue_merge(&mut self, mut merge: Merge) -> Result<(), MergeError> {
         if merge.step(&self.shared.counters)? {
             self.merge = Some(merge);
             return Ok(());
         }
         let inputs = merge.inputs();
-        let merged = merge.finish().map_err(io::Error::other)?;
+        let merged = merge.finish()?;
         let is_input = |run: &Arc<Run>| inputs.iter().any(|input| Arc::ptr_eq(input, run));
         let runs = self.shared.runs.load().replaced(is_input, merged);
         self.shared.runs.store(Arc::new(runs));
@@ -204,7 +278,12 @@ impl Worker {
     /// Unlinks runs that no longer count. One that stays is met again, and unlinked for the same reason, at the next start.
     fn remove<'a>(&self, runs: impl Iterator<Item = &'a Arc<Run>>) {
         for run in runs {
-            if let Err(error) = self.folder.remove(run.generations) {
+            // What a damaged one still holds is for a person.
+            let removed = match run.faults().have_losses() {
+                true => self.folder.set_aside(run.generations).map(drop),
+                false => self.folder.remove(run.generations),
+            };
+            if let Err(error) = removed {
                 tracing::warn!(run = %run.generations, %error, "dedup: a run that no longer counts could not be removed");
             }
         }
@@ -219,36 +298,38 @@ impl Drop for Worker {
     }
 }
 
-/// When to try again what failed; logs when it begins to fail and when it works again, not every try.
-struct Retry {
+/// When to try again what failed. While it fails, that is a condition at the place `what`.
+pub(super) struct Retry {
     what: &'static str,
-    failed: Option<(Instant, Duration)>,
+    conditions: Conditions,
+    tries: Tries,
+    try_at: Option<Instant>,
 }
 
 impl Retry {
-    fn new(what: &'static str) -> Self {
-        Self { what, failed: None }
+    fn new(what: &'static str, conditions: Conditions) -> Self {
+        Self { what, conditions, tries: Tries::default(), try_at: None }
     }
 
-    fn failed(&mut self, error: &io::Error) {
-        let pause = match self.failed {
-            Some((_, pause)) => (2 * pause).min(DEDUP_RETRY_PAUSE.1),
-            None => {
-                tracing::error!(%error, "dedup: {} fails; it is tried again until it succeeds", self.what);
-                DEDUP_RETRY_PAUSE.0
-            }
+    pub(super) fn failed(&mut self, error: &io::Error) {
+        self.conditions.raise(Condition::DedupUnwritable, self.what, error.to_string());
+        let patience = match fault_kind(error, Operation::Write) {
+            FaultKind::Transient => DEDUP_TRANSIENT_PATIENCE,
+            _ => DEDUP_WRITE_PATIENCE,
         };
-        self.failed = Some((Instant::now(), pause));
+        let now = Instant::now();
+        self.try_at = self.tries.failed(&patience, now).map(|pause| now + pause);
     }
 
-    fn succeeded(&mut self) {
-        if self.failed.take().is_some() {
-            tracing::info!("dedup: {} works again", self.what);
+    pub(super) fn succeeded(&mut self) {
+        if self.tries.are_failing() {
+            self.conditions.clear(Condition::DedupUnwritable, self.what);
+            self.tries.succeeded();
+            self.try_at = None;
         }
     }
 
-    fn pause_left(&self, now: Instant) -> Option<Duration> {
-        let (at, pause) = self.failed?;
-        pause.checked_sub(now.saturating_duration_since(at)).filter(|left| !left.is_zero())
+    pub(super) fn pause_left(&self, now: Instant) -> Option<Duration> {
+        self.try_at?.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::filter::SliceFilter;
 use super::folder::{Folder, Generations};
-use super::format::{Footer, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
+use super::format::{Footer, Layout, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
 use super::identity::{Key, KeyedHash, slice_of};
 use super::run::Run;
 use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
@@ -17,6 +19,8 @@ pub(super) struct Facts {
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
     pub(super) mark_end_exclusive: u64,
+    /// The spool whose numbers the marks are.
+    pub(super) spool: Uuid,
 }
 
 /// A run in the making. Dropped before [`finish`](Self::finish), it removes its file.
@@ -67,9 +71,9 @@ impl RunWriter {
         Ok(writer)
     }
 
-    /// Adds a key; one that equals the last is already there. Returns whether a slice was finished before it.
+    /// Adds a key; one of the identity that came last is already there. Returns whether a slice was finished before it.
     pub(super) fn push(&mut self, key: Key) -> io::Result<bool> {
-        if self.last == Some(key) {
+        if self.last.is_some_and(|last| last.id == key.id) {
             return Ok(false);
         }
         debug_assert!(self.last < Some(key), "keys ascend");
@@ -83,6 +87,10 @@ impl RunWriter {
         }
         self.identities += 1;
         self.buffer.extend_from_slice(key.id.as_bytes());
+        self.buffer.extend_from_slice(&key.fingerprint.to_le_bytes());
+        if self.identities.is_multiple_of(PAGE_IDS as u64) {
+            self.pad();
+        }
         if self.buffer.len() == DEDUP_WRITE_BYTES {
             self.flush()?;
         }
@@ -95,7 +103,7 @@ impl RunWriter {
         if self.identities == 0 {
             return Ok(None);
         }
-        self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_BYTES), 0);
+        self.pad();
         self.flush()?;
         self.finish_slices(1 << self.slice_bits);
 
@@ -118,6 +126,8 @@ impl RunWriter {
             oldest_millis: facts.oldest_millis,
             newest_millis: facts.newest_millis,
             mark_end_exclusive: facts.mark_end_exclusive,
+            spool: facts.spool,
+            layout: Layout::Fingerprinted,
         };
         tables.extend_from_slice(&footer.encode());
         self.write(&tables)?;
@@ -127,6 +137,11 @@ impl RunWriter {
         self.folder.install(self.generations)?;
         self.is_installed = true;
         Ok(Some(run))
+    }
+
+    /// Fills the page up.
+    fn pad(&mut self) {
+        self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_BYTES), 0);
     }
 
     /// Builds the filters of all slices before `slice`.

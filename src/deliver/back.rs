@@ -1,16 +1,21 @@
 //! A gateway's back half in a folder, for the deliverers' tests.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{Shared, SinkState};
 use crate::{
+    conditions::Conditions,
     dead_letter::DeadLetters,
-    dedup::{Window, WindowConfig},
+    dedup::{Scopes, Window, WindowConfig},
     event::{CreatedAt, Envelope, EventName, unix_millis},
-    limits::SPOOL_QUEUE_BYTES_MAX,
+    limits::{SPOOL_QUEUE_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
     progress::Progress,
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
     telemetry::{Metrics, Traces},
@@ -23,26 +28,34 @@ pub(super) struct Back {
     pub(super) progress: Arc<Progress>,
     pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) window: Window,
+    pub(super) conditions: Conditions,
+    pub(super) folder: PathBuf,
 }
 
 impl Back {
     pub(super) fn open(folder: &Path) -> Self {
-        let metrics = Arc::new(Metrics::new());
+        let (metrics, conditions) = (Arc::new(Metrics::new()), Conditions::default());
         let config = SpoolConfig {
             dir: folder.join("spool"),
             segment_bytes: 1 << 20,
             quota_bytes: 1 << 30,
             free_bytes_min: 0,
             queue_bytes_max: SPOOL_QUEUE_BYTES_MAX,
+            unreadable: SPOOL_UNREADABLE_PATIENCE,
+            conditions: conditions.clone(),
         };
         let (spool, _) = Spool::open(Arc::new(RealDisk), config).unwrap();
         let (window, _) = Window::open(WindowConfig::new(folder.join("dedup")), 0).unwrap();
         Self {
             progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
             spool: Arc::new(spool),
-            dead_letters: Arc::new(DeadLetters::open(folder.join("rejected"), 1, None, metrics.clone()).unwrap()),
+            dead_letters: Arc::new(
+                DeadLetters::open(folder.join("rejected"), 1, None, metrics.clone(), Conditions::default()).unwrap(),
+            ),
             window,
             metrics,
+            conditions,
+            folder: folder.to_owned(),
         }
     }
 
@@ -65,6 +78,8 @@ impl Back {
                 names_its_version: false,
                 dedup_unchecked: false,
                 replayed: false,
+                is_scoped: false,
+                is_late: false,
             };
             frames.push(|buffer| envelope.encode(payload(event).as_bytes(), buffer)).unwrap();
         }
@@ -85,6 +100,8 @@ impl Back {
             metrics: self.metrics.delivery.clone(),
             state: watch::Sender::new(SinkState { name: "script", failing: None, oldest_received_millis: None }),
             traces: Traces::default(),
+            conditions: self.conditions.clone(),
+            scopes: Scopes::random(),
         }
     }
 }

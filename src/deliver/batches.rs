@@ -1,20 +1,60 @@
-//! From the spool to the sink: read, deliver, commit, retire. One batch at a time.
+//! From the spool to the sink: read, deliver, commit, retire. One stretch at a time, and each place of it on its own.
 //!
-//! A batch is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
+//! ```text
+//! spool ─▶ stretch ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
+//!                      ▲       │
+//!                      └─ owed ◀ a place that failed: later, under the same name, in its own time
+//! ```
+//!
+//! A stretch is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
 //! nothing is held in memory while it waits. Each record's own [`Delivery`] decides: what is to be retried is sent again,
 //! and only that, until the sink has it or refuses it. Nothing is given up.
+//!
+//! # Many places
+//!
+//! An attempt gives the sink records of so many places at most, and of one key's so many: [`LAKE_FLUSH_PARTITIONS_MAX`]. The
+//! others of the stretch are owed at once, and come in the next attempts, which take turns with newer stretches. So one key that
+//! spreads its events over very many places holds up itself, and each place has one file of a stretch all the same.
+//!
+//! # A place that fails
+//!
+//! The sink says of each record to which place it belongs ([`Sink::place_of`]: a partition of the lake). A place that fails is
+//! owed its records of this stretch, and of those that follow, and they are tried again in its own pauses, while all other
+//! places go on. What is remembered of it are the numbers of the stretches: the records are on disk.
+//!
+//! # Each event once
+//!
+//! The sink names what it writes by the stretch, so that a stretch which is delivered again takes the place of itself. So
+//! every stretch is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
+//! journal otherwise, and is read again by its numbers, whatever decayed in it meanwhile. The cursor stands only where a
+//! stretch begins. What is settled beyond it is in the journal, also what another sink has settled there.
 
-use std::time::{Duration, Instant, SystemTime};
+mod books;
+mod owed;
+mod turns;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tokio::sync::watch;
 
-use super::shared::{Given, Shared, backoff, received_millis};
+use super::{
+    journal::Journal,
+    shared::{CursorMover, Given, Shared, received_millis},
+};
 use crate::{
     event::{Record, unix_millis},
-    limits::DELIVERY_BACKOFF,
+    limits::{LAKE_AWAITED_FLUSH_INTERVAL, LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY, STREAM_AHEAD_EVENTS_MAX},
+    progress::SeqSet,
     sink::{Batch, Delivery, Sink},
-    spool::Reader,
+    spool::{Reader, Stretch},
 };
+use owed::{Owed, Place};
+use turns::Turns;
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
@@ -27,80 +67,169 @@ pub struct BatchBounds {
     pub age_max: Duration,
 }
 
-/// Delivers in batches, one at a time, each a stretch of the spool.
+/// Delivers in batches, one at a time, each of a stretch of the spool.
 pub struct BatchDeliverer {
-    /// What every deliverer works with.
-    pub shared: Shared,
-    /// Where the records go.
-    pub sink: Box<dyn Sink>,
-    /// When a batch is due.
-    pub bounds: BatchBounds,
+    shared: Shared,
+    sink: Box<dyn Sink>,
+    bounds: BatchBounds,
+    journal: Journal,
+    /// What a stream may have been sent, kept for the day when it is the sink again.
+    sent: SeqSet,
+    /// Stretches that are in the journal: the ends by the firsts.
+    planned: BTreeMap<u64, u64>,
+    owed: Owed,
+    /// The places that are said to fail.
+    unwritable: BTreeSet<Place>,
+    reader: Reader,
+    cursor: CursorMover,
+    /// Reading at the front failed: not before then.
+    read_at: Option<Instant>,
+    /// When the oldest record that was not read was received.
+    front_received: Option<i64>,
+    /// When the oldest record that was not read is as old as it may get.
+    due_at: Option<Instant>,
+    /// When the newest records were read last.
+    flushed_at: Option<Instant>,
+    is_owed_turn: bool,
+}
+
+/// What one attempt came to.
+#[derive(Debug, Default)]
+struct Attempt {
+    /// Places of which something was tried, and why not all of it was taken, where it was not.
+    places: BTreeMap<Place, Option<String>>,
+    /// Places that were not tried, because they fail and rest.
+    resting: Vec<Place>,
+    /// Whether others were not tried because there are too many for one attempt.
+    has_more: bool,
+    /// When the first event of the stretch was received.
+    received: Option<i64>,
 }
 
 impl BatchDeliverer {
-    /// Delivers until `stopping` is true and the spool is drained.
-    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
-        let mut reader = self.shared.spool.reader(self.shared.spool.cursor().delivered_exclusive);
-        let mut planned_end = self.shared.spool.cursor().planned_end_exclusive;
-        loop {
-            let (records_max, bytes_max) = match planned_end.take() {
-                // A delivery that a crash interrupted is repeated as the same stretch, so that the sink overwrites it.
-                Some(end) if end > reader.next_seq() => ((end - reader.next_seq()) as usize, usize::MAX),
-                _ => match self.wait_until_due(&reader, &mut stopping).await {
-                    Due::Batch => (self.bounds.records_max, self.bounds.bytes_max),
-                    Due::Drained => return,
-                },
-            };
-            self.deliver_next(&mut reader, records_max, bytes_max).await;
+    /// A deliverer with the journal in the file `journal`. What that knows to be settled, `shared.progress` knows from now on.
+    #[must_use]
+    pub fn open(shared: Shared, sink: Box<dyn Sink>, bounds: BatchBounds, journal: PathBuf) -> Self {
+        let (journal, known) = shared.open_journal(journal);
+        let cursor = shared.spool.cursor();
+        let mut begun = known.stretches.clone();
+        if let Some(end) = cursor.planned_end_exclusive {
+            begun.insert(cursor.delivered_exclusive, end);
+        }
+        let mut owed = Owed::default();
+        let mut next = cursor.delivered_exclusive;
+        let stats = shared.spool.stats();
+        let average = (stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1)).max(1);
+        let piece = (bounds.records_max as u64).min(bounds.bytes_max as u64 / average).max(1);
+        for (first, end) in begun {
+            // A stretch all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
+            while next < first {
+                let until = first.min(next + piece);
+                owed.add(next..until, None, None);
+                next = until;
+            }
+            // What a crash interrupted is repeated as the same stretch; which places owe anything of it shows when it is read.
+            owed.add(first..end, None, None);
+            next = next.max(end);
+        }
+        let reader = shared.spool.reader(next.max(known.settled.prefix()));
+        Self {
+            shared,
+            sink,
+            bounds,
+            journal,
+            sent: known.sent,
+            planned: known.stretches,
+            owed,
+            unwritable: BTreeSet::new(),
+            reader,
+            cursor: CursorMover::default(),
+            read_at: None,
+            front_received: None,
+            due_at: None,
+            flushed_at: None,
+            is_owed_turn: true,
         }
     }
 
-    /// Waits until a batch is due.
-    async fn wait_until_due(&self, reader: &Reader, stopping: &mut watch::Receiver<bool>) -> Due {
+    /// Delivers until `stopping` is true and the spool is drained.
+    pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         let mut durable_end = self.shared.spool.watch_durable_end();
         let mut awaited = self.shared.progress.watch_awaited();
-        let next = reader.next_seq();
-        let mut due_at = None;
+        let mut quiet_since = Instant::now();
         loop {
+            let now = Instant::now();
             let end = *durable_end.borrow_and_update();
-            let is_awaited = *awaited.borrow_and_update() > next;
             let is_stopping = *stopping.borrow_and_update();
-            if end == next {
-                if is_stopping {
-                    return Due::Drained;
+            let is_awaited = *awaited.borrow_and_update() > self.reader.next_seq();
+            let hurried_at = if is_stopping { Some(now) } else { is_awaited.then(|| self.shared_flush_at(now)) };
+            let owed = self.owed.due(now);
+            let front_at = self.front_at(end, hurried_at, now);
+            let is_front_due = front_at.is_some_and(|at| at <= now);
+            // Both take turns, so that neither what is owed nor what is new waits behind all of the other.
+            self.is_owed_turn = owed.is_some() && (self.is_owed_turn || !is_front_due);
+            match owed.filter(|_| self.is_owed_turn) {
+                Some(stretch) => self.deliver_owed(stretch, now).await,
+                None if is_front_due => self.deliver_front(end, now).await,
+                None => {
+                    if is_stopping && self.owed.is_empty() && self.reader.next_seq() >= end {
+                        self.move_cursor(now);
+                        return;
+                    }
+                    let quiet_until = quiet_since + self.shared.roll_after();
+                    if now >= quiet_until {
+                        quiet_since = now;
+                        self.move_cursor(now);
+                        self.shared.retire(true).await;
+                    }
+                    let wakes = [front_at, self.owed.wake_at(), self.cursor.retry_at(), Some(quiet_until)];
+                    let wake_at = wakes.into_iter().flatten().min().unwrap_or(quiet_until);
+                    tokio::select! {
+                        () = tokio::time::sleep_until(wake_at.into()) => {}
+                        _ = durable_end.changed() => {}
+                        _ = awaited.changed() => {}
+                        _ = stopping.changed() => {}
+                    }
+                    self.keep_books(Instant::now());
+                    continue;
                 }
-                tokio::select! {
-                    _ = durable_end.changed() => {}
-                    _ = stopping.changed() => {}
-                    () = tokio::time::sleep(self.shared.roll_after()) => self.shared.retire(true).await,
-                }
-                continue;
             }
-            let due_at = *due_at.get_or_insert_with(|| self.due_at(reader));
-            if is_stopping || is_awaited || self.is_full(end - next) || Instant::now() >= due_at {
-                return Due::Batch;
-            }
-            tokio::select! {
-                () = tokio::time::sleep_until(due_at.into()) => {}
-                _ = durable_end.changed() => {}
-                _ = awaited.changed() => {}
-                _ = stopping.changed() => {}
-            }
+            self.is_owed_turn = !self.is_owed_turn;
+            self.keep_books(now);
+            self.shared.retire(false).await;
+            quiet_since = Instant::now();
         }
     }
 
-    /// When the oldest record that waits, the one `reader` comes to next, is as old as it may get.
-    fn due_at(&self, reader: &Reader) -> Instant {
-        let first = tokio::task::block_in_place(|| reader.clone().read(1, usize::MAX));
+    /// When the next stretch is due to be read; `None` where there is nothing to read, or no more may be owed.
+    fn front_at(&mut self, end: u64, hurried_at: Option<Instant>, now: Instant) -> Option<Instant> {
+        let next = self.reader.next_seq();
+        let is_far_ahead = next - self.shared.progress.settled_exclusive().min(next) >= STREAM_AHEAD_EVENTS_MAX;
+        if end <= next || is_far_ahead || self.owed.is_full() {
+            return None;
+        }
+        let due_at = if self.is_full(end - next) { now } else { self.due_at(now) };
+        let due_at = hurried_at.map_or(due_at, |at| at.min(due_at));
+        Some(self.read_at.map_or(due_at, |at| at.max(due_at)))
+    }
+
+    /// When the flush is due that all requests share which wait for one.
+    fn shared_flush_at(&self, now: Instant) -> Instant {
+        self.flushed_at.map_or(now, |at| at + LAKE_AWAITED_FLUSH_INTERVAL).max(now)
+    }
+
+    /// When the oldest record that waits, the one the reader comes to next, is as old as it may get.
+    fn due_at(&mut self, now: Instant) -> Instant {
+        if let Some(due_at) = self.due_at {
+            return due_at;
+        }
+        let first = tokio::task::block_in_place(|| self.reader.clone().read(1, usize::MAX));
         let received = first.ok().and_then(|first| received_millis(first.frames.first()?));
         let waited = received.map_or(Duration::ZERO, |received| {
             Duration::from_millis(u64::try_from(unix_millis(SystemTime::now()) - received).unwrap_or(0))
         });
-        self.shared.state.send_if_modified(|state| {
-            state.oldest_received_millis = received;
-            false
-        });
-        Instant::now() + self.bounds.age_max.saturating_sub(waited)
+        self.front_received = received;
+        *self.due_at.insert(now + self.bounds.age_max.saturating_sub(waited))
     }
 
     /// Whether `pending` records fill a batch, taking their bytes from the average of what is on disk.
@@ -110,82 +239,169 @@ impl BatchDeliverer {
         pending >= self.bounds.records_max as u64 || pending * average >= self.bounds.bytes_max as u64
     }
 
-    async fn deliver_next(&self, reader: &mut Reader, records_max: usize, bytes_max: usize) {
-        let first_seq_inclusive = reader.next_seq();
-        let stretch = loop {
-            match tokio::task::block_in_place(|| reader.read(records_max, bytes_max)) {
-                Ok(stretch) => break stretch,
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    tokio::time::sleep(DELIVERY_BACKOFF.0).await;
-                }
-            }
+    /// Delivers the next stretch.
+    async fn deliver_front(&mut self, end: u64, now: Instant) {
+        let first = self.reader.next_seq();
+        let (records_max, bytes_max) = (self.bounds.records_max, self.bounds.bytes_max);
+        let read = tokio::task::block_in_place(|| self.reader.read_until(end, records_max, bytes_max));
+        let Ok(found) = read else {
+            // The spool says so, and knows when the next try makes sense.
+            self.read_at = Some(now + self.shared.spool.unreadable_pause());
+            return;
         };
-        for lost in &stretch.lost {
-            tracing::error!(from = lost.start, to_exclusive = lost.end, "events are lost to a damaged disk; see quarantine/");
-            self.shared.metrics.lost_events.inc_by(lost.end - lost.start);
-        }
-        let end_seq_exclusive = reader.next_seq();
-        if self.sink.replays_by_stretch() && !stretch.frames.is_empty() {
-            self.shared.durably("planning a delivery", || self.shared.spool.plan(end_seq_exclusive)).await;
-        }
-        let mut batch = Batch { spool_id: self.shared.spool.id(), first_seq_inclusive, end_seq_exclusive, records: Vec::new() };
-        batch.records.reserve(stretch.frames.len());
-        let mut unreadable = Vec::new();
-        for frame in stretch.frames {
-            match Record::decode(frame.body.clone()) {
-                Ok(record) => batch.records.push(record),
-                Err(error) => unreadable.push((frame, error.to_string())),
-            }
-        }
-        for (frame, reason) in unreadable {
-            self.shared.keep_unreadable(&frame, &reason).await;
-        }
-        self.deliver(batch).await;
-        self.shared.durably("moving the cursor", || self.shared.spool.commit(end_seq_exclusive)).await;
-        self.shared.progress.advance(end_seq_exclusive);
-        self.shared.retire(false).await;
+        (self.read_at, self.due_at, self.flushed_at) = (None, None, Some(now));
+        let stretch = first..self.reader.next_seq();
+        let attempt = self.attempt(&stretch, found, now).await;
+        self.conclude(stretch, &attempt);
     }
 
-    /// Delivers a batch, however long it takes.
-    async fn deliver(&self, mut batch: Batch) {
-        let mut failures = 0;
-        while !batch.records.is_empty() {
-            let started = Instant::now();
-            let mut deliveries = self.sink.deliver(&batch).await;
-            let (took, events) = (started.elapsed(), batch.records.len());
-            let bytes = batch.records.iter().map(Record::size).sum();
-            // Absence never means success.
-            deliveries.resize(batch.records.len(), Delivery::Retry("the sink did not say".into()));
-            let mut owed = Vec::new();
-            let mut cause = None;
-            for (record, delivery) in batch.records.into_iter().zip(deliveries) {
-                match delivery {
-                    Delivery::Delivered => {
-                        self.shared.metrics.delivered_events.inc();
-                    }
-                    Delivery::Refused(reason) => self.shared.keep_refused(&record, &reason).await,
-                    Delivery::Retry(reason) => {
-                        cause.get_or_insert(reason);
-                        owed.push(record);
-                    }
+    /// Delivers of a stretch what its places are owed, as far as they may be tried now.
+    async fn deliver_owed(&mut self, stretch: Range<u64>, now: Instant) {
+        let mut reader = self.owed.take_reader(&stretch).unwrap_or_else(|| {
+            let unsettled = self.shared.progress.unsettled_in(stretch.clone());
+            self.shared.spool.reader(unsettled.first().copied().unwrap_or(stretch.end))
+        });
+        let mut found = Stretch::default();
+        while reader.next_seq() < stretch.end {
+            match tokio::task::block_in_place(|| reader.read_until(stretch.end, usize::MAX, usize::MAX)) {
+                Ok(more) if more == Stretch::default() => break,
+                Ok(more) => {
+                    found.frames.extend(more.frames);
+                    found.lost.extend(more.lost);
+                }
+                Err(_) => {
+                    let retry_at = now + self.shared.spool.unreadable_pause();
+                    return self.owed.could_not_read(&stretch, found.frames.is_empty().then_some(reader), retry_at);
                 }
             }
-            batch.records = owed;
-            self.shared.note(&Given { events, bytes, took, failing: cause.as_deref() });
-            self.shared.report(cause.as_deref(), batch.records.len());
-            if cause.is_some() {
-                failures += 1;
-                self.shared.metrics.retries.inc();
-                tokio::time::sleep(backoff(failures, DELIVERY_BACKOFF)).await;
+        }
+        self.owed.could_read(&stretch);
+        let attempt = self.attempt(&stretch, found, now).await;
+        self.conclude(stretch, &attempt);
+    }
+
+    /// Gives what is not settled of a stretch to the sink, once.
+    async fn attempt(&mut self, stretch: &Range<u64>, found: Stretch, now: Instant) -> Attempt {
+        let received = found.frames.first().and_then(received_millis);
+        let mut attempt = Attempt { received, ..Attempt::default() };
+        let mut settled = self.shared.note_lost(&found.lost);
+        let mut seqs = Vec::new();
+        let mut batch = Batch {
+            spool_id: self.shared.spool.id(),
+            first_seq_inclusive: stretch.start,
+            end_seq_exclusive: stretch.end,
+            records: Vec::new(),
+        };
+        let mut waiting = Vec::new();
+        let mut turns = Turns::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
+        for frame in found.frames {
+            if self.shared.progress.is_settled(frame.seq) {
+                continue;
+            }
+            match Record::decode(frame.body.clone()) {
+                Ok(record) => {
+                    let place: Place = self.sink.place_of(&record).into();
+                    if self.owed.rests(&place, now) {
+                        attempt.resting.push(place);
+                        continue;
+                    }
+                    turns.ask(&place, record.source());
+                    waiting.push((frame.seq, place, record));
+                }
+                Err(error) if self.shared.keep_unreadable(&frame, &error.to_string()).await => settled.push(frame.seq),
+                Err(error) => drop(attempt.places.insert("".into(), Some(error.to_string()))),
             }
         }
+        let mut places = Vec::with_capacity(waiting.len());
+        for (seq, place, record) in waiting {
+            if !turns.has(&place) {
+                attempt.has_more = true;
+                continue;
+            }
+            if !attempt.places.contains_key(&place) {
+                attempt.places.insert(place.clone(), None);
+            }
+            seqs.push(seq);
+            places.push(place);
+            batch.records.push(record);
+        }
+        attempt.resting.sort_unstable();
+        attempt.resting.dedup();
+        if !batch.records.is_empty() && !self.plan(stretch) {
+            attempt.places.values_mut().for_each(|failing| *failing = Some("the delivery cannot be planned on disk".into()));
+            return attempt;
+        }
+        if !batch.records.is_empty() {
+            self.give(&batch, &seqs, &places, &mut attempt, &mut settled).await;
+        }
+        settled.sort_unstable();
+        // Where a stretch is settled as a whole, and nothing before it is owed, the cursor says it.
+        if !self.owed.is_only(stretch) || attempt.owes() || self.cursor.retry_at().is_some() {
+            self.journal.settled(&settled);
+        }
+        attempt
+    }
+
+    async fn give(&self, batch: &Batch, seqs: &[u64], places: &[Place], attempt: &mut Attempt, settled: &mut Vec<u64>) {
+        let started = Instant::now();
+        let mut deliveries = self.sink.deliver(batch).await;
+        let took = started.elapsed();
+        // Absence never means success.
+        deliveries.resize(batch.records.len(), Delivery::Retry("the sink did not say".into()));
+        let mut delivered = Vec::with_capacity(seqs.len());
+        let mut cause = None;
+        for (((record, seq), place), delivery) in batch.records.iter().zip(seqs).zip(places).zip(deliveries) {
+            let reason = match delivery {
+                Delivery::Delivered => {
+                    delivered.push(*seq);
+                    continue;
+                }
+                Delivery::Refused(reason) if self.shared.keep_refused(*seq, record, &reason).await => {
+                    settled.push(*seq);
+                    continue;
+                }
+                Delivery::Refused(reason) => format!("{reason}, and its dead letter cannot be written"),
+                Delivery::Retry(reason) => reason,
+            };
+            cause.get_or_insert_with(|| reason.clone());
+            attempt.places.insert(place.clone(), Some(reason));
+        }
+        let events = batch.records.len();
+        let bytes = batch.records.iter().map(Record::size).sum();
+        self.shared.note(&Given { events, bytes, took, failing: cause.as_deref() });
+        self.shared.metrics.delivered_events.inc_by(delivered.len() as u64);
+        self.shared.progress.settle(delivered.iter().copied());
+        settled.extend(delivered);
+        if cause.is_some() {
+            self.shared.metrics.retries.inc();
+        }
+    }
+
+    /// Makes durable that the delivery of `stretch` begins. Whether it is.
+    fn plan(&mut self, stretch: &Range<u64>) -> bool {
+        let cursor = self.shared.spool.cursor();
+        let is_in_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive == Some(stretch.end);
+        if !self.sink.replays_by_stretch() || is_in_cursor || self.planned.get(&stretch.start) == Some(&stretch.end) {
+            return true;
+        }
+        tokio::task::block_in_place(|| {
+            let is_at_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive.is_none();
+            if is_at_cursor && self.shared.spool.plan(stretch.end).is_ok() {
+                return true;
+            }
+            let is_planned = self.journal.plan(stretch).is_ok();
+            if is_planned {
+                self.planned.insert(stretch.start, stretch.end);
+            }
+            is_planned
+        })
     }
 }
 
-enum Due {
-    Batch,
-    Drained,
+impl Attempt {
+    fn owes(&self) -> bool {
+        self.has_more || !self.resting.is_empty() || self.places.values().any(Option::is_some)
+    }
 }
 
 #[cfg(test)]

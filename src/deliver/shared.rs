@@ -1,22 +1,32 @@
 //! What both ways of delivering need: the dead letters, the state of the sink, and the end of a segment.
 
 use std::{
+    ops::Range,
+    path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use uuid::Uuid;
 
+use super::journal::{Journal, Journaled};
 use crate::{
-    dead_letter::{DeadLetterError, DeadLetters, Letter, Lines, write_letter},
-    dedup::Window,
-    event::{Record, unix_millis},
-    limits::{CROWDED_ROLL_AFTER, DELIVERY_BACKOFF, IDLE_ROLL_AFTER},
+    conditions::Conditions,
+    dead_letter::{DeadLetters, Letter, Lines, write_letter},
+    dedup::{Scopes, Window},
+    event::{Record, iso_millis, unix_millis},
+    fault::{Patience, Tries},
+    limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PAUSE, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
-    progress::Progress,
+    progress::{Ending, Progress},
     spool::{Frame, Spool},
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
+
+/// How a fault of the disk is waited for. It has no end, because an accepted event is never given up.
+pub(super) const DISK_PATIENCE: Patience =
+    Patience { first: DELIVERY_DISK_PAUSE.0, longest: DELIVERY_DISK_PAUSE.1, budget: Duration::MAX };
 
 /// How the sink does, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +57,10 @@ pub struct Shared {
     pub state: watch::Sender<SinkState>,
     /// Who is told of each delivery.
     pub traces: Traces,
+    /// Where its faults are raised.
+    pub conditions: Conditions,
+    /// In which scope an event's identity holds.
+    pub scopes: Scopes,
 }
 
 /// One batch that was given to the sink, or one call to the stream.
@@ -89,10 +103,37 @@ impl Shared {
         });
     }
 
-    /// Keeps an accepted event that the sink will never take.
-    pub(super) async fn keep_refused(&self, record: &Record, reason: &str) {
+    /// Opens the journal in the file `path`. What it knows to be settled, [`Shared::progress`] knows from now on.
+    pub(super) fn open_journal(&self, path: PathBuf) -> (Journal, Journaled) {
+        let (cursor, end) = (self.spool.cursor().delivered_exclusive, self.spool.durable_end());
+        let (journal, known) = Journal::open(path, self.spool.id(), cursor, end, self.conditions.clone());
+        self.progress.settle(self.progress.settled_exclusive()..known.settled.prefix());
+        self.progress.settle(known.settled.ranges_ahead().flatten());
+        let settled_beyond = known.settled.prefix() - cursor + known.settled.ahead();
+        if settled_beyond > 0 {
+            tracing::info!(settled_beyond, "events beyond the cursor are delivered already, as the journal says");
+        }
+        (journal, known)
+    }
+
+    /// Counts what of `lost`, numbers whose frames decayed, was not known yet, and settles it.
+    pub(super) fn note_lost(&self, lost: &[Range<u64>]) -> Vec<u64> {
+        let lost: Vec<u64> = lost.iter().flat_map(|lost| self.progress.unsettled_in(lost.clone())).collect();
+        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
+            tracing::error!(from = first, to = last, count = lost.len(), "events are lost to a damaged disk; see quarantine/");
+            self.metrics.lost_events.inc_by(lost.len() as u64);
+            lost.iter().for_each(|seq| self.progress.settle_as(*seq, None, Ending::Lost));
+        }
+        lost
+    }
+
+    /// Keeps an accepted event that the sink will never take, and settles it. Whether it did: where not, try again.
+    pub(super) async fn keep_refused(&self, seq: u64, record: &Record, reason: &str) -> bool {
         let envelope = record.envelope();
-        let rejection = Rejection::new(RejectCode::RefusedBySink, reason, "");
+        // The letter of an event that is refused once more is another letter than the one that was replayed.
+        let again =
+            envelope.replayed.then(|| format!("{reason} (again at {})", iso_millis(unix_millis(SystemTime::now())).as_str()));
+        let rejection = Rejection::new(RejectCode::RefusedBySink, again.as_deref().unwrap_or(reason), "");
         let event_uuid = envelope.event_uuid.to_string();
         let letter = Letter {
             source: envelope.source,
@@ -102,42 +143,40 @@ impl Shared {
             rejection: &rejection,
             raw: record.payload(),
         };
-        self.keep_letter(envelope.source.into(), &letter).await;
+        let mut text = Vec::new();
+        write_letter(&letter, &mut text);
+        let identity = record.identity(&self.scopes.secret());
+        self.keep(seq, Some(identity), reason, envelope.source.into(), text, false).await
     }
 
     /// Keeps a dead letter that its stream will never take, in a file.
-    pub(super) async fn keep_line(&self, line: &[u8]) {
-        let lines = || Lines { source: "refused".into(), text: line.to_vec(), count: 1, within_quota: false };
-        self.keep(|| self.dead_letters.append_to_file(lines())).await;
+    pub(super) async fn keep_line(&self, frame: &Frame, reason: &str) -> bool {
+        self.keep(frame.seq, None, reason, "refused".into(), frame.body.to_vec(), true).await
     }
 
     /// Keeps a frame that is whole but holds no record of this version.
-    pub(super) async fn keep_unreadable(&self, frame: &Frame, reason: &str) {
+    pub(super) async fn keep_unreadable(&self, frame: &Frame, reason: &str) -> bool {
         tracing::error!(seq = frame.seq, reason, "a spooled record cannot be read; it goes to the dead letters");
         let rejection = Rejection::new(RejectCode::InternalError, reason, "");
         let source = "unreadable";
         let received_millis = unix_millis(SystemTime::now());
         let letter =
             Letter { source, received_millis, event_uuid: None, event_name: None, rejection: &rejection, raw: &frame.body };
-        self.keep_letter(source.into(), &letter).await;
-    }
-
-    async fn keep_letter(&self, source: Arc<str>, letter: &Letter<'_>) {
         let mut text = Vec::new();
-        write_letter(letter, &mut text);
-        let lines = || Lines { source: source.clone(), text: text.clone(), count: 1, within_quota: false };
-        match self.dead_letters.append(lines()).await {
-            Ok(Ok(())) => drop(self.metrics.refused_events.inc()),
-            // Where the stream of the dead letters has no room, a file has.
-            _ => self.keep(|| self.dead_letters.append_to_file(lines())).await,
-        }
+        write_letter(&letter, &mut text);
+        self.keep(frame.seq, None, reason, source.into(), text, false).await
     }
 
-    async fn keep(&self, append: impl Fn() -> oneshot::Receiver<Result<(), DeadLetterError>>) {
-        while !matches!(append().await, Ok(Ok(()))) {
-            tokio::time::sleep(DELIVERY_BACKOFF.1).await;
+    async fn keep(&self, seq: u64, identity: Option<Uuid>, reason: &str, source: Arc<str>, text: Vec<u8>, in_file: bool) -> bool {
+        let lines = || Lines { source: source.clone(), text: text.clone(), count: 1, within_quota: false };
+        // Where the stream of the dead letters has no room, a file has.
+        let is_kept = (!in_file && matches!(self.dead_letters.append(lines()).await, Ok(Ok(()))))
+            || matches!(self.dead_letters.append_to_file(lines()).await, Ok(Ok(())));
+        if is_kept {
+            self.metrics.refused_events.inc();
+            self.progress.settle_as(seq, identity, Ending::Refused(reason.into()));
         }
-        self.metrics.refused_events.inc();
+        is_kept
     }
 
     /// Unlinks what is delivered, once its identities are on disk in the dedup window.
@@ -163,15 +202,40 @@ impl Shared {
         }
     }
 
-    /// Does what must not be left undone, again and again.
-    pub(super) async fn durably<E: std::fmt::Display>(&self, doing: &str, action: impl Fn() -> Result<(), E>) {
-        let mut failures = 0;
-        while let Err(error) = tokio::task::block_in_place(&action) {
-            if failures == 0 {
-                tracing::error!(%error, doing, "the disk refuses; trying again");
+    /// Where the faults of this deliverer's own disk are raised: the events have no name, the dead letters have one.
+    pub(super) fn place(&self) -> &'static str {
+        if self.window.is_some() { "" } else { "dead-letter-spool" }
+    }
+}
+
+/// Moves the cursor. Where the disk refuses, the spool says so, and delivery goes on all the same: the cursor only says where a restart begins, and
+/// the journal knows what is settled beyond it.
+#[derive(Debug, Default)]
+pub(super) struct CursorMover {
+    tries: Tries,
+    retry_at: Option<Instant>,
+}
+
+impl CursorMover {
+    /// When it is to be tried again, where it failed.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Moves it to `seq`, unless it is too soon after a failure. Whether it is there.
+    pub(super) fn move_to(&mut self, shared: &Shared, seq: u64, now: Instant) -> bool {
+        if self.retry_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        match tokio::task::block_in_place(|| shared.spool.commit(seq)) {
+            Ok(()) => {
+                *self = Self::default();
+                true
             }
-            failures += 1;
-            tokio::time::sleep(backoff(failures, DELIVERY_BACKOFF)).await;
+            Err(_) => {
+                self.retry_at = Some(now + self.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                false
+            }
         }
     }
 }

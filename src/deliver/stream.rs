@@ -16,14 +16,15 @@ mod by_seq;
 mod form;
 mod health;
 mod intake;
-mod journal;
 mod lanes;
 mod pace;
+mod reading;
 mod refused;
 mod shard_watch;
+mod suspects;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -31,18 +32,22 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-use super::shared::Shared;
+use super::{
+    journal::{Journal, Journaled},
+    shared::{CursorMover, Shared},
+};
 use crate::{
     config::KinesisConfig,
-    limits::{DELIVERY_BACKOFF, STREAM_COMMIT_INTERVAL, STREAM_READ_INTERVAL},
+    limits::STREAM_COMMIT_INTERVAL,
     sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
 pub use form::{EventForm, Form};
 use health::Health;
 use intake::Intake;
-use journal::{Journal, Journaled};
 use lanes::{CallBounds, Class, Lanes};
+use refused::Refusal;
 use shard_watch::ShardWatch;
+use suspects::{Success, Suspects, Suspicion};
 
 /// How a stream is sent to.
 #[derive(Clone, Debug)]
@@ -108,34 +113,24 @@ struct Done {
     /// How often the shards had changed when it was sent.
     map_version: u64,
     /// Set where it was sent to find out which of its records is not valid.
-    is_suspect: bool,
-    /// Calls that had stored something when it was sent.
-    successes_before: u64,
+    suspicion: Option<Suspicion>,
+    /// The last call that had stored something when it was sent.
+    success_before: Option<Success>,
     sent_at: Instant,
     took: Duration,
 }
 
 impl StreamDeliverer {
     /// A deliverer with the journal in the file `journal`. What that knows to be delivered, `shared.progress` knows from now on.
-    ///
-    /// # Errors
-    /// Where the journal cannot be opened.
-    pub fn open(
-        shared: Shared,
-        stream: Arc<dyn Stream>,
-        form: Form,
-        settings: StreamSettings,
-        journal: PathBuf,
-    ) -> std::io::Result<Self> {
-        let (cursor, end) = (shared.spool.cursor().delivered_exclusive, shared.spool.durable_end());
-        let (journal, known) = Journal::open(journal, shared.spool.id(), cursor, end)?;
-        shared.progress.settle(shared.progress.delivered_exclusive()..known.settled.prefix());
-        shared.progress.settle(known.settled.ranges_ahead().flatten());
-        let settled_beyond = known.settled.prefix() - cursor + known.settled.ahead();
-        if settled_beyond > 0 {
-            tracing::info!(settled_beyond, "events beyond the cursor are delivered already, as the journal says");
+    #[must_use]
+    pub fn open(shared: Shared, stream: Arc<dyn Stream>, form: Form, settings: StreamSettings, journal: PathBuf) -> Self {
+        let (journal, mut known) = shared.open_journal(journal);
+        let cursor = shared.spool.cursor();
+        if let Some(end) = cursor.planned_end_exclusive {
+            // A lake may be the sink again one day.
+            known.stretches.entry(cursor.delivered_exclusive).or_insert(end);
         }
-        Ok(Self { shared, stream, form, settings, journal, known })
+        Self { shared, stream, form, settings, journal, known }
     }
 
     /// Delivers until `stopping` is true and the spool is drained.
@@ -157,8 +152,17 @@ struct Flow {
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
     /// Parts of calls that were not valid.
-    suspects: VecDeque<Vec<StreamRecord>>,
+    suspects: Suspects,
     is_suspects_turn: bool,
+    /// What the stream will never take, until it is in the dead letters.
+    refusals: Vec<Refusal>,
+    /// Shards that take nothing.
+    failing_shards: BTreeSet<String>,
+    /// Stretches that a lake began: the ends by the firsts.
+    stretches: BTreeMap<u64, u64>,
+    cursor: CursorMover,
+    /// When reading at the spool's end, and of a backlog, is tried again, where it failed.
+    reading: [Option<Instant>; 2],
     /// Bytes that each class sent since both had something to send.
     turns: [u64; 2],
     /// Number after the newest event that was sent: who waits for one beyond it is in a hurry.
@@ -169,13 +173,15 @@ struct Flow {
     read_again_at: Instant,
     looked_at_age: Instant,
     committed_at: Instant,
+    /// When the journal was looked after.
+    booked_at: Instant,
 }
 
 impl Flow {
     fn new(deliverer: StreamDeliverer, now: Instant) -> Self {
         let StreamDeliverer { shared, stream, form, settings, journal, known } = deliverer;
         let StreamSettings { packing, record_bytes_max, .. } = settings;
-        let Journaled { settled, sent } = known;
+        let Journaled { settled, sent, stretches } = known;
         let lanes = Lanes::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
         Self {
             intake: Intake::new(shared.spool.clone(), form, packing, record_bytes_max, &settled, sent),
@@ -188,14 +194,20 @@ impl Flow {
             journal,
             calls: JoinSet::new(),
             backlog_in_flight: 0,
-            suspects: VecDeque::new(),
+            suspects: Suspects::default(),
             is_suspects_turn: false,
+            refusals: Vec::new(),
+            failing_shards: BTreeSet::new(),
+            stretches,
+            cursor: CursorMover::default(),
+            reading: Default::default(),
             turns: [0; 2],
             sent_up_to: 0,
             waiting_since: None,
             read_again_at: now,
             looked_at_age: now,
             committed_at: now,
+            booked_at: now,
         }
     }
 
@@ -208,13 +220,14 @@ impl Flow {
             let end = *durable_end.borrow_and_update();
             let is_stopping = *stopping.borrow_and_update();
             let is_hurried = is_stopping || *awaited.borrow_and_update() > self.sent_up_to;
+            self.keep_refusals(now).await;
             let has_read = self.read(is_hurried, now).await;
             if self.waiting_since.is_none() && self.lanes.waiting(Class::Live).0 > 0 {
                 self.waiting_since = Some(now);
             }
             let has_sent = self.send(is_hurried, now);
             self.commit(end, now).await;
-            if is_stopping && self.calls.is_empty() && self.shared.progress.delivered_exclusive() >= end {
+            if is_stopping && self.calls.is_empty() && self.shared.progress.settled_exclusive() >= end {
                 return;
             }
             if has_read || has_sent {
@@ -251,38 +264,6 @@ impl Flow {
         }
     }
 
-    /// Reads from the spool what there is room for. Whether it read anything.
-    async fn read(&mut self, is_hurried: bool, now: Instant) -> bool {
-        if self.intake.held_bytes() >= self.settings.memory_bytes_max || !self.shards.is_known_or_unknowable() {
-            return false;
-        }
-        let (intake, lanes) = (&mut self.intake, &mut self.lanes);
-        // What comes in now lingers anyway: many small groups of the spool are read at once.
-        let is_due = is_hurried || now >= self.read_again_at;
-        let reads_live = is_due && !intake.has_read_up_to(intake.spool.durable_end());
-        if !reads_live && lanes.iter().all(|lane| lane.backlog.is_none()) {
-            return false;
-        }
-        let (live, backlog) = tokio::task::block_in_place(|| {
-            let live = if reads_live { intake.read_live(lanes, now) } else { None };
-            (live, intake.read_backlog(lanes, now))
-        });
-        if live.is_some() && intake.has_read_up_to(intake.spool.durable_end()) {
-            self.read_again_at = now + STREAM_READ_INTERVAL.min(self.settings.linger / 4);
-        }
-        let has_read = live.is_some() || backlog.is_some();
-        for found in [live, backlog].into_iter().flatten() {
-            match found {
-                Ok(found) => self.keep_what_cannot_be_sent(found).await,
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    tokio::time::sleep(DELIVERY_BACKOFF.0).await;
-                }
-            }
-        }
-        has_read
-    }
-
     /// These are settled: delivered, or kept elsewhere.
     fn confirm(&mut self, seqs: &[u64]) {
         self.journal.settled(seqs);
@@ -296,9 +277,9 @@ impl Flow {
             let class = self.next_class(is_hurried, now);
             // Suspects and others take turns: whether a suspect is bad shows only when others were stored.
             self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
-            let suspect = if self.is_suspects_turn { self.suspects.pop_front() } else { None };
-            if let Some(records) = suspect {
-                self.call(records, Class::Live, true);
+            let suspect = if self.is_suspects_turn { self.suspects.take_due(now) } else { None };
+            if let Some((records, suspicion)) = suspect {
+                self.call(records, Class::Live, Some(suspicion));
                 has_sent = true;
                 continue;
             }
@@ -312,7 +293,7 @@ impl Flow {
             if class == Class::Live {
                 self.waiting_since = (self.lanes.waiting(Class::Live).0 > 0).then_some(now);
             }
-            self.call(records, class, false);
+            self.call(records, class, None);
             has_sent = true;
         }
         has_sent
@@ -351,7 +332,7 @@ impl Flow {
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
     }
 
-    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, is_suspect: bool) {
+    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
         let mut seqs: Vec<u64> = records.iter().flat_map(|record| &record.entries).map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         self.journal.sent(&seqs);
@@ -362,11 +343,11 @@ impl Flow {
             }
         }
         self.backlog_in_flight += usize::from(class == Class::Backlog);
-        let (stream, map_version, successes_before) = (self.stream.clone(), self.shards.version(), self.health.successes());
+        let (stream, map_version, success_before) = (self.stream.clone(), self.shards.version(), self.health.success());
         let sent_at = Instant::now();
         self.calls.spawn(async move {
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, is_suspect, successes_before, sent_at, took: sent_at.elapsed() }
+            Done { records, class, answer, map_version, suspicion, success_before, sent_at, took: sent_at.elapsed() }
         });
     }
 
@@ -375,12 +356,12 @@ impl Flow {
         let sends = self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max);
         let live = self.lanes.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
         let next = live.into_iter().chain(self.lanes.ready_at(Class::Backlog)).min().filter(|_| sends);
-        let suspects = (sends && !self.suspects.is_empty()).then_some(now);
+        let suspects = self.suspects.next_at().filter(|_| sends);
         let next = next.into_iter().chain(suspects).map(|at| at.max(self.health.ready_at())).min();
         // In any case in a while: the cursor, the shards and the gauges want to be looked at.
         let later = now + Duration::from_secs(1);
         let soonest = now + Duration::from_millis(1);
-        let commit = (self.shared.progress.delivered_exclusive() > self.shared.spool.cursor().delivered_exclusive)
+        let commit = (self.shared.progress.settled_exclusive() > self.shared.spool.cursor().delivered_exclusive)
             .then_some(self.committed_at + STREAM_COMMIT_INTERVAL);
         // Until then nobody is told what comes in.
         let read = (now < self.read_again_at).then_some(self.read_again_at);
@@ -389,18 +370,19 @@ impl Flow {
 
     /// Moves the cursor over what is settled, and now and then looks at how old the rest is.
     async fn commit(&mut self, end: u64, now: Instant) {
-        let settled = self.shared.progress.delivered_exclusive();
+        let settled = self.shared.progress.settled_exclusive();
         let is_idle = self.calls.is_empty() && settled >= end;
         if settled > self.shared.spool.cursor().delivered_exclusive
             && (is_idle || now >= self.committed_at + STREAM_COMMIT_INTERVAL)
         {
             self.committed_at = now;
-            self.shared.durably("moving the cursor", || self.shared.spool.commit(settled)).await;
-            self.shared.retire(false).await;
-            if self.journal.is_long() {
-                let known = Journaled { settled: self.shared.progress.delivered_now(), sent: self.intake.maybe_sent_set() };
-                tokio::task::block_in_place(|| self.journal.shorten(settled, &known));
+            if self.cursor.move_to(&self.shared, settled, now) {
+                self.shared.retire(false).await;
             }
+        }
+        if now >= self.booked_at + STREAM_COMMIT_INTERVAL {
+            self.booked_at = now;
+            self.keep_books(now);
         }
         if is_idle && now >= self.committed_at + self.shared.roll_after() {
             self.committed_at = now;
@@ -411,6 +393,18 @@ impl Flow {
             self.look_at_gauges(settled < end);
             self.shards.look_if_due(&self.stream, now);
         }
+    }
+
+    /// Syncs the journal, and writes it anew where that is due, whether or not the cursor moves.
+    fn keep_books(&mut self, now: Instant) {
+        tokio::task::block_in_place(|| {
+            self.journal.sync();
+            if self.journal.is_due(now) {
+                let (settled, sent) = (self.shared.progress.settled_now(), self.intake.maybe_sent_set());
+                let known = Journaled { settled, sent, stretches: self.stretches.clone() };
+                self.journal.write_anew(self.shared.spool.cursor().delivered_exclusive, &known, now);
+            }
+        });
     }
 }
 

@@ -1,6 +1,6 @@
 //! `created_at`: a Unix timestamp as the client wrote it, read exactly.
 
-use std::time::SystemTime;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use crate::limits::{
     CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
@@ -89,14 +89,36 @@ impl std::fmt::Display for Date {
     }
 }
 
-/// The `created_date` partition of an event: its day, or `None` (the partition `late`) where that day is further from
-/// its receipt than [`CREATED_DATE_DAYS_BACK_MAX`] or [`CREATED_DATE_DAYS_AHEAD_MAX`]. Both arguments are Unix milliseconds.
-#[must_use]
-pub fn partition_date(created_millis: i64, received_millis: i64) -> Option<Date> {
-    let created = created_millis.div_euclid(MILLIS_PER_DAY);
-    let received = received_millis.div_euclid(MILLIS_PER_DAY);
-    let plausible = received - CREATED_DATE_DAYS_BACK_MAX..=received + CREATED_DATE_DAYS_AHEAD_MAX;
-    if plausible.contains(&created) { i32::try_from(created).ok().map(|days| Date { days }) } else { None }
+impl Date {
+    /// The day of a time in Unix milliseconds.
+    #[must_use]
+    pub fn of_millis(unix_millis: i64) -> Self {
+        Self { days: i32::try_from(unix_millis.div_euclid(MILLIS_PER_DAY)).unwrap_or(i32::MAX) }
+    }
+}
+
+/// How many days the `created_at` of an event may differ from its receipt. An event beyond that is *late*: its partition is
+/// the day of its receipt. Whole days (UTC) count, so the day of a late event's receipt is never the day that it claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreatedDays {
+    /// Days before the day of receipt.
+    pub back: u16,
+    /// Days after it.
+    pub ahead: u16,
+}
+
+impl CreatedDays {
+    /// The widest there is. It holds for every record, whatever a key's own is.
+    pub const WIDEST: Self = Self { back: CREATED_DATE_DAYS_BACK_MAX, ahead: CREATED_DATE_DAYS_AHEAD_MAX };
+
+    /// When an event may have been created that is received at `received_millis`; all in Unix milliseconds.
+    #[must_use]
+    pub fn around(self, received_millis: i64) -> RangeInclusive<i64> {
+        let today = received_millis.div_euclid(MILLIS_PER_DAY);
+        let first_day = today.saturating_sub(self.back.into());
+        let day_after = today.saturating_add(i64::from(self.ahead) + 1);
+        first_day.saturating_mul(MILLIS_PER_DAY)..=day_after.saturating_mul(MILLIS_PER_DAY) - 1
+    }
 }
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -207,14 +229,19 @@ mod tests {
     }
 
     #[test]
-    fn days_far_from_receipt_share_one_partition() {
+    fn whole_days_around_the_receipt_count_whatever_the_hour() {
         let day = MILLIS_PER_DAY;
-        let received = 20_000 * day + 5;
-        assert_eq!(partition_date(received, received), Some(Date { days: 20_000 }));
-        assert_eq!(partition_date(received - 366 * day, received), Some(Date { days: 20_000 - 366 }));
-        assert_eq!(partition_date(received - 367 * day, received), None);
-        assert_eq!(partition_date(received + 2 * day, received), Some(Date { days: 20_002 }));
-        assert_eq!(partition_date(received + 3 * day, received), None);
-        assert_eq!(Date { days: 20_413 }.to_string(), "2025-11-21");
+        for received in [20_000 * day, 20_000 * day + 5, 20_001 * day - 1] {
+            let range = CreatedDays { back: 4, ahead: 1 }.around(received);
+            assert_eq!(range, 19_996 * day..=20_002 * day - 1);
+            let widest = CreatedDays::WIDEST.around(received);
+            assert!(widest.contains(&(received - 366 * day)) && widest.contains(&(received + 2 * day)));
+            for far in [received - 367 * day, received + 3 * day, 0, 12_345_000, 9_783_072_000_000] {
+                assert!(!widest.contains(&far), "{far}");
+            }
+        }
+        assert_eq!(CreatedDays { back: 0, ahead: 0 }.around(5), 0..=day - 1);
+        assert!(!CreatedDays::WIDEST.around(i64::MAX).contains(&0) && !CreatedDays::WIDEST.around(i64::MIN).contains(&0));
+        assert_eq!(Date::of_millis(20_413 * day + 1).to_string(), "2025-11-21");
     }
 }

@@ -61,13 +61,28 @@ impl<'a> EventName<'a> {
     /// The first part.
     #[must_use]
     pub fn event_type(&self) -> &'a str {
-        self.0.split(':').next().unwrap_or(self.0)
+        self.type_and_subtype().0
     }
 
     /// The second part, where there is one.
     #[must_use]
     pub fn event_subtype(&self) -> Option<&'a str> {
-        self.0.split(':').nth(1)
+        self.type_and_subtype().1
+    }
+
+    /// The first two parts, in one pass.
+    #[must_use]
+    pub fn type_and_subtype(&self) -> (&'a str, Option<&'a str>) {
+        let (first, rest) = cut(self.0);
+        (first, rest.map(|rest| cut(rest).0))
+    }
+}
+
+/// What stands before the first `:`, and what behind it. Names are short: a search that is made for long texts costs more.
+fn cut(text: &str) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == b':') {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 

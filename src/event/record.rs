@@ -1,10 +1,12 @@
 //! The record: an event's untouched bytes with the envelope the gateway keeps beside them, and its form on disk.
 //!
 //! ```text
-//! version      u8      1
+//! version      u8      1; 2 where more flags follow
 //! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
 //!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version;
-//!                      bit 4: the client's address is kept; bit 5: replayed from the dead letters
+//!                      bit 4: the client's address is kept; bit 5: replayed from the dead letters;
+//!                      bit 6: its identity is scoped by its source (scope.rs); bit 7: replayed although it was accepted
+//!                      before, and named by its letter
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
@@ -12,22 +14,31 @@
 //! name length  u8      then event_name
 //! source len.  u8      then source
 //! address len. u8      then the client's address; both only with bit 4
+//! letter       16 B    name of the letter that it was replayed from; only with bit 7
+//! more flags   u8      only in version 2; bit 0: it is late, by the bounds of its key when it was judged
 //! payload      the rest, byte for byte as the client wrote it
 //! ```
+//!
+//! Version 2 is written only where one of the further flags is set. A gateway that is older than it (2026-11) does not know
+//! such a record, and moves it to the dead letters.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{CreatedAt, EventName};
+use super::{CreatedAt, CreatedDays, Date, EventName, ScopeSecret};
 use crate::limits::{EVENT_NAME_BYTES_MAX, SOURCE_BYTES_MAX};
 
 const VERSION: u8 = 1;
+const VERSION_MORE_FLAGS: u8 = 2;
+const MORE_FLAG_LATE: u8 = 1;
 const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
 const FLAG_DEDUP_UNCHECKED: u8 = 1 << 2;
 const FLAG_NAMES_VERSION: u8 = 1 << 3;
 const FLAG_CLIENT_ADDRESS: u8 = 1 << 4;
 const FLAG_REPLAYED: u8 = 1 << 5;
+const FLAG_SCOPED: u8 = 1 << 6;
+const FLAG_REPLAY_OF: u8 = 1 << 7;
 const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
@@ -36,7 +47,7 @@ const _: () = assert!(SOURCE_BYTES_MAX <= u8::MAX as usize, "its length is one b
 /// What the gateway knows of an event: read from it, or added to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Envelope<'a> {
-    /// The event's identity.
+    /// What its client calls it: within its scope, the event's identity.
     pub event_uuid: Uuid,
     /// Its name, which is also its place in the schema registry.
     pub event_name: EventName<'a>,
@@ -58,16 +69,46 @@ pub struct Envelope<'a> {
     pub dedup_unchecked: bool,
     /// Whether it comes from the dead letters: it was received long before it was spooled, and has not waited since then.
     pub replayed: bool,
+    /// Whether its identity holds within the scope of `source`, which was a browser key when it sent the event. Kept in the
+    /// record, because the configuration may have changed when the identity is needed again.
+    pub is_scoped: bool,
+    /// Whether `created_at` differs from the receipt by more days than its key might when it was judged, or than
+    /// [`CreatedDays::WIDEST`]. Kept in the record, so that the event's partition is the same after a change of the
+    /// configuration.
+    pub is_late: bool,
 }
 
 impl Envelope<'_> {
+    /// The day of its partition: the day on which it was created, or, where it is late, of its receipt. So it is always a date
+    /// near the receipt, and that it is not the day of `created_at` marks a late event.
+    #[must_use]
+    pub fn created_date(&self) -> Date {
+        Date::of_millis(if self.is_late { self.received_millis } else { self.created_at.millis })
+    }
+
+    /// As [`Envelope::encode`], for an event that was accepted before and that the sink refused: what makes it a duplicate is
+    /// not its own identity, but the letter that it is replayed from. See [`Record::replay_of`].
+    pub fn encode_replay_of(&self, letter: Uuid, payload: &[u8], buffer: &mut Vec<u8>) {
+        self.write(Some(letter), payload, buffer);
+    }
+
+    /// The scope of its identity: [`DEDUP_SCOPE_FIELD`](super::DEDUP_SCOPE_FIELD).
+    #[must_use]
+    pub fn dedup_scope(&self) -> Option<&str> {
+        self.is_scoped.then_some(self.source)
+    }
+
     /// Appends the record's form on disk to `buffer`.
     pub fn encode(&self, payload: &[u8], buffer: &mut Vec<u8>) {
+        self.write(None, payload, buffer);
+    }
+
+    fn write(&self, replay_of: Option<Uuid>, payload: &[u8], buffer: &mut Vec<u8>) {
         let name = self.event_name.as_str().as_bytes();
         let source = self.source.as_bytes();
         debug_assert!(source.len() <= SOURCE_BYTES_MAX);
         let address = self.client_address.map(str::as_bytes);
-        buffer.reserve(FIXED_BYTES + 3 + name.len() + source.len() + address.map_or(0, <[u8]>::len) + payload.len());
+        buffer.reserve(FIXED_BYTES + 4 + name.len() + source.len() + address.map_or(0, <[u8]>::len) + payload.len());
         let mut flags = 0;
         if self.schema_version.is_some() {
             flags |= FLAG_SCHEMA_VERSION;
@@ -87,7 +128,13 @@ impl Envelope<'_> {
         if self.replayed {
             flags |= FLAG_REPLAYED;
         }
-        buffer.extend_from_slice(&[VERSION, flags]);
+        if self.is_scoped {
+            flags |= FLAG_SCOPED;
+        }
+        if replay_of.is_some() {
+            flags |= FLAG_REPLAY_OF;
+        }
+        buffer.extend_from_slice(&[if self.is_late { VERSION_MORE_FLAGS } else { VERSION }, flags]);
         buffer.extend_from_slice(self.event_uuid.as_bytes());
         buffer.extend_from_slice(&self.received_millis.to_le_bytes());
         buffer.extend_from_slice(&self.created_at.seconds.to_le_bytes());
@@ -102,8 +149,25 @@ impl Envelope<'_> {
             buffer.push(address.len() as u8);
             buffer.extend_from_slice(address);
         }
+        if let Some(letter) = replay_of {
+            buffer.extend_from_slice(letter.as_bytes());
+        }
+        if self.is_late {
+            buffer.push(MORE_FLAG_LATE);
+        }
         buffer.extend_from_slice(payload);
     }
+}
+
+/// The identity that damaged bytes of a record probably hold: their beginning looks like one, and nothing proves it.
+#[must_use]
+pub fn probable_uuid(bytes: &[u8]) -> Option<Uuid> {
+    /// The years from 2017 to 2128: a time at which a record can have been received.
+    const PLAUSIBLE: std::ops::Range<i64> = 1_500_000_000_000..5_000_000_000_000;
+    let received = i64::from_le_bytes(*bytes.get(18..)?.first_chunk()?);
+    // The flags say nothing: every value of them may be.
+    let is_plausible = matches!(bytes[0], VERSION | VERSION_MORE_FLAGS) && PLAUSIBLE.contains(&received);
+    Uuid::from_slice(&bytes[2..18]).ok().filter(|uuid| is_plausible && !uuid.is_nil())
 }
 
 /// A record read back: shared bytes, nothing copied.
@@ -112,12 +176,14 @@ pub struct Record {
     bytes: Bytes,
     name_end: usize,
     source_end: usize,
+    address_end: usize,
+    letter_end: usize,
     payload_start: usize,
 }
 
 /// Why bytes are no record. The spool's checksum has passed by then, so this means another version wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a record of version {VERSION}: {0}")]
+#[error("not a record of version {VERSION} or {VERSION_MORE_FLAGS}: {0}")]
 pub struct RecordError(&'static str);
 
 impl Record {
@@ -126,29 +192,34 @@ impl Record {
     /// # Errors
     /// [`RecordError`] where the bytes are no record of this version.
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
-        if bytes.first() != Some(&VERSION) {
-            return Err(RecordError("its first byte differs"));
-        }
+        let has_more_flags = match bytes.first() {
+            Some(&VERSION) => false,
+            Some(&VERSION_MORE_FLAGS) => true,
+            _ => return Err(RecordError("its first byte differs")),
+        };
         let short = RecordError("it is too short");
         let name_length = usize::from(*bytes.get(FIXED_BYTES).ok_or(short.clone())?);
         let name_end = FIXED_BYTES + 1 + name_length;
         let source_length = usize::from(*bytes.get(name_end).ok_or(short.clone())?);
         let source_end = name_end + 1 + source_length;
-        let mut payload_start = source_end;
+        let mut address_end = source_end;
         if bytes[1] & FLAG_CLIENT_ADDRESS != 0 {
-            payload_start += 1 + usize::from(*bytes.get(source_end).ok_or(short.clone())?);
+            address_end += 1 + usize::from(*bytes.get(source_end).ok_or(short.clone())?);
         }
+        let letter_bytes = if bytes[1] & FLAG_REPLAY_OF != 0 { size_of::<Uuid>() } else { 0 };
+        let letter_end = address_end + letter_bytes;
+        let payload_start = letter_end + usize::from(has_more_flags);
         if bytes.len() < payload_start {
             return Err(short);
         }
         let text_is_utf8 = std::str::from_utf8(&bytes[FIXED_BYTES + 1..name_end])
             .is_ok_and(|name| EventName::parse(name).is_ok())
             && std::str::from_utf8(&bytes[name_end + 1..source_end]).is_ok()
-            && std::str::from_utf8(&bytes[source_end..payload_start]).is_ok();
+            && std::str::from_utf8(&bytes[source_end..address_end]).is_ok();
         if !text_is_utf8 {
             return Err(RecordError("its event name, source or address is malformed"));
         }
-        Ok(Self { bytes, name_end, source_end, payload_start })
+        Ok(Self { bytes, name_end, source_end, address_end, letter_end, payload_start })
     }
 
     /// Sets [`Envelope::dedup_unchecked`] in an encoded record: that is known only after it was encoded.
@@ -158,31 +229,68 @@ impl Record {
         }
     }
 
+    /// Its form on disk.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The envelope.
     #[must_use]
     pub fn envelope(&self) -> Envelope<'_> {
         let fixed = |at: usize| -> [u8; 8] { self.bytes[at..at + 8].try_into().unwrap_or_default() };
         let flags = self.bytes[1];
+        let more_flags = self.bytes[self.letter_end..self.payload_start].first().copied().unwrap_or(0);
         let schema_version = u32::from_le_bytes(self.bytes[42..46].try_into().unwrap_or_default());
+        let (received_millis, created_millis) = (i64::from_le_bytes(fixed(18)), i64::from_le_bytes(fixed(34)));
         Envelope {
             event_uuid: self.event_uuid(),
             event_name: EventName::of_record(self.text(FIXED_BYTES + 1, self.name_end)),
             schema_version: (flags & FLAG_SCHEMA_VERSION != 0).then_some(schema_version),
-            created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: i64::from_le_bytes(fixed(34)) },
-            received_millis: i64::from_le_bytes(fixed(18)),
-            source: self.text(self.name_end + 1, self.source_end),
-            client_address: (flags & FLAG_CLIENT_ADDRESS != 0).then(|| self.text(self.source_end + 1, self.payload_start)),
+            created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: created_millis },
+            received_millis,
+            source: self.source(),
+            client_address: (flags & FLAG_CLIENT_ADDRESS != 0).then(|| self.text(self.source_end + 1, self.address_end)),
             has_reserved_fields: flags & FLAG_RESERVED_FIELDS != 0,
             names_its_version: flags & FLAG_NAMES_VERSION != 0,
             dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
             replayed: flags & FLAG_REPLAYED != 0,
+            is_scoped: self.is_scoped(),
+            // What older gateways judged has no mark.
+            is_late: more_flags & MORE_FLAG_LATE != 0 || !CreatedDays::WIDEST.around(received_millis).contains(&created_millis),
         }
     }
 
-    /// The event's identity.
+    /// What its client calls it. Not what makes it a duplicate: see [`identity`](Self::identity).
     #[must_use]
     pub fn event_uuid(&self) -> Uuid {
         Uuid::from_bytes(self.bytes[2..18].try_into().unwrap_or_default())
+    }
+
+    /// The name of the dead letter that it was replayed from after the sink had refused it. The dedup window knows its own
+    /// identity since it was first accepted; what keeps the replay from being stored twice is the letter's.
+    #[must_use]
+    pub fn replay_of(&self) -> Option<Uuid> {
+        let letter = &self.bytes[self.address_end..self.letter_end];
+        letter.try_into().ok().map(Uuid::from_bytes)
+    }
+
+    /// What makes it a duplicate: its UUID within its scope.
+    #[must_use]
+    pub fn identity(&self, secret: &ScopeSecret) -> Uuid {
+        secret.identity(self.event_uuid(), self.is_scoped().then(|| self.source()))
+    }
+
+    /// Whether its identity is scoped: [`Envelope::is_scoped`].
+    #[must_use]
+    pub fn is_scoped(&self) -> bool {
+        self.bytes[1] & FLAG_SCOPED != 0
+    }
+
+    /// Name of the key that sent it: [`Envelope::source`].
+    #[must_use]
+    pub fn source(&self) -> &str {
+        self.text(self.name_end + 1, self.source_end)
     }
 
     /// Whether the client's address is kept: [`Envelope::client_address`].
@@ -225,19 +333,72 @@ mod tests {
             names_its_version: true,
             dedup_unchecked: false,
             replayed: false,
+            is_scoped: false,
+            is_late: false,
         }
     }
 
     #[test]
     fn a_record_reads_back_as_it_was_written() {
         for (schema_version, client_address) in [(Some(2), Some("2001:db8::")), (None, None), (None, Some(""))] {
-            let written = Envelope { schema_version, client_address, replayed: schema_version.is_none(), ..envelope() };
+            for is_late in [false, true] {
+                let replayed = schema_version.is_none();
+                let written = Envelope { schema_version, client_address, replayed, is_late, ..envelope() };
+                let mut buffer = Vec::new();
+                written.encode(b"{\"x\": 1.10}", &mut buffer);
+                let record = Record::decode(buffer.into()).unwrap();
+                assert_eq!(record.envelope(), written);
+                assert_eq!(record.has_client_address(), client_address.is_some());
+                assert_eq!(record.payload(), b"{\"x\": 1.10}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_late_event_has_the_day_of_its_receipt_whether_the_record_says_so_or_the_widest_bounds_do() {
+        const DAY: i64 = 86_400_000;
+        let received_millis = envelope().received_millis;
+        for (days, is_marked, expected) in
+            [(-7, false, -7), (-7, true, 0), (1, false, 1), (1, true, 0), (-366, false, -366), (-367, false, 0), (3, false, 0)]
+        {
+            let millis = received_millis + days * DAY;
+            let created_at = CreatedAt { seconds: millis as f64 / 1e3, millis };
             let mut buffer = Vec::new();
-            written.encode(b"{\"x\": 1.10}", &mut buffer);
+            Envelope { created_at, is_late: is_marked, ..envelope() }.encode(b"{}", &mut buffer);
+            assert_eq!(buffer[0], if is_marked { 2 } else { 1 }, "older gateways read what they can");
             let record = Record::decode(buffer.into()).unwrap();
-            assert_eq!(record.envelope(), written);
-            assert_eq!(record.has_client_address(), client_address.is_some());
-            assert_eq!(record.payload(), b"{\"x\": 1.10}");
+            let date = Date::of_millis(received_millis + expected * DAY);
+            assert_eq!((record.envelope().created_date(), record.envelope().is_late), (date, expected != days), "{days}");
+        }
+    }
+
+    #[test]
+    fn a_replay_of_what_the_sink_refused_names_its_letter_and_changes_nothing_else() {
+        let letter = Uuid::from_u128(9);
+        for (client_address, is_late) in [(None, false), (None, true), (Some("2001:db8::"), true)] {
+            let written = Envelope { client_address, replayed: true, is_late, ..envelope() };
+            let (mut plain, mut replay) = (Vec::new(), Vec::new());
+            written.encode(b"{}", &mut plain);
+            written.encode_replay_of(letter, b"{}", &mut replay);
+            for cut in 0..replay.len() - 2 {
+                assert!(Record::decode(Bytes::copy_from_slice(&replay[..cut])).is_err(), "{cut}");
+            }
+            let (plain, replay) = (Record::decode(plain.into()).unwrap(), Record::decode(replay.into()).unwrap());
+            assert_eq!((plain.replay_of(), replay.replay_of()), (None, Some(letter)));
+            assert_eq!((replay.envelope(), replay.payload()), (written, &b"{}"[..]));
+        }
+    }
+
+    #[test]
+    fn the_record_alone_says_in_which_scope_its_identity_holds() {
+        let secret = ScopeSecret::random();
+        for is_scoped in [false, true] {
+            let mut buffer = Vec::new();
+            Envelope { is_scoped, ..envelope() }.encode(b"{}", &mut buffer);
+            let record = Record::decode(buffer.into()).unwrap();
+            assert_eq!((record.is_scoped(), record.envelope().is_scoped), (is_scoped, is_scoped));
+            assert_eq!(record.envelope().dedup_scope(), is_scoped.then_some("web"));
+            assert_eq!(record.identity(&secret), secret.identity(envelope().event_uuid, is_scoped.then_some("web")));
         }
     }
 
@@ -255,12 +416,17 @@ mod tests {
 
     #[test]
     fn no_prefix_of_the_header_is_taken_for_a_record() {
-        let mut buffer = Vec::new();
-        envelope().encode(b"", &mut buffer);
-        for length in 0..buffer.len() {
-            assert!(Record::decode(Bytes::copy_from_slice(&buffer[..length])).is_err(), "{length}");
+        for is_late in [false, true] {
+            let mut buffer = Vec::new();
+            Envelope { is_late, ..envelope() }.encode(b"", &mut buffer);
+            for length in 0..buffer.len() {
+                assert!(Record::decode(Bytes::copy_from_slice(&buffer[..length])).is_err(), "{length}");
+            }
+            assert_eq!(probable_uuid(&buffer), Some(envelope().event_uuid));
+            for version in [0, 3, 9] {
+                buffer[0] = version;
+                assert!(Record::decode(buffer.clone().into()).is_err());
+            }
         }
-        buffer[0] = 9;
-        assert!(Record::decode(buffer.into()).is_err());
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     auth::Source,
-    config::AddressKept,
+    body_budget::AddressBodies,
     rate_limit::{Payers, Prefix},
 };
 
@@ -28,6 +28,8 @@ pub(super) enum Page {
 pub(super) struct Admitted {
     pub(super) source: Arc<Source>,
     pub(super) payers: Payers,
+    /// What the bodies of its address hold.
+    pub(super) address_bodies: Option<Arc<AddressBodies>>,
     /// Where it comes from, as far as that is kept.
     pub(super) client_address: Option<String>,
 }
@@ -37,13 +39,17 @@ pub(super) fn admit(gate: &Gate, request: &Parts, page: Page) -> Result<Admitted
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down; another one will take it"));
     }
+    if gate.room.is_data_missing() {
+        return Err(Problem::new(ProblemCode::StorageUnavailable, "the folder of everything that is kept is gone"));
+    }
     let policy = gate.policy.load();
     let peer = request.extensions.get::<Peer>();
+    let from = peer.map(|peer| gate.proxies.client_address(peer, &request.headers));
     // What everyone can bring is held to the limits of its address: see `rate_limit.rs`.
-    let pay_by_address = || match policy.addresses.as_ref().zip(peer) {
+    let pay_by_address = || match policy.addresses.as_ref().zip(from) {
         None => Ok(None),
-        Some((rates, peer)) => {
-            let from = Prefix::from(gate.proxies.client_address(peer.address, &request.headers));
+        Some((rates, from)) => {
+            let from = Prefix::from(from);
             rates.take_request(from).map(|()| Some((rates.clone(), from)))
         }
     };
@@ -65,18 +71,21 @@ pub(super) fn admit(gate: &Gate, request: &Parts, page: Page) -> Result<Admitted
         },
     }
     source.rate.requests.take(1)?;
-    let client_address = peer
-        .filter(|_| policy.client_address != AddressKept::None)
-        .and_then(|peer| kept(gate.proxies.client_address(peer.address, &request.headers), policy.client_address));
-    Ok(Admitted { source: source.clone(), payers: Payers { key: source.rate.clone(), address }, client_address })
+    let client_address = from.and_then(|from| kept(from, policy.client_address));
+    let address_bodies = peer.zip(from).and_then(|(peer, from)| match from == peer.address {
+        true => peer.bodies.clone(),
+        false => Some(gate.bodies.address(from.into())),
+    });
+    let payers = Payers { key: source.rate.clone(), address };
+    Ok(Admitted { source: source.clone(), payers, address_bodies, client_address })
 }
 
 /// The key: the first there is of `Authorization: Bearer`, `X-Api-Key` and `?key=`.
 fn secret<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let text = |value: &'a HeaderValue| value.to_str().ok();
     let bearer = headers.get(header::AUTHORIZATION).and_then(text).and_then(|value| {
-        let (scheme, secret) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim())
+        let (scheme, secret) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case("Bearer ").then_some(secret.trim())
     });
     let header = || headers.get("x-api-key").and_then(text);
     let query = || {

@@ -4,10 +4,10 @@
 use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
@@ -19,17 +19,16 @@ use axum::{
 use uuid::Uuid;
 
 use super::{
-    Gate, cors,
+    Gate, cors, keyless, operator,
     problem::{Problem, ProblemCode},
     told::{Answered, Told},
+    unread,
 };
-use crate::{
-    event::unix_millis,
-    limits::{HEADER_READ_TIMEOUT, REQUEST_ID_CHARS_MAX},
-    telemetry::RouteStatus,
-};
+use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX};
 
 const REQUEST_ID: &str = "x-request-id";
+
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The route of what has none.
 const OTHER: &str = "other";
@@ -38,19 +37,47 @@ const OTHER: &str = "other";
 #[derive(Clone)]
 pub(super) struct Around {
     pub(super) gate: Arc<Gate>,
-    /// Whether events are taken here, and so web pages let in: not on the operators' listener.
-    pub(super) is_for_events: bool,
+    pub(super) serves: Serves,
     /// `Strict-Transport-Security`
     pub(super) hsts: Option<HeaderValue>,
+}
+
+/// Whom a listener serves.
+#[derive(Clone)]
+pub(super) enum Serves {
+    /// Whoever sends events; also web pages.
+    Events,
+    /// Operators, and no web page.
+    Operators {
+        /// Names that they may call the gateway by: see `operator.rs`.
+        hosts: Arc<[String]>,
+    },
 }
 
 /// The outermost layer of the router.
 pub(super) async fn layer(State(around): State<Around>, request: Request, next: Next) -> Response {
     let route = route(&request);
-    around.handle(route, request, |request| next.run(request)).await
+    let (gate, serves) = (around.gate.clone(), around.serves.clone());
+    let let_in = async move |request: Request| {
+        let let_in = match &serves {
+            Serves::Events => keyless::pay(&gate, &request, route),
+            Serves::Operators { hosts } => operator::check(request.uri(), request.headers(), hosts),
+        };
+        match let_in {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    // Handlers of this listener that have no use for a body drop it; so does a refusal.
+    around.handle(route, request, |request| unread::read_to_its_end(request, let_in)).await
 }
 
 impl Around {
+    /// Whether this is the listener for events.
+    pub(super) fn is_for_events(&self) -> bool {
+        matches!(self.serves, Serves::Events)
+    }
+
     /// Answers a request to `route` by `handler`, with what is done around every one.
     pub(super) async fn handle<F: Future<Output = Response>>(
         &self,
@@ -61,10 +88,15 @@ impl Around {
         let started = Instant::now();
         let id = request_id(&request);
         let method = request.method().clone();
-        let origin = request.headers().get(header::ORIGIN).filter(|_| self.is_for_events).cloned();
+        let is_for_events = self.is_for_events();
+        let origin = request.headers().get(header::ORIGIN).filter(|_| is_for_events).cloned();
         let metrics = &self.gate.metrics;
         let told = Told::of(&self.gate, &request, route);
-        let mut response = caught(handler(request)).await;
+        let mut response = {
+            // Pinned where it is made: a future that is handed on is copied whole, and this one is large.
+            let handler = pin!(handler(request));
+            caught(handler).await
+        };
         let mut code = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             code = Some(problem.code().as_str());
@@ -74,7 +106,7 @@ impl Around {
         }
         let status = response.status().as_u16();
         let elapsed = started.elapsed();
-        metrics.requests.get_or_create(&RouteStatus { route, status }).inc();
+        metrics.count_request(route, status);
         if method == Method::POST {
             metrics.request_seconds.observe(elapsed.as_secs_f64());
         }
@@ -83,37 +115,39 @@ impl Around {
             told.tell(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
         }
         tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
-        if let Some(origin) = origin {
-            cors::let_read(&self.gate, &origin, response.headers_mut());
+        if is_for_events && (origin.is_some() || method != Method::POST) {
+            cors::let_read(&self.gate, origin.as_ref(), response.headers_mut());
         }
         self.sign(response, id)
     }
 
     /// The answer to a client whose request did not get as far as the end of its head. There is nothing of it to tell
     /// operators but that it was one.
-    pub(super) fn head_timed_out(&self) -> Response {
+    pub(super) fn head_timed_out(&self, after: Duration) -> Response {
         let id = new_id();
-        let detail = format!("the head of the request did not arrive within {} s", HEADER_READ_TIMEOUT.as_secs());
+        let detail = format!("the head of the request did not arrive within {} s", after.as_secs());
         let response = Problem::new(ProblemCode::RequestTimeout, detail).write(id.to_str().unwrap_or_default());
         let status = response.status().as_u16();
-        self.gate.metrics.requests.get_or_create(&RouteStatus { route: OTHER, status }).inc();
+        self.gate.metrics.count_request(OTHER, status);
         tracing::debug!(request_id = ?id, route = OTHER, status, "answered");
         self.sign(response, id)
     }
 
     /// What every answer carries.
     fn sign(&self, mut response: Response, id: HeaderValue) -> Response {
-        response.headers_mut().insert(REQUEST_ID, id);
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id);
+        // No answer is what its text looks like: all say what they are.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         if let Some(hsts) = &self.hsts {
-            response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         response
     }
 }
 
 /// Answers for a handler that panics.
-async fn caught(handler: impl Future<Output = Response>) -> Response {
-    let mut handler = pin!(handler);
+async fn caught(mut handler: Pin<&mut impl Future<Output = Response>>) -> Response {
     poll_fn(|context| {
         // What it left half done is its own request.
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
@@ -174,7 +208,7 @@ mod tests {
     async fn a_panic_is_answered() {
         let quiet = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let response = caught(async { panic!("a bug") }).await;
+        let response = caught(pin!(async { panic!("a bug") })).await;
         std::panic::set_hook(quiet);
         assert_eq!(response.extensions().get::<Problem>().map(Problem::code), Some(ProblemCode::InternalError));
     }

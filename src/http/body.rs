@@ -1,77 +1,21 @@
-//! Reading a request's body: under a cap, within a time, and within what all requests together may hold.
-
-use std::sync::Arc;
+//! Reading a request's body: under a cap, within a time, and within what all requests together may hold (`body_budget.rs`).
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use super::problem::{Problem, ProblemCode};
 use crate::{
-    limits::{BODIES_IN_FLIGHT_BYTES_MAX, BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX},
-    telemetry::Metrics,
+    body_budget::BodyShare,
+    limits::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX},
 };
-
-/// What all request bodies together may hold in memory.
-#[derive(Clone, Debug)]
-pub struct BodyBudget {
-    bytes: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-}
-
-/// A share of the budget, given back when it is dropped.
-#[derive(Debug)]
-pub struct BodyShare {
-    permit: Option<OwnedSemaphorePermit>,
-    metrics: Arc<Metrics>,
-}
-
-impl BodyBudget {
-    /// The whole budget, free.
-    #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { bytes: Arc::new(Semaphore::new(BODIES_IN_FLIGHT_BYTES_MAX)), metrics }
-    }
-
-    /// Nothing of the budget yet.
-    #[must_use]
-    pub fn share(&self) -> BodyShare {
-        BodyShare { permit: None, metrics: self.metrics.clone() }
-    }
-
-    /// Adds `bytes` to `share`.
-    ///
-    /// # Errors
-    /// [`ProblemCode::Busy`] where the budget is used up.
-    pub fn take(&self, share: &mut BodyShare, bytes: usize) -> Result<(), Problem> {
-        let busy = || Problem::new(ProblemCode::Busy, "the gateway holds as many request bodies as it can");
-        let permits = u32::try_from(bytes).map_err(|_| busy())?;
-        let more = self.bytes.clone().try_acquire_many_owned(permits).map_err(|_| busy())?;
-        match &mut share.permit {
-            Some(permit) => permit.merge(more),
-            None => share.permit = Some(more),
-        }
-        self.metrics.bodies_in_flight_bytes.inc_by(i64::from(permits));
-        Ok(())
-    }
-}
-
-impl Drop for BodyShare {
-    fn drop(&mut self) {
-        let bytes = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        self.metrics.bodies_in_flight_bytes.dec_by(bytes as i64);
-    }
-}
 
 /// Reads `body` whole.
 ///
 /// # Errors
 /// Too large, too slow, broken off, or no room for it.
-pub(super) async fn read(mut body: Body, budget: &BodyBudget, share: &mut BodyShare) -> Result<Bytes, Problem> {
+pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + BODY_READ_TIMEOUT;
     let mut whole = BytesMut::new();
     let mut only: Option<Bytes> = None;
@@ -86,9 +30,9 @@ pub(super) async fn read(mut body: Body, budget: &BodyBudget, share: &mut BodySh
             Ok(Some(Ok(frame))) => frame,
         };
         let Ok(data) = frame.into_data() else { continue };
-        if let Err(problem) = budget.take(share, data.len()) {
+        if let Err(used_up) = share.take(data.len()) {
             drain(body).await;
-            return Err(problem);
+            return Err(used_up.into());
         }
         if whole.len() + only.as_ref().map_or(0, Bytes::len) + data.len() > BODY_BYTES_MAX {
             drain(body).await;

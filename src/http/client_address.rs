@@ -1,20 +1,29 @@
 //! Where a client is: its own address, or what a trusted proxy says of it.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::{
+    body_budget::AddressBodies,
     config::{AddressKept, ProxyConfig},
     limits::{FORWARDED_FOR_MAX, TRUNCATED_BITS},
 };
 
 /// The other end of a connection, as every request on it knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address; behind the PROXY protocol that of the client.
     pub address: IpAddr,
+    /// Whether a proxy spoke the PROXY protocol and named no client. The address is then the proxy's, but the requests may be
+    /// anybody's: no header of them is believed.
+    pub is_unnamed: bool,
+    /// What the bodies from its address hold; `None` on the listener for operators.
+    pub bodies: Option<Arc<AddressBodies>>,
     /// Whether it showed a certificate that the gateway trusts.
     pub has_certificate: bool,
 }
@@ -54,17 +63,19 @@ impl Proxies {
     }
 
     /// Where the client of a request is: the last address in `X-Forwarded-For` that is no trusted proxy, as far as the
-    /// chain of trusted proxies goes. What a client writes there itself stands further to the left, and is not believed.
+    /// chain of trusted proxies goes. What a client writes there itself stands further to the left, and is not believed; nor
+    /// does it matter how it is written, because each element is read on its own. An element that is no address ends the chain.
     #[must_use]
-    pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut client = peer;
-        if !self.forwarded_for || !self.trust(peer) {
+    pub fn client_address(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.address;
+        if !self.forwarded_for || peer.is_unnamed || !self.trust(client) {
             return client;
         }
         let lines = headers.get_all("x-forwarded-for").into_iter().rev();
-        let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(str::trim);
-        for entry in entries.take(FORWARDED_FOR_MAX) {
-            let Some(address) = address(entry) else { break };
+        let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+        // A list may have empty elements (RFC 9110, section 5.6.1).
+        for element in elements.take(FORWARDED_FOR_MAX).filter(|element| !element.is_empty()) {
+            let Some(address) = address(element) else { break };
             client = address;
             if !self.trust(address) {
                 break;
@@ -74,10 +85,21 @@ impl Proxies {
     }
 }
 
-/// An address, with a port or without.
-fn address(text: &str) -> Option<IpAddr> {
-    let plain = || text.trim_start_matches('[').trim_end_matches(']').parse().ok();
-    plain().or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+/// An address, with a port or without: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`. IPv6 may
+/// name a zone behind `%`, which means something on the proxy alone.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    let without_zone = |text: &str| text.split_once('%').map_or(text, |(address, _)| address).parse::<std::net::Ipv6Addr>();
+    let address = match text.strip_prefix('[') {
+        Some(bracketed) => {
+            let (address, port) = bracketed.split_once(']')?;
+            let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+            is_port.then_some(IpAddr::V6(without_zone(address).ok()?))?
+        }
+        None if text.contains('%') => IpAddr::V6(without_zone(text).ok()?),
+        None => text.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()?,
+    };
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
@@ -102,12 +124,18 @@ mod tests {
     fn a_forwarded_address_is_believed_as_far_as_the_chain_of_trusted_proxies_goes() {
         let trusted = ["10.0.0.0/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).to_vec();
         let proxies = Proxies::new(&ProxyConfig { trusted, ..ProxyConfig::default() });
-        let client = |peer: &str, lines: &[&'static str]| {
+        let peer = |address: &str| Peer { address: ip(address), is_unnamed: false, bodies: None, has_certificate: false };
+        let headers = |lines: &[&'static [u8]]| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append("x-forwarded-for", axum::http::HeaderValue::from_static(line));
+                headers.append("x-forwarded-for", axum::http::HeaderValue::from_bytes(line).unwrap());
             }
-            proxies.client_address(ip(peer), &headers).to_string()
+            headers
+        };
+        let of_bytes =
+            |address: &str, lines: &[&'static [u8]]| proxies.client_address(&peer(address), &headers(lines)).to_string();
+        let client = |address: &str, lines: &[&'static str]| {
+            of_bytes(address, &lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>())
         };
         assert_eq!(client("192.0.2.1", &["198.51.100.1"]), "192.0.2.1", "anybody can write the header");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
@@ -116,9 +144,33 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"]), "198.51.100.1", "what the client wrote itself");
         assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.1", "10.0.0.2"]), "198.51.100.1", "in several lines");
         assert_eq!(client("10.0.0.1", &["[2001:dba::7]:443,10.1.2.3:80"]), "2001:dba::7");
-        assert_eq!(client("10.0.0.1", &["198.51.100.1, nonsense"]), "10.0.0.1", "what cannot be read ends it");
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3", "all of them are proxies");
+        // What the client wrote cannot be read; what the proxy wrote behind it can.
+        assert_eq!(of_bytes("10.0.0.1", &[b"\xff\xfe, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(of_bytes("10.0.0.1", &[b"\xff", b"198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["nonsense, 198.51.100.1"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.1, , 10.0.0.2,"]), "198.51.100.1", "empty elements are none");
+        // What a proxy wrote is no address: so far it is known, and no further.
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1, unknown, 10.0.0.2"]), "10.0.0.2");
+        for (written, read) in [
+            ("198.51.100.1:1234", "198.51.100.1"),
+            ("::ffff:198.51.100.1", "198.51.100.1"),
+            ("[::ffff:198.51.100.1]:80", "198.51.100.1"),
+            ("[2001:dba::7]", "2001:dba::7"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%25eth0]:80", "fe80::1"),
+        ] {
+            assert_eq!(client("10.0.0.1", &[written]), read, "{written}");
+        }
+        for wrong in
+            ["[[2001:dba::7]]", "198.51.100.1]", "[198.51.100.1]", "[2001:dba::7]x", "198.51.100.1:port", "198.51.100.1%a"]
+        {
+            assert_eq!(client("10.0.0.1", &[wrong]), "10.0.0.1", "{wrong}");
+        }
+        let unnamed = Peer { is_unnamed: true, ..peer("10.0.0.1") };
+        assert_eq!(proxies.client_address(&unnamed, &headers(&[b"198.51.100.1"])), ip("10.0.0.1"), "PROXY UNKNOWN");
         let quiet = Proxies { forwarded_for: false, ..proxies.clone() };
-        assert_eq!(quiet.client_address(ip("10.0.0.1"), &HeaderMap::new()), ip("10.0.0.1"));
+        assert_eq!(quiet.client_address(&peer("10.0.0.1"), &headers(&[b"198.51.100.1"])), ip("10.0.0.1"));
     }
 }

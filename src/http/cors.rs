@@ -48,10 +48,13 @@ pub(super) async fn preflight(State(gate): State<Arc<Gate>>, headers: HeaderMap)
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-/// Lets the page at `origin` read an answer, where it may.
-pub(super) fn let_read(gate: &Gate, origin: &HeaderValue, headers: &mut HeaderMap) {
+/// Lets the page at `origin` read an answer, where it may. Also an answer to a request without one says that it would be another
+/// with one: else a cache between them gives it to a page, which then cannot read it.
+pub(super) fn let_read(gate: &Gate, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    if gate.policy.load().keys.allow_origin(origin.as_bytes()) {
+    if let Some(origin) = origin
+        && gate.policy.load().keys.allow_origin(origin.as_bytes())
+    {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, YES);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);

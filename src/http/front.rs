@@ -3,7 +3,7 @@
 //! Nearly all requests are of the one kind. On its way through the router each would be boxed and moved some twenty times,
 //! a quarter of what a single event costs the processor.
 
-use std::{convert::Infallible, pin::Pin};
+use std::{convert::Infallible, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use super::{around::Around, events};
+use crate::body_budget::AddressBodies;
 
 const EVENTS: &str = "/v1/events";
 
@@ -31,9 +32,14 @@ impl Front {
         Self { around, router }
     }
 
+    /// What the bodies from `address` hold, on the listener for events.
+    pub(super) fn bodies_of(&self, address: IpAddr) -> Option<Arc<AddressBodies>> {
+        self.around.is_for_events().then(|| self.around.gate.bodies.address(address.into()))
+    }
+
     /// The answer to a request of which not even the head came in time.
-    pub(super) fn head_timed_out(&self) -> Response {
-        self.around.head_timed_out()
+    pub(super) fn head_timed_out(&self, after: Duration) -> Response {
+        self.around.head_timed_out(after)
     }
 }
 
@@ -43,7 +49,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        if self.around.is_for_events && request.method() == Method::POST && request.uri().path() == EVENTS {
+        if self.around.is_for_events() && request.method() == Method::POST && request.uri().path() == EVENTS {
             let around = self.around.clone();
             return Box::pin(async move { Ok(post(&around, request.map(Body::new)).await) });
         }

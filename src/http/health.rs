@@ -1,6 +1,6 @@
 //! `GET /healthz` and `GET /readyz`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Json,
@@ -12,9 +12,12 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::{
+    conditions::{Condition, Raised},
     dedup::Fleet,
     deliver::SinkState,
-    limits::{READY_BYTES_MIN, RETRY_AFTER_SECONDS},
+    limits::{INODES_LEFT_MIN, READY_BYTES_MIN, RETRY_AFTER_SECONDS},
+    room::RoomNow,
+    telemetry::{AccessLog, log_stalled},
 };
 
 #[derive(Serialize)]
@@ -39,7 +42,18 @@ pub(super) struct Readiness {
 #[derive(Debug, Serialize)]
 struct Reason {
     code: &'static str,
+    /// Whether it keeps events from being stored; otherwise it is a warning.
+    blocks: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    place: String,
     detail: String,
+}
+
+impl Reason {
+    fn of(raised: Raised) -> Self {
+        let Raised { condition, place, detail, .. } = raised;
+        Self { code: condition.code(), blocks: condition.blocks(), place, detail }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -71,48 +85,69 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
     response
 }
 
-/// What `/readyz` says in one bit, for a gauge.
-pub(super) fn is_ready(gate: &Gate) -> bool {
-    readiness(gate).ready
+/// Brings the gauges of what `/readyz` says up to now, for a scrape.
+pub(super) fn refresh_gauges(gate: &Gate) {
+    let holding = conditions(gate, &gate.room.current());
+    let is_blocked = holding.iter().any(|raised| raised.condition.blocks());
+    gate.metrics.ready.set(i64::from(!is_blocked));
+    let holding: Vec<Condition> = holding.into_iter().map(|raised| raised.condition).collect();
+    gate.metrics.set_conditions(&holding);
+}
+
+/// Raises and clears what shows in the numbers of this moment.
+pub fn look(gate: &Gate) {
+    look_at(gate, &gate.room.current());
+}
+
+fn look_at(gate: &Gate, room: &RoomNow) {
+    let set = |condition, detail| gate.conditions.set(condition, "", detail);
+    let is_full = room.quota_left_bytes < READY_BYTES_MIN;
+    set(Condition::SpoolFull, is_full.then(|| format!("the spool holds {} of {} bytes", room.spool_bytes, room.quota_bytes)));
+    let is_full = room.disk_left_bytes < READY_BYTES_MIN;
+    set(Condition::DiskFull, is_full.then(|| format!("the file system has {} bytes left for the spool", room.disk_left_bytes)));
+    let few = room.inodes_left.filter(|inodes| *inodes < INODES_LEFT_MIN);
+    set(Condition::InodesLow, few.map(|inodes| format!("the file system has {inodes} inodes left: {}", without_inodes(inodes))));
+    set(Condition::DataMissing, room.data_missing.clone());
+    let stalled = |output, detail| gate.conditions.set(Condition::LogStalled, output, detail);
+    stalled("stderr", log_stalled());
+    stalled("stdout", gate.access_log.as_ref().and_then(AccessLog::stalled));
+}
+
+fn without_inodes(inodes: u64) -> &'static str {
+    match inodes {
+        0 => "no file can be made, so the spool cannot begin another segment and the lake takes nothing",
+        _ => "soon no file can be made",
+    }
+}
+
+/// Everything that is wrong, the blocking conditions first: what was raised, and what others say of themselves.
+fn conditions(gate: &Gate, room: &RoomNow) -> Vec<Raised> {
+    look_at(gate, room);
+    let mut holding = gate.conditions.list();
+    let mut add = |condition, detail: Option<String>| {
+        holding.extend(detail.map(|detail| Raised { condition, place: String::new(), detail, since: Instant::now() }));
+    };
+    add(Condition::Stopping, gate.is_stopping().then(|| "the gateway is shutting down".into()));
+    let SinkState { name, failing, .. } = gate.sink.borrow().clone();
+    let spooled = room.lag_events;
+    add(Condition::SinkUnreachable, failing.map(|error| format!("{name}: {error}; {spooled} events are spooled")));
+    let store = gate.ingest.dedup.fleet().and_then(Fleet::failing);
+    let unchecked = "events are accepted without asking it, and tagged";
+    add(Condition::DedupStoreUnreachable, store.map(|error| format!("{error}; {unchecked}")));
+    let dead_letter_sink = gate.dead_letter_sink.as_ref().map(|state| state.borrow().clone());
+    let failing = dead_letter_sink.and_then(|SinkState { name, failing, .. }| failing.map(|error| format!("{name}: {error}")));
+    add(Condition::DeadLetterSinkUnreachable, failing);
+    holding.sort_by_key(|raised| raised.condition);
+    holding
 }
 
 fn readiness(gate: &Gate) -> Readiness {
     let room = gate.room.current();
+    let holding = conditions(gate, &room);
     let sink: SinkState = gate.sink.borrow().clone();
-    let mut blocking = Vec::new();
-    let mut warnings = Vec::new();
-    if gate.is_stopping() {
-        blocking.push(Reason { code: "stopping", detail: "the gateway is shutting down".into() });
-    }
-    if room.spool_failed {
-        let detail = "the disk failed to sync; the gateway stops taking events and must be restarted".into();
-        blocking.push(Reason { code: "spool_failed", detail });
-    }
-    if room.quota_left_bytes < READY_BYTES_MIN {
-        let detail = format!("the spool holds {} of {} bytes", room.spool_bytes, room.quota_bytes);
-        blocking.push(Reason { code: "spool_full", detail });
-    }
-    if room.disk_left_bytes < READY_BYTES_MIN {
-        let detail = format!("the file system has {} bytes left for the spool", room.disk_left_bytes);
-        blocking.push(Reason { code: "disk_full", detail });
-    }
-    if let Some(error) = &sink.failing {
-        let detail = format!("{}: {error}; {} events are spooled", sink.name, room.lag_events);
-        warnings.push(Reason { code: "sink_unreachable", detail });
-    }
-    if let Some(error) = gate.ingest.dedup.fleet().and_then(Fleet::failing) {
-        let detail = format!("{error}; events are accepted without asking it, and tagged");
-        warnings.push(Reason { code: "dedup_store_unreachable", detail });
-    }
-    let dead_letter_sink = gate.dead_letter_sink.as_ref().map(|state| state.borrow().clone());
-    if let Some(SinkState { name, failing: Some(error), .. }) = dead_letter_sink {
-        warnings.push(Reason { code: "dead_letter_sink_unreachable", detail: format!("{name}: {error}") });
-    }
-    let ready = blocking.is_empty();
-    blocking.append(&mut warnings);
     Readiness {
-        ready,
-        reasons: blocking,
+        ready: !holding.iter().any(|raised| raised.condition.blocks()),
+        reasons: holding.into_iter().map(Reason::of).collect(),
         spool: SpoolState {
             events: room.lag_events,
             bytes: room.spool_bytes,

@@ -1,28 +1,62 @@
-//! Who may change something through the operators' listener, which has no keys: programs on the gateway's own machine.
+//! Who may ask through the operators' listener, which has no keys, and how many at one time.
 //!
-//! A browser there may be led by any page it shows. What it sends has an `Origin`, or, where the page has made its own name
-//! point to this machine, a `Host` that is a name on the internet; neither is let in.
+//! Metrics and health are for whoever reaches the listener; what shows or changes dead letters is for programs on the
+//! gateway's own machine. None of it is for web pages. A browser near the gateway may be led by any page it shows: what the
+//! page sends has an `Origin` or says in `Sec-Fetch-Site` that it comes from elsewhere, or, where the page has made its own
+//! name point to this machine, a `Host` that is a name on the internet. So the gateway is called by an address, by
+//! `localhost`, by a name without a dot (of a container, of this network: no name on the internet is one), or by one of
+//! `admin.hosts`.
+//!
+//! What takes time or memory is done for one at a time: see [`Turns`].
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, Uri, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    Gate,
     client_address::Peer,
+    health,
     problem::{Problem, ProblemCode},
 };
+use crate::limits::{OPERATOR_RETRY_AFTER, SCRAPES_MAX};
 
-/// Lets a request in, or says why not.
+fn refuse(detail: &str) -> Result<(), Problem> {
+    Err(Problem::new(ProblemCode::OperatorsOnly, detail))
+}
+
+/// Refuses what a web page may have sent. `hosts` are further names of the gateway; `*.example` is all below `example`.
+///
+/// # Errors
+/// [`ProblemCode::OperatorsOnly`]
+pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+    let from_elsewhere = |value: &HeaderValue| !matches!(value.as_bytes(), b"none" | b"same-origin");
+    if headers.contains_key(header::ORIGIN) || headers.get_all("sec-fetch-site").iter().any(from_elsewhere) {
+        return refuse("this is not for web pages");
+    }
+    match called(uri, headers) {
+        Some(host) if !is_near(&host) && !hosts.iter().any(|pattern| is_like(&host, pattern)) => {
+            refuse("the Host of the request is no name of this gateway: use its address, or name it in admin.hosts")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets a request for dead letters in, which is of this machine, or says why not.
+///
+/// # Errors
+/// [`ProblemCode::OperatorsOnly`]
 pub(super) fn admit(request: &Parts) -> Result<(), Problem> {
-    let refuse = |detail: &str| Err(Problem::new(ProblemCode::OperatorsOnly, detail));
     if !request.extensions.get::<Peer>().is_some_and(|peer| peer.address.to_canonical().is_loopback()) {
         return refuse("this is answered on the gateway's own machine only, on its loopback interface");
     }
-    if request.headers.contains_key(header::ORIGIN) {
-        return refuse("this is not for web pages");
-    }
-    let authority = request.uri.authority().map(|authority| authority.host().to_owned());
-    match authority.or_else(|| host(&request.headers)) {
+    match called(&request.uri, &request.headers) {
         Some(host) if !is_local(&host) => {
             refuse("the Host of the request is no name of this machine: use localhost or 127.0.0.1")
         }
@@ -30,19 +64,99 @@ pub(super) fn admit(request: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// The host in `Host`, without its port.
-fn host(headers: &HeaderMap) -> Option<String> {
+/// What the gateway is called, without a port: the authority of HTTP/2, or `Host`. HTTP/1.0 may leave it out, and no browser
+/// speaks that.
+fn called(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    if let Some(authority) = uri.authority() {
+        return Some(authority.host().to_ascii_lowercase());
+    }
     let value = headers.get(header::HOST)?.to_str().unwrap_or("?.");
     let host = match value.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => value,
     };
-    Some(host.to_owned())
+    Some(host.to_ascii_lowercase())
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()
+}
+
+/// Whether only this machine, or its network, gives the name a meaning.
+fn is_near(host: &str) -> bool {
+    let is_label =
+        |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    address(host).is_some() || is_label(host) || host.strip_suffix(".localhost").is_some_and(is_label)
 }
 
 fn is_local(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || address(host).is_some_and(|address| address.is_loopback())
+}
+
+fn is_like(host: &str, pattern: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        // `*.example` begins with a dot here, and something stands before it.
+        Some(end) => host.len() > end.len() && host.ends_with(end),
+        None => host == pattern,
+    }
+}
+
+/// How many operators are answered at one time. Whoever comes too many is told to come back: an answer costs time and memory
+/// that events need.
+#[derive(Debug)]
+pub struct Turns {
+    looks: Arc<Semaphore>,
+    repairs: Arc<Semaphore>,
+    scrapes: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let of = |count| Arc::new(Semaphore::new(count));
+        Self { looks: of(1), repairs: of(1), scrapes: of(SCRAPES_MAX) }
+    }
+}
+
+/// A turn, until it is dropped.
+pub(super) type Turn = OwnedSemaphorePermit;
+
+impl Turns {
+    /// The turn to read dead letters: one at a time, since each reads all of them.
+    pub(super) fn look(&self) -> Result<Turn, Problem> {
+        take(&self.looks, "another request reads the dead letters")
+    }
+
+    /// The turn to replay or to drop dead letters: one at a time, and those that wait hold no body meanwhile.
+    pub(super) fn repair(&self) -> Result<Turn, Problem> {
+        take(&self.repairs, "another replay or drop of dead letters goes on")
+    }
+}
+
+fn take(turns: &Arc<Semaphore>, detail: &str) -> Result<Turn, Problem> {
+    let busy = || Problem::new(ProblemCode::Busy, detail).retry_after(OPERATOR_RETRY_AFTER);
+    turns.clone().try_acquire_owned().map_err(|_| busy())
+}
+
+/// A text that gives a turn back once it is sent, or nobody wants it any more.
+struct Sent {
+    text: String,
+    _turn: Turn,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(gate): State<Arc<Gate>>) -> Result<Response, Problem> {
+    let turn = take(&gate.turns.scrapes, "too many scrapes at one time")?;
+    gate.room.refresh_gauges();
+    health::refresh_gauges(&gate);
+    let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = Bytes::from_owner(Sent { text: gate.metrics.exposition(), _turn: turn });
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 
 #[cfg(test)]
@@ -51,14 +165,23 @@ mod tests {
 
     use super::*;
 
-    fn admits(address: &str, headers: &[(&str, &str)]) -> bool {
+    fn request(headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::post("/admin/dead-letters/drop");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        parts.extensions.insert(Peer { address: address.parse().unwrap(), has_certificate: false });
-        admit(&parts).is_ok()
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn admits(address: &str, headers: &[(&str, &str)]) -> bool {
+        let mut parts = request(headers);
+        parts.extensions.insert(Peer {
+            address: address.parse().unwrap(),
+            is_unnamed: false,
+            bodies: None,
+            has_certificate: false,
+        });
+        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| admit(&parts)).is_ok()
     }
 
     #[test]
@@ -67,11 +190,52 @@ mod tests {
             assert!(admits("127.0.0.1", &[("host", host)]), "{host}");
         }
         assert!(admits("::1", &[]) && admits("::ffff:127.0.0.1", &[]));
-        for host in ["evil.example:9090", "evil.example", "localhost.evil.example", "10.0.0.1:9090", ""] {
+        for host in ["evil.example:9090", "evil.example", "localhost.evil.example", "10.0.0.1:9090", "gate.example", ""] {
             assert!(!admits("127.0.0.1", &[("host", host)]), "{host}");
         }
         assert!(!admits("10.0.0.7", &[("host", "localhost")]));
         assert!(!admits("127.0.0.1", &[("host", "localhost"), ("origin", "http://localhost:9090")]));
         assert!(!admits("127.0.0.1", &[("origin", "null")]));
+    }
+
+    #[test]
+    fn the_gateway_is_called_by_its_addresses_by_near_names_and_by_those_that_are_configured() {
+        let hosts = ["gate.example".to_owned(), "*.svc.cluster.local".to_owned()];
+        let checked = |host: &str| check(&Uri::from_static("/metrics"), &request(&[("host", host)]).headers, &hosts).is_ok();
+        for host in [
+            "10.0.0.7:9090",
+            "[fd00::7]:9090",
+            "localhost",
+            "a.localhost:9090",
+            "lakegate:9090",
+            "LakeGate_1",
+            "gate.example:9090",
+            "lakegate.prod.svc.cluster.local",
+        ] {
+            assert!(checked(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:9090",
+            "10.0.0.7.evil.example",
+            "evil.example.",
+            "localhost.",
+            ".svc.cluster.local",
+            "svc.cluster.local",
+            "xgate.example",
+            "[fd00::7",
+            "a:b:c",
+            "",
+        ] {
+            assert!(!checked(host), "{host}");
+        }
+        let uri = Uri::from_static("http://evil.example/metrics");
+        assert!(check(&uri, &HeaderMap::new(), &hosts).is_err(), "HTTP/2 has no Host");
+        assert!(check(&Uri::from_static("/metrics"), &HeaderMap::new(), &hosts).is_ok());
+        let from = |site: &str| {
+            check(&Uri::from_static("/metrics"), &request(&[("host", "localhost"), ("sec-fetch-site", site)]).headers, &hosts)
+        };
+        assert!(from("none").is_ok() && from("same-origin").is_ok());
+        assert!(from("cross-site").is_err() && from("same-site").is_err() && from("").is_err());
     }
 }

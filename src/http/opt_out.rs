@@ -8,14 +8,10 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Gate, problem::Problem};
-use crate::{
-    decode::{BodyForm, Encoding, for_each_element, inflate},
-    ingest::SubmissionError,
-};
+use crate::ingest::Submission;
 
 /// An answer in whose counts `opted_out` stands beside the four outcomes.
 #[derive(Serialize)]
@@ -33,10 +29,9 @@ pub(super) fn is_asked(gate: &Gate, headers: &HeaderMap) -> bool {
     gate.policy.load().respect_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
 }
 
-/// Counts the events of a body, and forgets them.
-pub(super) fn drop_all(gate: &Gate, body: &Bytes, encoding: Encoding, form: BodyForm) -> Result<Response, Problem> {
-    let count = || -> Result<usize, SubmissionError> { Ok(for_each_element(&inflate(encoding, body)?, form, |_| {})?) };
-    let opted_out = tokio::task::block_in_place(count)?;
+/// Counts the events of a request, and forgets them.
+pub(super) async fn drop_all(gate: &Gate, submission: Submission) -> Result<Response, Problem> {
+    let opted_out = gate.ingest.count(submission).await?;
     gate.metrics.opted_out_events.inc_by(opted_out as u64);
     let answer = Dropped { accepted: 0, duplicates: 0, rejected: 0, retry: 0, opted_out, results: [] };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())

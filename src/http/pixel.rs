@@ -24,9 +24,9 @@ use uuid::Uuid;
 use super::{
     Gate,
     admit::{Page, admit},
-    events,
+    answer::answer,
     finish::Finish,
-    opt_out,
+    keyless, opt_out,
     problem::{Problem, ProblemCode},
 };
 use crate::{
@@ -63,7 +63,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
     let (parts, _) = request.into_parts();
     let taken = match parts.method {
         // Whoever asks for the headers alone has not looked at it.
-        Method::HEAD => Ok(()),
+        Method::HEAD => keyless::take(&gate, &parts.headers, &parts.extensions).map_err(|full| Problem::from(full).into()),
         _ => take(&gate, &parts).await,
     };
     let headers = [
@@ -85,25 +85,27 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         return Err(Problem::new(ProblemCode::QueryTooLong, "").into());
     }
     let received_millis = unix_millis(SystemTime::now());
-    let body = event(query, received_millis)?.into();
-    if opt_out::is_asked(gate, &request.headers) {
-        opt_out::drop_all(gate, &body, Encoding::Identity, BodyForm::Json)?;
-        return Err(NotTaken { status: StatusCode::OK, code: "opted_out" });
-    }
+    let key = sender.payers.key.clone();
     let submission = Submission {
-        body,
+        body: event(query, received_millis)?.into(),
         encoding: Encoding::Identity,
         form: BodyForm::Json,
         source: sender.source.name.clone(),
         sender: sender.source,
         payers: sender.payers,
+        memory: gate.bodies.share(sender.address_bodies, Some(key)),
         client_address: sender.client_address,
         received_millis,
         durability: Durability::Disk,
     };
+    if opt_out::is_asked(gate, &request.headers) {
+        opt_out::drop_all(gate, submission).await?;
+        return Err(NotTaken { status: StatusCode::OK, code: "opted_out" });
+    }
+    let prepared = gate.ingest.prepare(submission).await.map_err(Problem::from)?;
     let ingest = gate.ingest.clone();
-    let fates = Finish::new(async move { ingest.submit(submission).await }).await.map_err(Problem::from)?;
-    match events::answer(&fates) {
+    let fates = Finish::new(async move { ingest.finish(prepared).await }).await;
+    match answer(&fates) {
         Ok(_) => Ok(()),
         Err(problem) => {
             let NotTaken { status, code } = problem.into();

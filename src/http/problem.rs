@@ -11,11 +11,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::rate_headers;
 use crate::{
     auth::AuthError,
+    body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
     ingest::SubmissionError,
     limits::RETRY_AFTER_SECONDS,
@@ -30,8 +30,8 @@ pub struct Problem {
     code: ProblemCode,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Further members: the counts and results of a request all of whose events failed.
-    members: Box<Map<String, Value>>,
+    /// Further members as JSON: the counts and results of a request all of whose events failed.
+    members: Vec<(&'static str, String)>,
 }
 
 /// The kinds of problem.
@@ -45,6 +45,8 @@ pub enum ProblemCode {
     InvalidUtf8,
     /// The body holds no event.
     NoEvents,
+    /// A batch of which some events would be in no count.
+    AmbiguousBatch,
     /// `Prefer: durability=…` with an unknown value.
     InvalidPreference,
     /// The body does not inflate.
@@ -71,6 +73,8 @@ pub enum ProblemCode {
     RequestTimeout,
     /// Too many bytes.
     BodyTooLarge,
+    /// The body inflates much further than events do.
+    CompressionRatioTooHigh,
     /// Too many events.
     TooManyEvents,
     /// A pixel's address is too long.
@@ -89,6 +93,8 @@ pub enum ProblemCode {
     AllRejected,
     /// The key, or the address, used up its rate.
     RateLimited,
+    /// The key, or the address, has as many bytes of bodies in flight as it may.
+    BodyShareUsedUp,
     /// A fault of the gateway.
     InternalError,
     /// Too much in flight.
@@ -103,11 +109,12 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// Every kind, for the documentation's test.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
         Self::NoEvents,
+        Self::AmbiguousBatch,
         Self::InvalidPreference,
         Self::BadEncoding,
         Self::MissingKey,
@@ -121,6 +128,7 @@ impl ProblemCode {
         Self::MethodNotAllowed,
         Self::RequestTimeout,
         Self::BodyTooLarge,
+        Self::CompressionRatioTooHigh,
         Self::TooManyEvents,
         Self::QueryTooLong,
         Self::OperatorsOnly,
@@ -130,6 +138,7 @@ impl ProblemCode {
         Self::UnsupportedEncoding,
         Self::AllRejected,
         Self::RateLimited,
+        Self::BodyShareUsedUp,
         Self::InternalError,
         Self::Busy,
         Self::StorageUnavailable,
@@ -152,6 +161,7 @@ impl ProblemCode {
             Self::TooDeep => (S::BAD_REQUEST, "too_deep", "The body is nested too deep"),
             Self::InvalidUtf8 => (S::BAD_REQUEST, "invalid_utf8", "The body is not UTF-8"),
             Self::NoEvents => (S::BAD_REQUEST, "no_events", "The body holds no event"),
+            Self::AmbiguousBatch => (S::BAD_REQUEST, "ambiguous_batch", "The batch can be read in two ways"),
             Self::InvalidPreference => (S::BAD_REQUEST, "invalid_preference", "The preference is not known"),
             Self::BadEncoding => (S::BAD_REQUEST, "bad_encoding", "The body cannot be decompressed"),
             Self::MissingKey => (S::UNAUTHORIZED, "missing_key", "A key is needed"),
@@ -165,6 +175,7 @@ impl ProblemCode {
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "Another method is needed"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "request_timeout", "The request took too long"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body_too_large", "The body is too large"),
+            Self::CompressionRatioTooHigh => (S::PAYLOAD_TOO_LARGE, "compression_ratio_too_high", "The body inflates too far"),
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
             Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
@@ -176,6 +187,7 @@ impl ProblemCode {
             }
             Self::AllRejected => (S::UNPROCESSABLE_ENTITY, "all_rejected", "Every event was rejected"),
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too much from this key or address"),
+            Self::BodyShareUsedUp => (S::TOO_MANY_REQUESTS, "body_share_used_up", "Too much at once from this key or address"),
             Self::InternalError => (S::INTERNAL_SERVER_ERROR, "internal_error", "The gateway failed"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "Too much at this moment"),
             Self::StorageUnavailable => (S::SERVICE_UNAVAILABLE, "storage_unavailable", "Nothing can be stored"),
@@ -193,16 +205,16 @@ struct Document<'a> {
     detail: &'a str,
     code: &'static str,
     request_id: &'a str,
-    #[serde(flatten)]
-    members: &'a Map<String, Value>,
 }
 
 impl Problem {
     /// A problem. `detail` is for a person.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Box::default() };
+        let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Vec::new() };
         match code.parts().0 {
-            StatusCode::SERVICE_UNAVAILABLE => problem.retry_after(Duration::from_secs(RETRY_AFTER_SECONDS)),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                problem.retry_after(Duration::from_secs(RETRY_AFTER_SECONDS))
+            }
             StatusCode::UNAUTHORIZED => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
             _ => problem,
         }
@@ -212,7 +224,8 @@ impl Problem {
     #[must_use]
     pub fn may_be_repeated(code: ProblemCode) -> bool {
         let (status, ..) = code.parts();
-        status.is_server_error() || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited)
+        status.is_server_error()
+            || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited | ProblemCode::BodyShareUsedUp)
     }
 
     /// Its kind.
@@ -244,10 +257,10 @@ impl Problem {
         self
     }
 
-    /// With further members.
+    /// With a further member, whose value is JSON.
     #[must_use]
-    pub fn members(mut self, members: Map<String, Value>) -> Self {
-        *self.members = members;
+    pub fn member(mut self, name: &'static str, json: String) -> Self {
+        self.members.push((name, json));
         self
     }
 
@@ -262,9 +275,12 @@ impl Problem {
             detail: &self.detail,
             code,
             request_id,
-            members: &self.members,
         };
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut body = serde_json::to_string(&document).unwrap_or_default();
+        for (name, json) in &self.members {
+            body.pop();
+            body.extend([",\"", name, "\":", json, "}"]);
+        }
         let mut response = (status, Body::from(body)).into_response();
         response.headers_mut().extend(self.headers.iter().cloned());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -310,16 +326,32 @@ impl From<RateExceeded> for Problem {
     }
 }
 
+impl From<BudgetUsedUp> for Problem {
+    fn from(error: BudgetUsedUp) -> Self {
+        match error {
+            BudgetUsedUp::Whole => Self::new(ProblemCode::Busy, error.to_string()),
+            BudgetUsedUp::Share { owner, .. } => {
+                let share = format!("\"{}\"", owner.as_str());
+                Self::new(ProblemCode::BodyShareUsedUp, error.to_string()).member("share", share)
+            }
+        }
+    }
+}
+
 impl From<SubmissionError> for Problem {
     fn from(error: SubmissionError) -> Self {
         let code = match &error {
-            SubmissionError::Inflate(InflateError::Damaged(_)) => ProblemCode::BadEncoding,
             SubmissionError::Inflate(InflateError::TooLarge) => ProblemCode::BodyTooLarge,
+            SubmissionError::Inflate(InflateError::RatioTooHigh(_)) => ProblemCode::CompressionRatioTooHigh,
+            SubmissionError::Inflate(_) => ProblemCode::BadEncoding,
             SubmissionError::Body(BodyError::Unreadable(..) | BodyError::NotEvents) => ProblemCode::UnreadableJson,
             SubmissionError::Body(BodyError::TooDeep(_)) => ProblemCode::TooDeep,
-            SubmissionError::Body(BodyError::InvalidUtf8(_)) => ProblemCode::InvalidUtf8,
+            SubmissionError::Body(BodyError::InvalidUtf8(_) | BodyError::OtherEncoding(_)) => ProblemCode::InvalidUtf8,
             SubmissionError::Body(BodyError::NoEvents) => ProblemCode::NoEvents,
+            SubmissionError::Body(BodyError::AmbiguousBatch(_)) => ProblemCode::AmbiguousBatch,
             SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,
+            SubmissionError::Memory(used_up) => return (*used_up).into(),
+            SubmissionError::Turn(_) => ProblemCode::Busy,
             SubmissionError::Rate(exceeded) => return rate_headers::exceeded(exceeded),
         };
         Self::new(code, error.to_string())

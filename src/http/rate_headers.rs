@@ -1,7 +1,8 @@
 //! `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
 //!
 //! They come where less than half of a bucket is left, and with every 429: whoever is far from a limit need not know it.
-//! The policies `events` and `requests` are the key's, `address-events` and `address-requests` the client address's.
+//! The policies `events`, `bytes` and `requests` are the key's, `address-events`, `address-bytes` and `address-requests` the
+//! client address's.
 
 use std::fmt::Write;
 
@@ -15,15 +16,12 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// Says how much of a key's buckets is left, where that is little.
 pub(super) fn warn(rate: &KeyRate, headers: &mut HeaderMap) {
-    let is_low = |left: u32, allowance: Allowance| left < allowance.burst / 2;
     let (mut policies, mut limits) = (String::new(), String::new());
-    for bucket in [&rate.events, &rate.requests] {
-        let (left, allowance) = (bucket.left(), bucket.allowance());
-        if is_low(left, allowance) {
-            let until_full = (allowance.burst - left).div_ceil(allowance.per_second.max(1));
-            write_policy(&mut policies, bucket.policy(), allowance);
-            write_limit(&mut limits, bucket.policy(), left, until_full.into());
-        }
+    for (bucket, left) in rate.low() {
+        let allowance = bucket.allowance();
+        let until_full = (allowance.burst - left).div_ceil(allowance.per_second.max(1));
+        write_policy(&mut policies, bucket.policy(), allowance);
+        write_limit(&mut limits, bucket.policy(), left, until_full.into());
     }
     if !policies.is_empty() {
         insert(headers, RATE_LIMIT_POLICY, policies);
@@ -40,8 +38,9 @@ pub(super) fn exceeded(exceeded: &RateExceeded) -> Problem {
     write_limit(&mut limits, policy, left, retry_after.as_secs_f64().ceil().max(1.0) as u64);
     insert(&mut headers, RATE_LIMIT_POLICY, policies);
     insert(&mut headers, RATE_LIMIT, limits);
-    let violated = serde_json::Map::from_iter([("violated-policies".to_owned(), serde_json::json!([policy.as_str()]))]);
-    Problem::new(ProblemCode::RateLimited, exceeded.to_string()).retry_after(retry_after).headers(headers).members(violated)
+    let violated = format!("[\"{}\"]", policy.as_str());
+    let problem = Problem::new(ProblemCode::RateLimited, exceeded.to_string()).retry_after(retry_after).headers(headers);
+    problem.member("violated-policies", violated)
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
@@ -54,6 +53,7 @@ fn write_policy(text: &mut String, policy: Policy, allowance: Allowance) {
     let comma = if text.is_empty() { "" } else { ", " };
     let unit = match policy {
         Policy::KeyEvents | Policy::AddressEvents => ";qu=\"events\"",
+        Policy::KeyBytes | Policy::AddressBytes => ";qu=\"content-bytes\"",
         Policy::KeyRequests | Policy::AddressRequests => "",
     };
     let _ = write!(text, "{comma}\"{}\";q={}{unit};w={}", policy.as_str(), allowance.burst, allowance.window_seconds());
@@ -70,7 +70,11 @@ mod tests {
 
     #[test]
     fn what_is_left_is_said_once_it_is_less_than_half() {
-        let rate = KeyRate::new(Allowance { per_second: 10, burst: 100 }, Allowance { per_second: 1, burst: 3 });
+        let rate = KeyRate::new(
+            Allowance { per_second: 10, burst: 100 },
+            Allowance { per_second: 1_000, burst: 10_000 },
+            Allowance { per_second: 1, burst: 3 },
+        );
         let said = |rate: &KeyRate| {
             let mut headers = HeaderMap::new();
             warn(rate, &mut headers);
@@ -87,5 +91,10 @@ mod tests {
         let (policy, limit) = said(&rate);
         assert_eq!(policy.unwrap(), "\"events\";q=100;qu=\"events\";w=10, \"requests\";q=3;w=3");
         assert_eq!(limit.unwrap(), "\"events\";r=30;t=7, \"requests\";r=0;t=3");
+        let rate = KeyRate::new(rate.events.allowance(), rate.bytes.allowance(), rate.requests.allowance());
+        rate.bytes.take(10_000).unwrap();
+        let (policy, limit) = said(&rate);
+        assert_eq!(policy.unwrap(), "\"bytes\";q=10000;qu=\"content-bytes\";w=10");
+        assert!(limit.unwrap().starts_with("\"bytes\";r="));
     }
 }

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     json::quoted,
-    limits::SCHEMA_CACHE_SECONDS,
-    schema::{Resolution, etag},
+    limits::{EVENT_NAME_BYTES_MAX, SCHEMA_CACHE_SECONDS},
+    schema::{Registry, Resolution},
 };
 
 #[derive(Serialize)]
@@ -48,15 +48,18 @@ enum Kept {
 /// Every name with its versions.
 pub(super) async fn list(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
     let registry = gate.ingest.registry.load();
+    let list = registry.list(listed);
+    answer(&headers, "application/json", Kept::UntilAsked, &list.etag, Bytes::from_owner(Document(list.text.clone())))
+}
+
+fn listed(registry: &Registry) -> String {
     let schemas = registry.iter().filter_map(|(event_name, versions)| {
         let newest = versions.last()?;
         let versions: Vec<u32> = versions.iter().map(|schema| schema.version).collect();
         Some(ListItem { event_name, title: newest.title.to_string(), versions, latest: newest.version })
     });
     // Names, numbers and titles: there is nothing in it that cannot be written.
-    let body = serde_json::to_string(&List { schemas: schemas.collect() }).unwrap_or_default();
-    let etag = etag(&body);
-    answer(&headers, "application/json", Kept::UntilAsked, &etag, body.into())
+    serde_json::to_string(&List { schemas: schemas.collect() }).unwrap_or_default()
 }
 
 /// The newest version of one name.
@@ -66,6 +69,7 @@ pub(super) async fn newest(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path(event_name) = path.map_err(unreadable)?;
+    check_length(&event_name)?;
     one(&gate, &headers, &event_name, None)
 }
 
@@ -76,6 +80,7 @@ pub(super) async fn version(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Path((event_name, version)) = path.map_err(unreadable)?;
+    check_length(&event_name)?;
     // Only the plain form, so that a schema has one address.
     match version.parse::<u32>() {
         Ok(number) if number.to_string() == version => one(&gate, &headers, &event_name, Some(number)),
@@ -86,6 +91,15 @@ pub(super) async fn version(
 /// A path that is no UTF-8 once it is unescaped names nothing.
 fn unreadable(_: PathRejection) -> Problem {
     Problem::new(ProblemCode::NotFound, "the path is not UTF-8")
+}
+
+/// No schema has a name that no event can have.
+fn check_length(event_name: &str) -> Result<(), Problem> {
+    if event_name.len() <= EVENT_NAME_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("no schema is named so: a name has {EVENT_NAME_BYTES_MAX} bytes at most");
+    Err(absent(ProblemCode::UnknownEvent, detail))
 }
 
 /// What is not there now may be there after a reload.

@@ -1,15 +1,18 @@
 //! Accepting connections, with or without TLS, and ending them gracefully.
 
+mod activity;
 mod crowd;
+mod framing;
 mod http1;
 mod pieces;
 mod proxy_protocol;
 mod stream;
+mod timed;
 
 use std::{
     io,
     net::IpAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
@@ -26,8 +29,8 @@ use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -37,10 +40,12 @@ use super::{
     client_address::{Peer, Proxies},
 };
 use crate::limits::{
-    H2_HEADER_BYTES_MAX, H2_LOCAL_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_REQUEST_TIMEOUT, H2_STREAMS_MAX, HEADER_READ_TIMEOUT,
-    RESPONSE_WRITE_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
+    DRAIN_BODY_TIMEOUT, H2_HEADER_BYTES_MAX, H2_LOCAL_RESETS_MAX, H2_PENDING_RESETS_MAX, H2_PING_INTERVAL, H2_REQUEST_TIMEOUT,
+    H2_STREAMS_MAX, MAKE_ROOM_INTERVAL, RESPONSE_WRITE_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
 };
-use crowd::Crowd;
+use activity::Activity;
+pub use activity::Times;
+use crowd::{Crowd, Member};
 use pieces::Pieces;
 use stream::Stream;
 
@@ -54,10 +59,12 @@ pub struct Server {
     pub front: Front,
     /// Whose connections are those of many clients.
     pub proxies: Arc<Proxies>,
-    /// Connections open at one time; more wait in the kernel's queue.
+    /// Connections open at one time. For one more another one is closed: see `server/crowd.rs`.
     pub connections_max: usize,
     /// Connections open at one time from one client address; more are closed.
     pub connections_per_address_max: usize,
+    /// How long they may take for what.
+    pub times: Times,
     /// What is counted.
     pub metrics: ServerMetrics,
 }
@@ -69,7 +76,7 @@ pub struct ServerMetrics {
     pub connections: Gauge<i64, AtomicI64>,
     /// TLS handshakes that failed, and headers of the PROXY protocol that are none.
     pub handshake_failures: Counter,
-    /// Connections closed because their address had too many.
+    /// Connections closed because their address had too many, or to make room.
     pub crowded_out: Counter,
 }
 
@@ -79,10 +86,6 @@ impl Server {
         let connections = Arc::new(Semaphore::new(self.connections_max));
         let crowd = Arc::new(Crowd::new(self.connections_per_address_max));
         loop {
-            let permit = tokio::select! {
-                permit = connections.clone().acquire_owned() => permit,
-                _ = stopping.wait_for(|stopping| *stopping) => break,
-            };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stopping.wait_for(|stopping| *stopping) => break,
@@ -94,18 +97,26 @@ impl Server {
                     continue;
                 }
             };
+            let permit = tokio::select! {
+                permit = place(&connections, &crowd, address, &self.metrics) => permit,
+                _ = stopping.wait_for(|stopping| *stopping) => break,
+            };
             let connection = Connection {
                 tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full())),
                 front: self.front.clone(),
                 proxies: self.proxies.clone(),
                 crowd: crowd.clone(),
+                activity: Activity::new(),
+                times: self.times,
                 stopping: stopping.clone(),
             };
+            let activity = connection.activity.clone();
             let metrics = self.metrics.clone();
-            tokio::spawn(async move {
-                metrics.connections.inc();
-                match connection.serve(stream, address).await {
-                    Ok(()) => {}
+            let open = OpenConnection::of(&metrics, permit);
+            let task = tokio::spawn(async move {
+                let _open = open;
+                match connection.open(stream, address).await {
+                    Ok((talk, _member)) => talk.await,
                     Err(NotServed::NoHandshake) => {
                         metrics.handshake_failures.inc();
                     }
@@ -113,15 +124,35 @@ impl Server {
                         metrics.crowded_out.inc();
                     }
                 }
-                metrics.connections.dec();
-                drop(permit);
             });
+            activity.is_served_by(task.abort_handle());
         }
         drop(self.listener);
         // Each connection has one of them until its end.
         let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
         if timeout(grace, connections.acquire_many(all)).await.is_err() {
             tracing::warn!(seconds = grace.as_secs(), "requests were still in flight when their time was up");
+        }
+    }
+}
+
+/// A place for a connection that has come from `address`: where none is free, another one's.
+async fn place(
+    connections: &Arc<Semaphore>,
+    crowd: &Crowd,
+    address: IpAddr,
+    metrics: &ServerMetrics,
+) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = connections.clone().try_acquire_owned() {
+        return Some(permit);
+    }
+    loop {
+        if crowd.make_room(address) {
+            metrics.crowded_out.inc();
+        }
+        // Where none can be closed now, one may soon.
+        if let Ok(permit) = timeout(MAKE_ROOM_INTERVAL, connections.clone().acquire_owned()).await {
+            return permit.ok();
         }
     }
 }
@@ -135,11 +166,32 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
+/// A connection among those that are open, until this is dropped, however its task ends.
+struct OpenConnection {
+    connections: Gauge<i64, AtomicI64>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl OpenConnection {
+    fn of(metrics: &ServerMetrics, permit: Option<OwnedSemaphorePermit>) -> Self {
+        metrics.connections.inc();
+        Self { connections: metrics.connections.clone(), _permit: permit }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
+}
+
 struct Connection {
     tls: Option<TlsAcceptor>,
     front: Front,
     proxies: Arc<Proxies>,
     crowd: Arc<Crowd>,
+    activity: Arc<Activity>,
+    times: Times,
     stopping: watch::Receiver<bool>,
 }
 
@@ -151,8 +203,12 @@ enum NotServed {
     CrowdedOut,
 }
 
+/// All that follows once it is clear which HTTP a client speaks. It is polled several times a request, so nothing stands around it.
+type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Connection {
-    async fn serve(self, mut stream: TcpStream, peer: IpAddr) -> Result<(), NotServed> {
+    /// Lets a connection in, and reads as far as its first request begins.
+    async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<Member>), NotServed> {
         // An answer is one write; waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
         let is_proxy = self.proxies.trust(peer);
@@ -164,67 +220,85 @@ impl Connection {
             }
         }
         // A proxy that does not say who its clients are has all their connections.
-        let _member = match is_proxy && address == peer {
+        let member = match is_proxy && address == peer {
             true => None,
-            false => Some(self.crowd.enter(address).ok_or(NotServed::CrowdedOut)?),
+            false => Some(self.crowd.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
         };
+        let is_unnamed = is_proxy && self.proxies.proxy_protocol && address == peer;
+        let peer = Peer { address, is_unnamed, bodies: self.front.bodies_of(address), has_certificate: false };
+        Ok((self.secure(stream, peer).await?, member))
+    }
+
+    async fn secure(self, stream: TcpStream, peer: Peer) -> Result<Talk, NotServed> {
         // A client that reads nothing holds the answer, and the connection, only for so long.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(RESPONSE_WRITE_TIMEOUT));
         let stream = Box::pin(stream);
         match self.tls.clone() {
-            None => self.http(stream, Peer { address, has_certificate: false }).await,
+            None => Ok(self.http(stream, peer).await),
             Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
-                    self.http(stream, Peer { address, has_certificate }).await;
+                    Ok(self.http(stream, Peer { has_certificate, ..peer }).await)
                 }
-                Ok(Err(_)) | Err(_) => return Err(NotServed::NoHandshake),
+                Ok(Err(_)) | Err(_) => Err(NotServed::NoHandshake),
             },
         }
-        Ok(())
     }
 
-    async fn http(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+    async fn http(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) -> Talk {
         let mut stream = Stream::new(stream);
+        let (activity, times) = (self.activity, self.times);
+        let first = async {
+            match timeout(times.idle, stream.begins()).await {
+                Ok(_) => timeout(times.head, stream.is_http2()).await,
+                Err(late) => Err(late),
+            }
+        };
         let is_http2 = tokio::select! {
-            is_http2 = timeout(HEADER_READ_TIMEOUT, stream.is_http2()) => is_http2,
-            _ = self.stopping.wait_for(|stopping| *stopping) => return,
+            is_http2 = first => is_http2,
+            _ = self.stopping.wait_for(|stopping| *stopping) => return Box::pin(async {}),
         };
         let (front, late) = (self.front.clone(), self.front);
         let service = service_fn(move |mut request| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(peer.clone());
             front.call(request)
         });
-        let head_timed_out = move || late.head_timed_out();
+        let head_timed_out = move || late.head_timed_out(times.head);
         match is_http2 {
             // How a connection ends is its client's affair: broken off, timed out, closed.
-            Ok(Err(_)) => {}
-            Ok(Ok(true)) => {
-                let mut builder = http2::Builder::new(InTime);
+            Ok(Err(_)) => Box::pin(async {}),
+            Ok(Ok(true)) => Box::pin(async move {
+                let mut builder = http2::Builder::new(InTime(activity.clone()));
                 builder
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(H2_STREAMS_MAX)
                     .max_pending_accept_reset_streams(H2_PENDING_RESETS_MAX)
                     .max_local_error_reset_streams(H2_LOCAL_RESETS_MAX)
                     .max_header_list_size(H2_HEADER_BYTES_MAX)
-                    .keep_alive_interval(HEADER_READ_TIMEOUT);
+                    .keep_alive_interval(H2_PING_INTERVAL);
                 let service = service_fn(move |request| {
                     let answer = service.call(request);
                     async move { answer.await.map(|answer| answer.map(Pieces::of)) }
                 });
                 let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-                tokio::select! {
+                let is_stopping = tokio::select! {
                     _ = connection.as_mut() => return,
-                    _ = self.stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+                    // Its client's pings keep nothing open.
+                    () = activity.idle_for(times.idle, Instant::now()) => false,
+                    _ = self.stopping.wait_for(|stopping| *stopping) => true,
+                };
+                connection.as_mut().graceful_shutdown();
+                // What is in flight is finished; of an idle one, what its client sent at this moment.
+                tokio::select! {
+                    _ = connection.as_mut() => {}
+                    () = activity.idle_for(DRAIN_BODY_TIMEOUT, Instant::now()), if !is_stopping => {}
                 }
-                // What is in flight is finished.
-                let _ = connection.await;
-            }
-            Ok(Ok(false)) => http1::serve(stream, service, self.stopping, head_timed_out).await,
+            }),
+            Ok(Ok(false)) => Box::pin(http1::serve(stream, service, (activity, times), self.stopping, head_timed_out)),
             Err(_) => {
-                let has_begun = http1::has_begun(stream.first());
-                http1::time_is_up(stream, has_begun, head_timed_out).await;
+                let has_begun = framing::has_begun(stream.first());
+                Box::pin(http1::time_is_up(stream, has_begun, head_timed_out))
             }
         }
     }
@@ -232,12 +306,16 @@ impl Connection {
 
 /// Runs the requests of an HTTP/2 connection, each for so long and no longer: an answer that a client does not let through waits
 /// behind no write, and so no timeout of the socket ends it.
-#[derive(Clone, Copy)]
-struct InTime;
+#[derive(Clone)]
+struct InTime(Arc<Activity>);
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for InTime {
     fn execute(&self, request: F) {
-        tokio::spawn(timeout(H2_REQUEST_TIMEOUT, request));
+        let open = self.0.open();
+        tokio::spawn(async move {
+            let _open = open;
+            timeout(H2_REQUEST_TIMEOUT, request).await
+        });
     }
 }
 
@@ -258,7 +336,7 @@ mod tests {
     async fn read_after(pause: Duration) -> Option<usize> {
         let (client, server) = tokio::io::duplex(1 << 16);
         let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Pieces::of(Body::from(vec![0; 1 << 20])))) });
-        tokio::spawn(http2::Builder::new(InTime).serve_connection(TokioIo::new(server), service));
+        tokio::spawn(http2::Builder::new(InTime(Activity::new())).serve_connection(TokioIo::new(server), service));
         let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (mut sender, connection) = builder.initial_stream_window_size(1000).handshake(TokioIo::new(client)).await.unwrap();
         tokio::spawn(connection);

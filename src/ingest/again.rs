@@ -1,20 +1,26 @@
-//! Events out of the dead letters, judged and stored as those of a request are. Three things are their own:
+//! Events out of the dead letters, judged and stored as those of a request are. Four things are their own:
 //!
 //! - Each has the time at which it was first received, and the source that sent it; where it came from is not known any more.
 //! - Identities are claimed as of now, since it is now that the window begins to know them.
+//! - What the sink refused was accepted once, and the window knows it. Its letter is claimed in its stead ([`Refused`]), so
+//!   that it reaches the sink again, once for each letter.
 //! - What is still not valid makes no second letter, and nothing counts as received, since it was received before.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
+
+use uuid::Uuid;
 
 use super::{
     Fate, Ingest,
     judge::{Judge, Judged, Verdict, by_registry},
 };
 use crate::{
-    auth::EventNames,
+    auth::{EventNames, Source},
     config::UnknownEvents,
     decode::{only_element, read_fields, uuid_text},
-    event::unix_millis,
+    dedup::Identity,
+    event::CreatedDays,
+    limits::EVENT_BYTES_MAX,
     outcome::{Outcome, Rejection, RetryCause},
     schema::{Registry, Suggestions},
 };
@@ -26,6 +32,17 @@ pub struct Again<'a> {
     pub raw: &'a [u8],
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
+    /// Whether the sink refused it after it had been accepted.
+    pub refused: Option<Refused>,
+}
+
+/// A letter of an event that the sink refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// The letter's name.
+    pub letter: Uuid,
+    /// The event's identity. One that a patch gives another is claimed as any other event.
+    pub event_uuid: Uuid,
 }
 
 /// Who had sent it.
@@ -35,6 +52,23 @@ pub struct Sender<'a> {
     pub source: &'a Arc<str>,
     /// What the key may send.
     pub events: &'a EventNames,
+    /// Whether the identities hold within the scope of the source: those of a browser key. A key that is in no configuration
+    /// any more counts as a server key; one that is switched off is still known for what it is.
+    pub is_scoped: bool,
+    /// How far from its receipt an event may have been created without being late. Judged by the key as it is now, and by the
+    /// time at which the event was first received.
+    pub created_days: CreatedDays,
+}
+
+impl<'a> Sender<'a> {
+    /// Who sent the events of `source`, where these keys are known.
+    #[must_use]
+    pub fn of(source: &'a Arc<str>, keys: &'a [Arc<Source>], any: &'a EventNames) -> Self {
+        match keys.iter().find(|key| key.name == *source) {
+            Some(key) => Self { source, events: &key.events, is_scoped: key.is_public(), created_days: key.created_days },
+            None => Self { source, events: any, is_scoped: false, created_days: CreatedDays::WIDEST },
+        }
+    }
 }
 
 impl Ingest {
@@ -42,8 +76,22 @@ impl Ingest {
     pub async fn again(&self, sender: Sender<'_>, events: &[Again<'_>]) -> Vec<Fate> {
         let mut judged = tokio::task::block_in_place(|| self.judge_again(sender, events));
         let frames = std::mem::take(&mut judged.frames);
-        let stored = self.store(frames, &judged.uuids(), unix_millis(SystemTime::now())).await;
+        let scope = sender.is_scoped.then_some(&**sender.source);
+        let own = judged.identities(&self.scopes.secret(), scope);
+        let (ids, again) = claimed_for(&own, &judged, events);
+        // A conflicting duplicate makes no second letter here either.
+        let stored = self.store(frames, &ids, None).await;
+        let mut places = stored.places.into_iter();
+        let valid = judged.verdicts.iter().map(|verdict| matches!(verdict, Verdict::Valid { .. }));
+        let places: Vec<Option<u64>> = valid.map(|is_valid| if is_valid { places.next().flatten() } else { None }).collect();
         let fates = fates(judged, stored.outcomes);
+        for ((identity, place), fate) in again.into_iter().zip(places).zip(&fates) {
+            if let (Some(identity), Some(place), Outcome::Accepted) = (identity, place, &fate.outcome) {
+                // Whoever waits for it from now on waits for this one.
+                self.progress.forget_refusal(identity);
+                self.awaited.remember(identity, place);
+            }
+        }
         self.metrics.count_replayed(fates.iter().map(|fate| &fate.outcome));
         fates
     }
@@ -58,30 +106,51 @@ impl Ingest {
 
     fn judge_again(&self, sender: Sender<'_>, events: &[Again<'_>]) -> Judged {
         let registry = self.registry.load();
-        let mut judged = Judged::with_capacity(events.iter().map(|event| event.raw.len()).sum());
-        let mut suggestions = Suggestions::default();
+        let mut judged = Judged::with_capacity(events.iter().map(|event| event.raw.len()).sum(), events.len());
+        // An operator asked, and reads of each what is wrong.
+        judged.suggestions = Suggestions::with_every_fault();
         for event in events {
             let judge = Judge {
                 registry: &registry,
                 unknown_events: self.unknown_events,
                 source: sender.source,
+                is_scoped: sender.is_scoped,
                 client_address: None,
                 sent_events: sender.events,
+                // It was taken once; an operator may raise what a key may send.
+                event_bytes_max: EVENT_BYTES_MAX,
                 received_millis: event.received_millis,
+                created_in_time: sender.created_days.around(event.received_millis),
                 replayed: true,
+                refused: event.refused,
                 metrics: &self.metrics,
             };
-            judge.again(event.raw, &mut judged, &mut suggestions);
+            judge.again(event.raw, &mut judged);
         }
         debug_assert_eq!(judged.verdicts.len(), events.len());
         judged
     }
 }
 
+/// What is claimed for each valid event, of which `own` are the identities: its letter's name where the sink had refused it.
+/// Beside it, for each event, the identity of what is replayed in this way.
+fn claimed_for(own: &[Identity], judged: &Judged, events: &[Again<'_>]) -> (Vec<Identity>, Vec<Option<Uuid>>) {
+    let (mut own, mut ids) = (own.iter(), Vec::with_capacity(own.len()));
+    let again = judged.verdicts.iter().zip(events).map(|(verdict, event)| {
+        let Verdict::Valid { event_uuid, .. } = verdict else { return None };
+        let identity = *own.next()?;
+        let refused = event.refused.filter(|refused| refused.event_uuid == *event_uuid);
+        ids.push(refused.map_or(identity, |refused| Identity::unknown(refused.letter)));
+        refused.map(|_| identity.id)
+    });
+    let again = again.collect();
+    (ids, again)
+}
+
 fn fates(judged: Judged, stored: Vec<Outcome>) -> Vec<Fate> {
     let mut stored = stored.into_iter();
     let fate = |verdict| match verdict {
-        Verdict::Valid { event_uuid } => Fate {
+        Verdict::Valid { event_uuid, .. } => Fate {
             event_uuid: Some(event_uuid.to_string()),
             outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
         },

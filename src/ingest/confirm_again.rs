@@ -5,10 +5,15 @@
 
 use std::sync::Arc;
 
-use crate::{dedup::Fleet, event::Record, limits::RESTORE_RECORDS, spool::Spool};
+use crate::{
+    dedup::{Fleet, Identity},
+    event::{Record, ScopeSecret},
+    limits::RESTORE_RECORDS,
+    spool::Spool,
+};
 
 /// Confirms the identity of every event that `spool` holds now.
-pub async fn confirm_again(fleet: Fleet, spool: Arc<Spool>) {
+pub async fn confirm_again(fleet: Fleet, spool: Arc<Spool>, secret: Arc<ScopeSecret>) {
     let end_exclusive = spool.durable_end();
     let mut reader = spool.reader(0);
     let mut confirmed = 0;
@@ -23,7 +28,7 @@ pub async fn confirm_again(fleet: Fleet, spool: Arc<Spool>) {
         let is_empty = stretch.frames.is_empty() && stretch.lost.is_empty();
         let spooled = stretch.frames.into_iter().filter(|frame| frame.seq < end_exclusive);
         // An unreadable record is met again, and reported, when it is delivered.
-        let ids: Vec<_> = spooled.filter_map(|frame| Record::decode(frame.body).ok().map(|record| record.event_uuid())).collect();
+        let ids: Vec<_> = spooled.filter_map(|frame| Some(Identity::of(&Record::decode(frame.body).ok()?, &secret))).collect();
         confirmed += ids.len();
         if !ids.is_empty() && !fleet.confirm_again(ids).await {
             return;

@@ -1,21 +1,23 @@
 //! The pure half of the recipe: what each element of a body is, without I/O.
 
 use std::{
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use bytes::Bytes;
 use uuid::Uuid;
 
+use super::again::Refused;
 use crate::{
     auth::EventNames,
     config::UnknownEvents,
-    dead_letter::{Letter, Lines, write_letter},
-    decode::{BodyError, BodyForm, Element, Fields, for_each_element, only_element, read_fields, uuid_text},
-    event::{Envelope, EventName},
+    dead_letter::{Letter, LetterLines, Lines},
+    decode::{Element, Fields, only_element, read_fields, uuid_text},
+    dedup::Identity,
+    event::{Envelope, EventName, ScopeSecret},
     json::{Node, quoted},
-    outcome::{RejectCode, Rejection},
+    outcome::{Fault, RejectCode, Rejection},
     schema::{Registry, Resolution, Suggestions},
     spool::FrameBuffer,
     telemetry::Metrics,
@@ -26,11 +28,19 @@ pub(super) struct Judge<'a> {
     pub(super) registry: &'a Registry,
     pub(super) unknown_events: UnknownEvents,
     pub(super) source: &'a Arc<str>,
+    /// Whether the identities hold within the scope of the source.
+    pub(super) is_scoped: bool,
     pub(super) client_address: Option<&'a str>,
     pub(super) sent_events: &'a EventNames,
+    /// Bytes that one event may have.
+    pub(super) event_bytes_max: usize,
     pub(super) received_millis: i64,
+    /// When an event may have been created that is not late, Unix milliseconds.
+    pub(super) created_in_time: RangeInclusive<i64>,
     /// Whether it is judged for a second time: see `again.rs`.
     pub(super) replayed: bool,
+    /// Whether it is the event of a letter that the sink refused.
+    pub(super) refused: Option<Refused>,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -40,62 +50,83 @@ pub(super) struct Judged {
     pub(super) verdicts: Vec<Verdict>,
     /// The records of the valid ones, as they go to the spool.
     pub(super) frames: FrameBuffer,
-    /// The dead letters of the rejected ones, one line each.
-    letters: Vec<u8>,
+    /// The dead letters of the rejected ones.
+    letters: LetterLines,
+    /// What may still be looked for, and said in full.
+    pub(super) suggestions: Suggestions,
+    /// Bytes of what is said of the rejected ones.
+    said_bytes: usize,
 }
 
 /// What one element is.
 pub(super) enum Verdict {
     /// An event to store: the next of the frames.
-    Valid { event_uuid: Uuid },
+    Valid { event_uuid: Uuid, fingerprint: u32 },
     /// Wrong in itself.
     Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
 }
 
 impl Judged {
-    /// Nothing yet, with room for the frames of events of so many bytes: a fifth more is usual, and for one alone some more.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { verdicts: Vec::new(), frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128), letters: Vec::new() }
+    /// Nothing yet, with room for the frames of `events` of so many bytes: a fifth more is usual, and for one alone some more.
+    pub(super) fn with_capacity(bytes: usize, events: usize) -> Self {
+        Self {
+            verdicts: Vec::with_capacity(events),
+            frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128),
+            letters: LetterLines::default(),
+            suggestions: Suggestions::default(),
+            said_bytes: 0,
+        }
     }
 
-    /// The identity of every valid event, in order.
-    pub(super) fn uuids(&self) -> Vec<Uuid> {
-        let uuid = |verdict: &Verdict| match verdict {
-            Verdict::Valid { event_uuid } => Some(*event_uuid),
+    /// Bytes of memory that the rejected ones take: their letters, what is said of them, and the answer that says it.
+    pub(super) fn rejected_bytes(&self) -> usize {
+        self.letters.memory_bytes() + 3 * self.said_bytes
+    }
+
+    /// The identity of every valid event, in order: within `scope`.
+    pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> Vec<Identity> {
+        let identity = |verdict: &Verdict| match verdict {
+            Verdict::Valid { event_uuid: id, fingerprint } => {
+                Some(Identity { id: *id, fingerprint: *fingerprint }.scoped(secret, scope))
+            }
             Verdict::Rejected { .. } => None,
         };
-        self.verdicts.iter().filter_map(uuid).collect()
+        self.verdicts.iter().filter_map(identity).collect()
     }
 
     /// Takes the dead letters, where there are any.
-    pub(super) fn take_letters(&mut self, source: &Arc<str>) -> Option<Lines> {
-        let count = self.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Rejected { .. })).count();
-        (count > 0).then(|| Lines { source: source.clone(), text: std::mem::take(&mut self.letters), count, within_quota: true })
+    /// `received_bytes` were received of the request before it was inflated.
+    pub(super) fn take_letters(&mut self, source: &Arc<str>, received_bytes: usize) -> Option<Lines> {
+        std::mem::take(&mut self.letters).finish(source, received_bytes)
     }
 }
 
 impl Judge<'_> {
-    /// Judges every element of `body`.
-    pub(super) fn body(&self, body: &Bytes, form: BodyForm) -> Result<Judged, BodyError> {
-        let mut judged = Judged::with_capacity(body.len());
-        let mut suggestions = Suggestions::default();
-        for_each_element(body, form, |element| {
-            let verdict = self.element(&element, &mut judged, &mut suggestions);
-            judged.verdicts.push(verdict);
-        })?;
-        Ok(judged)
+    /// Judges the next element of a body, and says whether it is rejected.
+    pub(super) fn next(&self, element: &Element<'_>, judged: &mut Judged) -> bool {
+        let verdict = self.element(element, &mut judged.frames, &mut judged.suggestions);
+        let is_rejected = match &verdict {
+            Verdict::Valid { .. } => false,
+            Verdict::Rejected { event_uuid, rejection } => {
+                self.add_letter(element, event_uuid.as_deref(), rejection, &mut judged.letters);
+                let said = |fault: &Fault| fault.detail.len() + fault.pointer.len() + size_of_val(fault);
+                judged.said_bytes += rejection.faults.iter().map(said).sum::<usize>();
+                true
+            }
+        };
+        judged.verdicts.push(verdict);
+        is_rejected
     }
 
     /// Judges one element that was told apart before, and makes no letter of it.
-    pub(super) fn again(&self, raw: &[u8], judged: &mut Judged, suggestions: &mut Suggestions) {
+    pub(super) fn again(&self, raw: &[u8], judged: &mut Judged) {
         only_element(raw, |element| {
-            let verdict = self.element(&element, judged, suggestions);
+            let verdict = self.element(&element, &mut judged.frames, &mut judged.suggestions);
             judged.verdicts.push(verdict);
-            judged.letters.clear();
         });
     }
 
-    fn element(&self, element: &Element<'_>, judged: &mut Judged, suggestions: &mut Suggestions) -> Verdict {
+    fn element(&self, element: &Element<'_>, frames: &mut FrameBuffer, suggestions: &mut Suggestions) -> Verdict {
         let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
         let record = |records: &mut Vec<u8>| {
             isolate(|| match &element.event {
@@ -104,15 +135,16 @@ impl Judge<'_> {
             })
         };
         // The limits of an event and its envelope make one that fits: see `limits.rs`.
-        match judged.frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
-            Ok(event_uuid) => Verdict::Valid { event_uuid },
-            Err(rejection) => {
+        match frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
+            Ok(event_uuid) => Verdict::Valid { event_uuid, fingerprint: Identity::fingerprint(element.raw) },
+            Err(mut rejection) => {
                 if rejection.code == RejectCode::InternalError {
                     self.metrics.panics.inc();
                 }
-                let event_uuid = event_uuid(&element.event);
-                self.write_letter(element, event_uuid.as_deref(), &rejection, &mut judged.letters);
-                Verdict::Rejected { event_uuid, rejection: Box::new(rejection) }
+                if !suggestions.take_explained(rejection.faults.len()) {
+                    rejection.make_brief();
+                }
+                Verdict::Rejected { event_uuid: event_uuid(&element.event), rejection: Box::new(rejection) }
             }
         }
     }
@@ -125,6 +157,9 @@ impl Judge<'_> {
         records: &mut Vec<u8>,
         suggestions: &mut Suggestions,
     ) -> Result<Uuid, Rejection> {
+        if raw.len() > self.event_bytes_max {
+            return Err(too_large(raw.len(), self.event_bytes_max));
+        }
         let fields = read_fields(event)?;
         if !self.sent_events.contain(&fields.event_name) {
             return Err(forbidden(&fields.event_name));
@@ -143,12 +178,17 @@ impl Judge<'_> {
             names_its_version: fields.schema_version.is_some(),
             dedup_unchecked: false,
             replayed: self.replayed,
+            is_scoped: self.is_scoped,
+            is_late: !self.created_in_time.contains(&fields.created_at.millis),
         };
-        envelope.encode(raw, records);
+        match self.refused.filter(|refused| refused.event_uuid == fields.event_uuid) {
+            Some(refused) => envelope.encode_replay_of(refused.letter, raw, records),
+            None => envelope.encode(raw, records),
+        }
         Ok(fields.event_uuid)
     }
 
-    fn write_letter(&self, element: &Element<'_>, event_uuid: Option<&str>, rejection: &Rejection, letters: &mut Vec<u8>) {
+    fn add_letter(&self, element: &Element<'_>, event_uuid: Option<&str>, rejection: &Rejection, letters: &mut LetterLines) {
         let event_name = element
             .event
             .as_ref()
@@ -162,7 +202,7 @@ impl Judge<'_> {
             rejection,
             raw: element.raw,
         };
-        write_letter(&letter, letters);
+        letters.add(&letter);
     }
 }
 
@@ -186,6 +226,11 @@ pub(super) fn by_registry(
             Err(unknown_name(&fields.event_name, nearest))
         }
     }
+}
+
+fn too_large(found: usize, most: usize) -> Rejection {
+    let detail = format!("the event has {found} bytes; with this key at most {most} are allowed");
+    Rejection::new(RejectCode::EventTooLarge, detail, "")
 }
 
 fn forbidden(name: &str) -> Rejection {
@@ -228,10 +273,15 @@ mod tests {
     }
 
     mod properties {
+        use bytes::Bytes;
         use proptest::prelude::*;
 
         use super::*;
-        use crate::{enrich::write_flat, event::Record};
+        use crate::{
+            decode::{BodyForm, for_each_element},
+            enrich::write_flat,
+            event::{CreatedDays, Record},
+        };
 
         /// Values whose spelling a value tree would change or refuse.
         fn any_value() -> impl Strategy<Value = String> {
@@ -275,14 +325,22 @@ mod tests {
                     registry: &registry,
                     unknown_events: UnknownEvents::Accept,
                     source: &source,
+                    is_scoped: false,
                     client_address: None,
                     sent_events: &EventNames::default(),
+                    event_bytes_max: usize::MAX,
                     received_millis: 0,
+                    created_in_time: CreatedDays { back: 0, ahead: 0 }.around(0),
                     replayed: false,
+                    refused: None,
                     metrics: &metrics,
                 };
-                let judged = judge.body(&Bytes::from(format!("[{event},7,{event}]")), BodyForm::Json).unwrap();
-                prop_assert_eq!(judged.uuids(), [uuid, uuid], "{}", event);
+                let (body, mut judged) = (format!("[{event},7,{event}]"), Judged::with_capacity(0, 0));
+                let mut rejected = Vec::new();
+                for_each_element(body.as_bytes(), BodyForm::Json, |element| rejected.push(judge.next(&element, &mut judged))).unwrap();
+                prop_assert_eq!(rejected, [false, true, false]);
+                let identity = Identity { id: uuid, fingerprint: Identity::fingerprint(event.as_bytes()) };
+                prop_assert_eq!(judged.identities(&ScopeSecret::random(), None), [identity, identity], "{}", event);
                 prop_assert_eq!(judged.frames.bodies().len(), 2, "{}", event);
                 for record in judged.frames.bodies() {
                     let record = Record::decode(Bytes::copy_from_slice(record)).unwrap();

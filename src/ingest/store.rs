@@ -1,15 +1,17 @@
 //! The durable half of the recipe: claim, append, confirm.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::Ingest;
+use super::{Ingest, conflicts::Found};
 use crate::{
-    dedup::{Claim, Claimed},
+    auth::Source,
+    dedup::{Claim, Claimed, Identity},
     event::Record,
     outcome::{Outcome, RetryCause},
+    shares::{Reserved, Resource, UsedUp},
     spool::{AppendError, FrameBuffer},
 };
 
@@ -21,48 +23,128 @@ pub(super) struct Stored {
 }
 
 impl Ingest {
-    /// Stores the valid events of a body: their frames, and their identities in the same order.
-    pub(super) async fn store(&self, mut frames: FrameBuffer, uuids: &[Uuid], now_millis: i64) -> Stored {
-        let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); uuids.len()], places: vec![None; uuids.len()] };
-        if uuids.is_empty() {
+    /// Stores the valid events of a body: their frames, and their identities in the same order. Where there is a `sender`, what
+    /// of it conflicts with an event accepted before is kept as his dead letter, and what is new counts against his share.
+    pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], sender: Option<&Arc<Source>>) -> Stored {
+        let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); ids.len()], places: vec![None; ids.len()] };
+        if ids.is_empty() {
             return nothing(RetryCause::StorageUnavailable);
         }
         let started = Instant::now();
-        let claims = self.dedup.claim(uuids, now_millis).await;
-        self.metrics.dedup_claim_seconds.observe(started.elapsed().as_secs_f64());
+        let now_millis = self.dedup.clock().millis_at(started);
+        let claims = self.dedup.claim(ids, now_millis).await;
+        let claimed_at = Instant::now();
+        self.metrics.dedup_claim_seconds.observe(claimed_at.duration_since(started).as_secs_f64());
         let Ok(claims) = claims else {
             return nothing(RetryCause::DedupFull);
         };
-        let claimed = claims.outcomes().to_vec();
+        let mut claimed = claims.outcomes().to_vec();
+        let revived = self.revive(ids, &mut claimed);
+        let mut conflicts = Found::none(&claimed, ids);
         frames.retain(|index, record| {
+            conflicts.look_at(index, record);
             if claims.is_unchecked(index) {
                 Record::set_dedup_unchecked(record);
             }
             claimed.get(index) == Some(&Claim::Fresh)
         });
         // Where nothing is fresh, no claim looks at where the append began.
-        let appended = if claims.fresh_len() == 0 { Ok(0) } else { self.append(frames, claims).await };
-        let places = appended.map_or_else(|_| vec![None; uuids.len()], |first_seq| places(&claimed, first_seq));
-        Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places }
+        let is_nothing_fresh = claims.fresh_len() == 0 && revived.is_empty();
+        // What is revived lies among the fresh ones, and has no claim that would be counted.
+        let among = (!revived.is_empty()).then(|| claimed.clone());
+        let appended = match is_nothing_fresh {
+            true => Ok(0),
+            false => match self.reserve(&frames, sender, now_millis) {
+                Ok(reserved) => {
+                    let reserved = reserved.map(|reserved| (reserved, now_millis));
+                    self.append(frames, claims, among, claimed_at, reserved).await
+                }
+                // Dropped, the claims are released.
+                Err(cause) => Err(cause),
+            },
+        };
+        let places = appended.map_or_else(|_| vec![None; ids.len()], |first_seq| places(&claimed, first_seq));
+        for (index, uuid) in revived {
+            match places[index] {
+                None => self.progress.lose(uuid),
+                // The window knows the place of the one that was lost.
+                Some(place) => self.awaited.remember(uuid, place),
+            }
+        }
+        let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
+        if let Some(sender) = sender {
+            self.keep_conflicts(conflicts, &sender.name, &mut stored).await;
+        }
+        stored
+    }
+
+    /// Takes the room that the frames need out of the share of their sender, where they have one.
+    fn reserve(
+        &self,
+        frames: &FrameBuffer,
+        sender: Option<&Arc<Source>>,
+        now_millis: i64,
+    ) -> Result<Option<Reserved>, RetryCause> {
+        let Some(sender) = sender else { return Ok(None) };
+        let released = || (self.progress.settled_exclusive(), now_millis);
+        match sender.share(&self.shares).reserve(frames.size() as u64, frames.frames(), released) {
+            Ok(reserved) => Ok(Some(reserved)),
+            Err(UsedUp(Resource::Spool)) => Err(RetryCause::KeySpoolShareFull),
+            Err(UsedUp(Resource::Dedup)) => Err(RetryCause::KeyDedupShareFull),
+        }
+    }
+
+    /// Stores records that were stored before, in another spool: what the window knows is a duplicate.
+    pub async fn store_again(&self, frames: FrameBuffer, ids: &[Identity]) -> Vec<Outcome> {
+        self.store(frames, ids, None).await.outcomes
+    }
+
+    /// What the dedup window knows and the disk lost is stored again as if it were fresh. It needs no claim: the window knows it
+    /// already, and only one request is told that it was lost. The indices and identities of these.
+    fn revive(&self, ids: &[Identity], claimed: &mut [Claim]) -> Vec<(usize, Uuid)> {
+        let known = ids.iter().zip(claimed).enumerate().filter(|(_, (_, claim))| matches!(claim, Claim::Duplicate { .. }));
+        let lost = known.filter(|(_, (identity, _))| self.take_lost(identity.id));
+        lost.map(|(index, (identity, claim))| {
+            *claim = Claim::Fresh;
+            (index, identity.id)
+        })
+        .collect()
     }
 
     /// Makes the frames durable. The claims are confirmed on the spool's own thread, in its order, whether or not anyone
     /// still waits for the answer: an event that is stored is never released to be stored again (promise P4). Says the
-    /// number of the first frame.
-    async fn append(&self, frames: FrameBuffer, claims: Claimed) -> Result<u64, RetryCause> {
+    /// number of the first frame. `among` says what each event is, where frames are appended that are none of the claims';
+    /// `started` is when it began, for the metric; `reserved` is the sender's share of it, and what time the window has.
+    async fn append(
+        &self,
+        frames: FrameBuffer,
+        claims: Claimed,
+        among: Option<Vec<Claim>>,
+        started: Instant,
+        reserved: Option<(Reserved, i64)>,
+    ) -> Result<u64, RetryCause> {
         let (done, appended) = oneshot::channel();
         let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
-        let started = Instant::now();
         self.spool.append(frames, move |result| {
             let result = match result {
                 Ok(appended) => {
                     metrics.spool_appended_events.inc_by(appended.end_seq_exclusive - appended.first_seq);
-                    claims.confirm(appended.first_seq);
+                    match among.map(|among| places(&among, appended.first_seq)) {
+                        None => claims.confirm(appended.first_seq),
+                        Some(places) => claims.confirm_each(|index| places[index].unwrap_or(appended.first_seq)),
+                    }
                     progress.confirm(appended.end_seq_exclusive);
+                    if let Some((reserved, now_millis)) = reserved {
+                        reserved.store(appended.first_seq..appended.end_seq_exclusive, now_millis);
+                    }
                     Ok(appended.first_seq)
                 }
                 Err(error) => {
-                    drop(claims);
+                    match error {
+                        // The frames may turn up at the next start, which confirms them.
+                        AppendError::Failed => claims.leave_to_expire(),
+                        _ => drop(claims),
+                    }
                     Err(retry_cause(error))
                 }
             };
@@ -95,8 +177,9 @@ fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> 
     let outcome = |claim: &Claim| match claim {
         Claim::Fresh => fresh.clone(),
         Claim::TwinOf(_) => twin.clone(),
-        Claim::Duplicate => Outcome::Duplicate,
+        Claim::Duplicate { .. } => Outcome::Duplicate,
         Claim::InFlight => Outcome::Retry(RetryCause::InFlight),
+        Claim::Unreadable => Outcome::Retry(RetryCause::DedupUnavailable),
     };
     claims.iter().map(outcome).collect()
 }
@@ -112,7 +195,7 @@ fn places(claims: &[Claim], first_seq: u64) -> Vec<Option<u64>> {
                 Some(next - 1)
             }
             Claim::TwinOf(first) => places[*first],
-            Claim::Duplicate | Claim::InFlight => None,
+            Claim::Duplicate { .. } | Claim::InFlight | Claim::Unreadable => None,
         });
     }
     places
@@ -124,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_twin_shares_the_fate_of_the_first_and_a_duplicate_does_not() {
-        let claims = [Claim::Fresh, Claim::TwinOf(0), Claim::Duplicate, Claim::InFlight];
+        let claims = [Claim::Fresh, Claim::TwinOf(0), Claim::Duplicate { differs: true }, Claim::InFlight];
         let in_flight = Outcome::Retry(RetryCause::InFlight);
         assert_eq!(outcomes(&claims, Ok(())), [Outcome::Accepted, Outcome::Duplicate, Outcome::Duplicate, in_flight.clone()]);
         assert_eq!(places(&claims, 7), [Some(7), Some(7), None, None]);

@@ -1,6 +1,6 @@
 //! The tape as the `jsonschema` crate walks it: no value tree is ever built on the good path.
 
-use std::{borrow::Cow, str::FromStr};
+use std::borrow::Cow;
 
 use jsonschema::{
     JsonType,
@@ -8,7 +8,10 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-use super::tape::{Kind, Tape, TapeNode};
+use super::{
+    decimal::{Decimal, judged_as},
+    tape::{Kind, Tape, TapeNode},
+};
 
 /// Names this representation to the `jsonschema` crate.
 #[derive(Debug)]
@@ -294,9 +297,9 @@ impl JsonNumber for NumberText<'_> {
         self.0.parse().ok()
     }
 
-    // What exceeds a double is judged as the largest one: bounds hold, the digits themselves are not touched.
+    // Bounds hold, the digits themselves are not touched.
     fn as_f64(&self) -> Option<f64> {
-        f64::from_str(self.0).ok().map(|value| value.clamp(f64::MIN, f64::MAX))
+        Some(judged_as(self.0))
     }
 
     fn as_str(&self) -> Cow<'_, str> {
@@ -309,6 +312,6 @@ impl JsonNumber for NumberText<'_> {
     }
 
     fn is_integer(&self) -> bool {
-        !self.0.contains(['.', 'e', 'E']) || self.as_f64().is_some_and(|value| value.fract() == 0.0)
+        !self.0.contains(['.', 'e', 'E']) || Decimal::parse(self.0).is_whole()
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{FRAME_BODY_BYTES_MAX, KIB, MIB};
+use crate::fault::Patience;
 
 // ---- delivery and lake -----------------------------------------------------------------------------------------------
 
@@ -18,9 +19,32 @@ pub const LAKE_BATCH_RECORDS_MAX: usize = 131_072;
 /// Why: a minute is fresh enough for reports, and 60 times fewer files than a second.
 pub const LAKE_FLUSH_AGE: Duration = Duration::from_secs(60);
 
+/// Least time between two flushes of the lake that requests wait for (`durability=delivered`).
+/// Why: all that wait share one, and each costs a file of every partition; so it is four a second however many ask. Who waits
+/// is answered a quarter of a second later at most, and after a quiet time at once.
+pub const LAKE_AWAITED_FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Partitions that one flush of the lake writes; those beyond it are written by the next ones, of the same events.
+/// Why: each takes a file in the making and some hundred bytes of upkeep; 8 at a time are some seconds of work, after which
+/// newer events have their turn. A usual minute has 20.
+pub const LAKE_FLUSH_PARTITIONS_MAX: usize = 256;
+
+/// Partitions of one key among them, where more wait.
+/// Why: half is left for all others, so that their events do not wait behind those of one key.
+pub const LAKE_FLUSH_PARTITIONS_PER_KEY: usize = LAKE_FLUSH_PARTITIONS_MAX / 2;
+
 /// First and longest pause between two tries of a delivery that failed as a whole.
 /// Why: full jitter between them; 30 s is soon enough after an outage and no load while it lasts.
 pub const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// First and longest pause of a delivery that meets a fault of the disk: reading, the cursor, the journal, a dead letter.
+/// Why: what passes is met soon, what stays costs nothing; and there is no end to it, because an accepted event is never given
+/// up. When a block that cannot be read counts as lost, the spool decides.
+pub const DELIVERY_DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Stretches of which some partition could not be written; beyond it nothing more is read until one is.
+/// Why: each is a few hundred bytes in memory. At a flush a minute it is eleven days, so the quota of the spool comes first.
+pub const LAKE_OWED_STRETCHES_MAX: usize = 16_384;
 
 /// Quiet time after which the active segment, when all of it is delivered, is closed and unlinked.
 /// Why: a gateway with little traffic must not keep delivered events on its disk for weeks.
@@ -57,6 +81,24 @@ pub const LAKE_CHUNK_BYTES: usize = 16 * 1024 * 1024;
 /// Folders remembered as durably created.
 /// Why: 100 types of 366 days; about 5 MB. Beyond it they are forgotten, and fsynced once more.
 pub const LAKE_KNOWN_FOLDERS_MAX: usize = 40_000;
+
+/// Identities by which a data folder knows its files in the lake, beside its spool's.
+/// Why: a copied folder needs one, a folder restored from a backup one for each time; older ones matter no more once the
+/// delivery that used them is complete.
+pub const LAKE_IDENTITIES_MAX: usize = 16;
+
+/// Names under which a file of the lake is tried to be put, one after the other, before the deliverer pauses.
+/// Why: the spool's identity and a new one are enough; a third serves two lives that meet at the same moment.
+pub const LAKE_NAMES_TRIED_MAX: usize = 3;
+
+/// Files of the lake remembered by name, of the partitions that were written to.
+/// Why: 100 types, a file a minute, for a week; about 50 MB. Beyond it they are forgotten, and listed once more.
+pub const LAKE_KNOWN_FILES_MAX: usize = 1_000_000;
+
+/// How long a file of the lake that is to be compared, and cannot be read, is tried again.
+/// Why: as for a block of the spool; until then its partition waits, and after it the rows are written a second time.
+pub const LAKE_UNREADABLE_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: Duration::from_secs(120) };
 
 /// Rows that the reader decodes at one time.
 /// Why: 400 KB of usual events; memory stays flat however large the lake is.
@@ -206,11 +248,24 @@ pub const STREAM_AHEAD_EVENTS_MAX: u64 = 64 << 20;
 /// Why: one reset or one time-out is daily life; three in a row are an outage.
 pub const STREAM_FAILURES_REPORTED: u32 = 3;
 
+/// Age up to which a success of the stream proves that what it finds not valid just after is bad itself.
+/// Why: the two calls follow each other; a stream that broke in between is taken for one that works only if it broke in these
+/// seconds.
+pub const STREAM_PROOF_AGE: Duration = Duration::from_secs(10);
+
+/// Events that wait to become dead letters because the stream never takes them; beyond it nothing more is read.
+/// Why: some 2 MB. They wait only where dead letters cannot be written, or their own blocks not be read.
+pub const STREAM_REFUSALS_MAX: usize = 10_000;
+
+/// Time after which a shard that takes nothing is named in `/readyz`.
+/// Why: a hot second is daily life, and its pauses have grown by then.
+pub const SHARD_FAILING_AFTER: Duration = Duration::from_secs(5);
+
 /// Least time between two moves of the cursor on disk.
 /// Why: two fsyncs each; the journal already knows what was delivered.
 pub const STREAM_COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Bytes at which the journal of deliveries is written anew.
+/// Bytes that the journal of deliveries grows by before it is written anew.
 /// Why: some 100,000 calls; reading it takes milliseconds.
 pub const JOURNAL_BYTES_MAX: u64 = 8 * MIB as u64;
 
@@ -253,13 +308,73 @@ pub const SHARD_PER_SECOND: (f64, f64) = (1_000.0, 1_000_000.0);
 /// Why: half a million letters; a source that fills it needs a person, and the others must not suffer.
 pub const DEAD_LETTER_BYTES_PER_SOURCE_MAX: u64 = 256 * MIB as u64;
 
+/// Percent of what a key's dead letters may hold from which on `/readyz` warns.
+/// Why: a person has time to replay or drop some before events are answered `retry`.
+pub const DEAD_LETTER_WARN_PERCENT: u64 = 50;
+
+/// Percent of what a key's dead letters may hold that is left to small ones: see [`DEAD_LETTER_SMALL_BYTES`].
+/// Why: whoever fills the rest with large ones does not keep out the few faults of a page or a service.
+pub const DEAD_LETTER_RESERVE_PERCENT: u64 = 25;
+
+/// Bytes on disk up to which the letters of one request are small.
+/// Why: twenty rejected events as they were sent, or some hundred packed.
+pub const DEAD_LETTER_SMALL_BYTES: usize = 16 * KIB;
+
+/// Bytes up to which the only letter of a request is always written as it is.
+/// Why: one event with a fault or two, which a person wants to read with `tail`.
+pub const DEAD_LETTER_PLAIN_BYTES: usize = 2 * KIB;
+
+/// Bytes that several letters of one request may have and still be written as they are, however few bytes were received.
+/// Why: one that holds eight faulty events of a byte each makes letters of 400 bytes for each.
+pub const DEAD_LETTERS_PLAIN_BYTES: usize = 512;
+
+/// How many times the bytes that were received the letters of one request may have and still be written as they are.
+/// Why: two to three times is usual for events that came uncompressed, with their reasons; the rest is packed, so that what
+/// was sent compressed does not fill the disk inflated.
+pub const DEAD_LETTER_PLAIN_RATIO: usize = 4;
+
+/// Bytes from which the letters of one request are packed, however many were received.
+/// Why: a hundred events; more of one kind are a tenth of that when packed.
+pub const DEAD_LETTER_PLAIN_BYTES_MAX: usize = 64 * KIB;
+
+/// Bytes of letters that are packed together.
+/// Why: this is what waits in memory; less would make a dozen packs of the letters of one request, each with a beginning that
+/// compresses badly.
+pub const DEAD_LETTER_PACK_BYTES: usize = 2 * MIB;
+
+/// Bytes that packed letters may have when they are unpacked.
+/// Why: those that are packed together, the last of which may have an event of [`DEAD_LETTER_EVENT_BYTES_MAX`] with each
+/// quote escaped.
+pub const DEAD_LETTER_UNPACKED_BYTES_MAX: usize = 10 * MIB;
+
+/// Bytes of an event that a dead letter holds whole; of a larger one it holds the first [`DEAD_LETTER_HEAD_BYTES`].
+/// Why: twice what an event may have, so that one which is slightly too large can still be patched and replayed.
+pub const DEAD_LETTER_EVENT_BYTES_MAX: usize = 2 * MIB;
+
+/// Bytes that are kept of an event that is larger than [`DEAD_LETTER_EVENT_BYTES_MAX`].
+/// Why: it shows who sent what; the whole can never be taken.
+pub const DEAD_LETTER_HEAD_BYTES: usize = 64 * KIB;
+
 /// Bytes at which a dead-letter file is closed and the next one begun.
 /// Why: opens in an editor; the unit of deletion.
 pub const DEAD_LETTER_FILE_BYTES: u64 = 16 * MIB as u64;
 
+/// Files that are tried one after the other where a dead-letter file cannot be used, and times that letters are written anew
+/// where it lost its name meanwhile.
+/// Why: a folder or a file of somebody else's in one place is an accident; in eight it is the whole folder.
+pub const DEAD_LETTER_FILE_TRIES: u32 = 8;
+
+/// Time between two looks whether the dead letters still are what they were: full, unwritable, so many bytes.
+/// Why: soon enough for whoever made room and looks at `/readyz`, and cheap: a listing of some folders.
+pub const DEAD_LETTER_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Bytes of dead letters that may wait on disk for a stream of their own (default).
 /// Why: as many as a source may keep in files, twice; the events themselves need the disk more.
 pub const DEAD_LETTER_SPOOL_BYTES_MAX: u64 = 512 * MIB as u64;
+
+/// Percent of [`DEAD_LETTER_SPOOL_BYTES_MAX`] that the dead letters of one key may have (default).
+/// Why: three others still have theirs while one sends nothing but garbage and the stream is away.
+pub const DEAD_LETTER_SHARE_PERCENT: u8 = 25;
 
 /// Bytes of dead letters waiting for their writer; beyond it bad events are answered `retry`.
 /// Why: one largest body with its reasons, and some more.

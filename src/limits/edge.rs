@@ -14,9 +14,41 @@ pub const BODY_BYTES_MAX: usize = 4 * MIB;
 /// Why: JSON of events compresses 4 to 10 times; what inflates further is a bomb, not a batch.
 pub const INFLATED_BYTES_MAX: usize = 16 * MIB;
 
-/// Bytes of all request bodies that the gateway holds at one time, received and inflated together.
-/// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`.
-pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 96 * MIB;
+/// Compressed streams that may stand one behind the other in one body.
+/// Why: who appends one compressed event after the other makes one for each; each costs the state of a decoder.
+pub const COMPRESSED_STREAMS_MAX: usize = EVENTS_PER_REQUEST_MAX;
+
+/// Bytes that the compressed body of a browser key, or of a server key, may inflate to for each of its own.
+/// Why: real events compress 5 to 15 times; a service's log of one kind of event some 40 times. What inflates further is
+/// nothing but repetition, and costs its sender next to nothing.
+pub const INFLATE_RATIO_MAX: (usize, usize) = (15, 64);
+
+/// Bytes that a compressed body may inflate to whatever its own size.
+/// Why: an event of much padding, alone in its body, may compress better than events do on the whole. More would let a body of
+/// some bytes fill a hundred times as many of the spool.
+pub const INFLATE_ALLOWANCE_BYTES: usize = KIB;
+
+/// Bytes by which the memory of an inflating body grows at least.
+/// Why: it is taken from the budget before it is used, and a step costs less than a microsecond.
+pub const INFLATE_STEP_BYTES: usize = 64 * KIB;
+
+/// Bytes of memory for each byte of a body that is judged, in quarters: the body itself, and the frames of its events with
+/// their envelopes, a fifth longer than the events and rounded up. While it inflates, the decoder's window is in their place.
+/// Why: `FrameBuffer` is made with this capacity.
+pub const BODY_MEMORY_QUARTERS: usize = 9;
+
+/// Bytes of memory for each event of a body while it is judged and stored.
+/// Why: its verdict, identity, claim, place in the spool and outcome, some 40 bytes each.
+pub const EVENT_MEMORY_BYTES: usize = 256;
+
+/// Bytes of all requests that the gateway holds at one time: bodies as received and inflated, frames, dead letters, answers.
+/// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`. Four largest requests fit.
+pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 160 * MIB;
+
+/// Bytes of bodies that one client address may have in flight whatever else comes with the same key.
+/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; visitors must not wait for who abuses the key
+/// of their page.
+pub const BEACON_BYTES_MAX: usize = 64 * KIB;
 
 /// Time a client has to send its request body once the headers are read.
 /// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).
@@ -26,9 +58,22 @@ pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// Why: enough for what is on its way already.
 pub const DRAIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Time a client has to send the headers of a request on an idle or a new connection.
-/// Why: it is also how long an idle connection is kept; shorter would cost services a handshake for each quiet half minute.
+/// Time a client has to send the head of a request, from its first byte.
+/// Why: what nginx and Apache allow by default lies between 20 and 60 s; a head is a few packets on any link.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for which a connection is kept on which no request is open.
+/// Why: load balancers keep theirs for 60 s (AWS, Azure and nginx by default); were the gateway first to close, the request that
+/// is just being sent would be lost.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Time between two pings to an HTTP/2 client of which nothing is heard while a request is open.
+/// Why: a client that is gone without a word is noticed before its request's time is up.
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Time between two attempts to close a connection for one that waits.
+/// Why: one that is told to close does so within milliseconds; and of those that could not be closed one may be idle by then.
+pub const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time a client has to finish the TLS handshake.
 /// Why: three round trips on the slowest satellite link take under 3 s.
@@ -45,6 +90,10 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_096;
 /// Time for which a client may read nothing of an answer that waits for it.
 /// Why: as long as a body may take to arrive.
 pub const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time a client has to read an answer over HTTP/1, from the moment at which it does not keep up.
+/// Why: the largest answer, 1 MiB, comes within it over 140 kbit/s; over HTTP/2 it counts as part of [`H2_REQUEST_TIMEOUT`].
+pub const ANSWER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for one request on an HTTP/2 connection, from its head to the end of its answer.
 /// Why: a client that lets nothing through of an answer, and answers pings, would hold it for ever; a body, `durability=delivered`
@@ -146,6 +195,18 @@ pub const MESSAGE_VALUE_CHARS_MAX: usize = 64;
 /// Why: they fit a message with what was found; the schema itself has all of them.
 pub const MESSAGE_LIST_MAX: usize = 8;
 
+/// Bytes of the `results` of one answer; beyond it the rest is left out, and the answer says so.
+/// Why: a thousand rejected events with their reasons; a body of 200 bytes once got an answer of 9 MB.
+pub const ANSWER_RESULTS_BYTES_MAX: usize = 256 * KIB;
+
+/// Faults of one body that are explained in full; every event rejected after that has its code, its pointer and a short text.
+/// Why: our clients send 100 events at a time, mostly wrong in the same way; a fault takes some 20 µs to explain, so 2 ms.
+pub const FAULTS_EXPLAINED_PER_BODY: usize = 100;
+
+/// Characters of the `detail` and the `pointer` of a fault that is not explained in full.
+/// Why: what was expected and what came fit as a rule; 10,000 of them stay below 3 MB.
+pub const BRIEF_CHARS_MAX: usize = 120;
+
 /// Bytes of the name of a key, which becomes the `source` of its events.
 /// Why: repeated in every record and a folder name for dead letters.
 pub const SOURCE_BYTES_MAX: usize = 64;
@@ -183,13 +244,18 @@ pub const CREATED_AT_MICROS_FROM: f64 = 1e14;
 pub const CREATED_AT_END: f64 = 1e17;
 
 /// Days before its receipt that an event may have been created and still get a `created_date` of its own; older ones
-/// go to `created_date=late`.
+/// get the day of their receipt.
 /// Why: partitions a client can make appear must be bounded, and Firehose keeps 500 active ones at most (LAKE.md).
-pub const CREATED_DATE_DAYS_BACK_MAX: i64 = 366;
+pub const CREATED_DATE_DAYS_BACK_MAX: u16 = 366;
 
 /// Days after its receipt that an event may claim to have been created and still get a `created_date` of its own.
 /// Why: covers every time zone and a wrong clock of a day.
-pub const CREATED_DATE_DAYS_AHEAD_MAX: i64 = 2;
+pub const CREATED_DATE_DAYS_AHEAD_MAX: u16 = 2;
+
+/// The same two of a browser key (default): `created_days_back` and `created_days_ahead`.
+/// Why: everyone has the key, and each day is one more partition of each type that anyone can open. The JS client replays for
+/// three days, which end on the fourth day after; and a clock that takes local time for UTC is at most 14 hours ahead.
+pub const BROWSER_CREATED_DAYS: (u16, u16) = (4, 1);
 
 /// Time that `Prefer: durability=delivered` waits for the sink before it answers 503 with the event safely spooled.
 /// Why: below the 30 s after which load balancers and clients commonly give up.
@@ -199,6 +265,15 @@ pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
 /// Why: a few MB; each is asked for again within seconds, or its client has gone.
 pub const AWAITED_EVENTS_MAX: usize = 65_536;
 
+/// Events remembered that the sink refused, and that the disk lost.
+/// Why: some 8 MB. So many of either are no accident of single events, and a duplicate of a forgotten one is answered
+/// `duplicate`.
+pub const ENDINGS_MAX: usize = 65_536;
+
+/// Conflicting duplicates whose dead letters are remembered, so that none makes a second one.
+/// Why: a few MB; who sends one again does so soon, and more of them only make letters twice, within the key's quota.
+pub const CONFLICTS_REMEMBERED_MAX: usize = 65_536;
+
 /// Events per second that one key may send (default).
 /// Why: 20 M events/hour, twenty times the load in the mission; a runaway loop is stopped, a spike is not.
 pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
@@ -206,6 +281,23 @@ pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
 /// Events that one key may send at once, above its rate (default).
 /// Why: one largest request always fits.
 pub const KEY_EVENTS_BURST: u32 = 20_000;
+
+/// Bytes for each event that may be sent, where the configuration names no rate of bytes.
+/// Why: real events have 300 to 1,500 bytes, so that who keeps to the rate of events never meets that of bytes; who pads events
+/// to a megabyte does.
+pub const RATE_BYTES_PER_EVENT: u32 = 4 * KIB as u32;
+
+/// Least bytes per second where the configuration names no rate of bytes.
+/// Why: a key of a few events per second may still send large ones.
+pub const RATE_BYTES_PER_SECOND_MIN: u32 = MIB as u32;
+
+/// Bytes of one event with a browser key (default).
+/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; what everyone can send stays small.
+pub const BROWSER_EVENT_BYTES_MAX: usize = 64 * KIB;
+
+/// Least `event_bytes_max` of a key.
+/// Why: an event with the fields that every event has takes 120 bytes, and some more are usual.
+pub const KEY_EVENT_BYTES_LEAST: usize = KIB;
 
 /// Events per second from one client address (default).
 /// Why: a thousand visitors behind one address, each with an event a second.
@@ -232,8 +324,8 @@ pub const ADDRESS_SHARDS: usize = 256;
 /// slots is tidied where it stands instead of grown.
 pub const ADDRESSES_PER_SHARD_MAX: usize = 896;
 
-/// Bytes of both tables of client addresses, of events and of requests.
-/// Why: what [`ADDRESS_SHARDS`] tables of [`ADDRESSES_PER_SHARD_MAX`] entries come to, twice; the tests measure it.
+/// Bytes of the table of client addresses.
+/// Why: what [`ADDRESS_SHARDS`] tables of [`ADDRESSES_PER_SHARD_MAX`] entries come to; the tests measure it.
 pub const ADDRESS_BYTES_MAX: usize = 20 * MIB;
 
 /// Time between two sweeps of the table of client addresses.
@@ -248,13 +340,53 @@ pub const RETRY_AFTER_SECONDS: u64 = 5;
 /// Why: a scraper, some probes and a person; they must not take descriptors from the events.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// Bytes of a body from which judging it is announced to the runtime as blocking.
-/// Why: about 2 ms of work; announcing costs some 10 µs, which small bodies need not pay.
-pub const BLOCKING_FROM_BYTES: usize = 256 * 1024;
+/// Bytes of an inflated body from which its events are judged in turns: see `work_pool.rs`.
+/// Why: about a millisecond of work at its worst; a page's batch, and a service's hundred events, stay below.
+pub const HEAVY_FROM_BYTES: usize = 64 * KIB;
+
+/// Bytes of a body from which its events are counted before the first of them is judged.
+/// Why: most smaller ones hold one event, and to look for a second would cost every single event half a percent of its price.
+pub const COUNTED_FROM_BYTES: usize = 1_024;
+
+/// Events of a body from which they are judged in turns.
+/// Why: a rejected event costs some microseconds however short it is.
+pub const HEAVY_FROM_EVENTS: usize = 500;
+
+/// Bytes of a compressed body that is inflated in turns from the start.
+/// Why: events compress four times at least, so what is shorter may turn out to be light; what is longer is not tried.
+pub const HEAVY_FROM_COMPRESSED_BYTES: usize = HEAVY_FROM_BYTES / 4;
+
+/// Compressed streams in one body from which it is inflated in turns.
+/// Why: each costs the state of a decoder, some 10 µs.
+pub const HEAVY_FROM_STREAMS: usize = 64;
+
+/// Time after which rejected events of a light body are judged in turns, from the first.
+/// Why: a light body of valid events takes a quarter of it.
+pub const LIGHT_TIME_MAX: Duration = Duration::from_millis(1);
+
+/// Requests that wait for their turn at one time.
+/// Why: with 4 MiB each, far more than the memory of all bodies holds; it bounds the wait of the last.
+pub const WORK_WAITING_MAX: usize = 256;
+
+/// Of them from one sender: a client address with one key.
+/// Why: a service that sends large bodies on many connections at once waits for itself; a queue of 32 is some seconds of work.
+pub const WORK_WAITING_PER_SENDER_MAX: usize = 32;
 
 /// Unknown names of one body for which the nearest known one is looked for.
-/// Why: it compares with every name, and a body may hold thousands.
+/// Why: it compares with some hundred names, and a body may hold thousands.
 pub const SUGGESTIONS_PER_BODY: usize = 8;
+
+/// Names before and after a wrong one, in the order of the names and in that of their endings, that it is compared with.
+/// Why: a registry of so many in all four directions is compared whole; a look takes about 0.2 ms whatever its size.
+pub const SUGGESTION_NEIGHBOURS: usize = 32;
+
+/// Names or values that a wrong one is compared with.
+/// Why: an `enum` of all countries or currencies has some 250.
+pub const SUGGESTION_CANDIDATES_MAX: usize = 256;
+
+/// Bytes of a wrong name or value for which the nearest is looked for, and of those that it may be.
+/// Why: as long as an event's name may be; a comparison takes time in proportion to both lengths.
+pub const SUGGESTION_BYTES_MAX: usize = EVENT_NAME_BYTES_MAX;
 
 /// Unknown fields, or values that are none of the allowed, of one body for which the nearest known one is looked for.
 /// Why: it compares with some thirty, in about 10 µs; more than one body's faults are of the same few kinds.

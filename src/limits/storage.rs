@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{ENVELOPE_BYTES_MAX, EVENT_BYTES_MAX, KIB, MIB};
+use crate::fault::Patience;
 
 // ---- spool -----------------------------------------------------------------------------------------------------------
 
@@ -52,14 +53,78 @@ pub const SPOOL_READ_CHUNK_BYTES: usize = 128 * KIB;
 /// Why: the sector of today's disks and the page of the system's cache.
 pub const SPOOL_UNREADABLE_BLOCK_BYTES: usize = 4096;
 
-/// Failed reads in a row after which blocks that the disk does not yield are taken for damaged.
-/// Why: one failure may be a hiccup of a network disk and is worth waiting for; a bad sector stays bad, and must not keep
-/// what lies behind it from being delivered. At the deliverer's backoff this is some minutes.
-pub const SPOOL_READ_TRIES: u32 = 10;
+/// How long a block of the spool that cannot be read is tried again before its events are given up (default of the budget).
+/// Why: the first pause is shorter than a hiccup of a network disk, the longest still notices within seconds that it is
+/// back; and a multipath failover or a volume that is attached again takes one to two minutes.
+pub const SPOOL_UNREADABLE_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: Duration::from_secs(120) };
+
+/// How long a start waits for what the system lacks, or for a folder that cannot be read.
+/// Why: descriptors and memory are there again within seconds where they are at all; a start that takes longer is taken for
+/// a hang by whoever supervises it.
+pub const SPOOL_START_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(50), longest: Duration::from_secs(1), budget: Duration::from_secs(20) };
+
+/// Time after which the spool's folder and files are looked at, whether they are still there.
+/// Why: what vanished is to be noticed within a second, and a look costs some ten system calls.
+pub const SPOOL_LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Closed segments whose names are looked at in one look.
+/// Why: a spool of the default size has 160; a hundred system calls take a tenth of a millisecond.
+pub const SPOOL_LOOK_SEGMENTS: usize = 100;
+
+/// How long a spool whose folder is gone, with events in it that are not delivered, waits for it to come back before it goes
+/// on without them.
+/// Why: as long as for a block that cannot be read: somebody may put the folder back.
+pub const SPOOL_MISSING_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(500), longest: Duration::from_millis(500), budget: Duration::from_secs(120) };
+
+/// How many times its usual size a segment may have where the next one cannot be begun.
+/// Why: descriptors are there again within seconds, and a segment of 256 MiB is still read through in a second at a start.
+pub const SEGMENT_STRETCH_MAX: u64 = 4;
+
+/// Records that `lakegate spool quarantine salvage` stores at once.
+/// Why: as many as a largest request has, which the window and the spool take in one go.
+pub const SALVAGE_RECORDS: usize = 1_000;
+
+/// Bytes that are read of the list of losses.
+/// Why: some ten thousand losses; a disk with more has other worries.
+pub const SPOOL_LOSSES_READ_BYTES: usize = 4 * MIB;
+
+/// Identities of lost events that one line of the list of losses names.
+/// Why: 400 KB a line; a whole segment of usual events has more, and then the numbers say which.
+pub const SPOOL_LOSS_EVENTS_MAX: usize = 5_000;
 
 /// Records of the spool read at once while their identities are restored.
 /// Why: some 8 MB of usual events; a start with a full spool stays within flat memory.
 pub const RESTORE_RECORDS: usize = 16_384;
+
+// ---- shares of keys ---------------------------------------------------------------------------------------------------
+
+/// Percent of the spool and of the dedup window that a browser key may hold (default, where there is another key).
+/// Why: everybody who opens the page has the key. Whatever is sent with it, half of the spool is left to all others: the
+/// default quota then lasts them for ten hours.
+pub const BROWSER_SHARE_PERCENT: u8 = 50;
+
+/// Percent of the spool and of the dedup window that a server key may hold (default, where there is another key).
+/// Why: services are trusted and send the most; but one that runs in a loop leaves two hours of an outage to the others.
+pub const SERVER_SHARE_PERCENT: u8 = 90;
+
+/// Stretches in which the undelivered bytes of a key are counted, in a full spool.
+/// Why: what a key holds is known to 0.03 % of the quota (2.5 MiB of 10 GiB), in some 100 KiB of memory for all keys.
+pub const SHARE_STRETCHES: u64 = 4096;
+
+/// Buckets of time in which the identities of a key are counted.
+/// Why: those of the default window have ten hours, so a key may send again at most ten hours late; 17 of them are 272 bytes.
+pub const DEDUP_SHARE_BUCKETS: i64 = 16;
+
+/// Percent of `dedup.identities_max` from which on keys are held to their shares of it.
+/// Why: below it no identity is forgotten before its time, so nobody is harmed; the rest is left to the keys within theirs.
+pub const DEDUP_SHARE_FROM_PERCENT: u8 = 90;
+
+/// Bytes of the spool read at once while what each key has in it is counted after a start.
+/// Why: read in some milliseconds, after which the disk is left to others for as long.
+pub const RECOUNT_BYTES: usize = 4 * MIB;
 
 // ---- dedup window ----------------------------------------------------------------------------------------------------
 
@@ -68,13 +133,13 @@ pub const RESTORE_RECORDS: usize = 16_384;
 pub const DEDUP_WINDOW_DAYS: u32 = 7;
 
 /// Identities remembered at most (default).
-/// Why: 1.7 GB on disk (a quarter more while runs are merged) and 120 MB of filters; the mission's load for four days,
+/// Why: 2.1 GB on disk (a quarter more while runs are merged) and 120 MB of filters; the mission's load for four days,
 /// longer than any client replays.
 pub const DEDUP_IDENTITIES_MAX: u64 = 100_000_000;
 
 /// Identities in the hot generation, in memory, before it is sealed into a sorted run on disk.
-/// Why: about 4 MB of hash set, of which there are two, and half a second of the highest rate that two processors reach;
-/// sealing sorts and writes 2 MB in some 25 ms. Twice as many took 20 MiB more at its peak and made no event cheaper.
+/// Why: about 5.5 MB of hash set, of which there are two, and half a second of the highest rate that two processors reach;
+/// sealing sorts and writes 2.6 MB in some 25 ms. Twice as many took 20 MiB more at its peak and made no event cheaper.
 pub const DEDUP_HOT_IDENTITIES: usize = 131_072;
 
 /// Identities in one slice of a run, at most, about.
@@ -97,9 +162,38 @@ pub const DEDUP_READ_PAGES: usize = 64;
 /// Why: a quarter is the grain that the limits promise; finer means more runs to probe.
 pub const DEDUP_RUN_GRAIN: u64 = 4;
 
-/// First and longest pause after a seal or a merge that failed.
+/// How a seal or a merge that failed is tried again, without end.
 /// Why: a disk that is full or broken stays so for longer; half a minute is soon enough once a person has made room.
-pub const DEDUP_RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+pub const DEDUP_WRITE_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(200), longest: Duration::from_secs(30), budget: Duration::MAX };
+
+/// The same after an error that passes by itself, as a missing descriptor.
+/// Why: half a second of the highest load fits into memory meanwhile; a try costs next to nothing.
+pub const DEDUP_TRANSIENT_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(50), longest: Duration::from_secs(1), budget: Duration::MAX };
+
+/// How long a page that cannot be read is tried again before its identities count as forgotten.
+/// Why: a disk that is reset or a volume that is attached anew is back within two minutes; until then an event that may be
+/// in the page is answered with retry, which is one of 250 of those that are new.
+pub const DEDUP_READ_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: Duration::from_secs(120) };
+
+/// How long a start waits for runs that cannot be opened or read, all of them together, before it sets them aside.
+/// Why: whoever waits for the start waits for this; an error that passes is gone within seconds.
+pub const DEDUP_OPEN_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(50), longest: Duration::from_secs(1), budget: Duration::from_secs(10) };
+
+/// How often the window looks whether its folder and its files are still there.
+/// Why: what is removed is noticed within a second, for some 20 calls that read no disk.
+pub const DEDUP_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// For how long claims may be refused because the window is full, before that is a fault.
+/// Why: a seal takes some 25 ms; a disk that needs a second for one is not keeping up.
+pub const DEDUP_FULL_AFTER: Duration = Duration::from_secs(1);
+
+/// Confirmed time for which a run that has left the window stays on disk, set aside, at least.
+/// Why: a person who sees that something was forgotten wrongly needs a day to stop that.
+pub const DEDUP_SET_ASIDE_FOR: Duration = Duration::from_secs(86_400);
 
 /// Bytes of pages gathered before they are written.
 /// Why: 64 pages a system call; more gains nothing.

@@ -68,9 +68,19 @@ impl SeqSet {
         let end = (self.prefix / BITS + self.words.len() as u64) * BITS;
         let mut next = self.prefix;
         std::iter::from_fn(move || {
-            let start = (next..end).find(|seq| self.contains(*seq))?;
-            next = (start..end).find(|seq| !self.contains(*seq)).unwrap_or(end);
+            let start = self.first_from(next, true)?;
+            next = self.first_from(start, false).unwrap_or(end);
             Some(start..next)
+        })
+    }
+
+    /// The first number from `from` on, not below the prefix, that is in the set, or that is not.
+    fn first_from(&self, from: u64, is_in: bool) -> Option<u64> {
+        let mut mask = u64::MAX << (from % BITS);
+        (self.index(from)..self.words.len()).find_map(|index| {
+            let word = if is_in { self.words[index] } else { !self.words[index] } & mask;
+            mask = u64::MAX;
+            (word != 0).then(|| (self.prefix / BITS + index as u64) * BITS + u64::from(word.trailing_zeros()))
         })
     }
 

@@ -8,24 +8,20 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     net::IpAddr,
-    num::NonZeroU32,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use governor::{
-    RateLimiter,
-    clock::{Clock, DefaultClock},
-    nanos::Nanos,
-    state::{StateStore, keyed::ShrinkableKeyedStateStore},
-};
+use governor::{nanos::Nanos, state::StateStore};
 use hashbrown::HashMap;
 
-use super::{Allowance, Policy, RateExceeded};
+use super::{
+    Allowance, Policy, RateExceeded,
+    bucket::{Buckets, Times},
+};
 use crate::limits::{ADDRESS_SHARDS, ADDRESSES_PER_SHARD_MAX};
 
 /// An IPv4 address, or the first half of an IPv6 address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(u64);
 
 impl From<IpAddr> for Prefix {
@@ -41,29 +37,65 @@ impl From<IpAddr> for Prefix {
 /// What client addresses may send.
 #[derive(Debug)]
 pub struct AddressRates {
-    events: Buckets,
-    requests: Buckets,
+    table: Arc<Table>,
+    events: Buckets<Column>,
+    bytes: Buckets<Column>,
+    requests: Buckets<Column>,
+}
+
+/// When the buckets of each address are full again.
+#[derive(Debug)]
+struct Table {
+    shards: Box<[Mutex<HashMap<Prefix, Row>>]>,
+    seed: RandomState,
+}
+
+/// When the buckets of one address are full again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    events: u64,
+    bytes: u64,
+    requests: u64,
+}
+
+/// One bucket of each address.
+#[derive(Clone, Debug)]
+struct Column {
+    table: Arc<Table>,
+    of: fn(&mut Row) -> &mut u64,
 }
 
 impl AddressRates {
     /// Full buckets for all.
     #[must_use]
-    pub fn new(events: Allowance, requests: Allowance) -> Self {
-        Self { events: Buckets::new(Policy::AddressEvents, events), requests: Buckets::new(Policy::AddressRequests, requests) }
+    pub fn new(events: Allowance, bytes: Allowance, requests: Allowance) -> Self {
+        let shards = (0..ADDRESS_SHARDS).map(|_| Mutex::default()).collect();
+        let table = Arc::new(Table { shards, seed: RandomState::new() });
+        let buckets = |policy, allowance, of| Buckets::new(policy, allowance, Column { table: table.clone(), of });
+        Self {
+            events: buckets(Policy::AddressEvents, events, |row| &mut row.events),
+            bytes: buckets(Policy::AddressBytes, bytes, |row| &mut row.bytes),
+            requests: buckets(Policy::AddressRequests, requests, |row| &mut row.requests),
+            table,
+        }
     }
 
     /// What they hold when they are full.
     #[must_use]
-    pub fn allowances(&self) -> [Allowance; 2] {
-        [self.events.allowance, self.requests.allowance]
+    pub fn allowances(&self) -> [Allowance; 3] {
+        [self.events.allowance, self.bytes.allowance, self.requests.allowance]
     }
 
-    /// Takes events of one address: all of them, or none.
-    ///
-    /// # Errors
-    /// [`RateExceeded`], and nothing is taken.
-    pub fn take_events(&self, from: Prefix, events: u32) -> Result<(), RateExceeded> {
-        self.events.take(from, events)
+    /// Takes events and bytes of one address: all of them, or none.
+    pub(super) fn take_work(&self, from: Prefix, events: u32, bytes: u32) -> Result<(), RateExceeded> {
+        self.events.take(&from, events)?;
+        self.bytes.take(&from, bytes).inspect_err(|_| self.events.give_back(&from, events))
+    }
+
+    /// Puts events and bytes of one address back that were taken for nothing.
+    pub(super) fn give_back(&self, from: Prefix, events: u32, bytes: u32) {
+        self.events.give_back(&from, events);
+        self.bytes.give_back(&from, bytes);
     }
 
     /// Takes one request of an address.
@@ -71,19 +103,23 @@ impl AddressRates {
     /// # Errors
     /// [`RateExceeded`], and nothing is taken.
     pub fn take_request(&self, from: Prefix) -> Result<(), RateExceeded> {
-        self.requests.take(from, 1)
+        self.requests.take(&from, 1)
     }
 
     /// Forgets the addresses whose buckets are full again.
     pub fn sweep(&self) {
-        self.events.limiter.retain_recent();
-        self.requests.limiter.retain_recent();
+        // Their clocks have begun at nearly the same time.
+        let now = self.requests.nanos_until(self.requests.now());
+        for shard in &self.table.shards {
+            let is_used = |row: &Row| row.events.max(row.bytes).max(row.requests) > now;
+            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, row| is_used(row));
+        }
     }
 
-    /// Addresses that are remembered, counted once for events and once for requests.
+    /// Addresses that are remembered.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.events.limiter.len() + self.requests.limiter.len()
+        self.table.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
     /// Whether none is.
@@ -93,82 +129,49 @@ impl AddressRates {
     }
 }
 
-#[derive(Debug)]
-struct Buckets {
-    policy: Policy,
-    allowance: Allowance,
-    limiter: RateLimiter<Prefix, Shards, DefaultClock>,
-    clock: DefaultClock,
-}
-
-impl Buckets {
-    fn new(policy: Policy, allowance: Allowance) -> Self {
-        let clock = DefaultClock::default();
-        Self { policy, allowance, limiter: RateLimiter::new(allowance.quota(), Shards::new(), clock.clone()), clock }
-    }
-
-    fn take(&self, from: Prefix, units: u32) -> Result<(), RateExceeded> {
-        let Some(units) = NonZeroU32::new(units) else { return Ok(()) };
-        let exceeded = |retry_after| RateExceeded::new(self.policy, self.allowance, units, retry_after);
-        match self.limiter.check_key_n(&from, units) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(not_until)) => Err(exceeded(not_until.wait_time_from(self.clock.now()))),
-            // Larger than the bucket: see `Bucket::take`.
-            Err(_) => Err(exceeded(Duration::from_secs(1))),
-        }
+impl Table {
+    fn shard(&self, from: Prefix) -> MutexGuard<'_, HashMap<Prefix, Row>> {
+        let shard = &self.shards[self.seed.hash_one(from) as usize % ADDRESS_SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The states of the buckets, as governor keeps them: a time for each.
-#[derive(Debug)]
-struct Shards {
-    shards: Box<[Mutex<HashMap<Prefix, Nanos>>]>,
-    seed: RandomState,
-}
-
-impl Shards {
-    fn new() -> Self {
-        Self { shards: (0..ADDRESS_SHARDS).map(|_| Mutex::default()).collect(), seed: RandomState::new() }
-    }
-}
-
-impl StateStore for Shards {
+impl StateStore for Column {
     type Key = Prefix;
 
     fn measure_and_replace<T, F, E>(&self, from: &Prefix, measure: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let shard = &self.shards[self.seed.hash_one(from) as usize % ADDRESS_SHARDS];
-        let mut states = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = states.get_mut(from) {
-            let (result, next) = measure(Some(*state))?;
-            *state = next;
-            return Ok(result);
+        let mut shard = self.table.shard(*from);
+        if let Some(row) = shard.get_mut(from) {
+            let full_at = (self.of)(row);
+            let (outcome, then) = measure(Some((*full_at).into()))?;
+            *full_at = then.into();
+            return Ok(outcome);
         }
-        let (result, next) = measure(None)?;
-        if states.len() >= ADDRESSES_PER_SHARD_MAX {
-            let someone = states.keys().next().copied();
-            someone.map(|someone| states.remove(&someone));
+        let (outcome, then) = measure(None)?;
+        if shard.len() >= ADDRESSES_PER_SHARD_MAX {
+            let someone = shard.keys().next().copied();
+            someone.map(|someone| shard.remove(&someone));
         }
-        states.insert(*from, next);
-        Ok(result)
+        let mut row = Row::default();
+        *(self.of)(&mut row) = then.into();
+        shard.insert(*from, row);
+        Ok(outcome)
     }
 }
 
-impl ShrinkableKeyedStateStore<Prefix> for Shards {
-    fn retain_recent(&self, drop_below: Nanos) {
-        for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, state| *state > drop_below);
+impl Times for Column {
+    fn full_at(&self, from: &Prefix) -> u64 {
+        self.table.shard(*from).get_mut(from).map_or(0, |row| *(self.of)(row))
+    }
+
+    fn move_back(&self, from: &Prefix, nanos: u64) {
+        if let Some(row) = self.table.shard(*from).get_mut(from) {
+            let full_at = (self.of)(row);
+            *full_at = full_at.saturating_sub(nanos);
         }
-    }
-
-    fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -179,8 +182,10 @@ mod tests {
     use super::*;
     use crate::limits::ADDRESS_BYTES_MAX;
 
+    const WIDE: Allowance = Allowance { per_second: 1, burst: 10_000 };
+
     fn rates(requests: Allowance) -> AddressRates {
-        AddressRates::new(Allowance { per_second: 1, burst: 10_000 }, requests)
+        AddressRates::new(WIDE, WIDE, requests)
     }
 
     #[test]
@@ -196,8 +201,20 @@ mod tests {
         let exceeded = rates.take_request(from("192.0.2.1")).unwrap_err();
         assert_eq!(exceeded.policy.as_str(), "address-requests");
         assert_eq!(rates.take_request(from("192.0.2.2")), Ok(()));
-        assert_eq!(rates.take_events(from("192.0.2.1"), 10_000), Ok(()));
-        assert!(rates.take_events(from("192.0.2.1"), 10).is_err());
+    }
+
+    #[test]
+    fn events_and_bytes_are_taken_together_or_not_at_all() {
+        let (rates, from) = (rates(WIDE), Prefix(7));
+        let refused = |events, bytes| rates.take_work(from, events, bytes).unwrap_err().policy;
+        assert_eq!(rates.take_work(from, 9_000, 100), Ok(()));
+        // Seconds may pass meanwhile, in which as many come back.
+        assert_eq!(refused(1_100, 100), Policy::AddressEvents);
+        assert_eq!(refused(100, 10_000), Policy::AddressBytes);
+        assert_eq!(rates.take_work(from, 1_000, 9_900), Ok(()), "the refusals took nothing");
+        rates.give_back(from, 300, 400);
+        assert_eq!((refused(400, 100), refused(100, 500)), (Policy::AddressEvents, Policy::AddressBytes));
+        assert_eq!(rates.take_work(from, 300, 400), Ok(()));
     }
 
     #[test]
@@ -209,27 +226,26 @@ mod tests {
                 0 => IpAddr::from(Ipv4Addr::from_bits(scattered)),
                 _ => IpAddr::from(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(scattered) << 64)),
             });
-            assert_eq!((rates.take_request(from), rates.take_events(from, 1)), (Ok(()), Ok(())), "newcomers are not refused");
+            assert_eq!(rates.take_request(from), Ok(()), "newcomers are not refused");
         }
         // The tables are full, and none was ever larger than it is now: they do not shrink.
-        let full = 2 * ADDRESS_SHARDS * ADDRESSES_PER_SHARD_MAX;
+        let full = ADDRESS_SHARDS * ADDRESSES_PER_SHARD_MAX;
         assert!((full * 99 / 100..=full).contains(&rates.len()), "{}", rates.len());
-        let stores = [rates.events.limiter, rates.requests.limiter].map(RateLimiter::into_state_store);
-        let shards = stores.iter().flat_map(|store| &store.shards);
-        let bytes: usize = shards.map(|shard| shard.lock().unwrap().allocation_size()).sum();
+        let bytes: usize = rates.table.shards.iter().map(|shard| shard.lock().unwrap().allocation_size()).sum();
         assert!((ADDRESS_BYTES_MAX * 3 / 4..=ADDRESS_BYTES_MAX).contains(&bytes), "{bytes} bytes");
     }
 
     #[test]
-    fn an_address_whose_bucket_is_full_again_is_forgotten() {
-        let rates = rates(Allowance { per_second: 1_000_000, burst: 1_000_000 });
-        let from = Prefix::from(IpAddr::from([192, 0, 2, 1]));
-        assert_eq!(rates.take_request(from), Ok(()));
-        assert_eq!(rates.take_events(from, 10_000), Ok(()));
+    fn an_address_whose_buckets_are_full_again_is_forgotten() {
+        let fast = Allowance { per_second: 1_000_000, burst: 1_000_000 };
+        let rates = AddressRates::new(WIDE, fast, fast);
+        let [soon, later] = [1, 2].map(|last| Prefix::from(IpAddr::from([192, 0, 2, last])));
+        assert_eq!(rates.take_request(soon), Ok(()));
+        assert_eq!(rates.take_work(later, 10_000, 1), Ok(()));
         // A microsecond has long passed; the ten thousand seconds that the events take have not.
         while rates.len() > 1 {
             rates.sweep();
         }
-        assert_eq!(rates.events.limiter.len(), 1);
+        assert!(rates.table.shard(later).contains_key(&later));
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Taken {
     pub(super) received_datetime: String,
     pub(super) received_millis: i64,
     pub(super) raw: Vec<u8>,
+    /// Whether only the beginning of the event was kept, so that `raw` is empty.
+    pub(super) is_cut: bool,
 }
 
 /// Letters of one source that lie in one folder.
@@ -34,6 +36,7 @@ pub(super) struct Batch {
 
 impl Taken {
     fn of(found: &Found<'_>) -> Option<Self> {
+        let is_cut = found.letter.raw_bytes.is_some();
         Some(Self {
             id: found.id(),
             event_uuid: found.letter.event_uuid.as_deref().map(str::to_owned),
@@ -41,7 +44,8 @@ impl Taken {
             code: found.letter.code.clone().into_owned(),
             received_datetime: found.letter.received_datetime.clone().into_owned(),
             received_millis: found.letter.received_millis()?,
-            raw: found.letter.raw()?,
+            raw: if is_cut { Vec::new() } else { found.letter.raw()? },
+            is_cut,
         })
     }
 }

@@ -30,7 +30,7 @@ pub struct ReplayReport {
     pub rejected: u64,
     /// The patch does not apply.
     pub not_patched: u64,
-    /// Refused by the sink after they had been accepted, and still in the dedup window.
+    /// Conflicting with an event that was accepted, and still in the dedup window.
     pub already_accepted: u64,
     /// Valid, but nothing could be stored: run it again.
     pub retry: u64,
@@ -107,10 +107,16 @@ impl ReplayReport {
         self.say(letter, source, "patch_not_applicable", None, &Fault::new(reason, ""));
     }
 
-    pub(super) fn was_refused(&mut self, letter: &Taken, source: &str) {
+    pub(super) fn cut(&mut self, letter: &Taken, source: &str) {
+        self.letters += 1;
+        self.rejected += 1;
+        self.say(letter, source, "event_cut", None, &Fault::new("the event was too large to be kept whole", ""));
+    }
+
+    pub(super) fn still_conflicts(&mut self, letter: &Taken, source: &str) {
         self.letters += 1;
         self.already_accepted += 1;
-        let detail = "the sink refused it after it was accepted, and the dedup window still knows it";
+        let detail = "another event with this event_uuid was accepted, and the dedup window still knows it";
         self.say(letter, source, "already_accepted", None, &Fault::new(detail, ""));
     }
 
@@ -140,7 +146,6 @@ impl ReplayReport {
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.not_patched += other.not_patched;
-        self.already_accepted += other.already_accepted;
         self.retry += other.retry;
         self.unreadable_lines += other.unreadable_lines;
         self.stopped = other.stopped.or(self.stopped.take());

@@ -80,7 +80,8 @@ impl<'a> Simulation<'a> {
     /// Judges the event of a dead letter.
     pub fn dead_letter(&mut self, letter: &StoredLetter<'_>, raw: &[u8]) {
         // No schema has a say in these.
-        if [RejectCode::ForbiddenEvent, RejectCode::RefusedBySink].iter().any(|code| code.as_str() == letter.code) {
+        let unjudged = [RejectCode::ForbiddenEvent, RejectCode::RefusedBySink, RejectCode::ConflictingDuplicate];
+        if unjudged.iter().any(|code| code.as_str() == letter.code) {
             self.counts.events += 1;
             self.counts.still_rejected += 1;
             return;

@@ -4,6 +4,8 @@
 //! Values are shown, for most faults cannot be understood without them; but not those of fields whose names say that they
 //! are secret, and of objects and arrays never what is in them.
 
+use std::collections::HashSet;
+
 use jsonschema::{
     JsonType, ValidationError,
     error::{TypeKind, ValidationErrorKind},
@@ -104,7 +106,6 @@ impl<'a> Explainer<'a> {
             // Not of the values that a schema is usually written for; the library's own words, without the value.
             Kind::BacktrackLimitExceeded { .. }
             | Kind::RegexEngineFailure { .. }
-            | Kind::Custom { .. }
             | Kind::FromUtf8 { .. }
             | Kind::UnevaluatedItems { .. }
             | Kind::Referencing(_) => error.masked_with("the value").to_string(),
@@ -125,10 +126,15 @@ impl<'a> Explainer<'a> {
 
     /// Fields that the schema does not know, each with the one that was probably meant.
     fn unknown(&mut self, place: &Place<'_>, unexpected: &[String]) -> String {
-        let known = names_at(self.document, &place.steps);
-        // One that is there already was not misspelt.
-        let is_free = |name: &&&str| place.value.is_none_or(|object| !object.members().any(|(there, _)| there == ***name));
-        let free: Vec<&str> = known.iter().filter(is_free).copied().collect();
+        let mut free = if self.suggestions.are_fields_left() { names_at(self.document, &place.steps) } else { Vec::new() };
+        // One that is there already was not misspelt. The members are gone through once: there may be thousands.
+        let mut absent: HashSet<&str> = free.iter().copied().collect();
+        for (there, _) in place.value.iter().flat_map(Node::members) {
+            if absent.remove(&*there) && absent.is_empty() {
+                break;
+            }
+        }
+        free.retain(|name| absent.contains(name));
         let mut names = Vec::new();
         let mut hints = Vec::new();
         for name in unexpected.iter().take(MESSAGE_LIST_MAX / 2) {
@@ -203,6 +209,8 @@ fn expected(kind: &ValidationErrorKind) -> String {
         Kind::ExclusiveMinimum { limit } => format!("more than {limit}"),
         Kind::ExclusiveMaximum { limit } => format!("less than {limit}"),
         Kind::MultipleOf { multiple_of } => format!("a multiple of {multiple_of}"),
+        // Of a keyword of our own.
+        Kind::Custom { message, .. } => message.clone(),
         Kind::MinLength { limit } => format!("at least {}", counted(*limit as usize, "character")),
         Kind::MaxLength { limit } => format!("at most {}", counted(*limit as usize, "character")),
         Kind::MinItems { limit } => format!("at least {}", counted(*limit as usize, "element")),

@@ -114,7 +114,7 @@ pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
     for versions in names.values_mut() {
         versions.sort_by_key(|schema| schema.version);
     }
-    Ok(Registry { names })
+    Ok(Registry::new(names))
 }
 
 /// What compiling has in common: what one schema needed is there for the next.
@@ -158,6 +158,7 @@ pub(super) fn build(folder: &Arc<Folder>, file: &Path, document: &Value) -> Resu
         .should_ignore_unknown_formats(false)
         // The linear-time engine: a pattern of ours must never make an event of theirs slow.
         .with_pattern_options(jsonschema::PatternOptions::regex())
+        .with_keyword("multipleOf", super::multiple_of::factory)
         .build(document)
         .map_err(|error| match error.instance_path().as_str() {
             "" => format!("is no usable schema: {error}"),
@@ -298,6 +299,61 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_no_double_has_are_judged_by_their_digits() {
+        let cases: [(&str, &[&str], &[&str]); 10] = [
+            (r#""minimum":0"#, &["0", "-0", "-0.0", "-0e400", "1e-400", "1e400"], &["-1e-400", "-1e400", "-5e-324"]),
+            (r#""exclusiveMinimum":0"#, &["1e-400", "5e-324", "1e400"], &["0", "-0", "0e-400", "-1e-400"]),
+            (r#""maximum":0"#, &["-1e-400", "-0", "-1e400"], &["1e-400", "1e400"]),
+            (r#""exclusiveMaximum":0"#, &["-1e-400"], &["0", "-0.0", "1e-400"]),
+            (
+                r#""maximum":0.1"#,
+                &["0.1", "0.10000000000000000000000", "0.09999999999999999999999", "1e-1"],
+                &["0.10000000000000000000001", "1.0000000000000000000001e-1"],
+            ),
+            (
+                r#""maximum":100,"type":"number""#,
+                &["100.000000000000000000000", "99.99999999999999999999"],
+                &["100.00000000000000000001"],
+            ),
+            (
+                r#""type":"integer""#,
+                &["-0", "0e-400", "1.0e1", "1e400", "10e-1", "123456789012345678901234567890"],
+                &["1e-400", "1.00000000000000000000001", "1.5"],
+            ),
+            (
+                r#""multipleOf":10"#,
+                &["0", "-0", "1e300", "1e400", "-20", "123456789012345678901234567890"],
+                &["1e-400", "5", "10.00000000000000000000001", "123456789012345678901234567891"],
+            ),
+            (
+                r#""multipleOf":0.01"#,
+                &["19.99", "0", "1e400", "0.0100000000000000000000"],
+                &["1e-400", "19.995", "0.01000000000000000000001"],
+            ),
+            (
+                r#""enum":[0,0.1,"a",[0]]"#,
+                &["0", "-0", "0e5", "0.1", "0.10000000000000000000000", "[0.0]"],
+                &["1e-400", "-1e-400", "0.10000000000000000000001", "[1e-400]"],
+            ),
+        ];
+        let sole = (r#""const":0"#, ["0", "-0.0"].as_slice(), ["1e-400", "-1e-400", "1e400"].as_slice());
+        for (keyword, valid, invalid) in cases.into_iter().chain([sole]) {
+            let folder = folder(&[("a/1.json", &format!(r#"{{"properties":{{"n":{{{keyword}}}}}}}"#))]);
+            let registry = load(folder.path()).unwrap();
+            let judged = |number: &str| judge(&registry, "a", None, &format!(r#"{{"n":{number}}}"#));
+            for number in valid {
+                assert_eq!(judged(number), Ok(1), "{number} with {keyword}");
+            }
+            for number in invalid {
+                let rejection = judged(number).expect_err(&format!("{number} with {keyword}"));
+                assert_eq!(rejection.faults[0].pointer, "/n", "{number} with {keyword}");
+                let detail = &rejection.faults[0].detail;
+                assert!(detail.starts_with("expected "), "{number} with {keyword}: {detail}");
+            }
+        }
+    }
+
+    #[test]
     fn references_reach_into_the_folder_and_formats_are_asserted() {
         let folder = folder(&[
             ("common/id.json", r#"{"type":"string","format":"uuid"}"#),
@@ -353,5 +409,6 @@ mod tests {
         assert_eq!(registry.nearest("menu:item:view"), Some("menu:item:viewed"));
         assert_eq!(registry.nearest("menu:itme:viewed"), Some("menu:item:viewed"));
         assert_eq!(registry.nearest("xyz"), None);
+        assert_eq!(registry.nearest(&"menu:item:viewed".repeat(100)), None);
     }
 }

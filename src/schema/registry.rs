@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::{Arc, OnceLock},
 };
 
@@ -12,8 +13,11 @@ use sha2::{Digest, Sha256};
 use super::{explain::Explainer, quick::Quick};
 use crate::{
     json::{Node, TapeJson},
-    limits::{ERRORS_PER_EVENT_MAX, FIELD_SUGGESTIONS_PER_BODY, SUGGESTIONS_PER_BODY},
-    outcome::{RejectCode, Rejection},
+    limits::{
+        ERRORS_PER_EVENT_MAX, EVENT_NAME_BYTES_MAX, FAULTS_EXPLAINED_PER_BODY, FIELD_SUGGESTIONS_PER_BODY, SUGGESTION_BYTES_MAX,
+        SUGGESTION_CANDIDATES_MAX, SUGGESTION_NEIGHBOURS, SUGGESTIONS_PER_BODY,
+    },
+    outcome::{Fault, RejectCode, Rejection},
 };
 
 /// One version of one event's schema, compiled.
@@ -36,23 +40,43 @@ pub struct Schema {
     pub(super) etag: OnceLock<String>,
 }
 
-/// How often the names nearest to a wrong one are still looked for: a body of nothing but slips must not be slow.
+/// How many faults of a body are still explained in full, and how often the names nearest to a wrong one are still looked for:
+/// a body of nothing but faults must not be slow.
 #[derive(Clone, Copy, Debug)]
 pub struct Suggestions {
     names_left: usize,
     fields_left: usize,
+    faults_left: usize,
 }
 
 impl Default for Suggestions {
     fn default() -> Self {
-        Self { names_left: SUGGESTIONS_PER_BODY, fields_left: FIELD_SUGGESTIONS_PER_BODY }
+        Self { names_left: SUGGESTIONS_PER_BODY, fields_left: FIELD_SUGGESTIONS_PER_BODY, faults_left: FAULTS_EXPLAINED_PER_BODY }
     }
 }
 
 impl Suggestions {
+    /// Every fault is explained, however many there are.
+    #[must_use]
+    pub fn with_every_fault() -> Self {
+        Self { faults_left: usize::MAX, ..Self::default() }
+    }
+
+    /// Whether an event with so many faults may still be explained in full.
+    pub fn take_explained(&mut self, faults: usize) -> bool {
+        let is_left = self.faults_left > 0;
+        self.faults_left = self.faults_left.saturating_sub(faults);
+        is_left
+    }
+
     /// Whether an event's name may still be looked for.
     pub fn take_name(&mut self) -> bool {
         take(&mut self.names_left)
+    }
+
+    /// Whether a field, or a value, may still be looked for afterwards.
+    pub(super) fn are_fields_left(&self) -> bool {
+        self.fields_left > 0
     }
 
     /// Whether a field, or a value, may still be looked for.
@@ -79,15 +103,29 @@ impl Schema {
     /// Judges an event of a body, whose events share the `suggestions`.
     ///
     /// # Errors
-    /// As [`Schema::judge`].
+    /// As [`Schema::judge`]; after [`FAULTS_EXPLAINED_PER_BODY`] faults with the first fault only, and a short text.
     pub fn judge_of_many(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
-        if self.quick.as_ref().is_some_and(|quick| quick.accepts(event)) || self.validator.is_valid(event) {
+        if self.quick.as_ref().is_some_and(|quick| quick.accepts(event)) {
+            return Ok(());
+        }
+        if suggestions.faults_left == 0 {
+            // One way through the event instead of three, up to its first fault, and nothing is looked for.
+            let Err(error) = self.validator.validate(event) else { return Ok(()) };
+            let mut nothing_more = Suggestions { names_left: 0, fields_left: 0, faults_left: 0 };
+            let mut explainer = Explainer { event, document: self.read(), suggestions: &mut nothing_more };
+            return Err(self.rejection(vec![explainer.fault(&error)]));
+        }
+        if self.validator.is_valid(event) {
             return Ok(());
         }
         let errors = self.validator.iter_errors(event).take(ERRORS_PER_EVENT_MAX);
         let mut explainer = Explainer { event, document: self.read(), suggestions };
         let faults = errors.map(|error| explainer.fault(&error)).collect();
-        Err(Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label())))
+        Err(self.rejection(faults))
+    }
+
+    fn rejection(&self, faults: Vec<Fault>) -> Rejection {
+        Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label()))
     }
 
     /// Whether the schema as it is written accepts an event, without the quick form: the yardstick of that.
@@ -117,8 +155,7 @@ impl Schema {
 }
 
 /// The strong `ETag` of a text: as good as the text itself.
-#[must_use]
-pub fn etag(text: &str) -> String {
+fn etag(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest[..ETAG_BYTES].iter().fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\""
 }
@@ -142,20 +179,47 @@ pub enum Resolution<'a> {
 pub struct Registry {
     /// Versions of each name, ascending; never empty.
     pub(super) names: BTreeMap<Arc<str>, Vec<Schema>>,
+    /// The names in the order of their endings, made when the first one is looked for that there is not.
+    endings: OnceLock<BTreeMap<String, Arc<str>>>,
+    /// The list of all, written when it is first asked for.
+    list: OnceLock<List>,
+}
+
+/// The list of all schemas, as it is served.
+#[derive(Debug)]
+pub struct List {
+    /// The text.
+    pub text: Arc<str>,
+    /// Its `ETag`.
+    pub etag: String,
 }
 
 /// Similarity from which a name is worth suggesting; 1.0 is equality.
 /// `menu:item:view` for `menu:item:viewed` has 0.98, a different event of the same type below 0.9.
 const NEAREST_SIMILARITY_MIN: f64 = 0.85;
 
-/// The one of `known` that is most like `name`, where one is like it at all.
+/// The one of `known` that is most like `name`, where one is like it at all. A comparison takes time in proportion to both
+/// lengths, so long ones are passed over, as are those of which one is four times as long as the other: they reach 0.85 in no
+/// case. Of many that are known, the first [`SUGGESTION_CANDIDATES_MAX`] are looked at.
 pub(super) fn most_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let similar = known.map(|known| (strsim::jaro_winkler(known, name), known));
+    if name.len() > SUGGESTION_BYTES_MAX {
+        return None;
+    }
+    let chars = name.chars().count();
+    let is_near = |known: &&str| {
+        known.len() <= SUGGESTION_BYTES_MAX && (chars.div_ceil(4)..=chars.saturating_mul(4)).contains(&known.chars().count())
+    };
+    let similar = known.take(SUGGESTION_CANDIDATES_MAX).filter(is_near).map(|known| (strsim::jaro_winkler(known, name), known));
     let nearest = similar.filter(|(similarity, _)| *similarity >= NEAREST_SIMILARITY_MIN);
     nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
 impl Registry {
+    /// Of names, each with its versions in ascending order, at least one.
+    pub(super) fn new(names: BTreeMap<Arc<str>, Vec<Schema>>) -> Self {
+        Self { names, endings: OnceLock::new(), list: OnceLock::new() }
+    }
+
     /// The schema for an event of this name, which may name its version.
     #[must_use]
     pub fn resolve(&self, event_name: &str, version: Option<u32>) -> Resolution<'_> {
@@ -170,10 +234,41 @@ impl Registry {
         }
     }
 
-    /// The known name most like `event_name`, where one is like it at all. Compares with every name: not for every event.
+    /// The known name most like `event_name`, where one is like it at all. It compares with its neighbours in the order of the
+    /// names and in that of their endings, so that it takes as long with ten thousand names as with a hundred. A slip leaves one
+    /// of both ends whole.
     #[must_use]
     pub fn nearest(&self, event_name: &str) -> Option<&str> {
-        most_like(event_name, self.names.keys().map(|name| &**name))
+        if event_name.len() > EVENT_NAME_BYTES_MAX {
+            return None;
+        }
+        if self.names.len() <= 4 * SUGGESTION_NEIGHBOURS {
+            return most_like(event_name, self.names.keys().map(|name| &**name));
+        }
+        fn before_it(name: &str) -> (Bound<&str>, Bound<&str>) {
+            (Bound::Unbounded, Bound::Excluded(name))
+        }
+        fn from_it(name: &str) -> (Bound<&str>, Bound<&str>) {
+            (Bound::Included(name), Bound::Unbounded)
+        }
+        let reversed = |name: &str| name.chars().rev().collect::<String>();
+        let endings = self.endings.get_or_init(|| self.names.keys().map(|name| (reversed(name), name.clone())).collect());
+        let ending = reversed(event_name);
+        let before = self.names.range::<str, _>(before_it(event_name)).rev().take(SUGGESTION_NEIGHBOURS);
+        let after = self.names.range::<str, _>(from_it(event_name)).take(SUGGESTION_NEIGHBOURS);
+        let by_name = before.chain(after).map(|(name, _)| &**name);
+        let before = endings.range::<str, _>(before_it(&ending)).rev().take(SUGGESTION_NEIGHBOURS);
+        let after = endings.range::<str, _>(from_it(&ending)).take(SUGGESTION_NEIGHBOURS);
+        let by_ending = before.chain(after).map(|(_, name)| &**name);
+        most_like(event_name, by_name.chain(by_ending))
+    }
+
+    /// The list of all schemas, which `write` writes the first time.
+    pub fn list(&self, write: impl FnOnce(&Self) -> String) -> &List {
+        self.list.get_or_init(|| {
+            let text = write(self);
+            List { etag: etag(&text), text: text.into() }
+        })
     }
 
     /// All names with their versions, in alphabetical order.

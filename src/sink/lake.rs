@@ -3,13 +3,15 @@
 //! # Layout
 //!
 //! ```text
-//! <root>/event_type=menu/created_date=2026-11-20/<spool_id>-<first:020>-<end:020>.parquet
-//! <root>/event_type=menu/created_date=late/…        created too long before or after its receipt (limits.rs)
+//! <root>/event_type=menu/created_date=2026-11-20/<identity>-<first:020>-<end:020>.parquet
+//! <root>/event_type=menu/created_date=late/…        in an old lake: see below
 //! <root>/_tmp/…                                     files in the making; a local lake only
 //! ```
 //!
 //! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of
-//! one partition out of one stretch of the spool, and is named after that stretch.
+//! one partition out of one stretch of the spool, and is named after that stretch. The identity is the spool's, or another
+//! one that a copied data folder took instead (`identities.rs`); readers take any name. Where a partition is on another file
+//! system, its files in the making are hidden in it: `.<name>.<writer>.<count>.tmp`.
 //!
 //! # Columns
 //!
@@ -24,7 +26,14 @@
 //! | `created_datetime`, `received_datetime` | timestamp(ms), UTC, *without zone* | |
 //! | `payload` | string | the event's own JSON object, byte for byte as the client wrote it; no dictionary |
 //! | `client_address` | string or null | only in files of events whose addresses are kept (`privacy.client_address`) |
-//! | `event_type`, `created_date` | the partition folders, never inside the file | strings |
+//! | `dedup_scope` | string or null | only in files of events from browser keys: the key whose own events alone they can be duplicates of; null: the scope of all server keys |
+//! | `event_type`, `created_date` | the partition folders, never inside the file | a string and a date |
+//!
+//! `created_date` is always a date, so that every reader with hive partitioning takes the column for dates: the day of
+//! `created_datetime`, or, of a late event, the day of
+//! `received_datetime`. Late is what was created further
+//! from its receipt than its key allows (`created_days_back`, `created_days_ahead`), as it was judged. What marks it is that `created_date` is not the day of its `created_datetime`; the views
+//! have this as `is_late`. Gateways up to 2026-11 put it into the folder `created_date=late`, which is still read.
 //!
 //! Pages are compressed with zstd level 3. The footer names the writer, the spool and the stretch.
 //!
@@ -32,15 +41,18 @@
 //!
 //! - **Visible only when whole.** A local file is written aside, fsynced, renamed into its partition, and every folder
 //!   that changed is fsynced, before its records count as delivered. An S3 object appears when its upload is complete.
-//! - **Each event once.** A stretch that is delivered again overwrites the same names with the same rows.
+//! - **Never replaced.** A file is made only where none of its name is: locally by a rename that does not replace, on S3 by a
+//!   conditional put. Another life of the same data folder (a copy, a backup) loses nothing (`write.rs`).
+//! - **Each event once.** A stretch that is delivered again finds its rows in the lake and adds what is missing.
 //!   This needs what [`Sink::replays_by_stretch`](super::Sink::replays_by_stretch) asks of the deliverer: the same
-//!   stretches after a crash, and of a stretch that failed in part, every record that is still owed.
+//!   sequence numbers after a crash, and of a stretch that failed in part, every record that is still owed.
 //! - **A partition fails alone.** All records of a partition share one fate, because they share one file; the other
 //!   partitions of the batch do not share it.
 
 mod columns;
 mod deliver;
 mod encode;
+mod identities;
 mod partition;
 mod read;
 mod rows;
@@ -48,8 +60,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod views;
+mod write;
 
-pub use columns::{CLIENT_ADDRESS, COLUMNS};
+pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
 pub use deliver::LakeSink;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};

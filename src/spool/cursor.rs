@@ -3,7 +3,7 @@
 use std::{
     io,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use uuid::Uuid;
@@ -11,10 +11,12 @@ use uuid::Uuid;
 use super::{
     disk::Disk,
     fault::{Fault, read_file, replace_file, seal, unseal},
+    folder::Folder,
     shared::Shared,
 };
 
-const NAME: &str = "cursor";
+/// Name of its file.
+pub(super) const CURSOR_NAME: &str = "cursor";
 const MAGIC: &[u8; 8] = b"LKGCURS1";
 const NO_PLAN: u64 = u64::MAX;
 const BYTES: usize = 8 + 16 + 8 + 8 + 4;
@@ -60,7 +62,7 @@ pub(super) enum StoredCursor {
 
 impl StoredCursor {
     pub(super) fn load(disk: &dyn Disk, dir: &Path, spool_id: Uuid) -> io::Result<Self> {
-        match read_file(disk, &dir.join(NAME), BYTES + 1) {
+        match read_file(disk, &dir.join(CURSOR_NAME), BYTES + 1) {
             Ok(bytes) => Ok(decode(&bytes, spool_id).map_or(Self::Damaged, Self::Read)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
             Err(error) => Err(error),
@@ -94,18 +96,28 @@ impl CursorCell {
     }
 
     pub(super) fn get(&self) -> Cursor {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.lock()
+    }
+
+    /// Writes it again as it is, because its file is gone. One that was never written stays so.
+    pub(super) fn restore(&self, shared: &Shared) -> Result<(), Fault> {
+        let cursor = self.lock();
+        if *cursor == Cursor::default() { Ok(()) } else { write(&*shared.disk, &shared.folder, *cursor, shared.id) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cursor> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn commit(&self, shared: &Shared, seq: u64) -> Result<(), CursorError> {
-        let mut cursor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cursor = self.lock();
         check_range(seq, cursor.delivered_exclusive, shared.durable_end())?;
         let planned_end_exclusive = cursor.planned_end_exclusive.filter(|end| *end > seq);
         store(shared, &mut cursor, Cursor { delivered_exclusive: seq, planned_end_exclusive })
     }
 
     pub(super) fn plan(&self, shared: &Shared, end_seq: u64) -> Result<(), CursorError> {
-        let mut cursor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cursor = self.lock();
         check_range(end_seq, cursor.delivered_exclusive.saturating_add(1), shared.durable_end())?;
         let delivered_exclusive = cursor.delivered_exclusive;
         store(shared, &mut cursor, Cursor { delivered_exclusive, planned_end_exclusive: Some(end_seq) })
@@ -127,18 +139,28 @@ fn store(shared: &Shared, cursor: &mut Cursor, new: Cursor) -> Result<(), Cursor
     if *cursor == new {
         return Ok(());
     }
-    match replace_file(&*shared.disk, &shared.dir, NAME, &encode(new, shared.id)) {
+    let stored = write(&*shared.disk, &shared.folder, new, shared.id);
+    shared.note_cursor(stored.as_ref().err().map(Fault::error));
+    match stored {
         Ok(()) => {
             *cursor = new;
             shared.set_delivered(new.delivered_exclusive);
             Ok(())
         }
         Err(Fault::Refused(error)) => Err(CursorError::Refused(error)),
+        Err(Fault::ReadOnly(error)) => {
+            shared.note_read_only();
+            Err(CursorError::Refused(error))
+        }
         Err(Fault::Broken(error)) => {
             shared.fail("writing the cursor", &error);
             Err(CursorError::Failed)
         }
     }
+}
+
+fn write(disk: &dyn Disk, folder: &Folder, cursor: Cursor, spool_id: Uuid) -> Result<(), Fault> {
+    replace_file(disk, folder, CURSOR_NAME, &encode(cursor, spool_id))
 }
 
 #[cfg(test)]

@@ -3,24 +3,41 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, IoSlice},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
 
-/// Permissions of files and folders: events hold what people typed, so only the gateway's own user reads them.
-const FILE_MODE: u32 = 0o600;
-const DIR_MODE: u32 = 0o700;
+use crate::durable::{self, FILE_MODE};
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// Its file system.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+/// What a file system says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still write to it.
+    pub free_bytes: u64,
+    /// Whether it is mounted read-only. What is written to a file that was opened before may then be dropped, and a sync of
+    /// it succeeds all the same.
+    pub is_read_only: bool,
+}
 
 /// Just those operations on folders and names that the spool needs.
 ///
-/// A change of a name (creation, rename, link, removal) is durable only after [`Disk::sync_dir`] of its folder.
+/// A change of a name (creation, rename, link, removal) is durable only after [`DiskDir::sync`] of its folder.
 pub trait Disk: Send + Sync {
-    /// Makes `dir` and its parents where they are missing, durably.
+    /// Makes `dir` and its parents where they are missing. Their entries are durable then, also where they were found.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the exclusive lock on the file `path`, making it where it is missing. The lock is held until the answer is
     /// dropped or the process ends. [`io::ErrorKind::WouldBlock`]: somebody else holds it.
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
     /// Names of the files in `dir`, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Makes a file that must not exist yet.
@@ -33,10 +50,28 @@ pub trait Disk: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes the names in `dir` durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that this process may still write to the file system of `dir`.
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Opens a folder, so that syncing it needs no descriptor at a time when there is none.
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>>;
+    /// The file or folder that `path` leads to; `None` where there is none.
+    fn id_at(&self, path: &Path) -> io::Result<Option<FileId>>;
+    /// Length of the file at `path`.
+    fn size_at(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open folder of a [`Disk`].
+pub trait DiskDir: Send + Sync {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+    /// How its file system is.
+    fn space(&self) -> io::Result<Space>;
+    /// Which one it is.
+    fn id(&self) -> io::Result<FileId>;
+}
+
+/// A lock that is held.
+pub trait DiskLock: Send + Sync {
+    /// The file that is locked.
+    fn id(&self) -> io::Result<FileId>;
 }
 
 /// An open file of a [`Disk`].
@@ -47,6 +82,10 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The file's length.
     fn size(&self) -> io::Result<u64>;
+    /// How many names it has. A file without one is gone when it is closed.
+    fn links(&self) -> io::Result<u64>;
+    /// Which one it is.
+    fn id(&self) -> io::Result<FileId>;
     /// Cuts the file.
     fn truncate(&self, size: u64) -> io::Result<()>;
     /// Makes content and length durable (`fdatasync`). After an error nobody can say what is on the disk, and a second
@@ -93,21 +132,13 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        self.make_dir(parent)?;
-        match fs::DirBuilder::new().mode(DIR_MODE).create(dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(parent),
-        }
+        durable::make_folder(dir)
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Box::new(file)),
+            Ok(()) => Ok(Box::new(RealFile(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -139,17 +170,59 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
+        let file = File::open(dir)?;
+        if !file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Arc::new(RealFile(file)))
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(dir)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    fn id_at(&self, path: &Path) -> io::Result<Option<FileId>> {
+        match rustix::fs::stat(path) {
+            Ok(stat) => Ok(Some(FileId { device: stat.st_dev, inode: stat.st_ino })),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn size_at(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
     }
 }
 
 struct RealFile(File);
+
+impl RealFile {
+    fn file_id(&self) -> io::Result<FileId> {
+        let stat = rustix::fs::fstat(&self.0)?;
+        Ok(FileId { device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+impl DiskDir for RealFile {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let stat = rustix::fs::fstatvfs(&self.0)?;
+        Ok(Space {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
+        })
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file_id()
+    }
+}
+
+impl DiskLock for RealFile {
+    fn id(&self) -> io::Result<FileId> {
+        self.file_id()
+    }
+}
 
 impl DiskFile for RealFile {
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
@@ -162,6 +235,14 @@ impl DiskFile for RealFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.0)?.st_nlink as u64)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file_id()
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {

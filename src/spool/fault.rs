@@ -1,11 +1,15 @@
-//! Two kinds of failure that the writer and the cursor must tell apart, and the small files that are replaced whole.
+//! What a failure left behind, by the policy of [`crate::fault`], and the small files that are replaced whole.
 
 use std::{
     io::{self, IoSlice},
     path::Path,
 };
 
-use super::disk::{Disk, DiskFile, write_all_at};
+use super::{
+    disk::{Disk, DiskFile, write_all_at},
+    folder::Folder,
+};
+use crate::fault::{FaultKind, Operation, fault_kind};
 
 /// What a failed change left behind.
 #[derive(Debug)]
@@ -14,36 +18,62 @@ pub(super) enum Fault {
     Refused(io::Error),
     /// Nobody can say what the disk holds: an fsync failed, or the way back. Never try again, restart.
     Broken(io::Error),
+    /// The file system is mounted read-only. Nothing changed, and nothing will.
+    ReadOnly(io::Error),
+}
+
+impl Fault {
+    /// What the failure of a single operation left.
+    pub(super) fn of(error: io::Error, operation: Operation) -> Self {
+        match fault_kind(&error, operation) {
+            FaultKind::Medium if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error),
+            FaultKind::Medium => Self::Broken(error),
+            FaultKind::Transient | FaultKind::Room | FaultKind::Place => Self::Refused(error),
+        }
+    }
+
+    pub(super) fn naming(error: io::Error) -> Self {
+        Self::of(error, Operation::Name)
+    }
+
+    pub(super) fn writing(error: io::Error) -> Self {
+        Self::of(error, Operation::Write)
+    }
+
+    pub(super) fn error(&self) -> &io::Error {
+        match self {
+            Self::Refused(error) | Self::Broken(error) | Self::ReadOnly(error) => error,
+        }
+    }
 }
 
 /// Suffix of a file that is not complete yet; what a crash leaves of it is removed at the next start.
 pub(super) const TEMP_SUFFIX: &str = ".tmp";
 
-/// Replaces `dir/name` by `bytes`, durably, so that a crash leaves the old content or the new one: written beside,
+/// Replaces `name` in `folder` by `bytes`, durably, so that a crash leaves the old content or the new one: written beside,
 /// fsynced, renamed, the folder fsynced.
-pub(super) fn replace_file(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-    let temp = dir.join(format!("{name}{TEMP_SUFFIX}"));
-    let written = create_with(disk, &temp, bytes).map_err(Fault::Refused);
-    let renamed = written.and_then(|file| {
+pub(super) fn replace_file(disk: &dyn Disk, folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+    let temp = folder.join(format!("{name}{TEMP_SUFFIX}"));
+    let renamed = create_with(disk, &temp, bytes).and_then(|file| {
         file.sync_data().map_err(Fault::Broken)?;
-        disk.rename(&temp, &dir.join(name)).map_err(Fault::Refused)
+        disk.rename(&temp, &folder.join(name)).map_err(Fault::naming)
     });
     if let Err(fault) = renamed {
         // Only to free its bytes; a leftover harms nothing.
         let _ = disk.remove(&temp);
         return Err(fault);
     }
-    disk.sync_dir(dir).map_err(Fault::Broken)
+    folder.sync().map_err(Fault::Broken)
 }
 
-/// A new file with `bytes`, not yet synced.
-fn create_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<std::sync::Arc<dyn DiskFile>> {
+/// A new file with `bytes`, not yet synced. What had its name is removed.
+pub(super) fn create_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<std::sync::Arc<dyn DiskFile>, Fault> {
     match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::naming(error)),
         _ => {}
     }
-    let file = disk.create_new(path)?;
-    write_all_at(&*file, &mut [IoSlice::new(bytes)], 0)?;
+    let file = disk.create_new(path).map_err(Fault::naming)?;
+    write_all_at(&*file, &mut [IoSlice::new(bytes)], 0).map_err(Fault::writing)?;
     Ok(file)
 }
 

@@ -12,7 +12,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::disk::{Disk, DiskFile};
+use rustix::io::Errno;
+
+use super::disk::{Disk, DiskDir, DiskFile, DiskLock, FileId, Space};
 
 /// SplitMix64: the same seed gives the same run.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub(super) struct Faults {
     pub(super) read_error: u32,
     pub(super) sync_error: u32,
     pub(super) truncate_error: u32,
+    /// Opening or making a file or a folder finds no descriptor.
+    pub(super) no_descriptor: u32,
     /// Reads and writes that a signal interrupts: to be made again, and no failure.
     pub(super) interrupted: u32,
 }
@@ -63,10 +67,10 @@ pub(super) struct State {
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
     changes: Vec<NameChange>,
-    locked: BTreeSet<PathBuf>,
+    locked: BTreeSet<usize>,
     /// Counts the lives of the process: files opened in an earlier one are gone.
     life: u64,
-    is_dead: bool,
+    pub(super) is_dead: bool,
     /// Folders and inodes whose sync failed in this life.
     failed_syncs: BTreeSet<SyncTarget>,
 
@@ -77,6 +81,10 @@ pub(super) struct State {
     /// Of the capacity, what is shown as free and cannot be written.
     pub(super) hidden_bytes: u64,
     pub(super) panics_on_write: bool,
+    /// Mounted read-only: names cannot be changed; a write to an open file goes to memory, and its sync says yes.
+    pub(super) is_read_only: bool,
+    /// Counts the lives of the folder: each removal of it begins one.
+    folder: u64,
     /// Files that cannot be read in this range of bytes.
     pub(super) bad_sector: Option<(PathBuf, std::ops::Range<u64>)>,
     pub(super) creations: u64,
@@ -189,9 +197,17 @@ impl State {
         }
     }
 
+    fn take_descriptor(&mut self) -> io::Result<()> {
+        let rate = self.faults.no_descriptor;
+        if rate > 0 && self.rng.chance(rate) { Err(Errno::MFILE.into()) } else { Ok(()) }
+    }
+
     /// Changes a name. Where the process dies in this operation, the change may have happened or not.
     fn change(&mut self, life: u64, change: &NameChange) -> io::Result<()> {
         let dies = self.begin(life)?;
+        if self.is_read_only {
+            return Err(Errno::ROFS.into());
+        }
         if !dies || self.rng.chance(500) {
             change.apply(&mut self.names);
             self.changes.push(change.clone());
@@ -222,6 +238,17 @@ impl State {
     }
 }
 
+/// Numbers of folders begin here: those of files are lower.
+const FOLDERS: u64 = 1 << 32;
+
+impl State {
+    /// The folder that `path` leads to now: one of the two of a spool, or one above them.
+    fn folder_id(&self, path: &Path) -> Option<FileId> {
+        let is_folder = path.ends_with("spool") || path.ends_with("quarantine") || path == Path::new("/");
+        is_folder.then(|| FileId { device: 1, inode: FOLDERS + self.folder * 16 + path.components().count() as u64 })
+    }
+}
+
 impl FaultDisk {
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -242,6 +269,8 @@ impl FaultDisk {
             capacity: u64::MAX,
             hidden_bytes: 0,
             panics_on_write: false,
+            is_read_only: false,
+            folder: 0,
             bad_sector: None,
             creations: 0,
             writes: 0,
@@ -297,6 +326,15 @@ impl FaultDisk {
         state.durable_names.insert(path.to_owned(), inode);
     }
 
+    /// Takes the whole folder away, durably.
+    pub(super) fn take_folder(&self, dir: &Path) {
+        let mut state = self.state();
+        state.names.retain(|path, _| !path.starts_with(dir));
+        state.durable_names.retain(|path, _| !path.starts_with(dir));
+        state.changes.clear();
+        state.folder += 1;
+    }
+
     /// Takes a file away, durably.
     pub(super) fn take(&self, path: &Path) {
         let mut state = self.state();
@@ -331,12 +369,20 @@ impl Disk for FaultDisk {
         Ok(())
     }
 
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         let mut state = self.state();
-        if !state.locked.insert(path.to_owned()) {
+        state.take_descriptor()?;
+        let inode = state.inode(path).unwrap_or_else(|_| {
+            state.inodes.push(Inode::default());
+            let inode = state.inodes.len() - 1;
+            state.names.insert(path.to_owned(), inode);
+            state.durable_names.insert(path.to_owned(), inode);
+            inode
+        });
+        if !state.locked.insert(inode) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(FaultLock { disk: self.clone(), life: state.life, path: path.to_owned() }))
+        Ok(Box::new(FaultLock { disk: self.clone(), life: state.life, inode }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -347,6 +393,7 @@ impl Disk for FaultDisk {
         let inode = {
             let mut state = self.state();
             state.creations += 1;
+            state.take_descriptor()?;
             if state.names.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
@@ -359,7 +406,11 @@ impl Disk for FaultDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let inode = self.state().inode(path)?;
+        let inode = {
+            let mut state = self.state();
+            state.take_descriptor()?;
+            state.inode(path)?
+        };
         Ok(self.file(inode, path))
     }
 
@@ -385,8 +436,35 @@ impl Disk for FaultDisk {
         state.change(life, &NameChange::Remove(path.to_owned()))
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
         let mut state = self.state();
+        state.take_descriptor()?;
+        Ok(Arc::new(FaultDir { disk: self.clone(), dir: dir.to_owned(), folder: state.folder }))
+    }
+
+    fn id_at(&self, path: &Path) -> io::Result<Option<FileId>> {
+        let state = self.state();
+        let file = state.names.get(path).map(|inode| FileId { device: 1, inode: *inode as u64 });
+        // What is no file is a folder, and all of them are there.
+        Ok(file.or_else(|| state.folder_id(path)))
+    }
+
+    fn size_at(&self, path: &Path) -> io::Result<u64> {
+        let state = self.state();
+        Ok(state.inodes[state.inode(path)?].cached.len() as u64)
+    }
+}
+
+struct FaultDir {
+    disk: FaultDisk,
+    dir: PathBuf,
+    folder: u64,
+}
+
+impl DiskDir for FaultDir {
+    fn sync(&self) -> io::Result<()> {
+        let dir = &self.dir;
+        let mut state = self.disk.state();
         let life = state.life;
         let dies = state.begin(life)?;
         state.note_sync(SyncTarget::Names);
@@ -415,9 +493,13 @@ impl Disk for FaultDisk {
         if dies || fails { Err(io::Error::other("sync failed")) } else { Ok(()) }
     }
 
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
-        let state = self.state();
-        Ok(state.capacity.saturating_sub(state.used()))
+    fn space(&self) -> io::Result<Space> {
+        let state = self.disk.state();
+        Ok(Space { free_bytes: state.capacity.saturating_sub(state.used()), is_read_only: state.is_read_only })
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 1, inode: FOLDERS + self.folder * 16 + self.dir.components().count() as u64 })
     }
 }
 
@@ -454,7 +536,7 @@ impl DiskFile for FaultFile {
                 return Err(io::ErrorKind::StorageFull.into());
             }
         }
-        let State { rng, page, inodes, .. } = &mut *state;
+        let State { rng, page, inodes, is_read_only, .. } = &mut *state;
         let inode = &mut inodes[self.inode];
         let range = offset as usize..offset as usize + size;
         if inode.cached.len() < range.end {
@@ -463,7 +545,7 @@ impl DiskFile for FaultFile {
         inode.cached[range.clone()].copy_from_slice(&bytes[..size]);
         inode.dirty.extend(range.start / *page..range.end.div_ceil(*page));
         // The system writes pages back whenever it likes.
-        if rng.chance(200) {
+        if !*is_read_only && rng.chance(200) {
             let likes = [100, 500, 1000][rng.below(3)];
             let picked: Vec<_> = inode.dirty.iter().copied().filter(|_| rng.chance(likes)).collect();
             for page_index in picked {
@@ -484,7 +566,7 @@ impl DiskFile for FaultFile {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if state.rng.chance(faults.read_error) {
-            return Err(io::Error::other("read error"));
+            return Err(Errno::IO.into());
         }
         let range = offset..offset + buffer.len() as u64;
         if let Some((path, bad)) = &state.bad_sector
@@ -492,7 +574,7 @@ impl DiskFile for FaultFile {
             && bad.start < range.end
             && range.start < bad.end
         {
-            return Err(io::Error::other("bad sector"));
+            return Err(Errno::IO.into());
         }
         let cached = &state.inodes[self.inode].cached;
         let rest = cached.get(offset as usize..).unwrap_or_default();
@@ -503,6 +585,15 @@ impl DiskFile for FaultFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.disk.state().inodes[self.inode].cached.len() as u64)
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        let state = self.disk.state();
+        Ok(state.names.values().filter(|inode| **inode == self.inode).count() as u64)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 1, inode: self.inode as u64 })
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
@@ -525,6 +616,9 @@ impl DiskFile for FaultFile {
         let mut state = self.disk.state();
         let dies = state.begin(self.life)?;
         state.note_sync(SyncTarget::Inode(self.inode));
+        if state.is_read_only {
+            return Ok(());
+        }
         let rate = state.faults.sync_error;
         let fails = state.rng.chance(rate);
         let State { rng, page, inodes, failed_syncs, .. } = &mut *state;
@@ -570,14 +664,20 @@ impl DiskFile for FaultFile {
 struct FaultLock {
     disk: FaultDisk,
     life: u64,
-    path: PathBuf,
+    inode: usize,
+}
+
+impl DiskLock for FaultLock {
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 1, inode: self.inode as u64 })
+    }
 }
 
 impl Drop for FaultLock {
     fn drop(&mut self) {
         let mut state = self.disk.state();
         if state.life == self.life {
-            state.locked.remove(&self.path);
+            state.locked.remove(&self.inode);
         }
     }
 }

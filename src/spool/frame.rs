@@ -25,6 +25,14 @@ pub struct Frame {
     pub body: Bytes,
 }
 
+impl Frame {
+    /// Bytes that it takes on disk, its header counted.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        FRAME_HEADER_BYTES + self.body.len()
+    }
+}
+
 /// Why a body was not taken into a [`FrameBuffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a body of {0} bytes; at most {FRAME_BODY_BYTES_MAX} are allowed")]

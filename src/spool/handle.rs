@@ -5,9 +5,10 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -16,15 +17,24 @@ use uuid::Uuid;
 use super::{
     cursor::{Cursor, CursorCell, CursorError},
     disk::{Disk, DiskFile},
+    end_mark::EndMarkFile,
+    fault::Fault,
+    folder::Folder,
     frame::{FrameBuffer, Salt},
+    losses::Losses,
     queue::{AppendError, Appended, Pending, Queue},
     reader::Reader,
-    recovery::{OpenError, Recovered, RecoveryReport, recover},
-    segment::segment_path,
-    shared::{GroupMetrics, Shared},
+    recovery::{LOCK_NAME, OpenError, Recovered, RecoveryReport, recover},
+    segment::{quarantine_dir, segment_path, set_aside},
+    shared::{GroupMetrics, Quarantined, Shared},
+    unreadable::Unreadable,
     writer::{Room, Writer},
 };
-use crate::limits::{GROUP_COMMIT_BYTES_MAX, SEGMENT_PIECE_BYTES};
+use crate::{
+    conditions::Conditions,
+    fault::{Patience, Tries},
+    limits::{GROUP_COMMIT_BYTES_MAX, SEGMENT_PIECE_BYTES, SPOOL_LOOK_EVERY, SPOOL_START_PATIENCE},
+};
 
 /// Where a spool is, and its bounds.
 #[derive(Clone, Debug)]
@@ -39,6 +49,10 @@ pub struct SpoolConfig {
     pub free_bytes_min: u64,
     /// Bytes that may wait for the writer.
     pub queue_bytes_max: usize,
+    /// How long a place that cannot be read is tried again before its events are given up.
+    pub unreadable: Patience,
+    /// Where its faults are raised.
+    pub conditions: Conditions,
 }
 
 /// What a spool holds on disk.
@@ -60,7 +74,7 @@ pub struct SpoolStats {
 pub struct Spool {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
-    cursor: CursorCell,
+    cursor: Arc<CursorCell>,
     /// Held while segments are unlinked, so that two callers do not remove the same file.
     unlinking: Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -73,7 +87,7 @@ impl Spool {
     /// See [`OpenError`]. Damage is no error; it is in the report.
     pub fn open(disk: Arc<dyn Disk>, config: SpoolConfig) -> Result<(Self, RecoveryReport), OpenError> {
         let (spool, writer, report) = Self::open_without_thread(disk, config)?;
-        let thread = thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run());
+        let thread = spool.shared.conditions.vital("spool-writer").thread(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Io { doing: "starting the writer", source })?;
         *spool.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok((spool, report))
@@ -84,18 +98,35 @@ impl Spool {
         disk: Arc<dyn Disk>,
         config: SpoolConfig,
     ) -> Result<(Self, Writer, RecoveryReport), OpenError> {
-        let SpoolConfig { dir, segment_bytes, quota_bytes, free_bytes_min, queue_bytes_max } = config;
+        // What the system lacks for a moment, or a folder that hiccups, is no reason not to start.
+        let mut tries = Tries::default();
+        loop {
+            let error = match Self::try_open(disk.clone(), config.clone(), false) {
+                Err(error) if error.may_pass() => error,
+                opened => return opened,
+            };
+            let Some(pause) = tries.failed(&SPOOL_START_PATIENCE, Instant::now()) else {
+                return Self::try_open(disk, config, true);
+            };
+            tracing::warn!(dir = %config.dir.display(), %error, "the spool cannot be opened yet; trying again");
+            thread::sleep(pause);
+        }
+    }
+
+    fn try_open(disk: Arc<dyn Disk>, config: SpoolConfig, gives_up: bool) -> Result<(Self, Writer, RecoveryReport), OpenError> {
+        let SpoolConfig { dir, segment_bytes, quota_bytes, free_bytes_min, queue_bytes_max, unreadable, conditions } = config;
         let at = |doing| move |source| OpenError::Io { doing, source };
-        disk.make_dir(&dir).map_err(at("making the spool's folder"))?;
-        let lock = disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
+        let folder = Folder::make(&*disk, &dir).map_err(at("making the spool's folder"))?;
+        let lock = disk.lock(&dir.join(LOCK_NAME)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => OpenError::Locked(dir.clone()),
             _ => at("locking the spool")(error),
         })?;
-        let Recovered { id, cursor, segments, active, report } = recover(&*disk, &dir)?;
+        let quarantine = Folder::make(&*disk, &quarantine_dir(&dir)).map_err(at("making the quarantine folder"))?;
+        let Recovered { id, cursor, segments, active, report } = recover(&*disk, &folder, &quarantine, gives_up)?;
         let next_seq = segments.end_seq();
+        let losses = Losses::load(&*disk, quarantine.path(), id);
         let shared = Arc::new(Shared {
             disk,
-            dir,
             id,
             salt: Salt::of(id),
             segments: Mutex::new(segments),
@@ -104,12 +135,34 @@ impl Spool {
             delivered: AtomicU64::new(cursor.delivered_exclusive),
             syncs: AtomicU64::new(0),
             groups: OnceLock::new(),
-            _lock: lock,
+            unreadable: Unreadable::new(unreadable, folder.name(), conditions.clone()),
+            conditions,
+            is_read_only: AtomicBool::new(false),
+            losses,
+            damaged: Mutex::default(),
+            quarantined: Mutex::default(),
+            lock: Mutex::new(lock),
+            folder,
+            quarantine,
         });
+        shared.look_into_quarantine();
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
         let room = Room { segment_bytes, quota_bytes, free_bytes_min };
-        let writer = Writer { shared: Arc::clone(&shared), queue: Arc::clone(&queue), active, next_seq, room };
-        let cursor = CursorCell::new(cursor);
+        let cursor = Arc::new(CursorCell::new(cursor));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            queue: Arc::clone(&queue),
+            active,
+            next_seq,
+            room,
+            cursor: Arc::clone(&cursor),
+            end_mark: EndMarkFile::new(id),
+            look_every: SPOOL_LOOK_EVERY,
+            looked_at: Instant::now(),
+            missing: Tries::default(),
+            is_stretched: false,
+            look_from: 0,
+        };
         Ok((Self { shared, queue, cursor, unlinking: Mutex::default(), writer: Mutex::default() }, writer, report))
     }
 
@@ -212,24 +265,66 @@ impl Spool {
         if self.shared.has_failed() {
             return Err(io::Error::other("the spool has failed"));
         }
+        let Shared { disk, folder, quarantine, .. } = &*self.shared;
         let delivered = self.cursor.get().delivered_exclusive;
         let segments = self.shared.segments().below(delivered);
         let mut nameless = Vec::new();
         for first_seq in &segments {
-            let path = segment_path(&self.shared.dir, *first_seq);
-            // Held open, so that its blocks are not given back at once: see `give_back`.
-            nameless.extend(self.shared.disk.open(&path).ok());
-            match self.shared.disk.remove(&path) {
+            let path = segment_path(folder.path(), *first_seq);
+            // What is damaged is kept until a person removes it.
+            let removed = if self.shared.is_damaged(*first_seq) && disk.id_at(&path)?.is_some() {
+                self.keep_damaged(*first_seq)
+            } else {
+                // Held open, so that its blocks are not given back at once: see `give_back`.
+                nameless.extend(disk.open(&path).ok());
+                disk.remove(&path)
+            };
+            match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => self.shared.segments().remove_first(*first_seq),
             }
         }
         if !segments.is_empty() {
-            let synced = self.shared.disk.sync_dir(&self.shared.dir);
-            synced.inspect_err(|error| self.shared.fail("syncing the folder after an unlink", error))?;
+            folder.sync().inspect_err(|error| self.shared.fail("syncing the folder after an unlink", error))?;
+            self.shared.unreadable.forget_below(self.shared.segments().first_seq());
+            if quarantine.is_in_place(&**disk).unwrap_or(false) {
+                self.shared.look_into_quarantine();
+            }
         }
-        nameless.iter().for_each(|file| give_back(&**file));
+        // One that has another name, in the quarantine, is not cut.
+        let is_nameless = |file: &Arc<dyn DiskFile>| file.links().is_ok_and(|links| links == 0);
+        nameless.iter().filter(|file| is_nameless(file)).for_each(|file| give_back(&**file));
         Ok(segments.len())
+    }
+
+    /// Takes a damaged segment out of the spool: its name here is removed where the quarantine has it under another one, and
+    /// else it is moved there.
+    fn keep_damaged(&self, first_seq: u64) -> io::Result<()> {
+        let Shared { disk, folder, quarantine, .. } = &*self.shared;
+        let path = segment_path(folder.path(), first_seq);
+        if disk.open(&path)?.links()? > 1 {
+            return disk.remove(&path);
+        }
+        match set_aside(&**disk, folder.path(), quarantine, first_seq) {
+            Ok(_) => Ok(()),
+            Err(Fault::Broken(error)) => {
+                self.shared.fail("setting a damaged segment aside", &error);
+                Err(error)
+            }
+            Err(Fault::Refused(error) | Fault::ReadOnly(error)) => Err(error),
+        }
+    }
+
+    /// How long to wait before reading again what could not be read.
+    #[must_use]
+    pub fn unreadable_pause(&self) -> Duration {
+        self.shared.unreadable.pause()
+    }
+
+    /// What was set aside, as it was seen last.
+    #[must_use]
+    pub fn quarantined(&self) -> Quarantined {
+        *self.shared.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes no more appends, writes what is queued and waits for the writer's end. What is durable can still be read,
@@ -241,7 +336,7 @@ impl Spool {
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id())
             && writer.join().is_err()
         {
-            tracing::error!(dir = %self.shared.dir.display(), "the spool's writer panicked");
+            tracing::error!(dir = %self.shared.folder.path().display(), "the spool's writer panicked");
         }
     }
 }
@@ -262,6 +357,10 @@ fn give_back(file: &dyn DiskFile) {
 
 #[cfg(test)]
 impl Spool {
+    pub(super) fn conditions(&self) -> &Conditions {
+        &self.shared.conditions
+    }
+
     pub(super) fn shared_has_failed(&self) -> bool {
         self.shared.has_failed()
     }
@@ -277,7 +376,7 @@ impl Drop for Spool {
 mod tests {
     use std::io::IoSlice;
 
-    use super::*;
+    use super::{super::disk::FileId, *};
 
     /// Notes the sizes that it is cut to.
     #[derive(Default)]
@@ -294,6 +393,14 @@ mod tests {
 
         fn size(&self) -> io::Result<u64> {
             Ok(SEGMENT_PIECE_BYTES * 5 / 2)
+        }
+
+        fn links(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+
+        fn id(&self) -> io::Result<FileId> {
+            unreachable!("it has no name any more")
         }
 
         fn truncate(&self, size: u64) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::frame::FrameBuffer;
-use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME};
+use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME, SPOOL_LOOK_EVERY};
 
 /// Where the frames of one append went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,11 @@ pub struct Appended {
 }
 
 /// Why an append was not acknowledged. Except after [`AppendError::Failed`], none of its frames will ever be read.
+///
+/// After `Failed` they may: nobody can say what of the group reached the disk. The next start finds whole frames of it or none,
+/// and delivers what it finds. So an identity whose append failed so is in doubt until that start: a store that outlives this
+/// process (the one a fleet shares) must not hand it out again before, or the event is delivered twice. The window in this
+/// process needs no care, since it is read back from the spool at that start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// Too many bytes wait for the writer already; try again soon.
@@ -33,6 +38,12 @@ pub enum AppendError {
     /// The disk refused the bytes for another reason; what it took of them is taken back, and the next append may succeed.
     #[error("the disk refused the write")]
     WriteFailed,
+    /// The file system is mounted read-only. A restart on a disk that takes writes is needed.
+    #[error("the file system is read-only")]
+    ReadOnly,
+    /// The spool's folder or its file was removed or replaced while the gateway runs. It goes on once they are there again.
+    #[error("the spool's files are missing")]
+    Missing,
     /// The spool has failed and takes nothing more before a restart. The frames may turn up then, whole, or not at all.
     #[error("the spool has failed")]
     Failed,
@@ -172,13 +183,14 @@ impl Queue {
     fn wait_for_work(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.wake_at = 1;
-        let waited = self.wake.wait_while(state, |state| !state.has_work());
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(state, SPOOL_LOOK_EVERY, |state| !state.has_work());
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.wake_at = 0;
         state
     }
 
-    /// Waits for work; `None` once the queue is closed and empty.
+    /// Waits for work, and for [`SPOOL_LOOK_EVERY`] at most, after which the group is empty; `None` once the queue is closed and
+    /// empty.
     pub(super) fn next_group(&self) -> Option<Group> {
         let mut state = self.wait_for_work();
         let mut group = Group { appends: Vec::new(), roll: std::mem::take(&mut state.roll) };
@@ -191,7 +203,7 @@ impl Queue {
             }
             group.appends.push(append);
         }
-        (group.roll || !group.appends.is_empty()).then_some(group)
+        (group.roll || !group.appends.is_empty() || !state.is_closed).then_some(group)
     }
 
     /// The memory of `bytes` is free again.

@@ -1,14 +1,19 @@
 //! Reading the spool in order, from any sequence number, past whatever decayed.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc, time::Instant};
 
 use super::{
-    frame::Frame,
-    scan::{Scan, Step},
-    segment::{quarantine_segment, segment_path},
+    disk::read_full_at,
+    fault::{Fault, read_file},
+    frame::{FRAME_HEADER_BYTES, Frame},
+    losses::{Loss, LostEvent},
+    recovery::ID_NAME,
+    scan::{BLOCK, ReadFault, Scan, Step},
+    segment::{SEGMENT_HEADER_BYTES, quarantine_segment, segment_name, segment_path},
     shared::{Place, Shared, Span},
+    unreadable::{Verdict, WHOLE_FILE, concerns_the_place},
 };
-use crate::limits::SPOOL_READ_TRIES;
+use crate::limits::SPOOL_LOSS_EVENTS_MAX;
 
 /// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
 /// reader's position before and after exactly once, save those that were delivered and unlinked.
@@ -16,7 +21,7 @@ use crate::limits::SPOOL_READ_TRIES;
 pub struct Stretch {
     /// Frames, whole and checked.
     pub frames: Vec<Frame>,
-    /// Sequence numbers whose frames decayed. The damaged file is kept in `quarantine/`.
+    /// Sequence numbers whose frames are lost. The damaged file is kept in `quarantine/`, where `lost.ndjson` names them.
     pub lost: Vec<Range<u64>>,
 }
 
@@ -29,25 +34,34 @@ pub struct Reader {
     open: Option<OpenSegment>,
     /// The frame at `next_seq`, read already but too large for the last stretch.
     held: Option<Frame>,
-    failed_reads: u32,
+    /// It only looks: see [`Reader::that_only_looks`].
+    only_looks: bool,
 }
 
 #[derive(Clone)]
 struct OpenSegment {
-    first_seq: u64,
+    span: Span,
     scan: Scan,
     is_quarantined: bool,
 }
 
 /// How much of a stretch may still be filled.
 struct Limits {
+    end_seq: u64,
     records_max: usize,
     bytes_left: usize,
 }
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, seq: u64) -> Self {
-        Self { shared, next_seq: seq, open: None, held: None, failed_reads: 0 }
+        Self { shared, next_seq: seq, open: None, held: None, only_looks: false }
+    }
+
+    /// Waits for nothing and decides nothing: what cannot be read now is among the [`Stretch::lost`] at once, though it is not
+    /// lost yet; nothing is written down and nothing is set aside. For whoever may come back later.
+    #[must_use]
+    pub fn that_only_looks(self) -> Self {
+        Self { only_looks: true, ..self }
     }
 
     /// Sequence number that comes next.
@@ -60,39 +74,43 @@ impl Reader {
     /// there is one). Never past the durable end; an empty stretch means that it is reached.
     ///
     /// # Errors
-    /// The disk's, with the position where it was: read again later. A place at which reading keeps failing is taken for
-    /// damaged after some tries, so that what follows is not held up for ever.
+    /// The disk's, with the position where it was: read again after [`Spool::unreadable_pause`](super::Spool). What lies
+    /// before the bad place was answered first. A place that stays unreadable is taken for damaged when its time is over, so
+    /// that what follows is not held up for ever; the time is the place's, whichever reader comes to it.
     pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
+        self.read_until(u64::MAX, records_max, bytes_max)
+    }
+
+    /// [`Reader::read`] of what lies below `end_seq`, so that a stretch is the same when it is read again, whatever decayed in
+    /// it meanwhile. Only a loss may reach beyond.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_until(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
         let mut stretch = Stretch::default();
-        let mut limits = Limits { records_max: records_max.max(1), bytes_left: bytes_max };
+        let mut limits = Limits { end_seq, records_max: records_max.max(1), bytes_left: bytes_max };
         match self.fill(&mut stretch, &mut limits) {
             // What came before the failure is good; the next call meets it again.
-            Err(error) if stretch == Stretch::default() => {
-                self.failed_reads += 1;
-                Err(error)
-            }
-            _ => {
-                self.failed_reads = 0;
-                Ok(stretch)
-            }
+            Err(error) if stretch == Stretch::default() => Err(error),
+            _ => Ok(stretch),
         }
     }
 
     fn fill(&mut self, stretch: &mut Stretch, limits: &mut Limits) -> io::Result<()> {
-        loop {
+        while self.next_seq < limits.end_seq {
             let place = self.shared.segments().place(self.next_seq);
             match place {
                 Place::End => return Ok(()),
-                Place::Before(seq) => self.skip_missing(seq, stretch),
+                Place::Before(seq) => self.skip_missing(seq, "no file holds them", stretch),
                 Place::In(span) => {
-                    let Some(mut open) = self.open(span)? else {
-                        // Unlinked since we looked, and looking again shows it; or else taken away by a stranger.
-                        if self.shared.segments().is_live(span.first_seq) {
-                            self.skip_missing(span.end_seq, stretch);
-                        }
-                        continue;
-                    };
+                    let Some(mut open) = self.open(span, stretch)? else { continue };
+                    let from = open.scan.offset();
                     let filled = self.fill_from(&mut open, span, stretch, limits);
+                    if !self.only_looks {
+                        let at = open.scan.offset();
+                        let end = if filled.is_ok() { at } else { at - at % BLOCK };
+                        self.shared.unreadable.passed(span.first_seq, from - from % BLOCK..end);
+                    }
                     self.open = Some(open);
                     if filled? == Filled::ToTheLimit {
                         return Ok(());
@@ -100,21 +118,43 @@ impl Reader {
                 }
             }
         }
+        Ok(())
     }
 
-    /// The segment of `span`; `None` where there is no such file.
-    fn open(&mut self, span: Span) -> io::Result<Option<OpenSegment>> {
-        if let Some(mut open) = self.open.take().filter(|open| open.first_seq == span.first_seq) {
-            open.scan.extend(span.bytes);
+    /// The segment of `span`; `None` where it was passed, because it is gone.
+    fn open(&mut self, span: Span, stretch: &mut Stretch) -> io::Result<Option<OpenSegment>> {
+        let is_same = |open: &OpenSegment| (open.span.first_seq, open.span.remade) == (span.first_seq, span.remade);
+        if let Some(mut open) = self.open.take().filter(is_same) {
+            if span.bytes > open.span.bytes {
+                open.scan.extend(span.bytes);
+                open.span = span;
+            }
             return Ok(Some(open));
         }
-        match self.shared.disk.open(&segment_path(&self.shared.dir, span.first_seq)) {
-            Ok(file) => {
-                let scan = Scan::new(file, self.shared.salt, span.first_seq, span.bytes);
-                Ok(Some(OpenSegment { first_seq: span.first_seq, scan, is_quarantined: false }))
+        // One that could not be opened at the start has no known length.
+        let is_unknown = span.bytes == SEGMENT_HEADER_BYTES && span.end_seq > span.first_seq;
+        let file = self.shared.disk.open(&segment_path(self.shared.folder.path(), span.first_seq));
+        let file = file.and_then(|file| Ok((if is_unknown { file.size()? } else { span.bytes }, file)));
+        match file {
+            Ok((end, file)) => {
+                self.shared.unreadable.passed(span.first_seq, 0..0);
+                let scan = Scan::new(file, self.shared.salt, span.first_seq, end);
+                Ok(Some(OpenSegment { span, scan, is_quarantined: false }))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+            // Unlinked since we looked, or made anew: looking again shows it.
+            Err(_) if !self.shared.segments().is_live(span) => Ok(None),
+            Err(error) => {
+                self.wait_or_give_up(span.first_seq, WHOLE_FILE, &error)?;
+                if !self.only_looks {
+                    self.shared.unreadable.gave_up(span.first_seq);
+                }
+                let reason = match error.kind() {
+                    io::ErrorKind::NotFound => "the segment was removed".to_owned(),
+                    _ => format!("the segment cannot be opened: {error}"),
+                };
+                self.skip_missing(span.end_seq, &reason, stretch);
+                Ok(None)
+            }
         }
     }
 
@@ -125,23 +165,25 @@ impl Reader {
         stretch: &mut Stretch,
         limits: &mut Limits,
     ) -> io::Result<Filled> {
-        open.scan.take_unreadable_for_damage(self.failed_reads >= SPOOL_READ_TRIES);
-        while self.next_seq < span.end_seq {
+        while self.next_seq < span.end_seq.min(limits.end_seq) {
             if stretch.frames.len() == limits.records_max {
                 return Ok(Filled::ToTheLimit);
             }
             let frame = match self.held.take() {
                 Some(frame) => frame,
-                None => match open.scan.next(span.end_seq)? {
-                    Step::Frame { frame, .. } => frame,
-                    Step::Damage { lost, .. } => {
-                        self.quarantine(open);
-                        self.lose(lost, stretch);
+                None => match open.scan.next(span.end_seq) {
+                    Ok(Step::Frame { frame, .. }) => frame,
+                    Ok(Step::Damage { lost, bytes, .. }) => {
+                        self.lose_damaged(open, lost, bytes, stretch);
                         continue;
                     }
                     // The file ends before its frames do.
-                    Step::End => {
-                        self.skip_missing(span.end_seq, stretch);
+                    Ok(Step::End) => {
+                        self.skip_missing(span.end_seq, "the segment ends before them", stretch);
+                        continue;
+                    }
+                    Err(ReadFault { block, error }) => {
+                        self.wait_or_give_up_block(open, block, &error)?;
                         continue;
                     }
                 },
@@ -160,35 +202,144 @@ impl Reader {
         Ok(Filled::ToTheEnd)
     }
 
+    /// Goes on where the place has had its time; else the error.
+    fn wait_or_give_up(&self, segment: u64, block: u64, error: &io::Error) -> io::Result<()> {
+        let again = || io::Error::new(error.kind(), format!("{}: {error}", segment_name(segment)));
+        if self.only_looks {
+            return if concerns_the_place(error) { Ok(()) } else { Err(again()) };
+        }
+        match self.shared.unreadable.failed(segment, block, error, Instant::now()) {
+            Verdict::Spent if self.disk_answers(segment) => Ok(()),
+            Verdict::Spent | Verdict::Wait => Err(again()),
+        }
+    }
+
+    fn wait_or_give_up_block(&self, open: &mut OpenSegment, block: u64, error: &io::Error) -> io::Result<()> {
+        // A block beside one that had its time has had it too: a large hole costs its time once.
+        let is_beside = block.checked_sub(BLOCK).is_some_and(|before| open.scan.has_given_up(before));
+        if !(is_beside && concerns_the_place(error)) {
+            self.wait_or_give_up(open.span.first_seq, block, error)?;
+        }
+        // One last look, past the system's memory.
+        if self.only_looks || !open.scan.yields(block) {
+            open.scan.give_up(block);
+        }
+        Ok(())
+    }
+
+    /// Whether the disk yields anything. One that does not is gone, not damaged, and may come back.
+    fn disk_answers(&self, segment: u64) -> bool {
+        let header = || {
+            let file = self.shared.disk.open(&segment_path(self.shared.folder.path(), segment))?;
+            file.forget_cached()?;
+            read_full_at(&*file, &mut [0; SEGMENT_HEADER_BYTES as usize], 0)
+        };
+        let id = || {
+            let path = self.shared.folder.join(ID_NAME);
+            self.shared.disk.open(&path)?.forget_cached()?;
+            read_file(&*self.shared.disk, &path, 64)
+        };
+        header().is_ok() || id().is_ok()
+    }
+
     /// Goes on at `seq`: no file holds what is before it. That is a loss only from the cursor on; what is missing below was
     /// delivered and unlinked.
-    fn skip_missing(&mut self, seq: u64, stretch: &mut Stretch) {
+    fn skip_missing(&mut self, seq: u64, reason: &str, stretch: &mut Stretch) {
+        let segment = match self.shared.segments().place(self.next_seq) {
+            Place::In(span) => segment_name(span.first_seq),
+            Place::Before(_) | Place::End => String::new(),
+        };
         let delivered = self.shared.delivered().clamp(self.next_seq, seq);
         self.next_seq = delivered;
-        self.lose(delivered..seq, stretch);
+        if let Some(lost) = self.lose(delivered..seq, stretch) {
+            self.note_loss(lost, Vec::new(), segment, None, reason.to_owned());
+        }
+    }
+
+    fn lose_damaged(&mut self, open: &mut OpenSegment, lost: Range<u64>, bytes: Range<u64>, stretch: &mut Stretch) {
+        let all = lost.clone();
+        let lost = self.lose(lost, stretch);
+        if self.only_looks {
+            return;
+        }
+        if !open.is_quarantined {
+            open.is_quarantined = true;
+            self.keep_segment(open.span.first_seq);
+        }
+        let Some(lost) = lost else { return };
+        let mut events = Vec::new();
+        for frame in open.scan.seeming_frames(bytes.clone(), all.start) {
+            events.extend(frame.event.map(|event_uuid| LostEvent { seq: frame.seq, event_uuid }));
+        }
+        // The header of a single frame is bad; its body may not be.
+        if events.is_empty() && all.end - all.start == 1 {
+            let event = open.scan.probable_event(bytes.start, bytes.end);
+            events.extend(event.map(|event_uuid| LostEvent { seq: all.start, event_uuid }));
+        }
+        events.retain(|event| lost.contains(&event.seq));
+        events.truncate(SPOOL_LOSS_EVENTS_MAX);
+        let reason = match open.scan.has_given_up_any() {
+            true => "blocks that cannot be read",
+            false if bytes.end - bytes.start < FRAME_HEADER_BYTES as u64 => "bytes are missing",
+            false => "the checksum is wrong",
+        };
+        self.note_loss(lost, events, segment_name(open.span.first_seq), Some([bytes.start, bytes.end]), reason.to_owned());
     }
 
     /// Reports what of `lost` this reader had not passed yet.
-    fn lose(&mut self, lost: Range<u64>, stretch: &mut Stretch) {
+    fn lose(&mut self, lost: Range<u64>, stretch: &mut Stretch) -> Option<Range<u64>> {
         let lost = lost.start.max(self.next_seq)..lost.end;
         if lost.is_empty() {
-            return;
+            return None;
         }
         self.next_seq = lost.end;
         match stretch.lost.last_mut() {
             Some(last) if last.end == lost.start => last.end = lost.end,
-            _ => stretch.lost.push(lost),
+            _ => stretch.lost.push(lost.clone()),
         }
+        Some(lost)
     }
 
-    fn quarantine(&self, open: &mut OpenSegment) {
-        if open.is_quarantined {
+    fn note_loss(
+        &self,
+        lost: Range<u64>,
+        probable_events: Vec<LostEvent>,
+        segment: String,
+        bytes: Option<[u64; 2]>,
+        reason: String,
+    ) {
+        // What was delivered before is no loss, whatever became of it since.
+        let lost = lost.start.max(self.shared.delivered())..lost.end;
+        if self.only_looks || lost.is_empty() {
             return;
         }
-        open.is_quarantined = true;
-        if let Err(error) = quarantine_segment(&*self.shared.disk, &self.shared.dir, open.first_seq) {
-            tracing::warn!(segment = open.first_seq, %error, "a damaged segment could not be kept in the quarantine");
+        let (first_seq, end_seq_exclusive) = (lost.start, lost.end);
+        let (spool_id, at) = (self.shared.id, String::new());
+        let loss = Loss { spool_id, first_seq, end_seq_exclusive, probable_events, segment, bytes, reason, at };
+        // A disk that failed to sync is asked for nothing more. The loss is met again after the restart.
+        if self.shared.has_failed() {
+            return;
         }
+        if let Err(Fault::Broken(error)) = self.shared.losses.note(&*self.shared.disk, &self.shared.quarantine, loss) {
+            self.shared.fail("writing down what is lost", &error);
+        }
+        self.shared.look_into_quarantine();
+    }
+
+    fn keep_segment(&self, first_seq: u64) {
+        let Shared { disk, folder, quarantine, .. } = &*self.shared;
+        self.shared.note_damaged(first_seq);
+        if self.shared.has_failed() {
+            return;
+        }
+        match quarantine_segment(&**disk, folder.path(), quarantine, first_seq) {
+            Ok(()) => {}
+            Err(Fault::Broken(error)) => self.shared.fail("setting a damaged segment aside", &error),
+            Err(Fault::Refused(error) | Fault::ReadOnly(error)) => {
+                tracing::warn!(segment = first_seq, %error, "a damaged segment is kept in the quarantine once it is delivered");
+            }
+        }
+        self.shared.look_into_quarantine();
     }
 }
 

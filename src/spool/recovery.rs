@@ -4,26 +4,38 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{
     cursor::{Cursor, StoredCursor},
-    disk::Disk,
+    disk::{Disk, DiskFile},
+    end_mark::EndMark,
     fault::{Fault, TEMP_SUFFIX, read_file, replace_file, seal, unseal},
+    folder::Folder,
     frame::Salt,
-    segment::{
-        SEGMENT_HEADER_BYTES, SegmentHeader, create_segment, parse_segment_name, quarantine_dir, segment_name, segment_path,
-    },
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, create_segment, parse_segment_name, segment_path, set_aside},
     shared::{Segments, Span},
     tail::Tail,
     writer::Active,
 };
+use crate::fault::{FaultKind, Operation, fault_kind};
 
-const ID_NAME: &str = "spool.id";
+/// Name of the file that is locked.
+pub(super) const LOCK_NAME: &str = "lock";
+/// Name of the file with the spool's identity.
+pub(super) const ID_NAME: &str = "spool.id";
 const ID_MAGIC: &[u8; 8] = b"LKGSPID1";
 const ID_BYTES: usize = 8 + 16 + 4;
+
+/// What only reads, as errors name it.
+const READING: [&str; 4] = [LISTING, READING_ID, READING_CURSOR, "asking for a segment's length"];
+const LISTING: &str = "listing the spool";
+const READING_ID: &str = "reading the spool's id";
+const READING_CURSOR: &str = "reading the cursor";
 
 /// Why a spool cannot be opened. Damage is never a reason.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +75,25 @@ pub struct RecoveryReport {
     pub set_aside: Vec<(PathBuf, Range<u64>)>,
     /// Segments whose header decayed, or says another name. Their frames are read all the same.
     pub damaged_headers: Vec<PathBuf>,
-    /// The newest segment could not be read to its end, so writing goes on behind all sequence numbers that it could hold.
+    /// The newest segment is damaged at its end, so writing goes on behind all sequence numbers that it could hold.
     pub newest_unreadable: Option<PathBuf>,
     /// The cursor was unreadable, so all that is stored will be delivered again.
     pub cursor_lost: bool,
     /// `spool.id` was unreadable and was restored from the segments.
     pub id_restored: bool,
+}
+
+impl OpenError {
+    /// Whether trying again may help: the system lacks something for a moment, or something could not be read. A sync that
+    /// failed is never tried again.
+    pub(super) fn may_pass(&self) -> bool {
+        let Self::Io { doing, source } = self else { return false };
+        match fault_kind(source, Operation::Name) {
+            FaultKind::Transient => true,
+            FaultKind::Place => READING.contains(doing) && source.raw_os_error() == Some(Errno::IO.raw_os_error()),
+            FaultKind::Room | FaultKind::Medium => false,
+        }
+    }
 }
 
 impl RecoveryReport {
@@ -88,12 +113,17 @@ pub(super) struct Recovered {
     pub(super) report: RecoveryReport,
 }
 
-/// Makes the folder ready and reads it. The lock must be held.
-pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, OpenError> {
+/// Makes the folder ready and reads it. The lock must be held. `gives_up`: an id or a cursor that cannot be read counts as
+/// damaged, because it had its time.
+pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, gives_up: bool) -> Result<Recovered, OpenError> {
     let mut report = RecoveryReport::default();
-    disk.make_dir(&quarantine_dir(dir)).map_err(failed("making the quarantine folder"))?;
+    let dir = folder.path();
     let mut found = list(disk, dir, &mut report)?;
-    let stored_id = load_id(disk, dir)?;
+    let stored_id = match load_id(disk, dir) {
+        // The segments know it too.
+        Err(error) if gives_up && error.may_pass() => None,
+        loaded => loaded?,
+    };
     let header_id = found.iter().rev().find_map(|segment| match segment.header {
         SegmentHeader::Read { spool_id, .. } => Some(spool_id),
         _ => None,
@@ -101,20 +131,22 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, OpenErro
     let mut id = stored_id.or(header_id).unwrap_or_else(Uuid::new_v4);
     report.id_restored = stored_id.is_none() && header_id.is_some();
 
-    set_aside_strangers(disk, dir, id, &mut found, &mut report)?;
+    set_aside_strangers(disk, dir, quarantine, id, &mut found, &mut report)?;
     let torn_seq = remove_torn_creations(disk, dir, &mut found, &mut report)?;
     // The names as they are now must be what the next crash finds: should a removed segment reappear, it would say that
     // the segment before it ends there. And should the newest one vanish, so would what is about to be acknowledged.
-    disk.sync_dir(dir).map_err(failed("syncing the spool's folder"))?;
+    folder.sync().map_err(sync_failed("syncing the spool's folder"))?;
 
-    let stored = StoredCursor::load(disk, dir, id).map_err(failed("reading the cursor"))?;
+    let stored = match StoredCursor::load(disk, dir, id).map_err(failed(READING_CURSOR)) {
+        Err(error) if gives_up && error.may_pass() => StoredCursor::Damaged,
+        loaded => loaded?,
+    };
     if found.is_empty() && !matches!(stored, StoredCursor::Read(_)) {
         // Nothing tells which sequence numbers were given out, so they begin anew, under a name that sinks never saw.
         id = Uuid::new_v4();
     }
     if stored_id != Some(id) {
-        let bytes = seal(&[ID_MAGIC, id.as_bytes()]);
-        replace_file(disk, dir, ID_NAME, &bytes).map_err(fault("writing the spool's id"))?;
+        replace_file(disk, folder, ID_NAME, &id_bytes(id)).map_err(fault("writing the spool's id"))?;
     }
     let first_seq = found.first().map_or(torn_seq, |first| first.first_seq);
     let cursor = match stored {
@@ -124,19 +156,33 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered, OpenErro
             Cursor { delivered_exclusive: first_seq, planned_end_exclusive: None }
         }
     };
+    let mark = EndMark::load(disk, folder, id);
     // What is below was durable once, whatever is left of it: none of these numbers is given out again.
-    let seq_floor = torn_seq.max(cursor.delivered_exclusive).max(cursor.planned_end_exclusive.unwrap_or(0));
-    let (segments, active) = recover_segments(disk, dir, id, &found, seq_floor, &mut report)?;
+    let known =
+        [torn_seq, cursor.delivered_exclusive, cursor.planned_end_exclusive.unwrap_or(0), mark.map_or(0, |mark| mark.end_seq)];
+    let seq_floor = known.into_iter().max().unwrap_or(0);
+    let (segments, active) = recover_segments(disk, folder, id, &found, seq_floor, mark, &mut report)?;
     Ok(Recovered { id, cursor, segments, active, report })
+}
+
+/// What the file with the spool's identity holds.
+pub(super) fn id_bytes(id: Uuid) -> Vec<u8> {
+    seal(&[ID_MAGIC, id.as_bytes()])
 }
 
 fn failed(doing: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, source }
 }
 
+/// A failed sync says nothing that could be tried again, whatever its error.
+fn sync_failed(doing: &'static str) -> impl Fn(io::Error) -> OpenError {
+    move |error| OpenError::Io { doing, source: io::Error::other(error) }
+}
+
 fn fault(doing: &'static str) -> impl Fn(Fault) -> OpenError {
     move |fault| match fault {
-        Fault::Refused(source) | Fault::Broken(source) => OpenError::Io { doing, source },
+        Fault::Broken(error) => sync_failed(doing)(error),
+        Fault::Refused(error) | Fault::ReadOnly(error) => failed(doing)(error),
     }
 }
 
@@ -145,11 +191,13 @@ struct Found {
     first_seq: u64,
     bytes: u64,
     header: SegmentHeader,
+    /// Its file can be opened.
+    opens: bool,
 }
 
 /// The segments in the folder, oldest first. Leftovers of files that were being replaced are removed.
 fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<Found>, OpenError> {
-    let names = disk.list(dir).map_err(failed("listing the spool"))?;
+    let names = disk.list(dir).map_err(failed(LISTING))?;
     for name in names.iter().filter(|name| name.ends_with(TEMP_SUFFIX)) {
         disk.remove(&dir.join(name)).map_err(failed("removing a temporary file"))?;
         report.temp_files_removed += 1;
@@ -159,7 +207,18 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
     let mut found = Vec::new();
     for &first_seq in &first_seqs {
         let segment = segment_path(dir, first_seq);
-        let file = disk.open(&segment).map_err(failed("opening a segment"))?;
+        let file = match disk.open(&segment) {
+            Ok(file) => file,
+            Err(error) if fault_kind(&error, Operation::Name) == FaultKind::Place => {
+                // It keeps its place, and the reader gives it its time.
+                tracing::error!(segment = %segment.display(), %error, "a segment cannot be opened");
+                let bytes = disk.size_at(&segment).unwrap_or(SEGMENT_HEADER_BYTES);
+                let header = SegmentHeader::Damaged;
+                found.push(Found { first_seq, bytes, header, opens: false });
+                continue;
+            }
+            Err(error) => return Err(failed("opening a segment")(error)),
+        };
         if first_seqs.last() == Some(&first_seq) {
             // After a failed fsync the system's memory may show a header or frames that the disk never got. (All other
             // segments were synced before the one after them began.) If it refuses to forget them, the fsync that
@@ -172,26 +231,26 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
             SegmentHeader::Read { first_seq: said, .. } if said != first_seq => SegmentHeader::Damaged,
             header => header,
         };
-        found.push(Found { first_seq, bytes, header });
+        found.push(Found { first_seq, bytes, header, opens: true });
     }
     Ok(found)
 }
 
-/// The id in its file, if it is whole.
 /// Identity of the spool in `dir`, which may be open; `None` where there is none.
 #[must_use]
 pub fn spool_id(disk: &dyn Disk, dir: &Path) -> Option<Uuid> {
     load_id(disk, dir).ok().flatten()
 }
 
-fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenError> {
+/// The id in its file, if it is whole.
+pub(super) fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenError> {
     match read_file(disk, &dir.join(ID_NAME), ID_BYTES + 1) {
         Ok(bytes) => {
             let id = unseal(&bytes).and_then(|fields| fields.strip_prefix(ID_MAGIC));
             Ok(id.and_then(|id| Uuid::from_slice(id).ok()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("reading the spool's id")(error)),
+        Err(error) => Err(failed(READING_ID)(error)),
     }
 }
 
@@ -199,22 +258,18 @@ fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenError> {
 fn set_aside_strangers(
     disk: &dyn Disk,
     dir: &Path,
+    quarantine: &Folder,
     id: Uuid,
     found: &mut Vec<Found>,
     report: &mut RecoveryReport,
 ) -> Result<(), OpenError> {
-    let quarantine = quarantine_dir(dir);
     let mut kept: Vec<Found> = Vec::new();
     let mut next_seq = None;
     while let Some(segment) = found.pop() {
         let is_stranger = matches!(&segment.header, SegmentHeader::Read { spool_id, .. } if *spool_id != id);
         if is_stranger {
-            let taken = disk.list(&quarantine).map_err(failed("listing the quarantine"))?;
-            let name = segment_name(segment.first_seq);
-            let free = (1..).map(|n| format!("{name}.{n}")).find(|candidate| !taken.contains(candidate)).unwrap_or(name);
-            let path = quarantine.join(free);
-            disk.rename(&segment_path(dir, segment.first_seq), &path).map_err(failed("setting a segment aside"))?;
-            disk.sync_dir(&quarantine).map_err(failed("syncing the quarantine folder"))?;
+            let aside = set_aside(disk, dir, quarantine, segment.first_seq);
+            let path = aside.map_err(fault("setting a segment aside"))?;
             report.set_aside.push((path, segment.first_seq..next_seq.unwrap_or(segment.first_seq)));
         } else {
             if segment.header == SegmentHeader::Damaged && segment.bytes > SEGMENT_HEADER_BYTES {
@@ -237,7 +292,8 @@ fn remove_torn_creations(
     found: &mut Vec<Found>,
     report: &mut RecoveryReport,
 ) -> Result<u64, OpenError> {
-    let is_torn = |segment: &mut Found| segment.header == SegmentHeader::Damaged && segment.bytes <= SEGMENT_HEADER_BYTES;
+    let is_torn =
+        |segment: &mut Found| segment.opens && segment.header == SegmentHeader::Damaged && segment.bytes <= SEGMENT_HEADER_BYTES;
     let mut first_seq = 0;
     while let Some(torn) = found.pop_if(is_torn) {
         disk.remove(&segment_path(dir, torn.first_seq)).map_err(failed("removing a torn segment"))?;
@@ -250,44 +306,68 @@ fn remove_torn_creations(
 /// Only the newest segment is read: all others were durable before the one after them began.
 fn recover_segments(
     disk: &dyn Disk,
-    dir: &Path,
+    folder: &Folder,
     id: Uuid,
     found: &[Found],
     seq_floor: u64,
+    mark: Option<EndMark>,
     report: &mut RecoveryReport,
 ) -> Result<(Segments, Active), OpenError> {
     let mut segments = Segments::default();
     for (segment, next) in found.iter().zip(found.iter().skip(1)) {
-        segments.push(Span { first_seq: segment.first_seq, end_seq: next.first_seq, bytes: segment.bytes });
+        segments.push(Span::new(segment.first_seq, next.first_seq, segment.bytes));
     }
     let mut begin_seq = seq_floor;
     if let Some(newest) = found.last() {
-        let path = segment_path(dir, newest.first_seq);
-        let file = disk.open(&path).map_err(failed("opening the newest segment"))?;
-        let has_header = newest.header != SegmentHeader::Damaged;
-        let tail = match Tail::find(&file, Salt::of(id), newest.first_seq, newest.bytes, has_header) {
-            Tail::At { bytes, end_seq } => {
-                if bytes < newest.bytes {
-                    file.truncate(bytes).map_err(failed("cutting the torn tail"))?;
-                    report.torn_bytes_cut = newest.bytes - bytes;
-                }
-                Span { first_seq: newest.first_seq, end_seq, bytes }
-            }
-            Tail::Unknown { seq_bound } => {
-                report.newest_unreadable = Some(path);
-                Span { first_seq: newest.first_seq, end_seq: seq_bound, bytes: newest.bytes }
-            }
-        };
-        // What a dead process left in the system's memory counts as durable only now.
-        file.sync_data().map_err(failed("syncing the newest segment"))?;
-        if report.newest_unreadable.is_none() && tail.end_seq >= seq_floor {
+        let path = segment_path(folder.path(), newest.first_seq);
+        let mark = mark.filter(|mark| mark.segment == newest.first_seq);
+        let (tail, file) = read_newest(disk, &path, id, newest, mark, report)?;
+        if let Some(file) = file.filter(|_| report.newest_unreadable.is_none() && tail.end_seq >= seq_floor) {
             segments.push(tail);
-            return Ok((segments, Active { file, first_seq: tail.first_seq, bytes: tail.bytes }));
+            let active =
+                Active::new(folder, file, tail.first_seq, tail.bytes).map_err(failed("looking at the newest segment"))?;
+            return Ok((segments, active));
         }
-        begin_seq = seq_floor.max(tail.end_seq);
+        begin_seq = seq_floor.max(tail.end_seq).max(tail.first_seq + 1);
         segments.push(Span { end_seq: begin_seq, ..tail });
     }
-    let file = create_segment(disk, dir, id, begin_seq).map_err(fault("beginning a segment"))?;
-    segments.push(Span { first_seq: begin_seq, end_seq: begin_seq, bytes: SEGMENT_HEADER_BYTES });
-    Ok((segments, Active { file, first_seq: begin_seq, bytes: SEGMENT_HEADER_BYTES }))
+    let file = create_segment(disk, folder, id, begin_seq).map_err(fault("beginning a segment"))?;
+    segments.push(Span::new(begin_seq, begin_seq, SEGMENT_HEADER_BYTES));
+    let active = Active::new(folder, file, begin_seq, SEGMENT_HEADER_BYTES).map_err(failed("looking at the new segment"))?;
+    Ok((segments, active))
+}
+
+/// Finds the end of the newest segment and cuts what is torn. No file where it cannot be opened.
+fn read_newest(
+    disk: &dyn Disk,
+    path: &Path,
+    id: Uuid,
+    newest: &Found,
+    mark: Option<EndMark>,
+    report: &mut RecoveryReport,
+) -> Result<(Span, Option<Arc<dyn DiskFile>>), OpenError> {
+    let first_seq = newest.first_seq;
+    if !newest.opens {
+        report.newest_unreadable = Some(path.to_owned());
+        return Ok((Span::new(first_seq, mark.map_or(first_seq, |mark| mark.end_seq), newest.bytes), None));
+    }
+    let file = disk.open(path).map_err(failed("opening the newest segment"))?;
+    let has_header = newest.header != SegmentHeader::Damaged;
+    let tail = Tail::find(&file, Salt::of(id), first_seq, newest.bytes, has_header, mark);
+    let span = match tail.map_err(failed("reading the newest segment"))? {
+        Tail::At { bytes, end_seq } => {
+            if bytes < newest.bytes {
+                file.truncate(bytes).map_err(failed("cutting the torn tail"))?;
+                report.torn_bytes_cut = newest.bytes - bytes;
+            }
+            Span::new(first_seq, end_seq, bytes)
+        }
+        Tail::Damaged { end_seq } => {
+            report.newest_unreadable = Some(path.to_owned());
+            Span::new(first_seq, end_seq, newest.bytes)
+        }
+    };
+    // What a dead process left in the system's memory counts as durable only now.
+    file.sync_data().map_err(sync_failed("syncing the newest segment"))?;
+    Ok((span, Some(file)))
 }

@@ -1,6 +1,6 @@
 //! Reading one segment, frame by frame and past damage.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -9,7 +9,13 @@ use super::{
     frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Salt},
     segment::SEGMENT_HEADER_BYTES,
 };
-use crate::limits::{SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES};
+use crate::{
+    event::probable_uuid,
+    limits::{SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES},
+};
+
+/// See [`SPOOL_UNREADABLE_BLOCK_BYTES`].
+pub(super) const BLOCK: u64 = SPOOL_UNREADABLE_BLOCK_BYTES as u64;
 
 /// What lies next in a segment.
 #[derive(Debug)]
@@ -30,6 +36,14 @@ pub(super) enum Step {
     End,
 }
 
+/// A block that cannot be read now.
+#[derive(Debug)]
+pub(super) struct ReadFault {
+    /// Where it begins.
+    pub(super) block: u64,
+    pub(super) error: io::Error,
+}
+
 /// A position in one segment.
 #[derive(Clone)]
 pub(super) struct Scan {
@@ -43,7 +57,8 @@ pub(super) struct Scan {
     end: u64,
     /// Sequence number that the next frame must have.
     expected_seq: u64,
-    unreadable_as_damage: bool,
+    /// Blocks that were given up: they count as damaged, whatever a later read shows.
+    given_up: BTreeSet<u64>,
 }
 
 impl Scan {
@@ -56,7 +71,7 @@ impl Scan {
             offset: SEGMENT_HEADER_BYTES,
             end,
             expected_seq: first_seq,
-            unreadable_as_damage: false,
+            given_up: BTreeSet::new(),
         }
     }
 
@@ -74,16 +89,38 @@ impl Scan {
         self.end = end;
     }
 
-    /// Whether blocks that the disk fails to read are taken for damaged, instead of failing [`Scan::next`].
-    pub(super) fn take_unreadable_for_damage(&mut self, yes: bool) {
-        self.unreadable_as_damage = yes;
+    /// Takes the block that begins here for damaged.
+    pub(super) fn give_up(&mut self, block: u64) {
+        self.given_up.insert(block);
+        self.forget_chunk();
+    }
+
+    /// Whether the block was given up.
+    pub(super) fn has_given_up(&self, block: u64) -> bool {
+        self.given_up.contains(&block)
+    }
+
+    /// Whether some block was.
+    pub(super) fn has_given_up_any(&self) -> bool {
+        !self.given_up.is_empty()
+    }
+
+    fn forget_chunk(&mut self) {
+        self.chunk = Bytes::new();
+    }
+
+    /// Whether the block can be read after all, from the disk itself and not from the system's memory.
+    pub(super) fn yields(&self, block: u64) -> bool {
+        let mut bytes = vec![0; SPOOL_UNREADABLE_BLOCK_BYTES];
+        let size = self.end.saturating_sub(block).min(BLOCK) as usize;
+        self.file.forget_cached().is_ok() && read_full_at(&*self.file, &mut bytes[..size], block).is_ok()
     }
 
     /// Goes one frame, or one stretch of damage, further. Frames at `seq_end` or beyond belong to other segments.
     ///
     /// # Errors
     /// The disk's; the position is then as it was.
-    pub(super) fn next(&mut self, seq_end: u64) -> io::Result<Step> {
+    pub(super) fn next(&mut self, seq_end: u64) -> Result<Step, ReadFault> {
         if self.offset >= self.end || self.expected_seq >= seq_end {
             return Ok(Step::End);
         }
@@ -99,7 +136,7 @@ impl Scan {
     }
 
     /// Looks for the next whole frame, byte by byte: a frame's length cannot be trusted when the frame cannot.
-    fn skip_damage(&mut self, seq_end: u64) -> io::Result<Step> {
+    fn skip_damage(&mut self, seq_end: u64) -> Result<Step, ReadFault> {
         let (damage_start, expected) = (self.offset, self.expected_seq);
         for offset in damage_start + 1..self.end {
             // Each lost frame took at least its header. This tells frames from what only looks like one.
@@ -115,7 +152,7 @@ impl Scan {
     }
 
     /// The frame at `offset`, if there is a whole one with one of these sequence numbers.
-    fn frame_at(&mut self, offset: u64, seqs: std::ops::RangeInclusive<u64>) -> io::Result<Option<(FrameHeader, Bytes)>> {
+    fn frame_at(&mut self, offset: u64, seqs: std::ops::RangeInclusive<u64>) -> Result<Option<(FrameHeader, Bytes)>, ReadFault> {
         let rest = self.end - offset;
         if rest < FRAME_HEADER_BYTES as u64 {
             return Ok(None);
@@ -133,18 +170,76 @@ impl Scan {
         Ok(Some((header, self.chunk.slice(frame.start + FRAME_HEADER_BYTES..frame.end))))
     }
 
+    /// Frames that the damaged `bytes` seem to have held, by their headers: sequence number, and where each ends. It stops at
+    /// the first header that cannot be one. Nothing proves any of it.
+    pub(super) fn seeming_frames(&self, bytes: Range<u64>, first_seq: u64) -> Vec<SeemingFrame> {
+        let mut found = Vec::new();
+        let (mut offset, mut seq) = (bytes.start, first_seq);
+        while let Some(frame) = self.seeming_frame(offset, seq, bytes.end) {
+            (offset, seq) = (frame.end, seq + 1);
+            found.push(frame);
+        }
+        found
+    }
+
+    fn seeming_frame(&self, offset: u64, seq: u64, end: u64) -> Option<SeemingFrame> {
+        let head: [u8; FRAME_HEADER_BYTES] = self.damaged_bytes(offset, end)?;
+        let header = FrameHeader::parse(&head).filter(|header| header.seq == seq)?;
+        let frame_end = offset + header.frame_bytes() as u64;
+        (frame_end <= end).then(|| SeemingFrame { seq, end: frame_end, event: self.probable_event(offset, frame_end) })
+    }
+
+    /// Whether the frame that begins here is longer than the file: a write that a crash cut short.
+    pub(super) fn runs_past_the_end(&self, offset: u64, seq: u64) -> bool {
+        let head: Option<[u8; FRAME_HEADER_BYTES]> = self.damaged_bytes(offset, self.end);
+        let header = head.as_ref().and_then(FrameHeader::parse).filter(|header| header.seq == seq);
+        header.is_some_and(|header| offset + header.frame_bytes() as u64 > self.end)
+    }
+
+    /// Whether the byte lies in a block that was given up.
+    pub(super) fn cannot_read(&self, offset: u64) -> bool {
+        self.given_up.contains(&(offset - offset % BLOCK))
+    }
+
+    /// The event whose frame, header counted, lay in these bytes.
+    pub(super) fn probable_event(&self, start: u64, end: u64) -> Option<uuid::Uuid> {
+        let body: [u8; 26] = self.damaged_bytes(start + FRAME_HEADER_BYTES as u64, end)?;
+        probable_uuid(&body)
+    }
+
+    /// Whether all of `bytes` are zero, as where a write never arrived. What cannot be read counts as zero.
+    pub(super) fn is_zero(&self, bytes: Range<u64>) -> bool {
+        let mut offset = bytes.start;
+        while offset < bytes.end {
+            let size = (bytes.end - offset).min(BLOCK - offset % BLOCK) as usize;
+            let mut block = vec![0; size];
+            if read_full_at(&*self.file, &mut block, offset).is_ok() && block.iter().any(|byte| *byte != 0) {
+                return false;
+            }
+            offset += size as u64;
+        }
+        true
+    }
+
+    fn damaged_bytes<const N: usize>(&self, offset: u64, end: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let is_whole = offset + N as u64 <= end && read_full_at(&*self.file, &mut bytes, offset).ok()? == N;
+        is_whole.then_some(bytes)
+    }
+
     /// Has the `size` bytes at `offset` in the chunk, and answers where in it.
-    fn load(&mut self, offset: u64, size: usize) -> io::Result<usize> {
+    fn load(&mut self, offset: u64, size: usize) -> Result<usize, ReadFault> {
         let is_loaded = offset >= self.chunk_start && offset + size as u64 <= self.chunk_start + self.chunk.len() as u64;
         if !is_loaded {
             let rest = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
             // Bytes that the file should have and has not stay zero, which no frame is.
             let mut bytes = vec![0; size.max(rest.min(SPOOL_READ_CHUNK_BYTES))];
-            match read_full_at(&*self.file, &mut bytes, offset) {
-                Err(failure) if self.unreadable_as_damage => self.read_around(&mut bytes, offset, failure)?,
-                result => {
-                    result?;
-                }
+            let read = match self.given_up.is_empty() {
+                true => read_full_at(&*self.file, &mut bytes, offset),
+                false => Err(io::ErrorKind::Other.into()),
+            };
+            if read.is_err() {
+                self.read_by_blocks(&mut bytes, offset, size)?;
             }
             self.chunk = bytes.into();
             self.chunk_start = offset;
@@ -152,18 +247,32 @@ impl Scan {
         Ok((offset - self.chunk_start) as usize)
     }
 
-    /// Reads what the disk still yields, and zeros for the rest. A disk that yields nothing at all is gone, not damaged,
-    /// and may come back: then the failure stays one.
-    fn read_around(&self, bytes: &mut [u8], offset: u64, failure: io::Error) -> io::Result<()> {
-        let mut answers = false;
-        for (index, block) in bytes.chunks_mut(SPOOL_UNREADABLE_BLOCK_BYTES).enumerate() {
-            match read_full_at(&*self.file, block, offset + (index * SPOOL_UNREADABLE_BLOCK_BYTES) as u64) {
-                Ok(_) => answers = true,
-                Err(_) => block.fill(0),
+    /// Reads block by block, with zeros for those that were given up. Where one cannot be read, what lies before it is
+    /// enough if that has `size` bytes.
+    fn read_by_blocks(&self, bytes: &mut Vec<u8>, offset: u64, size: usize) -> Result<(), ReadFault> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let start = offset + at as u64;
+            let block = start - start % BLOCK;
+            let end = bytes.len().min((block + BLOCK - offset) as usize);
+            if self.given_up.contains(&block) {
+                bytes[at..end].fill(0);
+            } else if let Err(error) = read_full_at(&*self.file, &mut bytes[at..end], start) {
+                if at < size {
+                    return Err(ReadFault { block, error });
+                }
+                bytes.truncate(at);
             }
+            at = end;
         }
-        let yields_header =
-            || self.file.forget_cached().and_then(|()| read_full_at(&*self.file, &mut [0; SEGMENT_HEADER_BYTES as usize], 0));
-        if answers || yields_header().is_ok() { Ok(()) } else { Err(failure) }
+        Ok(())
     }
+}
+
+/// What a damaged frame's header says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeemingFrame {
+    pub(super) seq: u64,
+    pub(super) end: u64,
+    pub(super) event: Option<uuid::Uuid>,
 }

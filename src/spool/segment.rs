@@ -1,7 +1,7 @@
 //! The segment: a file of frames, named by the sequence number of its first (layout: see [the spool](super)).
 
 use std::{
-    io::{self, IoSlice},
+    io::IoSlice,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     disk::{Disk, DiskFile, read_full_at, write_all_at},
     fault::{Fault, seal, unseal},
+    folder::Folder,
 };
 
 /// Bytes before a segment's first frame.
@@ -81,25 +82,52 @@ impl SegmentHeader {
 ///
 /// A creation that the disk refuses is taken back *durably*: should the name reappear after a crash, it would say that
 /// the segment before it ends there, while frames went on being written to that one.
-pub(super) fn create_segment(disk: &dyn Disk, dir: &Path, id: Uuid, first_seq: u64) -> Result<Arc<dyn DiskFile>, Fault> {
-    let path = segment_path(dir, first_seq);
-    let file = disk.create_new(&path).map_err(Fault::Refused)?;
+pub(super) fn create_segment(disk: &dyn Disk, folder: &Folder, id: Uuid, first_seq: u64) -> Result<Arc<dyn DiskFile>, Fault> {
+    let path = segment_path(folder.path(), first_seq);
+    let file = disk.create_new(&path).map_err(Fault::naming)?;
     if let Err(refusal) = write_all_at(&*file, &mut [IoSlice::new(&SegmentHeader::encode(id, first_seq))], 0) {
-        disk.remove(&path).and_then(|()| disk.sync_dir(dir)).map_err(Fault::Broken)?;
-        return Err(Fault::Refused(refusal));
+        disk.remove(&path).and_then(|()| folder.sync()).map_err(Fault::Broken)?;
+        return Err(Fault::writing(refusal));
     }
-    file.sync_data().and_then(|()| disk.sync_dir(dir)).map_err(Fault::Broken)?;
+    file.sync_data().and_then(|()| folder.sync()).map_err(Fault::Broken)?;
     Ok(file)
 }
 
-/// Keeps a damaged segment for a person to look at: a second name in `quarantine/` for the same file, which takes no
-/// room of its own until the segment is unlinked. Done once; damage found again changes nothing.
-pub(super) fn quarantine_segment(disk: &dyn Disk, dir: &Path, first_seq: u64) -> io::Result<()> {
-    let quarantine = quarantine_dir(dir);
-    match disk.link(&segment_path(dir, first_seq), &segment_path(&quarantine, first_seq)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => disk.sync_dir(&quarantine),
+/// Keeps a damaged segment for a person to look at: a second name in `quarantine` for the same file, which takes no room of
+/// its own until the segment is unlinked. Done once; damage found again changes nothing.
+pub(super) fn quarantine_segment(disk: &dyn Disk, dir: &Path, quarantine: &Folder, first_seq: u64) -> Result<(), Fault> {
+    let segment = segment_path(dir, first_seq);
+    let Some(id) = disk.id_at(&segment).map_err(Fault::naming)? else { return Ok(()) };
+    for path in names_in_quarantine(quarantine, first_seq) {
+        match disk.id_at(&path).map_err(Fault::naming)? {
+            Some(there) if there == id => return Ok(()),
+            // Of an earlier spool, or set aside before.
+            Some(_) => {}
+            None => {
+                disk.link(&segment, &path).map_err(Fault::naming)?;
+                return quarantine.sync().map_err(Fault::Broken);
+            }
+        }
     }
+    unreachable!("there is always another name")
+}
+
+/// Moves a segment to the quarantine, under a name that is free there.
+pub(super) fn set_aside(disk: &dyn Disk, dir: &Path, quarantine: &Folder, first_seq: u64) -> Result<PathBuf, Fault> {
+    for path in names_in_quarantine(quarantine, first_seq) {
+        if disk.id_at(&path).map_err(Fault::naming)?.is_none() {
+            disk.rename(&segment_path(dir, first_seq), &path).map_err(Fault::naming)?;
+            quarantine.sync().map_err(Fault::Broken)?;
+            return Ok(path);
+        }
+    }
+    unreachable!("there is always another name")
+}
+
+/// Names that a segment may have in the quarantine: its own, then numbered ones.
+fn names_in_quarantine(quarantine: &Folder, first_seq: u64) -> impl Iterator<Item = PathBuf> {
+    let name = segment_name(first_seq);
+    (0_u64..).map(move |n| quarantine.join(if n == 0 { name.clone() } else { format!("{name}.{n}") }))
 }
 
 /// The folder of what was set aside.

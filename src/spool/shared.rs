@@ -1,12 +1,11 @@
 //! What the writer, the readers and the deliverer of one spool share.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -14,7 +13,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{disk::Disk, frame::Salt};
+use super::{
+    disk::{Disk, DiskLock},
+    folder::Folder,
+    frame::Salt,
+    losses::{LOSSES_NAME, Losses},
+    unreadable::Unreadable,
+};
+use crate::conditions::{Condition, Conditions};
 
 /// What is noted of each group that is made durable.
 #[derive(Clone, Debug)]
@@ -28,7 +34,8 @@ pub struct GroupMetrics {
 /// Durable facts of an open spool. No lock in here is held while the disk works.
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) dir: PathBuf,
+    pub(super) folder: Folder,
+    pub(super) quarantine: Folder,
     pub(super) id: Uuid,
     pub(super) salt: Salt,
     pub(super) segments: Mutex<Segments>,
@@ -40,8 +47,29 @@ pub(super) struct Shared {
     pub(super) syncs: AtomicU64,
     /// Where seconds and bytes of each group are noted, once somebody wants to know.
     pub(super) groups: OnceLock<GroupMetrics>,
+    /// Where its faults are raised.
+    pub(super) conditions: Conditions,
+    /// The file system was seen to be read-only: nothing is taken any more.
+    pub(super) is_read_only: AtomicBool,
+    /// Places that cannot be read, and for how long they are waited for.
+    pub(super) unreadable: Unreadable,
+    /// What was lost, written down.
+    pub(super) losses: Losses,
+    /// Segments that are damaged and not in the quarantine under their last name yet.
+    pub(super) damaged: Mutex<BTreeSet<u64>>,
+    /// What the quarantine holds, as it was seen last.
+    pub(super) quarantined: Mutex<Quarantined>,
     /// Keeps other processes out of the folder for as long as anybody here could write to it.
-    pub(super) _lock: Box<dyn Send + Sync>,
+    pub(super) lock: Mutex<Box<dyn DiskLock>>,
+}
+
+/// What a spool's quarantine holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its files, the list of losses not counted.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 impl Shared {
@@ -81,8 +109,58 @@ impl Shared {
 
     /// Ends the spool's writing for the life of this process.
     pub(super) fn fail(&self, doing: &str, error: &io::Error) {
-        tracing::error!(dir = %self.dir.display(), %error, "the spool failed while {doing}: it takes nothing more until a restart");
+        let detail = format!("the spool failed while {doing}: {error}; it takes nothing more until a restart");
+        self.conditions.raise(Condition::SpoolFailed, &self.folder.name(), detail);
         self.failed.send_replace(true);
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only.load(Ordering::Acquire)
+    }
+
+    /// The file system is read-only. What was durable is read and delivered on, but nothing is taken: a write to it may vanish
+    /// although its sync succeeds.
+    pub(super) fn note_read_only(&self) {
+        let detail = "the file system is mounted read-only: nothing is taken. Mount it for writing and restart the gateway";
+        self.conditions.raise(Condition::DiskReadOnly, &self.folder.name(), detail);
+        self.is_read_only.store(true, Ordering::Release);
+    }
+
+    /// This segment is damaged: it is not unlinked, but moved to the quarantine.
+    pub(super) fn note_damaged(&self, first_seq: u64) {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(first_seq);
+    }
+
+    pub(super) fn is_damaged(&self, first_seq: u64) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&first_seq)
+    }
+
+    /// Brings what is known of the quarantine up to date, and says so while there is anything in it.
+    pub(super) fn look_into_quarantine(&self) {
+        let Ok(names) = self.disk.list(self.quarantine.path()) else { return };
+        let mut now = Quarantined::default();
+        for name in names.iter().filter(|name| *name != LOSSES_NAME) {
+            now.files += 1;
+            now.bytes += self.disk.size_at(&self.quarantine.join(name)).unwrap_or(0);
+        }
+        *self.quarantined.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        if names.is_empty() {
+            self.losses.forget();
+        }
+        let detail = (!names.is_empty()).then(|| {
+            let (lost, files) = (self.losses.events(), now.files);
+            format!(
+                "{lost} events are written down as lost, {files} damaged files are kept; see `lakegate spool quarantine list`, \
+                 and `lakegate spool quarantine remove` when you are done with them"
+            )
+        });
+        self.conditions.set(Condition::SpoolDamaged, &self.folder.name(), detail);
+    }
+
+    /// The cursor was written, or refused.
+    pub(super) fn note_cursor(&self, refused: Option<&io::Error>) {
+        let detail = refused.map(|error| format!("{error}; delivered events stay on disk and may be sent again after a restart"));
+        self.conditions.set(Condition::CursorUnwritable, &self.folder.name(), detail);
     }
 }
 
@@ -94,6 +172,14 @@ pub(super) struct Span {
     pub(super) end_seq: u64,
     /// Durable length of its file.
     pub(super) bytes: u64,
+    /// How often its file was made anew, because it lost its name. A reader then opens it again.
+    pub(super) remade: u32,
+}
+
+impl Span {
+    pub(super) fn new(first_seq: u64, end_seq: u64, bytes: u64) -> Self {
+        Self { first_seq, end_seq, bytes, remade: 0 }
+    }
 }
 
 /// Where a sequence number is to be found.
@@ -144,6 +230,18 @@ impl Segments {
         }
     }
 
+    pub(super) fn remade_last(&mut self) {
+        if let Some(last) = self.spans.back_mut() {
+            last.remade += 1;
+        }
+    }
+
+    /// The segments that are closed and not wholly below `seq`.
+    pub(super) fn closed_from(&self, seq: u64) -> Vec<Span> {
+        let closed = self.spans.len().saturating_sub(1);
+        self.spans.iter().take(closed).filter(|span| span.end_seq > seq).copied().collect()
+    }
+
     pub(super) fn place(&self, seq: u64) -> Place {
         let after = self.spans.partition_point(|span| span.first_seq <= seq);
         match (after.checked_sub(1).and_then(|index| self.spans.get(index)), self.spans.get(after)) {
@@ -167,8 +265,9 @@ impl Segments {
         }
     }
 
-    pub(super) fn is_live(&self, first_seq: u64) -> bool {
-        self.spans.iter().any(|span| span.first_seq == first_seq)
+    /// Whether this segment, in this file, is there still.
+    pub(super) fn is_live(&self, span: Span) -> bool {
+        self.spans.iter().any(|live| (live.first_seq, live.remade) == (span.first_seq, span.remade))
     }
 }
 
@@ -179,7 +278,7 @@ mod tests {
     fn segments() -> Segments {
         let mut segments = Segments::default();
         for (first_seq, end_seq) in [(10, 20), (20, 25), (25, 25)] {
-            segments.push(Span { first_seq, end_seq, bytes: 100 });
+            segments.push(Span::new(first_seq, end_seq, 100));
         }
         segments
     }
@@ -188,8 +287,8 @@ mod tests {
     fn every_sequence_number_has_one_place() {
         let segments = segments();
         assert_eq!(segments.place(3), Place::Before(10));
-        assert_eq!(segments.place(10), Place::In(Span { first_seq: 10, end_seq: 20, bytes: 100 }));
-        assert_eq!(segments.place(24), Place::In(Span { first_seq: 20, end_seq: 25, bytes: 100 }));
+        assert_eq!(segments.place(10), Place::In(Span::new(10, 20, 100)));
+        assert_eq!(segments.place(24), Place::In(Span::new(20, 25, 100)));
         assert_eq!(segments.place(25), Place::End);
     }
 

@@ -8,21 +8,35 @@ mod start;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use super::{
     AppendError, Appended, Frame, FrameBuffer, RecoveryReport, Spool, SpoolConfig, Stretch,
     fault_disk::FaultDisk,
+    folder::Folder,
     frame::FRAME_HEADER_BYTES,
     segment::{SEGMENT_HEADER_BYTES, parse_segment_name, segment_path},
 };
+use crate::{conditions::Conditions, fault::Patience};
+
+/// No patience at all.
+const AT_ONCE: Patience = Patience { first: Duration::ZERO, longest: Duration::from_secs(1), budget: Duration::ZERO };
 
 fn dir() -> PathBuf {
     PathBuf::from("/spool")
 }
 
 fn config() -> SpoolConfig {
-    SpoolConfig { dir: dir(), segment_bytes: 300, quota_bytes: 1 << 30, free_bytes_min: 0, queue_bytes_max: 1 << 20 }
+    SpoolConfig {
+        dir: dir(),
+        segment_bytes: 300,
+        quota_bytes: 1 << 30,
+        free_bytes_min: 0,
+        queue_bytes_max: 1 << 20,
+        unreadable: AT_ONCE,
+        conditions: Conditions::default(),
+    }
 }
 
 fn open(disk: &FaultDisk) -> (Spool, RecoveryReport) {
@@ -104,6 +118,10 @@ fn damage(disk: &FaultDisk, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut content = disk.content(path).unwrap();
     change(&mut content);
     disk.put(path, &content);
+}
+
+fn folder(disk: &FaultDisk) -> Folder {
+    Folder::make(disk, &dir()).unwrap()
 }
 
 fn path_of(first_seq: u64) -> PathBuf {

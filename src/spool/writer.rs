@@ -2,25 +2,47 @@
 
 use std::{
     io::{self, IoSlice},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
-    disk::{DiskFile, write_all_at},
+    cursor::CursorCell,
+    disk::{Disk, DiskFile, FileId, Space, write_all_at},
+    end_mark::{EndMark, EndMarkFile},
     fault::Fault,
+    folder::Folder,
     queue::{AppendError, Appended, Group, Pending, Queue},
-    segment::{SEGMENT_HEADER_BYTES, create_segment},
+    segment::{SEGMENT_HEADER_BYTES, create_segment, segment_path},
     shared::{Shared, Span},
+};
+use crate::{
+    fault::{FaultKind, Operation, Tries, fault_kind},
+    limits::SEGMENT_STRETCH_MAX,
 };
 
 /// The segment that frames are written to.
 pub(super) struct Active {
     pub(super) file: Arc<dyn DiskFile>,
+    pub(super) file_id: FileId,
+    pub(super) path: PathBuf,
     pub(super) first_seq: u64,
     /// Its durable length: where the next group begins.
     pub(super) bytes: u64,
+}
+
+impl Active {
+    /// The segment of this file in `folder`.
+    pub(super) fn new(folder: &Folder, file: Arc<dyn DiskFile>, first_seq: u64, bytes: u64) -> io::Result<Self> {
+        Ok(Self { file_id: file.id()?, file, path: segment_path(folder.path(), first_seq), first_seq, bytes })
+    }
+
+    /// Whether its name still leads to it.
+    pub(super) fn is_in_place(&self, disk: &dyn Disk) -> io::Result<bool> {
+        Ok(disk.id_at(&self.path)? == Some(self.file_id))
+    }
 }
 
 /// Bounds of what the writer may put on the disk.
@@ -37,10 +59,21 @@ pub(super) struct Writer {
     pub(super) active: Active,
     pub(super) next_seq: u64,
     pub(super) room: Room,
+    pub(super) cursor: Arc<CursorCell>,
+    pub(super) end_mark: EndMarkFile,
+    /// Pause between two looks at the spool's files; [`Duration::MAX`]: whoever steps the writer says when.
+    pub(super) look_every: Duration,
+    pub(super) looked_at: Instant,
+    /// The spool's files are missing, and could not be made again yet.
+    pub(super) missing: Tries,
+    /// The next segment could not be begun; the present one is written on.
+    pub(super) is_stretched: bool,
+    /// Where the next look at closed segments begins.
+    pub(super) look_from: usize,
 }
 
 impl Writer {
-    /// Works until the queue is closed and empty.
+    /// Works until the queue is closed and empty. A panic of it leaves nobody waiting, and goes on to whoever runs it.
     pub(super) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
         let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -49,16 +82,24 @@ impl Writer {
                 queue.gather(appends);
                 last_group = self.step();
             }
+            self.rest();
         }));
-        if worked.is_err() {
-            self.shared.fail("writing", &io::Error::other("the writer panicked"));
-        }
         queue.abandon();
+        if let Err(panic) = worked {
+            resume_unwind(panic);
+        }
     }
 
     /// Waits for one group and writes it. How many appends it had; `None` once there will be no more.
     pub(super) fn step(&mut self) -> Option<usize> {
         let Group { mut appends, roll } = self.queue.next_group()?;
+        let is_idle = appends.is_empty() && !roll;
+        if self.looked_at.elapsed() >= self.look_every || (is_idle && self.look_every < Duration::MAX) {
+            self.look_after(Instant::now());
+            if is_idle {
+                self.rest();
+            }
+        }
         if roll {
             self.roll_if_delivered();
         }
@@ -80,7 +121,14 @@ impl Writer {
             // Each outcome says so already.
             return Ok(());
         }
-        self.admit(appends);
+        if self.shared.is_read_only() {
+            return self.refuse_all(appends, AppendError::ReadOnly);
+        }
+        if self.missing.are_failing() {
+            return self.refuse_all(appends, AppendError::Missing);
+        }
+        let Some(space) = self.space() else { return self.refuse_all(appends, AppendError::ReadOnly) };
+        self.admit(appends, space);
         let accepted = || appends.iter().filter(|append| append.outcome.is_ok());
         let bytes: u64 = accepted().map(|append| append.frames.size() as u64).sum();
         if bytes == 0 {
@@ -88,17 +136,18 @@ impl Writer {
         }
         let end_seq = self.next_seq + accepted().map(|append| append.frames.frames()).sum::<u64>();
         if self.active.bytes >= self.room.segment_bytes && self.next_seq > self.active.first_seq {
-            self.roll()?;
+            self.roll_or_go_on()?;
         }
         let mut parts: Vec<_> = accepted().map(|append| IoSlice::new(append.frames.as_bytes())).collect();
         if let Err(error) = write_all_at(&*self.active.file, &mut parts, self.active.bytes) {
-            return Err(self.take_back(&error));
+            return Err(self.take_back(error));
         }
         let syncing = Instant::now();
         if let Err(error) = self.active.file.sync_data() {
             self.shared.fail("syncing a segment", &error);
             return Err(AppendError::Failed);
         }
+        self.is_still_there()?;
         if let Some(groups) = self.shared.groups.get() {
             groups.sync_seconds.observe(syncing.elapsed().as_secs_f64());
             groups.bytes.observe(bytes as f64);
@@ -110,12 +159,49 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides which appends there is room for, and stamps them with their sequence numbers.
-    fn admit(&self, appends: &mut [Pending]) {
-        let quota_left = self.room.quota_bytes.saturating_sub(self.shared.segments().bytes());
+    fn refuse_all(&self, appends: &mut [Pending], error: AppendError) -> Result<(), AppendError> {
+        appends.iter_mut().for_each(|append| append.outcome = Err(error));
+        Ok(())
+    }
+
+    /// How the file system is; `None` where it is read-only.
+    pub(super) fn space(&self) -> Option<Space> {
         // Where the disk cannot say, it will refuse the write itself when it is full.
-        let free = self.shared.disk.free_bytes(&self.shared.dir).unwrap_or(u64::MAX);
-        let free_left = free.saturating_sub(self.room.free_bytes_min);
+        let unknown = Space { free_bytes: u64::MAX, is_read_only: false };
+        let space = self.shared.folder.space().unwrap_or(unknown);
+        if space.is_read_only {
+            self.shared.note_read_only();
+            return None;
+        }
+        Some(space)
+    }
+
+    /// After a sync: whether it counts. The file may have lost its name, so that nobody would find it after a restart, or the
+    /// file system may have become read-only, so that the sync did nothing.
+    fn is_still_there(&mut self) -> Result<(), AppendError> {
+        match self.is_in_place() {
+            Ok(true) => {}
+            Ok(false) => {
+                let refused = self.take_back(io::ErrorKind::NotFound.into());
+                self.look_after(Instant::now());
+                return Err(if refused == AppendError::Failed { refused } else { AppendError::Missing });
+            }
+            Err(error) => return Err(self.take_back(error)),
+        }
+        match self.space() {
+            Some(_) => Ok(()),
+            None => Err(AppendError::Failed),
+        }
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.active.is_in_place(&*self.shared.disk)
+    }
+
+    /// Decides which appends there is room for, and stamps them with their sequence numbers.
+    fn admit(&self, appends: &mut [Pending], space: Space) {
+        let quota_left = self.room.quota_bytes.saturating_sub(self.shared.segments().bytes());
+        let free_left = space.free_bytes.saturating_sub(self.room.free_bytes_min);
         // The group may begin a new segment, and its header takes room too.
         let mut needed = SEGMENT_HEADER_BYTES;
         let mut seq = self.next_seq;
@@ -136,49 +222,106 @@ impl Writer {
 
     /// After a refused write: cuts what arrived of the group. The cut is made durable, so that no frame that was answered
     /// with an error turns up after a crash, beside the one its client sent again.
-    fn take_back(&self, refusal: &io::Error) -> AppendError {
-        let file = &self.active.file;
-        if let Err(error) = file.truncate(self.active.bytes).and_then(|()| file.sync_data()) {
-            self.shared.fail("taking back a write that the disk refused", &error);
-            return AppendError::Failed;
+    fn take_back(&mut self, refusal: io::Error) -> AppendError {
+        let fault = Fault::writing(refusal);
+        if matches!(fault, Fault::Refused(_)) {
+            let file = &self.active.file;
+            let cut = || loop {
+                match file.truncate(self.active.bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    cut => return cut,
+                }
+            };
+            if let Err(error) = cut().and_then(|()| file.sync_data()) {
+                self.shared.fail("taking back a write that the disk refused", &error);
+                return AppendError::Failed;
+            }
         }
-        self.refused("a write", refusal)
+        match self.refused("a write", &fault) {
+            // What it took before it refused cannot be taken back.
+            AppendError::ReadOnly => AppendError::Failed,
+            refused => refused,
+        }
     }
 
-    fn refused(&self, what: &str, error: &io::Error) -> AppendError {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => AppendError::NoSpace,
-            _ => {
-                tracing::error!(dir = %self.shared.dir.display(), %error, "the disk refused {what} of the spool");
+    fn refused(&self, what: &str, fault: &Fault) -> AppendError {
+        match fault {
+            Fault::ReadOnly(_) => {
+                self.shared.note_read_only();
+                AppendError::ReadOnly
+            }
+            Fault::Broken(error) => {
+                self.shared.fail(&format!("the disk was given {what}"), error);
+                AppendError::Failed
+            }
+            Fault::Refused(error) if fault_kind(error, Operation::Write) == FaultKind::Room => AppendError::NoSpace,
+            Fault::Refused(error) => {
+                tracing::error!(dir = %self.shared.folder.path().display(), %error, "the disk refused {what} of the spool");
                 AppendError::WriteFailed
             }
         }
     }
 
-    /// Closes the active segment, which is durable whenever no group is being written, and begins the next.
-    fn roll(&mut self) -> Result<(), AppendError> {
-        let Shared { disk, dir, id, .. } = &*self.shared;
-        match create_segment(&**disk, dir, *id, self.next_seq) {
-            Ok(file) => {
-                self.active = Active { file, first_seq: self.next_seq, bytes: SEGMENT_HEADER_BYTES };
-                let span = Span { first_seq: self.next_seq, end_seq: self.next_seq, bytes: SEGMENT_HEADER_BYTES };
-                self.shared.segments().push(span);
-                Ok(())
+    /// Begins the next segment. Where that cannot be done now (no descriptor, no room for another file), the present one is
+    /// written on, up to a limit: it is as good as another.
+    fn roll_or_go_on(&mut self) -> Result<(), AppendError> {
+        let Err(fault) = self.roll() else {
+            self.is_stretched = false;
+            return Ok(());
+        };
+        let may_stretch = self.active.bytes < self.room.segment_bytes.saturating_mul(SEGMENT_STRETCH_MAX);
+        if matches!(fault, Fault::Refused(_)) && may_stretch {
+            if !self.is_stretched {
+                let (dir, error) = (self.shared.folder.path().display(), fault.error());
+                tracing::warn!(%dir, %error, "the next segment cannot be begun; the present one is written on");
             }
-            Err(Fault::Refused(error)) => Err(self.refused("a new segment", &error)),
-            Err(Fault::Broken(error)) => {
-                self.shared.fail("beginning a segment", &error);
-                Err(AppendError::Failed)
+            self.is_stretched = true;
+            return Ok(());
+        }
+        Err(self.refused("a new segment", &fault))
+    }
+
+    /// Closes the active segment, which is durable whenever no group is being written, and begins the next.
+    fn roll(&mut self) -> Result<(), Fault> {
+        // It is held open no longer: now it must have its name.
+        if !self.is_in_place().map_err(Fault::naming)? {
+            self.look_after(Instant::now());
+            if self.shared.has_failed() || !self.is_in_place().map_err(Fault::naming)? {
+                return Err(Fault::Refused(io::ErrorKind::NotFound.into()));
             }
         }
+        let Shared { disk, folder, id, .. } = &*self.shared;
+        let file = create_segment(&**disk, folder, *id, self.next_seq)?;
+        self.active = Active::new(folder, file, self.next_seq, SEGMENT_HEADER_BYTES).map_err(Fault::Broken)?;
+        self.shared.segments().push(Span::new(self.next_seq, self.next_seq, SEGMENT_HEADER_BYTES));
+        Ok(())
     }
 
     /// A gateway with little traffic would keep its last delivered events for ever in a segment that never fills.
     fn roll_if_delivered(&mut self) {
         let holds_frames = self.next_seq > self.active.first_seq;
-        if holds_frames && self.shared.delivered() >= self.next_seq && !self.shared.has_failed() {
-            // Refused: it was worth a try, and was logged.
-            let _ = self.roll();
+        let may_write = !self.shared.has_failed() && !self.shared.is_read_only() && !self.missing.are_failing();
+        if holds_frames && self.shared.delivered() >= self.next_seq && may_write {
+            match self.roll() {
+                Ok(()) => self.is_stretched = false,
+                // It was worth a try.
+                Err(Fault::Refused(error)) => tracing::debug!(%error, "a delivered segment is not closed yet"),
+                Err(fault) => _ = self.refused("a new segment", &fault),
+            }
+        }
+    }
+
+    /// Notes how far it is durable, now that nothing comes.
+    pub(super) fn rest(&mut self) {
+        if self.shared.has_failed() || self.shared.is_read_only() || self.missing.are_failing() {
+            return;
+        }
+        let mark = EndMark { segment: self.active.first_seq, bytes: self.active.bytes, end_seq: self.next_seq };
+        let Shared { disk, folder, .. } = &*self.shared;
+        match self.end_mark.write(&**disk, folder, mark) {
+            Ok(()) => {}
+            Err(Fault::Refused(error)) => tracing::debug!(%error, "the end of the spool is not noted yet"),
+            Err(fault) => _ = self.refused("a note of its end", &fault),
         }
     }
 }

@@ -2,15 +2,10 @@
 //!
 //! No query, header, body or address is in it, so no key can be. What the client chose (path, user agent, request id) is
 //! cut, and every byte of it that is not plain ASCII is escaped, so that no line can be broken or forged. A thread of its
-//! own writes: an output that nobody reads costs lines, which are counted, and no request.
+//! own writes ([`Lines`]): an output that nobody reads costs lines, which are counted, and no request.
 
 use std::{
     io::{self, Write},
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
-    thread,
     time::{Duration, SystemTime},
 };
 
@@ -18,7 +13,8 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-use crate::limits::{ACCESS_LOG_LINES_MAX, ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
+use super::lines::Lines;
+use crate::limits::{ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
 
 /// What is escaped, besides everything that is not ASCII: what ends a line or moves a terminal's cursor, and the sign of an
 /// escape itself where it would be mistaken for one of ours.
@@ -110,12 +106,7 @@ impl AccessLine<'_> {
 
 /// The access log.
 #[derive(Debug)]
-pub struct AccessLog {
-    lines: SyncSender<Vec<u8>>,
-    dropped: Counter,
-    /// Disconnected once the thread has written everything.
-    ended: Mutex<Receiver<()>>,
-}
+pub struct AccessLog(Lines);
 
 impl AccessLog {
     /// Begins to write to `output`; `dropped` counts the lines that it does not take in time.
@@ -123,56 +114,36 @@ impl AccessLog {
     /// # Errors
     /// Where the thread cannot be started.
     pub fn start(output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
-        let (lines, waiting) = sync_channel::<Vec<u8>>(ACCESS_LOG_LINES_MAX);
-        let (ends, ended) = sync_channel(1);
-        let thread_dropped = dropped.clone();
-        thread::Builder::new().name("access-log".into()).spawn(move || {
-            write_all(&waiting, output, &thread_dropped);
-            drop(ends);
-        })?;
-        Ok(Self { lines, dropped, ended: Mutex::new(ended) })
+        Lines::start("access-log", output, dropped).map(Self)
     }
 
     /// Adds a line, or counts it as dropped.
     pub fn write(&self, line: AccessLine<'_>) {
-        if self.lines.try_send(line.write()).is_err() {
-            self.dropped.inc();
-        }
+        self.0.add(line.write());
+    }
+
+    /// Why its lines do not get out at the moment, where they do not.
+    #[must_use]
+    pub fn stalled(&self) -> Option<String> {
+        self.0.stalled()
+    }
+
+    /// Whether the thread that writes it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.has_ended()
     }
 
     /// Writes what waits, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
     pub fn close(&self) {
-        // An empty line is the end.
-        let is_asked = self.lines.try_send(Vec::new()).is_ok();
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if !is_asked || ended.recv_timeout(TELEMETRY_CLOSE_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+        if !self.0.flush(TELEMETRY_CLOSE_TIMEOUT) {
             tracing::warn!("nobody read the last lines of the access log");
         }
     }
 }
 
-/// Writes until an empty line comes; flushes whenever nothing more waits.
-fn write_all(waiting: &Receiver<Vec<u8>>, output: impl Write, dropped: &Counter) {
-    let mut output = io::BufWriter::new(output);
-    while let Ok(first) = waiting.recv() {
-        for line in std::iter::once(first).chain(waiting.try_iter()) {
-            if line.is_empty() {
-                let _ = output.flush();
-                return;
-            }
-            // A reader that is gone costs the lines and nothing else.
-            if output.write_all(&line).is_err() {
-                dropped.inc();
-            }
-        }
-        let _ = output.flush();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn example() -> AccessLine<'static> {
@@ -210,38 +181,5 @@ mod tests {
         assert_eq!((line_read["time"].as_str(), &line_read["duration_ms"]), (Some("2026-11-19T18:00:03.5Z"), &1.234.into()));
         let long = line(&"\u{1}".repeat(100_000), &[1; 100_000]);
         assert!(long.len() < 4096, "{} bytes", long.len());
-    }
-
-    /// Takes nothing until it is let.
-    struct Stuck(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Stuck {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn an_output_that_nobody_reads_costs_lines_that_are_counted_and_no_time() {
-        let (output, dropped) = (Arc::new(Mutex::new(Vec::new())), Counter::default());
-        let held = output.lock().unwrap();
-        let log = AccessLog::start(Stuck(output.clone()), dropped.clone()).unwrap();
-        let sent = 3 * ACCESS_LOG_LINES_MAX;
-        for _ in 0..sent {
-            log.write(AccessLine { path: "/", ..example() });
-        }
-        assert!(dropped.get() > 0, "a queue of {ACCESS_LOG_LINES_MAX} took {sent}");
-        drop(held);
-        // Room for what says that it is the end.
-        while output.lock().unwrap().is_empty() {
-            thread::yield_now();
-        }
-        log.close();
-        let lines = output.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-        assert_eq!(lines as u64 + dropped.get(), sent as u64);
     }
 }

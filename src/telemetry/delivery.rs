@@ -43,7 +43,7 @@ pub struct DeliveryMetrics {
     pub batch_events: Histogram,
     /// Bytes of one batch, or of the records of one call.
     pub batch_bytes: Histogram,
-    /// 1 while the last delivery succeeded, 0 while the sink fails.
+    /// 1 while the sink takes anything, 0 while it takes nothing. What fails alone is a condition of its own.
     pub sink_up: Gauge<i64, AtomicI64>,
     /// Calls to the stream, by how they ended.
     pub calls: Family<AnswerLabel, Counter>,

@@ -1,5 +1,6 @@
 """A gateway of one's own: the real program on free loopback ports, spoken to with the real curl."""
 
+import base64
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import zstandard
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +30,16 @@ def binary() -> Path:
     path = path if path.is_absolute() else ROOT / path
     assert path.exists(), f"{path} is not there: `make acceptance` builds it"
     return path
+
+
+def unpacked(line: dict) -> list[dict]:
+    """The dead letters of a line: itself, or those that are packed in it."""
+    if "packed_letters" not in line:
+        return [line]
+    text = zstandard.ZstdDecompressor().decompress(base64.b64decode(line["zstd"]), max_output_size=line["unpacked_bytes"])
+    letters = [json.loads(letter) for letter in text.splitlines()]
+    assert len(letters) == line["packed_letters"]
+    return letters
 
 
 def wait_until(what, seconds: float, condition):
@@ -70,8 +83,10 @@ class Gateway:
 
     def __init__(
         self, folder: Path, *, environment=None, config: str | None = None, plaintext=False, check=None,
-        listen="127.0.0.1:0", own_group=False, schemas: Path = ROOT / "schemas",
+        listen="127.0.0.1:0", own_group=False, schemas: Path = ROOT / "schemas", program: Path | None = None,
     ):
+        # Another one than the program under test.
+        self.program = program
         # In a process group of its own it does not see the terminal's Ctrl-C.
         self.own_group = own_group
         self.folder, self.data = folder, folder / "data"
@@ -89,7 +104,7 @@ class Gateway:
     def start(self) -> "Gateway":
         with self.log.open("ab") as log:
             offset = self.log.stat().st_size
-            command = [str(binary()), "serve", *self.arguments]
+            command = [str(self.program or binary()), "serve", *self.arguments]
             group = 0 if self.own_group else None
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stderr=log, stdout=log, process_group=group
@@ -165,7 +180,8 @@ class Gateway:
 
     def dead_letters(self, source="dev") -> list[dict]:
         files = sorted((self.data / "rejected" / source).glob("*.ndjson"))
-        return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+        lines = [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
+        return [letter for line in lines for letter in unpacked(line)]
 
     def lake(self, columns="*") -> list[dict]:
         """All rows of the lake, by way of DuckDB."""

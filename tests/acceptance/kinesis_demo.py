@@ -102,6 +102,8 @@ def interrupt(*_):
 
 if __name__ == "__main__":
     # Whoever ends it, what it started ends too.
+    # Also where it was started in the background, whose processes ignore Ctrl-C.
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         sys.exit(main())

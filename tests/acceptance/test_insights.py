@@ -7,9 +7,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+import required
 from gateway import ENVIRONMENT, ROOT, binary, wait_until
 
-duckdb = pytest.importorskip("duckdb")
+duckdb = required.module("duckdb")
 QUERIES = ROOT / "queries"
 sys.path.insert(0, str(QUERIES))
 
@@ -144,7 +145,7 @@ def test_an_empty_lake_says_what_to_do(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_text_is_athenas_sql(name):
-    sqlglot = pytest.importorskip("sqlglot")
+    sqlglot = required.module("sqlglot")
     parsed = sqlglot.parse_one((QUERIES / f"{name}.sql").read_text(), dialect="trino")
     assert parsed.find(sqlglot.exp.Command) is None
     # What sqlglot does not know as a function of both engines it keeps as an anonymous one.
@@ -152,7 +153,7 @@ def test_the_same_text_is_athenas_sql(name):
 
 
 def test_athenas_views_parse_and_have_the_columns_of_duckdbs(sql):
-    sqlglot = pytest.importorskip("sqlglot")
+    sqlglot = required.module("sqlglot")
     statements = sqlglot.parse((QUERIES / "views.athena.sql").read_text(), dialect="trino")
     assert [statement.key for statement in statements] == ["create", "create"]
     for statement in statements:

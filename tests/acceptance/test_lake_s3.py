@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import required
 
 from lake_gateway import CHECKOUT, Gateway, free_port, schema, until, write_schemas
 
@@ -23,9 +23,8 @@ class S3:
     """MiniStack on a free port of the loopback interface; it checks no signatures."""
 
     def __init__(self, folder: Path):
-        program = shutil.which("ministack", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-        if program is None:
-            pytest.skip("ministack is not installed")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        program = required.program("ministack", "`make venv` installs it", path)
         port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         self.log = (folder / "ministack.log").open("w")
@@ -77,7 +76,7 @@ def event(name: str, **fields) -> dict:
 
 
 def rows(s3: S3, prefix: str, folder: Path) -> list[tuple]:
-    duckdb = pytest.importorskip("duckdb")
+    duckdb = required.module("duckdb")
     for key in s3.keys(prefix):
         path = folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +120,7 @@ def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3,
 def test_the_reader_answers_from_s3_as_from_a_folder(s3, credentials):
     """The library's own test of writing, replaying and reading, against this S3."""
     if "LAKEGATE_S3_BIN" not in os.environ:
-        pytest.skip("LAKEGATE_S3_BIN is not set")
+        required.cannot_run("LAKEGATE_S3_BIN is not set")
     command = ["cargo", "test", "--features", "s3", "--test", "lake_s3"]
     environment = os.environ | {"LAKEGATE_TEST_S3_ENDPOINT": s3.endpoint}
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)

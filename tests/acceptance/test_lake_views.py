@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
+import shutil
 import subprocess
+import urllib.request
 import uuid
 
 import pytest
+import required
 
 from lake_gateway import Gateway, binary, schema, write_schemas
 
-duckdb = pytest.importorskip("duckdb")
+duckdb = required.module("duckdb")
 
 EVIL = ['x" FROM events; DROP VIEW events; --', "it's / a ~ \\ name", "$.a[*]", "select", "Source"]
 
@@ -22,7 +26,7 @@ def event(name: str, created_at: float, **fields) -> dict:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
-    """A lake with two event types, two days and a late event; the folder of its schemas; today at midnight, UTC."""
+    """A lake with two event types, two days and an event that is late; the folder of its schemas; today at midnight, UTC."""
     folder = tmp_path_factory.mktemp("gateway")
     fields = {
         "price": {"type": "number"},
@@ -82,7 +86,7 @@ def sql(lake):
     return connection
 
 
-def test_times_have_no_zone_and_partitions_are_text(sql, lake):
+def test_times_have_no_zone_and_partitions_have_their_types(sql, lake):
     _, _, today = lake
     types = {name: kind for name, kind, *_ in sql.execute("DESCRIBE events_raw").fetchall()}
     assert types == {
@@ -95,8 +99,10 @@ def test_times_have_no_zone_and_partitions_are_text(sql, lake):
         "created_at": "DOUBLE",
         "created_datetime": "TIMESTAMP",
         "received_datetime": "TIMESTAMP",
-        "created_date": "VARCHAR",
+        "created_date": "DATE",
+        "is_late": "BOOLEAN",
         "payload": "VARCHAR",
+        "dedup_scope": "VARCHAR",
     }
     first, at = sql.execute(
         "SELECT created_datetime, created_at FROM events WHERE event_type = 'menu' ORDER BY created_at DESC LIMIT 1 OFFSET 1"
@@ -104,10 +110,10 @@ def test_times_have_no_zone_and_partitions_are_text(sql, lake):
     assert (first, at) == (datetime.datetime.fromtimestamp(today, datetime.UTC).replace(tzinfo=None, microsecond=125_000), today + 0.125)
     dates = sql.execute("SELECT DISTINCT created_date FROM events WHERE event_type = 'menu' ORDER BY 1").fetchall()
     days = [datetime.date.fromtimestamp(0) + datetime.timedelta(days=today // 86_400 - back) for back in (1, 0)]
-    assert [date for (date,) in dates] == [*map(str, days), "late"]
+    assert [date for (date,) in dates] == days
 
 
-def test_a_typed_view_has_the_fields_of_all_versions_with_their_types(sql):
+def test_a_typed_view_has_the_fields_of_all_versions_with_their_types(sql, lake):
     types = {name: kind for name, kind, *_ in sql.execute("DESCRIBE menu_item_viewed").fetchall()}
     expected = {
         "price": "DOUBLE",
@@ -126,7 +132,9 @@ def test_a_typed_view_has_the_fields_of_all_versions_with_their_types(sql):
     note = 'a "quoted" note, Tiramisù'
     assert row == [(12.5, 3, False, shown_at, datetime.date(2026, 11, 20), '["spicy","vegan"]', note)]
     assert sql.execute("SELECT count(*), sum(n) FROM cart_added").fetchone() == (20, 190)
-    assert sql.execute("SELECT created_date, price FROM menu_item_viewed WHERE price > 50").fetchall() == [("late", 99.0)]
+    today = datetime.datetime.fromtimestamp(lake[2], datetime.UTC).date()
+    late = sql.execute("SELECT created_date, is_late, price FROM menu_item_viewed WHERE is_late OR price > 50").fetchall()
+    assert late == [(today, True, 99.0)]
 
 
 def test_no_field_name_is_taken_for_sql(sql):
@@ -169,7 +177,7 @@ def test_events_are_each_there_once_and_an_odd_value_fails_no_query(sql, lake):
 
 @pytest.mark.parametrize("view", ["events_raw", "events"])
 def test_a_query_for_one_type_and_day_reads_only_its_files(sql, view):
-    date = sql.execute("SELECT max(created_date) FROM events WHERE created_date <> 'late'").fetchone()[0]
+    date = sql.execute("SELECT max(created_date) FROM events").fetchone()[0]
     plan = sql.execute(
         f"EXPLAIN ANALYZE SELECT count(payload) FROM {view} WHERE event_type = 'menu' AND created_date = '{date}'"
     ).fetchall()[0][1]
@@ -216,8 +224,126 @@ def test_addresses_are_a_column_where_they_are_kept_and_files_without_it_are_rea
     assert {line["event_uuid"]: line.get("client_address") for line in map(json.loads, lines)} == expected
 
 
+def dated(connection, table: str, condition: str) -> set[str]:
+    rows = connection.execute(f"SELECT event_name FROM {table} WHERE {condition}").fetchall()
+    return {name for (name,) in rows}
+
+
+def test_created_date_is_a_date_whatever_an_event_says_and_what_old_gateways_called_late_is_read_so(tmp_path):
+    root, now = tmp_path / "lake", datetime.datetime.now(datetime.UTC).timestamp()
+    events = {
+        "menu:now": now, "menu:epoch": 0, "menu:odd": 12345, "menu:far": 9_783_072_000, "menu:before": now - 86_400,
+        "menu:year": now - 400 * 86_400, "menu:week": now + 7 * 86_400, "menu:micros": 10**16 - 1,
+    }
+    schemas = write_schemas(tmp_path / "schemas", {(name, 1): schema({}) for name in events})
+    with Gateway(tmp_path, schemas, {"root": str(root)}) as gateway:
+        answer = gateway.post([event(name, created_at) for name, created_at in events.items()])
+        assert answer["accepted"] == len(events), answer
+        gateway.stop()
+    late = set(events) - {"menu:now", "menu:before"}
+    today = str(datetime.datetime.fromtimestamp(now, datetime.UTC).date())
+    folders = {folder.name.removeprefix("created_date=") for folder in root.glob("event_type=*/created_date=*")}
+    assert {datetime.date.fromisoformat(folder) for folder in folders} and len(folders) <= 3, folders
+
+    # As any reader takes it: with hive partitioning, and no word on the types of the folders.
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'America/New_York'")
+    files = f"read_parquet('{root}/*/*/*.parquet', hive_partitioning = true)"
+    assert dict((name, kind) for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {files}").fetchall())[
+        "created_date"
+    ] == "DATE"
+    for bound in (f"DATE '{today}'", f"'{today}'"):
+        assert dated(connection, files, f"created_date >= {bound}") == set(events) - {"menu:before"}
+    assert dated(connection, files, "created_date < DATE '2020-01-01'") == set()
+    assert dated(connection, files, "created_date <> CAST(created_datetime AS DATE)") == late
+
+    def check_views(text: str):
+        connection.execute(text)
+        for view in ("events_raw", "events"):
+            for bound in (f"DATE '{today}'", f"'{today}'"):
+                assert dated(connection, view, f"created_date >= {bound}") == set(events) - {"menu:before"}
+            assert dated(connection, view, "is_late") == late
+            assert connection.execute(f"SELECT count(DISTINCT event_uuid), count(*) FROM {view}").fetchone() == (8, 8)
+
+    check_views(views("duckdb", root, schemas))
+    # An old lake: what is late is in a folder of that name.
+    [folder] = root.glob(f"event_type=menu/created_date={today}")
+    [file] = folder.glob("*.parquet")
+    (root / "event_type=menu/created_date=late").mkdir()
+    for target, condition in (("late", ""), (today, "NOT ")):
+        names = ", ".join(f"'{name}'" for name in sorted(late))
+        connection.execute(
+            f"COPY (SELECT * FROM read_parquet('{file}', hive_partitioning = false) WHERE event_name {condition}IN ({names})) "
+            f"TO '{root}/event_type=menu/created_date={target}/old.parquet' (FORMAT parquet)"
+        )
+    file.unlink()
+    text = views("duckdb", root, schemas)
+    check_views(text)
+    plan = connection.execute(
+        f"EXPLAIN ANALYZE SELECT count(payload) FROM events WHERE event_type = 'menu' AND created_date = '{today}'"
+    ).fetchall()[0][1]
+    # That day's file and, since they may be of any day, the late ones.
+    assert plan.count("Total Files Read: 1") == 2, plan
+    listed = subprocess.run([binary(), "lake", "ls", "--lake", str(root)], check=True, capture_output=True, text=True).stdout
+    assert "late" in listed, listed
+
+
+def test_events_of_two_scopes_are_two_and_of_two_server_keys_one(tmp_path):
+    """The view tells duplicates as the gateway does: each browser key is a scope, all server keys are one."""
+    schemas = write_schemas(tmp_path / "schemas", {("menu:seen", 1): schema({})})
+    root, page = tmp_path / "lake", "https://menu.example"
+
+    def key(name: str, more: str = "") -> str:
+        return f'[[keys]]\nname = "{name}"\nsecret_sha256 = "{hashlib.sha256(name.encode()).hexdigest()}"\n{more}\n'
+
+    browser = f'kind = "browser"\nallowed_origins = ["{page}"]'
+    keys = key("page", browser) + key("other", browser) + key("service") + key("second")
+    one = event("menu:seen", datetime.datetime.now(datetime.UTC).timestamp())
+
+    def send(senders: list[str], more: str = "") -> None:
+        with Gateway(tmp_path, schemas, {"root": str(root)}, more=keys + more) as gateway:
+            for sender in senders:
+                request = urllib.request.Request(
+                    f"http://127.0.0.1:{gateway.port}/v1/events",
+                    json.dumps([one]).encode(),
+                    {"content-type": "application/json", "x-api-key": sender, "origin": page},
+                )
+                with urllib.request.urlopen(request) as answer:
+                    assert json.load(answer)["accepted"] == 1, sender
+            gateway.stop()
+
+    def read(query: str) -> list:
+        command = [binary(), "lake", "views", "--dialect", "duckdb", "--lake", str(root), "--schemas", str(schemas)]
+        connection = duckdb.connect()
+        connection.execute(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return connection.execute(query).fetchall()
+
+    # Files without the column are read as ever.
+    send(["service"])
+    assert read("SELECT source, dedup_scope FROM events") == [("service", None)]
+    send(["page", "other"])
+    # Two gateways that do not know of each other, or a window that is over: the same events once more.
+    shutil.rmtree(tmp_path / "data" / "dedup")
+    shutil.rmtree(tmp_path / "data" / "spool")
+    send(["second", "page"])
+    scopes = "SELECT source, dedup_scope FROM {} ORDER BY received_datetime"
+    once = [("service", None), ("page", "page"), ("other", "other")]
+    assert read(scopes.format("events_raw")) == [*once, ("second", None), ("page", "page")]
+    assert read(scopes.format("events")) == once
+    assert read(scopes.format("menu_seen")) == once
+    assert read("SELECT count(*) FROM events WHERE dedup_scope IS NULL") == [(1,)]
+
+    def export(*arguments: str) -> list[tuple]:
+        command = [binary(), "lake", "export", "--lake", str(root), *arguments]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        return sorted(((line["source"], line.get("dedup_scope")) for line in map(json.loads, lines)), key=str)
+
+    assert export("--distinct") == sorted(once, key=str)
+    assert len(export()) == 5
+
+
 def test_athenas_sql_parses(lake):
-    sqlglot = pytest.importorskip("sqlglot")
+    sqlglot = required.module("sqlglot")
     _, schemas, _ = lake
     text = views("athena", "s3://bucket/lake", schemas)
     # Athena runs one statement at a time, and sqlglot chooses Hive's or Trino's grammar by the statement.

@@ -35,7 +35,9 @@ def test_every_operation_is_one_of_a_listener():
 def test_no_request_made_from_the_contract_gets_an_answer_beyond_it(gateways, tmp_path, listener):
     admin = listener == "operators"
     # Requests beyond the rate are answered 429, which says nothing new.
-    gateway = gateways(environment={"LAKEGATE__LAKE__FLUSH_AGE_MS": "200", "LAKEGATE__RATE_LIMIT__EVENTS_PER_SECOND": "1000000"})
+    rates = {"EVENTS_PER_SECOND", "ADDRESS_REQUESTS_PER_SECOND", "ADDRESS_REQUESTS_BURST"}
+    environment = {f"LAKEGATE__RATE_LIMIT__{rate}": "1000000" for rate in rates}
+    gateway = gateways(environment=environment | {"LAKEGATE__LAKE__FLUSH_AGE_MS": "200"})
     url = f"http://127.0.0.1:{gateway.admin_port}" if admin else gateway.url
     assert admin or url.startswith("https://")
     paths = PATHS[listener]

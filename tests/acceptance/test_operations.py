@@ -15,6 +15,7 @@ from pathlib import Path
 
 import promql_parser as promql
 import pytest
+import required
 import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
@@ -125,10 +126,11 @@ def test_every_metric_says_its_unit_and_what_it_is(scraped):
     helps = dict(re.findall(r"^# HELP (\w+) (.+)$", scraped, re.MULTILINE))
     assert kinds.keys() == helps.keys() and len(kinds) > 60
     units = ("seconds", "bytes", "events", "requests", "records", "calls", "letters", "lines", "units", "failures", "retries",
-             "panics", "connections", "identities", "segments", "syncs", "reads", "pages", "backlog", "fds", "reloads", "addresses")
+             "panics", "connections", "identities", "segments", "syncs", "reads", "pages", "backlog", "fds", "reloads", "addresses",
+             "jumps", "batches", "runs", "files")
     # 0 or 1, a ratio, and the version.
     bare = {"lakegate_ready", "lakegate_sink_up", "lakegate_dead_letter_sink_up", "lakegate_dedup_store_up",
-            "lakegate_shard_rate", "lakegate_build", "lakegate_events_received"}
+            "lakegate_condition", "lakegate_shard_rate", "lakegate_build", "lakegate_events_received"}
     nameless = {name for name in kinds.keys() - bare if not name.endswith(units)}
     assert not nameless, nameless
     # Every stage of the way was timed: judge, claim, spool and its disk, delivery.
@@ -145,9 +147,7 @@ def test_the_alerts_fire_when_they_should_and_not_before():
         assert rule["labels"]["severity"] in ("page", "ticket")
         assert rule["annotations"]["summary"] and rule["annotations"]["description"]
         assert f'alertname="{rule["alert"]}"' in proven, f"{rule['alert']} has no test"
-    promtool = shutil.which("promtool", path=f"{TOOLS}:{ENVIRONMENT['PATH']}")
-    if promtool is None:
-        pytest.skip("no promtool here: Debian's package prometheus has it")
+    promtool = required.program("promtool", "Debian's package prometheus has it", f"{TOOLS}:{ENVIRONMENT['PATH']}")
     checked = run(promtool, "check", "rules", ALERTS)
     assert checked.returncode == 0 and f"{len(rules)} rules found" in checked.stdout, checked.stdout + checked.stderr
     tested = run(promtool, "test", "rules", ALERTS.with_name("alerts_test.yml"))
@@ -155,9 +155,7 @@ def test_the_alerts_fire_when_they_should_and_not_before():
 
 
 def test_the_unit_is_one_that_systemd_takes_and_its_service_may_do_little(tmp_path):
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        pytest.skip("no systemd-analyze here")
+    analyze = required.program("systemd-analyze", "Debian's package systemd has it")
     unit = tmp_path / UNIT.name
     # It is not installed here; everything else is as it is shipped.
     unit.write_text(UNIT.read_text().replace("ExecStart=/usr/bin/lakegate", f"ExecStart={binary()}"))
@@ -234,10 +232,12 @@ def test_the_program_needs_no_library_that_the_image_has_not():
     assert found.returncode == 0 and "libc.so.6" in needed and needed <= there, found.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("chroot") is None, reason="to change the root needs root")
 def test_the_program_runs_in_a_folder_that_holds_what_the_image_holds(tmp_path):
     """The final stage, as far as it goes without an engine: its user, its environment, its health check, and its files, with
     the libraries of distroless/cc in place of that image."""
+    required.program("chroot", "Debian's package coreutils has it")
+    if os.geteuid() != 0:
+        required.cannot_run("to change the root needs root")
     _, final = stages()
     by_word = dict(final)
     root, user = tmp_path / "root", by_word["USER"]

@@ -309,6 +309,9 @@ impl Answer {
                 _ => panic!("{self:?}"),
             };
         }
+        if body["results_truncated"] == true {
+            self.fill_in(&body, &mut told);
+        }
         let number = |of: fn(&Told) -> bool| told.iter().filter(|told| of(told)).count();
         let accepted = number(|told| *told == Told::Accepted);
         let duplicates = number(|told| *told == Told::Duplicate);
@@ -331,5 +334,24 @@ impl Answer {
             self.problem_code();
         }
         told
+    }
+
+    /// What is left out of an answer whose `results` are cut, where the counts say it: never an event to be sent again, unless
+    /// all of them are.
+    fn fill_in(&self, body: &Value, told: &mut [Told]) {
+        let left = |name: &str, of: fn(&Told) -> bool| {
+            let listed = told.iter().filter(|told| of(told)).count() as u64;
+            body[name].as_u64().expect("a count") - listed
+        };
+        let left = [
+            (left("duplicates", |told| *told == Told::Duplicate), Told::Duplicate),
+            (left("rejected", |told| matches!(told, Told::Rejected(_))), Told::Rejected("not listed".into())),
+            (left("retry", |told| matches!(told, Told::Retry(_))), Told::Retry("not listed".into())),
+        ];
+        assert!(left[2].0 == 0 || self.status == 503, "an event to be sent again is not listed: {self:?}");
+        let mut unsaid = told.iter_mut().filter(|told| **told == Told::Accepted);
+        for (count, fate) in left {
+            unsaid.by_ref().take(usize::try_from(count).expect("small")).for_each(|told| *told = fate.clone());
+        }
     }
 }

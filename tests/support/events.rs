@@ -134,7 +134,8 @@ pub fn good(uuid: Uuid) -> Vec<u8> {
         let padding = s.rng.usize(10_000..200_000);
         // Before the first member or behind the last one.
         let at = if s.rng.bool() { 1 } else { s.text.len() };
-        s.text.insert_str(at, &" ".repeat(padding));
+        let padding = spaces(&mut s.rng, padding);
+        s.text.insert_str(at, &padding);
     }
     s.text.push('}');
     s.text.into_bytes()
@@ -144,9 +145,14 @@ pub fn good(uuid: Uuid) -> Vec<u8> {
 pub fn good_of_size(uuid: Uuid, bytes: usize) -> Vec<u8> {
     let mut event = small(uuid);
     let close = event.pop();
-    event.resize(bytes.saturating_sub(1).max(event.len()), b' ');
+    event.extend(spaces(&mut Speller::of(uuid).rng, bytes.saturating_sub(event.len() + 1)).bytes());
     event.extend(close);
     event
+}
+
+/// As hard to compress as events are: what inflates a hundred times is refused.
+fn spaces(rng: &mut Rng, count: usize) -> String {
+    (0..count).map(|_| if rng.bool() { ' ' } else { '\t' }).collect()
 }
 
 /// A small good event.
@@ -260,8 +266,27 @@ impl Form {
 
 /// `bytes`, gzipped.
 pub fn gzip(bytes: &[u8]) -> Bytes {
+    packed("gzip", bytes).into()
+}
+
+/// `bytes` as one stream of a `Content-Encoding`.
+pub fn packed(encoding: &str, bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).expect("into memory");
-    encoder.finish().expect("into memory").into()
+    let level = flate2::Compression::fast();
+    match encoding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).and_then(|()| encoder.finish())
+        }
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).and_then(|()| encoder.finish())
+        }
+        "br" => {
+            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 65_536, 1, 22);
+            encoder.write_all(bytes).map(|()| encoder.into_inner())
+        }
+        _ => zstd::encode_all(bytes, 1),
+    }
+    .expect("into memory")
 }

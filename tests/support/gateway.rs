@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -116,13 +117,22 @@ impl Setup {
         let mut child = command.spawn().expect("the gateway can be started");
         let stderr = child.stderr.take().expect("piped above");
         let (sender, log) = watch::channel(Log::default());
+        let hearing = Arc::new((Mutex::new(Hearing::On), Condvar::new()));
+        let heard = hearing.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 sender.send_modify(|log| log.take(line));
+                let (hearing, changed) = &*heard;
+                let hearing = hearing.lock().unwrap_or_else(PoisonError::into_inner);
+                let held = changed.wait_while(hearing, |hearing| *hearing == Hearing::Held);
+                if *held.unwrap_or_else(PoisonError::into_inner) == Hearing::Gone {
+                    return;
+                }
             }
             sender.send_modify(|log| log.ended = true);
         });
-        Gateway { child, log, certificate: self.seen_data_dir.join("tls/cert.pem"), started: Instant::now(), exit: None }
+        let certificate = self.seen_data_dir.join("tls/cert.pem");
+        Gateway { child, log, hearing, certificate, started: Instant::now(), exit: None }
     }
 
     /// Starts the process and waits until it is ready.
@@ -156,11 +166,22 @@ impl Log {
     }
 }
 
+/// Whether somebody reads standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    On,
+    /// Not for now.
+    Held,
+    /// The pipe is closed after the next line.
+    Gone,
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
     child: Child,
     log: watch::Receiver<Log>,
+    hearing: Arc<(Mutex<Hearing>, Condvar)>,
     certificate: PathBuf,
     started: Instant,
     exit: Option<ExitStatus>,
@@ -199,6 +220,12 @@ impl Gateway {
         Client::trusting(&self.certificate, self.events())
     }
 
+    /// Whether somebody reads what it logs, after the next line.
+    pub fn hear(&self, hearing: Hearing) {
+        *self.hearing.0.lock().unwrap_or_else(PoisonError::into_inner) = hearing;
+        self.hearing.1.notify_all();
+    }
+
     /// All that it logged.
     pub fn log_text(&self) -> String {
         self.log.borrow().lines.join("\n")
@@ -212,6 +239,14 @@ impl Gateway {
     /// How many lines that it logged hold `text`.
     pub fn times_logged(&self, text: &str) -> usize {
         self.log.borrow().lines.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until at least so many lines that it logged hold `text`, and says how many do. A thread of its own writes the log,
+    /// so that a line may come after what it tells of.
+    pub async fn until_logged(&self, text: &str, times: usize) -> usize {
+        let is_logged = async || self.times_logged(text) >= times;
+        super::eventually(&format!("{times} lines of the log hold {text:?}"), Duration::from_secs(10), is_logged).await;
+        self.times_logged(text)
     }
 
     /// What `/readyz` answers.

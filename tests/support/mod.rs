@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod events;
+pub mod faults;
 pub mod gateway;
 pub mod kinesis;
 pub mod lines;
@@ -26,6 +27,18 @@ use std::{
 pub fn say(text: impl std::fmt::Display) {
     // `eprintln!` would be captured.
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A test, or a part of it, that cannot be run here, with the reason. Where everything is required, as in CI, it fails;
+/// elsewhere it says so on the terminal. `LAKEGATE_REQUIRE_ALL=1` requires everything, and `=0` does not, also where `CI` is set.
+///
+/// # Panics
+/// Where everything is required.
+pub fn cannot_run(what: &str, reason: impl std::fmt::Display) {
+    let is_set = |variable: &str| std::env::var(variable).ok().map(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    let required = is_set("LAKEGATE_REQUIRE_ALL").or_else(|| is_set("CI")).unwrap_or(false);
+    assert!(!required, "{what} cannot be tested, and everything is required here: {reason}");
+    say(format_args!("NOT RUN, {what} cannot be tested here: {reason}"));
 }
 
 /// Waits until `condition` holds; panics, saying `what` was awaited, when it does not within `limit`.

@@ -104,16 +104,27 @@ pub fn dead_letters(root: &Path) -> Vec<DeadLetter> {
     for file in files {
         let text = fs::read_to_string(&file).expect("dead letters are text");
         for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", file.display()));
-            let raw = match (line["raw"].as_str(), line["raw_base64"].as_str()) {
-                (Some(raw), None) => raw.as_bytes().to_vec(),
-                (None, Some(encoded)) => STANDARD.decode(encoded).expect("base64"),
-                _ => panic!("a letter holds its event once: {line}"),
-            };
-            letters.push(DeadLetter { line, raw });
+            add_letters(line, &file, &mut letters);
         }
     }
     letters
+}
+
+fn add_letters(line: &str, file: &Path, letters: &mut Vec<DeadLetter>) {
+    let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", file.display()));
+    if let Some(frame) = line["zstd"].as_str() {
+        let frame = STANDARD.decode(frame).expect("base64");
+        let text = String::from_utf8(zstd::decode_all(&frame[..]).expect("zstd")).expect("text");
+        assert_eq!(line["unpacked_bytes"], text.len());
+        assert_eq!(line["packed_letters"], text.lines().count());
+        return text.lines().for_each(|line| add_letters(line, file, letters));
+    }
+    let raw = match (line["raw"].as_str(), line["raw_base64"].as_str(), line["raw_head"].as_str()) {
+        (Some(raw), None, None) | (None, None, Some(raw)) => raw.as_bytes().to_vec(),
+        (None, Some(encoded), None) => STANDARD.decode(encoded).expect("base64"),
+        _ => panic!("a letter holds its event once: {line}"),
+    };
+    letters.push(DeadLetter { line, raw });
 }
 
 fn find(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {

@@ -215,7 +215,9 @@ impl Line {
 async fn requests(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let confirms = buffer[..count].windows(13).any(|window| window == b"$1\r\n1\r\n$2\r\nPX");
+        // Only a confirmation has a time without `NX GET` before it.
+        let has_time = |window: &[u8]| window.ends_with(b"$2\r\nPX") && !window.starts_with(b"GET\r\n");
+        let confirms = buffer[..count].windows(11).any(has_time);
         if confirms && mode.wait_for(|mode| *mode != Mode::HoldConfirmations).await.is_err() {
             return;
         }

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { launch, missing } from '../support/browsers.mjs';
 import { ROOT } from '../support/gateway.mjs';
+import { skipFor } from '../support/required.mjs';
 import { until } from '../support/until.mjs';
 
-test('the demo', { skip: missing('chromium') }, async (t) => {
+test('the demo', { skip: skipFor(missing('chromium')) }, async (t) => {
   const data = mkdtempSync(join(tmpdir(), 'lakegate-demo-data-'));
   const demo = spawn(process.execPath, [join(ROOT, 'js-client/demo/serve.mjs'), '--port', '0', '--gateway', '0', '--guests', '3', '--data-dir', data], {
     cwd: ROOT, env: { ...process.env, LAKEGATE_BIN: process.env.LAKEGATE_BIN ?? 'target/debug/lakegate' }, stdio: ['ignore', 'pipe', 'inherit'],

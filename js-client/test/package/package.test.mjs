@@ -10,7 +10,7 @@ import { gzipSync } from 'node:zlib';
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const dist = (file) => readFileSync(join(ROOT, 'dist', file));
 
-const SIZES = { 'index.js': 2300, 'lakegate-core.js': 2300, 'lakegate.js': 3400 };
+const SIZES = { 'index.js': 2300, 'lakegate-core.js': 2300, 'lakegate.js': 3450 };
 for (const [file, bytes] of Object.entries(SIZES)) {
   test(`${file} has at most ${bytes} bytes, gzip -9`, (t) => {
     const size = gzipSync(dist(file), { level: 9 }).length;

@@ -2,13 +2,14 @@
 import { createHash } from 'node:crypto';
 import { launch, missing } from './browsers.mjs';
 import { Gateway } from './gateway.mjs';
+import { skipFor } from './required.mjs';
 import { Site, freePort } from './site.mjs';
 
 const KEY = 'a-key-that-everyone-can-read';
 
 /** The browsers to test, each with the reason why it cannot be here. `LAKEGATE_BROWSERS=firefox` names one of them. */
 export const BROWSERS = (process.env.LAKEGATE_BROWSERS ?? 'chromium,firefox,webkit').split(',').map((name) => {
-  const skip = missing(name);
+  const skip = skipFor(missing(name));
   if (skip) console.error(`NOT TESTED IN ${name}: ${skip}`);
   return { name, skip };
 });

@@ -127,6 +127,29 @@ test('Retry-After is obeyed, also by flush(), and the pause grows with full jitt
   assert.ok(waited >= 990 && waited < 2100, `${waited} ms`);
 });
 
+test('of an answer whose results are cut, nobody takes what is not listed for accepted: it is asked again in smaller batches', async (t) => {
+  const bad = (line) => JSON.parse(line).section_index % 2;
+  // As the gateway does: what must be sent again is always listed, of the rejected ones as many as fit (here two).
+  const { server, client, outcomes, storage, ended } = await rig(t, (request, at) => {
+    const all = request.lines.map((line, index) => ({ index, line }));
+    const retry = at == 0 ? all.slice(-1) : [];
+    const rejected = all.filter((one) => bad(one.line) && !retry.includes(one));
+    const listed = [...rejected.slice(0, 2).map(({ index }) => ({ index, status: 'rejected', error: { code: 'missing_field' } })),
+      ...retry.map(({ index }) => ({ index, status: 'retry', error: { code: 'busy' } }))];
+    const truncated = rejected.length > 2;
+    const counts = { accepted: all.length - rejected.length - retry.length, duplicates: 0, rejected: rejected.length, retry: retry.length };
+    return { status: 207, body: { ...counts, results: listed, ...(truncated && { results_truncated: true }) } };
+  });
+  const made = track(client, 16);
+  await ended(16);
+  assert.ok(server.requests.length > 2);
+  assert.deepEqual(outcomes.map(({ event_uuid }) => event_uuid).sort(), [...made].sort(), 'each is told once');
+  const rejected = new Set(outcomes.filter(({ status }) => status == 'rejected').map(({ event_uuid }) => event_uuid));
+  assert.deepEqual(made.filter((id) => rejected.has(id)), made.filter((_, index) => index % 2));
+  assert.ok(outcomes.every(({ status }) => status == 'accepted' || status == 'rejected'));
+  assert.deepEqual(storage, {});
+});
+
 test('413 halves the batch, down to the one event that is too large, which is dropped', async (t) => {
   const { server, client, outcomes, ended } = await rig(t, (request) =>
     request.lines.some((line) => line.includes('"section_index":5')) || request.lines.length > 4 ? { status: 413, body: {} } : accepted(request.lines));

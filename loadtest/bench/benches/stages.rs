@@ -18,11 +18,13 @@ use std::{
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use lakegate::{
+    conditions::Conditions,
     config::Aggregation,
     decode::{BodyForm, for_each_element, read_fields},
-    dedup::{Window, WindowConfig},
+    dedup::{Identity, Window, WindowConfig},
     enrich::write_flat,
     event::{Envelope, EventName, Record, unix_millis},
+    limits::SPOOL_UNREADABLE_PATIENCE,
     schema::{Registry, Resolution},
     sink::kinesis::{Entry, Packing, StreamRecord, hash_key, put_records_body},
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
@@ -77,7 +79,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let window = Window::open(WindowConfig::new(folder.path().join("dedup")), now())?.0;
     let mut mark = 0;
     group.bench_function("dedup", |bencher| {
-        let identities = || (0..EVENTS).map(|_| Uuid::now_v7()).collect::<Vec<_>>();
+        let identities = || (0..EVENTS).map(|_| Identity { id: Uuid::now_v7(), fingerprint: 1 }).collect::<Vec<_>>();
         bencher.iter_batched(identities, |identities| claim(&window, &identities, &mut mark), BatchSize::SmallInput);
     });
     let spool = Spool::open(Arc::new(RealDisk), spool_config(folder.path()))?.0;
@@ -139,6 +141,8 @@ impl Work {
                     names_its_version: fields.schema_version.is_some(),
                     dedup_unchecked: false,
                     replayed: false,
+                    is_scoped: false,
+                    is_late: false,
                 };
                 envelope.encode(element.raw, &mut record);
             })
@@ -158,7 +162,7 @@ fn enrich(records: &[Record]) -> Vec<u8> {
     line
 }
 
-fn claim(window: &Window, identities: &[Uuid], mark: &mut u64) {
+fn claim(window: &Window, identities: &[Identity], mark: &mut u64) {
     let claims = window.claim(identities, now()).expect("the window seals faster than this");
     assert_eq!(claims.fresh_len(), EVENTS);
     claims.confirm(*mark);
@@ -188,6 +192,8 @@ fn spool_config(folder: &Path) -> SpoolConfig {
         quota_bytes: 1 << 30,
         free_bytes_min: 0,
         queue_bytes_max: 64 << 20,
+        unreadable: SPOOL_UNREADABLE_PATIENCE,
+        conditions: Conditions::default(),
     }
 }
 

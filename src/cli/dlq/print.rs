@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use super::Format;
 use crate::{
     dead_letter::{Group, Grouped, RepairEntry},
+    json,
     repair::{Dropped, ReplayReport, Shown},
 };
 
@@ -30,7 +31,7 @@ pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::R
 pub(in crate::cli) fn plain(text: Option<&str>) -> String {
     match text {
         None | Some("") => "-".to_owned(),
-        Some(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        Some(text) => json::plain(text),
     }
 }
 
@@ -43,18 +44,18 @@ fn rows(groups: &[Group]) -> Vec<Vec<String>> {
             group.count.to_string(),
             plain(group.event_name.as_deref()),
             group.schema_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
-            group.code.clone(),
+            plain(Some(&group.code)),
             plain(Some(&group.pointer)),
-            group.source.clone(),
-            group.first_received.clone(),
-            group.last_received.clone(),
+            plain(Some(&group.source)),
+            plain(Some(&group.first_received)),
+            plain(Some(&group.last_received)),
             plain(group.example_event_uuid.as_deref()),
         ]
     }));
     rows
 }
 
-fn json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {
+fn print_json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
@@ -62,7 +63,7 @@ fn json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result<()> {
 /// The groups, and how many letters there are.
 pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
-        return json(grouped, out);
+        return print_json(grouped, out);
     }
     if !grouped.groups.is_empty() {
         table(&rows(&grouped.groups), out)?;
@@ -84,13 +85,13 @@ pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
     }
     let Shown { letter, state, line, repairs } = letter;
     // The event in it is a text, so no number is spelled anew.
-    json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
+    print_json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
 }
 
 /// What a replay came to.
 pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
-        return json(report, out);
+        return print_json(report, out);
     }
     let ReplayReport { accepted, duplicates, rejected, not_patched, already_accepted, retry, .. } = report;
     let would = if report.dry_run { "would be " } else { "" };
@@ -98,9 +99,11 @@ pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, 
         "{}: {accepted} {would}accepted, {duplicates} accepted before, {rejected} {would}still rejected",
         letters(report.letters)
     );
-    for (count, what) in
-        [(not_patched, "not patched"), (already_accepted, "refused by the sink before"), (retry, "not stored for now")]
-    {
+    for (count, what) in [
+        (not_patched, "not patched"),
+        (already_accepted, "conflicting with an event that was accepted"),
+        (retry, "not stored for now"),
+    ] {
         if *count > 0 {
             line.push_str(&format!(", {count} {what}"));
         }
@@ -129,7 +132,7 @@ pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, 
 /// What was dropped.
 pub(super) fn dropped(dropped: &Dropped, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
-        return json(dropped, out);
+        return print_json(dropped, out);
     }
     if !dropped.removed.groups.is_empty() {
         table(&rows(&dropped.removed.groups), out)?;

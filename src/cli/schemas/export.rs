@@ -127,14 +127,16 @@ fn sql(args: &ExportArgs, registry: &Registry, dialect: Dialect) -> anyhow::Resu
         Dialect::Athena => bucket(args)?,
     };
     let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
-    Ok(views(&ViewRequest { dialect, root, first_date: first_date(args), schemas: &schemas, has_addresses })?)
+    let first_date = first_date(args);
+    // What is exported does not depend on what a lake holds: `lake views` asks it.
+    Ok(views(&ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, has_late_folders: false })?)
 }
 
 fn glue(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Vec<GlueTable>> {
     let schemas = view_schemas(registry)?;
     let (dialect, root, first_date) = (Dialect::Athena, bucket(args)?, first_date(args));
     let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
-    let request = ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses };
+    let request = ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, has_late_folders: false };
     Ok(glue_tables(&request, &args.database)?)
 }
 
@@ -146,6 +148,6 @@ fn bucket(args: &ExportArgs) -> anyhow::Result<&str> {
 fn first_date(args: &ExportArgs) -> Date {
     args.first_date.unwrap_or_else(|| {
         let today = i32::try_from(unix_millis(SystemTime::now()) / 86_400_000).unwrap_or_default();
-        Date { days: today - CREATED_DATE_DAYS_BACK_MAX as i32 }
+        Date { days: today - i32::from(CREATED_DATE_DAYS_BACK_MAX) }
     })
 }

@@ -20,6 +20,7 @@ use crate::{
     app::lake_location,
     config::Config,
     dead_letter::{Archive, Filter},
+    json::Visible,
     repair::{Change, Simulated, Simulation},
     schema,
     sink::lake::{Filters, Lake, parse_date},
@@ -77,7 +78,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         folder => folder_of_events(args, Path::new(folder), &mut simulation)?,
     };
     let simulated = simulation.finish();
-    let out = &mut io::stdout().lock();
+    let out = &mut Visible::new(io::stdout().lock());
     match args.format {
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &simulated)?;

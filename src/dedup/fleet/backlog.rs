@@ -8,13 +8,15 @@ use std::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::dedup::Identity;
+
 /// A claim that is given up: the identity, and the claim's number.
 pub(super) type Release = (Uuid, u64);
 
 /// Some of the backlog, taken to be told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Portion {
-    pub(super) confirms: Vec<Uuid>,
+    pub(super) confirms: Vec<Identity>,
     pub(super) releases: Vec<Release>,
 }
 
@@ -30,7 +32,7 @@ pub(super) struct Backlog {
 
 #[derive(Default)]
 struct State {
-    confirms: VecDeque<Uuid>,
+    confirms: VecDeque<Identity>,
     releases: VecDeque<Release>,
     /// Taken, and neither settled nor put back.
     taken: usize,
@@ -59,8 +61,8 @@ impl Backlog {
     }
 
     /// Adds confirmations, and answers how many had to be given up for it.
-    pub(super) fn confirm(&self, ids: impl IntoIterator<Item = Uuid>) -> u64 {
-        self.add(|state| state.confirms.extend(ids))
+    pub(super) fn confirm(&self, identities: impl IntoIterator<Item = Identity>) -> u64 {
+        self.add(|state| state.confirms.extend(identities))
     }
 
     /// Adds releases, likewise.
@@ -170,8 +172,8 @@ mod tests {
 
     use super::*;
 
-    fn ids(from: u64, count: u64) -> impl Iterator<Item = Uuid> {
-        (from..from + count).map(|number| Uuid::from_u128(number.into()))
+    fn ids(from: u64, count: u64) -> impl Iterator<Item = Identity> {
+        (from..from + count).map(|number| Identity::unknown(Uuid::from_u128(number.into())))
     }
 
     #[tokio::test]
@@ -217,7 +219,7 @@ mod tests {
                     } else if backlog.len() > 0 {
                         let portion = backlog.take(count as usize).await.unwrap();
                         if step == 1 {
-                            told.extend(portion.confirms.iter().copied());
+                            told.extend(portion.confirms.iter().map(|identity| identity.id));
                             backlog.settle(&portion);
                         } else {
                             given_up += backlog.put_back(portion);

@@ -1,9 +1,12 @@
 //! What ingest uses: claim, confirm, release, with or without a fleet.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::{Fleet, Verdict};
-use crate::dedup::{Claim, ClaimError, Claims, Window};
+use crate::clock::ConfirmedClock;
+use crate::dedup::{Claim, ClaimError, Claims, Identity, Place, SealError, Window, identity::differ};
 
 /// The dedup window of this gateway, and the store of its fleet where there is one. Clones are the same.
 #[derive(Clone, Debug)]
@@ -19,6 +22,26 @@ impl Deduplicator {
         Self { window, fleet }
     }
 
+    /// Confirmed time, for [`claim`](Self::claim).
+    #[must_use]
+    pub fn clock(&self) -> ConfirmedClock {
+        self.window.clock()
+    }
+
+    /// Where in this gateway's spool the event of an identity lies, as far as it lies there: see [`Window::place`].
+    #[must_use]
+    pub fn place(&self, id: Uuid) -> Place {
+        self.window.place(id)
+    }
+
+    /// Seals what the window has in memory, and ends it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SealError`]: then the spool has to tell it at the next start.
+    pub fn close_window(&self) -> Result<(), SealError> {
+        self.window.close()
+    }
+
     /// The store of the fleet.
     #[must_use]
     pub fn fleet(&self) -> Option<&Fleet> {
@@ -32,19 +55,21 @@ impl Deduplicator {
     ///
     /// # Errors
     /// [`ClaimError::Full`]: then nothing is claimed.
-    pub async fn claim(&self, ids: &[Uuid], now_millis: i64) -> Result<Claimed, ClaimError> {
-        let local = self.window.claim(ids, now_millis)?;
+    pub async fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claimed, ClaimError> {
+        let local = self.window.claim(identities, now_millis)?;
         let outcomes = local.outcomes().to_vec();
         let mut claimed = Claimed { local, outcomes, unchecked: Vec::new(), shared: None };
         let Some(fleet) = self.fleet.as_ref().filter(|_| claimed.fresh_len() > 0) else { return Ok(claimed) };
 
-        let fresh = claimed.outcomes.iter().zip(ids).filter(|(claim, _)| **claim == Claim::Fresh);
-        let fresh: Vec<Uuid> = fresh.map(|(_, id)| *id).collect();
+        let fresh = claimed.outcomes.iter().zip(identities).filter(|(claim, _)| **claim == Claim::Fresh);
+        let fresh: Vec<Identity> = fresh.map(|(_, identity)| *identity).collect();
+        let ids: Vec<Uuid> = fresh.iter().map(|identity| identity.id).collect();
         let number = fleet.store.number();
         // Owned from now on, so that what is dropped while it is asked for is released too.
-        claimed.shared = Some(Shared { fleet: fleet.clone(), number, ids: fresh.clone() });
-        let verdicts = fleet.store.claim(&fresh, number).await;
-        claimed.judge(&verdicts, ids);
+        claimed.shared = Some(Shared { fleet: fleet.clone(), number, identities: fresh });
+        // Boxed: every request's future would be larger by two kilobytes, and is copied.
+        let verdicts = Box::pin(fleet.store.claim(&ids, number)).await;
+        claimed.judge(&verdicts, identities);
         Ok(claimed)
     }
 }
@@ -82,42 +107,68 @@ impl Claimed {
 
     /// Confirms the fresh identities, which are durable now; see [`Claims::confirm`]. The store is told in the background.
     pub fn confirm(self, first_mark: u64) {
+        let mut next = first_mark;
+        self.confirm_each(|_| {
+            let mark = next;
+            next += 1;
+            mark
+        });
+    }
+
+    /// Confirms the fresh identities, each with the mark that `mark` gives for its input index.
+    pub fn confirm_each(self, mark: impl FnMut(usize) -> u64) {
         let Self { local, unchecked, shared, .. } = self;
-        local.confirm(first_mark);
+        local.confirm_each(mark);
         if let Some(shared) = shared {
             shared.fleet.store.metrics.dedup_unchecked_events.inc_by(unchecked.len() as u64);
             shared.confirm();
         }
     }
 
+    /// Gives up the batch without releasing its claims in the store: they end with their time. For events of which nobody
+    /// can say whether they are durable: where they turn up at the next start, they are confirmed.
+    pub fn leave_to_expire(mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.identities.clear();
+        }
+    }
+
     /// Takes in what the store says of the fresh ones, in their order.
-    fn judge(&mut self, verdicts: &[Verdict], ids: &[Uuid]) {
-        self.unchecked = apply(&mut self.outcomes, verdicts);
+    fn judge(&mut self, verdicts: &[Verdict], identities: &[Identity]) {
+        self.unchecked = apply(&mut self.outcomes, verdicts, identities);
         let outcomes = &self.outcomes;
         self.local.retain(|index| outcomes[index] == Claim::Fresh);
         if let Some(shared) = &mut self.shared {
-            let fresh = outcomes.iter().zip(ids).filter(|(claim, _)| **claim == Claim::Fresh);
-            shared.ids = fresh.map(|(_, id)| *id).collect();
+            let fresh = outcomes.iter().zip(identities).filter(|(claim, _)| **claim == Claim::Fresh);
+            shared.identities = fresh.map(|(_, identity)| *identity).collect();
         }
     }
 }
 
 /// Replaces the fresh outcomes that the store knows better, and their twins with them. The indices of the unchecked ones.
-fn apply(outcomes: &mut [Claim], verdicts: &[Verdict]) -> Vec<usize> {
+fn apply(outcomes: &mut [Claim], verdicts: &[Verdict], identities: &[Identity]) -> Vec<usize> {
     let mut verdicts = verdicts.iter();
+    // What the store knows, by the place of the first of its kind.
+    let mut known = HashMap::new();
+    let duplicate = |known: u32, index: usize| Claim::Duplicate { differs: differ(known, identities[index].fingerprint) };
     let mut unchecked = Vec::new();
     for index in 0..outcomes.len() {
         outcomes[index] = match outcomes[index] {
             Claim::Fresh => match verdicts.next() {
                 Some(Verdict::Fresh) => Claim::Fresh,
-                Some(Verdict::Duplicate) => Claim::Duplicate,
+                Some(Verdict::Duplicate { fingerprint }) => {
+                    known.insert(index, *fingerprint);
+                    duplicate(*fingerprint, index)
+                }
                 Some(Verdict::InFlight) => Claim::InFlight,
                 Some(Verdict::Unchecked) | None => {
                     unchecked.push(index);
                     Claim::Fresh
                 }
             },
-            Claim::TwinOf(first) if outcomes[first] != Claim::Fresh => outcomes[first],
+            Claim::TwinOf(first) if outcomes[first] != Claim::Fresh => {
+                known.get(&first).map_or(outcomes[first], |fingerprint| duplicate(*fingerprint, index))
+            }
             known => known,
         };
     }
@@ -129,19 +180,20 @@ fn apply(outcomes: &mut [Claim], verdicts: &[Verdict]) -> Vec<usize> {
 struct Shared {
     fleet: Fleet,
     number: u64,
-    ids: Vec<Uuid>,
+    identities: Vec<Identity>,
 }
 
 impl Shared {
     fn confirm(mut self) {
-        self.fleet.store.confirm(std::mem::take(&mut self.ids));
+        self.fleet.store.confirm(std::mem::take(&mut self.identities));
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if !self.ids.is_empty() {
-            self.fleet.store.release(std::mem::take(&mut self.ids), self.number);
+        if !self.identities.is_empty() {
+            let ids = self.identities.drain(..).map(|identity| identity.id);
+            self.fleet.store.release(ids, self.number);
         }
     }
 }
@@ -152,12 +204,14 @@ mod tests {
 
     use super::*;
 
+    const DUPLICATE: Claim = Claim::Duplicate { differs: false };
+
     #[test]
     fn a_twin_shares_what_the_store_says_of_the_first() {
         let mut outcomes = [
             Claim::Fresh,
             Claim::TwinOf(0),
-            Claim::Duplicate,
+            DUPLICATE,
             Claim::Fresh,
             Claim::Fresh,
             Claim::TwinOf(3),
@@ -165,12 +219,16 @@ mod tests {
             Claim::TwinOf(6),
             Claim::InFlight,
         ];
-        let unchecked = apply(&mut outcomes, &[Verdict::Duplicate, Verdict::InFlight, Verdict::Unchecked, Verdict::Fresh]);
+        let said = [Verdict::Duplicate { fingerprint: 7 }, Verdict::InFlight, Verdict::Unchecked, Verdict::Fresh];
+        // The first has the payload that the store knows, its twin another.
+        let fingerprints = [7, 8, 0, 1, 1, 1, 1, 1, 1];
+        let identities = fingerprints.map(|fingerprint| Identity { id: Uuid::nil(), fingerprint });
+        let unchecked = apply(&mut outcomes, &said, &identities);
         assert_eq!(unchecked, [4]);
         let expected = [
-            Claim::Duplicate,
-            Claim::Duplicate,
-            Claim::Duplicate,
+            DUPLICATE,
+            Claim::Duplicate { differs: true },
+            DUPLICATE,
             Claim::InFlight,
             Claim::Fresh,
             Claim::InFlight,
@@ -191,17 +249,18 @@ mod tests {
             for (index, kind) in kinds.into_iter().enumerate() {
                 let first = (0..index).rev().find(|at| outcomes[*at] == Claim::Fresh);
                 outcomes.push(match (kind, first) {
-                    (0, _) => Claim::Duplicate,
+                    (0, _) => DUPLICATE,
                     (1, _) => Claim::InFlight,
                     (2, Some(first)) => Claim::TwinOf(first),
                     _ => Claim::Fresh,
                 });
             }
-            let verdicts = [Verdict::Fresh, Verdict::Duplicate, Verdict::InFlight, Verdict::Unchecked];
+            let verdicts = [Verdict::Fresh, Verdict::Duplicate { fingerprint: 0 }, Verdict::InFlight, Verdict::Unchecked];
             let verdicts: Vec<Verdict> = said.into_iter().map(|said| verdicts[said as usize]).collect();
             let fresh = outcomes.iter().filter(|claim| **claim == Claim::Fresh).count();
-            let known = verdicts.iter().take(fresh).filter(|said| matches!(said, Verdict::Duplicate | Verdict::InFlight)).count();
-            let unchecked = apply(&mut outcomes, &verdicts);
+            let known = verdicts.iter().take(fresh).filter(|said| matches!(said, Verdict::Duplicate { .. } | Verdict::InFlight)).count();
+            let identities = vec![Identity::unknown(Uuid::nil()); outcomes.len()];
+            let unchecked = apply(&mut outcomes, &verdicts, &identities);
             prop_assert!(unchecked.iter().all(|index| outcomes[*index] == Claim::Fresh));
             prop_assert_eq!(outcomes.iter().filter(|claim| **claim == Claim::Fresh).count(), fresh - known);
             for claim in &outcomes {

@@ -9,8 +9,10 @@ use std::{
 use redis::{AsyncConnectionConfig, Client, Pipeline, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time::timeout};
 
-use super::protocol::{Protocol, complaint};
+use super::protocol::{Protocol, complaint, fleet_secret};
 use crate::{
+    dedup::Scopes,
+    event::ScopeSecret,
     limits::{FLEET_CONNECT_TIMEOUT, FLEET_PROBE_EVERY, FLEET_PROBE_PAUSE, FLEET_SETTLE_TIMEOUT, FLEET_STEADY_AFTER},
     telemetry::Metrics,
 };
@@ -33,7 +35,8 @@ enum State {
 /// See the module.
 pub(super) struct Link {
     client: Client,
-    probe: Pipeline,
+    protocol: Protocol,
+    scopes: Scopes,
     deadline: Duration,
     state: watch::Sender<State>,
     metrics: Arc<Metrics>,
@@ -41,8 +44,8 @@ pub(super) struct Link {
 
 impl Link {
     /// Not connected yet; [`Link::run`] connects.
-    pub(super) fn new(client: Client, protocol: &Protocol, deadline: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { client, probe: protocol.probe(), deadline, state: watch::Sender::new(State::Down(None)), metrics }
+    pub(super) fn new(client: Client, protocol: Protocol, scopes: Scopes, deadline: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { client, protocol, scopes, deadline, state: watch::Sender::new(State::Down(None)), metrics }
     }
 
     /// The connection, unless the store is known to be down.
@@ -159,9 +162,30 @@ impl Link {
     }
 
     async fn probe(&self, redis: &mut MultiplexedConnection, wait: Duration) -> Result<(), String> {
-        let values = answers(redis, &self.probe, wait).await?;
-        let refused = values.iter().find(|value| matches!(value, Value::ServerError(_)));
-        refused.map_or(Ok(()), |refusal| Err(complaint(refusal)))
+        let ours = self.scopes.secret();
+        let values = answers(redis, &self.protocol.probe(&ours), wait).await?;
+        if let Some(refusal) = values.iter().find(|value| matches!(value, Value::ServerError(_))) {
+            return Err(complaint(refusal));
+        }
+        match values.last().map(fleet_secret).transpose()?.flatten() {
+            Some(theirs) if theirs != *ours => self.adopt(theirs).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The fleet's secret is another than ours: from now on it is ours.
+    async fn adopt(&self, secret: ScopeSecret) {
+        let scopes = self.scopes.clone();
+        let kept = tokio::task::spawn_blocking(move || scopes.adopt(secret)).await.map_err(std::io::Error::other).flatten();
+        tracing::warn!(
+            kept = kept.is_ok(),
+            "this gateway takes over the dedup secret of its fleet; an event that a browser key sent to it before may be \
+             accepted once more"
+        );
+        if let Err(error) = kept {
+            tracing::error!(%error, "the dedup secret of the fleet cannot be kept; the next start asks the store again");
+        }
     }
 
     /// Returns once the connection has failed. Probes it, so that this is found out also when nothing comes in; with
@@ -206,11 +230,18 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_bound() {
+        let (first, longest) = FLEET_PROBE_PAUSE;
         assert_eq!(pause(0), Duration::ZERO);
+        let mut bound = first;
         for failures in 1..100 {
-            let (first, longest) = FLEET_PROBE_PAUSE;
-            assert!(pause(failures) >= first / 2 && pause(failures) <= longest, "{failures}");
+            let pauses: Vec<Duration> = (0..200).map(|_| pause(failures)).collect();
+            let (shortest, greatest) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
+            assert!(*shortest >= bound / 2 && *greatest <= bound, "{failures}: {shortest:?} to {greatest:?}, bound {bound:?}");
+            // Chance spreads them over most of that half.
+            assert!(*greatest - *shortest > bound / 4, "{failures}: {shortest:?} to {greatest:?}");
+            bound = (bound * 2).min(longest);
         }
-        assert!(pause(100) >= FLEET_PROBE_PAUSE.1 / 2);
+        assert_eq!(bound, longest);
+        assert!(first * 8 <= longest, "there is something to grow to");
     }
 }

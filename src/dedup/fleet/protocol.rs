@@ -3,11 +3,33 @@
 use redis::{Cmd, Pipeline, Value};
 use uuid::Uuid;
 
+use crate::{dedup::Identity, event::ScopeSecret};
+
 /// Bytes of a [`Token`].
 const TOKEN_BYTES: usize = 24;
 
-/// Value of a confirmed identity. A small integer, because the store keeps one object for all of them.
-const CONFIRMED: &[u8] = b"1";
+/// Value of a confirmed identity without a fingerprint. One with a fingerprint has that and 2 more: the store keeps whole
+/// numbers in the object itself, without memory for a text.
+const CONFIRMED: u64 = 1;
+
+/// See [`CONFIRMED`].
+const FINGERPRINTS_FROM: u64 = CONFIRMED + 1;
+
+fn confirmed(fingerprint: u32) -> u64 {
+    if fingerprint == Identity::UNKNOWN { CONFIRMED } else { FINGERPRINTS_FROM + u64::from(fingerprint) }
+}
+
+/// The fingerprint in a value that [`confirmed`] gave.
+fn fingerprint(value: &[u8]) -> Option<u32> {
+    let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    let fingerprint =
+        if number == CONFIRMED { Identity::UNKNOWN } else { u32::try_from(number.checked_sub(FINGERPRINTS_FROM)?).ok()? };
+    // Only the spelling that we write.
+    (confirmed(fingerprint).to_string().as_bytes() == value).then_some(fingerprint)
+}
+
+/// Where the fleet's secret is, behind the prefix. Not 16 bytes, so no identity has this key.
+const SECRET: &[u8] = b"scope-secret";
 
 /// Takes over a claim that this gateway made earlier, or one that has expired meanwhile; else answers what is there.
 /// `ARGV`: gateway, token, milliseconds to live.
@@ -38,8 +60,8 @@ impl Token {
 pub(super) enum Answer {
     /// Nobody had it; it is claimed now.
     Fresh,
-    /// A gateway has confirmed it.
-    Duplicate,
+    /// A gateway has confirmed it, with this fingerprint.
+    Duplicate { fingerprint: u32 },
     /// Another gateway has claimed it.
     InFlight,
     /// This gateway has claimed it, and has neither confirmed nor released it there.
@@ -53,9 +75,12 @@ impl Answer {
     pub(super) fn of(value: &Value, gateway: Uuid) -> Self {
         match value {
             Value::Nil => Self::Fresh,
-            Value::BulkString(bytes) if bytes == CONFIRMED => Self::Duplicate,
             Value::BulkString(bytes) if bytes.len() == TOKEN_BYTES && bytes.starts_with(gateway.as_bytes()) => Self::Own,
             Value::BulkString(bytes) if bytes.len() == TOKEN_BYTES => Self::InFlight,
+            Value::BulkString(bytes) => match fingerprint(bytes) {
+                Some(fingerprint) => Self::Duplicate { fingerprint },
+                None => Self::Unclear(complaint(value)),
+            },
             other => Self::Unclear(complaint(other)),
         }
     }
@@ -104,9 +129,10 @@ impl Protocol {
     }
 
     /// Confirms an identity, whatever the store has of it: its event is durable.
-    pub(super) fn confirm(&self, id: Uuid, pipeline: &mut Pipeline) {
+    pub(super) fn confirm(&self, identity: Identity, pipeline: &mut Pipeline) {
         let mut command = Cmd::new();
-        command.arg("SET").arg(self.key(id)).arg(CONFIRMED).arg("PX").arg(self.window_millis);
+        let value = confirmed(identity.fingerprint);
+        command.arg("SET").arg(self.key(identity.id)).arg(value).arg("PX").arg(self.window_millis);
         pipeline.add_command(command);
     }
 
@@ -117,16 +143,35 @@ impl Protocol {
         pipeline.add_command(command);
     }
 
-    /// Asks for everything that will be asked for later, on a key that is no identity's: a store that is a replica, full,
-    /// too old or forbids it says so here.
-    pub(super) fn probe(&self) -> Pipeline {
-        let key = [self.key_prefix.as_bytes(), b"probe"].concat();
+    /// Asks for everything that will be asked for later, on keys that are no identity's: a store that is a replica, full,
+    /// too old or forbids it says so here. The last answer is the secret of the fleet: `secret` where it had none.
+    pub(super) fn probe(&self, secret: &ScopeSecret) -> Pipeline {
+        let key = |name: &[u8]| [self.key_prefix.as_bytes(), name].concat();
+        let mut keep = Cmd::new();
+        keep.arg("SET").arg(key(SECRET)).arg(secret.bytes().as_slice()).arg("NX").arg("GET");
+        let key = key(b"probe");
         let mut pipeline = Pipeline::new();
-        pipeline.add_command(set_new(&key, CONFIRMED, 1_000));
+        pipeline.add_command(set_new(&key, CONFIRMED.to_string().as_bytes(), 1_000));
         let mut command = eval(RELEASE, &key);
         command.arg(Token { gateway: self.gateway, number: 0 }.bytes().as_slice());
         pipeline.add_command(command);
+        pipeline.add_command(keep);
         pipeline
+    }
+}
+
+/// The fleet's secret, by the answer to a [`Protocol::probe`]; `None` where it is the one that the probe brought.
+///
+/// # Errors
+/// Why the answer is none.
+pub(super) fn fleet_secret(value: &Value) -> Result<Option<ScopeSecret>, String> {
+    match value {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => match <[u8; ScopeSecret::BYTES]>::try_from(bytes.as_slice()) {
+            Ok(bytes) => Ok(Some(ScopeSecret::new(bytes))),
+            Err(_) => Err(complaint(value)),
+        },
+        other => Err(complaint(other)),
     }
 }
 
@@ -154,17 +199,31 @@ mod tests {
     fn an_answer_is_read_for_the_gateway_that_asks() {
         let token = |gateway| Value::BulkString(Token { gateway, number: 7 }.bytes().to_vec());
         assert_eq!(Answer::of(&Value::Nil, HERE), Answer::Fresh);
-        assert_eq!(Answer::of(&Value::BulkString(b"1".to_vec()), HERE), Answer::Duplicate);
+        for fingerprint in [Identity::UNKNOWN, 1, 2, u32::MAX] {
+            let value = Value::BulkString(confirmed(fingerprint).to_string().into_bytes());
+            assert_eq!(Answer::of(&value, HERE), Answer::Duplicate { fingerprint });
+        }
+        // As it was before there were fingerprints.
+        assert_eq!(confirmed(Identity::UNKNOWN), 1);
         assert_eq!(Answer::of(&token(HERE), HERE), Answer::Own);
         assert_eq!(Answer::of(&token(THERE), HERE), Answer::InFlight);
     }
 
     #[test]
     fn what_lakegate_did_not_write_is_unclear_and_never_a_duplicate() {
-        let strange =
-            [b"".as_slice(), b"0", b"11", b"OK", &[b'1'; 16], &[b'1'; 25]].map(|bytes| Value::BulkString(bytes.to_vec()));
+        let strange = [b"".as_slice(), b"0", b"01", b"+3", b"2", b"4294967298", b"OK", &[b'1'; 16], &[b'1'; 25]]
+            .map(|bytes| Value::BulkString(bytes.to_vec()));
         for value in strange.into_iter().chain([Value::Okay, Value::Int(1), Value::Array(vec![Value::Nil])]) {
             assert!(matches!(Answer::of(&value, HERE), Answer::Unclear(_)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_secret_of_the_fleet_is_the_stores_word() {
+        assert_eq!(fleet_secret(&Value::Nil), Ok(None));
+        assert_eq!(fleet_secret(&Value::BulkString(vec![7; 32])), Ok(Some(ScopeSecret::new([7; 32]))));
+        for strange in [Value::BulkString(vec![7; 31]), Value::Okay, Value::Int(1)] {
+            assert!(fleet_secret(&strange).is_err(), "{strange:?}");
         }
     }
 
@@ -174,7 +233,7 @@ mod tests {
         let id = Uuid::from_bytes(*b"0123456789abcdef");
         let token = Token { gateway: HERE, number: 3 };
         let mut settling = Pipeline::new();
-        protocol.confirm(id, &mut settling);
+        protocol.confirm(Identity::unknown(id), &mut settling);
         protocol.release(id, 3, &mut settling);
         for pipeline in [protocol.claims([id].iter(), token), protocol.take_overs([id].iter(), token), settling] {
             for command in pipeline.cmd_iter() {

@@ -123,7 +123,7 @@ fn a_crash_between_any_two_steps_of_sealing_and_merging_forgets_nothing() {
             assert!(report.set_aside.is_empty(), "{what}");
             // The spool has dropped all that the checkpoint allowed it to drop.
             let from = window.sealed_mark().max(moment.checkpointed);
-            let spooled = (from..moment.confirmed).map(|mark| (ids[mark as usize], mark));
+            let spooled = (from..moment.confirmed).map(|mark| (Identity::unknown(ids[mark as usize]), mark));
             window.restore(spooled, 0).unwrap();
             let expected = moment.confirmed as usize;
             assert_eq!(known(&window, &ids[..expected], 0), expected, "{what}");

@@ -52,7 +52,7 @@ fn what_a_checkpoint_covers_needs_no_spool_and_the_sealed_mark_says_so() {
     assert_eq!(window.sealed_mark(), 1030);
     assert_eq!(known(&window, &ids[..30], 0), 30);
     assert_eq!(known(&window, &ids[30..], 0), 0, "those are the spool's to tell");
-    let from_spool = ids.iter().zip(1000..).map(|(id, mark)| (*id, mark)).filter(|(_, mark)| *mark >= window.sealed_mark());
+    let from_spool = marked(&ids, 1000).into_iter().filter(|(_, mark)| *mark >= window.sealed_mark());
     assert_eq!(window.restore(from_spool, 0).unwrap(), 20);
     assert_eq!(known(&window, &ids, 0), 50);
 }
@@ -79,7 +79,7 @@ fn an_identity_that_is_restored_although_it_is_sealed_is_one_again_after_the_mer
     let ids = random_ids(8);
     for _ in 0..4 {
         let window = open(&config);
-        window.restore(ids.iter().zip(0..).map(|(id, mark)| (*id, mark)), 0).unwrap();
+        window.restore(marked(&ids, 0), 0).unwrap();
         window.close().unwrap();
     }
     let window = open(&config);
@@ -98,7 +98,7 @@ fn restoring_any_number_keeps_memory_flat() {
     let marked = ids.iter().zip(0..).map(|(id, mark)| {
         // Asked while the batch is drawn, when the window is not locked.
         in_memory_max = in_memory_max.max(window.stats().identities_hot);
-        (*id, mark)
+        (Identity::unknown(*id), mark)
     });
     assert_eq!(window.restore(marked, 0).unwrap(), 5000);
     assert!(in_memory_max <= 128, "{in_memory_max}");
@@ -113,7 +113,7 @@ fn closing_seals_everything_and_a_claim_outlives_the_window() {
     let window = open(&config);
     let ids = random_ids(21);
     remember(&window, &ids, 0, 0);
-    let late = window.claim(&random_ids(3), 0).unwrap();
+    let late = window.claim(&unknown(&random_ids(3)), 0).unwrap();
     window.close().unwrap();
     assert_eq!(window.stats().identities_hot, 0);
     drop(window);
@@ -130,14 +130,14 @@ fn released_identities_are_fresh_again_and_the_others_stay_claimed() {
     let folder = scratch();
     let window = open(&tiny(folder.path()));
     let ids = random_ids(4);
-    let mut claims = window.claim(&ids, 0).unwrap();
+    let mut claims = window.claim(&unknown(&ids), 0).unwrap();
     assert!(claims.release(1) && !claims.release(1) && !claims.release(9));
     claims.retain(|index| index != 2);
-    let again = window.claim(&ids, 0).unwrap();
+    let again = window.claim(&unknown(&ids), 0).unwrap();
     assert_eq!(again.outcomes(), [Claim::InFlight, Claim::Fresh, Claim::Fresh, Claim::InFlight]);
     drop(again);
     claims.confirm_each(|index| index as u64 * 10);
     assert_eq!(window.shared().lock().unsealed.seal_below(u64::MAX), 31, "marks go by input index");
-    let after = window.claim(&ids, 0).unwrap();
-    assert_eq!(after.outcomes(), [Claim::Duplicate, Claim::Fresh, Claim::Fresh, Claim::Duplicate]);
+    let after = window.claim(&unknown(&ids), 0).unwrap();
+    assert_eq!(after.outcomes(), [DUPLICATE, Claim::Fresh, Claim::Fresh, DUPLICATE]);
 }

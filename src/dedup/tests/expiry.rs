@@ -1,12 +1,11 @@
 //! What leaves the window, and when.
 
+use std::time::Instant;
+
 use super::*;
+use crate::conditions::Condition;
 
 const SECOND: i64 = 1000;
-
-fn files(folder: &Path) -> usize {
-    std::fs::read_dir(folder).unwrap().count()
-}
 
 #[test]
 fn an_identity_is_known_until_the_window_has_passed_and_forgotten_at_most_a_quarter_later() {
@@ -33,22 +32,89 @@ fn an_identity_is_known_until_the_window_has_passed_and_forgotten_at_most_a_quar
     let stats = window.stats();
     assert_eq!((stats.runs, stats.identities_sealed, stats.identities_forgotten_early), (0, 0, 0));
     assert_eq!(stats.effective_window_seconds, 1000);
-    assert_eq!(files(folder.path()), 0);
+    assert_eq!(files(folder.path(), "run"), 0);
+    assert!(files(folder.path(), "expired") > 0, "what left the window is kept");
 }
 
 #[test]
-fn an_expired_run_goes_at_the_start_too() {
+fn time_in_which_nothing_ran_is_not_confirmed_and_expires_nothing() {
     let folder = scratch();
     let config = tiny(folder.path());
     let window = open(&config);
-    remember(&window, &random_ids(8), 0, 0);
+    let ids = random_ids(8);
+    remember(&window, &ids, 0, 5 * SECOND);
     window.close().unwrap();
     drop(window);
-    assert_eq!(files(folder.path()), 1);
-    let (window, report) = Window::open(config, 1001 * SECOND).unwrap();
-    assert_eq!((report.runs, report.identities), (1, 8));
+    // The wall clock is far ahead, or far behind.
+    for wall in [1_000_000 * SECOND, -1_000_000 * SECOND] {
+        let (window, report) = Window::open(config.clone(), wall).unwrap();
+        assert_eq!((report.runs, report.identities, report.now_millis), (1, 8, 5 * SECOND));
+        let clock = window.clock();
+        assert!((5 * SECOND..65 * SECOND).contains(&clock.millis_at(Instant::now())));
+        window.settle();
+        assert_eq!(known(&window, &ids, clock.millis_at(Instant::now())), 8);
+    }
+}
+
+/// A window whose runs of 8 identities are `hours` apart.
+fn remember_hourly(window: &Window, ids: &[Uuid], first_mark: u64, hours: std::ops::Range<i64>) {
+    for (index, hour) in hours.enumerate() {
+        let from = index * 8;
+        remember(window, &ids[from..from + 8], first_mark + from as u64, hour * 3600 * SECOND);
+        window.settle();
+    }
+}
+
+#[test]
+fn what_left_the_window_is_unlinked_a_day_later_when_more_leaves_it() {
+    let folder = scratch();
+    let config = WindowConfig { window: Duration::from_secs(3600), ..tiny(folder.path()) };
+    let window = open(&config);
+    remember_hourly(&window, &random_ids(240), 0, 0..30);
+    // Hours 0 to 27 have left it. The last that left did so at hour 29, and took those with it that left by hour 5.
+    assert_eq!(files(folder.path(), "run"), 2);
+    let kept = files(folder.path(), "expired");
+    assert!((23..=25).contains(&kept), "{kept}");
+}
+
+#[test]
+fn what_left_the_window_comes_back_at_the_start_where_the_time_was_wrong() {
+    let folder = scratch();
+    let config = tiny(folder.path());
+    let window = open(&config);
+    let ids = random_ids(16);
+    remember(&window, &ids[..8], 0, 0);
     window.settle();
-    assert_eq!(files(folder.path()), 0);
+    remember(&window, &ids[8..], 8, 10 * SECOND);
+    window.settle();
+    // A time that nothing on disk bears out: the gateway is killed before anything is stored at it.
+    known(&window, &ids[..1], 50_000 * SECOND);
+    window.settle();
+    assert_eq!((known(&window, &ids, 50_000 * SECOND), files(folder.path(), "expired")), (0, 2));
+    drop(window);
+    let (window, report) = Window::open(config, 0).unwrap();
+    assert_eq!((report.taken_back, report.identities, report.now_millis), (2, 16, 10 * SECOND));
+    assert_eq!(known(&window, &ids, 11 * SECOND), 16);
+    assert_eq!((files(folder.path(), "run"), files(folder.path(), "expired")), (2, 0));
+}
+
+#[test]
+fn what_is_kept_beyond_the_window_is_bounded_however_fast_it_comes() {
+    let folder = scratch();
+    let config = WindowConfig { identities_max: 400, ..tiny(folder.path()) };
+    let window = open(&config);
+    for (step, ids) in random_ids(2000).chunks(8).enumerate() {
+        remember(&window, ids, step as u64 * 8, step as i64);
+        window.settle();
+    }
+    let conditions = &config.conditions;
+    assert!(files(folder.path(), "expired") <= 13, "100 identities in runs of 8 or more");
+    assert!(conditions.holds(Condition::DedupForgetting));
+    drop(window);
+    let (window, report) = Window::open(config.clone(), 0).unwrap();
+    assert!(report.identities <= 400, "{report:?}");
+    window.settle();
+    assert!(conditions.holds(Condition::DedupForgetting), "a restart knows it too");
 }
 
 #[test]

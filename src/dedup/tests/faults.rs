@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::conditions::Condition;
 use crate::dedup::folder::{Folder, Step};
 use crate::dedup::{ClaimError, SealError, Sealing};
 
@@ -26,21 +27,24 @@ fn a_full_disk_refuses_new_claims_but_loses_nothing_whatever_step_fails() {
         let config = tiny(folder.path());
         let (window, flag) = failing(&config, steps, |_| true);
         let ids = random_ids(17);
-        window.claim(&ids[..12], 0).unwrap().confirm(0);
-        let held = window.claim(&ids[12..16], 0).unwrap();
-        assert_eq!(window.claim(&ids[16..], 0).unwrap_err(), ClaimError::Full);
+        window.claim(&unknown(&ids[..12]), 0).unwrap().confirm(0);
+        let held = window.claim(&unknown(&ids[12..16]), 0).unwrap();
+        assert_eq!(window.claim(&unknown(&ids[16..]), 0).unwrap_err(), ClaimError::Full);
         held.confirm(12);
         assert!(matches!(window.checkpoint(16), Err(SealError::Disk(_))), "{steps:?}");
         assert!(matches!(window.stats().sealing, Sealing::Failing(_)));
-        assert_eq!(window.claim(&ids[16..], 0).unwrap_err(), ClaimError::Full);
+        assert!(config.conditions.holds(Condition::DedupUnwritable));
+        assert_eq!(window.claim(&unknown(&ids[16..]), 0).unwrap_err(), ClaimError::Full);
         assert_eq!(window.stats().batches_refused, 2);
-        let claims = window.claim(&ids[..16], 0).unwrap();
-        assert!(claims.outcomes().iter().all(|outcome| *outcome == Claim::Duplicate), "{steps:?}");
+        assert!(config.conditions.holds(Condition::DedupFull));
+        let claims = window.claim(&unknown(&ids[..16]), 0).unwrap();
+        assert!(claims.outcomes().iter().all(|outcome| matches!(outcome, Claim::Duplicate { .. })), "{steps:?}");
 
         flag.store(false, Ordering::Relaxed);
         window.checkpoint(16).unwrap();
         window.settle();
         assert_eq!(window.stats().sealing, Sealing::Idle);
+        assert!(config.conditions.list().is_empty());
         assert_eq!(window.stats().identities_sealed, 16);
         assert_eq!(known(&window, &ids, 0), 16);
         drop(window);
@@ -60,7 +64,7 @@ fn a_merge_that_fails_holds_up_no_seal_and_is_done_later() {
         let (window, flag) = failing(&config, steps, is_merged);
         let ids = random_ids(80);
         for (batch, ids) in ids.chunks(4).enumerate() {
-            window.claim(ids, 0).unwrap().confirm(batch as u64 * 4);
+            window.claim(&unknown(ids), 0).unwrap().confirm(batch as u64 * 4);
             window.checkpoint(u64::MAX).unwrap();
         }
         assert_eq!(window.stats().runs, 20, "{steps:?}");
@@ -95,8 +99,7 @@ fn restoring_and_closing_fail_instead_of_hanging_when_the_disk_refuses() {
     let folder = scratch();
     let (window, flag) = failing(&tiny(folder.path()), &[Step::Write], |_| true);
     let ids = random_ids(100);
-    let marked = || ids.iter().zip(0..).map(|(id, mark)| (*id, mark));
-    assert!(matches!(window.restore(marked(), 0), Err(SealError::Disk(_))));
+    assert!(matches!(window.restore(marked(&ids, 0), 0), Err(SealError::Disk(_))));
     assert!(matches!(window.close(), Err(SealError::Disk(_))));
     assert_eq!(window.stats().sealing, Sealing::Stopped);
     flag.store(false, Ordering::Relaxed);

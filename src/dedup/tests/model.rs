@@ -1,6 +1,6 @@
 //! The window against a map that says what it must answer, over random histories.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -42,6 +42,8 @@ fn op() -> impl Strategy<Value = Op> {
 struct Model {
     /// Mark and time of every confirmation.
     confirmed: HashMap<usize, (u64, i64)>,
+    /// Once confirmed, and taken for new since. A restart may take it back, because it counts only the time that was stored.
+    left: HashSet<usize>,
     in_flight: HashMap<usize, usize>,
     next_mark: u64,
     checkpointed: u64,
@@ -68,16 +70,17 @@ impl Model {
             let expected = match (self.in_flight.get(n), self.confirmed.get(n)) {
                 (Some(batch), _) if *batch == self.batches => Claim::TwinOf(twin.unwrap()),
                 (Some(_), _) => Claim::InFlight,
-                (None, Some((_, at))) if self.now - at <= WINDOW_MILLIS => Claim::Duplicate,
+                (None, Some((_, at))) if self.now - at <= WINDOW_MILLIS => DUPLICATE,
                 // Past the window both are right, until the run that holds it has been forgotten.
-                (None, Some(_)) if *outcome == Claim::Duplicate => Claim::Duplicate,
+                (None, Some(_)) if matches!(outcome, Claim::Duplicate { .. }) => DUPLICATE,
+                (None, None) if self.left.contains(n) && *outcome == DUPLICATE => DUPLICATE,
                 (None, _) => Claim::Fresh,
             };
             assert_eq!(*outcome, expected, "id {n} at {index} of {ids:?}, now {}", self.now);
             if expected == Claim::Fresh {
                 first.insert(*n, index);
                 self.in_flight.insert(*n, self.batches);
-                self.confirmed.remove(n);
+                self.left.extend(self.confirmed.remove(n).map(|_| *n));
             }
         }
     }
@@ -105,10 +108,10 @@ fn run(config: &WindowConfig, ops: Vec<Op>) {
             Op::Claim(ns) => {
                 model.told = model.now;
                 let ids: Vec<Uuid> = ns.iter().map(|n| id(*n)).collect();
-                let mut claimed = window.claim(&ids, model.now);
+                let mut claimed = window.claim(&unknown(&ids), model.now);
                 if claimed.is_err() {
                     window.settle();
-                    claimed = window.claim(&ids, model.now);
+                    claimed = window.claim(&unknown(&ids), model.now);
                 }
                 match claimed {
                     Ok(claims) => {
@@ -154,8 +157,12 @@ fn run(config: &WindowConfig, ops: Vec<Op>) {
                 model.told = model.now;
                 window = Window::open(config.clone(), model.now).unwrap().0;
                 let from = window.sealed_mark().max(model.checkpointed);
-                let mut spooled: Vec<(Uuid, u64)> =
-                    model.confirmed.iter().filter(|(_, (mark, _))| *mark >= from).map(|(n, (mark, _))| (id(*n), *mark)).collect();
+                let mut spooled: Vec<(Identity, u64)> = model
+                    .confirmed
+                    .iter()
+                    .filter(|(_, (mark, _))| *mark >= from)
+                    .map(|(n, (mark, _))| (Identity::unknown(id(*n)), *mark))
+                    .collect();
                 spooled.sort_by_key(|(_, mark)| *mark);
                 window.restore(spooled, model.now).unwrap();
             }

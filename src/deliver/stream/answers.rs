@@ -7,9 +7,12 @@ use super::{
     Done, Flow,
     lanes::Class,
     pace::{ShardTally, cost},
+    refused::Refusal,
+    suspects::{Success, Suspicion},
 };
 use crate::{
-    limits::PUT_UNIT_BYTES,
+    conditions::Condition,
+    limits::{PUT_UNIT_BYTES, SHARD_FAILING_AFTER, STREAM_FAILURES_REPORTED},
     sink::kinesis::{Answer, Entry, RecordResult, StreamRecord},
     telemetry::{AnswerLabel, ShardLabel},
 };
@@ -29,7 +32,10 @@ impl Flow {
             failing: failing(&done.answer),
         });
         let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
-        let Done { mut records, class, answer, map_version, is_suspect, successes_before, sent_at, .. } = done;
+        let Done { mut records, class, answer, map_version, suspicion, success_before, sent_at, .. } = done;
+        if suspicion.is_some() {
+            self.suspects.came_back();
+        }
         let at = (sent_at, now);
         match answer {
             Answer::Each(results) => {
@@ -40,23 +46,32 @@ impl Flow {
                 count("unknown");
                 records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
                 self.call_failed(&reason, false, at);
-                self.put_back(records, class, is_suspect);
+                self.put_back(records, class, suspicion, now);
             }
             Answer::Refused(reason) => {
                 count("refused");
                 self.call_failed(&reason, false, at);
-                self.put_back(records, class, is_suspect);
+                self.put_back(records, class, suspicion, now);
             }
             Answer::Held(reason) => {
                 count("held");
                 self.call_failed(&reason, true, at);
-                self.put_back(records, class, is_suspect);
+                self.put_back(records, class, suspicion, now);
             }
             Answer::Invalid(reason) => {
                 count("invalid");
-                self.suspect(records, &reason, successes_before, at).await;
+                self.suspect(records, &reason, suspicion, success_before, at);
+                self.keep_refusals(now).await;
             }
         }
+        if self.suspects.is_empty() {
+            self.shared.conditions.clear(Condition::RecordsHeld, self.shared.place());
+        }
+    }
+
+    fn say_that_records_are_held(&self, reason: &str) {
+        let detail = format!("{reason}; what it may mean is held and sent again until the stream takes it or takes others");
+        self.shared.conditions.raise(Condition::RecordsHeld, self.shared.place(), detail);
     }
 
     fn settle_each(
@@ -103,7 +118,8 @@ impl Flow {
         }
         self.count_stored(&stored);
         if !settled.is_empty() {
-            if self.health.succeeded(now) && !self.lanes.is_ordered() {
+            self.suspects.hurry(now);
+            if self.health.succeeded(sent_at, now) && !self.lanes.is_ordered() {
                 self.lanes.make_backlog();
                 self.intake.make_backlog(&mut self.lanes);
             }
@@ -134,16 +150,16 @@ impl Flow {
     fn call_failed(&mut self, reason: &str, needs_somebody: bool, (sent_at, now): (Instant, Instant)) {
         self.shared.metrics.retries.inc();
         if self.health.failed(needs_somebody, sent_at, now) {
-            let owed = self.shared.progress.undelivered(self.shared.spool.durable_end());
+            let owed = self.shared.progress.unsettled(self.shared.spool.durable_end());
             self.shared.report(Some(reason), owed as usize);
             // Whoever mends it may have changed the shards.
             self.shards.forget_age();
         }
     }
 
-    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, is_suspect: bool) {
-        if is_suspect {
-            return self.suspects.push_back(records);
+    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>, now: Instant) {
+        if let Some(suspicion) = suspicion {
+            return self.suspects.put(records, suspicion, false, now);
         }
         // The latest first: each then goes to the front.
         for entry in records.into_iter().flat_map(|record| record.entries).rev() {
@@ -160,33 +176,46 @@ impl Flow {
         }
     }
 
-    /// Finds out which record of a call is not valid, by halves. An event alone is believed to be bad only when the stream
-    /// had taken others before this call; otherwise it may be the stream's name that is not valid, and everything is held.
-    /// What it took while the call was in flight is no proof: somebody may have mended it meanwhile.
-    async fn suspect(&mut self, mut records: Vec<StreamRecord>, reason: &str, successes_before: u64, at: (Instant, Instant)) {
+    /// Finds out which record of a call is not valid, by halves, and whether it is one at all: see [`suspects`](super::suspects).
+    fn suspect(
+        &mut self,
+        mut records: Vec<StreamRecord>,
+        reason: &str,
+        before: Option<Suspicion>,
+        success_before: Option<Success>,
+        at: (Instant, Instant),
+    ) {
+        let (sent_at, now) = at;
+        let suspicion = Suspicion::grown(before, now);
+        let is_whole_call = before.is_none();
         if records.len() == 1 && records[0].entries.len() > 1 {
             let packing = self.settings.packing;
             records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
         }
-        if records.len() > 1 {
-            let second = records.split_off(records.len() / 2);
-            return self.suspects.extend([records, second]);
-        }
-        if successes_before > 0 {
+        if records.len() == 1 && !is_whole_call && suspicion.is_proven_by(success_before, sent_at) {
             for entry in records.remove(0).entries {
                 self.release(&entry);
-                self.refuse(entry.seq, reason).await;
+                self.refusals.push(Refusal::new(entry.seq, reason));
             }
             return;
         }
-        if self.health.successes() == 0 {
-            self.call_failed(reason, true, at);
+        // While the stream stores nothing else, nobody knows whether it means these records.
+        let is_answered = suspicion.is_answered_by(self.health.success());
+        if !is_whole_call && !is_answered {
+            self.call_failed(reason, false, at);
+            if suspicion.failures >= STREAM_FAILURES_REPORTED {
+                self.say_that_records_are_held(reason);
+            }
         }
-        self.suspects.push_back(records);
+        let second = records.split_off(records.len().div_ceil(2));
+        let pauses = second.is_empty() && !is_answered;
+        for half in [records, second].into_iter().filter(|half| !half.is_empty()) {
+            self.suspects.put(half, suspicion, pauses, now);
+        }
     }
 
     pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
-        let first_unsettled = self.shared.progress.delivered_exclusive();
+        let first_unsettled = self.shared.progress.settled_exclusive();
         let oldest =
             has_lag.then(|| tokio::task::block_in_place(|| self.intake.oldest_received_millis(first_unsettled))).flatten();
         self.shared.state.send_if_modified(|state| {
@@ -197,7 +226,8 @@ impl Flow {
     }
 
     /// Brings the gauges of the shards up to now. Those of shards that are gone go too.
-    pub(super) fn look_at_shards(&self) {
+    pub(super) fn look_at_shards(&mut self) {
+        self.look_for_failing_shards(Instant::now());
         let metrics = &self.shared.metrics;
         metrics.shard_waiting_events.clear();
         metrics.shard_rate.clear();
@@ -208,6 +238,25 @@ impl Flow {
                 metrics.shard_rate.get_or_create(&label).set(rate);
             }
         }
+    }
+}
+
+impl Flow {
+    /// Names the shards that take nothing for a while. The others go on.
+    fn look_for_failing_shards(&mut self, now: Instant) {
+        let is_failing = |since: Instant| now.duration_since(since) >= SHARD_FAILING_AFTER;
+        let failing = self.lanes.iter().filter(|lane| lane.pace.failing_since().is_some_and(is_failing));
+        let failing: BTreeMap<String, usize> = failing.map(|lane| (label(&lane.shard.id).shard, lane.waiting_events())).collect();
+        let place =
+            |shard: &str| format!("{}{}{shard}", self.shared.place(), if self.shared.place().is_empty() { "" } else { "/" });
+        for (shard, waiting) in &failing {
+            let detail = format!("it takes nothing; {waiting} events wait for it in memory, and the other shards go on");
+            self.shared.conditions.raise(Condition::ShardFailing, &place(shard), detail);
+        }
+        for shard in self.failing_shards.iter().filter(|shard| !failing.contains_key(*shard)) {
+            self.shared.conditions.clear(Condition::ShardFailing, &place(shard));
+        }
+        self.failing_shards = failing.into_keys().collect();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::suspects::Success;
 use crate::{
     deliver::shared::backoff,
     limits::{BACKLOG_AFTER, STREAM_BACKOFF, STREAM_FAILURES_REPORTED},
@@ -15,19 +16,21 @@ pub(super) struct Health {
     failed_at: Option<Instant>,
     failing_since: Option<Instant>,
     paused_until: Instant,
-    /// How many calls stored something.
-    successes: u64,
+    /// The call that stored something, of all of them the one that was made last.
+    success: Option<Success>,
 }
 
 impl Health {
     pub(super) fn new(now: Instant) -> Self {
-        Self { failures: 0, failed_at: None, failing_since: None, paused_until: now, successes: 0 }
+        Self { failures: 0, failed_at: None, failing_since: None, paused_until: now, success: None }
     }
 
-    /// A call stored something. Whether that ends an outage so long that what waits is a backlog.
-    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+    /// A call that was made at `sent_at` stored something. Whether that ends an outage so long that what waits is a backlog.
+    pub(super) fn succeeded(&mut self, sent_at: Instant, now: Instant) -> bool {
         self.failures = 0;
-        self.successes += 1;
+        if self.success.is_none_or(|success| success.sent_at <= sent_at) {
+            self.success = Some(Success { sent_at, done_at: now });
+        }
         self.failing_since.take().is_some_and(|since| now.duration_since(since) >= BACKLOG_AFTER)
     }
 
@@ -56,12 +59,12 @@ impl Health {
 
     /// Whether a call showed how the stream does.
     pub(super) fn has_been_tried(&self) -> bool {
-        self.failures > 0 || self.successes > 0
+        self.failures > 0 || self.success.is_some()
     }
 
-    /// How many calls stored something since the start.
-    pub(super) fn successes(&self) -> u64 {
-        self.successes
+    /// The last call that stored something.
+    pub(super) fn success(&self) -> Option<Success> {
+        self.success
     }
 }
 
@@ -81,8 +84,8 @@ mod tests {
         assert!(health.ready_at() <= at(1) + Duration::from_millis(200), "{:?}", health.ready_at() - start);
         assert!(!health.failed(false, at(300), at(310)));
         assert!(health.failed(false, at(900), at(910)), "the third try in a row");
-        assert!(!health.succeeded(at(1_000)), "what waits is still new");
+        assert!(!health.succeeded(at(990), at(1_000)), "what waits is still new");
         assert_eq!((health.calls_max(8), health.failed(true, at(2_000), at(2_001))), (8, true), "somebody has to act");
-        assert!(health.succeeded(at(2_001) + BACKLOG_AFTER), "what waits is a backlog");
+        assert!(health.succeeded(at(2_001), at(2_001) + BACKLOG_AFTER), "what waits is a backlog");
     }
 }

@@ -7,6 +7,7 @@
 //! look never takes anything twice.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -57,9 +58,9 @@ pub(super) struct Found {
     /// Frames that hold nothing that can be sent, and why.
     pub(super) unreadable: Vec<(Frame, String)>,
     /// Events that no record can hold, and why.
-    pub(super) too_large: Vec<(u64, String)>,
+    pub(super) too_large: Vec<(Frame, String)>,
     /// Numbers whose frames decayed.
-    pub(super) lost: Vec<u64>,
+    pub(super) lost: Vec<Range<u64>>,
 }
 
 impl Intake {
@@ -137,7 +138,7 @@ impl Intake {
             return Some(Ok(Found::default()));
         }
         let is_ordered = lanes.is_ordered();
-        let mut found = Found { lost: self.new_losses(&stretch), ..Found::default() };
+        let mut found = Found { lost: self.losses(&stretch), ..Found::default() };
         for frame in stretch.frames {
             let Some((formed, place)) = self.look_at(&frame, lanes, Class::Live, now, &mut found) else { continue };
             let has_room = lanes.has_room(place, Class::Live);
@@ -150,6 +151,14 @@ impl Intake {
             }
         }
         Some(Ok(found))
+    }
+
+    /// The block at which live reading fails is waited for as a backlog, and what comes behind it in other files goes on. Not
+    /// where the order of events matters.
+    pub(super) fn step_aside(&mut self, lanes: &mut Lanes) {
+        if !lanes.is_ordered() && self.live.next_seq() < self.spool.durable_end() {
+            self.make_backlog(lanes);
+        }
     }
 
     /// What was not read yet is a backlog: reading goes on at the spool's end, and new events need not wait.
@@ -168,7 +177,12 @@ impl Intake {
         let before = reader.clone();
         let stretch = match reader.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
             Ok(stretch) => stretch,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                // Whoever waits there keeps the reader that failed, which knows what was tried.
+                let waits_there = |at: &&mut Reader| at.next_seq() == before.next_seq();
+                lanes.iter_mut().filter_map(|lane| lane.backlog.as_mut()).filter(waits_there).for_each(|at| *at = reader.clone());
+                return Some(Err(error));
+            }
         };
         self.note_age(&stretch);
         // Whoever waits for something in this stretch goes on behind it, unless it comes upon what there is no room for.
@@ -179,7 +193,7 @@ impl Intake {
                 lane.backlog = (reader.next_seq() < self.live.next_seq()).then(|| reader.clone());
             }
         }
-        let mut found = Found { lost: self.new_losses(&stretch), ..Found::default() };
+        let mut found = Found { lost: self.losses(&stretch), ..Found::default() };
         let is_ordered = lanes.is_ordered();
         for frame in stretch.frames {
             let Some((formed, place)) = self.look_at(&frame, lanes, class, now, &mut found) else { continue };
@@ -222,7 +236,7 @@ impl Intake {
         if bytes > self.record_bytes_max {
             self.taken.insert(frame.seq);
             let reason = format!("{bytes} bytes with its partition key; a record of the stream holds {}", self.record_bytes_max);
-            found.too_large.push((frame.seq, reason));
+            found.too_large.push((frame.clone(), reason));
             return None;
         }
         let place = self.place(&formed, lanes, class, now);
@@ -253,8 +267,12 @@ impl Intake {
         entry
     }
 
-    fn new_losses(&mut self, stretch: &Stretch) -> Vec<u64> {
-        stretch.lost.iter().cloned().flatten().filter(|seq| self.taken.insert(*seq)).collect()
+    /// What of a stretch is lost; it counts as taken.
+    fn losses(&mut self, stretch: &Stretch) -> Vec<Range<u64>> {
+        for seq in stretch.lost.iter().cloned().flatten() {
+            self.taken.insert(seq);
+        }
+        stretch.lost.clone()
     }
 
     /// Whether what was read is so old that newer events must not wait behind it.

@@ -35,6 +35,8 @@ pub(super) struct Pace {
     /// Intervals in a row without much throttling.
     calm_intervals: u32,
     failed_at: Option<Instant>,
+    /// Since when it takes nothing.
+    failing_since: Option<Instant>,
     interval: Interval,
 }
 
@@ -66,6 +68,7 @@ impl Pace {
             paused_until: now,
             failures: 0,
             failed_at: None,
+            failing_since: None,
             calm_intervals: 0,
             interval,
         }
@@ -74,6 +77,11 @@ impl Pace {
     /// The rate it is held to.
     pub(super) fn rate(&self) -> Option<f64> {
         self.rate
+    }
+
+    /// Since when it takes nothing, where it does not.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        self.failing_since
     }
 
     /// Since when, or from when on, a record may be sent.
@@ -100,7 +108,9 @@ impl Pace {
         let is_news = self.failed_at.is_none_or(|failed_at| sent_at >= failed_at);
         if tally.stored > 0.0 || !went_wrong {
             self.failures = 0;
+            self.failing_since = None;
         } else if is_news {
+            self.failing_since.get_or_insert(now);
             self.failures += 1;
             self.failed_at = Some(now);
         }

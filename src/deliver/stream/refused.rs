@@ -1,44 +1,84 @@
-//! What the stream will never take, and what the disk lost: kept with the dead letters, or told.
+//! What the stream will never take, and what the disk lost: kept with the dead letters, or told. Where a letter cannot be
+//! written, or its event not be read, that one waits in its own pauses and holds up nobody.
+
+use std::time::Instant;
 
 use super::{Flow, form::Form, intake::Found};
-use crate::{event::Record, limits::DELIVERY_BACKOFF};
+use crate::{
+    deliver::shared::DISK_PATIENCE,
+    event::Record,
+    fault::Tries,
+    limits::STREAM_REFUSALS_MAX,
+    spool::{Frame, Reader},
+};
+
+/// An event that is to become a dead letter.
+pub(super) struct Refusal {
+    seq: u64,
+    reason: String,
+    /// Where its bytes are at hand.
+    frame: Option<Frame>,
+    /// Where they are not, and could not be read.
+    reader: Option<Reader>,
+    tries: Tries,
+    retry_at: Option<Instant>,
+}
+
+impl Refusal {
+    /// Its bytes are read when it is kept.
+    pub(super) fn new(seq: u64, reason: &str) -> Self {
+        Self { seq, reason: reason.to_owned(), frame: None, reader: None, tries: Tries::default(), retry_at: None }
+    }
+}
 
 impl Flow {
-    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Found) {
+    /// Whether so many wait to become dead letters that nothing more is read.
+    pub(super) fn has_too_many_refusals(&self) -> bool {
+        self.refusals.len() >= STREAM_REFUSALS_MAX
+    }
+
+    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Found, now: Instant) {
         let Found { unreadable, too_large, lost } = found;
-        if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
-            tracing::error!(from = first, to = last, count = lost.len(), "events are lost to a damaged disk; see quarantine/");
-            self.shared.metrics.lost_events.inc_by(lost.len() as u64);
-            self.confirm(&lost);
-        }
-        for (frame, reason) in unreadable {
-            self.shared.keep_unreadable(&frame, &reason).await;
-            self.confirm(&[frame.seq]);
-        }
-        for (seq, reason) in too_large {
-            self.refuse(seq, &reason).await;
+        let lost = self.shared.note_lost(&lost);
+        self.journal.settled(&lost);
+        let refusals = unreadable.into_iter().chain(too_large);
+        self.refusals
+            .extend(refusals.map(|(frame, reason)| Refusal { frame: Some(frame.clone()), ..Refusal::new(frame.seq, &reason) }));
+        self.keep_refusals(now).await;
+    }
+
+    /// Writes the dead letters that are due.
+    pub(super) async fn keep_refusals(&mut self, now: Instant) {
+        let is_due = |refusal: &mut Refusal| refusal.retry_at.is_none_or(|at| at <= now);
+        let due: Vec<Refusal> = self.refusals.extract_if(.., is_due).collect();
+        for mut refusal in due {
+            if self.keep_refusal(&mut refusal).await {
+                self.journal.settled(&[refusal.seq]);
+            } else {
+                // What waits for long is no burden to memory.
+                refusal.frame = None;
+                refusal.retry_at = Some(now + refusal.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                self.refusals.push(refusal);
+            }
         }
     }
 
-    /// Keeps an event that the stream will never take with the dead letters.
-    pub(super) async fn refuse(&mut self, seq: u64, reason: &str) {
-        let frame = loop {
-            match tokio::task::block_in_place(|| self.shared.spool.reader(seq).read(1, usize::MAX)) {
-                Ok(stretch) => break stretch.frames.into_iter().find(|frame| frame.seq == seq),
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read; trying again");
-                    tokio::time::sleep(DELIVERY_BACKOFF.0).await;
-                }
-            }
-        };
-        match (frame, &self.intake.form) {
-            (None, _) => drop(self.shared.metrics.lost_events.inc()),
-            (Some(frame), Form::Lines) => self.shared.keep_line(&frame.body).await,
-            (Some(frame), Form::Events(_)) => match Record::decode(frame.body.clone()) {
-                Ok(record) => self.shared.keep_refused(&record, reason).await,
-                Err(error) => self.shared.keep_unreadable(&frame, &error.to_string()).await,
-            },
+    async fn keep_refusal(&mut self, refusal: &mut Refusal) -> bool {
+        if refusal.frame.is_none() {
+            let reader = refusal.reader.get_or_insert_with(|| self.shared.spool.reader(refusal.seq));
+            let Ok(stretch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };
+            refusal.reader = None;
+            refusal.frame = stretch.frames.into_iter().find(|frame| frame.seq == refusal.seq);
         }
-        self.confirm(&[seq]);
+        let (Some(frame), reason) = (&refusal.frame, &*refusal.reason) else {
+            let seq = refusal.seq;
+            self.shared.note_lost(&[seq..seq + 1]);
+            return true;
+        };
+        match (&self.intake.form, Record::decode(frame.body.clone())) {
+            (Form::Lines, _) => self.shared.keep_line(frame, reason).await,
+            (Form::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
+            (Form::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
+        }
     }
 }

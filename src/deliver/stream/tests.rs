@@ -8,6 +8,7 @@ use std::{
 
 use super::*;
 use crate::{
+    conditions::Condition,
     config::{Aggregation, RecordFormat},
     deliver::back::{Back, payload},
     sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
@@ -102,7 +103,7 @@ fn settings() -> StreamSettings {
 
 fn deliverer(back: &Back, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) -> StreamDeliverer {
     let form = Form::Events(EventForm::new(RecordFormat::Flat, key));
-    StreamDeliverer::open(back.shared(), stream.clone(), form, settings, folder.join("journal")).unwrap()
+    StreamDeliverer::open(back.shared(), stream.clone(), form, settings, folder.join("journal"))
 }
 
 /// Delivers what is spooled and stops.
@@ -183,7 +184,7 @@ async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     let others = |event: u128| map.owner(crate::sink::kinesis::hash_key(&uuid::Uuid::from_u128(event).to_string())) != 2;
     let expected: Vec<u128> = (0..60_000).filter(|event| others(*event)).collect();
     tokio::time::timeout(Duration::from_secs(60), async {
-        while back.progress.undelivered(60_000) > (60_000 - expected.len()) as u64 {
+        while back.progress.unsettled(60_000) > (60_000 - expected.len()) as u64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
@@ -257,7 +258,7 @@ async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     back.append(1..20).await;
-    assert!(back.progress.await_delivered(&[0..20], Duration::from_secs(30)).await, "{:?}", stream.calls());
+    assert!(back.progress.await_settled(&[0..20], Duration::from_secs(30)).await, "{:?}", stream.calls());
     stop.send_replace(true);
     running.await.unwrap();
     assert_eq!((sorted(stream.stored()), back.metrics.delivery.refused_events.get()), (Vec::from_iter(1..20), 1));
@@ -313,7 +314,7 @@ async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_i
         tokio::task::yield_now().await;
     }
     back.append(40_000..40_100).await;
-    assert!(back.progress.await_delivered(&[40_000..40_100], Duration::from_secs(60)).await);
+    assert!(back.progress.await_settled(&[40_000..40_100], Duration::from_secs(60)).await);
     stop.send_replace(true);
     running.await.unwrap();
     let arrived = stream.stored();
@@ -339,7 +340,7 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
         });
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
-        while back.progress.undelivered(100) > 1 {
+        while back.progress.unsettled(100) > 1 {
             tokio::task::yield_now().await;
         }
         running.abort();
@@ -351,4 +352,113 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(stream.stored(), [0], "the journal knew of the others");
     assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 1);
+}
+
+fn letters(folder: &Path) -> BTreeSet<u64> {
+    let text = std::fs::read_to_string(folder.join("rejected/web/00000001.ndjson")).unwrap_or_default();
+    let number = |line: &str| {
+        let letter: serde_json::Value = serde_json::from_str(line).unwrap();
+        let event: serde_json::Value = serde_json::from_str(letter["raw"].as_str().unwrap()).unwrap();
+        event["n"].as_u64().unwrap()
+    };
+    text.lines().map(number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_finds_every_call_invalid_after_it_took_some_makes_no_dead_letter_and_goes_on_when_it_is_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let broken = is_broken.clone();
+    let stream = Scripted::new(2, move |_, records| match broken.load(std::sync::atomic::Ordering::Relaxed) {
+        true => Answer::Invalid("ValidationException: m".into()),
+        false => all_stored(records),
+    });
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+    back.append(0..200).await;
+    assert!(back.progress.await_settled(&[0..200], Duration::from_secs(30)).await);
+    is_broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    back.append(200..400).await;
+    let calls = stream.calls().len();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while stream.calls().len() < calls + 12 || !back.conditions.holds(Condition::RecordsHeld) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it tries, and says that it holds them");
+    assert_eq!((back.metrics.delivery.refused_events.get(), back.progress.unsettled(400)), (0, 200));
+    is_broken.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(back.progress.await_settled(&[200..400], Duration::from_secs(30)).await);
+    stop.send_replace(true);
+    running.await.unwrap();
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..400));
+    assert_eq!(back.metrics.delivery.refused_events.get(), 0);
+    assert!(back.conditions.list().is_empty(), "{:?}", back.conditions.list());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_are_not_valid_become_dead_letters_alone_be_they_among_good_ones_or_before_them() {
+    for (bad, first) in [(vec![7, 130], 0..200), (vec![0, 1, 2], 0..3), (vec![3], 0..4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let back = Back::open(folder.path());
+        let is_bad = bad.clone();
+        let stream = Scripted::new(2, move |_, records| {
+            let is_bad = records.iter().flat_map(|(_, events)| events).any(|event| is_bad.contains(event));
+            if is_bad { Answer::Invalid("ValidationException: m".into()) } else { all_stored(records) }
+        });
+        let (stop, stopping) = watch::channel(false);
+        let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+        back.append(first.clone()).await;
+        let are_all_bad = first.clone().all(|event| bad.contains(&event));
+        if are_all_bad {
+            while stream.calls().len() < 8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(letters(folder.path()).is_empty(), "nobody knows yet whether it is the stream");
+            back.append(first.end..first.end + 5).await;
+        }
+        let end = if are_all_bad { first.end + 5 } else { first.end } as u64;
+        assert!(back.progress.await_settled(&[0..end], Duration::from_secs(30)).await, "{bad:?}");
+        stop.send_replace(true);
+        running.await.unwrap();
+        assert_eq!(letters(folder.path()), bad.iter().map(|event| *event as u64).collect());
+        assert_eq!(sorted(stream.stored()), Vec::from_iter((0..u128::from(end)).filter(|event| !bad.contains(event))));
+        assert!(back.conditions.list().is_empty(), "{:?}", back.conditions.list());
+        for event in bad {
+            assert!(matches!(back.progress.ending(event as u64), Some(crate::progress::Ending::Refused(_))));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_takes_nothing_is_named_until_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = Back::open(folder.path());
+    back.append(0..100).await;
+    let is_failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let failing = is_failing.clone();
+    let stream = Scripted::new(2, move |_, records| {
+        let failing = failing.load(std::sync::atomic::Ordering::Relaxed);
+        let result = |(shard, _): &(usize, Events)| match *shard == 1 && failing {
+            true => RecordResult::Failed { code: "InternalFailure".into() },
+            false => stored(*shard),
+        };
+        Answer::Each(records.iter().map(result).collect())
+    });
+    let (stop, stopping) = watch::channel(false);
+    let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings()).run(stopping));
+    let named = async |expected: &[&str]| {
+        let named = || back.conditions.list().into_iter().map(|raised| raised.place).collect::<Vec<_>>();
+        while named() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), named(&["shard-1"])).await.expect("it is named");
+    is_failing.store(false, std::sync::atomic::Ordering::Relaxed);
+    tokio::time::timeout(Duration::from_secs(30), named(&[])).await.expect("it is over");
+    stop.send_replace(true);
+    running.await.unwrap();
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..100));
 }

@@ -2,7 +2,7 @@
 //!
 //! It costs nothing until then. What hyper has read of a head it keeps, and gives back together with the stream.
 
-use std::{convert::Infallible, io, pin::Pin, time::SystemTime};
+use std::{convert::Infallible, io, pin::Pin, sync::Arc, time::SystemTime};
 
 use axum::{extract::Request, response::Response};
 use http_body_util::{BodyExt, Collected};
@@ -10,9 +10,9 @@ use hyper::{
     body::Incoming,
     header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue},
     server::conn::http1,
-    service::Service,
+    service::{Service, service_fn},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -20,13 +20,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::stream::Stream;
-use crate::limits::{DRAIN_BODY_TIMEOUT, H1_BUFFER_BYTES_MAX, HEADER_READ_TIMEOUT};
+use super::{
+    activity::{Activity, Times},
+    framing::{Strict, has_begun},
+    stream::Stream,
+    timed::{HeadTimer, Timed},
+};
+use crate::limits::{DRAIN_BODY_TIMEOUT, H1_BUFFER_BYTES_MAX};
 
 /// Serves a connection to its end.
 pub(super) async fn serve<S, V>(
     stream: Stream<S>,
     service: V,
+    (activity, times): (Arc<Activity>, Times),
     mut stopping: watch::Receiver<bool>,
     head_timed_out: impl FnOnce() -> Response,
 ) where
@@ -34,36 +40,46 @@ pub(super) async fn serve<S, V>(
     V: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: 'static>,
 {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(H1_BUFFER_BYTES_MAX);
+    let timer = HeadTimer { activity: activity.clone(), times };
+    builder.timer(timer).header_read_timeout(times.idle).max_buf_size(H1_BUFFER_BYTES_MAX);
     // Answers are small: head and body in one buffer cost less than a system call that gathers them.
     builder.writev(false);
-    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        _ = stopping.wait_for(|stopping| *stopping) => None,
+    let timed = Timed::new(Strict::new(stream), activity.clone(), times);
+    let service = service_fn(move |request| {
+        activity.open_only();
+        service.call(request)
+    });
+    let mut connection = builder.serve_connection(TokioIo::new(timed), service);
+    // How it ends is its client's affair, or is known to the stream.
+    let is_stopping = tokio::select! {
+        _ = &mut connection => false,
+        _ = stopping.wait_for(|stopping| *stopping) => true,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            // What is in flight is finished.
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
-        }
-    };
+    if is_stopping {
+        // What is in flight is finished.
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = (&mut connection).await;
+    }
     let http1::Parts { io, read_buf, .. } = connection.into_parts();
-    if ended.is_err_and(|error| error.is_timeout()) {
-        time_is_up(io.into_inner(), has_begun(&read_buf), head_timed_out).await;
+    let timed = io.into_inner();
+    let is_head_late = timed.is_head_late();
+    let strict = timed.into_inner();
+    if strict.is_refused() {
+        let _: Result<io::Result<u64>, _> = timeout(DRAIN_BODY_TIMEOUT, end(strict.into_inner())).await;
+    } else if is_head_late {
+        Box::pin(time_is_up(strict.into_inner(), has_begun(&read_buf), head_timed_out)).await;
     }
 }
 
-/// Whether these are bytes of a request's head. Empty lines before one are none (RFC 9112, section 2.2).
-pub(super) fn has_begun(bytes: &[u8]) -> bool {
-    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+/// Ends a connection on which something may be unread: closed so, the system would reset it, and the last answer could be lost
+/// on its way.
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut stream: Stream<S>) -> io::Result<u64> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(H1_BUFFER_BYTES_MAX as u64), &mut tokio::io::sink()).await
 }
 
-/// Ends a connection that has had its time for a head, which begins when the answer before it is sent: with an answer where
-/// a head has begun. Where none has, there is nothing to answer, and a client would take it for the answer to what it sends
-/// at this very moment.
+/// Ends a connection that has had its time for a head, or for nothing at all: with an answer where a head has begun. Where none
+/// has, there is nothing to answer, and a client would take it for the answer to what it sends at this very moment.
 pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: Stream<S>,
     has_begun: bool,
@@ -73,9 +89,7 @@ pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
         if has_begun {
             stream.write_all(&written(head_timed_out()).await).await?;
         }
-        stream.shutdown().await?;
-        // Closed with something unread, the system would reset the connection, and the answer could be lost on its way.
-        tokio::io::copy(&mut stream.take(H1_BUFFER_BYTES_MAX as u64), &mut tokio::io::sink()).await
+        end(stream).await
     };
     let _: Result<io::Result<u64>, _> = timeout(DRAIN_BODY_TIMEOUT, ending).await;
 }
@@ -100,14 +114,17 @@ async fn written(mut response: Response) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::{body::Body, http::StatusCode};
-    use hyper::service::service_fn;
     use tokio::{
         io::DuplexStream,
         time::{Instant, sleep},
     };
 
     use super::*;
+
+    const TIMES: Times = Times { idle: Duration::from_secs(75), head: Duration::from_secs(30), answer: Duration::from_secs(60) };
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -122,7 +139,7 @@ mod tests {
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 late
             };
-            serve(Stream::new(server), service, stopping, late).await;
+            serve(Stream::new(server), service, (Activity::new(), TIMES), stopping, late).await;
         };
         (client, serving)
     }
@@ -148,7 +165,7 @@ mod tests {
             assert!(head.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
             assert!(head.contains("\r\nconnection: close") && head.contains("\r\ncontent-length: 4"), "{answer}");
             assert!(head.contains("\r\ndate: ") && head.contains(" GMT"), "{answer}");
-            assert_eq!((body, seconds), ("late", HEADER_READ_TIMEOUT.as_secs()), "{answer}");
+            assert_eq!((body, seconds), ("late", TIMES.head.as_secs()), "{answer}");
         }
     }
 
@@ -158,7 +175,7 @@ mod tests {
             let (answer, seconds) = answered(sent).await;
             assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), sent.matches("GET").count(), "{answer}");
             assert!(!answer.contains("late"), "{answer}");
-            assert_eq!(seconds, HEADER_READ_TIMEOUT.as_secs());
+            assert_eq!(seconds, TIMES.idle.as_secs());
         }
     }
 
@@ -174,7 +191,7 @@ mod tests {
         let (mut client, serving) = connect(1000, 5000);
         let talking = async {
             client.write_all(format!("{REQUEST}GET /").as_bytes()).await.unwrap();
-            sleep(HEADER_READ_TIMEOUT * 2).await;
+            sleep(TIMES.head + TIMES.answer / 4).await;
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();
             answer
@@ -183,5 +200,66 @@ mod tests {
         let (first, late) = answer.split_once("HTTP/1.1 408").unwrap();
         assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && first.ends_with(&"a".repeat(5000)), "{answer}");
         assert!(late.ends_with("\r\n\r\nlate"), "{answer}");
+    }
+
+    /// After how many seconds the connection ends, of a client that sends each of these so many seconds after the one before.
+    async fn ends_after(sent: &[(u64, &str)]) -> (u64, String) {
+        let (client, serving) = connect(1 << 16, 3);
+        let (mut reads, mut writes) = tokio::io::split(client);
+        let started = Instant::now();
+        let sending = async {
+            for (after, bytes) in sent {
+                sleep(Duration::from_secs(*after)).await;
+                let _ = writes.write_all(bytes.as_bytes()).await;
+            }
+        };
+        let reading = async {
+            let mut answer = String::new();
+            reads.read_to_string(&mut answer).await.unwrap();
+            (started.elapsed().as_secs(), answer)
+        };
+        tokio::join!(sending, serving, reading).2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_head_counts_from_its_first_byte_and_that_of_an_idle_connection_from_the_last_answer() {
+        let (seconds, answer) = ends_after(&[(70, REQUEST)]).await;
+        assert_eq!((seconds, answer.matches(" 200 OK").count()), (70 + 75, 1), "{answer}");
+        let (seconds, answer) = ends_after(&[(70, "GET "), (29, &REQUEST[4..])]).await;
+        assert_eq!((seconds, answer.matches(" 200 OK").count()), (99 + 75, 1), "{answer}");
+        // Byte by byte, and behind another one.
+        let (seconds, answer) = ends_after(&[(70, "GET "), (20, "/ "), (5, "H"), (20, "T")]).await;
+        assert_eq!((seconds, answer.matches(" 408 ").count()), (70 + 30, 1), "{answer}");
+        let (seconds, answer) = ends_after(&[(1, REQUEST), (70, "GET "), (20, "/ "), (20, "H")]).await;
+        assert_eq!((seconds, answer.matches(" 408 ").count()), (71 + 30, 1), "{answer}");
+        // Two heads in turn, each in its time.
+        let rest = &REQUEST[4..];
+        let (seconds, _) = ends_after(&[(1, "GET "), (29, rest), (0, "GET "), (29, rest)]).await;
+        assert_eq!(seconds, 59 + 75);
+        // Empty lines keep nothing open.
+        assert_eq!(ends_after(&[(50, "\r\n"), (20, "\r\n"), (20, "\r\n")]).await.0, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_read_within_its_time_or_given_up() {
+        for (pause, is_whole) in [(5, true), (10, false)] {
+            let (mut client, serving) = connect(1000, 10_000);
+            let reading = async move {
+                client.write_all(REQUEST.as_bytes()).await.unwrap();
+                let (mut answer, started) = (Vec::new(), Instant::now());
+                // Never so long without a byte that this alone would end it.
+                while answer.len() <= 10_000 {
+                    sleep(Duration::from_secs(pause)).await;
+                    let mut piece = [0; 1000];
+                    match client.read(&mut piece).await.unwrap() {
+                        0 => break,
+                        length => answer.extend_from_slice(&piece[..length]),
+                    }
+                }
+                (answer.len(), started.elapsed().as_secs())
+            };
+            let ((length, seconds), ()) = tokio::join!(reading, serving);
+            assert_eq!(length > 10_000, is_whole, "{length} bytes in {seconds} s");
+        }
     }
 }

@@ -25,6 +25,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
         Self { inner, first: BytesMut::new() }
     }
 
+    /// Reads until the client has sent something, or has ended.
+    pub(super) async fn begins(&mut self) -> io::Result<()> {
+        self.first.reserve(PREFACE.len());
+        (&mut self.inner).take(PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
+    }
+
     /// Whether the client speaks HTTP/2: reads until that is clear. Given up half done, [`Stream::first`] has what came.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         self.first.reserve(PREFACE.len());

@@ -8,7 +8,7 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::event::{CLIENT_ADDRESS_FIELD, Record};
+use crate::event::{CLIENT_ADDRESS_FIELD, DEDUP_SCOPE_FIELD, Record};
 
 /// Names of the columns inside every file, in its order.
 pub const COLUMNS: [&str; 9] = [
@@ -26,9 +26,32 @@ pub const COLUMNS: [&str; 9] = [
 /// The column behind them in files of events whose addresses are kept.
 pub const CLIENT_ADDRESS: &str = CLIENT_ADDRESS_FIELD;
 
-/// The schema of a file, with a column for addresses or without.
-pub(super) fn schema(has_addresses: bool) -> SchemaRef {
-    static SCHEMAS: LazyLock<[SchemaRef; 2]> = LazyLock::new(|| {
+/// The column behind those in files of events that browser keys sent: the scope of their identity.
+pub const DEDUP_SCOPE: &str = DEDUP_SCOPE_FIELD;
+
+/// Which columns a file has that not every file has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extra {
+    pub(super) addresses: bool,
+    pub(super) scopes: bool,
+}
+
+impl Extra {
+    pub(super) const ALL: Self = Self { addresses: true, scopes: true };
+
+    /// Those that one of the records needs. Told by the records and not by the configuration: what is delivered again after
+    /// a restart is the same file.
+    pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
+        records.fold(Self::default(), |extra, record| Self {
+            addresses: extra.addresses || record.has_client_address(),
+            scopes: extra.scopes || record.is_scoped(),
+        })
+    }
+}
+
+/// The schema of a file.
+pub(super) fn schema(extra: Extra) -> SchemaRef {
+    static SCHEMAS: LazyLock<[SchemaRef; 4]> = LazyLock::new(|| {
         // Without a zone: with one, DuckDB's Python wants pytz, and Athena has no such column type (LAKE.md).
         let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
         let types = [
@@ -43,11 +66,13 @@ pub(super) fn schema(has_addresses: bool) -> SchemaRef {
             (DataType::Utf8, false),
         ];
         let fields = COLUMNS.iter().zip(types).map(|(name, (kind, nullable))| Field::new(*name, kind, nullable));
-        let without: Vec<Field> = fields.collect();
-        let with = [without.clone(), vec![Field::new(CLIENT_ADDRESS, DataType::Utf8, true)]].concat();
-        [without, with].map(|fields| Arc::new(Schema::new(fields)))
+        let always: Vec<Field> = fields.collect();
+        [&[][..], &[CLIENT_ADDRESS], &[DEDUP_SCOPE], &[CLIENT_ADDRESS, DEDUP_SCOPE]].map(|extra| {
+            let extra = extra.iter().map(|name| Field::new(*name, DataType::Utf8, true));
+            Arc::new(Schema::new(always.iter().cloned().chain(extra).collect::<Vec<_>>()))
+        })
     });
-    SCHEMAS[usize::from(has_addresses)].clone()
+    SCHEMAS[usize::from(extra.addresses) + 2 * usize::from(extra.scopes)].clone()
 }
 
 /// Arrays in the making.
@@ -63,13 +88,16 @@ pub(super) struct Columns {
     payload: StringBuilder,
     /// Where the file has them.
     client_address: Option<StringBuilder>,
+    /// Likewise.
+    dedup_scope: Option<StringBuilder>,
+    extra: Extra,
     rows: usize,
     payload_bytes: usize,
 }
 
 impl Columns {
     /// Room for `rows` rows with `payload_bytes` of payload in all; more is taken where needed.
-    pub(super) fn with_capacity(rows: usize, payload_bytes: usize, has_addresses: bool) -> Self {
+    pub(super) fn with_capacity(rows: usize, payload_bytes: usize, extra: Extra) -> Self {
         Self {
             event_uuid: StringBuilder::with_capacity(rows, rows * uuid::fmt::Hyphenated::LENGTH),
             event_name: StringBuilder::with_capacity(rows, rows * 24),
@@ -80,7 +108,9 @@ impl Columns {
             created_datetime: TimestampMillisecondBuilder::with_capacity(rows),
             received_datetime: TimestampMillisecondBuilder::with_capacity(rows),
             payload: StringBuilder::with_capacity(rows, payload_bytes),
-            client_address: has_addresses.then(|| StringBuilder::with_capacity(rows, rows * 16)),
+            client_address: extra.addresses.then(|| StringBuilder::with_capacity(rows, rows * 16)),
+            dedup_scope: extra.scopes.then(|| StringBuilder::with_capacity(rows, rows * 8)),
+            extra,
             rows: 0,
             payload_bytes: 0,
         }
@@ -111,6 +141,9 @@ impl Columns {
         if let Some(client_address) = &mut self.client_address {
             client_address.append_option(envelope.client_address);
         }
+        if let Some(dedup_scope) = &mut self.dedup_scope {
+            dedup_scope.append_option(envelope.dedup_scope());
+        }
         self.rows += 1;
         self.payload_bytes += payload.len();
         Ok(())
@@ -138,7 +171,8 @@ impl Columns {
             Arc::new(self.received_datetime.finish()),
             Arc::new(self.payload.finish()),
         ];
-        arrays.extend(self.client_address.as_mut().map(|addresses| Arc::new(addresses.finish()) as ArrayRef));
-        RecordBatch::try_new(schema(self.client_address.is_some()), arrays)
+        let extra = [&mut self.client_address, &mut self.dedup_scope];
+        arrays.extend(extra.into_iter().flatten().map(|column| Arc::new(column.finish()) as ArrayRef));
+        RecordBatch::try_new(schema(self.extra), arrays)
     }
 }

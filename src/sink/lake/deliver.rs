@@ -1,6 +1,6 @@
 //! The sink: a batch sorted into partitions, each encoded and written on its own, a few at one time.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use tokio::task::{JoinSet, spawn_blocking};
 
@@ -8,7 +8,7 @@ use super::{
     LakeConfig, LakeError,
     encode::{Stretch, encode},
     partition::{Partition, group},
-    store::Store,
+    write::{Owed, Writer},
 };
 use crate::limits::LAKE_PARTITIONS_AT_ONCE;
 use crate::{
@@ -19,17 +19,28 @@ use crate::{
 /// The sink that writes the lake.
 #[derive(Debug)]
 pub struct LakeSink {
-    store: Arc<Store>,
+    writer: Arc<Writer>,
 }
 
 impl LakeSink {
     /// Opens the lake, and makes its folder where it is new. Removes what an earlier crash left in the making.
     /// S3 is not asked anything yet: a bucket out of reach is no reason not to take events.
     ///
+    /// This one remembers nothing of its own: should its spool be copied, a delivery that a crash interrupts may be in the
+    /// lake twice. A gateway calls [`LakeSink::open_with_memory`].
+    ///
     /// # Errors
-    /// [`LakeError`] where the root is none, or its folder cannot be made or written to.
+    /// [`LakeError`] where the root is none, or its folder cannot be made.
     pub fn open(config: &LakeConfig) -> Result<Self, LakeError> {
-        Ok(Self { store: Arc::new(Store::for_writing(config)?) })
+        Ok(Self { writer: Arc::new(Writer::open(config, None)?) })
+    }
+
+    /// As [`LakeSink::open`]; the identities under which it writes are kept in `folder`, which is made when there is one.
+    ///
+    /// # Errors
+    /// As [`LakeSink::open`].
+    pub fn open_with_memory(config: &LakeConfig, folder: &Path) -> Result<Self, LakeError> {
+        Ok(Self { writer: Arc::new(Writer::open(config, Some(folder))?) })
     }
 
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
@@ -50,7 +61,7 @@ impl LakeSink {
         loop {
             while running.len() < LAKE_PARTITIONS_AT_ONCE {
                 let Some((partition, positions)) = waiting.next() else { break };
-                running.spawn(write(Arc::clone(&self.store), stretch, Arc::clone(&records), partition, positions));
+                running.spawn(write(Arc::clone(&self.writer), stretch, Arc::clone(&records), partition, positions));
             }
             match running.join_next().await {
                 Some(Ok(outcomes)) => {
@@ -77,6 +88,10 @@ impl Sink for LakeSink {
         Box::pin(self.deliver_batch(batch))
     }
 
+    fn place_of(&self, record: &Record) -> String {
+        Partition::of(record).to_string()
+    }
+
     fn replays_by_stretch(&self) -> bool {
         true
     }
@@ -84,7 +99,7 @@ impl Sink for LakeSink {
 
 /// Encodes and writes one partition; says of each of its records what became of it.
 async fn write(
-    store: Arc<Store>,
+    writer: Arc<Writer>,
     stretch: Stretch,
     records: Arc<[Record]>,
     partition: Partition,
@@ -92,7 +107,7 @@ async fn write(
 ) -> Vec<(usize, Delivery)> {
     let all = |delivery: Delivery| -> Vec<_> { positions.iter().map(|&position| (position, delivery.clone())).collect() };
     let encoding = {
-        let positions = positions.clone();
+        let (records, positions) = (Arc::clone(&records), positions.clone());
         spawn_blocking(move || encode(&stretch, &records, &positions)).await
     };
     let encoded = match encoding {
@@ -101,12 +116,15 @@ async fn write(
         Err(panic) => return all(Delivery::Retry(format!("{partition}: encoding: {panic}"))),
     };
     let mut outcomes = all(Delivery::Delivered);
-    if let Some(file) = encoded.file
-        && let Err(cause) = store.put(&partition, &stretch.file_name(), file).await
-    {
-        outcomes = all(Delivery::Retry(format!("{partition}: {cause}")));
+    if let Some(file) = encoded.file {
+        // Whatever becomes of the file: what it can never hold is not tried again.
+        let is_refused = |position: &usize| encoded.refused.binary_search_by_key(position, |(refused, _)| *refused).is_ok();
+        let held = positions.iter().copied().filter(|position| !is_refused(position)).collect();
+        let owed = Owed { stretch, partition: partition.clone(), records, positions: held, file: file.into() };
+        if let Err(cause) = writer.write(owed).await {
+            outcomes = all(Delivery::Retry(format!("{partition}: {cause}")));
+        }
     }
-    // Whatever became of the file: what it can never hold is not tried again.
     for (refused, reason) in encoded.refused {
         if let Ok(at) = outcomes.binary_search_by_key(&refused, |(position, _)| *position) {
             outcomes[at].1 = Delivery::Refused(reason);

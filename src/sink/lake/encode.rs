@@ -1,5 +1,7 @@
 //! One partition's records, encoded as one Parquet file in memory (its size is bounded by the batch's).
 
+use std::fmt;
+
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, ZstdLevel},
@@ -22,9 +24,9 @@ use crate::{
 /// The stretch of a spool that a file holds records of: its name, and a line in its footer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stretch {
-    spool_id: Uuid,
-    first_seq_inclusive: u64,
-    end_seq_exclusive: u64,
+    pub(super) spool_id: Uuid,
+    pub(super) first_seq_inclusive: u64,
+    pub(super) end_seq_exclusive: u64,
 }
 
 impl Stretch {
@@ -33,9 +35,42 @@ impl Stretch {
         Self { spool_id, first_seq_inclusive, end_seq_exclusive }
     }
 
-    /// Name of the file, the same in every partition: twenty digits hold any u64, so that names sort as the spool does.
-    pub(super) fn file_name(&self) -> String {
-        format!("{}-{:020}-{:020}.parquet", self.spool_id, self.first_seq_inclusive, self.end_seq_exclusive)
+    /// The name of its file under `identity`.
+    pub(super) fn name(&self, identity: Uuid) -> FileName {
+        let Self { first_seq_inclusive, end_seq_exclusive, .. } = *self;
+        FileName { identity, first_seq_inclusive, end_seq_exclusive }
+    }
+}
+
+/// The name of a file, the same in every partition: twenty digits hold any u64, so that names sort as the spool does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileName {
+    /// The spool's own, or one that this data folder took instead.
+    pub(super) identity: Uuid,
+    pub(super) first_seq_inclusive: u64,
+    pub(super) end_seq_exclusive: u64,
+}
+
+impl FileName {
+    /// Reads a name as it is written; `None` for every other name.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let stem = text.strip_suffix(".parquet").filter(|stem| stem.len() == 36 + 2 * 21)?;
+        let number = |text: &str| text.strip_prefix('-')?.parse().ok();
+        let (identity, first, end) = (stem.get(..36)?, stem.get(36..57)?, stem.get(57..)?);
+        let name =
+            Self { identity: identity.parse().ok()?, first_seq_inclusive: number(first)?, end_seq_exclusive: number(end)? };
+        Some(name).filter(|name| name.to_string() == text)
+    }
+
+    /// Whether both hold records of the same sequence numbers.
+    pub(super) fn overlaps(&self, stretch: &Stretch) -> bool {
+        self.first_seq_inclusive < stretch.end_seq_exclusive && stretch.first_seq_inclusive < self.end_seq_exclusive
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:020}-{:020}.parquet", self.identity, self.first_seq_inclusive, self.end_seq_exclusive)
     }
 }
 
@@ -54,16 +89,15 @@ pub(super) struct Encoded {
 /// Parquet's or arrow's own; nothing is known to cause one.
 pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
-    // Told by the records and not by the configuration: what is delivered again after a restart is the same file.
-    let has_addresses = positions.iter().any(|&position| records[position].has_client_address());
+    let extra = columns::Extra::of(positions.iter().map(|&position| &records[position]));
     let rows = positions.len().min(LAKE_CHUNK_ROWS);
-    let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), has_addresses);
+    let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), extra);
     let options = ArrowWriterOptions::new()
         .with_properties(properties(stretch, positions.len())?)
         // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
         .with_skip_arrow_metadata(true);
     let buffer = Vec::with_capacity(payload_bytes / 3);
-    let mut writer = ArrowWriter::try_new_with_options(buffer, columns::schema(has_addresses), options)?;
+    let mut writer = ArrowWriter::try_new_with_options(buffer, columns::schema(extra), options)?;
     let mut refused = Vec::new();
     for &position in positions {
         if let Err(reason) = columns.push(&records[position]) {

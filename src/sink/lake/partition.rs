@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, fmt};
 
-use crate::event::{Date, Record, partition_date};
+use crate::event::{Date, Record};
 
-/// The `created_date` of events created too long before, or too far after, their receipt.
+/// The `created_date` that gateways up to 2026-11 gave to events created too long before, or too far after, their receipt.
+/// It is read, and never written any more.
 pub const LATE: &str = "late";
 
 const TYPE_FOLDER: &str = "event_type=";
@@ -15,20 +16,25 @@ const DATE_FOLDER: &str = "created_date=";
 pub struct Partition {
     /// First part of the event's name.
     pub event_type: String,
-    /// `2026-11-20`, or [`LATE`].
+    /// `2026-11-20`; or [`LATE`], in an old lake.
     pub created_date: String,
 }
 
 impl Partition {
-    /// The partition of a day, or of late events where there is none.
-    pub(super) fn new(event_type: &str, date: Option<Date>) -> Self {
-        let created_date = date.map_or_else(|| LATE.to_owned(), |date| date.to_string());
-        Self { event_type: event_type.to_owned(), created_date }
+    /// The partition of a day.
+    pub(super) fn new(event_type: &str, date: Date) -> Self {
+        Self { event_type: event_type.to_owned(), created_date: date.to_string() }
+    }
+
+    /// Where `record` belongs.
+    pub(super) fn of(record: &Record) -> Self {
+        let envelope = record.envelope();
+        Self::new(envelope.event_name.event_type(), envelope.created_date())
     }
 
     /// Name of the outer folder.
     pub(super) fn type_folder(&self) -> String {
-        format!("{TYPE_FOLDER}{}", self.event_type)
+        folder_of_type(&self.event_type)
     }
 
     /// Name of the inner folder.
@@ -47,6 +53,11 @@ impl Partition {
     }
 }
 
+/// Name of the outer folder of an event type.
+pub(super) fn folder_of_type(event_type: &str) -> String {
+    format!("{TYPE_FOLDER}{event_type}")
+}
+
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { event_type, created_date } = self;
@@ -56,11 +67,10 @@ impl fmt::Display for Partition {
 
 /// Sorts records into partitions: each with the positions of its records, in their order.
 pub(super) fn group(records: &[Record]) -> Vec<(Partition, Vec<usize>)> {
-    let mut partitions: HashMap<(&str, Option<Date>), Vec<usize>> = HashMap::new();
+    let mut partitions: HashMap<(&str, Date), Vec<usize>> = HashMap::new();
     for (position, record) in records.iter().enumerate() {
         let envelope = record.envelope();
-        let date = partition_date(envelope.created_at.millis, envelope.received_millis);
-        partitions.entry((envelope.event_name.event_type(), date)).or_default().push(position);
+        partitions.entry((envelope.event_name.event_type(), envelope.created_date())).or_default().push(position);
     }
     let named = partitions.into_iter().map(|((event_type, date), positions)| (Partition::new(event_type, date), positions));
     named.collect()

@@ -6,10 +6,12 @@
 
 mod file;
 mod filters;
+mod held;
 mod queries;
 mod survey;
 
 pub use filters::Filters;
+pub(super) use held::not_held;
 
 use super::{LakeConfig, LakeError, partition::Partition, store::Store};
 

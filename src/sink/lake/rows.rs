@@ -32,14 +32,16 @@ pub struct LakeRow<'a> {
     pub payload: &'a str,
     /// `None` also where the file has no such column.
     pub client_address: Option<&'a str>,
+    /// `None` also where the file has no such column: the scope that all server keys share.
+    pub dedup_scope: Option<&'a str>,
 }
 
 /// Checks that a file has the lake's columns. Others beside them are none of our business, and timestamps may be of any
 /// unit, since Firehose and compaction write with other tools.
 pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
-    for wanted in columns::schema(true).fields() {
+    for wanted in columns::schema(columns::Extra::ALL).fields() {
         let Ok(found) = schema.field_with_name(wanted.name()) else {
-            if wanted.name() == columns::CLIENT_ADDRESS {
+            if [columns::CLIENT_ADDRESS, columns::DEDUP_SCOPE].contains(&wanted.name().as_str()) {
                 continue;
             }
             return Err(format!("no file of this lake: it has no column `{}`", wanted.name()));
@@ -68,6 +70,7 @@ pub(super) fn each_row(
     let (created, received) = (Millis::of(batch, "created_datetime")?, Millis::of(batch, "received_datetime")?);
     let payload = texts(batch, "payload")?;
     let client_address = batch.column_by_name(columns::CLIENT_ADDRESS).map(AsArray::as_string::<i32>);
+    let dedup_scope = scopes(batch);
     for row in 0..batch.num_rows() {
         let visited = visit(&LakeRow {
             event_uuid: event_uuid.value(row),
@@ -81,13 +84,24 @@ pub(super) fn each_row(
             received_millis: received.value(row),
             created_date: &partition.created_date,
             payload: payload.value(row),
-            client_address: client_address.filter(|column| column.is_valid(row)).map(|column| column.value(row)),
+            client_address: text_at(client_address, row),
+            dedup_scope: text_at(dedup_scope, row),
         });
         if visited.is_err() {
             return Ok(visited);
         }
     }
     Ok(Ok(()))
+}
+
+/// The scopes of the identities, where the file has that column.
+pub(super) fn scopes(batch: &RecordBatch) -> Option<&StringArray> {
+    batch.column_by_name(columns::DEDUP_SCOPE).map(AsArray::as_string::<i32>)
+}
+
+/// The value of a column that may be absent, or null there.
+pub(super) fn text_at(column: Option<&StringArray>, row: usize) -> Option<&str> {
+    column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
 /// A text column that has a value in every row.

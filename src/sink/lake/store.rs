@@ -7,7 +7,12 @@ mod source;
 
 use std::{io, sync::Arc};
 
-use crate::limits::LAKE_READERS;
+use bytes::Bytes;
+
+use crate::{
+    fault::{FaultKind, Operation, fault_kind},
+    limits::LAKE_READERS,
+};
 
 pub(super) use source::Source;
 
@@ -26,6 +31,15 @@ pub(super) enum Store {
 pub(super) struct FileEntry {
     pub(super) name: String,
     pub(super) bytes: u64,
+}
+
+/// What became of a file that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    /// It is there.
+    New,
+    /// Something of that name was there, and still is.
+    Taken,
 }
 
 /// What a folder directly holds, by name and sorted.
@@ -54,16 +68,61 @@ impl Store {
         }
     }
 
-    /// Writes a file of a partition, whole or not at all, over one of the same name. Durable once this returns.
-    pub(super) async fn put(&self, partition: &Partition, file_name: &str, file: Vec<u8>) -> Result<(), String> {
+    /// Writes a file of a partition, whole or not at all, unless there is one of that name. Durable once this returns.
+    pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
         match self {
             Self::Local(local) => {
                 let (local, partition, file_name) = (Arc::clone(local), partition.clone(), file_name.to_owned());
-                let written = tokio::task::spawn_blocking(move || local.put(&partition, &file_name, &file)).await;
-                written.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+                let created = tokio::task::spawn_blocking(move || local.create(&partition, &file_name, &file)).await;
+                created.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
             }
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.put(partition, file_name, file).await,
+            Self::S3(s3) => s3.create(partition, file_name, file).await,
+        }
+    }
+
+    /// Makes sure that the files found in a partition stay there: whoever wrote one may have died before that. Blocks.
+    pub(super) fn settle(&self, partition: &Partition) -> Result<(), String> {
+        match self {
+            Self::Local(local) => local.settle(partition).map_err(|error| error.to_string()),
+            #[cfg(feature = "s3")]
+            Self::S3(_) => Ok(()),
+        }
+    }
+
+    /// The files of a partition, none where it is missing. What a crash left unfinished of files whose name `is_ours` is
+    /// removed. Blocks.
+    pub(super) fn look(&self, partition: &Partition, is_ours: impl Fn(&str) -> bool) -> Result<Vec<FileEntry>, LakeError> {
+        match self {
+            Self::Local(local) => local.look(partition, is_ours),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3
+                .look(&partition.to_string())
+                .map_err(|cause| LakeError::Io { path: self.path_of(&partition.to_string()), cause }),
+        }
+    }
+
+    /// The bytes of a file below the root; `None` where there is none, or no file. Blocks.
+    pub(super) fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        match self {
+            Self::Local(local) => local.size(path),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.size(path),
+        }
+    }
+
+    /// Whether it is a folder of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Whether a file that cannot be read with this error may be read later, as it is.
+    pub(super) fn is_passing(&self, error: &io::Error) -> bool {
+        match self {
+            Self::Local(_) => fault_kind(error, Operation::Read) == FaultKind::Transient,
+            // Objects do not decay; what is between them and us does. Whoever may not read writes all the same.
+            #[cfg(feature = "s3")]
+            Self::S3(_) => !s3::is_forbidden(error),
         }
     }
 

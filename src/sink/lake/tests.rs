@@ -3,6 +3,8 @@
 mod columns;
 mod damage;
 mod delivery;
+mod lives;
+mod places;
 mod queries;
 mod views;
 
@@ -99,6 +101,8 @@ fn envelope(number: u128, name: &str) -> Envelope<'_> {
         names_its_version: false,
         dedup_unchecked: false,
         replayed: false,
+        is_scoped: false,
+        is_late: false,
     }
 }
 

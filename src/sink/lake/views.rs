@@ -1,10 +1,13 @@
 //! Views over the lake, as SQL: the raw table, the events each once, and one view per event name with typed columns.
 //!
 //! `events_raw` is what the files hold. `events` drops what arrived twice (at-least-once delivery, a finite dedup
-//! window); the partition columns are part of its key, so that a query for one type and day still reads only those
+//! window), by the same identity as the gateway: the UUID within its scope; the partition columns are part of its key, so that a query for one type and day still reads only those
 //! files. `menu_item_viewed` and its like add the fields of that event's schemas; a value that is not what the schema
 //! says becomes NULL there instead of failing the query, and is still in `payload`. Where client addresses are kept, all of
 //! them have that column too; it is NULL for the events of files that have none.
+//!
+//! `created_date` is a date in every row. `is_late` is true where that is not the day on which the event says that it was
+//! created, but the day on which it was received. What an old lake has in `created_date=late` appears so as well.
 //!
 //! Every name that comes from a schema is quoted; one that no quoting could carry is left out, and a comment says so.
 
@@ -15,7 +18,10 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use super::{LakeError, columns::CLIENT_ADDRESS};
+use super::{
+    LakeError,
+    columns::{CLIENT_ADDRESS, DEDUP_SCOPE},
+};
 use crate::event::Date;
 pub use glue::{GlueTable, glue_tables};
 use names::Names;
@@ -43,6 +49,10 @@ pub struct ViewRequest<'a> {
     pub schemas: &'a [ViewSchema],
     /// Whether there is a column for client addresses, be it that no file has one yet.
     pub has_addresses: bool,
+    /// Whether the lake has folders of gateways up to 2026-11: see
+    /// [`Lake::has_late_folders`](super::Lake::has_late_folders). DuckDB reads no files where there are none; to Athena it is
+    /// all the same.
+    pub has_late_folders: bool,
 }
 
 /// One version of the schema of one event name.
@@ -109,8 +119,8 @@ impl ColumnType {
     }
 }
 
-/// The columns of `events_raw`, partitions included: these, and behind them perhaps [`CLIENT_ADDRESS`].
-const RAW_COLUMNS: [&str; 11] = [
+/// The columns of `events_raw`, partitions included: these, behind them perhaps [`CLIENT_ADDRESS`], and [`DEDUP_SCOPE`].
+const RAW_COLUMNS: [&str; 12] = [
     "event_uuid",
     "event_name",
     "event_type",
@@ -121,11 +131,48 @@ const RAW_COLUMNS: [&str; 11] = [
     "created_datetime",
     "received_datetime",
     "created_date",
+    IS_LATE,
     "payload",
 ];
 
+/// The column that no file has: it is made of two others. An event may have a field of the same name.
+const IS_LATE: &str = "is_late";
+
+impl Dialect {
+    /// The day of a time, as `created_date` has it: Athena finds the folders of a range only where it is a text.
+    fn day_of(self, column: &str) -> String {
+        match self {
+            Self::Duckdb => format!("CAST({column} AS date)"),
+            Self::Athena => format!("CAST(CAST({column} AS date) AS varchar)"),
+        }
+    }
+
+    /// How the columns of `events_raw` are selected from files whose folder says the date.
+    fn selected(self, columns: &[&str]) -> String {
+        list(columns, |name| (name == IS_LATE).then(|| format!("created_date <> {}", self.day_of("created_datetime"))))
+    }
+
+    /// The same, from files in `created_date=late`.
+    fn selected_late(self, columns: &[&str]) -> String {
+        list(columns, |name| match name {
+            "created_date" => Some(self.day_of("received_datetime")),
+            IS_LATE => Some("true".to_owned()),
+            _ => None,
+        })
+    }
+}
+
+/// The columns of a SELECT, some of them made of others.
+fn list(columns: &[&str], made: impl Fn(&str) -> Option<String>) -> String {
+    let column = |name: &&str| match made(name) {
+        Some(value) => format!("{value} AS {}", names::quoted(name)),
+        None => names::quoted(name),
+    };
+    columns.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
 fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
-    RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).collect()
+    RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).chain([DEDUP_SCOPE]).collect()
 }
 
 /// One typed view: the union of the fields of all versions of an event name.
@@ -153,7 +200,7 @@ pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
     let raw = raw_columns(request.has_addresses);
     let (typed, event_types) = typed_views(request, &raw);
     let mut sql = match request.dialect {
-        Dialect::Duckdb => duckdb::raw(request.root, &raw),
+        Dialect::Duckdb => duckdb::raw(request.root, &raw, request.has_late_folders),
         Dialect::Athena => athena::raw(request.root, &event_types, request.first_date, &raw)?,
     };
     sql.push_str(&format!("CREATE OR REPLACE VIEW events AS\n{};\n\n", distinct_select(&raw)));
@@ -175,14 +222,15 @@ fn typed_views<'a>(request: &ViewRequest<'a>, raw: &[&str]) -> (Vec<TypedView>, 
     (typed, schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect())
 }
 
-/// The events, each once: of the same event in the same partition, the row first received.
+/// The events, each once: of the same event in the same partition, the row first received. Events of two scopes are never
+/// the same; null, the scope of all server keys, is one group.
 fn distinct_select(raw: &[&str]) -> String {
     let columns = raw.join(", ");
     format!(
         "SELECT {columns}\n\
          FROM (\n  \
            SELECT *, row_number() OVER (\n    \
-             PARTITION BY event_type, created_date, event_uuid, created_at ORDER BY received_datetime\n  \
+             PARTITION BY event_type, created_date, dedup_scope, event_uuid, created_at ORDER BY received_datetime\n  \
            ) AS arrival\n  \
            FROM events_raw\n\
          ) AS arrivals\n\
@@ -202,7 +250,7 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_nam
     let mut taken = Names::reserving(raw);
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
     for (field, kind) in fields {
-        if raw.contains(&field) {
+        if raw.contains(&field) && field != IS_LATE {
             continue;
         }
         if names::is_unquotable(field) {

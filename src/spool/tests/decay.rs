@@ -6,13 +6,15 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        Loss, Quarantined,
         fault_disk::Rng,
         frame::Salt,
+        losses::{LOSSES_NAME, read_losses},
         segment::{quarantine_dir, segment_name},
     },
     *,
 };
-use crate::limits::SPOOL_READ_TRIES;
+use crate::conditions::{Condition, Raised};
 
 #[test]
 fn a_flipped_byte_in_a_middle_segment_loses_the_frame_it_hits_and_no_other() {
@@ -32,7 +34,7 @@ fn a_flipped_byte_in_a_middle_segment_loses_the_frame_it_hits_and_no_other() {
             let expected_headers = if hit.is_none() { vec![path_of(middle)] } else { vec![] };
             assert_eq!(report.damaged_headers, expected_headers);
             let kept = disk.names(&quarantine_dir(&dir()));
-            assert_eq!(kept, hit.map(|_| segment_name(middle)).into_iter().collect::<Vec<_>>());
+            assert_eq!(kept, hit.map_or(vec![], |_| vec![segment_name(middle), LOSSES_NAME.to_owned()]));
         }
     }
 }
@@ -85,7 +87,6 @@ fn a_flipped_byte_in_the_newest_segment_costs_no_other_frame_that_was_acknowledg
     let disk = filled(7);
     assert_eq!(segments(&disk), [0]);
     let frames = layout(&disk, &path_of(0));
-    let last_start = frames[6].1;
     for at in 0..frames[6].2 {
         let disk = disk.copy();
         damage(&disk, &path_of(0), |content| content[at] ^= 0x10);
@@ -93,17 +94,53 @@ fn a_flipped_byte_in_the_newest_segment_costs_no_other_frame_that_was_acknowledg
         let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
         let stretch = read_from(&spool, 0);
         assert_frames(&stretch.frames, (0..7).filter(|seq| Some(*seq) != hit));
-        // The last group cannot be told from one that was never acknowledged.
-        let is_tail = at >= last_start;
-        assert_eq!(stretch.lost, hit.filter(|_| !is_tail).map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
-        assert_eq!(report.torn_bytes_cut > 0, is_tail, "at {at}");
-        assert_eq!(spool.durable_end(), if is_tail { 6 } else { 7 });
+        // The end mark proves the last group, too.
+        assert_eq!(stretch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
+        assert_eq!((report.torn_bytes_cut, spool.durable_end()), (0, 7), "at {at}");
+        assert_eq!(losses(&disk).len(), usize::from(hit.is_some()));
         // What is appended after the damage can be read after the next start.
-        let end = spool.durable_end();
-        append(&spool, &[body(end)]).unwrap();
+        append(&spool, &[body(7)]).unwrap();
         drop(spool);
-        assert_frames(&read_from(&open(&disk).0, 0).frames, (0..=end).filter(|seq| Some(*seq) != hit || is_tail));
+        assert_frames(&read_from(&open(&disk).0, 0).frames, (0..=7).filter(|seq| Some(*seq) != hit));
     }
+}
+
+#[test]
+fn without_an_end_mark_damage_in_the_last_group_is_named_and_its_number_is_not_given_again() {
+    let disk = filled(7);
+    disk.take(&dir().join("end"));
+    let (_, start, end) = layout(&disk, &path_of(0))[6];
+    for at in start..end {
+        let disk = disk.copy();
+        damage(&disk, &path_of(0), |content| content[at] ^= 0x10);
+        let (spool, report) = open(&disk);
+        let stretch = read_from(&spool, 0);
+        assert_frames(&stretch.frames, 0..6);
+        // A length beyond the end of the file looks as a write that was cut short. Nothing else does.
+        let is_longer = (start..start + 4).contains(&at) && report.torn_bytes_cut > 0;
+        assert_eq!(stretch.lost.first().map(|lost| lost.start), (!is_longer).then_some(6), "at {at}");
+        if at >= start + FRAME_HEADER_BYTES {
+            assert_eq!(stretch.lost, [6..7]);
+        }
+        assert!(spool.durable_end() >= if is_longer { 6 } else { 7 });
+    }
+}
+
+#[test]
+fn what_never_arrived_of_the_last_group_is_cut_without_a_word() {
+    let disk = filled(7);
+    disk.take(&dir().join("end"));
+    let (_, start, end) = layout(&disk, &path_of(0))[6];
+    let check = |change: fn(&mut Vec<u8>, usize, usize)| {
+        let disk = disk.copy();
+        damage(&disk, &path_of(0), |content| change(content, start, end));
+        let (spool, report) = open(&disk);
+        assert!(report.torn_bytes_cut > 0 && report.newest_unreadable.is_none());
+        assert_eq!((read_from(&spool, 0).lost, spool.durable_end()), (vec![], 6));
+    };
+    check(|content, _, end| content.truncate(end - 1));
+    check(|content, start, _| content[start..].fill(0));
+    check(|content, start, _| content.truncate(start + 3));
 }
 
 #[test]
@@ -207,24 +244,113 @@ fn damage_in_one_segment_does_not_reach_into_the_next() {
     assert_frames(&stretch.frames, (0..40).filter(|seq| *seq != middle + 1));
 }
 
+/// Patience for a moment.
+fn for_a_moment() -> SpoolConfig {
+    let (first, longest, budget) = (Duration::from_millis(2), Duration::from_millis(20), Duration::from_millis(60));
+    SpoolConfig { unreadable: Patience { first, longest, budget }, ..config() }
+}
+
+fn open_with(disk: &FaultDisk, config: SpoolConfig) -> Spool {
+    Spool::open(Arc::new(disk.clone()), config).unwrap().0
+}
+
+/// Reads on until something comes, however often it fails.
+fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<Stretch>) -> (Stretch, u32) {
+    let mut failures = 0;
+    loop {
+        match next() {
+            Ok(stretch) => return (stretch, failures),
+            Err(_) => {
+                failures += 1;
+                std::thread::sleep(spool.unreadable_pause());
+            }
+        }
+    }
+}
+
+fn losses(disk: &FaultDisk) -> Vec<Loss> {
+    read_losses(disk, &quarantine_dir(&dir()))
+}
+
 #[test]
-fn a_bad_sector_is_tried_again_and_then_passed_as_damage() {
+fn a_bad_block_holds_back_what_lies_in_it_for_its_time_and_is_then_lost_by_number() {
     let disk = filled(200);
-    disk.copy();
     let names = segments(&disk);
     let (seq, start, end) = layout(&disk, &path_of(names[3]))[2];
     disk.state().bad_sector = Some((path_of(names[3]), start as u64..end as u64));
-    let (spool, _) = open(&disk);
-    let mut reader = spool.reader(names[3]);
-    for _ in 0..SPOOL_READ_TRIES {
-        assert!(reader.read(1000, 1 << 20).is_err());
-        assert_eq!(reader.next_seq(), names[3]);
-    }
+    let spool = open_with(&disk, for_a_moment());
+    let mut reader = spool.reader(names[2]);
+    // What lies before it comes first.
+    assert_frames(&reader.read(1000, 1 << 20).unwrap().frames, names[2]..names[3]);
+    let raised = || config_conditions(&spool).iter().any(|raised| raised.condition == Condition::SpoolUnreadable);
+    assert!(reader.read(1000, 1 << 20).is_err() && raised());
+    assert_eq!(reader.next_seq(), names[3]);
+    let (stretch, failures) = read_patiently(&spool, || reader.read(1000, 1 << 20));
+    assert!(failures >= 2, "{failures}");
     // The whole block that holds the sector is gone, and with it this small segment.
-    let stretch = reader.read(1000, 1 << 20).unwrap();
     assert_eq!(stretch.lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
-    assert!(stretch.lost[0].contains(&seq));
+    assert!(stretch.lost[0].contains(&seq) && !raised());
     assert_frames(&stretch.frames, names[4]..200);
+    let written: Vec<_> = losses(&disk).into_iter().map(|loss| (loss.first_seq, loss.end_seq_exclusive, loss.segment)).collect();
+    assert_eq!(written, [(names[3], names[4], segment_name(names[3]))]);
+    // Whoever comes by again, even after a restart, adds nothing.
+    drop((reader, spool));
+    let (spool, _) = open(&disk);
+    assert_eq!(read_from(&spool, 0).lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
+    assert_eq!(losses(&disk).len(), 1);
+    assert!(config_conditions(&spool).iter().any(|raised| raised.condition == Condition::SpoolDamaged));
+}
+
+fn config_conditions(spool: &Spool) -> Vec<Raised> {
+    spool.conditions().list()
+}
+
+#[test]
+fn a_block_that_comes_back_costs_nothing() {
+    let disk = filled(40);
+    let names = segments(&disk);
+    disk.state().bad_sector = Some((path_of(names[1]), 0..1 << 20));
+    let spool = open_with(&disk, SpoolConfig { unreadable: Patience { budget: Duration::MAX, ..AT_ONCE }, ..config() });
+    let mut reader = spool.reader(names[1]);
+    for _ in 0..20 {
+        assert!(reader.read(1000, 1 << 20).is_err());
+    }
+    disk.state().bad_sector = None;
+    let stretch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&stretch.frames, names[1]..40);
+    assert_eq!((stretch.lost, losses(&disk)), (vec![], vec![]));
+    assert_eq!(config_conditions(&spool), []);
+}
+
+#[test]
+fn the_time_of_a_block_is_the_same_for_every_reader_and_every_clone() {
+    let disk = filled(40);
+    let names = segments(&disk);
+    disk.state().bad_sector = Some((path_of(names[1]), 0..1 << 20));
+    let spool = open_with(&disk, for_a_moment());
+    let first = spool.reader(names[1]);
+    let mut round = 0;
+    let (stretch, failures) = read_patiently(&spool, || {
+        round += 1;
+        if round % 2 == 0 { first.clone().read(1000, 1 << 20) } else { spool.reader(names[1]).read(1000, 1 << 20) }
+    });
+    assert!(failures >= 2);
+    assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_descriptor_that_is_missing_is_waited_for_and_loses_nothing() {
+    let disk = filled(40);
+    let (spool, _) = open(&disk);
+    disk.state().faults.no_descriptor = 1000;
+    let mut reader = spool.reader(0);
+    for _ in 0..20 {
+        assert!(reader.read(1000, 1 << 20).is_err());
+    }
+    disk.state().faults.no_descriptor = 0;
+    let stretch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&stretch.frames, 0..40);
+    assert_eq!((stretch.lost, config_conditions(&spool)), (vec![], vec![]));
 }
 
 #[test]
@@ -233,11 +359,41 @@ fn a_disk_that_yields_nothing_is_not_taken_for_a_damaged_one() {
     let (spool, _) = open(&disk);
     disk.state().faults.read_error = 1000;
     let mut reader = spool.reader(0);
-    for _ in 0..3 * SPOOL_READ_TRIES {
+    for _ in 0..30 {
         assert!(reader.read(1000, 1 << 20).is_err());
     }
     disk.state().faults.read_error = 0;
     let stretch = reader.read(1000, 1 << 20).unwrap();
     assert_frames(&stretch.frames, 0..40);
     assert_eq!(stretch.lost, []);
+}
+
+#[test]
+fn who_only_looks_waits_for_nothing_and_writes_nothing_down() {
+    let disk = filled(40);
+    let names = segments(&disk);
+    disk.state().bad_sector = Some((path_of(names[1]), 0..1 << 20));
+    let spool = open_with(&disk, for_a_moment());
+    let mut reader = spool.reader(0).that_only_looks();
+    let stretch = reader.read(1000, 1 << 20).unwrap();
+    assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
+    assert_frames(&stretch.frames, (0..names[1]).chain(names[2]..40));
+    assert_eq!((losses(&disk), config_conditions(&spool)), (vec![], vec![]));
+    assert_eq!(disk.names(&quarantine_dir(&dir())), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_in_the_quarantine_stays_whole_when_its_segment_is_delivered_and_unlinked() {
+    let disk = filled(40);
+    let names = segments(&disk);
+    let (_, start, _) = layout(&disk, &path_of(names[1]))[1];
+    damage(&disk, &path_of(names[1]), |content| content[start + 20] ^= 1);
+    let content = disk.content(&path_of(names[1])).unwrap();
+    let (spool, _) = open(&disk);
+    read_from(&spool, 0);
+    spool.commit(40).unwrap();
+    assert!(spool.unlink_delivered().unwrap() > 1);
+    assert_eq!(disk.content(&path_of(names[1])), None);
+    assert_eq!(disk.content(&quarantine_dir(&dir()).join(segment_name(names[1]))), Some(content.clone()));
+    assert_eq!(spool.quarantined(), Quarantined { files: 1, bytes: content.len() as u64 });
 }

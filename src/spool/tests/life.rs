@@ -14,7 +14,10 @@ use super::{
     },
     *,
 };
-use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME};
+use crate::{
+    conditions::Condition,
+    limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME},
+};
 
 #[test]
 fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
@@ -47,7 +50,8 @@ fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
         go.send(()).unwrap();
     });
     spool.close();
-    assert_eq!(disk.state().syncs, syncs + 1, "eighty appends, one fsync");
+    // The others are those of the end mark, which is written when the spool closes: its file, and the folder for its name.
+    assert_eq!(disk.state().syncs, syncs + 1 + 2, "eighty appends, one fsync");
     let expected: Vec<_> = (0..80).map(|n| Appended { first_seq: 1 + 2 * n, end_seq_exclusive: 3 + 2 * n }).collect();
     assert_eq!(*answers.lock().unwrap(), expected);
 }
@@ -137,13 +141,17 @@ fn a_callback_that_panics_harms_nobody_else() {
 
 #[test]
 fn a_writer_that_panics_acknowledges_nothing_and_leaves_nobody_waiting() {
-    let disk = FaultDisk::new(1);
-    let (spool, _) = open(&disk);
+    let (disk, config) = (FaultDisk::new(1), config());
+    let conditions = config.conditions.clone();
+    let (spool, _) = Spool::open(Arc::new(disk.clone()), config).unwrap();
     disk.state().panics_on_write = true;
     assert_eq!(append(&spool, &[body(0)]), Err(AppendError::Failed));
     assert!(matches!(append(&spool, &[body(0)]), Err(AppendError::Closed | AppendError::Failed)));
     spool.close();
-    assert!(*spool.watch_failed().borrow());
+    let raised = conditions.list();
+    let ended: Vec<_> = raised.iter().map(|raised| (raised.condition, raised.place.as_str())).collect();
+    assert_eq!(ended, [(Condition::PartEnded, "spool-writer")], "it is a bug, and nothing of the disk's");
+    assert!(!*spool.watch_failed().borrow());
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{
 fn a_newest_segment_cut_anywhere_keeps_all_its_whole_frames() {
     for frames in [7, 20] {
         let disk = filled(frames);
+        disk.take(&dir().join("end"));
         let newest = *segments(&disk).last().unwrap();
         let layout = layout(&disk, &path_of(newest));
         let size = layout.last().unwrap().2;
@@ -49,13 +50,27 @@ fn a_hole_in_a_group_that_was_never_acknowledged_is_cut_and_not_reported() {
     append(&spool, &(1..5).map(body).collect::<Vec<_>>()).unwrap();
     drop(spool);
     let (_, start, _) = layout(&disk, &path_of(0))[2];
-    damage(&disk, &path_of(0), |content| content[start] ^= 1);
+    disk.take(&dir().join("end"));
+    damage(&disk, &path_of(0), |content| content[start..start + 20].fill(0));
     let (spool, report) = open(&disk);
     assert!(report.torn_bytes_cut > 0);
     append(&spool, &[body(2)]).unwrap();
     let stretch = read_from(&spool, 0);
     assert_frames(&stretch.frames, 0..3);
     assert_eq!(stretch.lost, []);
+}
+
+#[test]
+fn a_file_shorter_than_its_end_mark_lost_what_was_durable_and_gives_none_of_it_away_again() {
+    let disk = filled(7);
+    let (_, start, _) = layout(&disk, &path_of(0))[4];
+    damage(&disk, &path_of(0), |content| content.truncate(start + 5));
+    let (spool, report) = open(&disk);
+    assert_eq!((report.torn_bytes_cut, report.newest_unreadable), (0, Some(path_of(0))));
+    let stretch = read_from(&spool, 0);
+    assert_frames(&stretch.frames, 0..4);
+    assert_eq!(stretch.lost, [4..7]);
+    assert_eq!(append(&spool, &[body(7)]), Ok(Appended { first_seq: 7, end_seq_exclusive: 8 }));
 }
 
 #[test]
@@ -115,9 +130,10 @@ fn segments_of_another_spool_are_set_aside_and_nothing_is_replaced_there() {
     let names = segments(&disk);
     for round in 1..3 {
         disk.take(&path_of(names[1]));
-        create_segment(&disk, &dir(), Uuid::from_u128(9), names[1]).unwrap();
+        create_segment(&disk, &folder(&disk), Uuid::from_u128(9), names[1]).unwrap();
         let (spool, report) = open(&disk);
-        let aside = quarantine_dir(&dir()).join(format!("{}.{round}", segment_name(names[1])));
+        let name = segment_name(names[1]);
+        let aside = quarantine_dir(&dir()).join(if round == 1 { name } else { format!("{name}.1") });
         assert_eq!(report.set_aside, [(aside, names[1]..names[2])]);
         let stretch = read_from(&spool, 0);
         assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());

@@ -35,6 +35,10 @@ pub enum Fault {
     TokenExpired,
     /// 400 `AccessDeniedException`.
     AccessDenied,
+    /// 400 `ValidationException`, whatever is in the call.
+    CallInvalid,
+    /// 400 `InvalidArgumentException`, whatever is in the call.
+    ArgumentInvalid,
     /// The connection is reset.
     ResetBefore,
     /// The same, when all is stored.
@@ -72,7 +76,7 @@ pub enum Fault {
 }
 
 /// The faults of whole PutRecords calls.
-pub const OF_CALLS: [Fault; 20] = [
+pub const OF_CALLS: [Fault; 22] = [
     Fault::CallFailed,
     Fault::CallUnavailable,
     Fault::CallThrottled,
@@ -82,6 +86,8 @@ pub const OF_CALLS: [Fault; 20] = [
     Fault::NotFound,
     Fault::TokenExpired,
     Fault::AccessDenied,
+    Fault::CallInvalid,
+    Fault::ArgumentInvalid,
     Fault::ResetBefore,
     Fault::ResetAfter,
     Fault::CutAfter,
@@ -114,6 +120,8 @@ impl Fault {
             Self::NotFound => (400, "ResourceNotFoundException", "The stream was not found"),
             Self::TokenExpired => (400, "ExpiredTokenException", "The security token included in the request is expired"),
             Self::AccessDenied => (400, "AccessDeniedException", "User is not authorized to perform kinesis:PutRecords"),
+            Self::CallInvalid => (400, "ValidationException", "1 validation error detected"),
+            Self::ArgumentInvalid => (400, "InvalidArgumentException", "The argument is not valid"),
             Self::ListShardsDenied => (400, "AccessDeniedException", "User is not authorized to perform kinesis:ListShards"),
             _ => return None,
         })

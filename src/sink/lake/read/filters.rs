@@ -14,9 +14,9 @@ pub struct Filters {
     pub event_type: Option<String>,
     /// Only this event name, in full.
     pub event_name: Option<String>,
-    /// Only events created on this day (UTC) or later.
+    /// Only events whose `created_date` is this day or later.
     pub from_inclusive: Option<Date>,
-    /// Only events created on this day (UTC) or earlier.
+    /// Only events whose `created_date` is this day or earlier.
     pub to_inclusive: Option<Date>,
 }
 
@@ -34,7 +34,7 @@ impl Filters {
         self.event_type.as_deref().is_none_or(|wanted| wanted == event_type) && of_name.is_none_or(|wanted| wanted == event_type)
     }
 
-    /// Events of any day may be in `late`: its rows are asked.
+    /// Events of any day may be in the folder `late` of an old lake: its rows are asked when they were created.
     pub(super) fn admits_date(&self, created_date: &str) -> bool {
         let bounded = self.from_inclusive.is_some() || self.to_inclusive.is_some();
         match super::super::parse_date(created_date) {

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::sink::lake::{
     LakeError, LakeRow,
-    columns::{CLIENT_ADDRESS, COLUMNS},
+    columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
     partition::Partition,
-    rows::{Millis, doubles, each_row, texts},
+    rows::{Millis, doubles, each_row, scopes, text_at, texts},
 };
 
 impl Lake {
@@ -120,7 +120,7 @@ impl Lake {
     /// Hands every row that passes the filters to `visit`, partition by partition, in the order of the files' names.
     ///
     /// With `distinct`, of the rows of one event only the first received is handed over, as the view `events` does it:
-    /// each partition's identities are then held in memory, about 60 bytes for each.
+    /// each partition's identities are then held in memory, about 80 bytes for each.
     ///
     /// # Errors
     /// [`LakeError`] where a folder cannot be listed, or `visit` fails.
@@ -162,12 +162,14 @@ impl Lake {
         let mut firsts = HashMap::new();
         for place in places {
             let read = self.open_file(place).and_then(|file| {
-                for batch in file.batches(&["event_uuid", "created_at", "received_datetime"], filter)? {
+                for batch in file.batches(&["event_uuid", "created_at", "received_datetime", DEDUP_SCOPE], filter)? {
                     let batch = batch?;
                     let (uuids, created) = (texts(&batch, "event_uuid")?, doubles(&batch, "created_at")?);
                     let received = Millis::of(&batch, "received_datetime")?;
+                    let scopes = scopes(&batch);
                     for row in 0..batch.num_rows() {
-                        let Some(key) = event_key(uuids.value(row), created.value(row)) else { continue };
+                        let scope = text_at(scopes, row);
+                        let Some(key) = event_key(uuids.value(row), created.value(row), scope) else { continue };
                         let received = received.value(row);
                         firsts.entry(key).and_modify(|first: &mut i64| *first = received.min(*first)).or_insert(received);
                     }
@@ -182,17 +184,18 @@ impl Lake {
     }
 }
 
-/// What makes two rows of a partition the same event: `event_uuid` and the bits of `created_at` (LAKE.md).
-type EventKey = (u128, u64);
+/// What makes two rows of a partition the same event: `event_uuid`, the bits of `created_at` (LAKE.md), and the scope of the
+/// identity.
+type EventKey = (u128, u64, Option<Box<str>>);
 
 /// `None` for an identity of a form that no gateway writes: such rows are never taken for the same.
-fn event_key(event_uuid: &str, created_at: f64) -> Option<EventKey> {
-    Some((Uuid::try_parse(event_uuid).ok()?.as_u128(), created_at.to_bits()))
+fn event_key(event_uuid: &str, created_at: f64, scope: Option<&str>) -> Option<EventKey> {
+    Some((Uuid::try_parse(event_uuid).ok()?.as_u128(), created_at.to_bits(), scope.map(Box::from)))
 }
 
 /// Whether this row is the one to hand over of its event. Forgets it then, so that a tie is handed over once.
 fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
-    let Some(key) = event_key(row.event_uuid, row.created_at) else { return true };
+    let Some(key) = event_key(row.event_uuid, row.created_at, row.dedup_scope) else { return true };
     let first = firsts.get(&key) == Some(&row.received_millis);
     if first {
         firsts.insert(key, i64::MIN);
@@ -202,7 +205,7 @@ fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
 
 /// Every column; a file that has not all of them is read without.
 fn whole_rows() -> Vec<&'static str> {
-    COLUMNS.into_iter().chain([CLIENT_ADDRESS]).collect()
+    COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect()
 }
 
 fn export_file(

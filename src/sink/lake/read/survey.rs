@@ -10,7 +10,7 @@ use crate::limits::LAKE_PARTITIONS_PER_WAVE;
 use crate::{
     event::Date,
     sink::lake::{
-        partition::{Partition, parse_date},
+        partition::{LATE, Partition, folder_of_type, parse_date},
         store::FileEntry,
     },
 };
@@ -42,14 +42,21 @@ impl Lake {
         Ok(partitions.iter().filter_map(|partition| parse_date(&partition.created_date)).min())
     }
 
+    /// Whether it has folders `created_date=late`, which gateways up to 2026-11 made.
+    ///
+    /// # Errors
+    /// [`LakeError`] where a folder cannot be listed.
+    pub fn has_late_folders(&self) -> Result<bool, LakeError> {
+        let partitions = self.partitions(&Filters::default())?;
+        Ok(partitions.iter().any(|partition| partition.created_date == LATE))
+    }
+
     /// The partitions that the filters admit, sorted.
     pub(super) fn partitions(&self, filters: &Filters) -> Result<Vec<Partition>, LakeError> {
         let folders = self.store.list("")?.folders;
         let types: Vec<&str> = folders.iter().filter_map(|name| Partition::type_of_folder(name)).collect();
         let types: Vec<&str> = types.into_iter().filter(|event_type| filters.admits_type(event_type)).collect();
-        let listed = in_parallel(self.store.readers(), &types, |event_type| {
-            self.store.list(&Partition::new(event_type, None).type_folder())
-        });
+        let listed = in_parallel(self.store.readers(), &types, |event_type| self.store.list(&folder_of_type(event_type)));
         let mut partitions = Vec::new();
         for (event_type, listed) in types.iter().zip(listed) {
             let folders = listed?.folders;

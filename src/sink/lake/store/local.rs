@@ -1,21 +1,38 @@
-//! A lake in a local folder. A crash at any point leaves either the old file, or the new one, or none; never half of one.
+//! A lake in a local folder. A crash at any point leaves the new file or none; never half of one, and never one instead of
+//! another: a file that is there is not replaced.
+//!
+//! Folders that somebody removed while the gateway runs are made anew. A file is written in `_tmp`, or, where its partition
+//! is on another file system, hidden beside its place, because a rename does not cross file systems.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
-use super::{FileEntry, Folder, Source};
-use crate::limits::LAKE_KNOWN_FOLDERS_MAX;
-use crate::sink::lake::{LakeError, partition::Partition};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
+use uuid::Uuid;
 
-/// Where files are in the making. Query engines pass over names that begin with `_`, and no glob for `*.parquet`
+use super::{Created, FileEntry, Folder, Source};
+use crate::{
+    durable::{self, FOLDER_MODE},
+    fault::{FaultKind, Operation, fault_kind},
+    limits::LAKE_KNOWN_FOLDERS_MAX,
+    sink::lake::{LakeError, partition::Partition},
+};
+
+/// Where files are in the making. Query engines pass over names that begin with `_` or `.`, and no glob for `*.parquet`
 /// matches a name that ends in [`TEMP_SUFFIX`].
 const TEMP_FOLDER: &str = "_tmp";
 const TEMP_SUFFIX: &str = ".tmp";
@@ -26,93 +43,212 @@ pub(in crate::sink::lake) struct Local {
     root: PathBuf,
     /// Folders whose own entry is known to be on disk. Held while one is made, so that nobody writes into a folder
     /// that a power loss could still take away.
-    durable_folders: Mutex<HashSet<PathBuf>>,
-    /// Tells apart the temporary files of this process: a delivery that was given up may still be writing.
+    durable_folders: Mutex<HashMap<PathBuf, Mark>>,
+    /// Tells its temporary files from those of other gateways; the process has the number 1 in every container.
+    writer: u64,
+    /// Tells apart the temporary files of this one: a delivery that was given up may still be writing.
     temp_count: AtomicU64,
+    /// Whether the log says already that a partition is on another file system.
+    is_crossing_logged: AtomicBool,
+}
+
+/// Tells a folder from another one that was made later in its place: its number alone may be given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    device: u64,
+    inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl Mark {
+    fn of(folder: &Path) -> Option<Self> {
+        let metadata = fs::metadata(folder).ok().filter(fs::Metadata::is_dir)?;
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), born: metadata.created().ok() })
+    }
+}
+
+/// An error with the path it is about, which the system's own text lacks, and what it says of the future.
+#[derive(Debug)]
+pub(super) struct FileError {
+    path: PathBuf,
+    operation: Operation,
+    error: io::Error,
+}
+
+impl FileError {
+    fn at(path: &Path, operation: Operation) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self { path, operation, error }
+    }
+
+    fn kind(&self) -> FaultKind {
+        fault_kind(&self.error, self.operation)
+    }
+
+    fn is(&self, errno: Errno) -> bool {
+        self.error.raw_os_error() == Some(errno.raw_os_error())
+    }
+
+    fn of_lake(self) -> LakeError {
+        LakeError::Io { path: self.path.display().to_string(), cause: self.error }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self.kind() {
+            FaultKind::Transient => "for the moment: ",
+            FaultKind::Room => "no room: ",
+            FaultKind::Place => "",
+            FaultKind::Medium => "the disk fails: ",
+        };
+        write!(f, "{}: {said}{}", self.path.display(), self.error)
+    }
 }
 
 impl Local {
     pub(super) fn for_reading(root: &str) -> Result<Self, LakeError> {
-        let local = Self::new(root);
+        let local = Self::new(root.into());
         local.root.read_dir().map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
         Ok(local)
     }
 
     pub(super) fn for_writing(root: &str) -> Result<Self, LakeError> {
-        let local = Self::new(root);
-        local.make_root().map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
+        let absolute = std::path::absolute(root).map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
+        let local = Self::new(absolute);
+        local.durable_folder(&mut local.known(), &local.root).map_err(FileError::of_lake)?;
         let temp = local.root.join(TEMP_FOLDER);
-        local.remove_leftovers(&temp).map_err(|cause| LakeError::Io { path: temp.display().to_string(), cause })?;
+        let made = local.durable_folder(&mut local.known(), &temp).map(drop);
+        match made.and_then(|()| remove_leftovers(&temp, |_| true)) {
+            // A disk that fails. Anything else may leave the partitions writable.
+            Err(error) if error.kind() == FaultKind::Medium || error.is(Errno::IO) => return Err(error.of_lake()),
+            Err(error) => tracing::warn!(%error, "the lake's folder for unfinished files cannot be used"),
+            Ok(()) => {}
+        }
         Ok(local)
     }
 
-    fn new(root: &str) -> Self {
-        Self { root: root.into(), durable_folders: Mutex::default(), temp_count: AtomicU64::new(0) }
+    fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            durable_folders: Mutex::default(),
+            writer: Uuid::new_v4().as_u64_pair().1,
+            temp_count: AtomicU64::new(0),
+            is_crossing_logged: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Makes the root with its parents, and the folder for temporary files, each entry on disk.
-    fn make_root(&self) -> io::Result<()> {
-        let root = std::path::absolute(&self.root)?;
-        let missing: Vec<&Path> = root.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-        for folder in missing.into_iter().rev() {
-            make_durable_folder(folder)?;
+    /// See [`Store::create`](super::Store::create).
+    pub(super) fn create(&self, partition: &Partition, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
+        match self.try_create(partition, file_name, file) {
+            // Somebody removed a folder in between. It is made anew, once: whoever goes on removing is waited for.
+            Err(error) if error.is(Errno::NOENT) => self.try_create(partition, file_name, file),
+            created => created,
         }
-        make_durable_folder(&root.join(TEMP_FOLDER))
     }
 
-    /// Removes what a crash left in the making. Should another gateway share the lake and be writing right now, its
-    /// rename fails and it writes that file again.
-    fn remove_leftovers(&self, temp: &Path) -> io::Result<()> {
-        for entry in temp.read_dir()? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().ends_with(TEMP_SUFFIX) {
-                tracing::info!(file = %entry.path().display(), "removing a lake file that a crash left unfinished");
-                match fs::remove_file(entry.path()) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// See [`Store::put`](super::Store::put).
-    pub(super) fn put(&self, partition: &Partition, file_name: &str, file: &[u8]) -> io::Result<()> {
-        let folder = self.partition_folder(partition)?;
-        let count = self.temp_count.fetch_add(1, Ordering::Relaxed);
-        let temp = self.root.join(TEMP_FOLDER).join(format!("{file_name}.{}.{count}{TEMP_SUFFIX}", std::process::id()));
+    fn try_create(&self, partition: &Partition, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
+        let (folder, mark) = self.partition_folder(partition)?;
         let target = folder.join(file_name);
-        let written = write_durably(&temp, file)
-            .and_then(|()| fs::rename(&temp, &target).map_err(|error| named(&error, &target)))
-            .and_then(|()| fsync_folder(&folder));
-        if written.is_err() {
-            // Best effort: the next start removes it otherwise.
-            let _ = fs::remove_file(&temp);
+        if target.symlink_metadata().is_ok() {
+            return Ok(Created::Taken);
         }
-        written
+        // Opened before there is anything to sync, so that a lack of descriptors leaves nothing half done.
+        let entries = File::open(&folder).map_err(FileError::at(&folder, Operation::Name))?;
+        let suffix = format!("{:016x}.{}{TEMP_SUFFIX}", self.writer, self.temp_count.fetch_add(1, Ordering::Relaxed));
+        let mode = self.mode() & 0o666;
+        let beside = folder.join(format!(".{file_name}.{suffix}"));
+        let aside = self.root.join(TEMP_FOLDER);
+        let aside_mark = self.durable_folder(&mut self.known(), &aside);
+        let moved = if aside_mark.is_ok_and(|aside| aside.device == mark.device) {
+            match write_and_move(&aside.join(format!("{file_name}.{suffix}")), &target, mode, file) {
+                Err(error) if error.is(Errno::XDEV) => {
+                    if !self.is_crossing_logged.swap(true, Ordering::Relaxed) {
+                        tracing::info!(%error, "a partition is on another file system: its files are written hidden beside their place");
+                    }
+                    write_and_move(&beside, &target, mode, file)
+                }
+                moved => moved,
+            }
+        } else {
+            write_and_move(&beside, &target, mode, file)
+        };
+        let created = moved?;
+        if created == Created::New
+            && let Err(error) = entries.sync_all()
+        {
+            // A second sync could succeed without the entry. The next try makes the entry anew.
+            let _ = fs::remove_file(&target);
+            return Err(FileError::at(&folder, Operation::Sync)(error));
+        }
+        Ok(created)
+    }
+
+    /// See [`Store::settle`](super::Store::settle).
+    pub(super) fn settle(&self, partition: &Partition) -> Result<(), FileError> {
+        let (folder, _) = self.partition_folder(partition)?;
+        sync_folder(&folder)
+    }
+
+    /// The files of a partition. What a crash left unfinished of files that `is_ours` is removed.
+    pub(super) fn look(&self, partition: &Partition, is_ours: impl Fn(&str) -> bool) -> Result<Vec<FileEntry>, LakeError> {
+        let folder = partition.to_string();
+        let path = self.root.join(&folder);
+        let files = match self.list(&folder) {
+            Ok(listed) => listed.files,
+            // A file in its place is met, and said, when something is written.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Vec::new(),
+            Err(cause) => return Err(LakeError::Io { path: path.display().to_string(), cause }),
+        };
+        if files.iter().any(|file| is_hidden_leftover(&file.name)) {
+            remove_leftovers(&path, |name| is_hidden_leftover(name) && is_ours(&name[1..])).map_err(FileError::of_lake)?;
+        }
+        Ok(files)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<PathBuf, Mark>> {
+        self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The partition's folder, made where it is missing; every entry on the way to it is on disk.
-    fn partition_folder(&self, partition: &Partition) -> io::Result<PathBuf> {
-        let mut known = self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner);
+    fn partition_folder(&self, partition: &Partition) -> Result<(PathBuf, Mark), FileError> {
+        let mut known = self.known();
         let outer = self.root.join(partition.type_folder());
         let inner = outer.join(partition.date_folder());
-        for folder in [&outer, &inner] {
-            // Someone may have removed an old partition meanwhile; then it is made anew.
-            if known.contains(folder) && folder.is_dir() {
-                continue;
-            }
-            make_durable_folder(folder)?;
-            if known.len() >= LAKE_KNOWN_FOLDERS_MAX {
-                known.clear();
-            }
-            known.insert(folder.clone());
+        self.durable_folder(&mut known, &self.root)?;
+        self.durable_folder(&mut known, &outer)?;
+        let mark = self.durable_folder(&mut known, &inner)?;
+        Ok((inner, mark))
+    }
+
+    /// The root with its parents, or a folder whose parent is there: made where it is missing, and its entry on disk, also
+    /// that of a folder found there, which a process that died since may have made without getting that far.
+    fn durable_folder(&self, known: &mut HashMap<PathBuf, Mark>, folder: &Path) -> Result<Mark, FileError> {
+        if let Some(mark) = Mark::of(folder)
+            && known.get(folder) == Some(&mark)
+        {
+            return Ok(mark);
         }
-        Ok(inner)
+        let made = match folder == self.root {
+            true => durable::make_folder(folder),
+            false => durable::make_subfolder_of_mode(folder, self.mode()),
+        };
+        made.map_err(FileError::at(folder, Operation::Name))?;
+        let mark = Mark::of(folder).ok_or_else(|| FileError::at(folder, Operation::Name)(Errno::NOENT.into()))?;
+        if known.len() >= LAKE_KNOWN_FOLDERS_MAX {
+            known.clear();
+        }
+        known.insert(folder.to_owned(), mark);
+        Ok(mark)
+    }
+
+    /// Permissions of what is made: whoever may read the root may read the rest.
+    fn mode(&self) -> u32 {
+        fs::metadata(&self.root).map_or(FOLDER_MODE, |root| root.permissions().mode() & 0o777)
     }
 
     pub(super) fn list(&self, folder: &str) -> io::Result<Folder> {
@@ -137,36 +273,82 @@ impl Local {
         Ok(listed)
     }
 
+    pub(super) fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        match fs::metadata(self.root.join(path)) {
+            Ok(metadata) => Ok(Some(metadata.len()).filter(|_| metadata.is_file())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn open(&self, path: &str, bytes: u64) -> io::Result<Source> {
         Ok(Source::local(File::open(self.root.join(path))?, bytes))
     }
 }
 
-/// Makes one folder, and puts its entry on disk: also that of a folder found there, which a process that died since
-/// may have made without getting that far.
-fn make_durable_folder(folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-        Err(error) => return Err(named(&error, folder)),
-        Ok(()) => {}
+/// Removes what a crash left in the making. Should another gateway share the lake and be writing right now, its
+/// rename fails and it writes that file again.
+fn remove_leftovers(folder: &Path, is_leftover: impl Fn(&str) -> bool) -> Result<(), FileError> {
+    for entry in folder.read_dir().map_err(FileError::at(folder, Operation::Name))? {
+        let path = entry.map_err(FileError::at(folder, Operation::Name))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(TEMP_SUFFIX) && is_leftover(&name) {
+            tracing::info!(file = %path.display(), "removing a lake file that a crash left unfinished");
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::at(&path, Operation::Name)(error));
+                }
+                _ => {}
+            }
+        }
     }
-    folder.parent().map_or(Ok(()), fsync_folder)
+    Ok(())
 }
 
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| named(&error, path))
+fn is_hidden_leftover(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(TEMP_SUFFIX)
 }
 
-fn fsync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| named(&error, folder))
+/// Writes `temp`, durably, and gives it the name `target` unless something has that name. Leaves no `temp` behind.
+fn write_and_move(temp: &Path, target: &Path, mode: u32, file: &[u8]) -> Result<Created, FileError> {
+    let written = write_durably(temp, mode, file);
+    let moved = written.and_then(|()| move_new(temp, target).map_err(FileError::at(target, Operation::Name)));
+    if !matches!(moved, Ok(Created::New)) {
+        // Best effort: the next start removes it otherwise.
+        let _ = fs::remove_file(temp);
+    }
+    moved
 }
 
-/// The error with the path it is about, which the system's own text lacks.
-fn named(error: &io::Error, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+fn write_durably(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), FileError> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let mut file = file.map_err(FileError::at(path, Operation::Name))?;
+    file.write_all(bytes).map_err(FileError::at(path, Operation::Write))?;
+    file.sync_all().map_err(FileError::at(path, Operation::Sync))
+}
+
+/// Renames `temp` to `target` unless something has that name.
+fn move_new(temp: &Path, target: &Path) -> io::Result<Created> {
+    match renameat_with(CWD, temp, CWD, target, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(Created::New),
+        Err(Errno::EXIST) => return Ok(Created::Taken),
+        // A file system that cannot do it, such as NFS, or a kernel.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match fs::hard_link(temp, target) {
+        // Both names stay if this fails; the leftover is removed later.
+        Ok(()) => fs::remove_file(temp).map(|()| Created::New),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Taken),
+        // No hard links either, such as FAT. Its caller has just looked: what is left is a race with another gateway.
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::PERM | Errno::NOSYS | Errno::NOTSUP)) => {
+            fs::rename(temp, target).map(|()| Created::New)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    let entries = File::open(folder).map_err(FileError::at(folder, Operation::Name))?;
+    entries.sync_all().map_err(FileError::at(folder, Operation::Sync))
 }

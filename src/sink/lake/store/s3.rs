@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig,
+    ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
 use tokio::runtime::Runtime;
 
-use super::{FileEntry, Folder, Source};
+use super::{Created, FileEntry, Folder, Source};
 use crate::limits::{S3_BLOCK_BYTES, S3_BLOCKS_KEPT, S3_REQUEST_TIMEOUT};
 use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
 
@@ -31,7 +31,7 @@ pub(in crate::sink::lake) struct S3 {
     client: Arc<AmazonS3>,
     bucket: String,
     prefix: Path,
-    /// Drives the reader's requests, which block; the sink's are driven by the runtime it is called on.
+    /// Drives the reader's requests, which block; the sink's are driven by the runtime that it is called on.
     runtime: Option<Arc<Runtime>>,
 }
 
@@ -69,11 +69,40 @@ impl S3 {
         Ok(Self { client: Arc::new(client), bucket: bucket.to_owned(), prefix, runtime })
     }
 
-    /// See [`Store::put`](super::Store::put). S3 shows an object only when its upload is complete, and an upload to the
-    /// same key replaces it.
-    pub(super) async fn put(&self, partition: &Partition, file_name: &str, file: Vec<u8>) -> Result<(), String> {
+    /// See [`Store::create`](super::Store::create). S3 shows an object only when its upload is complete.
+    pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
         let key = self.prefix.clone().join(partition.type_folder()).join(partition.date_folder()).join(file_name);
-        self.client.put(&key, file.into()).await.map(drop).map_err(|error| error.to_string())
+        let create = PutOptions::from(PutMode::Create);
+        match self.client.put_opts(&key, file.clone().into(), create).await {
+            Ok(_) => Ok(Created::New),
+            Err(Error::AlreadyExists { .. }) => Ok(Created::Taken),
+            Err(error) if is_unknown_to_store(&error) => match self.client.head(&key).await {
+                Ok(_) => Ok(Created::Taken),
+                // What is left is a race with another gateway.
+                Err(Error::NotFound { .. }) => {
+                    let put = self.client.put(&key, file.into()).await;
+                    put.map(|_| Created::New).map_err(|error| error.to_string())
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The files of a partition; none where this gateway may write and not list.
+    pub(super) fn look(&self, partition: &str) -> io::Result<Vec<FileEntry>> {
+        match self.list(partition) {
+            Err(error) if is_forbidden(&error) => Ok(Vec::new()),
+            listed => listed.map(|listed| listed.files),
+        }
+    }
+
+    pub(super) fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        match self.block_on(self.client.head(&self.key_of(path))) {
+            Ok(object) => Ok(Some(object.size)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn list(&self, folder: &str) -> io::Result<Folder> {
@@ -110,9 +139,24 @@ impl S3 {
     }
 }
 
+/// The sink calls this from blocking threads of the runtime it runs on.
 fn block_on<T>(runtime: Option<&Arc<Runtime>>, request: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
-    let runtime = runtime.ok_or_else(|| io::Error::other("the store was opened for writing"))?;
-    runtime.block_on(request).map_err(io::Error::from)
+    let answer = match runtime {
+        Some(runtime) => runtime.block_on(request),
+        None => tokio::runtime::Handle::try_current().map_err(io::Error::other)?.block_on(request),
+    };
+    answer.map_err(io::Error::from)
+}
+
+/// Whether this gateway has no right to ask.
+pub(super) fn is_forbidden(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }))
+}
+
+/// Whether the store does not know conditional puts, as some that speak S3's language do not.
+fn is_unknown_to_store(error: &Error) -> bool {
+    matches!(error, Error::Generic { .. } | Error::NotImplemented { .. }) && error.to_string().contains("NotImplemented")
 }
 
 /// An object, fetched in large aligned blocks of which the last few are kept: a Parquet reader reads many small pieces

@@ -47,6 +47,13 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Reads every byte: an error of the disk or of the network, in its own words.
+    pub(in crate::sink::lake) fn read_through(&self) -> io::Result<()> {
+        io::copy(&mut SourceReader { source: self.clone(), offset: 0 }, &mut io::sink()).map(drop)
+    }
+}
+
 impl Length for Source {
     fn len(&self) -> u64 {
         self.bytes

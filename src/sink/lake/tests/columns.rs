@@ -11,8 +11,9 @@ use parquet::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Date;
 use crate::limits::LAKE_CHUNK_ROWS;
-use crate::sink::lake::{CLIENT_ADDRESS, COLUMNS, Found, LakeRow, Partition, encode, store};
+use crate::sink::lake::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE, Found, LakeRow, Partition, encode, store};
 
 /// Reads a file with the Parquet crate alone.
 pub(super) fn read(path: &Path) -> Vec<RecordBatch> {
@@ -31,8 +32,8 @@ fn any_record() -> impl Strategy<Value = Record> {
     let source = proptest::string::string_regex("[\\PC\"'🍜]{1,10}").unwrap();
     let version = proptest::option::of(0..=i32::MAX as u32);
     let address = proptest::option::weighted(0.3, proptest::sample::select(vec!["203.0.113.0", "2001:db8:1::", ""]));
-    (any::<u128>(), name, (version, address), times, source, payload).prop_map(
-        |(uuid, name, (schema_version, client_address), (millis, behind), source, payload)| {
+    (any::<u128>(), name, (version, address, any::<bool>()), times, source, payload).prop_map(
+        |(uuid, name, (schema_version, client_address, is_scoped), (millis, behind), source, payload)| {
             let envelope = Envelope {
                 event_uuid: Uuid::from_u128(uuid),
                 schema_version,
@@ -40,6 +41,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 received_millis: millis + behind,
                 source: &source,
                 client_address,
+                is_scoped,
                 ..envelope(0, &name)
             };
             record(&envelope, payload.as_bytes())
@@ -88,6 +90,7 @@ proptest! {
                     && (row.client_address, row.created_at, row.created_millis, row.received_millis)
                         == (envelope.client_address, envelope.created_at.seconds, envelope.created_at.millis, envelope.received_millis)
                     && row.event_type == envelope.event_name.event_type()
+                    && row.dedup_scope == envelope.dedup_scope()
             };
             assert!(records.iter().any(equal), "{row:?}");
             rows += 1;
@@ -99,8 +102,7 @@ proptest! {
 
 fn folder_of(lake: &TestLake, record: &Record) -> PathBuf {
     let envelope = record.envelope();
-    let date = crate::event::partition_date(envelope.created_at.millis, envelope.received_millis);
-    let date = date.map_or("late".to_owned(), |date| date.to_string());
+    let date = envelope.created_date();
     lake.root().join(format!("event_type={}/created_date={date}", envelope.event_name.event_type()))
 }
 
@@ -123,6 +125,7 @@ fn row_is(batch: &RecordBatch, row: usize, record: &Record) -> bool {
         && millis("received_datetime") == envelope.received_millis
         && text("payload").map(String::into_bytes).as_deref() == Some(record.payload())
         && batch.column_by_name("client_address").and_then(|_| text("client_address")).as_deref() == envelope.client_address
+        && batch.column_by_name("dedup_scope").and_then(|_| text("dedup_scope")).as_deref() == envelope.dedup_scope()
 }
 
 #[tokio::test]
@@ -136,6 +139,17 @@ async fn the_columns_are_those_of_the_contract_and_the_partition_is_in_none() {
     let schema = batches[0].schema();
     let found: Vec<_> = schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
     assert_eq!(found, COLUMNS.into_iter().zip(types).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn only_files_of_browser_keys_have_a_column_for_scopes() {
+    let lake = TestLake::new();
+    let from = |number, is_scoped| record(&Envelope { is_scoped, ..envelope(number, "menu:seen") }, b"{}");
+    lake.write(0, vec![from(1, false)]).await;
+    lake.write(1, vec![from(2, true), from(3, false)]).await;
+    let columns: Vec<usize> = lake.files().iter().map(|file| read(file)[0].num_columns()).collect();
+    assert_eq!(columns, [COLUMNS.len(), COLUMNS.len() + 1]);
+    assert_eq!(read(&lake.files()[1])[0].schema().field(COLUMNS.len()).name(), DEDUP_SCOPE);
 }
 
 #[tokio::test]
@@ -209,9 +223,9 @@ fn a_file_of_many_chunks_keeps_every_row_in_order() {
     let encoded = encode::encode(&stretch, &records, &positions).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = store::Store::for_writing(&LakeConfig::at(folder.path().to_str().unwrap())).unwrap();
-    let partition = Partition::new("menu", None);
+    let partition = Partition::new("menu", Date { days: 20_778 });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(store.put(&partition, "a.parquet", encoded.file.unwrap())).unwrap();
+    runtime.block_on(store.create(&partition, "a.parquet", encoded.file.unwrap().into())).unwrap();
     let mut next = 0;
     let lake = Lake::open(folder.path().to_str().unwrap()).unwrap();
     lake.export(&Filters::default(), false, &mut |row| {

@@ -1,6 +1,9 @@
 //! The four questions a reader asks.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::{self, File},
+    sync::Arc,
+};
 
 use arrow_array::{ArrayRef, RecordBatch, cast::AsArray, types};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
@@ -17,7 +20,8 @@ fn filters(event_type: Option<&str>, event_name: Option<&str>, from: Option<&str
     }
 }
 
-/// Two stretches: menu viewed on three days (one of them late), menu clicked and cart added today.
+/// Three stretches: menu viewed on three days (one of them in the late folder of an old gateway), menu clicked and cart added
+/// today.
 async fn some_lake() -> TestLake {
     let lake = TestLake::new();
     let first = vec![
@@ -27,7 +31,13 @@ async fn some_lake() -> TestLake {
         event_at(4, "menu:item:viewed", NOW - DAY),
     ];
     lake.write(0, first).await;
-    lake.write(4, vec![event_at(5, "menu:item:viewed", NOW + 5), event_at(6, "menu:item:viewed", NOW - 500 * DAY)]).await;
+    lake.write(4, vec![event_at(5, "menu:item:viewed", NOW + 5)]).await;
+    lake.write(5, vec![event_at(6, "menu:item:viewed", NOW - 500 * DAY)]).await;
+    let newest = lake.files().pop().unwrap();
+    let late = lake.root().join("event_type=menu/created_date=late");
+    fs::create_dir(&late).unwrap();
+    fs::rename(&newest, late.join(newest.file_name().unwrap())).unwrap();
+    assert!(lake.reader().has_late_folders().unwrap());
     lake
 }
 
@@ -190,6 +200,21 @@ async fn distinct_hands_over_of_each_event_the_row_first_received() {
     assert_eq!(export.unwrap().rows, 4);
     sources.sort();
     assert_eq!(sources, ["created otherwise", "first", "only", "tie"]);
+}
+
+#[tokio::test]
+async fn distinct_keeps_the_events_of_two_scopes_apart() {
+    let lake = TestLake::new();
+    let from = |source, is_scoped| record(&Envelope { source, is_scoped, ..envelope(1, "menu") }, b"{}");
+    lake.write(0, vec![from("page", true), from("other", true), from("service", false)]).await;
+    lake.write(3, vec![from("page", true), from("second", false)]).await;
+    let mut sources = Vec::new();
+    let export = lake.reader().export(&Filters::default(), true, &mut |row| {
+        sources.push(row.source.to_owned());
+        Ok(())
+    });
+    assert_eq!(export.unwrap().rows, 3);
+    assert_eq!(sources, ["page", "other", "service"]);
 }
 
 #[tokio::test]

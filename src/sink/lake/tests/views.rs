@@ -14,7 +14,7 @@ fn schema(event_name: &str, version: u32, columns: &[(&str, ColumnType)]) -> Vie
 }
 
 fn sql(dialect: Dialect, root: &str, schemas: &[ViewSchema]) -> String {
-    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas, has_addresses: false }).unwrap()
+    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas, has_addresses: false, has_late_folders: false }).unwrap()
 }
 
 /// The text with every quoted name and text, and every comment, taken out: what a parser takes for SQL.
@@ -81,7 +81,14 @@ fn versions_of_a_schema_are_one_view_with_the_fields_of_all() {
 fn addresses_are_a_column_of_every_view_where_they_are_kept() {
     let schemas = [schema("menu:item:viewed", 1, &[("client_address", ColumnType::Text)])];
     for (dialect, root) in [(Dialect::Duckdb, "/lake"), (Dialect::Athena, "s3://bucket/lake")] {
-        let request = |has_addresses| ViewRequest { dialect, root, first_date: FIRST_DATE, schemas: &schemas, has_addresses };
+        let request = |has_addresses| ViewRequest {
+            dialect,
+            root,
+            first_date: FIRST_DATE,
+            schemas: &schemas,
+            has_addresses,
+            has_late_folders: false,
+        };
         let (with, without) = (views(&request(true)).unwrap(), views(&request(false)).unwrap());
         for view in ["events_raw", "events", "\"menu_item_viewed\""] {
             let start = format!("VIEW {view} AS\n");
@@ -92,6 +99,33 @@ fn addresses_are_a_column_of_every_view_where_they_are_kept() {
         // Where they are not kept, the field of the event has the name for itself.
         assert!(without.contains("AS \"client_address\"") && !with.contains("\"client_address_2\""), "{without}{with}");
     }
+}
+
+#[test]
+fn every_view_says_what_is_late_and_an_old_lakes_late_folders_are_given_a_date() {
+    let schemas = [schema("menu:item:viewed", 1, &[("is_late", ColumnType::Boolean)])];
+    let request = |has_late_folders| ViewRequest {
+        dialect: Dialect::Duckdb,
+        root: "/lake",
+        first_date: FIRST_DATE,
+        schemas: &schemas,
+        has_addresses: false,
+        has_late_folders,
+    };
+    let (without, with) = (views(&request(false)).unwrap(), views(&request(true)).unwrap());
+    let is_late = "created_date <> CAST(created_datetime AS date) AS \"is_late\"";
+    assert!(
+        without.contains(is_late) && without.contains("created_date=*/") && !without.contains("created_date=late"),
+        "{without}"
+    );
+    assert!(without.contains("AS \"is_late_2\""), "an event's own field: {without}");
+    assert!(with.contains("created_date=[0-9]*/") && with.contains("created_date=late/"), "{with}");
+    assert!(with.contains("CAST(received_datetime AS date) AS \"created_date\", true AS \"is_late\""), "{with}");
+    // Athena finds the folders of a range where the date is a text.
+    let athena = sql(Dialect::Athena, "s3://bucket/lake", &schemas);
+    assert!(athena.contains("created_date <> CAST(CAST(created_datetime AS date) AS varchar) AS \"is_late\""), "{athena}");
+    let late = "CAST(CAST(received_datetime AS date) AS varchar) AS \"created_date\", true AS \"is_late\"";
+    assert!(athena.contains(late), "{athena}");
 }
 
 #[test]
@@ -113,8 +147,14 @@ fn athena_projects_the_types_of_the_schemas_the_days_and_the_late() {
     assert!(sql.contains("'projection.created_date.values' = 'late'"));
     assert!(sql.contains("LOCATION 's3://bucket/lake/'"));
     assert!(sql.contains("'s3://bucket/lake/event_type=${event_type}/created_date=${created_date}/'"));
-    let request =
-        ViewRequest { dialect: Dialect::Athena, root: "/lake", first_date: FIRST_DATE, schemas: &[], has_addresses: false };
+    let request = ViewRequest {
+        dialect: Dialect::Athena,
+        root: "/lake",
+        first_date: FIRST_DATE,
+        schemas: &[],
+        has_addresses: false,
+        has_late_folders: false,
+    };
     assert!(views(&request).is_err(), "Athena reads no folder");
 }
 
@@ -125,7 +165,14 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
         [("n", Integer), ("x", Number), ("ok", Boolean), ("at", DateTime), ("day", Date), ("tags", Json), ("Name", Text)];
     let schemas = [schema("menu:item:viewed", 1, &columns), schema("cart:added", 1, &[])];
     let root = "s3://bucket/lake/";
-    let request = ViewRequest { dialect: Dialect::Athena, root, first_date: FIRST_DATE, schemas: &schemas, has_addresses: false };
+    let request = ViewRequest {
+        dialect: Dialect::Athena,
+        root,
+        first_date: FIRST_DATE,
+        schemas: &schemas,
+        has_addresses: false,
+        has_late_folders: false,
+    };
     let tables = glue_tables(&request, "shop").unwrap();
     let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     assert_eq!(names, ["events_dated", "events_late", "events_raw", "events", "cart_added", "menu_item_viewed"]);
@@ -139,7 +186,7 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
             .map(|column| (column["Name"].as_str().unwrap(), column["Type"].as_str().unwrap()))
             .collect();
         if table.input["TableType"] == "EXTERNAL_TABLE" {
-            assert_eq!(columns.len() + table.input["PartitionKeys"].as_array().unwrap().len(), 11);
+            assert_eq!(columns.len() + table.input["PartitionKeys"].as_array().unwrap().len(), 12);
             for (key, value) in table.input["Parameters"].as_object().unwrap().iter().filter(|(key, _)| key.contains('.')) {
                 assert!(statements.contains(&format!("'{key}' = '{}'", value.as_str().unwrap())), "{key}");
             }
@@ -163,6 +210,6 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
         assert!(columns.len() == presto.len() && columns.iter().zip(presto).all(|(hive, presto)| same(*hive, presto)));
     }
     let typed = &tables[5].input["StorageDescriptor"]["Columns"];
-    let kinds: Vec<&str> = typed.as_array().unwrap()[10..17].iter().map(|column| column["Type"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> = typed.as_array().unwrap()[12..19].iter().map(|column| column["Type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["bigint", "double", "boolean", "timestamp", "date", "string", "string"]);
 }

@@ -2,33 +2,39 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    CLIENT_ADDRESS, ColumnType,
-    names::{literal, quoted},
+use super::{CLIENT_ADDRESS, ColumnType, DEDUP_SCOPE, Dialect, names::literal};
+use crate::{
+    event::Date,
+    limits::CREATED_DATE_DAYS_AHEAD_MAX,
+    sink::lake::{LATE, LakeError},
 };
-use crate::{event::Date, limits::CREATED_DATE_DAYS_AHEAD_MAX, sink::lake::LakeError};
 
 /// `events_raw` over two tables.
 pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, columns: &[&str]) -> Result<String, LakeError> {
     let root = root.trim_end_matches('/');
     // Athena finds a file's columns by their names: one that a file has not is NULL.
-    let address = if columns.contains(&CLIENT_ADDRESS) { ",\n  `client_address` string" } else { "" };
-    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, address, &properties));
+    let extra = [CLIENT_ADDRESS, DEDUP_SCOPE].into_iter().filter(|name| columns.contains(name));
+    let extra: String = extra.map(|name| format!(",\n  `{name}` string")).collect();
+    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, &extra, &properties));
     let union = union_select(columns);
     Ok(format!("-- Athena runs one statement at a time.\n{}CREATE OR REPLACE VIEW events_raw AS\n{union};\n\n", tables.concat(),))
 }
 
 /// Both tables as one.
 pub(super) fn union_select(columns: &[&str]) -> String {
-    let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-    format!("SELECT {columns} FROM events_dated\nUNION ALL\nSELECT {columns} FROM events_late")
+    let (dated, late) = (Dialect::Athena.selected(columns), Dialect::Athena.selected_late(columns));
+    // The projections of the tables keep them apart already; an engine that ignores projections sees all files in both.
+    format!(
+        "SELECT {dated} FROM events_dated WHERE created_date <> '{LATE}'\n\
+         UNION ALL\nSELECT {late} FROM events_late WHERE created_date = '{LATE}'"
+    )
 }
 
 /// A table's name and its properties.
 pub(super) type Table = (&'static str, Vec<(&'static str, String)>);
 
-/// A projected date is a date, which `late` is not: so the late events, whose folder is one per type, are a table of their
-/// own.
+/// A projected date is a date, which `late` is not: so the late events of an old lake, whose folder is one per type, are a
+/// table of their own. Where there are none, it costs a listing.
 pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<[Table; 2], LakeError> {
     let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
     if bare.is_none() {
@@ -63,9 +69,9 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// A table, with the column for addresses or nothing behind the others. Dropped first: nothing but its definition is lost,
+/// A table, with the columns that not every file has behind the others. Dropped first: nothing but its definition is lost,
 /// and a new list of event types takes effect.
-fn table(name: &str, root: &str, address: &str, properties: &[(&str, String)]) -> String {
+fn table(name: &str, root: &str, extra: &str, properties: &[(&str, String)]) -> String {
     let properties = properties.iter().map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
     let properties = properties.collect::<Vec<_>>().join(",\n");
     format!(
@@ -79,7 +85,7 @@ fn table(name: &str, root: &str, address: &str, properties: &[(&str, String)]) -
            `created_at` double,\n  \
            `created_datetime` timestamp,\n  \
            `received_datetime` timestamp,\n  \
-           `payload` string{address}\n\
+           `payload` string{extra}\n\
          )\n\
          PARTITIONED BY (`event_type` string, `created_date` string)\n\
          STORED AS PARQUET\n\

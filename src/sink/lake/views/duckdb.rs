@@ -1,39 +1,45 @@
 //! DuckDB's side of the views.
 
 use super::{
-    CLIENT_ADDRESS, ColumnType,
+    CLIENT_ADDRESS, ColumnType, DEDUP_SCOPE, Dialect,
     names::{literal, quoted},
 };
 use crate::json::pointer_token;
 
 /// `events_raw` over the files themselves.
 ///
-/// The partition columns are declared as text: left to itself, DuckDB reads `created_date` as a date, until the first
-/// `late` one appears, and an event type `007` as a number. Not `union_by_name`, which opens every file of the lake for
-/// every query (1,000 local files: 41 ms for one type instead of 12): the columns that all files have are always the same.
-/// Only a column that some have needs it, and an empty row beside it, since for a while none may have it.
-pub(super) fn raw(root: &str, columns: &[&str]) -> String {
-    let files = literal(&format!("{}/event_type=*/created_date=*/*.parquet", no_glob(root.trim_end_matches('/'))));
-    let has_addresses = columns.contains(&CLIENT_ADDRESS);
-    let columns = columns.iter().map(|column| quoted(column)).collect::<Vec<_>>().join(", ");
-    let by_name = if has_addresses { "\n  union_by_name = true," } else { "" };
-    let files = format!(
-        "read_parquet(\n  \
-           {files},{by_name}\n  \
-           hive_partitioning = true,\n  \
-           hive_types = {{'event_type': VARCHAR, 'created_date': VARCHAR}}\n\
-         )"
-    );
-    let rows = match has_addresses {
-        false => files,
-        true => format!(
-            "(\nSELECT NULL::VARCHAR AS {} WHERE false\nUNION ALL BY NAME\nSELECT * FROM {files}\n) AS files",
-            quoted(CLIENT_ADDRESS)
-        ),
-    };
+/// The types of the partition columns are declared: left to itself, DuckDB reads an event type `007` as a number, and the
+/// date as a text as soon as there is one folder `late`. `union_by_name`, because some columns are only in the files that
+/// need them; it makes DuckDB read the footer of every file (1,000 local files: 41 ms for one type instead of 12). Beside
+/// the files stands an empty row with those columns, since for a while no file may have one.
+pub(super) fn raw(root: &str, columns: &[&str], has_late_folders: bool) -> String {
+    let all = rows(root, if has_late_folders { "[0-9]*" } else { "*" }, columns);
+    let mut select = format!("SELECT {}\nFROM {all}", Dialect::Duckdb.selected(columns));
+    if has_late_folders {
+        select.push_str(&format!(
+            "\nUNION ALL\nSELECT {}\nFROM {}",
+            Dialect::Duckdb.selected_late(columns),
+            rows(root, "late", columns)
+        ));
+    }
     format!(
         "-- DuckDB looks for files when a view is made: let the lake have its first file before.\n\
-         CREATE OR REPLACE VIEW events_raw AS\nSELECT {columns}\nFROM {rows};\n\n"
+         CREATE OR REPLACE VIEW events_raw AS\n{select};\n\n"
+    )
+}
+
+/// The rows of the files in folders of some dates.
+fn rows(root: &str, dates: &str, columns: &[&str]) -> String {
+    let files = literal(&format!("{}/event_type=*/created_date={dates}/*.parquet", no_glob(root.trim_end_matches('/'))));
+    let extra = [CLIENT_ADDRESS, DEDUP_SCOPE].into_iter().filter(|name| columns.contains(name));
+    let extra = extra.map(|name| format!("NULL::VARCHAR AS {}", quoted(name))).collect::<Vec<_>>().join(", ");
+    format!(
+        "(\nSELECT {extra} WHERE false\nUNION ALL BY NAME\nSELECT * FROM read_parquet(\n  \
+           {files},\n  \
+           union_by_name = true,\n  \
+           hive_partitioning = true,\n  \
+           hive_types = {{'event_type': VARCHAR, 'created_date': DATE}}\n\
+         )\n) AS files"
     )
 }
 

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{ColumnType, Dialect, TypedView, ViewRequest, athena, distinct_select, raw_columns, typed_select, typed_views};
+use super::{
+    ColumnType, Dialect, IS_LATE, TypedView, ViewRequest, athena, distinct_select, raw_columns, typed_select, typed_views,
+};
 use crate::sink::lake::LakeError;
 
 /// One table, or view.
@@ -51,6 +53,7 @@ impl Column {
         let (hive, presto) = match name {
             "schema_version" => ("int", "integer"),
             "created_at" => ("double", "double"),
+            IS_LATE => ("boolean", "boolean"),
             "created_datetime" | "received_datetime" => ("timestamp", "timestamp(3)"),
             _ => ("string", "varchar"),
         };
@@ -103,8 +106,8 @@ fn view(name: &str, database: &str, select: &str, columns: &[Column]) -> GlueTab
 /// The tables over the files: those with a date, and the late ones.
 fn table_inputs(request: &ViewRequest<'_>, event_types: &BTreeSet<&str>, raw: &[&str]) -> Result<Vec<GlueTable>, LakeError> {
     let is_partition = |name: &str| matches!(name, "event_type" | "created_date");
-    let (partitions, columns): (Vec<_>, Vec<_>) =
-        raw.iter().map(|name| Column::raw(name)).partition(|column| is_partition(&column.name));
+    let of_files = raw.iter().filter(|name| **name != IS_LATE).map(|name| Column::raw(name));
+    let (partitions, columns): (Vec<_>, Vec<_>) = of_files.partition(|column| is_partition(&column.name));
     let root = request.root.trim_end_matches('/');
     let tables = athena::tables(root, event_types, request.first_date)?.map(|(name, properties)| {
         let mut parameters =

@@ -1,0 +1,64 @@
+//! The mark of a data folder: `lakegate.id`, left by the first start.
+//!
+//! A file system that did not mount leaves an empty folder in its place. A gateway that starts on it knows no event any more, takes
+//! everything that is sent again for new, and hides what it wrote as soon as the file system is mounted. Whoever sets
+//! `require_existing_data` has it refuse a folder without the mark.
+
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use crate::{config::Config, durable};
+
+const NAME: &str = "lakegate.id";
+
+/// Refuses a data folder that was not used before, where the configuration says so. Changes nothing.
+///
+/// # Errors
+/// The folder has no mark, or cannot be looked at.
+pub fn check_data_folder(config: &Config) -> anyhow::Result<()> {
+    let mark = config.data_dir.join(NAME);
+    if !config.require_existing_data {
+        return Ok(());
+    }
+    let is_there = mark.try_exists().with_context(|| format!("{}: cannot be looked at", mark.display()))?;
+    let folder = config.data_dir.display();
+    anyhow::ensure!(
+        is_there,
+        "{folder}: there is no {NAME}, so no gateway ever ran on this folder; is its file system mounted? \
+         (require_existing_data is set; leave it out for the first start)"
+    );
+    Ok(())
+}
+
+/// Leaves the mark, durably. Only for whoever holds the lock of the spool.
+pub(super) fn mark(data_dir: &Path) -> anyhow::Result<()> {
+    write(data_dir).with_context(|| format!("{}: {NAME} cannot be written", data_dir.display()))
+}
+
+/// Says which folders others than the gateway's user can look into: those of an older version, or restored without their
+/// permissions. They stay as they are, because somebody may want it so. Who may read the lake is its owner's affair anyway.
+pub(super) fn warn_of_open_folders(data_dir: &Path) {
+    let Ok(entries) = fs::read_dir(data_dir) else { return };
+    let mut open: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.file_name() != "lake")
+        .filter(|entry| entry.metadata().is_ok_and(|found| found.is_dir() && found.mode() & 0o077 != 0))
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    if !open.is_empty() {
+        open.sort();
+        let folders = open.join(" ");
+        tracing::warn!("folders of events or secrets are open to other users of this machine: chmod go= {folders}");
+    }
+}
+
+fn write(data_dir: &Path) -> io::Result<()> {
+    let mark = data_dir.join(NAME);
+    // One that a crash left empty is none.
+    if fs::metadata(&mark).is_ok_and(|mark| mark.len() > 0) {
+        return Ok(());
+    }
+    durable::replace_file(&mark, format!("{}\n", Uuid::new_v4()).as_bytes())
+}

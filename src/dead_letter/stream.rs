@@ -1,0 +1,110 @@
+//! The spool of the dead letters' own stream, and how much of it each source has.
+//!
+//! All keys share it, so one that sends nothing but garbage while the stream is away would fill it for all. What a source sends
+//! beyond its share goes into its files, which have a quota of their own. What lay in the spool at the start counts for nobody.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::spool::Spool;
+
+/// See the module.
+#[derive(Clone)]
+pub struct LetterStream {
+    pub(super) spool: Arc<Spool>,
+    bytes_per_source_max: u64,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+impl LetterStream {
+    /// For letters that wait in `spool`, of which each source may have `bytes_per_source_max`.
+    #[must_use]
+    pub fn new(spool: Arc<Spool>, bytes_per_source_max: u64) -> Self {
+        Self { spool, bytes_per_source_max, waiting: Arc::default() }
+    }
+
+    /// Whether `bytes` more of a source are within its share.
+    pub(super) fn has_room_for(&self, source: &str, bytes: usize) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.settle(self.spool.cursor().delivered_exclusive);
+        waiting.held(source) + bytes as u64 <= self.bytes_per_source_max
+    }
+
+    /// So many bytes of a source are in the spool, up to `end_seq_exclusive`.
+    pub(super) fn add(&self, source: &Arc<str>, bytes: usize, end_seq_exclusive: u64) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(source, bytes as u64, end_seq_exclusive);
+    }
+}
+
+/// What waits to be delivered: stretch by stretch, and in all.
+#[derive(Debug, Default)]
+struct Waiting {
+    stretches: VecDeque<Stretch>,
+    held: HashMap<Arc<str>, u64>,
+}
+
+#[derive(Debug)]
+struct Stretch {
+    first_seq: u64,
+    end_seq_exclusive: u64,
+    by_source: HashMap<Arc<str>, u64>,
+}
+
+/// Letters that are settled together, about: a spool of a million has a thousand entries.
+const STRETCH_LETTERS: u64 = 1024;
+
+impl Waiting {
+    fn held(&self, source: &str) -> u64 {
+        self.held.get(source).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, source: &Arc<str>, bytes: u64, end_seq_exclusive: u64) {
+        *self.held.entry(source.clone()).or_default() += bytes;
+        match self.stretches.back_mut().filter(|last| end_seq_exclusive - last.first_seq <= STRETCH_LETTERS) {
+            Some(last) => {
+                last.end_seq_exclusive = end_seq_exclusive;
+                *last.by_source.entry(source.clone()).or_default() += bytes;
+            }
+            None => self.stretches.push_back(Stretch {
+                first_seq: end_seq_exclusive,
+                end_seq_exclusive,
+                by_source: HashMap::from([(source.clone(), bytes)]),
+            }),
+        }
+    }
+
+    fn settle(&mut self, delivered_exclusive: u64) {
+        while let Some(first) = self.stretches.pop_front_if(|first| first.end_seq_exclusive <= delivered_exclusive) {
+            for (source, bytes) in first.by_source {
+                if let Some(held) = self.held.get_mut(&source) {
+                    *held = held.saturating_sub(bytes);
+                    if *held == 0 {
+                        self.held.remove(&source);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_delivered_counts_for_nobody_any_more_and_what_is_remembered_is_bounded() {
+        let (web, app): (Arc<str>, Arc<str>) = ("web".into(), "app".into());
+        let mut waiting = Waiting::default();
+        for seq in 1..=100_000 {
+            waiting.add(if seq % 4 == 0 { &app } else { &web }, 10, seq);
+        }
+        assert_eq!((waiting.held("web"), waiting.held("app"), waiting.held("nobody")), (750_000, 250_000, 0));
+        assert!(waiting.stretches.len() < 110, "{}", waiting.stretches.len());
+        waiting.settle(50_000);
+        assert!((370_000..400_000).contains(&waiting.held("web")), "{}", waiting.held("web"));
+        waiting.settle(100_000);
+        assert!(waiting.held.is_empty() && waiting.stretches.is_empty());
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether a duplicate has another payload, through memory, runs, merges, restarts and the format that had no fingerprints.
+
+use std::fs;
+
+use super::*;
+use crate::dedup::filter::SliceFilter;
+use crate::dedup::format::seal;
+use crate::dedup::identity::KeyedHash;
+
+fn with(ids: &[Uuid], fingerprint: u32) -> Vec<Identity> {
+    ids.iter().map(|id| Identity { id: *id, fingerprint }).collect()
+}
+
+/// How many of `identities` are duplicates, and of how many of those the payload differs.
+fn duplicates(window: &Window, identities: &[Identity]) -> (usize, usize) {
+    let claims = window.claim(identities, 0).unwrap();
+    let is = |claim: &&Claim| matches!(claim, Claim::Duplicate { .. });
+    let differs = |claim: &&Claim| matches!(claim, Claim::Duplicate { differs: true });
+    (claims.outcomes().iter().filter(is).count(), claims.outcomes().iter().filter(differs).count())
+}
+
+#[test]
+fn a_duplicate_with_another_payload_is_told_apart_wherever_the_identity_lies() {
+    let folder = scratch();
+    let config = tiny(folder.path());
+    let ids = random_ids(8);
+    let mut window = open(&config);
+    window.claim(&with(&ids[..6], 11), 0).unwrap().confirm(0);
+    window.claim(&unknown(&ids[6..]), 0).unwrap().confirm(6);
+    let check = |window: &Window, place: &str| {
+        assert_eq!(duplicates(window, &with(&ids, 11)), (8, 0), "{place}");
+        assert_eq!(duplicates(window, &with(&ids, 12)), (8, 6), "{place}: of two nobody knows the payload");
+        assert_eq!(duplicates(window, &unknown(&ids)), (8, 0), "{place}");
+    };
+    window.settle();
+    check(&window, "in memory or just sealed");
+    window.checkpoint(u64::MAX).unwrap();
+    check(&window, "in a run");
+    remember(&window, &random_ids(64), 8, 0);
+    window.settle();
+    check(&window, "in a merged run");
+    drop(window);
+    window = open(&config);
+    check(&window, "after a restart");
+}
+
+#[test]
+fn what_the_spool_restores_brings_its_fingerprints_and_a_merge_keeps_the_known_one() {
+    let folder = scratch();
+    let config = tiny(folder.path());
+    let ids = random_ids(8);
+    for fingerprint in [0, 11, 0, 0] {
+        let window = open(&config);
+        window.restore(with(&ids, fingerprint).into_iter().zip(0..), 0).unwrap();
+        window.close().unwrap();
+    }
+    let window = open(&config);
+    window.settle();
+    assert_eq!(window.stats().runs, 1);
+    assert_eq!(duplicates(&window, &with(&ids, 12)), (8, 8));
+    assert_eq!(duplicates(&window, &with(&ids, 11)), (8, 0));
+}
+
+/// A run as format 1 was written: one slice, no fingerprints, a shorter footer.
+fn format_1(ids: &[Uuid], mark_end_exclusive: u64) -> Vec<u8> {
+    let hash = KeyedHash { seed: [21, 22] };
+    let mut keys: Vec<(u64, Uuid)> = ids.iter().map(|id| (hash.of(*id), *id)).collect();
+    keys.sort_unstable();
+    let mut header = vec![0; 4096];
+    header[0..8].copy_from_slice(b"LG-DEDUP");
+    header[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    header[12..16].copy_from_slice(&256_u32.to_le_bytes());
+    header[16..24].copy_from_slice(&hash.seed[0].to_le_bytes());
+    header[24..32].copy_from_slice(&hash.seed[1].to_le_bytes());
+    seal(&mut header);
+    let (mut pages, mut fence, mut crcs) = (Vec::new(), Vec::new(), Vec::new());
+    for keys in keys.chunks(256) {
+        let mut page: Vec<u8> = keys.iter().flat_map(|(_, id)| *id.as_bytes()).collect();
+        page.resize(4096, 0);
+        fence.extend(keys[0].0.to_le_bytes());
+        crcs.extend(crc32c::crc32c(&page).to_le_bytes());
+        pages.extend(page);
+    }
+    let mut hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
+    let filter = SliceFilter::build(&mut hashes);
+    let mut tables = [fence, crcs].concat();
+    filter.encode(&mut tables);
+    let mut footer = vec![0; 64];
+    footer[0..8].copy_from_slice(&(ids.len() as u64).to_le_bytes());
+    footer[12..16].copy_from_slice(&crc32c::crc32c(&tables).to_le_bytes());
+    footer[16..24].copy_from_slice(&(filter.fingerprints().len() as u64).to_le_bytes());
+    footer[40..48].copy_from_slice(&mark_end_exclusive.to_le_bytes());
+    seal(&mut footer);
+    [header, pages, filter.fingerprints().to_vec(), tables, footer].concat()
+}
+
+#[test]
+fn runs_of_format_1_are_read_and_merged_into_format_2() {
+    let folder = scratch();
+    let config = WindowConfig { hot_identities: 700, ..tiny(folder.path()) };
+    let ids = random_ids(2800);
+    for (generation, ids) in (1..4).zip(ids.chunks(700)) {
+        let name = format!("{generation:016x}-{generation:016x}.run");
+        fs::write(folder.path().join(name), format_1(ids, generation * 700)).unwrap();
+    }
+    let (window, report) = Window::open(config.clone(), 0).unwrap();
+    assert_eq!((report.runs, report.identities, report.set_aside.len()), (3, 2100, 0));
+    assert_eq!(window.sealed_mark(), 2100);
+    assert_eq!(duplicates(&window, &with(&ids, 5)), (2100, 0), "nobody knows their payloads");
+    let claims = window.claim(&with(&ids[2100..], 11), 0).unwrap();
+    claims.confirm(2100);
+    window.settle();
+    assert_eq!(window.stats().runs, 1, "merged with what came since");
+    drop(window);
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!((files.len(), fs::read(&files[0]).unwrap()[8]), (1, 2), "format 2");
+    let window = open(&config);
+    assert_eq!(duplicates(&window, &with(&ids, 11)), (2800, 0));
+    assert_eq!(duplicates(&window, &with(&ids, 12)), (2800, 700));
+}

@@ -1,0 +1,62 @@
+//! Reading from the spool: what is new, and what is left over, each in its own pauses where the disk does not yield it.
+
+use std::time::Instant;
+
+use super::{Flow, lanes::Class};
+use crate::limits::STREAM_READ_INTERVAL;
+
+impl Flow {
+    /// Reads from the spool what there is room for. Whether it read anything.
+    pub(super) async fn read(&mut self, is_hurried: bool, now: Instant) -> bool {
+        // What is held because the stream finds it not valid must not keep out what would prove it.
+        let (held, room) = (self.intake.held_bytes(), self.settings.memory_bytes_max);
+        let is_full = held - self.suspects.bytes().min(held) >= room || held >= 2 * room;
+        if is_full || self.has_too_many_refusals() || !self.shards.is_known_or_unknowable() {
+            return false;
+        }
+        let (intake, lanes) = (&mut self.intake, &mut self.lanes);
+        // What comes in now lingers anyway: many small groups of the spool are read at once.
+        let is_rested = |class: Class| self.reading[class as usize].is_none_or(|at| at <= now);
+        let is_due = (is_hurried || now >= self.read_again_at) && is_rested(Class::Live);
+        let reads_live = is_due && !intake.has_read_up_to(intake.spool.durable_end());
+        let reads_backlog = lanes.iter().any(|lane| lane.backlog.is_some()) && is_rested(Class::Backlog);
+        if !reads_live && !reads_backlog {
+            return false;
+        }
+        let (live, backlog) = tokio::task::block_in_place(|| {
+            let live = if reads_live { intake.read_live(lanes, now) } else { None };
+            (live, if reads_backlog { intake.read_backlog(lanes, now) } else { None })
+        });
+        if live.is_some() && intake.has_read_up_to(intake.spool.durable_end()) {
+            self.read_again_at = now + STREAM_READ_INTERVAL.min(self.settings.linger / 4);
+        }
+        let mut has_read = false;
+        for (class, found) in [(Class::Live, live), (Class::Backlog, backlog)] {
+            match found {
+                Some(Ok(found)) => {
+                    has_read = true;
+                    self.reads_again(class);
+                    self.keep_what_cannot_be_sent(found, now).await;
+                }
+                Some(Err(_)) => {
+                    // The spool says so, and knows when the next try makes sense.
+                    self.reading[class as usize] = Some(now + self.shared.spool.unreadable_pause());
+                    if class == Class::Live {
+                        self.intake.step_aside(&mut self.lanes);
+                    }
+                }
+                None => {}
+            }
+        }
+        has_read
+    }
+
+    /// Reading of `class` succeeded.
+    fn reads_again(&mut self, class: Class) {
+        self.reading[class as usize] = None;
+        if self.intake.has_read_up_to(self.intake.spool.durable_end()) {
+            // What live reading failed at is a backlog now, see `Intake::step_aside`.
+            self.reading[Class::Live as usize] = None;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Files and folders that a power cut does not take away.
+//!
+//! POSIX promises little. A file's bytes are durable after an fsync of the file. A *name* is durable after an fsync of the
+//! folder that it is in, and of no other: the entry of `data/spool` is in `data`, the entry of `data` is in its parent, and
+//! one that is missing takes everything below it away. A name that was *found* need not be durable either: who made it may
+//! have died before its fsync. So every folder is made here, and every small file that is replaced whole.
+//!
+//! What is made is for the gateway's own user only, whatever the umask: events hold what people typed.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// Permissions of a file.
+pub const FILE_MODE: u32 = 0o600;
+
+/// Permissions of a folder.
+pub const FOLDER_MODE: u32 = 0o700;
+
+/// Makes `folder` and its parents where they are missing. When this returns, every entry on the way to it from the root of
+/// its file system is durable, also the entries that were found.
+///
+/// # Errors
+/// The disk's.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    for ancestor in missing(&folder).into_iter().rev() {
+        make_subfolder(&ancestor)?;
+    }
+    sync_parents(&folder)?;
+    // Behind a link there are other parents, and they count.
+    let real = fs::canonicalize(&folder)?;
+    if real == folder { Ok(()) } else { sync_parents(&real) }
+}
+
+/// Makes one folder, whose parent must be there. Its entry is durable when this returns, also where it was found.
+///
+/// # Errors
+/// The disk's; [`io::ErrorKind::AlreadyExists`] where something else has the name.
+pub fn make_subfolder(folder: &Path) -> io::Result<()> {
+    make_subfolder_of_mode(folder, FOLDER_MODE)
+}
+
+/// The same with other permissions. The umask takes away of them, but none of its owner, who could not go on without.
+///
+/// # Errors
+/// As [`make_subfolder`].
+pub fn make_subfolder_of_mode(folder: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(folder) {
+        // It stays as somebody made it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        result => {
+            result?;
+            let found = fs::metadata(folder)?.mode() & 0o777;
+            if found & FOLDER_MODE != FOLDER_MODE {
+                fs::set_permissions(folder, Permissions::from_mode(found | FOLDER_MODE))?;
+            }
+        }
+    }
+    sync_folder(parent(folder))
+}
+
+/// Replaces `path` by a file with `bytes`: after a crash there is the old file or the new one, whole. It is written beside,
+/// synced, and renamed, and the folder is synced.
+///
+/// # Errors
+/// The disk's. The old file is then still there, but for an error of the last sync.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let aside = path.with_file_name(name);
+    let written = (|| {
+        let mut file = create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&aside, path)
+    })();
+    if written.is_err() {
+        // Only to free its bytes: the next one begins anew.
+        let _ = fs::remove_file(&aside);
+    }
+    written?;
+    sync_folder(parent(path))
+}
+
+/// A new file for reading and writing, in the place of one that a crash may have left. Neither bytes nor name are durable.
+///
+/// # Errors
+/// The disk's.
+pub fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
+}
+
+/// Makes the names in `folder` durable.
+///
+/// # Errors
+/// The disk's.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn missing(folder: &Path) -> Vec<PathBuf> {
+    folder.ancestors().take_while(|ancestor| !ancestor.exists()).map(Path::to_owned).collect()
+}
+
+/// The folder that holds the entry of `path`.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Syncs what is above `folder`, up to the root of its file system: where that is mounted is not ours to make durable.
+fn sync_parents(folder: &Path) -> io::Result<()> {
+    let device = fs::metadata(folder)?.dev();
+    for above in folder.ancestors().skip(1) {
+        if fs::metadata(above)?.dev() != device {
+            break;
+        }
+        match sync_folder(above) {
+            // A folder of somebody else, who made it durable or did not, or of a system that cannot be asked.
+            Err(error) if is_not_ours(&error) => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn folders_are_made_with_their_parents_for_their_owner_only() {
+        let root = tempfile::tempdir().unwrap();
+        let deep = root.path().join("a/b/c");
+        make_folder(&deep).unwrap();
+        make_folder(&deep).unwrap();
+        for path in ["a", "a/b", "a/b/c"] {
+            assert_eq!(mode(&root.path().join(path)), FOLDER_MODE, "{path}");
+        }
+        std::os::unix::fs::symlink(root.path().join("a"), root.path().join("link")).unwrap();
+        make_folder(&root.path().join("link/b/d")).unwrap();
+        assert!(root.path().join("a/b/d").is_dir());
+        fs::write(root.path().join("file"), "in the way").unwrap();
+        assert!(make_folder(&root.path().join("file/x")).is_err());
+        assert_eq!(make_subfolder(&root.path().join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_a_leftover_of_a_crash_does_not_matter() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(root.path().join("file.tmp"), "half of a longer one").unwrap();
+        replace_file(&path, b"first").unwrap();
+        replace_file(&path, b"second").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"second".to_vec(), FILE_MODE));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        // What cannot be replaced stays, and nothing is left beside it.
+        fs::create_dir(root.path().join("folder")).unwrap();
+        fs::write(root.path().join("folder/x"), "").unwrap();
+        assert!(replace_file(&root.path().join("folder"), b"third").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,328 @@
+//! What a request for events is answered: the counts, and `results`, which names what was not plainly accepted.
+//!
+//! `results` has a limit ([`ANSWER_RESULTS_BYTES_MAX`]): 200 bytes of a body can make 10,000 rejected events, with a reason each.
+//! Beyond it some are left out, and `results_truncated` says so; the counts are always those of all events. What is left out is
+//! chosen so that nobody loses an event who takes what is not listed for settled:
+//!
+//! - An event that must be sent again is never left out of an answer that acknowledges others. Where even those are too many,
+//!   nothing is acknowledged: the whole body is to be sent again, and what of it was stored is a duplicate then.
+//! - Rejected events come next, and duplicates last. Both are kept, and neither is to be sent again.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::problem::{Problem, ProblemCode};
+use crate::{
+    ingest::Fate,
+    limits::{ANSWER_RESULTS_BYTES_MAX, RETRY_AFTER_SECONDS},
+    outcome::{Counts, Fault, Outcome, RetryCause},
+};
+
+/// Where the schemas are, on the same host.
+const SCHEMAS: &str = "/v1/schemas";
+
+#[derive(Serialize)]
+struct ResultItem<'a> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_uuid: Option<&'a str>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorItem<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorItem<'a> {
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a str>,
+    /// Where that schema can be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema_url: Option<String>,
+    /// All faults, where there are several.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+/// The events that were not plainly accepted, as the JSON of `results`.
+struct Results {
+    json: String,
+    /// Whether some are left out.
+    is_truncated: bool,
+    /// Whether some of those must be sent again.
+    lacks_retries: bool,
+}
+
+impl Results {
+    /// Lists what was not plainly accepted, in input order, as far as it fits.
+    fn of(fates: &[Fate]) -> Self {
+        let mut text = Vec::new();
+        let mut listed = Vec::new();
+        let mut cut_at = None;
+        for of_kind in [is_retry, is_rejected, is_duplicate] {
+            let items = fates.iter().enumerate().filter(|(_, fate)| of_kind(&fate.outcome));
+            for item in items.filter_map(|(index, fate)| item(index, fate)) {
+                let start = text.len();
+                // Strings and numbers into memory: there is nothing in it that can fail.
+                let written = serde_json::to_writer(&mut text, &item);
+                debug_assert!(written.is_ok());
+                if text.len() + listed.len() > ANSWER_RESULTS_BYTES_MAX {
+                    cut_at = Some(item.status);
+                    break;
+                }
+                listed.push((item.index, start..text.len()));
+            }
+            if cut_at.is_some() {
+                break;
+            }
+        }
+        listed.sort_unstable_by_key(|(index, _)| *index);
+        let mut json = String::with_capacity(text.len() + listed.len() + 2);
+        json.push('[');
+        for (at, (_, place)) in listed.into_iter().enumerate() {
+            json.push_str(if at == 0 { "" } else { "," });
+            json.push_str(std::str::from_utf8(&text[place]).unwrap_or_default());
+        }
+        json.push(']');
+        Self { json, is_truncated: cut_at.is_some(), lacks_retries: cut_at == Some(RETRY) }
+    }
+}
+
+/// How `status` says that an event must be sent again.
+const RETRY: &str = "retry";
+
+fn is_retry(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Retry(_))
+}
+
+fn is_rejected(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Rejected(_))
+}
+
+fn is_duplicate(outcome: &Outcome) -> bool {
+    *outcome == Outcome::Duplicate
+}
+
+/// The answer for `fates`. Every event is in exactly one of the counts.
+pub(super) fn answer(fates: &[Fate]) -> Result<Response, Problem> {
+    if fates.iter().all(|fate| fate.outcome == Outcome::Accepted) {
+        return Ok(all_accepted(fates.len()));
+    }
+    let counts = Counts::of(fates.iter().map(|fate| &fate.outcome));
+    let results = Results::of(fates);
+    if counts.rejected == fates.len() {
+        let problem = Problem::new(ProblemCode::AllRejected, "every event was rejected; results says why");
+        return Err(with_members(problem, &counts, results));
+    }
+    let (code, detail) = nothing_stored(fates);
+    if counts.retry == fates.len() {
+        return Err(with_members(Problem::new(code, detail), &counts, results));
+    }
+    if results.lacks_retries {
+        let detail = format!("{} events must be sent again, more than can be listed: send the whole request again", counts.retry);
+        return Err(Problem::new(code, detail));
+    }
+    let status = if counts.rejected + counts.retry == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
+    let mut response = counted(status, &counts, &results.json, results.is_truncated);
+    if counts.retry > 0 {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    Ok(response)
+}
+
+fn with_members(problem: Problem, counts: &Counts, results: Results) -> Problem {
+    let Counts { accepted, duplicates, rejected, retry } = *counts;
+    let counts = [("accepted", accepted), ("duplicates", duplicates), ("rejected", rejected), ("retry", retry)];
+    let problem = counts.into_iter().fold(problem, |problem, (name, count)| problem.member(name, count.to_string()));
+    let problem = problem.member("results", results.json);
+    if results.is_truncated { problem.member("results_truncated", "true".into()) } else { problem }
+}
+
+/// The usual answer. That to a single event is always the same.
+fn all_accepted(count: usize) -> Response {
+    let body = match count {
+        1 => Bytes::from_static(b"{\"accepted\":1,\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}"),
+        _ => format!("{{\"accepted\":{count},\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}}").into(),
+    };
+    with_body(StatusCode::ACCEPTED, body)
+}
+
+/// An answer with counts, written without a serializer.
+fn counted(status: StatusCode, counts: &Counts, results: &str, is_truncated: bool) -> Response {
+    let Counts { accepted, duplicates, rejected, retry } = *counts;
+    let truncated = if is_truncated { ",\"results_truncated\":true" } else { "" };
+    let body = format!(
+        "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\"retry\":{retry},\"results\":{results}{truncated}}}"
+    );
+    with_body(status, body.into())
+}
+
+fn with_body(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn item(index: usize, fate: &Fate) -> Option<ResultItem<'_>> {
+    let (status, error) = match &fate.outcome {
+        Outcome::Accepted => return None,
+        Outcome::Duplicate => ("duplicate", None),
+        Outcome::Rejected(rejection) => {
+            let first = rejection.faults.first()?;
+            let error = ErrorItem {
+                code: rejection.code.as_str(),
+                detail: &first.detail,
+                pointer: Some(&first.pointer),
+                schema: rejection.schema.as_deref(),
+                schema_url: rejection.schema.as_deref().map(|schema| format!("{SCHEMAS}/{schema}")),
+                errors: if rejection.faults.len() > 1 { &rejection.faults } else { &[] },
+            };
+            ("rejected", Some(error))
+        }
+        Outcome::Retry(cause) => {
+            let (code, detail) = (cause.as_str(), cause.detail());
+            (RETRY, Some(ErrorItem { code, detail, pointer: None, schema: None, schema_url: None, errors: &[] }))
+        }
+    };
+    Some(ResultItem { index, event_uuid: fate.event_uuid.as_deref(), status, error })
+}
+
+/// The code for a request of which nothing could be stored: the gravest cause of its events.
+fn nothing_stored(fates: &[Fate]) -> (ProblemCode, &'static str) {
+    let gravity = |cause: &RetryCause| match cause {
+        RetryCause::StorageUnavailable | RetryCause::Lost => 5,
+        RetryCause::QuotaFull | RetryCause::KeySpoolShareFull => 4,
+        RetryCause::DeadLettersFull => 3,
+        RetryCause::DedupFull | RetryCause::KeyDedupShareFull | RetryCause::DedupUnavailable => 2,
+        RetryCause::NotDeliveredInTime => 1,
+        RetryCause::Busy | RetryCause::InFlight => 0,
+    };
+    let causes = fates.iter().filter_map(|fate| match &fate.outcome {
+        Outcome::Retry(cause) => Some(*cause),
+        _ => None,
+    });
+    let gravest = causes.max_by_key(gravity).unwrap_or(RetryCause::StorageUnavailable);
+    let code = match gravity(&gravest) {
+        0 => ProblemCode::Busy,
+        1 => ProblemCode::NotDeliveredInTime,
+        _ => ProblemCode::StorageUnavailable,
+    };
+    (code, gravest.detail())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::outcome::{RejectCode, Rejection};
+
+    fn rejected(chars: usize) -> Outcome {
+        Outcome::Rejected(Box::new(Rejection::new(RejectCode::MissingField, "x".repeat(chars), "/a")))
+    }
+
+    fn fates(outcomes: impl IntoIterator<Item = Outcome>) -> Vec<Fate> {
+        outcomes.into_iter().map(|outcome| Fate { event_uuid: Some("\"".repeat(36)), outcome }).collect()
+    }
+
+    async fn answered(fates: &[Fate]) -> (u16, Value) {
+        let response = match answer(fates) {
+            Ok(response) => response,
+            Err(problem) => problem.write("id"),
+        };
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(body.len() < ANSWER_RESULTS_BYTES_MAX + 1000, "{} bytes", body.len());
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    fn listed(body: &Value, status: &str) -> usize {
+        let results = body["results"].as_array().unwrap();
+        assert!(results.is_sorted_by_key(|result| result["index"].as_u64()), "in input order");
+        results.iter().filter(|result| result["status"] == status).count()
+    }
+
+    #[tokio::test]
+    async fn the_usual_answers_are_as_they_always_were() {
+        let (status, body) = answered(&fates(vec![Outcome::Accepted; 7])).await;
+        assert_eq!((status, body), (202, json!({"accepted": 7, "duplicates": 0, "rejected": 0, "retry": 0, "results": []})));
+        let some = fates([Outcome::Accepted, Outcome::Duplicate, rejected(1), Outcome::Retry(RetryCause::Busy)]);
+        let (status, body) = answered(&some).await;
+        let uuid = "\"".repeat(36);
+        let error = json!({"code": "missing_field", "detail": "x", "pointer": "/a"});
+        let busy = json!({"code": "busy", "detail": RetryCause::Busy.detail()});
+        let results = json!([
+            {"index": 1, "event_uuid": uuid, "status": "duplicate"},
+            {"index": 2, "event_uuid": uuid, "status": "rejected", "error": error},
+            {"index": 3, "event_uuid": uuid, "status": "retry", "error": busy},
+        ]);
+        let expected = json!({"accepted": 1, "duplicates": 1, "rejected": 1, "retry": 1, "results": results});
+        assert_eq!((status, body), (207, expected));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_left_out_and_said_and_the_counts_are_those_of_all() {
+        let (status, body) = answered(&fates(vec![rejected(300); 10_000])).await;
+        assert_eq!((status, &body["rejected"], &body["results_truncated"]), (422, &json!(10_000), &json!(true)));
+        assert!((400..1_000).contains(&listed(&body, "rejected")), "{}", listed(&body, "rejected"));
+        let (status, body) = answered(&fates(vec![Outcome::Duplicate; 10_000])).await;
+        assert_eq!((status, &body["duplicates"], &body["results_truncated"]), (202, &json!(10_000), &json!(true)));
+        let (status, body) = answered(&fates(vec![Outcome::Retry(RetryCause::Busy); 10_000])).await;
+        assert_eq!((status, &body["retry"], &body["results_truncated"]), (503, &json!(10_000), &json!(true)));
+    }
+
+    #[tokio::test]
+    async fn no_event_that_must_be_sent_again_is_ever_left_out_of_an_answer_that_acknowledges_others() {
+        // The last ones, behind more rejected ones than fit.
+        let mut outcomes = vec![Outcome::Duplicate; 2_000];
+        outcomes.extend(vec![rejected(100); 7_000]);
+        outcomes.extend(vec![Outcome::Retry(RetryCause::InFlight); 900]);
+        outcomes.extend(vec![Outcome::Accepted; 100]);
+        let (status, body) = answered(&fates(outcomes.clone())).await;
+        assert_eq!((status, &body["retry"], &body["rejected"]), (207, &json!(900), &json!(7_000)));
+        assert_eq!((&body["results_truncated"], listed(&body, "retry"), listed(&body, "duplicate")), (&json!(true), 900, 0));
+        assert!(listed(&body, "rejected") > 100);
+        // Where they do not fit themselves, nothing is acknowledged.
+        outcomes.extend(vec![Outcome::Retry(RetryCause::InFlight); 5_000]);
+        let (status, body) = answered(&fates(outcomes)).await;
+        assert_eq!((status, &body["code"]), (503, &json!("busy")));
+        assert!(body.get("results").is_none() && body.get("accepted").is_none(), "{body}");
+    }
+
+    #[tokio::test]
+    async fn the_longest_result_of_all_fits() {
+        let fault = || Fault::new("\u{1}".repeat(300), format!("/{}", "\u{1}".repeat(299)));
+        let faults = (0..8).map(|_| fault()).collect();
+        let longest = Rejection::of(RejectCode::SchemaViolation, faults, Some("menu:item:viewed/2".into()));
+        let fate = Fate { event_uuid: Some("\u{1}".repeat(300)), outcome: Outcome::Rejected(Box::new(longest)) };
+        let (status, body) = answered(&[fate]).await;
+        assert_eq!((status, listed(&body, "rejected"), body.get("results_truncated")), (422, 1, None));
+    }
+
+    #[test]
+    fn the_status_says_what_the_counts_say() {
+        let rejected = || rejected(1);
+        let retry = Outcome::Retry;
+        let status = |outcomes: Vec<Outcome>| {
+            let fates: Vec<Fate> = outcomes.into_iter().map(|outcome| Fate { event_uuid: None, outcome }).collect();
+            answer(&fates).unwrap_or_else(IntoResponse::into_response).status().as_u16()
+        };
+        assert_eq!(status(vec![Outcome::Accepted, Outcome::Duplicate]), 202);
+        assert_eq!(status(vec![Outcome::Duplicate]), 202);
+        assert_eq!(status(vec![Outcome::Accepted, rejected()]), 207);
+        assert_eq!(status(vec![rejected(), rejected()]), 422);
+        assert_eq!(status(vec![rejected(), Outcome::Duplicate]), 207);
+        assert_eq!(status(vec![rejected(), retry(RetryCause::Busy)]), 207);
+        assert_eq!(status(vec![retry(RetryCause::InFlight), retry(RetryCause::QuotaFull)]), 503);
+    }
+}

@@ -1,0 +1,185 @@
+//! A number by its digits: exact where a double is not.
+
+use std::cmp::Ordering;
+
+/// What a JSON number says: `0.digits` times ten to the `scale`. No digit at either end is zero, and zero has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decimal {
+    is_negative: bool,
+    digits: Vec<u8>,
+    scale: i64,
+}
+
+impl Decimal {
+    /// Reads a number of well-formed JSON. Exponents beyond 64 bits count as the largest there are.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let is_negative = mantissa.starts_with('-');
+        let (whole, fraction) =
+            mantissa.trim_start_matches('-').split_once('.').unwrap_or((mantissa.trim_start_matches('-'), ""));
+        let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
+        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+        digits.drain(..zeros);
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        if digits.is_empty() {
+            return Self { is_negative: false, digits, scale: 0 };
+        }
+        let largest = if exponent.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
+        let exponent = exponent.trim_start_matches('+').parse::<i64>().unwrap_or(largest).clamp(i64::MIN / 2, i64::MAX / 2);
+        Self { is_negative, digits, scale: exponent + whole.len() as i64 - zeros as i64 }
+    }
+
+    /// Significant digits.
+    #[must_use]
+    pub fn precision(&self) -> usize {
+        self.digits.len()
+    }
+
+    /// Whether it is a whole number.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.exponent() >= 0
+    }
+
+    /// How it compares with another one, both without their signs.
+    #[must_use]
+    pub fn cmp_magnitude(&self, other: &Self) -> Ordering {
+        match (self.digits.is_empty(), other.digits.is_empty()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => Ordering::Less,
+            (false, true) => Ordering::Greater,
+            (false, false) => self.scale.cmp(&other.scale).then_with(|| self.digits.cmp(&other.digits)),
+        }
+    }
+
+    /// Whether it is a whole number of times `step`, whose digits fit 64 bits.
+    #[must_use]
+    pub fn is_multiple_of(&self, step: &Self) -> bool {
+        let Some(divisor) =
+            step.digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+        else {
+            return false;
+        };
+        // The last digit is not zero, so no power of ten is in it.
+        let Ok(power) = u64::try_from(self.exponent() - step.exponent()) else { return self.digits.is_empty() };
+        if divisor == 0 {
+            return false;
+        }
+        let rest = |number: u128| number % u128::from(divisor);
+        let remainder = self.digits.iter().fold(0, |remainder, digit| rest(remainder * 10 + u128::from(digit - b'0')));
+        let (mut tens, mut square, mut power) = (rest(1), rest(10), power);
+        while power > 0 {
+            if power % 2 == 1 {
+                tens = rest(tens * square);
+            }
+            square = rest(square * square);
+            power /= 2;
+        }
+        rest(remainder * tens) == 0
+    }
+
+    /// The power of ten of the last digit.
+    fn exponent(&self) -> i64 {
+        self.scale - self.digits.len() as i64
+    }
+}
+
+/// The double that stands for a number in comparisons: the nearest one; but where that is a number of few digits which is not
+/// this one, its neighbour on this one's side. So `1e-400` is more than 0, `0.1000000000000000000001` is not 0.1, and what
+/// exceeds a double is the largest one. A double of more than 15 digits may have been meant by either.
+#[must_use]
+pub(super) fn judged_as(text: &str) -> f64 {
+    /// Digits that every double keeps.
+    const DIGITS_KEPT: usize = 15;
+    let nearest = text.parse::<f64>().unwrap_or(0.0).clamp(f64::MIN, f64::MAX);
+    if text.len() <= DIGITS_KEPT && !text.contains(['e', 'E']) {
+        return nearest;
+    }
+    let shortest = Decimal::parse(&format!("{nearest:e}"));
+    if shortest.precision() > DIGITS_KEPT {
+        return nearest;
+    }
+    let further = if text.starts_with('-') { f64::next_down } else { f64::next_up };
+    let closer = if text.starts_with('-') { f64::next_up } else { f64::next_down };
+    match Decimal::parse(text).cmp_magnitude(&shortest) {
+        Ordering::Equal => nearest,
+        Ordering::Greater => further(nearest),
+        Ordering::Less => closer(nearest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_no_double_has_is_judged_on_its_own_side_of_the_nearest() {
+        for (text, below, above) in [
+            ("1e-400", 0.0, 5e-320),
+            ("0.1000000000000000000001", 0.1, 0.11),
+            ("0.09999999999999999999999", 0.09, 0.1),
+            ("100.00000000000000000001", 100.0, 100.1),
+            ("99.99999999999999999999", 99.9, 100.0),
+            ("1e400", 1e300, f64::INFINITY),
+        ] {
+            assert!(below < judged_as(text) && judged_as(text) < above, "{text}: {}", judged_as(text));
+            let (text, below, above) = (format!("-{text}"), -above, -below);
+            assert!(below < judged_as(&text) && judged_as(&text) < above, "{text}: {}", judged_as(&text));
+        }
+        for (text, same) in [
+            ("0", 0.0),
+            ("-0", 0.0),
+            ("-0.0e-400", 0.0),
+            ("0e400", 0.0),
+            ("0.1", 0.1),
+            ("0.10000000000000000000", 0.1),
+            ("1e-1", 0.1),
+            ("100000000000000000000e-21", 0.1),
+            ("1E+2", 100.0),
+            ("18446744073709551616", 18_446_744_073_709_551_616.0),
+        ] {
+            assert_eq!(judged_as(text), same, "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_and_multiples_are_told_by_their_digits() {
+        let is_whole = |text| Decimal::parse(text).is_whole();
+        for text in ["0", "-0.0", "0e-400", "1.0", "10e-1", "1e400", "1e99999999999999999999", "12345678901234567890123.0"] {
+            assert!(is_whole(text), "{text}");
+        }
+        for text in ["0.5", "1e-400", "1e-99999999999999999999", "1.00000000000000000000001", "15e-1"] {
+            assert!(!is_whole(text), "{text}");
+        }
+        let is_multiple = |text, step| Decimal::parse(text).is_multiple_of(&Decimal::parse(step));
+        for (text, step) in [
+            ("0", "3"),
+            ("-0e400", "0.7"),
+            ("1e400", "10"),
+            ("1e400", "0.01"),
+            ("3e400", "3"),
+            ("19.99", "0.01"),
+            ("0.3", "0.1"),
+            ("1070468.14", "0.01"),
+            ("123456789012345678901234567890", "10"),
+            ("7e-400", "1e-400"),
+            ("-50", "2.5e1"),
+        ] {
+            assert!(is_multiple(text, step), "{text} of {step}");
+        }
+        for (text, step) in [
+            ("1e400", "3"),
+            ("1e-400", "1"),
+            ("1e-400", "0.1"),
+            ("0.30000000000000000001", "0.1"),
+            ("19.995", "0.01"),
+            ("123456789012345678901234567891", "10"),
+            ("25", "50"),
+        ] {
+            assert!(!is_multiple(text, step), "{text} of {step}");
+        }
+    }
+}

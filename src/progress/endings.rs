@@ -1,0 +1,85 @@
+//! The events that ended otherwise than delivered. They are few; of very many the oldest are forgotten.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{limits::ENDINGS_MAX, recent::Recent};
+
+/// How an event of the spool ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The sink has it, durably.
+    Delivered,
+    /// The sink will never take it, because of this. It is in the dead letters.
+    Refused(Arc<str>),
+    /// The disk lost it.
+    Lost,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Endings {
+    by_seq: BTreeMap<u64, Ending>,
+    refused: Recent<Uuid, Arc<str>>,
+    lost: Recent<Uuid, ()>,
+}
+
+impl Default for Endings {
+    fn default() -> Self {
+        Self { by_seq: BTreeMap::new(), refused: Recent::new(ENDINGS_MAX), lost: Recent::new(ENDINGS_MAX) }
+    }
+}
+
+impl Endings {
+    pub(super) fn note(&mut self, seq: u64, identity: Option<Uuid>, ending: Ending) {
+        if let (Some(identity), Ending::Refused(reason)) = (identity, &ending) {
+            self.refused.insert(identity, reason.clone());
+        }
+        if ending != Ending::Delivered {
+            self.by_seq.insert(seq, ending);
+        }
+        if self.by_seq.len() > ENDINGS_MAX {
+            self.by_seq.pop_first();
+        }
+    }
+
+    pub(super) fn at(&self, seq: u64) -> Option<Ending> {
+        self.by_seq.get(&seq).cloned()
+    }
+
+    pub(super) fn refusal(&self, identity: Uuid) -> Option<Arc<str>> {
+        self.refused.get(&identity).cloned()
+    }
+
+    pub(super) fn forget_refusal(&mut self, identity: Uuid) {
+        self.refused.remove(&identity);
+    }
+
+    pub(super) fn lose(&mut self, identity: Uuid) {
+        self.lost.insert(identity, ());
+    }
+
+    pub(super) fn take_lost(&mut self, identity: Uuid) -> bool {
+        self.lost.remove(&identity).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_the_oldest_are_forgotten_and_memory_is_bounded() {
+        let mut endings = Endings::default();
+        let last = ENDINGS_MAX as u64;
+        for seq in 0..=last {
+            endings.note(seq, Some(Uuid::from_u128(seq.into())), Ending::Refused("why".into()));
+            endings.lose(Uuid::from_u128(7));
+        }
+        assert_eq!((endings.at(0), endings.refusal(Uuid::from_u128(0))), (None, None));
+        assert!(endings.at(1).is_some() && endings.refusal(Uuid::from_u128(last.into())).is_some());
+        assert_eq!(endings.by_seq.len(), ENDINGS_MAX);
+        assert!(endings.take_lost(Uuid::from_u128(7)) && !endings.take_lost(Uuid::from_u128(7)), "one stores it anew");
+    }
+}

@@ -1,0 +1,276 @@
+//! The files of one partition: what the lake holds already, what is owed, and under which name it is written.
+//!
+//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a stretch that is
+//! delivered again after a crash finds its rows there, even where it is cut differently now, because the disk lost records or
+//! the sink changed in between. Rows that are there are delivered; the others are written.
+//!
+//! A name that is taken by other rows, and files beyond what this data folder ever delivered, show another life of it: a
+//! copy, a restored backup, an image that was started once. Then a new identity is made durable and used from then on (see
+//! [`identities`](super::identities)).
+
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::{
+    LakeConfig, LakeError,
+    encode::{FileName, Stretch, encode},
+    identities::Identities,
+    partition::Partition,
+    read::not_held,
+    store::{Created, Store},
+};
+use crate::{
+    event::Record,
+    fault::Tries,
+    limits::{LAKE_KNOWN_FILES_MAX, LAKE_KNOWN_FOLDERS_MAX, LAKE_NAMES_TRIED_MAX, LAKE_UNREADABLE_PATIENCE},
+};
+
+/// Writes files of partitions.
+#[derive(Debug)]
+pub(super) struct Writer {
+    store: Store,
+    identities: Identities,
+    files: Mutex<KnownFiles>,
+    /// Files that are there and cannot be read: their rows are written again only when their time is over.
+    unreadable: Mutex<HashMap<String, Tries>>,
+}
+
+/// Of each partition that was listed: the files named by us. A partition whose last write did not end well is not in it, and is
+/// listed again.
+#[derive(Debug, Default)]
+struct KnownFiles {
+    by_partition: HashMap<Partition, Vec<OurFile>>,
+    /// Files in all partitions.
+    count: usize,
+}
+
+impl KnownFiles {
+    fn take(&mut self, partition: &Partition) -> Option<Vec<OurFile>> {
+        let files = self.by_partition.remove(partition)?;
+        self.count -= files.len();
+        Some(files)
+    }
+
+    /// Keeps the files of a partition; beyond [`LAKE_KNOWN_FILES_MAX`] all others are forgotten.
+    fn keep(&mut self, partition: Partition, files: Vec<OurFile>) {
+        if self.count >= LAKE_KNOWN_FILES_MAX {
+            *self = Self::default();
+        }
+        self.take(&partition);
+        self.count += files.len();
+        self.by_partition.insert(partition, files);
+    }
+}
+
+/// A file named by an identity of ours.
+#[derive(Clone, Copy, Debug)]
+struct OurFile {
+    name: FileName,
+    bytes: u64,
+}
+
+/// Records of one partition, to be written.
+#[derive(Clone, Debug)]
+pub(super) struct Owed {
+    pub(super) stretch: Stretch,
+    pub(super) partition: Partition,
+    pub(super) records: Arc<[Record]>,
+    /// Which of them: only such as the lake's columns can hold.
+    pub(super) positions: Vec<usize>,
+    /// Exactly these, encoded.
+    pub(super) file: Bytes,
+}
+
+impl Owed {
+    fn path(&self, name: &FileName) -> String {
+        format!("{}/{name}", self.partition)
+    }
+
+    /// What is left of it is `positions`.
+    async fn reduce(&mut self, positions: Vec<usize>) -> Result<(), String> {
+        if positions.len() == self.positions.len() {
+            return Ok(());
+        }
+        let (stretch, records, kept) = (self.stretch, Arc::clone(&self.records), positions.clone());
+        let encoded = spawn_blocking(move || encode(&stretch, &records, &kept)).await.map_err(|panic| panic.to_string())?;
+        self.file = encoded.map_err(|error| error.to_string())?.file.unwrap_or_default().into();
+        self.positions = positions;
+        Ok(())
+    }
+}
+
+impl Writer {
+    /// Opens the lake for writing, with the identities that are kept in the folder `memory`.
+    pub(super) fn open(config: &LakeConfig, memory: Option<&Path>) -> Result<Self, LakeError> {
+        let (store, identities) = (Store::for_writing(config)?, Identities::open(memory));
+        Ok(Self { store, identities, files: Mutex::default(), unreadable: Mutex::default() })
+    }
+
+    /// Sees to it that the lake holds every record of `owed`, durably.
+    ///
+    /// # Errors
+    /// Why it does not, for the log; some of them may be there.
+    pub(super) async fn write(self: &Arc<Self>, mut owed: Owed) -> Result<(), String> {
+        let spool_id = owed.stretch.spool_id;
+        // Taken out, so that only a write that ends well leaves it there.
+        let known = self.files().take(&owed.partition);
+        let mut files = match known {
+            Some(known) if known.iter().all(|file| !file.name.overlaps(&owed.stretch)) => known,
+            known => {
+                let (files, rest) = self.blocking(&owed, move |writer, owed| writer.look(owed, known)).await?;
+                if rest.is_empty() {
+                    return self.keep(&owed, files).await;
+                }
+                owed.reduce(rest).await?;
+                files
+            }
+        };
+        let mut identity = self.identities.newest(spool_id);
+        for _ in 0..LAKE_NAMES_TRIED_MAX {
+            let name = owed.stretch.name(identity);
+            // A store may take no notice of the condition that nothing be replaced.
+            let created = match files.iter().any(|file| file.name == name) {
+                true => Created::Taken,
+                false => self.store.create(&owed.partition, &name.to_string(), owed.file.clone()).await?,
+            };
+            match created {
+                Created::New => {
+                    files.push(OurFile { name, bytes: owed.file.len() as u64 });
+                    self.files().keep(owed.partition, files);
+                    return Ok(());
+                }
+                Created::Taken => {
+                    let rest = self.blocking(&owed, move |writer, owed| writer.compare(owed, name)).await?;
+                    if rest.is_empty() {
+                        return self.keep(&owed, files).await;
+                    }
+                    owed.reduce(rest).await?;
+                    identity = self.instead_of(&owed, name).await?;
+                }
+            }
+        }
+        Err("other gateways take every name".to_owned())
+    }
+
+    /// Everything is there already; it only has to stay.
+    async fn keep(self: &Arc<Self>, owed: &Owed, files: Vec<OurFile>) -> Result<(), String> {
+        self.blocking(owed, |writer, owed| writer.store.settle(&owed.partition)).await?;
+        self.files().keep(owed.partition.clone(), files);
+        Ok(())
+    }
+
+    /// The files of ours in the partition, and what of the stretch none of them holds. Stretches come in any order: what a place
+    /// was owed comes behind what others were given meanwhile.
+    fn look(&self, owed: &Owed, known: Option<Vec<OurFile>>) -> Result<(Vec<OurFile>, Vec<usize>), String> {
+        let files = match known {
+            Some(known) => known,
+            None => self.list(owed)?,
+        };
+        let mut rest = owed.positions.clone();
+        for other in files.iter().filter(|other| other.name.overlaps(&owed.stretch)) {
+            rest = self.without(owed, rest, other)?;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        Ok((files, rest))
+    }
+
+    fn list(&self, owed: &Owed) -> Result<Vec<OurFile>, String> {
+        let identities = self.identities.all(owed.stretch.spool_id);
+        let is_ours = |name: &str| identities.iter().any(|identity| name.starts_with(&identity.to_string()));
+        let files = self.store.look(&owed.partition, is_ours).map_err(|error| error.to_string())?;
+        let ours = files.into_iter().filter_map(|file| {
+            let name = FileName::parse(&file.name).filter(|name| identities.contains(&name.identity))?;
+            Some(OurFile { name, bytes: file.bytes })
+        });
+        Ok(ours.collect())
+    }
+
+    /// What of `owed` the file of this name does not hold.
+    fn compare(&self, owed: &Owed, name: FileName) -> Result<Vec<usize>, String> {
+        let path = owed.path(&name);
+        match self.store.size(&path) {
+            Ok(Some(bytes)) => self.without(owed, owed.positions.clone(), &OurFile { name, bytes }),
+            // Something else than a file, which does not go away by itself, or a file that has just been removed.
+            Ok(None) => Ok(owed.positions.clone()),
+            Err(error) if self.may_pass(&path, &error) => Err(format!("{path}: {error}")),
+            Err(_) => Ok(owed.positions.clone()),
+        }
+    }
+
+    fn without(&self, owed: &Owed, positions: Vec<usize>, other: &OurFile) -> Result<Vec<usize>, String> {
+        let path = owed.path(&other.name);
+        let passing = |error: io::Error| self.may_pass(&path, &error).then(|| format!("{path}: {error}"));
+        let source = match self.store.open(&path, other.bytes) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(positions),
+            Err(error) => return passing(error).map_or(Ok(positions), Err),
+        };
+        match not_held(source.clone(), &owed.records, &positions) {
+            Ok(rest) => {
+                self.unreadable().remove(&path);
+                Ok(rest)
+            }
+            Err(reason) => match source.read_through() {
+                Err(error) if self.may_pass(&path, &error) => Err(format!("{path}: {error}")),
+                // Whatever it held, it says so no more: better twice than not at all.
+                _ => {
+                    tracing::warn!(path, reason, "a file of the lake cannot be read, and is not replaced");
+                    Ok(positions)
+                }
+            },
+        }
+    }
+
+    /// A new identity, durable, because `other` holds something else than what is owed.
+    async fn instead_of(self: &Arc<Self>, owed: &Owed, other: FileName) -> Result<Uuid, String> {
+        self.blocking(owed, move |writer, owed| {
+            let made = writer.identities.instead_of(other.identity, owed.stretch.spool_id, &owed.path(&other));
+            made.map_err(|error| format!("a new identity for this gateway's files cannot be kept: {error}"))
+        })
+        .await
+    }
+
+    /// Whether the file at `path`, which this error keeps from being read, may be readable again. To write its rows elsewhere at
+    /// once would double them as soon as it is. Objects in S3 do not decay: what cannot pass there is a right that is missing.
+    fn may_pass(&self, path: &str, error: &io::Error) -> bool {
+        if self.store.is_passing(error) {
+            return true;
+        }
+        if !self.store.is_local() {
+            return false;
+        }
+        let mut unreadable = self.unreadable();
+        if unreadable.len() >= LAKE_KNOWN_FOLDERS_MAX {
+            unreadable.clear();
+        }
+        unreadable.entry(path.to_owned()).or_default().failed(&LAKE_UNREADABLE_PATIENCE, Instant::now()).is_some()
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, HashMap<String, Tries>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> MutexGuard<'_, KnownFiles> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        owed: &Owed,
+        work: impl FnOnce(&Self, &Owed) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let (writer, owed) = (Arc::clone(self), owed.clone());
+        spawn_blocking(move || work(&writer, &owed)).await.map_err(|panic| panic.to_string())?
+    }
+}

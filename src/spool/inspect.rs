@@ -1,0 +1,190 @@
+//! Looking at a spool's folder without opening it as one: nothing is changed, and a gateway may run on it.
+
+use std::{io, path::Path, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    cursor::{Cursor, StoredCursor},
+    disk::Disk,
+    frame::{Frame, Salt},
+    losses::{LOSSES_NAME, Loss, read_losses},
+    recovery::spool_id,
+    scan::{Scan, Step},
+    segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_segment_name, quarantine_dir, segment_name},
+};
+
+/// What a spool's folder holds.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Identity of the spool; `None` where it cannot be read.
+    pub spool_id: Option<Uuid>,
+    /// How far it is delivered; `None` where that cannot be read.
+    pub cursor: Option<Cursor>,
+    /// Its segments, oldest first.
+    pub segments: Vec<SegmentFile>,
+    /// What was set aside.
+    pub quarantine: Vec<SegmentFile>,
+    /// What was lost.
+    pub losses: Vec<Loss>,
+}
+
+/// A segment, in the spool or in its quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentFile {
+    /// Its name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The spool that wrote it; `None` where its header is damaged.
+    pub spool_id: Option<Uuid>,
+    /// Sequence number with which it begins.
+    pub first_seq: u64,
+    /// What its frames are like, where they were read.
+    pub content: Option<SegmentContent>,
+}
+
+/// The frames of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentContent {
+    /// Whole frames.
+    pub frames: u64,
+    /// Sequence number after the last whole frame.
+    pub end_seq_exclusive: u64,
+    /// Bytes that are no frame: damage, or in the newest segment a write that goes on.
+    pub damaged_bytes: u64,
+    /// Frames that are missing between whole ones.
+    pub lost_frames: u64,
+    /// Blocks that cannot be read.
+    pub unreadable_blocks: u64,
+}
+
+/// Looks at the spool in `dir`. `verify`: reads every frame.
+///
+/// # Errors
+/// Where the folder cannot be read.
+pub fn inspect(disk: &dyn Disk, dir: &Path, verify: bool) -> io::Result<Inspection> {
+    let spool_id = spool_id(disk, dir);
+    let cursor = spool_id.and_then(|id| match StoredCursor::load(disk, dir, id) {
+        Ok(StoredCursor::Read(cursor)) => Some(cursor),
+        Ok(StoredCursor::Missing | StoredCursor::Damaged) | Err(_) => None,
+    });
+    let quarantine = quarantine_dir(dir);
+    Ok(Inspection {
+        spool_id,
+        cursor,
+        segments: segments(disk, dir, spool_id, verify)?,
+        quarantine: segments(disk, &quarantine, spool_id, true)?,
+        losses: read_losses(disk, &quarantine),
+    })
+}
+
+fn segments(disk: &dyn Disk, dir: &Path, spool_id: Option<Uuid>, reads: bool) -> io::Result<Vec<SegmentFile>> {
+    let mut names = disk.list(dir)?;
+    names.sort_unstable();
+    let segments = names.into_iter().filter_map(|name| {
+        let first_seq = seq_of(&name)?;
+        let bytes = disk.size_at(&dir.join(&name)).unwrap_or(0);
+        let header = disk.open(&dir.join(&name)).map(|file| SegmentHeader::read(&*file));
+        let said = match header {
+            Ok(SegmentHeader::Read { spool_id, .. }) => Some(spool_id),
+            _ => None,
+        };
+        let content = reads.then(|| read_frames(disk, dir, &name, said.or(spool_id), &mut |_| ()).ok()).flatten();
+        Some(SegmentFile { name, bytes, spool_id: said, first_seq, content })
+    });
+    Ok(segments.collect())
+}
+
+/// The sequence number in the name of a segment, which may have a number of its own in the quarantine.
+fn seq_of(name: &str) -> Option<u64> {
+    let length = segment_name(0).len();
+    name.get(..length).and_then(parse_segment_name)
+}
+
+/// Reads the whole frames of the segment `name` in `dir`, past whatever is damaged or cannot be read.
+fn read_frames(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    spool_id: Option<Uuid>,
+    frame_found: &mut dyn FnMut(Frame),
+) -> io::Result<SegmentContent> {
+    let (Some(first_seq), Some(spool_id)) = (seq_of(name), spool_id) else {
+        return Err(io::Error::other("nothing says which spool wrote it"));
+    };
+    let file = disk.open(&dir.join(name))?;
+    let size = file.size()?;
+    let mut scan = Scan::new(Arc::clone(&file), Salt::of(spool_id), first_seq, size.max(SEGMENT_HEADER_BYTES));
+    let mut content = SegmentContent { end_seq_exclusive: first_seq, ..SegmentContent::default() };
+    loop {
+        match scan.next(u64::MAX) {
+            Ok(Step::Frame { frame, .. }) => {
+                content.frames += 1;
+                content.end_seq_exclusive = frame.seq + 1;
+                frame_found(frame);
+            }
+            Ok(Step::Damage { bytes, lost, frame_follows }) => {
+                content.damaged_bytes += bytes.end - bytes.start;
+                content.lost_frames += if frame_follows { lost.end - lost.start } else { 0 };
+            }
+            Ok(Step::End) => return Ok(content),
+            Err(fault) => {
+                content.unreadable_blocks += 1;
+                scan.give_up(fault.block);
+            }
+        }
+    }
+}
+
+/// Whole frames of a quarantined segment that were never delivered: those that are written down as lost and can be read after
+/// all, and all of another spool, of which nothing is known here.
+#[derive(Clone, Debug, Default)]
+pub struct Salvageable {
+    /// Written down as lost by this spool: surely not delivered.
+    pub lost: Vec<Frame>,
+    /// Of another spool.
+    pub foreign: Vec<Frame>,
+}
+
+/// What can be salvaged of `file` in the quarantine of the spool in `dir`.
+///
+/// # Errors
+/// Where it cannot be read at all.
+pub fn salvageable(disk: &dyn Disk, dir: &Path, whole: &Inspection, file: &SegmentFile) -> io::Result<Salvageable> {
+    let mut found = Salvageable::default();
+    let of_this = |loss: &&Loss| Some(loss.spool_id) == whole.spool_id;
+    let lost: Vec<_> = whole.losses.iter().filter(of_this).map(|loss| loss.first_seq..loss.end_seq_exclusive).collect();
+    let is_foreign = file.spool_id.is_some() && file.spool_id != whole.spool_id;
+    read_frames(disk, &quarantine_dir(dir), &file.name, file.spool_id.or(whole.spool_id), &mut |frame| {
+        // A small body must not keep the chunk that it was read with.
+        let frame = Frame { body: frame.body.to_vec().into(), ..frame };
+        if is_foreign {
+            found.foreign.push(frame);
+        } else if lost.iter().any(|lost| lost.contains(&frame.seq)) {
+            found.lost.push(frame);
+        }
+    })?;
+    Ok(found)
+}
+
+/// Removes from the quarantine of the spool in `dir` the files `names`, or everything. How many.
+///
+/// # Errors
+/// The disk's.
+pub fn remove_quarantined(disk: &dyn Disk, dir: &Path, names: Option<&[String]>) -> io::Result<u64> {
+    let quarantine = quarantine_dir(dir);
+    let mut removed = 0;
+    for name in disk.list(&quarantine)? {
+        let is_ours = name == LOSSES_NAME || name == SALVAGED_NAME || seq_of(&name).is_some();
+        if is_ours && names.is_none_or(|names| names.contains(&name)) {
+            disk.remove(&quarantine.join(name))?;
+            removed += 1;
+        }
+    }
+    disk.open_dir(&quarantine)?.sync()?;
+    Ok(removed)
+}
+
+/// Name of the list of what was salvaged, in the quarantine: one identity a line.
+pub const SALVAGED_NAME: &str = "salvaged.txt";

@@ -1,0 +1,51 @@
+//! The labels by which metrics are told apart.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter};
+
+/// Labels of the count of events.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SourceOutcome {
+    /// Name of the key.
+    pub source: Arc<str>,
+    /// `accepted`, `duplicate`, `rejected` or `retry`.
+    pub outcome: &'static str,
+}
+
+/// The count of a key's accepted events, once it was looked up: nearly all events end there.
+#[derive(Debug, Default)]
+pub struct AcceptedEvents(pub(super) OnceLock<Counter>);
+
+/// Label of what is counted by key.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SourceLabel {
+    /// Name of the key.
+    pub source: Arc<str>,
+}
+
+/// Label of the count of replayed events.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Replayed {
+    /// `accepted`, `duplicate`, `rejected` or `retry`.
+    pub outcome: &'static str,
+}
+
+/// A stable code.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Code {
+    /// See `outcome.rs` and `http/problem.rs`.
+    pub code: &'static str,
+}
+
+/// Labels of the count of requests.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct RouteStatus {
+    /// The route's pattern, never the path that a client made up.
+    pub(super) route: &'static str,
+    /// The HTTP status code.
+    pub(super) status: u16,
+}
+
+/// Events that were taken.
+pub(super) const USUAL_REQUEST: RouteStatus = RouteStatus { route: "/v1/events", status: 202 };
