@@ -23,7 +23,7 @@ use crate::{
     decode::{BodyForm, Encoding, Growth, InflateError, count_elements, events_named, inflate, try_for_each_element},
     limits::{
         BODY_MEMORY_QUARTERS, COUNTED_FROM_BYTES, EVENT_MEMORY_BYTES, EVENTS_PER_REQUEST_MAX, HEAVY_FROM_BYTES,
-        HEAVY_FROM_COMPRESSED_BYTES, HEAVY_FROM_EVENTS, INFLATE_RATIO_MAX, LIGHT_TIME_MAX,
+        HEAVY_FROM_COMPRESSED_BYTES, HEAVY_FROM_EVENT_BYTES, HEAVY_FROM_EVENTS, INFLATE_RATIO_MAX, LIGHT_TIME_MAX,
     },
     rate_limit::Payers,
 };
@@ -124,7 +124,7 @@ impl Ingest {
             submission.payers.pay(events - work.events, body.len().saturating_sub(work.bytes))?;
             (work.events, work.bytes, work.is_paid) = (events, body.len(), true);
         }
-        if is_light_only && (body.len() > HEAVY_FROM_BYTES || work.events > HEAVY_FROM_EVENTS) {
+        if is_light_only && is_heavy(body.len(), work.events) {
             work.body = Some(body);
             return Err(Halt::Heavy);
         }
@@ -187,7 +187,7 @@ impl Ingest {
                 // The rest is paid before it is judged.
                 let count = pay_exactly(payers, body, *form, work.events);
                 work.events = count.inspect_err(|_| payers.give_back(work.events, body.len()))?;
-                if is_light_only && work.events > HEAVY_FROM_EVENTS {
+                if is_light_only && is_heavy(body.len(), work.events) {
                     return Err(Halt::Heavy);
                 }
             }
@@ -214,6 +214,11 @@ impl Ingest {
         submission.payers.give_back(work.events.saturating_sub(count), 0);
         Ok(count)
     }
+}
+
+/// Whether a body of so many bytes and events is more than about a millisecond of work.
+fn is_heavy(bytes: usize, events: usize) -> bool {
+    bytes > HEAVY_FROM_BYTES || events > HEAVY_FROM_EVENTS || bytes > HEAVY_FROM_EVENT_BYTES * events
 }
 
 /// What is done with an inflated and paid body. It stops with [`Halt::Heavy`] where it must be light and is not.

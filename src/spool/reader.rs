@@ -143,6 +143,10 @@ impl Reader {
             }
             // Unlinked since we looked, or made anew: looking again shows it.
             Err(_) if !self.shared.segments().is_live(span) => Ok(None),
+            // The writer holds it open, and makes its name again or ends the process. However long that takes, nothing is lost.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_held_by_the_writer(span) => {
+                Err(again(span.first_seq, &error))
+            }
             Err(error) => {
                 self.wait_or_give_up(span.first_seq, WHOLE_FILE, &error)?;
                 if !self.only_looks {
@@ -156,6 +160,10 @@ impl Reader {
                 Ok(None)
             }
         }
+    }
+
+    fn is_held_by_the_writer(&self, span: Span) -> bool {
+        !self.only_looks && self.shared.segments().is_active(span)
     }
 
     fn fill_from(
@@ -204,13 +212,12 @@ impl Reader {
 
     /// Goes on where the place has had its time; else the error.
     fn wait_or_give_up(&self, segment: u64, block: u64, error: &io::Error) -> io::Result<()> {
-        let again = || io::Error::new(error.kind(), format!("{}: {error}", segment_name(segment)));
         if self.only_looks {
-            return if concerns_the_place(error) { Ok(()) } else { Err(again()) };
+            return if concerns_the_place(error) { Ok(()) } else { Err(again(segment, error)) };
         }
         match self.shared.unreadable.failed(segment, block, error, Instant::now()) {
             Verdict::Spent if self.disk_answers(segment) => Ok(()),
-            Verdict::Spent | Verdict::Wait => Err(again()),
+            Verdict::Spent | Verdict::Wait => Err(again(segment, error)),
         }
     }
 
@@ -341,6 +348,11 @@ impl Reader {
         }
         self.shared.look_into_quarantine();
     }
+}
+
+/// What failed at this segment, to be tried again.
+fn again(segment: u64, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", segment_name(segment)))
 }
 
 #[derive(PartialEq, Eq)]

@@ -265,6 +265,11 @@ impl Segments {
         }
     }
 
+    /// Whether this segment is the one that is written to, which the writer holds open.
+    pub(super) fn is_active(&self, span: Span) -> bool {
+        self.spans.back().is_some_and(|active| active.first_seq == span.first_seq)
+    }
+
     /// Whether this segment, in this file, is there still.
     pub(super) fn is_live(&self, span: Span) -> bool {
         self.spans.iter().any(|live| (live.first_seq, live.remade) == (span.first_seq, span.remade))

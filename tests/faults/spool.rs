@@ -149,7 +149,8 @@ async fn segments_that_are_removed_while_it_runs_are_made_again_before_anything_
 async fn while_what_was_removed_cannot_be_made_again_it_is_said_and_nothing_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let faults = Faults::new(folder.path());
-    let gateway = faults.on(setup(folder.path())).start().await;
+    // Shorter than the files are away: the writer holds open what the reader cannot find.
+    let gateway = faults.on(setup(folder.path()).set("spool.unreadable_block_seconds", 1)).start().await;
     let outage = Outage::begin(&folder.path().join("data"));
     let mut sender = Sender::new();
     sender.send_taken(&gateway, 50).await;

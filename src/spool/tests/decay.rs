@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Loss, Quarantined,
+        disk::Disk,
         fault_disk::Rng,
         frame::Salt,
         losses::{LOSSES_NAME, read_losses},
@@ -320,6 +321,19 @@ fn a_block_that_comes_back_costs_nothing() {
     assert_frames(&stretch.frames, names[1]..40);
     assert_eq!((stretch.lost, losses(&disk)), (vec![], vec![]));
     assert_eq!(config_conditions(&spool), []);
+}
+
+#[test]
+fn a_segment_that_loses_its_name_while_it_is_written_is_waited_for_without_any_patience() {
+    let disk = FaultDisk::new(1);
+    let (spool, _) = open(&disk);
+    append(&spool, &[body(0), body(1)]).unwrap();
+    disk.remove(&path_of(0)).unwrap();
+    // The reader comes before the writer looks.
+    let mut reader = spool.reader(0);
+    let (stretch, _) = read_patiently(&spool, || reader.read(1000, 1 << 20));
+    assert_frames(&stretch.frames, 0..2);
+    assert_eq!((stretch.lost, losses(&disk)), (vec![], vec![]));
 }
 
 #[test]
