@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis test check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers clean
 
 # `make run PROFILE=dev` builds faster and runs slower.
@@ -12,18 +12,20 @@ PROFILE ?= release
 # Where cargo puts things, and the profile's folder in it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
-# The programs that the acceptance tests run: copies, since a build with other features replaces the one in debug/.
-PROGRAMS := $(abspath $(TARGET))/acceptance
 # The Kinesis server that is not ours, for the acceptance tests and `make kinesis`.
 SERVERS := tests/acceptance/kinesis
 # The library for browsers and Node.
 JS := js-client
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
-# All tests, and the debug build of the gateway, with the same features of all crates: a build of one package alone, or one
-# that is not for tests, would make most of them again.
-TESTS := $(CARGO) test --workspace
-DEBUG_BUILD := $(TESTS) --no-run --test tidy
+# All tests, and the gateway that they start, in one build: a build of one package alone, or with other features, would make most
+# crates again.
+ALL := --workspace --features lakegate/s3
+TESTS := $(CARGO) test $(ALL)
+DEBUG_BUILD := $(TESTS) --no-run
+DEBUG_BIN := $(abspath $(TARGET))/debug/lakegate
+# A part of `make test`, with the seconds that it may take on two quiet processors.
+STAGE := tests/stage
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,12 +46,19 @@ kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
-test: lint deny venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
-	@tests/install-programs
-	$(TESTS)
-	$(MAKE) acceptance
-	$(MAKE) js
-	$(MAKE) browsers ROUNDS=1
+test: venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
+	@rm -f $(TARGET)/stages
+	@$(STAGE) programs 60 tests/install-programs
+	@$(STAGE) lint 180 $(MAKE) --no-print-directory lint deny
+	@$(STAGE) build 240 $(DEBUG_BUILD)
+	@$(STAGE) cargo 420 $(MAKE) --no-print-directory cargo-tests
+	@$(STAGE) acceptance 480 $(MAKE) --no-print-directory acceptance
+	@$(STAGE) js 60 $(MAKE) --no-print-directory js
+	@$(STAGE) browsers 180 $(MAKE) --no-print-directory browsers ROUNDS=1
+	@$(STAGE) --table
+
+cargo-tests: ## all tests of cargo, with nextest where `make venv` could install it: TEST='-E test(kill::)'
+	if [ -x .venv/bin/cargo-nextest ]; then .venv/bin/cargo-nextest nextest run --locked $(ALL) $(TEST); else $(TESTS); fi
 
 check: lint ## the quick round: format, lints, unit tests
 	$(TESTS) --lib
@@ -63,23 +72,17 @@ fmt: ## format the source
 
 acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
 	@tests/install-programs
-	mkdir -p $(PROGRAMS)
-# The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.
-	$(TESTS) --no-run --features lakegate/s3 --test lake_s3
-	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate-s3
 	$(DEBUG_BUILD)
-	cp $(TARGET)/debug/lakegate $(PROGRAMS)/lakegate
-	LAKEGATE_BIN=$(PROGRAMS)/lakegate LAKEGATE_S3_BIN=$(PROGRAMS)/lakegate-s3 \
-		.venv/bin/python -m pytest tests/acceptance -ra --durations=5
+	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
 
 js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
 	$(DEBUG_BUILD)
-	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate node --test --test-force-exit --test-reporter=spec test/unit test/package
+	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) node --test --test-force-exit --test-reporter=spec test/unit test/package
 
 browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5)
 	@$(JS)/scripts/install-browsers
 	$(DEBUG_BUILD)
-	cd $(JS) && LAKEGATE_BIN=$(TARGET)/debug/lakegate LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
+	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json
@@ -111,12 +114,12 @@ amplification: venv ## what each attack costs for each byte it sends, into SECUR
 micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
 
-# With a test of the gateway's own, so that it is built.
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
-	$(TESTS) --test tidy --test smoke
+	$(DEBUG_BUILD)
+	$(TESTS) --test smoke
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
-	LAKEGATE_KILL_ROUNDS=300 $(CARGO) test --test kill -- --nocapture
+	LAKEGATE_KILL_ROUNDS=300 $(TESTS) --test it kill:: -- --nocapture
 
 power-cut: venv ## CUTS=300 power cuts on a file system that forgets what was not synced (tests/power_cut/): nothing acknowledged is lost or doubled
 	@tests/install-programs
@@ -124,17 +127,17 @@ power-cut: venv ## CUTS=300 power cuts on a file system that forgets what was no
 	.venv/bin/python tests/power_cut/power_cut.py --binary $(BIN) --work $(TARGET)/power-cut --cuts $(or $(CUTS),300) $(if $(SEED),--seed $(SEED))
 
 storm: ## 1,000 times SIGKILL while the machine's faults come and go: nothing acknowledged is lost unnamed, nothing doubled
-	LAKEGATE_STORM_ROUNDS=1000 $(CARGO) test --workspace --test faults storm -- --nocapture
+	LAKEGATE_STORM_ROUNDS=1000 $(TESTS) --test it faults::storm -- --nocapture
 
 chaos: ## 100,000 events through every fault of a stream, with kills: nothing lost, and every double is excused and counted
-	LAKEGATE_CHAOS_EVENTS=100000 $(CARGO) test --test kinesis_chaos -- --nocapture
+	LAKEGATE_CHAOS_EVENTS=100000 $(TESTS) --test it kinesis_chaos:: -- --nocapture
 
 # In the release profile: a debug build does not take this rate on every machine.
 outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
-	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(CARGO) test --release --test kinesis_outage an_outage -- --nocapture
+	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(TESTS) --release --test it kinesis_outage::an_outage -- --nocapture
 
 flood: ## 10,000 idle connections and 1,000 slow ones: good clients wait less than twice as long as without them
-	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(CARGO) test --release --test flood -- --nocapture
+	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(TESTS) --release --test it flood:: -- --nocapture
 
 # libFuzzer's instrumentation needs no nightly; its sanitizers do, and find what safe Rust does not have (FUZZ="--sanitizer address"
 # with a nightly as the default toolchain looks into the C of zstd and jemalloc too).

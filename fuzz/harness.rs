@@ -1,5 +1,5 @@
 //! What is fuzzed: everything that reads bytes which somebody else chose. Each function takes any bytes, and panics where a
-//! promise is broken. The targets give them to libFuzzer, `tests/fuzz.rs` to a plain test.
+//! promise is broken. The targets give them to libFuzzer, `tests/it/fuzz.rs` to a plain test.
 
 use std::{
     collections::BTreeMap,

@@ -33,7 +33,7 @@
 //!
 //! # The map
 //!
-//! Imports run downward only (`tests/tidy.rs` checks it).
+//! Imports run downward only (`tests/it/tidy.rs` checks it).
 //!
 //! | tier | rooms |
 //! |---|---|

@@ -141,14 +141,19 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     }
     super::kinesis::check(&config.kinesis)?;
     config.telemetry.check()?;
-    if cfg!(not(feature = "s3")) && config.lake.root.starts_with("s3://") {
-        let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", config.lake.root);
-        return Err(("lake.root".into(), reason));
-    }
+    check_lake_root(&config.lake.root, cfg!(feature = "s3"))?;
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
     super::browser::check(&config.browser)?;
     config.admin.check()?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
+}
+
+fn check_lake_root(root: &str, has_s3: bool) -> Result<(), (String, String)> {
+    if root.starts_with("s3://") && !has_s3 {
+        let reason = format!("found {root:?}; this build has no s3: build it with `--features s3`");
+        return Err(("lake.root".into(), reason));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -161,6 +166,14 @@ mod tests {
         fs::write(&file, text).unwrap();
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         load(Some(&file), environment).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn a_lake_on_s3_needs_a_build_that_can_write_there() {
+        let (key, reason) = check_lake_root("s3://bucket/lake", false).unwrap_err();
+        assert!(key == "lake.root" && reason.contains("--features s3"), "{key}: {reason}");
+        assert_eq!(check_lake_root("s3://bucket/lake", true), Ok(()));
+        assert_eq!(check_lake_root("data/lake", false), Ok(()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 """What a test needs and this machine has not: where everything is required, as in CI, the test fails; elsewhere it is skipped.
 
 `LAKEGATE_REQUIRE_ALL=1` requires everything, and `=0` does not, also where `CI` is set. The tests in Rust have the same rule
-(`cannot_run` in tests/support/mod.rs), and those in browsers (js-client/test/support/required.mjs).
+(`cannot_run` in tests/it/support/mod.rs), and those in browsers (js-client/test/support/required.mjs).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lake on S3: a gateway built with `--features s3` (LAKEGATE_S3_BIN) writes into an S3 of this test's own."""
+"""The lake on S3: a gateway built with `--features s3` writes into an S3 of this test's own."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_every_accepted_event_is_in_the_bucket_once(s3, credentials, tmp_path):
     prefix = "lakes/first"
     events = [event(("menu:item:viewed", "cart:added")[number % 2], number=number) for number in range(500)]
     section = lake_section(s3, f"s3://{BUCKET}/{prefix}")
-    with Gateway(tmp_path, schemas, section, "LAKEGATE_S3_BIN") as gateway:
+    with Gateway(tmp_path, schemas, section) as gateway:
         for start in range(0, len(events), 100):
             assert gateway.post(events[start : start + 100])["accepted"] == 100
         until(lambda: s3.keys(prefix), "the first file", gateway.process)
@@ -104,7 +104,7 @@ def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3,
     schemas = write_schemas(tmp_path / "schemas", {("menu:item:viewed", 1): schema({})})
     bucket = f"later-{uuid.uuid4()}"
     events = [event("menu:item:viewed") for _ in range(50)]
-    with Gateway(tmp_path, schemas, lake_section(s3, f"s3://{bucket}"), "LAKEGATE_S3_BIN") as gateway:
+    with Gateway(tmp_path, schemas, lake_section(s3, f"s3://{bucket}")) as gateway:
         assert gateway.post(events)["accepted"] == len(events)
         until(lambda: bucket in (tmp_path / "lakegate.log").read_text() or None, "the failure in the log", gateway.process)
         s3.request("PUT", f"/{bucket}")
@@ -119,8 +119,6 @@ def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3,
 
 def test_the_reader_answers_from_s3_as_from_a_folder(s3, credentials):
     """The library's own test of writing, replaying and reading, against this S3."""
-    if "LAKEGATE_S3_BIN" not in os.environ:
-        required.cannot_run("LAKEGATE_S3_BIN is not set")
-    command = ["cargo", "test", "--features", "s3", "--test", "lake_s3"]
+    command = ["cargo", "--locked", "test", "--workspace", "--features", "lakegate/s3", "--test", "it", "lake_s3::"]
     environment = os.environ | {"LAKEGATE_TEST_S3_ENDPOINT": s3.endpoint}
     subprocess.run(command, cwd=CHECKOUT, env=environment, check=True)

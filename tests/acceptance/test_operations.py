@@ -29,7 +29,7 @@ DASHBOARD = ROOT / "ops/grafana/lakegate.json"
 ALERTS = ROOT / "ops/prometheus/alerts.yml"
 UNIT = ROOT / "ops/systemd/lakegate.service"
 
-# Series that are there only while a shard throttles or is held back; tests/kinesis_shards.rs sees them by name.
+# Series that are there only while a shard throttles or is held back; tests/it/kinesis_shards.rs sees them by name.
 WHILE_THROTTLED = {"lakegate_shard_throttled_records_total": {"shard"}, "lakegate_shard_rate": {"shard"}}
 # What Prometheus itself adds to every series.
 SCRAPED = {"instance", "job"}

@@ -1,0 +1,34 @@
+//! The tests of the gateway from outside, in one program: a module for each kind. `cargo test --test it kill::` runs a part.
+
+mod support;
+
+mod attacks;
+mod browsers;
+mod conformance;
+mod disk_full;
+mod dlq;
+mod edge;
+mod faults;
+mod fleet;
+mod fleet_store;
+mod flood;
+mod fuzz;
+mod hostile;
+mod kill;
+mod kinesis_chaos;
+mod kinesis_flow;
+mod kinesis_outage;
+mod kinesis_rig;
+mod kinesis_shards;
+#[cfg(feature = "s3")]
+mod lake_s3;
+mod ledger;
+mod operations;
+mod registry;
+mod reload;
+mod schemas;
+mod schemas_check;
+mod schemas_command;
+mod stop;
+mod tidy;
+mod twins;

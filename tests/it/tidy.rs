@@ -1,0 +1,222 @@
+//! The house rules that a machine can check: imports run one way, limits are documented, files stay readable.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Rooms by tier; a room imports from tiers below its own, and never a room of its own tier. `lib.rs` draws the same map.
+const TIERS: [(&str, &[&str]); 5] = [
+    (
+        "vocabulary",
+        &[
+            "limits",
+            "fault",
+            "durable",
+            "conditions",
+            "clock",
+            "recent",
+            "event",
+            "json",
+            "outcome",
+            "progress",
+            "config",
+            "telemetry",
+        ],
+    ),
+    (
+        "organs",
+        &[
+            "plan",
+            "auth",
+            "rate_limit",
+            "body_budget",
+            "work_pool",
+            "shares",
+            "decode",
+            "schema",
+            "enrich",
+            "dedup",
+            "spool",
+            "sink",
+        ],
+    ),
+    ("flows", &["dead_letter", "ingest", "deliver", "repair", "room"]),
+    ("edge", &["tls", "http"]),
+    ("whole", &["app", "cli", "lib", "main"]),
+];
+
+/// Imports inside a tier that are allowed, each with its reason.
+const NEIGHBOURS: &[(&str, &str, &str)] = &[
+    ("limits", "fault", "a patience is a limit"),
+    ("clock", "limits", "limits are below everything"),
+    ("conditions", "limits", "limits are below everything"),
+    ("event", "limits", "limits are below everything"),
+    ("json", "limits", "limits are below everything"),
+    ("outcome", "limits", "limits are below everything"),
+    ("progress", "limits", "limits are below everything"),
+    ("progress", "recent", "of very many endings the oldest are forgotten"),
+    ("config", "limits", "limits are below everything"),
+    ("config", "event", "which days an event of a key may claim"),
+    ("telemetry", "limits", "limits are below everything"),
+    ("telemetry", "outcome", "what is counted"),
+    ("telemetry", "conditions", "what is shown"),
+    ("telemetry", "config", "how it is logged"),
+    ("telemetry", "fault", "what an output answers to a line"),
+    ("auth", "rate_limit", "a key has buckets of its own"),
+    ("body_budget", "rate_limit", "a client address, and a key, is the same to both"),
+    ("work_pool", "rate_limit", "a client address is the same to both"),
+    ("auth", "shares", "a key has a share of its own"),
+    ("ingest", "dead_letter", "what is rejected goes there"),
+    ("deliver", "dead_letter", "what the sink refuses goes there"),
+    ("repair", "ingest", "a replay is judged and stored as a request is"),
+    ("repair", "dead_letter", "where the letters are"),
+    ("room", "deliver", "how the sink does is part of how much room there is"),
+    ("cli", "app", "the command line starts the whole"),
+    ("main", "cli", "the program is the command line"),
+    ("lib", "cli", "the map names every room"),
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    files.sort();
+    let read = |file: PathBuf| (file.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(&file).unwrap());
+    files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")).map(read).collect()
+}
+
+/// A file without its tests.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()
+}
+
+fn room(file: &Path) -> String {
+    let first = file.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn tier(room: &str) -> usize {
+    let tier = TIERS.iter().position(|(_, rooms)| rooms.contains(&room));
+    tier.unwrap_or_else(|| panic!("{room} has no tier; give it one in tests/it/tidy.rs and in lib.rs"))
+}
+
+/// Every room of the crate that a file names after `crate::`, also inside braces.
+fn imports(text: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        if !rest.starts_with('{') {
+            rooms.push(word(rest));
+            continue;
+        }
+        let (mut depth, mut expects_word) = (0, false);
+        for (index, c) in rest.char_indices() {
+            match c {
+                '{' => (depth, expects_word) = (depth + 1, depth == 0),
+                '}' => depth -= 1,
+                ',' => expects_word = depth == 1,
+                c if c.is_alphanumeric() && expects_word && depth == 1 => {
+                    rooms.push(word(&rest[index..]));
+                    expects_word = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let here = room(&file);
+        for there in imports(product(&text)) {
+            let is_neighbour = NEIGHBOURS.iter().any(|(a, b, _)| *a == here && *b == there);
+            if there != here && !is_neighbour && tier(&there) >= tier(&here) {
+                wrong.push(format!("{} imports {there}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports must run to a lower tier:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_on_the_map_of_the_library() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    for (_, rooms) in TIERS {
+        for room in rooms.iter().filter(|room| !matches!(**room, "lib" | "main")) {
+            assert!(map.contains(&format!("[`{room}`]")), "lib.rs does not name {room}");
+        }
+    }
+}
+
+#[test]
+fn every_limit_says_why_and_has_a_user() {
+    let (limits, others): (Vec<_>, Vec<_>) = sources().into_iter().partition(|(file, _)| room(file) == "limits");
+    let joined = |files: Vec<(PathBuf, String)>| files.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
+    let (limits, others) = (joined(limits), joined(others));
+    let mut comment = String::new();
+    let mut seen = BTreeMap::new();
+    for line in limits.lines() {
+        if line.starts_with("///") {
+            comment.push_str(line);
+        } else if let Some(rest) = line.strip_prefix("pub const ") {
+            let name = rest.split(':').next().unwrap();
+            assert!(comment.contains("/// Why: "), "{name} does not say why");
+            let related = limits.lines().filter(|line| !line.starts_with("///") && line.contains(name)).count() > 1;
+            assert!(related || others.contains(name), "{name} is used nowhere");
+            assert!(seen.insert(name.to_owned(), ()).is_none());
+            comment.clear();
+        } else {
+            comment.clear();
+        }
+    }
+    assert!(seen.len() > 20);
+}
+
+#[test]
+fn status_codes_are_named_in_one_place() {
+    for (file, text) in sources() {
+        let text = product(&text);
+        let allowed = file.starts_with("http/problem.rs");
+        for code in
+            ["BAD_REQUEST", "UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "UNPROCESSABLE", "TOO_MANY_REQUESTS", "INTERNAL_SERVER"]
+        {
+            assert!(allowed || !text.contains(code), "{} names {code}; problem.rs does that", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    let mut lengths: Vec<(usize, String)> = Vec::new();
+    // Compiled for tests only; their length is not met by a reader of the product.
+    let is_test = |file: &Path| {
+        file.components()
+            .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "fault_disk.rs" | "simulator.rs")))
+    };
+    for (file, text) in sources().into_iter().filter(|(file, _)| !is_test(file)) {
+        assert!(text.starts_with("//!"), "{} does not begin with what it is for", file.display());
+        let code = product(&text).lines().count();
+        lengths.push((code, file.display().to_string()));
+    }
+    lengths.sort();
+    let (longest, file) = lengths.last().unwrap();
+    assert!(*longest <= 450, "{file} has {longest} lines without its tests; split it");
+    let median = lengths[lengths.len() / 2].0;
+    assert!(median <= 160, "the median file has {median} lines");
+}
