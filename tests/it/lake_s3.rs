@@ -62,6 +62,7 @@ fn config(root: &str) -> LakeConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs LAKEGATE_TEST_S3_ENDPOINT: tests/acceptance/test_lake_s3.py runs it"]
 async fn a_lake_on_s3_holds_each_event_once_and_answers_every_question() {
     let root = format!("s3://lakegate-test/lakes/{}", Uuid::new_v4());
     let config = config(&root);
@@ -114,6 +115,7 @@ async fn a_lake_on_s3_holds_each_event_once_and_answers_every_question() {
 }
 
 #[tokio::test]
+#[ignore = "needs LAKEGATE_TEST_S3_ENDPOINT: tests/acceptance/test_lake_s3.py runs it"]
 async fn a_bucket_that_is_not_there_is_a_retry_with_its_cause() {
     let config = config("s3://lakegate-no-such-bucket/lake");
     let sink = LakeSink::open(&config).unwrap();
