@@ -5,12 +5,12 @@
 //! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
 //! ```
 
-mod at_rest;
 mod data_folder;
 mod edge;
+mod offline;
 mod reload;
-mod run;
 mod schemas;
+mod shutdown;
 mod stores;
 
 use std::{
@@ -35,16 +35,18 @@ use crate::{
     config::{Config, DeadLetterKind, ProxyConfig, SinkKind},
     dead_letter::{DeadLetters, LetterStream},
     dedup::{Deduplicator, Fleet, Scopes, Window},
-    deliver::{BatchBounds, BatchDeliverer, Deliverer, EventForm, Form, Shared, SinkState, StreamDeliverer, StreamSettings},
+    deliver::{
+        BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat, StreamSettings,
+    },
+    disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{
         self, Gate, Policy, Proxies, Turns,
-        server::{Server, ServerMetrics, Times},
+        server::{Server, ServerMetrics, Timeouts},
     },
-    ingest::{Awaited, Conflicts, Ingest, confirm_again, recount},
+    ingest::{Conflicts, DeliveryWaiters, Ingest, reconfirm_on_start, recount_on_start},
     limits::{ADMIN_CONNECTIONS_MAX, ANSWER_READ_TIMEOUT, HEADER_READ_TIMEOUT, IDLE_TIMEOUT, LAKE_BATCH_RECORDS_MAX},
     progress::Progress,
     repair::Repair,
-    room::{Room, RoomParts},
     schema,
     sink::{
         kinesis::KinesisStream,
@@ -55,13 +57,13 @@ use crate::{
     tls::Tls,
     work_pool::WorkPool,
 };
-pub use at_rest::{AtRest, admin_address, gateway_id, is_running};
 pub use data_folder::check_data_folder;
 use edge::{policy, watches};
+pub use offline::{Offline, admin_address, gateway_id, is_running};
 pub use reload::Reloader;
-pub use run::{Ended, Failure};
 use schemas::Schemas;
-use stores::{open_scopes, open_spool, open_window, restore_later, shares, start_fleet};
+pub use shutdown::{Ended, Failure};
+use stores::{shares, open_scopes, open_spool, open_window, restore_later, start_fleet};
 
 /// A running gateway.
 pub struct App {
@@ -113,21 +115,26 @@ impl App {
         let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
         // Seen before it is loaded, so that what changes meanwhile is noticed.
         let schemas_stamp = schema::FolderStamp::of(&config.schemas.dir);
-        let organs = Organs::open(config, metrics.clone(), traces).await?;
-        if let Some(fleet) = &organs.fleet {
-            let again = confirm_again(fleet.clone(), organs.spool.clone(), organs.scopes.secret());
-            tokio::spawn(organs.conditions.vital("confirming again").once(again));
+        let components = Components::open(config, metrics.clone(), traces).await?;
+        if let Some(fleet) = &components.fleet {
+            let again = reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret());
+            tokio::spawn(components.conditions.vital("confirming again").once(again));
         }
-        if !organs.unread.is_empty() {
-            let later = restore_later(organs.window.clone(), organs.spool.clone(), organs.scopes.clone(), organs.unread.clone());
-            tokio::spawn(organs.conditions.vital("restoring identities").once(later));
+        if !components.unread.is_empty() {
+            let later = restore_later(
+                components.window.clone(),
+                components.spool.clone(),
+                components.scopes.clone(),
+                components.unread.clone(),
+            );
+            tokio::spawn(components.conditions.vital("restoring identities").once(later));
         }
-        at_rest::write_admin_address(config, admin_address);
-        let spools = organs.spools();
-        let conditions = organs.conditions.clone();
-        let (gate, deliverers) = organs.wire(config, policy).await?;
+        offline::write_admin_address(config, admin_address);
+        let spools = components.spools();
+        let conditions = components.conditions.clone();
+        let (gate, deliverers) = components.wire(config, policy).await?;
         gate.share();
-        let recounted = recount(gate.ingest.clone(), gate.ingest.spool.durable_end());
+        let recounted = recount_on_start(gate.ingest.clone(), gate.ingest.spool.durable_end());
         tokio::spawn(conditions.vital("counting the shares of keys").once(recounted));
 
         let (serving_ends, serving) = watch::channel(false);
@@ -140,7 +147,7 @@ impl App {
             proxies: gate.proxies.clone(),
             connections_max: config.http.connections_max,
             connections_per_address_max: config.http.connections_per_address_max,
-            times: Times {
+            times: Timeouts {
                 idle: config.http.idle_timeout(),
                 head: config.http.header_timeout(),
                 answer: config.http.answer_timeout(),
@@ -158,7 +165,7 @@ impl App {
             proxies: Arc::new(Proxies::new(&ProxyConfig::default())),
             connections_max: ADMIN_CONNECTIONS_MAX,
             connections_per_address_max: ADMIN_CONNECTIONS_MAX,
-            times: Times { idle: IDLE_TIMEOUT, head: HEADER_READ_TIMEOUT, answer: ANSWER_READ_TIMEOUT },
+            times: Timeouts { idle: IDLE_TIMEOUT, head: HEADER_READ_TIMEOUT, answer: ANSWER_READ_TIMEOUT },
             // A scrape does not count itself.
             metrics: ServerMetrics::default(),
         };
@@ -192,7 +199,7 @@ impl App {
 }
 
 /// What lies on disk, opened.
-struct Organs {
+struct Components {
     registry: schema::Registry,
     spool: Arc<Spool>,
     window: Window,
@@ -207,7 +214,7 @@ struct Organs {
     conditions: Conditions,
 }
 
-impl Organs {
+impl Components {
     async fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
         check_data_folder(config)?;
         let registry = schema::load(&config.schemas.dir)?;
@@ -258,7 +265,7 @@ impl Organs {
             let progress = Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive);
             (spool.clone(), Arc::new(progress))
         });
-        let room = Room::new(RoomParts {
+        let headroom = DiskHeadroom::new(DiskHeadroomParts {
             spool: spool.clone(),
             dead_letters: dead_letter_progress.clone(),
             window: window.clone(),
@@ -287,7 +294,7 @@ impl Organs {
         let mut deliverers = vec![match config.sink.kind {
             SinkKind::Lake => lake_deliverer(config, shared)?,
             SinkKind::Kinesis => {
-                let form = Form::Events(EventForm::new(config.kinesis.format, &config.kinesis.partition_key));
+                let form = StreamFormat::Events(EventFormat::new(config.kinesis.format, &config.kinesis.partition_key));
                 kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
             }
         }];
@@ -309,7 +316,7 @@ impl Organs {
                 conditions: conditions.clone(),
                 scopes: scopes.clone(),
             };
-            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, Form::Lines, shared).await);
+            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, StreamFormat::Lines, shared).await);
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
@@ -320,7 +327,7 @@ impl Organs {
             shares,
             dead_letters,
             progress,
-            awaited: Awaited::default(),
+            delivery_waiters: DeliveryWaiters::default(),
             conflicts: Conflicts::default(),
             pool: WorkPool::of_this_machine(),
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
@@ -336,7 +343,7 @@ impl Organs {
             repair: Repair::new(ingest.clone()),
             ingest,
             bodies: BodyBudget::new(metrics.clone()),
-            room: Arc::new(room),
+            disk_headroom: Arc::new(headroom),
             conditions,
             sink: sink_state,
             dead_letter_sink,
@@ -365,10 +372,10 @@ fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> 
     Ok(Deliverer::Batches(Box::new(BatchDeliverer::open(shared, sink, bounds, folder.join("events.journal")))))
 }
 
-async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Shared) -> Deliverer {
+async fn kinesis_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
     let journal = config.data_dir.join("delivery").join(match form {
-        Form::Events(_) => "events.journal",
-        Form::Lines => "dead-letters.journal",
+        StreamFormat::Events(_) => "events.journal",
+        StreamFormat::Lines => "dead-letters.journal",
     });
     let settings = StreamSettings::new(&config.kinesis, &form);
     let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);

@@ -1,11 +1,11 @@
 //! The command line.
 
+mod admin_client;
 mod dlq;
 mod errors;
 mod health;
 mod keys;
 mod lake;
-mod operator;
 mod plan;
 mod schemas;
 mod serve;

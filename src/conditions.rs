@@ -4,10 +4,10 @@
 //! Whoever meets a fault raises its [`Condition`], and clears it when the fault is over. `/readyz` lists what is raised, the
 //! gauge `lakegate_condition` shows it, one alert watches that gauge, and the log has one line for each beginning and each end.
 //!
-//! `meaning` says of each what a person reads and does · `vital` raises [`Condition::PartEnded`] for a thread or task that died
+//! `descriptions` says of each what a person reads and does · `vital_tasks` raises [`Condition::PartEnded`] for a thread or task that died
 
-mod meaning;
-mod vital;
+mod descriptions;
+mod vital_tasks;
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::limits::CONDITION_PLACES_MAX;
-pub use vital::Vital;
+pub use vital_tasks::Vital;
 
 /// Something that is wrong. The codes are stable: alerts match on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

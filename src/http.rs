@@ -1,26 +1,26 @@
 //! The table of contents of the HTTP interface: routes, and the layers around them.
 
-mod admit;
+mod address_rate_limit;
 mod answer;
-mod around;
+mod authorize;
 mod body;
 mod client_address;
 mod cors;
 mod dead_letters;
 mod events;
-mod finish;
-mod front;
+mod fast_path;
 mod health;
-mod keyless;
+mod middleware;
 mod operator;
 mod opt_out;
 mod pixel;
 pub mod problem;
 mod rate_headers;
+mod request_log;
+mod run_to_completion;
 mod schemas;
 pub mod server;
-mod told;
-mod unread;
+mod unread_body;
 
 use std::sync::{
     Arc,
@@ -45,16 +45,16 @@ use crate::{
     conditions::Conditions,
     config::AddressKept,
     deliver::SinkState,
+    disk_headroom::DiskHeadroom,
     ingest::Ingest,
     rate_limit::AddressRates,
     repair::Repair,
-    room::Room,
     telemetry::{AccessLog, Metrics, Traces},
 };
-use around::{Around, Serves};
 pub use client_address::{Peer, Proxies};
-pub use front::Front;
+pub use fast_path::FastPath;
 pub use health::look;
+use middleware::{Middleware, Serves};
 pub use operator::Turns;
 use problem::{Problem, ProblemCode};
 
@@ -83,7 +83,7 @@ pub struct Gate {
     /// What requests may hold together.
     pub bodies: BodyBudget,
     /// How much room is left.
-    pub room: Arc<Room>,
+    pub disk_headroom: Arc<DiskHeadroom>,
     /// What is wrong at the moment.
     pub conditions: Conditions,
     /// How the sink does.
@@ -120,7 +120,7 @@ impl Gate {
 /// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
 /// told to use HTTPS only for, where it is not 0.
 #[must_use]
-pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front {
+pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastPath {
     let mut routes = Router::new()
         .route("/v1/events", post(events::post).options(cors::preflight))
         .route("/v1/pixel.gif", get(pixel::get))
@@ -133,12 +133,12 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
     let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
-    layered(routes, Around { gate, serves: Serves::Events, hsts })
+    layered(routes, Middleware { gate, serves: Serves::Events, hsts })
 }
 
 /// The listener for operators, who name it by an address, by a name without a dot, or by one of `hosts`.
 #[must_use]
-pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> Front {
+pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
     let routes = Router::new()
         // Some hundred lines for each scrape, of which gzip leaves a tenth.
         .route("/metrics", get(operator::metrics).layer(CompressionLayer::new()))
@@ -148,18 +148,18 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> Front {
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop));
-    layered(routes, Around { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
+    layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }
 
-fn layered(routes: Router<Arc<Gate>>, around: Around) -> Front {
-    let gate = around.gate.clone();
+fn layered(routes: Router<Arc<Gate>>, middleware: Middleware) -> FastPath {
+    let gate = middleware.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(around.clone(), around::layer))
+        .layer(from_fn_with_state(middleware.clone(), middleware::layer))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
-    Front::new(around, routes.with_state(gate).layer(layers))
+    FastPath::new(middleware, routes.with_state(gate).layer(layers))
 }
 
 async fn not_found() -> Problem {

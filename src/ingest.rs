@@ -1,20 +1,20 @@
 //! The recipe: from a request's body to one outcome per event.
 //!
 //! ```text
-//! pay      inflate ─▶ count ─▶ bytes, events   before any of it is judged (promise P5)
-//! judge    decode ─▶ validate ─▶ enrich        no I/O, no waiting: a pure function of the bytes and the registry
+//! pay      inflate ─▶ count ─▶ bytes, events   before any of it is validated (promise P5)
+//! validate    decode ─▶ validate ─▶ enrich        no I/O, no waiting: a pure function of the bytes and the registry
 //! store    claim ─▶ append ─▶ confirm          durable before anything is answered (promise P1)
 //! answer   outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
-mod again;
-mod awaited;
-mod confirm_again;
 mod conflicts;
-mod judge;
-mod recount;
+mod delivery_waiters;
+mod prepare;
+mod reconfirm_on_start;
+mod recount_on_start;
+mod replay;
 mod store;
-mod work;
+mod validate;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,23 +29,23 @@ use crate::{
     dead_letter::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError},
     dedup::{Deduplicator, Scopes},
+    key_shares::Shares,
     outcome::{Outcome, RetryCause},
     progress::Progress,
     rate_limit::{Payers, RateExceeded},
     schema::Registry,
-    shares::Shares,
     spool::Spool,
     telemetry::Metrics,
     work_pool::{NoTurn, WorkPool},
 };
-pub use again::{Again, Opinion, Refused, Sender, opinion};
-pub use awaited::Awaited;
-pub use confirm_again::confirm_again;
 pub use conflicts::Conflicts;
 use conflicts::unkept;
-use judge::Verdict;
-pub use recount::recount;
-pub use work::Prepared;
+pub use delivery_waiters::DeliveryWaiters;
+pub use prepare::Prepared;
+pub use reconfirm_on_start::reconfirm_on_start;
+pub use recount_on_start::recount_on_start;
+pub use replay::{Opinion, Refused, ReplayedEvent, Sender, opinion};
+use validate::Verdict;
 
 /// When an event counts as taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -111,7 +111,7 @@ pub struct Fate {
     pub outcome: Outcome,
 }
 
-/// The organs that the recipe uses.
+/// The components that the recipe uses.
 pub struct Ingest {
     /// The schema registry; replaced as a whole.
     pub registry: ArcSwap<Registry>,
@@ -132,7 +132,7 @@ pub struct Ingest {
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
     /// Where the events lie for which somebody waited in vain.
-    pub awaited: Awaited,
+    pub delivery_waiters: DeliveryWaiters,
     /// Where large bodies take turns.
     pub pool: Arc<WorkPool>,
     /// How long [`Durability::Delivered`] waits.
@@ -146,12 +146,12 @@ impl Ingest {
     ///
     /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
     pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
-        let Prepared { mut judged, submission } = prepared;
+        let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
-        let letters = judged.take_letters(&submission.source, submission.body.len());
+        let letters = validated.take_letters(&submission.source, submission.body.len());
         let letters = letters.map(|lines| self.dead_letters.append(lines));
-        let ids = judged.identities(&self.scopes.secret(), submission.sender.dedup_scope());
-        let frames = std::mem::take(&mut judged.frames);
+        let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
+        let frames = std::mem::take(&mut validated.frames);
         let mut stored = self.store(frames, &ids, Some(&submission.sender)).await;
         if submission.durability == Durability::Delivered {
             let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
@@ -162,8 +162,8 @@ impl Ingest {
             Some(kept) => kept.await.unwrap_or(Err(DeadLetterError::Unavailable)),
         };
         let mut stored = stored.outcomes.into_iter();
-        let mut fates = Vec::with_capacity(judged.verdicts.len());
-        for verdict in judged.verdicts {
+        let mut fates = Vec::with_capacity(validated.verdicts.len());
+        for verdict in validated.verdicts {
             fates.push(match verdict {
                 Verdict::Valid { event_uuid, .. } => {
                     let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));

@@ -49,7 +49,7 @@ use crate::{
     auth::{EventNames, Source},
     dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
     event::{iso_millis, unix_millis},
-    ingest::{Again, Fate, Ingest, Refused, Sender},
+    ingest::{Fate, Ingest, Refused, ReplayedEvent, Sender},
     json::Patch,
     limits::LETTERS_SHOWN_MAX,
     outcome::{Outcome, RejectCode, RetryCause},
@@ -183,14 +183,14 @@ impl Repair {
         }
         let any = EventNames::default();
         let sender = Sender::of(&batch.source, work.senders, &any);
-        let again: Vec<Again<'_>> = patched
+        let again: Vec<ReplayedEvent<'_>> = patched
             .iter()
-            .map(|(letter, raw)| Again { raw, received_millis: letter.received_millis, refused: refused(letter) })
+            .map(|(letter, raw)| ReplayedEvent { raw, received_millis: letter.received_millis, refused: refused(letter) })
             .collect();
         let fates = match work.replay.dry_run {
-            true => self.ingest.try_again(sender, &again),
+            true => self.ingest.try_replay(sender, &again),
             false if again.is_empty() => Vec::new(),
-            false => self.ingest.again(sender, &again).await,
+            false => self.ingest.replay(sender, &again).await,
         };
         let run = Run { at: now(), ..work.run.clone() };
         let mut noted = Vec::new();

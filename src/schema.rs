@@ -6,6 +6,7 @@
 
 mod bundle;
 pub mod compat;
+mod compiled;
 mod diff;
 mod draft;
 mod explain;
@@ -16,9 +17,8 @@ mod inspect;
 mod load;
 mod manifest;
 mod multiple_of;
-mod places;
-mod quick;
 mod registry;
+mod subschema;
 
 pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};

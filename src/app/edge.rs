@@ -40,8 +40,8 @@ pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result
 pub(super) fn watches(gate: &Arc<Gate>, tls: Option<Arc<Tls>>, schemas: Arc<Schemas>) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let vital = |name| gate.conditions.vital(name);
-    let room = gate.room.clone();
-    watches.spawn(vital("watch of the room").forever(async move { room.watch().await }));
+    let headroom = gate.disk_headroom.clone();
+    watches.spawn(vital("watch of the disk headroom").forever(async move { headroom.watch().await }));
     watches.spawn(watch_conditions(gate.clone()));
     let swept = gate.clone();
     watches.spawn(vital("sweep of the addresses").forever(async move {

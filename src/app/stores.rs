@@ -14,8 +14,8 @@ use crate::{
     dedup::{Fleet, FleetConfig, Identity, Scopes, SealError, Window, WindowConfig},
     event::{Record, unix_millis},
     fault::{Patience, Tries},
+    key_shares::{ShareConfig, Shares},
     limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
-    shares::{ShareConfig, Shares},
     spool::{RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
 };

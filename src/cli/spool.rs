@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::PlaceArgs;
 use crate::{
-    app::{AtRest, is_running, lake_location},
+    app::{Offline, is_running, lake_location},
     config::{Config, SinkKind},
     event::Record,
     json::Visible,
@@ -269,7 +269,7 @@ fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write
     if !dry_run && noted.len() + counted_foreign > 0 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         taken = runtime.block_on(async {
-            let at_rest = AtRest::open(&config).await?;
+            let at_rest = Offline::open(&config).await?;
             let taken = at_rest.salvage(lost, foreign).await;
             at_rest.close().await;
             let taken = taken?;

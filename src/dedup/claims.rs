@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::hot::Fresh;
+use super::memtable::Fresh;
 use super::shared::Shared;
 
 /// What became of one identity of a batch.

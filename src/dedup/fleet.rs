@@ -57,11 +57,11 @@
 //! - Two gateways on copies of one data folder have the same id, and would take each other's claims over.
 
 mod backlog;
-mod claimed;
-mod link;
+mod connection;
+mod deduplicator;
 mod protocol;
 
-pub use claimed::{Claimed, Deduplicator};
+pub use deduplicator::{Claimed, Deduplicator};
 
 use std::{
     fmt,
@@ -78,7 +78,7 @@ use uuid::Uuid;
 
 use self::{
     backlog::{Backlog, Portion},
-    link::{Connection, Link},
+    connection::{Connection, StoreConnection},
     protocol::{Answer, Protocol, Token, complaint},
 };
 use crate::{
@@ -139,7 +139,7 @@ pub struct Fleet {
 
 struct Store {
     protocol: Protocol,
-    link: Link,
+    link: StoreConnection,
     backlog: Backlog,
     deadline: Duration,
     next_number: AtomicU64,
@@ -169,7 +169,7 @@ impl Fleet {
             window_millis: config.window.as_millis() as u64,
         };
         let store = Arc::new(Store {
-            link: Link::new(client, protocol.clone(), config.scopes, config.deadline, metrics.clone()),
+            link: StoreConnection::new(client, protocol.clone(), config.scopes, config.deadline, metrics.clone()),
             protocol,
             backlog: Backlog::new(FLEET_BACKLOG_IDENTITIES_MAX),
             deadline: config.deadline,
@@ -200,7 +200,7 @@ impl Fleet {
 
     /// Confirms identities that are known to be durable since before the start. Waits for room, so that memory stays flat
     /// however many there are. False where the gateway is stopping.
-    pub async fn confirm_again(&self, identities: Vec<Identity>) -> bool {
+    pub async fn reconfirm(&self, identities: Vec<Identity>) -> bool {
         let is_open = self.store.backlog.when_roomy().await;
         if is_open {
             self.store.confirm(identities);

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::claims::{ClaimError, Claims};
 use super::folder::Folder;
-use super::hot::Place;
 use super::identity::{Identity, Key};
+use super::memtable::Place;
 use super::recovery::{Recovered, recover};
 use super::shared::Shared;
 #[cfg(test)]

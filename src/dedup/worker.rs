@@ -7,11 +7,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::folder::{Folder, Generations};
+use super::folder_watch::ReportedDamage;
 use super::format::RunError;
-use super::hot::Generation;
 use super::identity::Key;
+use super::memtable::Generation;
 use super::merge::{Merge, MergeError, MergeLimits};
-use super::presence::Told;
 use super::run::Run;
 use super::shared::Shared;
 use super::writer::{Facts, RunWriter};
@@ -32,7 +32,7 @@ pub(super) struct Worker {
     merge_retry: Retry,
     pub(super) names_retry: Retry,
     look_at: Instant,
-    pub(super) told: Told,
+    pub(super) reported: ReportedDamage,
 }
 
 /// A run that has left the window and is still kept, in case that was wrong.
@@ -63,7 +63,7 @@ impl Worker {
             merge_retry: retry("merging"),
             names_retry: retry("folder"),
             look_at: Instant::now(),
-            told: Told::default(),
+            reported: ReportedDamage::default(),
             shared,
         }
     }
@@ -205,7 +205,7 @@ impl Worker {
                 "dedup: too many identities; the oldest are forgotten before the window has passed"
             );
         }
-        self.tell_forgetting();
+        self.report_forgetting();
         self.unlink_kept(now_millis);
         for run in forgotten.expired.iter().chain(&forgotten.surplus) {
             match self.folder.expire(run.generations) {

@@ -29,9 +29,9 @@
 //! journal otherwise, and is read again by its numbers, whatever decayed in it meanwhile. The cursor stands only where a
 //! stretch begins. What is settled beyond it is in the journal, also what another sink has settled there.
 
-mod books;
-mod owed;
-mod turns;
+mod attempt_results;
+mod partition_limits;
+mod undelivered;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,10 +51,10 @@ use crate::{
     limits::{LAKE_AWAITED_FLUSH_INTERVAL, LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY, STREAM_AHEAD_EVENTS_MAX},
     progress::SeqSet,
     sink::{Batch, Delivery, Sink},
-    spool::{Reader, Stretch},
+    spool::{ReadBatch, Reader},
 };
-use owed::{Owed, Place};
-use turns::Turns;
+use partition_limits::PartitionLimits;
+use undelivered::{Place, Undelivered};
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ pub struct BatchDeliverer {
     sent: SeqSet,
     /// Stretches that are in the journal: the ends by the firsts.
     planned: BTreeMap<u64, u64>,
-    owed: Owed,
+    undelivered: Undelivered,
     /// The places that are said to fail.
     unwritable: BTreeSet<Place>,
     reader: Reader,
@@ -90,7 +90,7 @@ pub struct BatchDeliverer {
     due_at: Option<Instant>,
     /// When the newest records were read last.
     flushed_at: Option<Instant>,
-    is_owed_turn: bool,
+    is_undelivered_turn: bool,
 }
 
 /// What one attempt came to.
@@ -116,7 +116,7 @@ impl BatchDeliverer {
         if let Some(end) = cursor.planned_end_exclusive {
             begun.insert(cursor.delivered_exclusive, end);
         }
-        let mut owed = Owed::default();
+        let mut undelivered = Undelivered::default();
         let mut next = cursor.delivered_exclusive;
         let stats = shared.spool.stats();
         let average = (stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1)).max(1);
@@ -125,11 +125,11 @@ impl BatchDeliverer {
             // A stretch all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
             while next < first {
                 let until = first.min(next + piece);
-                owed.add(next..until, None, None);
+                undelivered.add(next..until, None, None);
                 next = until;
             }
             // What a crash interrupted is repeated as the same stretch; which places owe anything of it shows when it is read.
-            owed.add(first..end, None, None);
+            undelivered.add(first..end, None, None);
             next = next.max(end);
         }
         let reader = shared.spool.reader(next.max(known.settled.prefix()));
@@ -140,7 +140,7 @@ impl BatchDeliverer {
             journal,
             sent: known.sent,
             planned: known.stretches,
-            owed,
+            undelivered,
             unwritable: BTreeSet::new(),
             reader,
             cursor: CursorMover::default(),
@@ -148,7 +148,7 @@ impl BatchDeliverer {
             front_received: None,
             due_at: None,
             flushed_at: None,
-            is_owed_turn: true,
+            is_undelivered_turn: true,
         }
     }
 
@@ -163,16 +163,16 @@ impl BatchDeliverer {
             let is_stopping = *stopping.borrow_and_update();
             let is_awaited = *awaited.borrow_and_update() > self.reader.next_seq();
             let hurried_at = if is_stopping { Some(now) } else { is_awaited.then(|| self.shared_flush_at(now)) };
-            let owed = self.owed.due(now);
+            let owed = self.undelivered.due(now);
             let front_at = self.front_at(end, hurried_at, now);
             let is_front_due = front_at.is_some_and(|at| at <= now);
             // Both take turns, so that neither what is owed nor what is new waits behind all of the other.
-            self.is_owed_turn = owed.is_some() && (self.is_owed_turn || !is_front_due);
-            match owed.filter(|_| self.is_owed_turn) {
-                Some(stretch) => self.deliver_owed(stretch, now).await,
+            self.is_undelivered_turn = owed.is_some() && (self.is_undelivered_turn || !is_front_due);
+            match owed.filter(|_| self.is_undelivered_turn) {
+                Some(stretch) => self.deliver_undelivered(stretch, now).await,
                 None if is_front_due => self.deliver_front(end, now).await,
                 None => {
-                    if is_stopping && self.owed.is_empty() && self.reader.next_seq() >= end {
+                    if is_stopping && self.undelivered.is_empty() && self.reader.next_seq() >= end {
                         self.move_cursor(now);
                         return;
                     }
@@ -182,7 +182,7 @@ impl BatchDeliverer {
                         self.move_cursor(now);
                         self.shared.retire(true).await;
                     }
-                    let wakes = [front_at, self.owed.wake_at(), self.cursor.retry_at(), Some(quiet_until)];
+                    let wakes = [front_at, self.undelivered.wake_at(), self.cursor.retry_at(), Some(quiet_until)];
                     let wake_at = wakes.into_iter().flatten().min().unwrap_or(quiet_until);
                     tokio::select! {
                         () = tokio::time::sleep_until(wake_at.into()) => {}
@@ -190,12 +190,12 @@ impl BatchDeliverer {
                         _ = awaited.changed() => {}
                         _ = stopping.changed() => {}
                     }
-                    self.keep_books(Instant::now());
+                    self.sync_journal(Instant::now());
                     continue;
                 }
             }
-            self.is_owed_turn = !self.is_owed_turn;
-            self.keep_books(now);
+            self.is_undelivered_turn = !self.is_undelivered_turn;
+            self.sync_journal(now);
             self.shared.retire(false).await;
             quiet_since = Instant::now();
         }
@@ -205,7 +205,7 @@ impl BatchDeliverer {
     fn front_at(&mut self, end: u64, hurried_at: Option<Instant>, now: Instant) -> Option<Instant> {
         let next = self.reader.next_seq();
         let is_far_ahead = next - self.shared.progress.settled_exclusive().min(next) >= STREAM_AHEAD_EVENTS_MAX;
-        if end <= next || is_far_ahead || self.owed.is_full() {
+        if end <= next || is_far_ahead || self.undelivered.is_full() {
             return None;
         }
         let due_at = if self.is_full(end - next) { now } else { self.due_at(now) };
@@ -256,32 +256,32 @@ impl BatchDeliverer {
     }
 
     /// Delivers of a stretch what its places are owed, as far as they may be tried now.
-    async fn deliver_owed(&mut self, stretch: Range<u64>, now: Instant) {
-        let mut reader = self.owed.take_reader(&stretch).unwrap_or_else(|| {
+    async fn deliver_undelivered(&mut self, stretch: Range<u64>, now: Instant) {
+        let mut reader = self.undelivered.take_reader(&stretch).unwrap_or_else(|| {
             let unsettled = self.shared.progress.unsettled_in(stretch.clone());
             self.shared.spool.reader(unsettled.first().copied().unwrap_or(stretch.end))
         });
-        let mut found = Stretch::default();
+        let mut found = ReadBatch::default();
         while reader.next_seq() < stretch.end {
             match tokio::task::block_in_place(|| reader.read_until(stretch.end, usize::MAX, usize::MAX)) {
-                Ok(more) if more == Stretch::default() => break,
+                Ok(more) if more == ReadBatch::default() => break,
                 Ok(more) => {
                     found.frames.extend(more.frames);
                     found.lost.extend(more.lost);
                 }
                 Err(_) => {
                     let retry_at = now + self.shared.spool.unreadable_pause();
-                    return self.owed.could_not_read(&stretch, found.frames.is_empty().then_some(reader), retry_at);
+                    return self.undelivered.could_not_read(&stretch, found.frames.is_empty().then_some(reader), retry_at);
                 }
             }
         }
-        self.owed.could_read(&stretch);
+        self.undelivered.could_read(&stretch);
         let attempt = self.attempt(&stretch, found, now).await;
         self.conclude(stretch, &attempt);
     }
 
     /// Gives what is not settled of a stretch to the sink, once.
-    async fn attempt(&mut self, stretch: &Range<u64>, found: Stretch, now: Instant) -> Attempt {
+    async fn attempt(&mut self, stretch: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
         let mut attempt = Attempt { received, ..Attempt::default() };
         let mut settled = self.shared.note_lost(&found.lost);
@@ -293,7 +293,7 @@ impl BatchDeliverer {
             records: Vec::new(),
         };
         let mut waiting = Vec::new();
-        let mut turns = Turns::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
+        let mut turns = PartitionLimits::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
         for frame in found.frames {
             if self.shared.progress.is_settled(frame.seq) {
                 continue;
@@ -301,7 +301,7 @@ impl BatchDeliverer {
             match Record::decode(frame.body.clone()) {
                 Ok(record) => {
                     let place: Place = self.sink.place_of(&record).into();
-                    if self.owed.rests(&place, now) {
+                    if self.undelivered.rests(&place, now) {
                         attempt.resting.push(place);
                         continue;
                     }
@@ -336,7 +336,7 @@ impl BatchDeliverer {
         }
         settled.sort_unstable();
         // Where a stretch is settled as a whole, and nothing before it is owed, the cursor says it.
-        if !self.owed.is_only(stretch) || attempt.owes() || self.cursor.retry_at().is_some() {
+        if !self.undelivered.is_only(stretch) || attempt.owes() || self.cursor.retry_at().is_some() {
             self.journal.settled(&settled);
         }
         attempt

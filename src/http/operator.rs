@@ -52,7 +52,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
 ///
 /// # Errors
 /// [`ProblemCode::OperatorsOnly`]
-pub(super) fn admit(request: &Parts) -> Result<(), Problem> {
+pub(super) fn authorize(request: &Parts) -> Result<(), Problem> {
     if !request.extensions.get::<Peer>().is_some_and(|peer| peer.address.to_canonical().is_loopback()) {
         return refuse("this is answered on the gateway's own machine only, on its loopback interface");
     }
@@ -152,7 +152,7 @@ impl AsRef<[u8]> for Sent {
 /// `GET /metrics`
 pub(super) async fn metrics(State(gate): State<Arc<Gate>>) -> Result<Response, Problem> {
     let turn = take(&gate.turns.scrapes, "too many scrapes at one time")?;
-    gate.room.refresh_gauges();
+    gate.disk_headroom.refresh_gauges();
     health::refresh_gauges(&gate);
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     let text = Bytes::from_owner(Sent { text: gate.metrics.exposition(), _turn: turn });
@@ -181,7 +181,7 @@ mod tests {
             bodies: None,
             has_certificate: false,
         });
-        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| admit(&parts)).is_ok()
+        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| authorize(&parts)).is_ok()
     }
 
     #[test]

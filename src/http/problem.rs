@@ -1,7 +1,7 @@
 //! Errors as the client sees them: RFC 9457 `application/problem+json` with a stable code.
 //!
 //! The only place that names a status code for one. A handler returns a [`Problem`]; the outermost layer
-//! (`http/around.rs`) writes it, because only there the request's id is at hand.
+//! (`http/middleware.rs`) writes it, because only there the request's id is at hand.
 
 use std::time::Duration;
 

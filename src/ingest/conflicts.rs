@@ -13,21 +13,21 @@ use uuid::Uuid;
 
 use super::{Ingest, store::Stored};
 use crate::{
+    bounded_map::BoundedMap,
     dead_letter::{DeadLetterError, Letter, LetterLines},
     dedup::{Claim, Identity},
     event::Record,
     limits::CONFLICTS_REMEMBERED_MAX,
     outcome::{Outcome, RejectCode, Rejection, RetryCause},
-    recent::Recent,
 };
 
 /// The conflicting duplicates whose letters are kept, or being written: identity and fingerprint. The oldest are forgotten.
 #[derive(Debug)]
-pub struct Conflicts(Mutex<Recent<(Uuid, u32), ()>>);
+pub struct Conflicts(Mutex<BoundedMap<(Uuid, u32), ()>>);
 
 impl Default for Conflicts {
     fn default() -> Self {
-        Self(Mutex::new(Recent::new(CONFLICTS_REMEMBERED_MAX)))
+        Self(Mutex::new(BoundedMap::new(CONFLICTS_REMEMBERED_MAX)))
     }
 }
 
@@ -42,7 +42,7 @@ impl Conflicts {
         self.kept().remove(&(identity.id, identity.fingerprint));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Recent<(Uuid, u32), ()>> {
+    fn kept(&self) -> MutexGuard<'_, BoundedMap<(Uuid, u32), ()>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

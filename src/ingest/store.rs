@@ -10,8 +10,8 @@ use crate::{
     auth::Source,
     dedup::{Claim, Claimed, Identity},
     event::Record,
+    key_shares::{Reserved, Resource, UsedUp},
     outcome::{Outcome, RetryCause},
-    shares::{Reserved, Resource, UsedUp},
     spool::{AppendError, FrameBuffer},
 };
 
@@ -68,7 +68,7 @@ impl Ingest {
             match places[index] {
                 None => self.progress.lose(uuid),
                 // The window knows the place of the one that was lost.
-                Some(place) => self.awaited.remember(uuid, place),
+                Some(place) => self.delivery_waiters.remember(uuid, place),
             }
         }
         let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::text::unescape;
+use super::unescape::unescape;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

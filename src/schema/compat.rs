@@ -8,12 +8,12 @@
 //! What a version demands of `schema_version` is set aside, since an event that names a version is judged by that one alone.
 
 mod compare;
-mod make;
 mod mode;
 mod mutate;
 mod patterns;
 mod policy;
 mod version;
+mod witness;
 
 #[cfg(test)]
 mod tests;

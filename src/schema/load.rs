@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use super::{
     bundle::bundle,
+    compiled::{CompiledSchema, Shared},
     flatten::flatten,
     folder::Folder,
-    quick::{Quick, Shared},
     registry::{Registry, Schema},
 };
 use crate::{event::EventName, json::TapeJson, limits::SCHEMAS_MAX};
@@ -135,7 +135,8 @@ impl Workshop {
         let validator = build(&self.folder, file, &document)?;
         let bundled = bundle(document, file, &|file| self.folder.piece(file).map(|piece| (*piece).clone()))?;
         let flat = flatten(&bundled);
-        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.shared, &|part| build(&self.folder, file, part).ok()));
+        let quick =
+            flat.and_then(|flat| CompiledSchema::compile(&flat, &self.shared, &|part| build(&self.folder, file, part).ok()));
         Ok(Schema {
             event_name: event_name.into(),
             version,

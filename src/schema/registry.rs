@@ -10,7 +10,7 @@ use jsonschema::Validator;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{explain::Explainer, quick::Quick};
+use super::{compiled::CompiledSchema, explain::Explainer};
 use crate::{
     json::{Node, TapeJson},
     limits::{
@@ -32,8 +32,8 @@ pub struct Schema {
     /// What it is called, for a list.
     pub title: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
-    /// Accepts the same events, and says so faster: see `quick.rs`.
-    pub(super) quick: Option<Quick>,
+    /// Accepts the same events, and says so faster: see `compiled.rs`.
+    pub(super) quick: Option<CompiledSchema>,
     /// The document, read when the first event has to be told what is wrong with it.
     pub(super) read: OnceLock<Value>,
     /// The document's `ETag`, reckoned when it is first served.

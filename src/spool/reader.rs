@@ -18,7 +18,7 @@ use crate::limits::SPOOL_LOSS_EVENTS_MAX;
 /// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
 /// reader's position before and after exactly once, save those that were delivered and unlinked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ReadBatch {
     /// Frames, whole and checked.
     pub frames: Vec<Frame>,
     /// Sequence numbers whose frames are lost. The damaged file is kept in `quarantine/`, where `lost.ndjson` names them.
@@ -57,7 +57,7 @@ impl Reader {
         Self { shared, next_seq: seq, open: None, held: None, only_looks: false }
     }
 
-    /// Waits for nothing and decides nothing: what cannot be read now is among the [`Stretch::lost`] at once, though it is not
+    /// Waits for nothing and decides nothing: what cannot be read now is among the [`ReadBatch::lost`] at once, though it is not
     /// lost yet; nothing is written down and nothing is set aside. For whoever may come back later.
     #[must_use]
     pub fn that_only_looks(self) -> Self {
@@ -77,7 +77,7 @@ impl Reader {
     /// The disk's, with the position where it was: read again after [`Spool::unreadable_pause`](super::Spool). What lies
     /// before the bad place was answered first. A place that stays unreadable is taken for damaged when its time is over, so
     /// that what follows is not held up for ever; the time is the place's, whichever reader comes to it.
-    pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
+    pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
         self.read_until(u64::MAX, records_max, bytes_max)
     }
 
@@ -86,17 +86,17 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::read`].
-    pub fn read_until(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
-        let mut stretch = Stretch::default();
+    pub fn read_until(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
+        let mut stretch = ReadBatch::default();
         let mut limits = Limits { end_seq, records_max: records_max.max(1), bytes_left: bytes_max };
         match self.fill(&mut stretch, &mut limits) {
             // What came before the failure is good; the next call meets it again.
-            Err(error) if stretch == Stretch::default() => Err(error),
+            Err(error) if stretch == ReadBatch::default() => Err(error),
             _ => Ok(stretch),
         }
     }
 
-    fn fill(&mut self, stretch: &mut Stretch, limits: &mut Limits) -> io::Result<()> {
+    fn fill(&mut self, stretch: &mut ReadBatch, limits: &mut Limits) -> io::Result<()> {
         while self.next_seq < limits.end_seq {
             let place = self.shared.segments().place(self.next_seq);
             match place {
@@ -122,7 +122,7 @@ impl Reader {
     }
 
     /// The segment of `span`; `None` where it was passed, because it is gone.
-    fn open(&mut self, span: Span, stretch: &mut Stretch) -> io::Result<Option<OpenSegment>> {
+    fn open(&mut self, span: Span, stretch: &mut ReadBatch) -> io::Result<Option<OpenSegment>> {
         let is_same = |open: &OpenSegment| (open.span.first_seq, open.span.remade) == (span.first_seq, span.remade);
         if let Some(mut open) = self.open.take().filter(is_same) {
             if span.bytes > open.span.bytes {
@@ -170,7 +170,7 @@ impl Reader {
         &mut self,
         open: &mut OpenSegment,
         span: Span,
-        stretch: &mut Stretch,
+        stretch: &mut ReadBatch,
         limits: &mut Limits,
     ) -> io::Result<Filled> {
         while self.next_seq < span.end_seq.min(limits.end_seq) {
@@ -251,7 +251,7 @@ impl Reader {
 
     /// Goes on at `seq`: no file holds what is before it. That is a loss only from the cursor on; what is missing below was
     /// delivered and unlinked.
-    fn skip_missing(&mut self, seq: u64, reason: &str, stretch: &mut Stretch) {
+    fn skip_missing(&mut self, seq: u64, reason: &str, stretch: &mut ReadBatch) {
         let segment = match self.shared.segments().place(self.next_seq) {
             Place::In(span) => segment_name(span.first_seq),
             Place::Before(_) | Place::End => String::new(),
@@ -263,7 +263,7 @@ impl Reader {
         }
     }
 
-    fn lose_damaged(&mut self, open: &mut OpenSegment, lost: Range<u64>, bytes: Range<u64>, stretch: &mut Stretch) {
+    fn lose_damaged(&mut self, open: &mut OpenSegment, lost: Range<u64>, bytes: Range<u64>, stretch: &mut ReadBatch) {
         let all = lost.clone();
         let lost = self.lose(lost, stretch);
         if self.only_looks {
@@ -294,7 +294,7 @@ impl Reader {
     }
 
     /// Reports what of `lost` this reader had not passed yet.
-    fn lose(&mut self, lost: Range<u64>, stretch: &mut Stretch) -> Option<Range<u64>> {
+    fn lose(&mut self, lost: Range<u64>, stretch: &mut ReadBatch) -> Option<Range<u64>> {
         let lost = lost.start.max(self.next_seq)..lost.end;
         if lost.is_empty() {
             return None;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AppendError, Appended, Cursor, CursorError, Frame, FrameBuffer, Reader, Spool, SpoolConfig, Stretch,
+    AppendError, Appended, Cursor, CursorError, Frame, FrameBuffer, ReadBatch, Reader, Spool, SpoolConfig,
     fault_disk::{FaultDisk, Faults, Rng},
     segment::{parse_segment_name, segment_name},
     writer::Writer,
@@ -312,7 +312,7 @@ impl Simulation {
 
     fn deliver_all(&mut self) {
         let reader = &mut self.process.as_mut().unwrap().reader;
-        while reader.read(1000, 1 << 20).is_ok_and(|stretch| stretch != Stretch::default()) {}
+        while reader.read(1000, 1 << 20).is_ok_and(|stretch| stretch != ReadBatch::default()) {}
         let seq = reader.next_seq();
         self.commit_to(seq);
     }
@@ -461,7 +461,7 @@ impl Simulation {
                 self.named.len(),
                 self.end_seq
             );
-            if stretch == Stretch::default() {
+            if stretch == ReadBatch::default() {
                 break;
             }
             let lost: u64 = stretch.lost.iter().map(|lost| lost.end - lost.start).sum();

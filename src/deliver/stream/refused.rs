@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Flow, form::Form, intake::Found};
+use super::{Flow, intake::Found, record_format::StreamFormat};
 use crate::{
     deliver::shared::DISK_PATIENCE,
     event::Record,
@@ -76,9 +76,9 @@ impl Flow {
             return true;
         };
         match (&self.intake.form, Record::decode(frame.body.clone())) {
-            (Form::Lines, _) => self.shared.keep_line(frame, reason).await,
-            (Form::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
-            (Form::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
+            (StreamFormat::Lines, _) => self.shared.keep_line(frame, reason).await,
+            (StreamFormat::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
+            (StreamFormat::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
         }
     }
 }

@@ -6,7 +6,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
     LakeConfig, LakeError,
-    encode::{Stretch, encode},
+    encode::{SeqRange, encode},
     partition::{Partition, group},
     write::{Owed, Writer},
 };
@@ -45,7 +45,7 @@ impl LakeSink {
 
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
         let mut deliveries = vec![Delivery::Retry("the lake has not spoken of it".to_owned()); batch.records.len()];
-        let stretch = Stretch::of(batch);
+        let stretch = SeqRange::of(batch);
         // Records share their bytes: this copies handles, so that blocking threads can own them.
         let records: Arc<[Record]> = batch.records.as_slice().into();
         let grouping = Arc::clone(&records);
@@ -100,7 +100,7 @@ impl Sink for LakeSink {
 /// Encodes and writes one partition; says of each of its records what became of it.
 async fn write(
     writer: Arc<Writer>,
-    stretch: Stretch,
+    stretch: SeqRange,
     records: Arc<[Record]>,
     partition: Partition,
     positions: Vec<usize>,

@@ -23,13 +23,13 @@ use crate::{
 
 /// The stretch of a spool that a file holds records of: its name, and a line in its footer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+pub(super) struct SeqRange {
     pub(super) spool_id: Uuid,
     pub(super) first_seq_inclusive: u64,
     pub(super) end_seq_exclusive: u64,
 }
 
-impl Stretch {
+impl SeqRange {
     pub(super) fn of(batch: &Batch) -> Self {
         let Batch { spool_id, first_seq_inclusive, end_seq_exclusive, .. } = *batch;
         Self { spool_id, first_seq_inclusive, end_seq_exclusive }
@@ -63,7 +63,7 @@ impl FileName {
     }
 
     /// Whether both hold records of the same sequence numbers.
-    pub(super) fn overlaps(&self, stretch: &Stretch) -> bool {
+    pub(super) fn overlaps(&self, stretch: &SeqRange) -> bool {
         self.first_seq_inclusive < stretch.end_seq_exclusive && stretch.first_seq_inclusive < self.end_seq_exclusive
     }
 }
@@ -87,7 +87,7 @@ pub(super) struct Encoded {
 ///
 /// # Errors
 /// Parquet's or arrow's own; nothing is known to cause one.
-pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
+pub(super) fn encode(stretch: &SeqRange, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
     let extra = columns::Extra::of(positions.iter().map(|&position| &records[position]));
     let rows = positions.len().min(LAKE_CHUNK_ROWS);
@@ -115,7 +115,7 @@ pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize])
     Ok(Encoded { file, refused })
 }
 
-fn properties(stretch: &Stretch, rows: usize) -> Result<WriterProperties, ParquetError> {
+fn properties(stretch: &SeqRange, rows: usize) -> Result<WriterProperties, ParquetError> {
     let column = |name: &str| ColumnPath::from(name);
     let entry = |key: &str, value: String| KeyValue::new(format!("lakegate.{key}"), value);
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));

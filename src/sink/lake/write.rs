@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::{
     LakeConfig, LakeError,
-    encode::{FileName, Stretch, encode},
+    encode::{FileName, SeqRange, encode},
     identities::Identities,
     partition::Partition,
     read::not_held,
@@ -81,7 +81,7 @@ struct OurFile {
 /// Records of one partition, to be written.
 #[derive(Clone, Debug)]
 pub(super) struct Owed {
-    pub(super) stretch: Stretch,
+    pub(super) stretch: SeqRange,
     pub(super) partition: Partition,
     pub(super) records: Arc<[Record]>,
     /// Which of them: only such as the lake's columns can hold.

@@ -256,7 +256,7 @@ fn open_with(disk: &FaultDisk, config: SpoolConfig) -> Spool {
 }
 
 /// Reads on until something comes, however often it fails.
-fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<Stretch>) -> (Stretch, u32) {
+fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<ReadBatch>) -> (ReadBatch, u32) {
     let mut failures = 0;
     loop {
         match next() {

@@ -98,7 +98,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self.kind() {
             FaultKind::Transient => "for the moment: ",
-            FaultKind::Room => "no room: ",
+            FaultKind::NoSpace => "no room: ",
             FaultKind::Place => "",
             FaultKind::Medium => "the disk fails: ",
         };

@@ -1,0 +1,41 @@
+//! After a start: the shared dedup store is told again what the spool holds.
+//!
+//! A gateway that was killed may have had events durable that it had not confirmed yet. Which ones is not recorded, since
+//! confirming twice does no harm; so all that is spooled is confirmed, in the background.
+
+use std::sync::Arc;
+
+use crate::{
+    dedup::{Fleet, Identity},
+    event::{Record, ScopeSecret},
+    limits::RESTORE_RECORDS,
+    spool::Spool,
+};
+
+/// Confirms the identity of every event that `spool` holds now.
+pub async fn reconfirm_on_start(fleet: Fleet, spool: Arc<Spool>, secret: Arc<ScopeSecret>) {
+    let end_exclusive = spool.durable_end();
+    let mut reader = spool.reader(0);
+    let mut confirmed = 0;
+    loop {
+        let stretch = match tokio::task::block_in_place(|| reader.read(RESTORE_RECORDS, usize::MAX)) {
+            Ok(stretch) => stretch,
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be read, so the shared dedup store is not told again what it holds");
+                return;
+            }
+        };
+        let is_empty = stretch.frames.is_empty() && stretch.lost.is_empty();
+        let spooled = stretch.frames.into_iter().filter(|frame| frame.seq < end_exclusive);
+        // An unreadable record is met again, and reported, when it is delivered.
+        let ids: Vec<_> = spooled.filter_map(|frame| Some(Identity::of(&Record::decode(frame.body).ok()?, &secret))).collect();
+        confirmed += ids.len();
+        if !ids.is_empty() && !fleet.reconfirm(ids).await {
+            return;
+        }
+        if is_empty || reader.next_seq() >= end_exclusive {
+            break;
+        }
+    }
+    tracing::info!(confirmed, "the shared dedup store is being told what the spool holds");
+}
