@@ -9,9 +9,11 @@ mod cors;
 mod dead_letters;
 mod events;
 mod fast_path;
+mod gate;
 mod health;
 mod middleware;
 mod operator;
+mod operator_turns;
 mod opt_out;
 mod pixel;
 pub mod problem;
@@ -22,12 +24,8 @@ mod schemas;
 pub mod server;
 mod unread_body;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -35,87 +33,16 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 
-use crate::{
-    auth::Keys,
-    body_budget::BodyBudget,
-    conditions::Conditions,
-    config::AddressKept,
-    deliver::SinkState,
-    disk_headroom::DiskHeadroom,
-    ingest::Ingest,
-    rate_limit::AddressRates,
-    repair::Repair,
-    telemetry::{AccessLog, Metrics, Traces},
-};
 pub use client_address::{Peer, Proxies};
 pub use fast_path::FastPath;
+pub use gate::{Gate, Policy};
 pub use health::look;
 use middleware::{Middleware, Serves};
-pub use operator::Turns;
+pub use operator_turns::Turns;
 use problem::{Problem, ProblemCode};
-
-/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
-pub struct Policy {
-    /// The keys, and what each may do.
-    pub keys: Keys,
-    /// What client addresses may send, where they are held to limits.
-    pub addresses: Option<Arc<AddressRates>>,
-    /// Whether events of people who ask not to be followed are dropped.
-    pub respect_gpc: bool,
-    /// What is kept of the addresses that events come from.
-    pub client_address: AddressKept,
-}
-
-/// What the handlers use.
-pub struct Gate {
-    /// Who may send, and how much.
-    pub policy: ArcSwap<Policy>,
-    /// Who may say where a client is.
-    pub proxies: Arc<Proxies>,
-    /// The recipe.
-    pub ingest: Arc<Ingest>,
-    /// The repair of dead letters.
-    pub repair: Repair,
-    /// What requests may hold together.
-    pub bodies: BodyBudget,
-    /// How much room is left.
-    pub disk_headroom: Arc<DiskHeadroom>,
-    /// What is wrong at the moment.
-    pub conditions: Conditions,
-    /// How the sink does.
-    pub sink: watch::Receiver<SinkState>,
-    /// How the stream of the dead letters does, where they have one.
-    pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Who is told of each request.
-    pub traces: Traces,
-    /// Where each request is a line, where that is wanted.
-    pub access_log: Option<AccessLog>,
-    /// How many operators may be answered at one time.
-    pub turns: Turns,
-    /// Whether the gateway is stopping.
-    pub stopping: AtomicBool,
-}
-
-impl Gate {
-    /// Whether the gateway is stopping: it takes nothing more, and is not ready.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Gives every key of the policy in force its share, before it sends: so what it may hold is right at once.
-    pub fn share(&self) {
-        for source in self.policy.load().keys.sources() {
-            source.share(&self.ingest.shares);
-        }
-    }
-}
 
 /// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
 /// told to use HTTPS only for, where it is not 0.

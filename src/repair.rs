@@ -37,6 +37,7 @@
 
 mod feed;
 mod report;
+mod request;
 mod simulate;
 
 use std::{ops::ControlFlow, sync::Arc, time::SystemTime};
@@ -56,30 +57,8 @@ use crate::{
 };
 use feed::{Batch, Taken, feed};
 pub use report::{Dropped, ReplayReport, Shown};
+pub use request::{Letters, Replay};
 pub use simulate::{Change, Simulated, Simulation};
-
-/// Where the letters of a replay come from.
-#[derive(Debug, Clone, Default)]
-pub enum Letters {
-    /// From the files of this gateway.
-    #[default]
-    Kept,
-    /// From elsewhere, one per line: read back from a stream, or from another gateway.
-    Given(Vec<u8>),
-}
-
-/// What is to be replayed, and how.
-#[derive(Debug, Default)]
-pub struct Replay {
-    /// Which letters.
-    pub filter: Filter,
-    /// What is changed in each.
-    pub patch: Option<Patch>,
-    /// Whether it is only said what would become of them.
-    pub dry_run: bool,
-    /// From where.
-    pub letters: Letters,
-}
 
 /// Why a repair came to nothing, or not to its end.
 #[derive(Debug, thiserror::Error)]

@@ -19,6 +19,7 @@ mod manifest;
 mod multiple_of;
 mod registry;
 mod subschema;
+mod suggestions;
 
 pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};
@@ -27,4 +28,5 @@ pub use folder::FolderStamp;
 pub use inspect::{FileFault, Inspected, Rule, Written, bytes_of, inspect};
 pub use load::{LoadError, SchemaFault, load, load_with};
 pub use manifest::{Manifest, ManifestError};
-pub use registry::{Registry, Resolution, Schema, Suggestions};
+pub use registry::{Registry, Resolution, Schema};
+pub use suggestions::Suggestions;

@@ -10,14 +10,14 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
-use super::{Components, reconfirm_on_start, stores::shares};
+use super::{components::Components, stores::shares};
 use crate::{
     auth::{Keys, Source},
     config::Config,
     dedup::{Deduplicator, Identity},
     durable,
     event::Record,
-    ingest::{Conflicts, DeliveryWaiters, Ingest},
+    ingest::{Conflicts, DeliveryWaiters, Ingest, reconfirm_on_start},
     limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
     outcome::Outcome,
     progress::Progress,

@@ -12,29 +12,14 @@ use std::{
 
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
-use super::App;
+use super::{
+    App,
+    ended::{Ended, Failure},
+};
 use crate::{
     conditions::{Condition, Conditions},
     limits::{FAILED_STOP_TIMEOUT, FLEET_CLOSE_TIMEOUT},
 };
-
-/// How a gateway ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Events that are spooled and not delivered; the next start delivers them. `None` where the end was cut short.
-    pub undelivered_events: Option<u64>,
-    /// Why, where nobody asked it to.
-    pub failure: Option<Failure>,
-}
-
-/// Why a gateway ended although nobody asked it to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The disk failed, so that a restart is needed.
-    Disk,
-    /// A thread or a task died: which one, and how.
-    Part(String),
-}
 
 impl App {
     /// What is wrong at the moment: for whoever runs a task beside the gateway that it cannot do without.
@@ -111,7 +96,7 @@ impl App {
         .await;
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
-        self.watches.shutdown().await;
+        self.background_tasks.shutdown().await;
         tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
         undelivered_events
     }

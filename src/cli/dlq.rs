@@ -15,12 +15,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{PlaceArgs, admin_client, health::reachable};
+use super::{admin_client, configuration::PlaceArgs, failure::is_broken_pipe, health::reachable, output_format::Format};
 use crate::{
     app::{Offline, admin_address, gateway_id, is_running},
     config::{Config, DeadLetterKind},
@@ -119,14 +119,6 @@ pub(super) struct AdminArgs {
     admin: Option<SocketAddr>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
 impl MeantArgs {
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter::parse(&self.conditions, unix_millis(SystemTime::now()))?)
@@ -155,7 +147,7 @@ pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
     match result.and_then(|well| Ok(out.flush().map(|()| well)?)) {
         Ok(well) => Ok(ExitCode::from(u8::from(!well))),
         // The reader of the pipe has seen enough.
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }

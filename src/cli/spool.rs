@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::PlaceArgs;
+use super::{configuration::PlaceArgs, failure::is_broken_pipe};
 use crate::{
     app::{Offline, is_running, lake_location},
     config::{Config, SinkKind},
@@ -114,7 +114,7 @@ pub(super) fn run(command: &SpoolCommand) -> anyhow::Result<ExitCode> {
     };
     match result.and_then(|clean| Ok(out.flush().map(|()| clean)?)) {
         Ok(clean) => Ok(ExitCode::from(u8::from(!clean))),
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }

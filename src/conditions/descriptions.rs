@@ -1,6 +1,6 @@
 //! What each condition means, and what a person does about it: the table in `ERRORS.md`.
 
-use super::Condition;
+use super::list::Condition;
 
 impl Condition {
     /// What is wrong, and what the gateway does meanwhile.

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Condition, Conditions};
+use super::list::{Condition, Conditions};
 
 /// Held by a thread or a task for as long as it works. Dropped by a panic it raises [`Condition::PartEnded`]; dropped otherwise,
 /// such as by an abort, it does nothing.

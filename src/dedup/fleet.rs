@@ -58,10 +58,7 @@
 
 mod backlog;
 mod connection;
-mod deduplicator;
 mod protocol;
-
-pub use deduplicator::{Claimed, Deduplicator};
 
 use std::{
     fmt,
@@ -119,7 +116,7 @@ pub enum FleetError {
 
 /// What becomes of an identity that is fresh here, by what the store says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Fresh,
     /// With the fingerprint of the payload that was confirmed, where the store has one.
     Duplicate {
@@ -133,17 +130,17 @@ enum Verdict {
 /// The shared store. Clones are the same one.
 #[derive(Clone)]
 pub struct Fleet {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     tasks: Arc<[AbortHandle; 2]>,
 }
 
-struct Store {
+pub(super) struct Store {
     protocol: Protocol,
     link: StoreConnection,
     backlog: Backlog,
     deadline: Duration,
     next_number: AtomicU64,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Fleet {
@@ -225,13 +222,13 @@ impl Fleet {
 }
 
 impl Store {
-    fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Claims `ids`: one verdict each, in order, before the deadline is over. A large batch goes in portions, so that what
     /// other requests ask meanwhile need not wait for all of it.
-    async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
+    pub(super) async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
         let started = Instant::now();
         let until = started + self.deadline + FLEET_DEADLINE_PER_IDENTITY * ids.len() as u32;
         let mut verdicts = Vec::with_capacity(ids.len());
@@ -284,11 +281,11 @@ impl Store {
         answers
     }
 
-    fn confirm(&self, identities: impl IntoIterator<Item = Identity>) {
+    pub(super) fn confirm(&self, identities: impl IntoIterator<Item = Identity>) {
         self.note(self.backlog.confirm(identities));
     }
 
-    fn release(&self, ids: impl IntoIterator<Item = Uuid>, number: u64) {
+    pub(super) fn release(&self, ids: impl IntoIterator<Item = Uuid>, number: u64) {
         self.note(self.backlog.release(ids.into_iter().map(|id| (id, number))));
     }
 

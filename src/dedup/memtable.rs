@@ -6,10 +6,10 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use uuid::Uuid;
 
-use super::claims::{Claim, ClaimError};
+use super::claim::{Claim, ClaimError};
 use super::folder::Generations;
 use super::identity::{Identity, Key, KeyedHash, differ};
-use super::runs::Sealed;
+use super::run::Sealed;
 
 /// A confirmed identity, and where its event lies.
 #[derive(Debug)]

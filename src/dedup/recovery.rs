@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::config::{OpenReport, WindowConfig};
+use super::errors::OpenError;
 use super::folder::{Folder, Generations};
 use super::format::RunError;
 use super::identity::KeyedHash;
@@ -11,10 +13,17 @@ use super::merge::{Merge, MergeError};
 use super::run::{Run, read_hash};
 use super::runs::RunSet;
 use super::stats::Counters;
-use super::window::{OpenError, OpenReport, WindowConfig};
-use super::worker::Kept;
 use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
 use crate::limits::DEDUP_OPEN_PATIENCE;
+
+/// A run that has left the window and is still kept, in case that was wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    pub(super) run: Generations,
+    pub(super) identities: u64,
+    /// Since when, in confirmed time.
+    pub(super) since_millis: i64,
+}
 
 /// What the folder held.
 pub(super) struct Recovered {

@@ -11,10 +11,20 @@ use super::filter::SliceFilter;
 use super::folder::Generations;
 use super::format::{Footer, Layout, PAGE_BYTES, RunError, SLICE_BYTES, decode_header, u32_at, u64_at};
 use super::identity::{Identity, Key, KeyedHash, slice_of};
-use super::runs::Sealed;
 use super::stats::Counters;
 use super::unreadable_pages::{PageState, UnreadablePages};
 use crate::limits::DEDUP_READ_PATIENCE;
+
+/// What the runs know of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    Unknown,
+    Known {
+        fingerprint: u32,
+    },
+    /// It is in none of the pages that could be read, and a page where it may be cannot be read at the moment.
+    Unreadable,
+}
 
 /// An open run.
 #[derive(Debug)]

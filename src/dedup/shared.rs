@@ -7,12 +7,13 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 
+use super::config::WindowConfig;
+use super::errors::SealError;
 use super::identity::KeyedHash;
 use super::memtable::Memtable;
 use super::run::Run;
 use super::runs::RunSet;
 use super::stats::{Counters, Sealing, Stats};
-use super::window::{SealError, WindowConfig};
 use crate::conditions::Condition;
 use crate::limits::DEDUP_FULL_AFTER;
 

@@ -16,17 +16,13 @@ use crate::{
     dead_letter::{DeadLetters, Letter, Lines, write_letter},
     dedup::{Scopes, Window},
     event::{Record, iso_millis, unix_millis},
-    fault::{Patience, Tries},
-    limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PAUSE, IDLE_ROLL_AFTER},
+    fault::Tries,
+    limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PATIENCE, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
     progress::{Ending, Progress},
     spool::{Frame, Spool},
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
-
-/// How a fault of the disk is waited for. It has no end, because an accepted event is never given up.
-pub(super) const DISK_PATIENCE: Patience =
-    Patience { first: DELIVERY_DISK_PAUSE.0, longest: DELIVERY_DISK_PAUSE.1, budget: Duration::MAX };
 
 /// How the sink does, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -233,7 +229,8 @@ impl CursorMover {
                 true
             }
             Err(_) => {
-                self.retry_at = Some(now + self.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                self.retry_at =
+                    Some(now + self.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest));
                 false
             }
         }

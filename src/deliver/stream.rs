@@ -18,6 +18,7 @@ mod invalid_records;
 mod reading;
 mod received_times;
 mod record_format;
+mod refusal;
 mod refused;
 mod shard_queues;
 mod shard_throttle;
@@ -45,7 +46,7 @@ use health::Health;
 use intake::Intake;
 use invalid_records::{Success, SuspectedRecords, Suspicion};
 pub use record_format::{EventFormat, StreamFormat};
-use refused::Refusal;
+use refusal::Refusal;
 use shard_queues::{CallBounds, Class, ShardQueues};
 use shard_watch::ShardWatch;
 

@@ -29,8 +29,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Gate, body,
-    operator::{self, Turn},
+    Gate, body, operator,
+    operator_turns::Turn,
     problem::{Problem, ProblemCode},
     run_to_completion::RunToCompletion,
 };

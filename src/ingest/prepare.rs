@@ -15,7 +15,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::{
-    Ingest, Submission, SubmissionError,
+    components::Ingest,
+    submission::{Submission, SubmissionError},
     validate::{ValidatedBody, Validator},
 };
 use crate::{

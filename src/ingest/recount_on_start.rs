@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc, time::Instant};
 
-use super::Ingest;
+use super::components::Ingest;
 use crate::{
     event::Record,
     fault::Tries,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Ingest, conflicts::Found};
+use super::{components::Ingest, conflicts::Found, stored::Stored};
 use crate::{
     auth::Source,
     dedup::{Claim, Claimed, Identity},
@@ -14,13 +14,6 @@ use crate::{
     outcome::{Outcome, RetryCause},
     spool::{AppendError, FrameBuffer},
 };
-
-/// What became of a body's valid events: one of each per event, in order.
-pub(super) struct Stored {
-    pub(super) outcomes: Vec<Outcome>,
-    /// Their numbers in the spool; `None` for what this body did not store.
-    pub(super) places: Vec<Option<u64>>,
-}
 
 impl Ingest {
     /// Stores the valid events of a body: their frames, and their identities in the same order. Where there is a `sender`, what

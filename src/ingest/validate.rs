@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::replay::Refused;
+use super::replayed_event::Refused;
 use crate::{
     auth::EventNames,
     config::UnknownEvents,

@@ -74,12 +74,6 @@ impl Tape {
         self.overflow
     }
 
-    /// The whole value, as the validator's node. `text` must be what was parsed into this tape.
-    #[must_use]
-    pub fn root<'a>(&'a self, text: &'a str) -> super::Node<'a> {
-        super::Node::at(text, self, 0)
-    }
-
     pub(super) fn clear(&mut self) {
         self.nodes.clear();
         self.depth = 0;

@@ -10,6 +10,7 @@
 mod compare;
 mod mode;
 mod mutate;
+mod options;
 mod patterns;
 mod policy;
 mod version;
@@ -22,11 +23,3 @@ pub use compare::{Comparer, Origin, Verdict, Witness};
 pub use mode::{Demand, Direction, Mode};
 pub use policy::{Policy, PolicyError};
 pub use version::Version;
-
-/// How the gateway reads schemas, wherever they are compared: another engine or unasserted formats would be other schemas.
-fn options() -> jsonschema::ValidationOptions<'static> {
-    jsonschema::options()
-        .should_validate_formats(true)
-        .should_ignore_unknown_formats(false)
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-}

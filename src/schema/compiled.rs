@@ -8,6 +8,7 @@
 //! Most of its time would go to waiting for memory, since each event follows another schema and the programs of all are
 //! larger than the caches that are near: what is looked at first lies together, and bounds that are the same are one.
 
+mod bounds;
 mod members;
 mod shared;
 mod text;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 
 use super::flatten::ANNOTATIONS;
 use crate::json::{Kind, Node, TapeJson};
+use bounds::Bounds;
 use members::Members;
 pub(super) use shared::Shared;
 use text::Text;
@@ -48,15 +50,6 @@ pub(super) struct Plain {
     text: Option<Arc<Text>>,
     elements: Option<Box<Elements>>,
     members: Option<Box<Members>>,
-}
-
-/// Between which bounds a number is.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Bounds {
-    at_least: Option<f64>,
-    at_most: Option<f64>,
-    above: Option<f64>,
-    below: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -163,15 +156,6 @@ impl Plain {
             return false;
         }
         self.bounds.as_ref().is_none_or(|bounds| exact(digits).is_some_and(|number| bounds.accept(number)))
-    }
-}
-
-impl Bounds {
-    fn accept(&self, number: f64) -> bool {
-        self.at_least.is_none_or(|bound| number >= bound)
-            && self.at_most.is_none_or(|bound| number <= bound)
-            && self.above.is_none_or(|bound| number > bound)
-            && self.below.is_none_or(|bound| number < bound)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     super::shared::Given,
     Done, Flow,
     invalid_records::{Success, Suspicion},
-    refused::Refusal,
+    refusal::Refusal,
     shard_queues::Class,
     shard_throttle::{ShardTally, cost},
 };

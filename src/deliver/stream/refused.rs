@@ -3,33 +3,11 @@
 
 use std::time::Instant;
 
-use super::{Flow, intake::Found, record_format::StreamFormat};
+use super::{Flow, intake::Found, record_format::StreamFormat, refusal::Refusal};
 use crate::{
-    deliver::shared::DISK_PATIENCE,
     event::Record,
-    fault::Tries,
-    limits::STREAM_REFUSALS_MAX,
-    spool::{Frame, Reader},
+    limits::{DELIVERY_DISK_PATIENCE, STREAM_REFUSALS_MAX},
 };
-
-/// An event that is to become a dead letter.
-pub(super) struct Refusal {
-    seq: u64,
-    reason: String,
-    /// Where its bytes are at hand.
-    frame: Option<Frame>,
-    /// Where they are not, and could not be read.
-    reader: Option<Reader>,
-    tries: Tries,
-    retry_at: Option<Instant>,
-}
-
-impl Refusal {
-    /// Its bytes are read when it is kept.
-    pub(super) fn new(seq: u64, reason: &str) -> Self {
-        Self { seq, reason: reason.to_owned(), frame: None, reader: None, tries: Tries::default(), retry_at: None }
-    }
-}
 
 impl Flow {
     /// Whether so many wait to become dead letters that nothing more is read.
@@ -57,7 +35,8 @@ impl Flow {
             } else {
                 // What waits for long is no burden to memory.
                 refusal.frame = None;
-                refusal.retry_at = Some(now + refusal.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                refusal.retry_at =
+                    Some(now + refusal.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest));
                 self.refusals.push(refusal);
             }
         }

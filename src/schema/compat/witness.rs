@@ -14,7 +14,7 @@ use jsonschema::{
 };
 use serde_json::{Value, json};
 
-use super::{options, patterns::Patterns};
+use super::{options::options, patterns::Patterns};
 use crate::limits::{COMPAT_DEPTH_MAX, COMPAT_NODES_MAX, COMPAT_VALUES_MAX};
 
 /// Makes values.

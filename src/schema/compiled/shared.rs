@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Bounds,
+    bounds::Bounds,
     text::{self, Pattern, Text},
 };
 

@@ -24,7 +24,10 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::{Created, FileEntry, Folder, Source};
+use super::{
+    entries::{Created, FileEntry, Folder},
+    source::Source,
+};
 use crate::{
     durable::{self, FOLDER_MODE},
     fault::{FaultKind, Operation, fault_kind},

@@ -1,12 +1,17 @@
-//! What ingest uses: claim, confirm, release, with or without a fleet.
+//! Claims, confirms and releases identities for `ingest`: in this gateway's window, and in the store of the fleet where there is one.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::{Fleet, Verdict};
+use super::claim::{Claim, ClaimError};
+use super::claims::Claims;
+use super::errors::SealError;
+use super::fleet::{Fleet, Verdict};
+use super::identity::{Identity, differ};
+use super::memtable::Place;
+use super::window::Window;
 use crate::clock::ConfirmedClock;
-use crate::dedup::{Claim, ClaimError, Claims, Identity, Place, SealError, Window, identity::differ};
 
 /// The dedup window of this gateway, and the store of its fleet where there is one. Clones are the same.
 #[derive(Clone, Debug)]
