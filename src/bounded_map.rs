@@ -1,4 +1,4 @@
-//! A bounded memory: what came last, by its key. Beyond the bound the oldest is forgotten.
+//! A map with a maximum size. Beyond it, the oldest entry is removed for each new one.
 
 use std::{
     collections::{HashMap, VecDeque},

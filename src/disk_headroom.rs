@@ -1,4 +1,4 @@
-//! How much room is left, and for how long: what `/readyz` and the gauges of `/metrics` say about the disk.
+//! How much space the disk and the quota have left, and for how long: for `/readyz` and the gauges of `/metrics`.
 
 use std::{
     fs, io,

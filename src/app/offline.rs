@@ -1,8 +1,8 @@
-//! Work on the data folder while no gateway runs on it, and how to tell whether one does.
+//! Work on the data folder while no gateway runs on it, and the check whether one runs.
 //!
-//! Whoever opens the spool holds its lock, so a gateway and a command never write at the same time. A gateway that runs is
-//! asked instead: it leaves the address of its operators' listener in `admin.address`, which means something only while the
-//! lock is held.
+//! Whoever opens the spool holds its lock, so a gateway and a command never write at the same time. A command asks a running
+//! gateway instead: the gateway writes the address of its operators' listener to `admin.address`. The file is valid only
+//! while the lock is held.
 
 use std::{collections::HashSet, fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

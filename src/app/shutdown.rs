@@ -1,8 +1,8 @@
 //! What ends a gateway, and in which order it closes.
 //!
-//! It runs until somebody asks it to stop, the disk fails, or one of its threads and tasks dies ([`Condition::PartEnded`]). A
-//! gateway of which a part is missing would go on to look well, so it ends with its reason, and a supervisor starts it again:
-//! what was acknowledged is on disk.
+//! A gateway runs until somebody asks it to stop, the disk fails, or one of its threads or tasks dies
+//! ([`Condition::PartEnded`]). A gateway with a missing part would still look healthy. So it ends and says why, and a
+//! supervisor starts it again. Acknowledged events are on disk.
 
 use std::{
     sync::{Arc, atomic::Ordering},

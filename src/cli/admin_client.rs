@@ -1,4 +1,4 @@
-//! Asks the gateway that runs on this machine, through its operators' listener.
+//! A client for the operators' listener of the gateway that runs on this machine.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What each condition means, and what a person does about it: the table in `ERRORS.md`.
+//! The meaning of each condition, and what an operator does about it: the table in `ERRORS.md`.
 
 use super::list::Condition;
 

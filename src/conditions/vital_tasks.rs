@@ -1,5 +1,5 @@
-//! Threads and tasks without which the gateway does not work. One that panics, or ends when nobody asked it to, must not leave
-//! behind a gateway that looks well: [`Condition::PartEnded`] is raised, and the program ends with its reason.
+//! Threads and tasks that the gateway cannot work without. If one of them panics, or ends without being asked to,
+//! [`Condition::PartEnded`] is raised and the program ends with the reason. Otherwise the gateway would still look healthy.
 
 use std::{
     io,

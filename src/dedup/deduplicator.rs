@@ -1,4 +1,5 @@
-//! Claims, confirms and releases identities for `ingest`: in this gateway's window, and in the store of the fleet where there is one.
+//! Claims, confirms and releases identities for `ingest`: in the window of this gateway, and in the store of the fleet, if
+//! one is configured.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,5 @@
-//! What is not on disk yet: claims in flight, the hot generation, and the generation being sealed. Pure memory, no locks.
+//! The identities that are not on disk yet: claims in flight, the hot generation, and the generation that is being sealed. It
+//! is in memory only, and takes no locks.
 
 use std::sync::Arc;
 

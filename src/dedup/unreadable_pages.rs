@@ -1,4 +1,4 @@
-//! Patience with the pages of a run that cannot be read: each is tried again for its time, and then counts as lost.
+//! Pages of a run that cannot be read. Each page is tried again for a limited time, and then its identities count as lost.
 
 use std::collections::BTreeMap;
 use std::io;

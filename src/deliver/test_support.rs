@@ -1,4 +1,4 @@
-//! A gateway's back half in a folder, for the deliverers' tests.
+//! The delivery side of a gateway in a folder, for the tests of the deliverers.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,12 +1,13 @@
-//! What a request pays that no key pays for: schemas, preflights, and whatever meets no route or no method.
+//! The rate limit of requests that no key pays for: schemas, preflights, unknown paths and unknown methods.
 //!
-//! Anyone can send these, so each is taken from the bucket of requests of its address (see `rate_limit.rs`) before any work
-//! is done. The handlers of events and of pixels do that themselves (see `authorize.rs`), because a good key changes who pays.
+//! Anyone can send these. So each is taken from the request bucket of its client address (see `rate_limit.rs`) before any
+//! work is done. The handlers of events and of pixels do this themselves (see `authorize.rs`), because a valid key changes
+//! who pays.
 //!
-//! `/healthz` and `/readyz` are taken from the same bucket but never refused. A load balancer that is refused takes the
-//! gateway out, and an orchestrator restarts it, because of what somebody else sent from the same address (a node that
-//! translates addresses has those of all its clients). A refusal would cost as much work as the answer. Probes of the
-//! machine itself, and of a trusted proxy for itself, are not counted: they must not use up what others there may send.
+//! `/healthz` and `/readyz` are taken from the same bucket but never refused. If they were refused because of other traffic
+//! from the same address (such as a node that translates addresses), a load balancer would take the gateway out, or an
+//! orchestrator would restart it. A refusal would also cost as much as the answer. Probes from the machine itself, and from a
+//! trusted proxy for itself, are not counted, because they must not use up the bucket of others.
 
 use axum::{
     extract::Request,

@@ -1,4 +1,5 @@
-//! Who may send a request: its key, the web page that it comes from, and how much of both there may be.
+//! Decides whether a request may send: by its key, by the web page that it comes from, and by the rate limits of both the key
+//! and the address.
 
 use std::{borrow::Cow, sync::Arc};
 

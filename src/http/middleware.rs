@@ -1,5 +1,5 @@
-//! What is done around every request: an id, the time it took, a metric, what operators are told, a panic caught, and
-//! problems written out.
+//! The middleware around every request: it sets a request id, measures the time, counts the request, logs it, catches a
+//! panic, and writes problems as JSON.
 
 use std::{
     future::poll_fn,

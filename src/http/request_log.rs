@@ -1,4 +1,4 @@
-//! What operators are told of a request: a line of the access log, a span of a trace, or neither.
+//! The log of a request: a line of the access log, a span of a trace, or nothing.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! What is begun is finished, also when nobody waits for it any more.
+//! Runs a future to its end, also when the client has gone away.
 
 use std::{
     pin::Pin,

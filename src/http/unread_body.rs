@@ -1,7 +1,8 @@
-//! What of a body its handler did not read: a path that is not there, a method that is not known, a `GET` with a body.
+//! Reads the rest of a request body that the handler did not read: for an unknown path, an unknown method, or a `GET` with a
+//! body.
 //!
-//! Over HTTP/2 the stream of a body that is dropped is reset, and some clients (curl 7.88) then lose the answer; over HTTP/1 the
-//! connection is closed, and its client may see that before it sees the answer. So the rest is read before the answer is sent.
+//! Over HTTP/2, dropping a body resets the stream, and some clients (curl 7.88) then lose the answer. Over HTTP/1 the
+//! connection is closed, and the client may see that before the answer. So the rest is read before the answer is sent.
 
 use std::{
     pin::Pin,

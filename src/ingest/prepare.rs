@@ -1,14 +1,15 @@
-//! The part of a request that costs: inflate, pay, validate. What is paid is paid before its work is done.
+//! The costly part of a request: inflate, pay, validate. Each step is paid for before its work is done.
 //!
-//! 1. The body is inflated into memory that is taken from the budget of all requests as it grows.
-//! 2. Its bytes and its events are paid for. How many events there are is seen by the name of a field that each has, at a
-//!    tenth of what splitting costs, so that a request which is refused for its rate has cost next to nothing. A body of less
-//!    than [`COUNTED_FROM_BYTES`] pays for one event first.
-//! 3. Its events are validated. Where there are more than were paid for, because some lack the field or spell it in another way,
-//!    they are counted exactly, and paid, before the first of them is validated; where there are fewer, the rest is given back.
+//! 1. The body is inflated into memory from the budget of all requests.
+//! 2. The bytes and the events are paid for. The events are counted by the name of a field that each event has, which costs a
+//!    tenth of splitting. So a request that is refused for its rate costs next to nothing. A body of less than
+//!    [`COUNTED_FROM_BYTES`] pays for one event first.
+//! 3. The events are validated. If there are more events than were paid for (some lack the field, or spell it in another
+//!    way), they are counted exactly and paid before the first of them is validated. If there are fewer, the rest is given
+//!    back.
 //!
-//! What turns out to be more than about a millisecond of work is begun again, or goes on, in a [`Turn`] of `work_pool.rs`. So a
-//! small body never waits, and a large one never holds the runtime.
+//! Work of more than about a millisecond is started again, or continues, in a [`Turn`] of `work_pool.rs`. So a small body
+//! never waits, and a large body never blocks the runtime.
 
 use std::time::Instant;
 

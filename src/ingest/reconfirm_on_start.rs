@@ -1,7 +1,7 @@
-//! After a start: the shared dedup store is told again what the spool holds.
+//! After a start: confirms all spooled events in the shared dedup store again.
 //!
-//! A gateway that was killed may have had events durable that it had not confirmed yet. Which ones is not recorded, since
-//! confirming twice does no harm; so all that is spooled is confirmed, in the background.
+//! A killed gateway may have stored events that it had not confirmed yet. It does not record which ones, because confirming
+//! twice does no harm. So all spooled events are confirmed, in the background.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! After a start: what each key has in the spool is counted again, so that a restart during an outage gives nobody a new share.
+//! After a start: counts again what each key has in the spool, so that a restart during an outage gives no key a new share.
 //!
-//! In the background, at half the speed of the disk at most, because the gateway takes events and delivers meanwhile. Until it
-//! is done, a key may hold more than its share, by what is not counted yet. What cannot be read is not counted.
+//! It runs in the background, at no more than half the speed of the disk, because the gateway takes and delivers events
+//! meanwhile. Until it is done, a key may exceed its share by what is not counted yet. What cannot be read is not counted.
 
 use std::{collections::HashMap, ops::Range, sync::Arc, time::Instant};
 

@@ -1,10 +1,10 @@
-//! Events out of the dead letters, validated and stored as those of a request are. Four things are their own:
+//! Validates and stores events out of the dead letters, as the events of a request. There are four differences:
 //!
-//! - Each has the time at which it was first received, and the source that sent it; where it came from is not known any more.
-//! - Identities are claimed as of now, since it is now that the window begins to know them.
-//! - What the sink refused was accepted once, and the window knows it. Its letter is claimed in its stead ([`Refused`]), so
-//!   that it reaches the sink again, once for each letter.
-//! - What is still not valid makes no second letter, and nothing counts as received, since it was received before.
+//! - Each event keeps the time at which it was first received, and its source. Its client address is not known any more.
+//! - Identities are claimed as of now, because the window knows them from now on.
+//! - An event that the sink refused was accepted once, so the window knows its identity. Its letter is claimed instead
+//!   ([`Refused`](super::Refused)), so the event reaches the sink again, once for each letter.
+//! - An event that is still not valid makes no second letter. Nothing counts as received, because it was received before.
 
 use uuid::Uuid;
 

@@ -1,4 +1,4 @@
-//! The pure half of the recipe: what each element of a body is, without I/O.
+//! The pure half of the recipe: validates each element of a body, without I/O.
 
 use std::{
     ops::RangeInclusive,

@@ -1,8 +1,8 @@
-//! A value as a message shows it to a person: what it is, and of a short one the value itself.
+//! Values as messages display them: their type, and short values in full.
 //!
-//! Messages are read in terminals, consoles and dashboards: nothing a client sent gets there with a line end, an escape
-//! sequence or a text of any length. [`is_unseen`] says which characters those are, for all that prints texts of strangers:
-//! [`quoted`] in messages, [`plain`] in tables, [`Visible`] for JSON.
+//! People read messages in terminals, consoles and dashboards. So a client's line ends, escape sequences and very long texts
+//! never get there. [`is_unseen`] lists these characters, for all code that prints texts of clients: [`quoted`] in messages,
+//! [`plain`] in tables, [`Visible`] for JSON.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! What a JSON string's escapes stand for.
+//! Replaces the escapes of a JSON string by the characters that they stand for.
 
 /// The characters of a JSON string, given without its quotes and already known to be well formed. A lone surrogate becomes U+FFFD.
 #[must_use]

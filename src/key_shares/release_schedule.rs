@@ -1,4 +1,4 @@
-//! When what a key holds is released: its bytes of the spool by position, its identities by time.
+//! When the holdings of a key are released: its bytes of the spool by position, its identities by time.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 

@@ -1,12 +1,12 @@
-//! A flattened schema as a short program over the tape: which members an event has, of what kind, within which bounds.
+//! A flattened schema, compiled to a short program over the tape: which members an event has, of what kind, within which
+//! bounds.
 //!
-//! It says yes only where the schema would. Of what it is not sure, such as a number of many digits or a member that
-//! stands twice, it says no, and the written schema decides. A keyword that it does not know is judged by the library in
-//! its place. So it is quick for the usual event and wrong for none: about a quarter of the library's time (`make micro`).
-
+//! It accepts an event only if the schema does. If it is not sure (a number with many digits, a member that appears twice),
+//! it does not accept, and the schema as written decides. The library checks a keyword that this program does not know. It
+//! takes about a quarter of the library's time (`make micro`).
 //!
-//! Most of its time would go to waiting for memory, since each event follows another schema and the programs of all are
-//! larger than the caches that are near: what is looked at first lies together, and bounds that are the same are one.
+//! Most of its time would go to waiting for memory, because each event follows another schema, and the programs of all schemas
+//! are larger than the near caches. So what is read first lies together, and equal bounds are stored once.
 
 mod bounds;
 mod members;

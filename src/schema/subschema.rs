@@ -1,4 +1,4 @@
-//! What a schema says of one place of an event: the way from the event to a value, walked through the schema.
+//! The parts of a schema that describe one place of an event: follows the path to a value through the schema.
 
 use serde_json::Value;
 

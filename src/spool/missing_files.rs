@@ -1,10 +1,10 @@
-//! Files of the spool that vanish while it runs: a folder removed or replaced, a segment without a name, a file system that
-//! became read-only or was taken away.
+//! Files of the spool that vanish while it runs: a folder is removed or replaced, a segment loses its name, or a file system
+//! becomes read-only or is unmounted.
 //!
-//! The writer looks after each group, before it acknowledges it, whether the segment is still where a restart will look for
-//! it; and twice a second whether everything else is. What is gone is made again from what is held open, so that nothing is
-//! lost. Where the folder is gone with events in closed segments, it takes nothing for a while, because somebody may put the
-//! folder back, and then goes on without them: the reader names them.
+//! After each group, before it acknowledges the group, the writer checks that the segment is where a restart will look for
+//! it. Twice a second it checks everything else. It makes missing files again from the files that it holds open, so nothing
+//! is lost. If the folder is gone with events in closed segments, the writer takes nothing for a while, because somebody may
+//! put the folder back. Then it goes on without them, and the reader names the lost events.
 
 use std::{
     io::{self, IoSlice},

@@ -1,9 +1,9 @@
-//! Lines for an output that nobody may be reading: the program's log on standard error, and the access log on standard output.
+//! Writes lines to an output that may have no reader: the log on standard error, and the access log on standard output.
 //!
-//! A pipe that is not read takes 64 KiB and then blocks its writer for ever. So whoever logs only adds to a bounded queue, and a
-//! thread of its own writes. A line that finds the queue full, or that the output does not take, is dropped and counted; no
-//! request waits for it, and the program does not end because of it. Lines stay whole: one that a full disk cut is finished when
-//! there is room, and one that can never be finished is ended before the next.
+//! A pipe without a reader takes 64 KiB and then blocks its writer for ever. So loggers only add lines to a bounded queue,
+//! and a thread writes them. If the queue is full, or the output does not take a line, the line is dropped and counted. No
+//! request waits for it, and the program does not end because of it. Lines stay whole: a line that a full disk cut is
+//! finished when there is space; if it cannot be finished, it is ended before the next line.
 
 use std::{
     collections::VecDeque,

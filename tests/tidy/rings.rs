@@ -27,7 +27,7 @@ struct Source {
 }
 
 /// The files of the crate and how they import each other.
-pub struct Imports {
+pub(crate) struct Imports {
     files: Vec<PathBuf>,
     sources: Vec<Source>,
     by_module: HashMap<Segments, usize>,
@@ -35,7 +35,7 @@ pub struct Imports {
 
 impl Imports {
     /// Reads the texts of files without their tests, by their path below `src`.
-    pub fn of(texts: Vec<(PathBuf, String)>) -> Self {
+    pub(crate) fn of(texts: Vec<(PathBuf, String)>) -> Self {
         let (files, texts): (Vec<PathBuf>, Vec<String>) = texts.into_iter().unzip();
         let sources: Vec<Source> = files.iter().zip(&texts).map(|(file, text)| Source::read(file, text)).collect();
         let by_module = sources.iter().enumerate().map(|(index, source)| (source.module.clone(), index)).collect();
@@ -43,7 +43,7 @@ impl Imports {
     }
 
     /// Every ring of files of one module, sorted.
-    pub fn rings(&self) -> BTreeSet<Vec<String>> {
+    pub(crate) fn rings(&self) -> BTreeSet<Vec<String>> {
         let edges: Vec<BTreeSet<usize>> = (0..self.files.len()).map(|file| self.imported_by(file)).collect();
         let reached: Vec<BTreeSet<usize>> = (0..edges.len()).map(|start| reachable(&edges, start)).collect();
         let ring = |file: usize| -> Vec<String> {
@@ -54,7 +54,7 @@ impl Imports {
     }
 
     /// Which imports make `from` depend on each other file of its ring, for the message of a failure.
-    pub fn reasons(&self, ring: &[String]) -> Vec<String> {
+    pub(crate) fn reasons(&self, ring: &[String]) -> Vec<String> {
         let members: BTreeMap<usize, &String> =
             ring.iter().filter_map(|name| Some((self.files.iter().position(|file| file == Path::new(name))?, name))).collect();
         let mut reasons = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The connection to the store, and the circuit that opens when it fails: while it is open nobody waits for the store,
-//! and it is probed in the background until it answers in time again.
+//! The connection to the store of the fleet, with a circuit breaker. When the store fails, the circuit opens: no request
+//! waits for the store, and a background task probes it until it answers in time again.
 
 use std::{
     sync::Arc,

@@ -91,7 +91,7 @@ impl Model {
             if *outcome == Claim::Fresh {
                 self.in_flight.remove(n);
                 if confirms(index) {
-                    self.confirmed.insert(*n, (self.next_mark, self.reported));
+                    self.confirmed.insert(*n, (self.next_mark, self.told));
                     self.next_mark += 1;
                 }
             }

@@ -1,4 +1,4 @@
-//! What is noted after each attempt: what is owed, which places fail, the cursor, the journal.
+//! Records the results of an attempt: the undelivered ranges, the failing places, the cursor and the journal.
 
 use std::{collections::BTreeSet, ops::Range, time::Instant};
 

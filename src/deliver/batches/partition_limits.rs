@@ -1,4 +1,4 @@
-//! Which places have their turn in one attempt: so many at most, and of one key's so many.
+//! Limits the places (partitions of the lake) that one attempt writes to: in total, and because of one key.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! The stretches of which some place is owed its records, and when each failing place is tried again.
+//! The ranges of the spool with records that some place has not taken yet, and when each failing place is tried again.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 

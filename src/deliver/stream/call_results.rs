@@ -1,4 +1,4 @@
-//! What an answer does to the records of its call.
+//! Applies the answer of a call to the records of the call.
 
 use std::{collections::BTreeMap, time::Instant};
 

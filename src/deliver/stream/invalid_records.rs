@@ -1,10 +1,10 @@
-//! Records of calls that the stream found not valid.
+//! Records of calls that the stream rejects as not valid.
 //!
-//! It does not say which record it means, nor whether it means one at all: a stream that is misconfigured, or an endpoint that
-//! is no Kinesis, finds every call not valid. So a call is sent again in halves, and an event alone is believed to be bad only
-//! when the stream has stored others meanwhile: in a call that was made after the stream first complained of this event, that
-//! was answered before the event was sent once more, and not long before. Until then it is held, whatever the stream took
-//! earlier, and tried again in pauses that grow; whatever the stream takes makes it try at once.
+//! The stream does not say which record it rejects. A misconfigured stream, or an endpoint that is not Kinesis, rejects every
+//! call. So a rejected call is sent again in halves. A single event counts as invalid only if the stream stored other events
+//! meanwhile, in a call that was made after the first rejection of this event, and was answered shortly before the event was
+//! sent once more. Until then the event is held, and tried again in growing pauses. Each call that the stream stores makes it
+//! try at once.
 
 use std::{collections::VecDeque, time::Instant};
 

@@ -1,5 +1,5 @@
-//! When events were received, to the second: how long the oldest one waits is told without reading the spool again, where
-//! finding one event means to read its segment up to it.
+//! The times at which events were received, to the second. They say how long the oldest event waits without reading the spool
+//! again: to find one event there, its segment must be read up to the event.
 
 use std::collections::BTreeMap;
 

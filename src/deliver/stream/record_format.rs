@@ -1,4 +1,4 @@
-//! What a spooled body looks like in the stream: its bytes, and the key that decides its shard.
+//! The form of a spooled event in the stream: its bytes, and the key that decides its shard.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! One queue per shard: the events that wait for it in memory, its pace, and where its events still lie on disk.
+//! One queue per shard: the events that wait in memory, the throttle of the shard, and where its other events are on disk.
 
 use std::{
     cmp::Reverse,

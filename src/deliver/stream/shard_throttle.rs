@@ -1,7 +1,7 @@
-//! How fast one shard is sent to: learned from its answers, for it alone.
+//! The rate at which one shard is sent to. Each shard learns it from its own answers.
 //!
-//! A shard is not held back until it throttles. Then its rate is brought down to what it took, and grows again while
-//! little is throttled; a shard that takes nothing at all is left alone for a while that doubles (full jitter).
+//! A shard is sent to without a limit until it throttles. Then its rate falls to what it took, and grows again while it
+//! throttles little. A shard that takes nothing is paused; the pause doubles each time (full jitter).
 
 use std::time::{Duration, Instant};
 

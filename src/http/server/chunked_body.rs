@@ -1,5 +1,5 @@
-//! An answer in pieces. HTTP/2 takes what it is given whole, and keeps it until its client lets it through: of an answer in
-//! one piece that would be all of it, for as long as the client likes. The next piece is asked for when the client wants it.
+//! Sends an answer in pieces. HTTP/2 buffers each piece until the client takes it. With an answer in one piece it would hold
+//! the whole answer for as long as the client likes. The next piece is made when the client is ready for it.
 
 use std::{
     pin::Pin,

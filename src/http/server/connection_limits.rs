@@ -1,4 +1,4 @@
-//! The connections that are open, by client address: how many each may have, and which one goes where there is no room.
+//! Limits the open connections per client address, and chooses the connection that is closed when there are too many.
 
 use std::{
     cmp::Reverse,

@@ -1,4 +1,4 @@
-//! A connection whose first bytes were looked at, to know which HTTP its client speaks, and are still to be read.
+//! A connection whose first bytes were read ahead, to detect HTTP/1 or HTTP/2. Readers still get these bytes.
 
 use std::{
     io,

@@ -1,9 +1,9 @@
-//! The clocks of an HTTP/1 connection: how long nothing may happen on it, how long a head may take from its first byte, and how
-//! long its client may take to read an answer.
+//! The timeouts of an HTTP/1 connection: how long it may be idle, how long a head may take from its first byte, and how long
+//! the client may take to read an answer.
 //!
-//! hyper has one clock for the first two, and none for the third. It says when it begins to wait for a head, by asking
-//! [`HeadTimer`] for a timer that it never gets; the time is kept here, where the bytes are seen. There is one timer for a
-//! connection, and a request does not set it: when it goes off it is set to what is left.
+//! hyper has one timer for the first two, and none for the third. It asks [`HeadTimer`] for a timer when it begins to wait
+//! for a head. [`HeadTimer`] never gives one; the time is measured here, where the bytes arrive. Each connection has one
+//! timer, which requests do not reset: when it fires, it is set to the time that is left.
 
 use std::{
     io,

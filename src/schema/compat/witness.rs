@@ -1,7 +1,8 @@
-//! Values for a schema: made from its canonical form, at its bounds first.
+//! Makes values for a schema from its canonical form, beginning with values at its bounds. A value that one version accepts
+//! and another refuses is a witness.
 //!
-//! What is made is a proposal. Whoever uses it lets the real validators judge it, so nothing here has to be complete, and
-//! nothing wrong can come of a mistake but a witness that is not found.
+//! The values are only candidates, because the real validators check each one. So this module need not be complete. A mistake
+//! here can miss a witness, but never makes a wrong one.
 
 mod containers;
 mod scalars;

@@ -1,4 +1,4 @@
-//! What programs share: bounds and patterns that several of them have, each once for all schemas of a registry.
+//! Bounds and patterns that several programs of a registry have, each stored once.
 
 use std::{
     collections::HashMap,

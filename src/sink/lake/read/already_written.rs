@@ -1,4 +1,4 @@
-//! Which of the records that are to be delivered a file holds already.
+//! Finds the records of a delivery that a file already holds.
 
 use std::collections::HashMap;
 
