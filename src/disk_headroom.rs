@@ -20,7 +20,7 @@ use crate::{
     deliver::SinkState,
     event::unix_millis,
     fault::{FaultKind, Operation, fault_kind},
-    key_shares::{Resource, Said, Shares},
+    key_shares::{Resource, ShareChange, Shares},
     limits::CLOCK_JUMP_MIN,
     progress::Progress,
     spool::Spool,
@@ -134,7 +134,7 @@ impl DiskHeadroom {
         let DiskHeadroomParts { shares, progress, window, conditions, .. } = &self.parts;
         let stats = window.stats();
         let identities = stats.identities_hot + stats.identities_sealed;
-        for Said { name, resource, used_up } in
+        for ShareChange { name, resource, used_up } in
             shares.look(progress.settled_exclusive(), window.clock().millis_at(now), identities)
         {
             let detail = used_up.map(|(used, limit)| match resource {

@@ -60,7 +60,7 @@ impl Resource {
 
 /// A key holds as much of this as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UsedUp(pub Resource);
+pub struct ShareUsedUp(pub Resource);
 
 /// What there is to share.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +116,7 @@ struct Part {
 
 /// Whether a key's part is used up, where the answer is new or its numbers may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct ShareChange {
     /// Name of the key.
     pub name: Arc<str>,
     /// Of what.
@@ -178,7 +178,7 @@ impl Shares {
     }
 
     /// Releases what is delivered and expired, and says which parts are used up, or are not any more. For about once a second.
-    pub fn look(&self, settled_exclusive: u64, now_millis: i64, window_identities: u64) -> Vec<Said> {
+    pub fn look(&self, settled_exclusive: u64, now_millis: i64, window_identities: u64) -> Vec<ShareChange> {
         let tight_from = u128::from(self.config.identities) * u128::from(DEDUP_SHARE_FROM_PERCENT) / 100;
         let is_tight = u128::from(window_identities) >= tight_from;
         self.is_window_tight.store(is_tight, Ordering::Relaxed);
@@ -190,7 +190,7 @@ impl Shares {
                 [(Resource::Spool, &share.spool, true), (Resource::Dedup, &share.identities, is_tight)]
             {
                 let used_up = part.look(is_bounded);
-                said.extend(used_up.map(|used_up| Said { name: share.name.clone(), resource, used_up }));
+                said.extend(used_up.map(|used_up| ShareChange { name: share.name.clone(), resource, used_up }));
             }
         }
         said
@@ -218,30 +218,30 @@ impl KeyShare {
     /// what time it is; it is asked only where the share seems to be used up.
     ///
     /// # Errors
-    /// [`UsedUp`], and nothing is added.
+    /// [`ShareUsedUp`], and nothing is added.
     pub fn reserve(
         self: &Arc<Self>,
         bytes: u64,
         identities: u64,
         released: impl FnOnce() -> (u64, i64),
-    ) -> Result<Reserved, UsedUp> {
+    ) -> Result<Reserved, ShareUsedUp> {
         let reserved = self.try_reserve(bytes, identities).or_else(|_| {
             let (settled_exclusive, now_millis) = released();
             self.release(settled_exclusive, now_millis);
             self.try_reserve(bytes, identities)
         });
-        reserved.inspect_err(|UsedUp(resource)| self.part(*resource).was_refused.store(true, Ordering::Relaxed))
+        reserved.inspect_err(|ShareUsedUp(resource)| self.part(*resource).was_refused.store(true, Ordering::Relaxed))
     }
 
-    fn try_reserve(self: &Arc<Self>, bytes: u64, identities: u64) -> Result<Reserved, UsedUp> {
+    fn try_reserve(self: &Arc<Self>, bytes: u64, identities: u64) -> Result<Reserved, ShareUsedUp> {
         let fits_spool = self.spool.add(bytes);
         let fits_window = self.identities.add(identities);
         // Dropped, it takes both back.
         let reserved = Reserved { share: self.clone(), bytes, identities };
         if !fits_spool {
-            Err(UsedUp(Resource::Spool))
+            Err(ShareUsedUp(Resource::Spool))
         } else if !fits_window && self.is_window_tight.load(Ordering::Relaxed) {
-            Err(UsedUp(Resource::Dedup))
+            Err(ShareUsedUp(Resource::Dedup))
         } else {
             Ok(reserved)
         }
@@ -374,11 +374,11 @@ mod tests {
         let (web, service) = (shares.of(&"web".into(), 50), shares.of(&"service".into(), WHOLE_PERCENT));
         web.reserve(half() - 100, 1, nothing_released).unwrap().store(0..10, 0);
         web.reserve(100, 1, nothing_released).unwrap().store(10..11, 0);
-        assert_eq!(web.reserve(1, 1, nothing_released).unwrap_err(), UsedUp(Resource::Spool));
+        assert_eq!(web.reserve(1, 1, nothing_released).unwrap_err(), ShareUsedUp(Resource::Spool));
         service.reserve(2 * half(), 1, nothing_released).unwrap().store(11..12, 0);
         assert_eq!((held(&shares, "web"), held(&shares, "service")), ((half(), 2), (2 * half(), 1)));
         // A part of the first stretch is not delivered, so all of it is held.
-        assert_eq!(web.reserve(1, 1, || (9, 0)).unwrap_err(), UsedUp(Resource::Spool));
+        assert_eq!(web.reserve(1, 1, || (9, 0)).unwrap_err(), ShareUsedUp(Resource::Spool));
         // What is delivered is asked for before somebody is refused.
         web.reserve(half() - 100, 1, || (10, 0)).unwrap().store(12..13, 0);
         assert_eq!(held(&shares, "web"), (half(), 3));
@@ -391,7 +391,7 @@ mod tests {
         let shares = shares();
         let web = shares.of(&"web".into(), 50);
         let first = web.reserve(half() - 10, 1, nothing_released).unwrap();
-        assert_eq!(web.reserve(11, 1, nothing_released).unwrap_err(), UsedUp(Resource::Spool));
+        assert_eq!(web.reserve(11, 1, nothing_released).unwrap_err(), ShareUsedUp(Resource::Spool));
         drop(first);
         assert_eq!(held(&shares, "web"), (0, 0));
         // One that is larger than the share is taken alone, or it would never be taken.
@@ -410,8 +410,8 @@ mod tests {
         assert_eq!(held(&shares, "web").1, 600, "nobody else needs the room");
         assert_eq!(shares.look(0, HOUR, 900), []);
         let end = HOUR * DEDUP_SHARE_BUCKETS;
-        assert_eq!(web.reserve(1, 1, || (0, end)).unwrap_err(), UsedUp(Resource::Dedup));
-        let said = |used_up| Said { name: "web".into(), resource: Resource::Dedup, used_up };
+        assert_eq!(web.reserve(1, 1, || (0, end)).unwrap_err(), ShareUsedUp(Resource::Dedup));
+        let said = |used_up| ShareChange { name: "web".into(), resource: Resource::Dedup, used_up };
         assert_eq!(shares.look(0, end, 900), [said(Some((600, 500)))]);
         web.reserve(1, 1, || (0, end + HOUR)).unwrap().store(600..601, end + HOUR);
         assert_eq!(shares.look(0, end + HOUR, 900), [said(None)]);
@@ -434,7 +434,7 @@ mod tests {
     fn a_part_is_said_to_be_used_up_until_a_tenth_of_it_is_free_and_nobody_is_refused() {
         let shares = shares();
         let web = shares.of(&"web".into(), 50);
-        let said = |used_up| vec![Said { name: "web".into(), resource: Resource::Spool, used_up }];
+        let said = |used_up| vec![ShareChange { name: "web".into(), resource: Resource::Spool, used_up }];
         for seq in 0..20 {
             web.reserve(half() / 20, 1, nothing_released).unwrap().store(seq..seq + 1, 0);
         }

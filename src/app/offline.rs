@@ -105,8 +105,8 @@ impl Offline {
         let mut reader = spool.reader(spool.cursor().delivered_exclusive).that_only_looks();
         let mut identities = HashSet::new();
         while reader.next_seq() < spool.durable_end() {
-            let stretch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
-            let records = stretch.frames.into_iter().filter_map(|frame| Record::decode(frame.body).ok());
+            let batch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
+            let records = batch.frames.into_iter().filter_map(|frame| Record::decode(frame.body).ok());
             identities.extend(records.map(|record| record.identity(&secret)));
         }
         Ok(identities)

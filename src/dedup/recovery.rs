@@ -18,7 +18,7 @@ use crate::limits::DEDUP_OPEN_PATIENCE;
 
 /// A run that has left the window and is still kept, in case that was wrong.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
+pub(super) struct ExpiredRun {
     pub(super) run: Generations,
     pub(super) identities: u64,
     /// Since when, in confirmed time.
@@ -30,7 +30,7 @@ pub(super) struct Recovered {
     pub(super) runs: RunSet,
     pub(super) hash: KeyedHash,
     /// Runs that have left the window and are still kept.
-    pub(super) kept: Vec<Kept>,
+    pub(super) kept: Vec<ExpiredRun>,
     /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` where none was.
     pub(super) forgotten_millis: i64,
     pub(super) report: OpenReport,
@@ -75,7 +75,7 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
                 let early = footer.map(|footer| footer.newest_millis).filter(|newest| *newest >= expired_before_millis);
                 forgotten_millis = forgotten_millis.max(early.unwrap_or(i64::MIN));
                 let identities = footer.map_or(0, |footer| footer.identities);
-                kept.push(Kept { run, identities, since_millis: opening.report.now_millis });
+                kept.push(ExpiredRun { run, identities, since_millis: opening.report.now_millis });
             }
         }
     }

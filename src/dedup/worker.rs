@@ -12,7 +12,7 @@ use super::format::RunError;
 use super::identity::Key;
 use super::memtable::Generation;
 use super::merge::{Merge, MergeError, MergeLimits};
-use super::recovery::Kept;
+use super::recovery::ExpiredRun;
 use super::retry::Retry;
 use super::run::Run;
 use super::shared::Shared;
@@ -28,7 +28,7 @@ pub(super) struct Worker {
     /// There may be something to forget or to merge.
     has_upkeep: bool,
     /// Runs that have left the window and are still kept, the longest kept first.
-    kept: Vec<Kept>,
+    kept: Vec<ExpiredRun>,
     seal_retry: Retry,
     merge_retry: Retry,
     look_at: Instant,
@@ -43,7 +43,7 @@ enum Job {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, folder: Arc<Folder>, kept: Vec<Kept>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, folder: Arc<Folder>, kept: Vec<ExpiredRun>) -> Self {
         let retry = |what| Retry::new(what, shared.config.conditions.clone());
         Self {
             folder,
@@ -201,7 +201,7 @@ impl Worker {
             match self.folder.expire(run.generations) {
                 Ok(()) => {
                     let identities = run.footer.identities;
-                    self.kept.push(Kept { run: run.generations, identities, since_millis: now_millis });
+                    self.kept.push(ExpiredRun { run: run.generations, identities, since_millis: now_millis });
                 }
                 // Met again at the next start, and taken out for the same reason.
                 Err(error) => tracing::warn!(run = %run.generations, %error, "dedup: an expired run could not be set aside"),
@@ -219,7 +219,7 @@ impl Worker {
     /// Unlinks what left the window long enough before now, when others leave it: a wrong time alone unlinks nothing.
     fn unlink_kept(&mut self, now_millis: i64) {
         let kept_for_millis = DEDUP_SET_ASIDE_FOR.as_millis() as i64;
-        let is_old = |kept: &mut Kept| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
+        let is_old = |kept: &mut ExpiredRun| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
         for old in self.kept.extract_if(.., is_old).collect::<Vec<_>>() {
             self.unlink(old.run);
         }

@@ -44,7 +44,7 @@ use tokio::sync::watch;
 
 use super::{
     journal::Journal,
-    shared::{CursorMover, Given, Shared, received_millis},
+    shared::{CursorMover, DeliveryAttempt, Shared, received_millis},
 };
 use crate::{
     event::{Record, unix_millis},
@@ -169,7 +169,7 @@ impl BatchDeliverer {
             // Both take turns, so that neither what is owed nor what is new waits behind all of the other.
             self.is_undelivered_turn = owed.is_some() && (self.is_undelivered_turn || !is_front_due);
             match owed.filter(|_| self.is_undelivered_turn) {
-                Some(stretch) => self.deliver_undelivered(stretch, now).await,
+                Some(range) => self.deliver_undelivered(range, now).await,
                 None if is_front_due => self.deliver_front(end, now).await,
                 None => {
                     if is_stopping && self.undelivered.is_empty() && self.reader.next_seq() >= end {
@@ -250,20 +250,20 @@ impl BatchDeliverer {
             return;
         };
         (self.read_at, self.due_at, self.flushed_at) = (None, None, Some(now));
-        let stretch = first..self.reader.next_seq();
-        let attempt = self.attempt(&stretch, found, now).await;
-        self.conclude(stretch, &attempt);
+        let range = first..self.reader.next_seq();
+        let attempt = self.attempt(&range, found, now).await;
+        self.conclude(range, &attempt);
     }
 
     /// Delivers of a stretch what its places are owed, as far as they may be tried now.
-    async fn deliver_undelivered(&mut self, stretch: Range<u64>, now: Instant) {
-        let mut reader = self.undelivered.take_reader(&stretch).unwrap_or_else(|| {
-            let unsettled = self.shared.progress.unsettled_in(stretch.clone());
-            self.shared.spool.reader(unsettled.first().copied().unwrap_or(stretch.end))
+    async fn deliver_undelivered(&mut self, range: Range<u64>, now: Instant) {
+        let mut reader = self.undelivered.take_reader(&range).unwrap_or_else(|| {
+            let unsettled = self.shared.progress.unsettled_in(range.clone());
+            self.shared.spool.reader(unsettled.first().copied().unwrap_or(range.end))
         });
         let mut found = ReadBatch::default();
-        while reader.next_seq() < stretch.end {
-            match tokio::task::block_in_place(|| reader.read_until(stretch.end, usize::MAX, usize::MAX)) {
+        while reader.next_seq() < range.end {
+            match tokio::task::block_in_place(|| reader.read_until(range.end, usize::MAX, usize::MAX)) {
                 Ok(more) if more == ReadBatch::default() => break,
                 Ok(more) => {
                     found.frames.extend(more.frames);
@@ -271,25 +271,25 @@ impl BatchDeliverer {
                 }
                 Err(_) => {
                     let retry_at = now + self.shared.spool.unreadable_pause();
-                    return self.undelivered.could_not_read(&stretch, found.frames.is_empty().then_some(reader), retry_at);
+                    return self.undelivered.could_not_read(&range, found.frames.is_empty().then_some(reader), retry_at);
                 }
             }
         }
-        self.undelivered.could_read(&stretch);
-        let attempt = self.attempt(&stretch, found, now).await;
-        self.conclude(stretch, &attempt);
+        self.undelivered.could_read(&range);
+        let attempt = self.attempt(&range, found, now).await;
+        self.conclude(range, &attempt);
     }
 
     /// Gives what is not settled of a stretch to the sink, once.
-    async fn attempt(&mut self, stretch: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
+    async fn attempt(&mut self, range: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
         let mut attempt = Attempt { received, ..Attempt::default() };
         let mut settled = self.shared.note_lost(&found.lost);
         let mut seqs = Vec::new();
         let mut batch = Batch {
             spool_id: self.shared.spool.id(),
-            first_seq_inclusive: stretch.start,
-            end_seq_exclusive: stretch.end,
+            first_seq_inclusive: range.start,
+            end_seq_exclusive: range.end,
             records: Vec::new(),
         };
         let mut waiting = Vec::new();
@@ -327,7 +327,7 @@ impl BatchDeliverer {
         }
         attempt.resting.sort_unstable();
         attempt.resting.dedup();
-        if !batch.records.is_empty() && !self.plan(stretch) {
+        if !batch.records.is_empty() && !self.plan(range) {
             attempt.places.values_mut().for_each(|failing| *failing = Some("the delivery cannot be planned on disk".into()));
             return attempt;
         }
@@ -336,7 +336,7 @@ impl BatchDeliverer {
         }
         settled.sort_unstable();
         // Where a stretch is settled as a whole, and nothing before it is owed, the cursor says it.
-        if !self.undelivered.is_only(stretch) || attempt.owes() || self.cursor.retry_at().is_some() {
+        if !self.undelivered.is_only(range) || attempt.owes() || self.cursor.retry_at().is_some() {
             self.journal.settled(&settled);
         }
         attempt
@@ -368,7 +368,7 @@ impl BatchDeliverer {
         }
         let events = batch.records.len();
         let bytes = batch.records.iter().map(Record::size).sum();
-        self.shared.note(&Given { events, bytes, took, failing: cause.as_deref() });
+        self.shared.note(&DeliveryAttempt { events, bytes, took, failing: cause.as_deref() });
         self.shared.metrics.delivered_events.inc_by(delivered.len() as u64);
         self.shared.progress.settle(delivered.iter().copied());
         settled.extend(delivered);
@@ -378,20 +378,20 @@ impl BatchDeliverer {
     }
 
     /// Makes durable that the delivery of `stretch` begins. Whether it is.
-    fn plan(&mut self, stretch: &Range<u64>) -> bool {
+    fn plan(&mut self, range: &Range<u64>) -> bool {
         let cursor = self.shared.spool.cursor();
-        let is_in_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive == Some(stretch.end);
-        if !self.sink.replays_by_stretch() || is_in_cursor || self.planned.get(&stretch.start) == Some(&stretch.end) {
+        let is_in_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive == Some(range.end);
+        if !self.sink.replays_by_range() || is_in_cursor || self.planned.get(&range.start) == Some(&range.end) {
             return true;
         }
         tokio::task::block_in_place(|| {
-            let is_at_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive.is_none();
-            if is_at_cursor && self.shared.spool.plan(stretch.end).is_ok() {
+            let is_at_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive.is_none();
+            if is_at_cursor && self.shared.spool.plan(range.end).is_ok() {
                 return true;
             }
-            let is_planned = self.journal.plan(stretch).is_ok();
+            let is_planned = self.journal.plan(range).is_ok();
             if is_planned {
-                self.planned.insert(stretch.start, stretch.end);
+                self.planned.insert(range.start, range.end);
             }
             is_planned
         })

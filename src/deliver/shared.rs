@@ -60,7 +60,7 @@ pub struct Shared {
 }
 
 /// One batch that was given to the sink, or one call to the stream.
-pub(super) struct Given<'a> {
+pub(super) struct DeliveryAttempt<'a> {
     pub(super) events: usize,
     pub(super) bytes: usize,
     pub(super) took: Duration,
@@ -70,8 +70,8 @@ pub(super) struct Given<'a> {
 
 impl Shared {
     /// Notes what a batch or a call took, once its answer is there.
-    pub(super) fn note(&self, given: &Given<'_>) {
-        let Given { events, bytes, took, failing } = *given;
+    pub(super) fn note(&self, given: &DeliveryAttempt<'_>) {
+        let DeliveryAttempt { events, bytes, took, failing } = *given;
         self.metrics.seconds.observe(took.as_secs_f64());
         self.metrics.batch_events.observe(events as f64);
         self.metrics.batch_bytes.observe(bytes as f64);

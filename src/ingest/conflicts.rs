@@ -54,13 +54,13 @@ pub(super) struct Conflict {
 }
 
 /// The conflicts of a body.
-pub(super) struct Found<'a> {
+pub(super) struct FoundConflicts<'a> {
     claims: &'a [Claim],
     pub(super) identities: &'a [Identity],
     pub(super) conflicts: Vec<Conflict>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundConflicts<'a> {
     /// None yet, among events with these identities that these claims were made for.
     pub(super) fn none(claims: &'a [Claim], identities: &'a [Identity]) -> Self {
         Self { claims, identities, conflicts: Vec::new() }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     components::Ingest,
-    conflicts::{Found, unkept},
+    conflicts::{FoundConflicts, unkept},
     stored::Stored,
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 
 impl Ingest {
     /// Counts the conflicts among what was stored, and keeps those that have no letter yet.
-    pub(super) async fn keep_conflicts(&self, found: Found<'_>, source: &Arc<str>, stored: &mut Stored) {
-        let Found { mut conflicts, identities, .. } = found;
+    pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, source: &Arc<str>, stored: &mut Stored) {
+        let FoundConflicts { mut conflicts, identities, .. } = found;
         // A twin of an event that could not be stored is none: both are to be sent again.
         conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);
         if conflicts.is_empty() {

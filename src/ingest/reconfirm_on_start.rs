@@ -18,15 +18,15 @@ pub async fn reconfirm_on_start(fleet: Fleet, spool: Arc<Spool>, secret: Arc<Sco
     let mut reader = spool.reader(0);
     let mut confirmed = 0;
     loop {
-        let stretch = match tokio::task::block_in_place(|| reader.read(RESTORE_RECORDS, usize::MAX)) {
-            Ok(stretch) => stretch,
+        let batch = match tokio::task::block_in_place(|| reader.read(RESTORE_RECORDS, usize::MAX)) {
+            Ok(batch) => batch,
             Err(error) => {
                 tracing::warn!(%error, "the spool cannot be read, so the shared dedup store is not told again what it holds");
                 return;
             }
         };
-        let is_empty = stretch.frames.is_empty() && stretch.lost.is_empty();
-        let spooled = stretch.frames.into_iter().filter(|frame| frame.seq < end_exclusive);
+        let is_empty = batch.frames.is_empty() && batch.lost.is_empty();
+        let spooled = batch.frames.into_iter().filter(|frame| frame.seq < end_exclusive);
         // An unreadable record is met again, and reported, when it is delivered.
         let ids: Vec<_> = spooled.filter_map(|frame| Some(Identity::of(&Record::decode(frame.body).ok()?, &secret))).collect();
         confirmed += ids.len();

@@ -29,8 +29,8 @@ pub async fn recount_on_start(ingest: Arc<Ingest>, end_exclusive: u64) {
     while reader.next_seq() < end_exclusive {
         let started = Instant::now();
         let read = tokio::task::block_in_place(|| reader.read_until(end_exclusive, RESTORE_RECORDS, RECOUNT_BYTES));
-        let stretch = match read {
-            Ok(stretch) => stretch,
+        let batch = match read {
+            Ok(batch) => batch,
             Err(error) => match tries.failed(&SPOOL_START_PATIENCE, Instant::now()) {
                 Some(pause) => {
                     tokio::time::sleep(pause).await;
@@ -41,12 +41,12 @@ pub async fn recount_on_start(ingest: Arc<Ingest>, end_exclusive: u64) {
                 }
             },
         };
-        if stretch.frames.is_empty() && stretch.lost.is_empty() {
+        if batch.frames.is_empty() && batch.lost.is_empty() {
             break;
         }
         tries.succeeded();
         let now_millis = ingest.dedup.clock().millis_at(started);
-        for (source, counted) in count(stretch.frames, ingest.progress.settled_exclusive()) {
+        for (source, counted) in count(batch.frames, ingest.progress.settled_exclusive()) {
             events += counted.events;
             ingest.shares.find(&source).recount(counted.seqs, counted.bytes, counted.events, now_millis);
         }

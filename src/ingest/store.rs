@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{components::Ingest, conflicts::Found, stored::Stored};
+use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored};
 use crate::{
     auth::Source,
     dedup::{Claim, Claimed, Identity},
     event::Record,
-    key_shares::{Reserved, Resource, UsedUp},
+    key_shares::{Reserved, Resource, ShareUsedUp},
     outcome::{Outcome, RetryCause},
     spool::{AppendError, FrameBuffer},
 };
@@ -33,7 +33,7 @@ impl Ingest {
         };
         let mut claimed = claims.outcomes().to_vec();
         let revived = self.revive(ids, &mut claimed);
-        let mut conflicts = Found::none(&claimed, ids);
+        let mut conflicts = FoundConflicts::none(&claimed, ids);
         frames.retain(|index, record| {
             conflicts.look_at(index, record);
             if claims.is_unchecked(index) {
@@ -82,8 +82,8 @@ impl Ingest {
         let released = || (self.progress.settled_exclusive(), now_millis);
         match sender.share(&self.shares).reserve(frames.size() as u64, frames.frames(), released) {
             Ok(reserved) => Ok(Some(reserved)),
-            Err(UsedUp(Resource::Spool)) => Err(RetryCause::KeySpoolShareFull),
-            Err(UsedUp(Resource::Dedup)) => Err(RetryCause::KeyDedupShareFull),
+            Err(ShareUsedUp(Resource::Spool)) => Err(RetryCause::KeySpoolShareFull),
+            Err(ShareUsedUp(Resource::Dedup)) => Err(RetryCause::KeyDedupShareFull),
         }
     }
 

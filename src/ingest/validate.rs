@@ -216,7 +216,7 @@ pub(super) fn by_registry(
 ) -> Result<Option<u32>, Rejection> {
     match registry.resolve(&fields.event_name, fields.schema_version) {
         Resolution::Known(schema) => {
-            schema.judge_of_many(*event, suggestions)?;
+            schema.validate_in_body(*event, suggestions)?;
             Ok(Some(schema.version))
         }
         Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),

@@ -41,8 +41,8 @@ impl AppendedRanges {
             self.closed.extend(self.open.take());
         }
         let mut bytes = 0;
-        while let Some(stretch) = self.closed.pop_front_if(|stretch| stretch.seqs.end <= settled_exclusive) {
-            bytes += stretch.bytes;
+        while let Some(range) = self.closed.pop_front_if(|range| range.seqs.end <= settled_exclusive) {
+            bytes += range.bytes;
         }
         bytes
     }
@@ -82,40 +82,40 @@ mod tests {
 
     #[test]
     fn a_stretch_counts_until_all_of_it_is_settled() {
-        let mut stretches = AppendedRanges::default();
+        let mut ranges = AppendedRanges::default();
         for seq in 0..10 {
-            stretches.add(seq..seq + 1, 50, 100);
+            ranges.add(seq..seq + 1, 50, 100);
         }
-        assert_eq!((stretches.settle(1), stretches.settle(3), stretches.settle(3)), (0, 100, 0));
-        assert_eq!((stretches.settle(10), stretches.settle(u64::MAX)), (400, 0));
+        assert_eq!((ranges.settle(1), ranges.settle(3), ranges.settle(3)), (0, 100, 0));
+        assert_eq!((ranges.settle(10), ranges.settle(u64::MAX)), (400, 0));
     }
 
     #[test]
     fn a_key_that_sends_a_little_without_end_is_released_with_every_delivery() {
-        let mut stretches = AppendedRanges::default();
+        let mut ranges = AppendedRanges::default();
         let (mut held, mut most) = (0, 0);
         for seq in 0..1000 {
-            stretches.add(seq..seq + 1, 1, 1_000_000);
+            ranges.add(seq..seq + 1, 1, 1_000_000);
             held += 1;
             // A delivery takes all but the last five, every ten events.
             if seq % 10 == 0 {
-                held -= stretches.settle(seq.saturating_sub(5));
+                held -= ranges.settle(seq.saturating_sub(5));
                 most = most.max(held);
             }
         }
         assert!(most <= 40, "{most} of 1000 were held at once");
-        assert_eq!(stretches.settle(1000), held);
+        assert_eq!(ranges.settle(1000), held);
     }
 
     #[test]
     fn while_nothing_is_delivered_there_are_no_more_stretches_than_their_bytes_make() {
-        let mut stretches = AppendedRanges::default();
+        let mut ranges = AppendedRanges::default();
         for seq in 0..100_000 {
-            stretches.add(seq..seq + 1, 1, 1000);
-            assert_eq!(stretches.settle(0), 0);
+            ranges.add(seq..seq + 1, 1, 1000);
+            assert_eq!(ranges.settle(0), 0);
         }
-        assert_eq!(stretches.closed.len(), 100);
-        assert_eq!(stretches.settle(u64::MAX), 100_000);
+        assert_eq!(ranges.closed.len(), 100);
+        assert_eq!(ranges.settle(u64::MAX), 100_000);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub const DELIVERY_DISK_PATIENCE: Patience =
 
 /// Stretches of which some partition could not be written; beyond it nothing more is read until one is.
 /// Why: each is a few hundred bytes in memory. At a flush a minute it is eleven days, so the quota of the spool comes first.
-pub const LAKE_OWED_STRETCHES_MAX: usize = 16_384;
+pub const LAKE_UNDELIVERED_RANGES_MAX: usize = 16_384;
 
 /// Quiet time after which the active segment, when all of it is delivered, is closed and unlinked.
 /// Why: a gateway with little traffic must not keep delivered events on its disk for weeks.

@@ -1,4 +1,4 @@
-//! The compiled registry, and how it judges.
+//! The compiled registry, and how it validates.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ pub struct Schema {
     pub title: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
     /// Accepts the same events, and says so faster: see `compiled.rs`.
-    pub(super) quick: Option<CompiledSchema>,
+    pub(super) compiled: Option<CompiledSchema>,
     /// The document, read when the first event has to be told what is wrong with it.
     pub(super) read: OnceLock<Value>,
     /// The document's `ETag`, reckoned when it is first served.
@@ -42,20 +42,20 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Judges an event. `Ok` without a single allocation where it is valid.
+    /// Validates an event. `Ok` without a single allocation where it is valid.
     ///
     /// # Errors
     /// A [`Rejection`] with every fault, up to [`ERRORS_PER_EVENT_MAX`].
-    pub fn judge(&self, event: Node<'_>) -> Result<(), Rejection> {
-        self.judge_of_many(event, &mut Suggestions::default())
+    pub fn validate(&self, event: Node<'_>) -> Result<(), Rejection> {
+        self.validate_in_body(event, &mut Suggestions::default())
     }
 
-    /// Judges an event of a body, whose events share the `suggestions`.
+    /// Validates an event of a body, whose events share the `suggestions`.
     ///
     /// # Errors
-    /// As [`Schema::judge`]; after [`FAULTS_EXPLAINED_PER_BODY`](crate::limits::FAULTS_EXPLAINED_PER_BODY) faults with the first fault only, and a short text.
-    pub fn judge_of_many(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
-        if self.quick.as_ref().is_some_and(|quick| quick.accepts(event)) {
+    /// As [`Schema::validate`]; after [`FAULTS_EXPLAINED_PER_BODY`](crate::limits::FAULTS_EXPLAINED_PER_BODY) faults with the first fault only, and a short text.
+    pub fn validate_in_body(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
+        if self.compiled.as_ref().is_some_and(|compiled| compiled.accepts(event)) {
             return Ok(());
         }
         if !suggestions.are_faults_left() {
@@ -78,7 +78,7 @@ impl Schema {
         Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label()))
     }
 
-    /// Whether the schema as it is written accepts an event, without the quick form: the yardstick of that.
+    /// Whether the schema as it is written accepts an event, without the compiled form: the reference for it.
     #[must_use]
     pub fn is_valid_as_written(&self, event: Node<'_>) -> bool {
         self.validator.is_valid(event)
@@ -113,7 +113,7 @@ fn etag(text: &str) -> String {
 /// Bytes of the SHA-256 that an `ETag` says: no two texts that anyone meets share as many.
 const ETAG_BYTES: usize = 16;
 
-/// Which schema judges an event.
+/// Which schema validates an event.
 #[derive(Debug)]
 pub enum Resolution<'a> {
     /// This one.

@@ -10,7 +10,7 @@
 //!
 //! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of
 //! one partition out of one stretch of the spool, and is named after that stretch. The identity is the spool's, or another
-//! one that a copied data folder took instead (`identities.rs`); readers take any name. Where a partition is on another file
+//! one that a copied data folder took instead (`lake_identities.rs`); readers take any name. Where a partition is on another file
 //! system, its files in the making are hidden in it: `.<name>.<writer>.<count>.tmp`.
 //!
 //! # Columns
@@ -44,7 +44,7 @@
 //! - **Never replaced.** A file is made only where none of its name is: locally by a rename that does not replace, on S3 by a
 //!   conditional put. Another life of the same data folder (a copy, a backup) loses nothing (`write.rs`).
 //! - **Each event once.** A stretch that is delivered again finds its rows in the lake and adds what is missing.
-//!   This needs what [`Sink::replays_by_stretch`](super::Sink::replays_by_stretch) asks of the deliverer: the same
+//!   This needs what [`Sink::replays_by_range`](super::Sink::replays_by_range) asks of the deliverer: the same
 //!   sequence numbers after a crash, and of a stretch that failed in part, every record that is still owed.
 //! - **A partition fails alone.** All records of a partition share one fate, because they share one file; the other
 //!   partitions of the batch do not share it.
@@ -54,7 +54,7 @@ mod config;
 mod deliver;
 mod encode;
 mod error;
-mod identities;
+mod lake_identities;
 mod partition;
 mod read;
 mod rows;

@@ -78,12 +78,12 @@ fn read_from(spool: &Spool, seq: u64) -> ReadBatch {
     let mut reader = spool.reader(seq);
     let mut all = ReadBatch::default();
     loop {
-        let stretch = reader.read(3, 100).unwrap();
-        if stretch == ReadBatch::default() {
+        let batch = reader.read(3, 100).unwrap();
+        if batch == ReadBatch::default() {
             return all;
         }
-        all.frames.extend(stretch.frames);
-        all.lost.extend(stretch.lost);
+        all.frames.extend(batch.frames);
+        all.lost.extend(batch.lost);
     }
 }
 

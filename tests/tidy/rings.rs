@@ -133,8 +133,7 @@ impl Imports {
 impl Source {
     fn read(file: &Path, text: &str) -> Self {
         let module = file.with_extension("").components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-        let mut source =
-            Self { module, imports: Vec::new(), paths: Vec::new(), items: HashSet::new(), children: HashSet::new() };
+        let mut source = Self { module, imports: Vec::new(), paths: Vec::new(), items: HashSet::new(), children: HashSet::new() };
         if file == Path::new("lib.rs") || file == Path::new("main.rs") {
             return source;
         }

@@ -7,7 +7,7 @@ use crate::{conditions::Condition, deliver::journal::Journaled, limits::CONDITIO
 
 impl BatchDeliverer {
     /// Remembers what an attempt left owed, says which places fail, and moves the cursor.
-    pub(super) fn conclude(&mut self, stretch: Range<u64>, attempt: &Attempt) {
+    pub(super) fn conclude(&mut self, range: Range<u64>, attempt: &Attempt) {
         // An attempt may have taken its time, and pauses begin at its end.
         let now = Instant::now();
         if !attempt.places.is_empty() {
@@ -21,11 +21,11 @@ impl BatchDeliverer {
         let places: Vec<Place> = failing.chain(&attempt.resting).cloned().collect();
         if attempt.has_more {
             // Which places those are shows when it is read again, at once.
-            self.undelivered.add(stretch, None, attempt.received);
+            self.undelivered.add(range, None, attempt.received);
         } else if places.is_empty() {
-            self.undelivered.settled(&stretch);
+            self.undelivered.settled(&range);
         } else {
-            self.undelivered.add(stretch, Some(places), attempt.received);
+            self.undelivered.add(range, Some(places), attempt.received);
         }
         self.move_cursor(now);
     }

@@ -42,7 +42,7 @@ impl Sink for Script {
         Box::pin(async move { answer.map_or_else(|| vec![Delivery::Delivered; count], |answer| answer(count)) })
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         self.by_stretch
     }
 }
@@ -91,7 +91,7 @@ impl Sink for Partitions {
         format!("partition {}", number(record) % 10)
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         true
     }
 }
@@ -433,7 +433,7 @@ impl Sink for Spread {
         number(record).to_string()
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         true
     }
 }

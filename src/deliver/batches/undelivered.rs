@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
     deliver::shared::backoff,
-    limits::{DELIVERY_BACKOFF, LAKE_OWED_STRETCHES_MAX},
+    limits::{DELIVERY_BACKOFF, LAKE_UNDELIVERED_RANGES_MAX},
     spool::Reader,
 };
 
@@ -14,7 +14,7 @@ pub(super) type Place = Arc<str>;
 /// See the module. What is kept are numbers and names: the records are on disk.
 #[derive(Default)]
 pub(super) struct Undelivered {
-    stretches: BTreeMap<u64, UndeliveredRange>,
+    ranges: BTreeMap<u64, UndeliveredRange>,
     failing: BTreeMap<Place, Failing>,
     /// Attempts in a row that brought nothing at all: then it is the sink, and not one place or the other.
     vain_attempts: u32,
@@ -43,57 +43,56 @@ struct Failing {
 
 impl Undelivered {
     pub(super) fn is_empty(&self) -> bool {
-        self.stretches.is_empty()
+        self.ranges.is_empty()
     }
 
     /// Whether there are as many as there may be.
     pub(super) fn is_full(&self) -> bool {
-        self.stretches.len() >= LAKE_OWED_STRETCHES_MAX
+        self.ranges.len() >= LAKE_UNDELIVERED_RANGES_MAX
     }
 
     /// Where the first one begins.
     pub(super) fn first(&self) -> Option<u64> {
-        self.stretches.keys().next().copied()
+        self.ranges.keys().next().copied()
     }
 
     /// When the oldest event that is owed was received, about.
     pub(super) fn oldest_received(&self) -> Option<i64> {
-        self.stretches.values().next()?.received
+        self.ranges.values().next()?.received
     }
 
     /// Whether nothing is owed of any other stretch.
-    pub(super) fn is_only(&self, stretch: &Range<u64>) -> bool {
-        self.stretches.keys().all(|first| *first == stretch.start)
+    pub(super) fn is_only(&self, range: &Range<u64>) -> bool {
+        self.ranges.keys().all(|first| *first == range.start)
     }
 
     /// These places are owed something of `stretch`.
-    pub(super) fn add(&mut self, stretch: Range<u64>, places: Option<Vec<Place>>, received: Option<i64>) {
-        self.stretches
-            .insert(stretch.start, UndeliveredRange { end: stretch.end, places, received, read_at: None, reader: None });
+    pub(super) fn add(&mut self, range: Range<u64>, places: Option<Vec<Place>>, received: Option<i64>) {
+        self.ranges.insert(range.start, UndeliveredRange { end: range.end, places, received, read_at: None, reader: None });
     }
 
     /// Nothing is owed of `stretch` any more.
-    pub(super) fn settled(&mut self, stretch: &Range<u64>) {
-        self.stretches.remove(&stretch.start);
+    pub(super) fn settled(&mut self, range: &Range<u64>) {
+        self.ranges.remove(&range.start);
     }
 
     /// The first stretch of which something may be tried now.
     pub(super) fn due(&self, now: Instant) -> Option<Range<u64>> {
-        let is_due = |stretch: &UndeliveredRange| {
-            let is_readable = stretch.read_at.is_none_or(|at| at <= now);
-            is_readable && stretch.places.as_ref().is_none_or(|places| places.iter().any(|place| !self.rests(place, now)))
+        let is_due = |range: &UndeliveredRange| {
+            let is_readable = range.read_at.is_none_or(|at| at <= now);
+            is_readable && range.places.as_ref().is_none_or(|places| places.iter().any(|place| !self.rests(place, now)))
         };
-        self.stretches.iter().find(|(_, stretch)| is_due(stretch)).map(|(first, stretch)| *first..stretch.end)
+        self.ranges.iter().find(|(_, range)| is_due(range)).map(|(first, range)| *first..range.end)
     }
 
     /// When something may be tried next, where nothing may now.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let retry_at = |place: &Place| self.failing.get(place).map(|failing| failing.retry_at);
-        let of = |stretch: &UndeliveredRange| {
-            let places = stretch.places.iter().flatten().filter_map(retry_at).min();
-            stretch.read_at.max(places)
+        let of = |range: &UndeliveredRange| {
+            let places = range.places.iter().flatten().filter_map(retry_at).min();
+            range.read_at.max(places)
         };
-        self.stretches.values().filter_map(of).min()
+        self.ranges.values().filter_map(of).min()
     }
 
     /// Whether `place` failed and is not to be tried yet.
@@ -140,21 +139,21 @@ impl Undelivered {
     }
 
     /// `stretch` cannot be read before `retry_at`; `reader` is where it fails.
-    pub(super) fn could_not_read(&mut self, stretch: &Range<u64>, reader: Option<Reader>, retry_at: Instant) {
-        if let Some(stretch) = self.stretches.get_mut(&stretch.start) {
-            (stretch.read_at, stretch.reader) = (Some(retry_at), reader);
+    pub(super) fn could_not_read(&mut self, range: &Range<u64>, reader: Option<Reader>, retry_at: Instant) {
+        if let Some(range) = self.ranges.get_mut(&range.start) {
+            (range.read_at, range.reader) = (Some(retry_at), reader);
         }
     }
 
     /// `stretch` could be read.
-    pub(super) fn could_read(&mut self, stretch: &Range<u64>) {
-        if let Some(stretch) = self.stretches.get_mut(&stretch.start) {
-            (stretch.read_at, stretch.reader) = (None, None);
+    pub(super) fn could_read(&mut self, range: &Range<u64>) {
+        if let Some(range) = self.ranges.get_mut(&range.start) {
+            (range.read_at, range.reader) = (None, None);
         }
     }
 
     /// The reader that failed last.
-    pub(super) fn take_reader(&mut self, stretch: &Range<u64>) -> Option<Reader> {
-        self.stretches.get_mut(&stretch.start)?.reader.take()
+    pub(super) fn take_reader(&mut self, range: &Range<u64>) -> Option<Reader> {
+        self.ranges.get_mut(&range.start)?.reader.take()
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use super::{
-    super::shared::Given,
+    super::shared::DeliveryAttempt,
     Done, Flow,
     invalid_records::{Success, Suspicion},
     refusal::Refusal,
@@ -25,7 +25,7 @@ impl Flow {
         let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let now = Instant::now();
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
-        self.shared.note(&Given {
+        self.shared.note(&DeliveryAttempt {
             events: done.records.iter().map(|record| record.entries.len()).sum(),
             bytes: done.records.iter().map(StreamRecord::size).sum(),
             took: done.took,

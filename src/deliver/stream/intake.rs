@@ -54,7 +54,7 @@ struct Block {
 
 /// What one read came upon besides events for the queues.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Unsendable {
     /// Frames that hold nothing that can be sent, and why.
     pub(super) unreadable: Vec<(Frame, String)>,
     /// Events that no record can hold, and why.
@@ -108,38 +108,38 @@ impl Intake {
         if let Some(known) = self.ages.at(first_unsettled) {
             return known;
         }
-        let stretch = self.spool.reader(first_unsettled).read(1, usize::MAX).ok()?;
-        self.note_age(&stretch);
+        let batch = self.spool.reader(first_unsettled).read(1, usize::MAX).ok()?;
+        self.note_age(&batch);
         self.ages.at(first_unsettled).flatten()
     }
 
-    fn note_age(&mut self, stretch: &ReadBatch) {
-        if let Some(first) = stretch.frames.first() {
+    fn note_age(&mut self, batch: &ReadBatch) {
+        if let Some(first) = batch.frames.first() {
             self.ages.note(first.seq, received_millis(first));
         }
     }
 
     /// Reads on at the spool's end. `None` where nothing is there, or nothing more can be taken.
-    pub(super) fn read_live(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Found>> {
+    pub(super) fn read_live(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Unsendable>> {
         let is_far_ahead = self.live.next_seq() - self.taken.prefix().min(self.live.next_seq()) >= STREAM_AHEAD_EVENTS_MAX;
         let has_room = queues.iter().any(|queue| queues.queue_has_room(queue, Class::Live));
         if self.has_read_up_to(self.spool.durable_end()) || is_far_ahead || !has_room {
             return None;
         }
         let before = self.live.clone();
-        let stretch = match self.live.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
-            Ok(stretch) => stretch,
+        let batch = match self.live.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
+            Ok(batch) => batch,
             Err(error) => return Some(Err(error)),
         };
-        self.note_age(&stretch);
-        if !queues.is_ordered() && self.is_backlog(&stretch) {
+        self.note_age(&batch);
+        if !queues.is_ordered() && self.is_backlog(&batch) {
             self.live = before;
             self.make_backlog(queues);
-            return Some(Ok(Found::default()));
+            return Some(Ok(Unsendable::default()));
         }
         let is_ordered = queues.is_ordered();
-        let mut found = Found { lost: self.losses(&stretch), ..Found::default() };
-        for frame in stretch.frames {
+        let mut found = Unsendable { lost: self.losses(&batch), ..Unsendable::default() };
+        for frame in batch.frames {
             let Some((formed, place)) = self.look_at(&frame, queues, Class::Live, now, &mut found) else { continue };
             let has_room = queues.has_room(place, Class::Live);
             let queue = queues.owner(place);
@@ -170,13 +170,13 @@ impl Intake {
     }
 
     /// Fetches what was read past, for the queues that have room again. `None` where there is nothing to do.
-    pub(super) fn read_backlog(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Found>> {
+    pub(super) fn read_backlog(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Unsendable>> {
         let class = if queues.is_ordered() { Class::Live } else { Class::Backlog };
         let with_room = queues.iter().filter(|queue| queues.queue_has_room(queue, class));
         let mut reader = with_room.filter_map(|queue| queue.backlog.as_ref()).min_by_key(|reader| reader.next_seq())?.clone();
         let before = reader.clone();
-        let stretch = match reader.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
-            Ok(stretch) => stretch,
+        let batch = match reader.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
+            Ok(batch) => batch,
             Err(error) => {
                 // Whoever waits there keeps the reader that failed, which knows what was tried.
                 let waits_there = |at: &&mut Reader| at.next_seq() == before.next_seq();
@@ -188,7 +188,7 @@ impl Intake {
                 return Some(Err(error));
             }
         };
-        self.note_age(&stretch);
+        self.note_age(&batch);
         // Whoever waits for something in this stretch goes on behind it, unless it comes upon what there is no room for.
         for queue in queues.iter_mut() {
             let is_here =
@@ -197,9 +197,9 @@ impl Intake {
                 queue.backlog = (reader.next_seq() < self.live.next_seq()).then(|| reader.clone());
             }
         }
-        let mut found = Found { lost: self.losses(&stretch), ..Found::default() };
+        let mut found = Unsendable { lost: self.losses(&batch), ..Unsendable::default() };
         let is_ordered = queues.is_ordered();
-        for frame in stretch.frames {
+        for frame in batch.frames {
             let Some((formed, place)) = self.look_at(&frame, queues, class, now, &mut found) else { continue };
             let is_left_behind = |at: &Reader| at.next_seq() <= frame.seq;
             let must_wait = is_ordered && queues.owner(place).backlog.as_ref().is_some_and(is_left_behind);
@@ -223,7 +223,7 @@ impl Intake {
         queues: &mut ShardQueues,
         class: Class,
         now: Instant,
-        found: &mut Found,
+        found: &mut Unsendable,
     ) -> Option<(FormattedEvent, HashKey)> {
         if self.taken.contains(frame.seq) {
             return None;
@@ -273,16 +273,16 @@ impl Intake {
     }
 
     /// What of a stretch is lost; it counts as taken.
-    fn losses(&mut self, stretch: &ReadBatch) -> Vec<Range<u64>> {
-        for seq in stretch.lost.iter().cloned().flatten() {
+    fn losses(&mut self, batch: &ReadBatch) -> Vec<Range<u64>> {
+        for seq in batch.lost.iter().cloned().flatten() {
             self.taken.insert(seq);
         }
-        stretch.lost.clone()
+        batch.lost.clone()
     }
 
     /// Whether what was read is so old that newer events must not wait behind it.
-    fn is_backlog(&self, stretch: &ReadBatch) -> bool {
-        let first = stretch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
+    fn is_backlog(&self, batch: &ReadBatch) -> bool {
+        let first = batch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
         let received = first.and_then(received_millis);
         received.is_some_and(|received| unix_millis(SystemTime::now()) - received > BACKLOG_AFTER.as_millis() as i64)
     }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Flow, intake::Found, record_format::StreamFormat, refusal::Refusal};
+use super::{Flow, intake::Unsendable, record_format::StreamFormat, refusal::Refusal};
 use crate::{
     event::Record,
     limits::{DELIVERY_DISK_PATIENCE, STREAM_REFUSALS_MAX},
@@ -15,8 +15,8 @@ impl Flow {
         self.refusals.len() >= STREAM_REFUSALS_MAX
     }
 
-    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Found, now: Instant) {
-        let Found { unreadable, too_large, lost } = found;
+    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Unsendable, now: Instant) {
+        let Unsendable { unreadable, too_large, lost } = found;
         let lost = self.shared.note_lost(&lost);
         self.journal.settled(&lost);
         let refusals = unreadable.into_iter().chain(too_large);
@@ -45,9 +45,9 @@ impl Flow {
     async fn keep_refusal(&mut self, refusal: &mut Refusal) -> bool {
         if refusal.frame.is_none() {
             let reader = refusal.reader.get_or_insert_with(|| self.shared.spool.reader(refusal.seq));
-            let Ok(stretch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };
+            let Ok(batch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };
             refusal.reader = None;
-            refusal.frame = stretch.frames.into_iter().find(|frame| frame.seq == refusal.seq);
+            refusal.frame = batch.frames.into_iter().find(|frame| frame.seq == refusal.seq);
         }
         let (Some(frame), reason) = (&refusal.frame, &*refusal.reason) else {
             let seq = refusal.seq;

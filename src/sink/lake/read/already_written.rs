@@ -20,10 +20,10 @@ use crate::{
 /// # Errors
 /// Why the file cannot be read, or is none of this lake.
 pub(in crate::sink::lake) fn not_held(source: Source, records: &[Record], positions: &[usize]) -> Result<Vec<usize>, String> {
-    let mut owed: HashMap<(Uuid, i64), Vec<usize>> = HashMap::with_capacity(positions.len());
+    let mut unwritten: HashMap<(Uuid, i64), Vec<usize>> = HashMap::with_capacity(positions.len());
     for &position in positions {
         let record = &records[position];
-        owed.entry((record.event_uuid(), record.envelope().received_millis)).or_default().push(position);
+        unwritten.entry((record.event_uuid(), record.envelope().received_millis)).or_default().push(position);
     }
     let all = RowFilter { event_name: None, created_millis: None };
     for batch in LakeFile::open(source)?.batches(&["event_uuid", "received_datetime", "payload"], &all)? {
@@ -32,12 +32,12 @@ pub(in crate::sink::lake) fn not_held(source: Source, records: &[Record], positi
         let received = Millis::of(&batch, "received_datetime")?;
         for row in 0..batch.num_rows() {
             let Ok(uuid) = uuids.value(row).parse() else { continue };
-            let Some(alike) = owed.get_mut(&(uuid, received.value(row))) else { continue };
+            let Some(alike) = unwritten.get_mut(&(uuid, received.value(row))) else { continue };
             let held = alike.iter().position(|&position| records[position].payload() == payloads.value(row).as_bytes());
             held.map(|held| alike.swap_remove(held));
         }
     }
-    let mut rest: Vec<usize> = owed.into_values().flatten().collect();
+    let mut rest: Vec<usize> = unwritten.into_values().flatten().collect();
     rest.sort_unstable();
     Ok(rest)
 }
