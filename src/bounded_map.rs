@@ -5,11 +5,11 @@ use std::{
     hash::Hash,
 };
 
-/// The newest keys, each with what is known of it; at most so many.
+/// The newest keys with their values, at most `entries_max`.
 #[derive(Debug)]
 pub struct BoundedMap<K, V> {
     entries_max: usize,
-    /// Each with the number of the insertion that it is of.
+    /// Each value with the number of its insertion.
     by_key: HashMap<K, (u64, V)>,
     /// Every insertion, also of keys that were removed or inserted again since.
     oldest_first: VecDeque<(u64, K)>,
@@ -23,13 +23,13 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         Self { entries_max, by_key: HashMap::new(), oldest_first: VecDeque::new(), inserted: 0 }
     }
 
-    /// What is known of `key`.
+    /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         self.by_key.get(key).map(|(_, value)| value)
     }
 
-    /// Remembers `value`, as the newest; what was known of `key` before.
+    /// Inserts `value` as the newest entry. Returns the value that `key` had before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.inserted += 1;
         let known = self.by_key.insert(key.clone(), (self.inserted, value));

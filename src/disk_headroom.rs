@@ -32,7 +32,7 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 /// Weight of the newest second in the average rate.
 const RATE_WEIGHT: f64 = 0.1;
 
-/// What is looked at.
+/// The parts that the headroom is computed from.
 pub struct DiskHeadroomParts {
     /// The spool.
     pub spool: Arc<Spool>,
@@ -42,11 +42,11 @@ pub struct DiskHeadroomParts {
     pub window: Window,
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
-    /// What each key holds of the spool and of the window.
+    /// The shares of the keys in the spool and in the window.
     pub shares: Arc<Shares>,
-    /// How the sink does.
+    /// The state of the sink.
     pub sink: watch::Receiver<SinkState>,
-    /// Whose gauges are set.
+    /// The metrics whose gauges are set.
     pub metrics: Arc<Metrics>,
     /// Bytes that the spool may have.
     pub quota_bytes: u64,
@@ -56,11 +56,11 @@ pub struct DiskHeadroomParts {
     pub dir: PathBuf,
     /// Bytes that must stay free there.
     pub free_bytes_min: u64,
-    /// Where a clock that jumped is said, and a share that is used up.
+    /// The conditions that are raised for a clock that jumped, and for a share that is used up.
     pub conditions: Conditions,
 }
 
-/// See the module.
+/// The space that is left on the disk and below the quota.
 pub struct DiskHeadroom {
     parts: DiskHeadroomParts,
     rate: Mutex<Rate>,
@@ -77,7 +77,7 @@ struct Rate {
     end_seq: u64,
 }
 
-/// What there is now.
+/// The space that is left now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadroomNow {
     /// Events in the spool that are not delivered.
@@ -205,7 +205,7 @@ impl DiskHeadroom {
         }
     }
 
-    /// What there is now.
+    /// The space that is left now.
     #[must_use]
     pub fn current(&self) -> HeadroomNow {
         let stats = self.parts.spool.stats();

@@ -14,7 +14,7 @@
 //!
 //! - [`KeyShare::reserve`] adds what a request is about to store, so that requests at once do not exceed the share together. A
 //!   [`Reserved`] that is dropped gives it back; one that is [stored](Reserved::store) is counted until it is released.
-//! - What is released is known by stretches of the spool and by buckets of time: see `release_schedule`.
+//! - What is released is known by ranges of the spool and by buckets of time: see `release_schedule`.
 //! - A tally belongs to the name of a key and outlives a reload of the configuration. What is undelivered after a restart is
 //!   counted again in the background (`ingest/recount_on_start.rs`); the identities of delivered events are not: their runs on disk do
 //!   not say whose they are.
@@ -114,7 +114,7 @@ struct Part {
     is_said: AtomicBool,
 }
 
-/// Whether a key's part is used up, where the answer is new or its numbers may be.
+/// A change in whether a key has used up its share of a resource, or in the numbers of a share that is used up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareChange {
     /// Name of the key.

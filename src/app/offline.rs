@@ -29,7 +29,7 @@ use crate::{
 
 const ADDRESS_FILE: &str = "admin.address";
 
-/// What is needed to judge and store, without listeners and without a sink: what is stored is delivered by the next start.
+/// A data folder opened without listeners and without a sink. The next start delivers what is stored here.
 pub struct Offline {
     /// Replays and drops.
     pub repair: Repair,

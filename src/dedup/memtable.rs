@@ -23,7 +23,7 @@ pub(super) struct Confirmed {
 
 const UNPLACED: u32 = u32::MAX;
 
-/// Identities confirmed in one stretch of time, which become one run on disk.
+/// Identities confirmed in one period of time, which become one run on disk.
 #[derive(Debug)]
 pub(super) struct Generation {
     /// Its place in the order of generations, and its file's name.

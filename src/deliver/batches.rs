@@ -1,33 +1,33 @@
-//! From the spool to the sink: read, deliver, commit, retire. One stretch at a time, and each place of it on its own.
+//! From the spool to the sink: read, deliver, commit, retire. One range at a time, and each place of it on its own.
 //!
 //! ```text
-//! spool ─▶ stretch ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
+//! spool ─▶ range ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
 //!                      ▲       │
 //!                      └─ owed ◀ a place that failed: later, under the same name, in its own time
 //! ```
 //!
-//! A stretch is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
+//! A range is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
 //! nothing is held in memory while it waits. Each record's own [`Delivery`] decides: what is to be retried is sent again,
 //! and only that, until the sink has it or refuses it. Nothing is given up.
 //!
 //! # Many places
 //!
 //! An attempt gives the sink records of so many places at most, and of one key's so many: [`LAKE_FLUSH_PARTITIONS_MAX`]. The
-//! others of the stretch are owed at once, and come in the next attempts, which take turns with newer stretches. So one key that
-//! spreads its events over very many places holds up itself, and each place has one file of a stretch all the same.
+//! others of the range are owed at once, and come in the next attempts, which take turns with newer ranges. So one key that
+//! spreads its events over very many places holds up itself, and each place has one file of a range all the same.
 //!
 //! # A place that fails
 //!
 //! The sink says of each record to which place it belongs ([`Sink::place_of`]: a partition of the lake). A place that fails is
-//! owed its records of this stretch, and of those that follow, and they are tried again in its own pauses, while all other
-//! places go on. What is remembered of it are the numbers of the stretches: the records are on disk.
+//! owed its records of this range, and of those that follow, and they are tried again in its own pauses, while all other
+//! places go on. What is remembered of it are the numbers of the ranges: the records are on disk.
 //!
 //! # Each event once
 //!
-//! The sink names what it writes by the stretch, so that a stretch which is delivered again takes the place of itself. So
-//! every stretch is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
+//! The sink names what it writes by the range, so that a range which is delivered again takes the place of itself. So
+//! every range is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
 //! journal otherwise, and is read again by its numbers, whatever decayed in it meanwhile. The cursor stands only where a
-//! stretch begins. What is settled beyond it is in the journal, also what another sink has settled there.
+//! range begins. What is settled beyond it is in the journal, also what another sink has settled there.
 
 mod attempt_results;
 mod partition_limits;
@@ -67,7 +67,7 @@ pub struct BatchBounds {
     pub age_max: Duration,
 }
 
-/// Delivers in batches, one at a time, each of a stretch of the spool.
+/// Delivers in batches, one at a time, each of a range of the spool.
 pub struct BatchDeliverer {
     shared: Shared,
     sink: Box<dyn Sink>,
@@ -75,7 +75,7 @@ pub struct BatchDeliverer {
     journal: Journal,
     /// What a stream may have been sent, kept for the day when it is the sink again.
     sent: SeqSet,
-    /// Stretches that are in the journal: the ends by the firsts.
+    /// Ranges that are in the journal: the ends by the firsts.
     planned: BTreeMap<u64, u64>,
     undelivered: Undelivered,
     /// The places that are said to fail.
@@ -102,7 +102,7 @@ struct Attempt {
     resting: Vec<Place>,
     /// Whether others were not tried because there are too many for one attempt.
     has_more: bool,
-    /// When the first event of the stretch was received.
+    /// When the first event of the range was received.
     received: Option<i64>,
 }
 
@@ -122,13 +122,13 @@ impl BatchDeliverer {
         let average = (stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1)).max(1);
         let piece = (bounds.records_max as u64).min(bounds.bytes_max as u64 / average).max(1);
         for (first, end) in begun {
-            // A stretch all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
+            // A range all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
             while next < first {
                 let until = first.min(next + piece);
                 undelivered.add(next..until, None, None);
                 next = until;
             }
-            // What a crash interrupted is repeated as the same stretch; which places owe anything of it shows when it is read.
+            // What a crash interrupted is repeated as the same range; which places owe anything of it shows when it is read.
             undelivered.add(first..end, None, None);
             next = next.max(end);
         }
@@ -201,7 +201,7 @@ impl BatchDeliverer {
         }
     }
 
-    /// When the next stretch is due to be read; `None` where there is nothing to read, or no more may be owed.
+    /// When the next range is due to be read; `None` where there is nothing to read, or no more may be owed.
     fn front_at(&mut self, end: u64, hurried_at: Option<Instant>, now: Instant) -> Option<Instant> {
         let next = self.reader.next_seq();
         let is_far_ahead = next - self.shared.progress.settled_exclusive().min(next) >= STREAM_AHEAD_EVENTS_MAX;
@@ -239,7 +239,7 @@ impl BatchDeliverer {
         pending >= self.bounds.records_max as u64 || pending * average >= self.bounds.bytes_max as u64
     }
 
-    /// Delivers the next stretch.
+    /// Delivers the next range.
     async fn deliver_front(&mut self, end: u64, now: Instant) {
         let first = self.reader.next_seq();
         let (records_max, bytes_max) = (self.bounds.records_max, self.bounds.bytes_max);
@@ -255,7 +255,7 @@ impl BatchDeliverer {
         self.conclude(range, &attempt);
     }
 
-    /// Delivers of a stretch what its places are owed, as far as they may be tried now.
+    /// Delivers of a range what its places are owed, as far as they may be tried now.
     async fn deliver_undelivered(&mut self, range: Range<u64>, now: Instant) {
         let mut reader = self.undelivered.take_reader(&range).unwrap_or_else(|| {
             let unsettled = self.shared.progress.unsettled_in(range.clone());
@@ -280,7 +280,7 @@ impl BatchDeliverer {
         self.conclude(range, &attempt);
     }
 
-    /// Gives what is not settled of a stretch to the sink, once.
+    /// Gives what is not settled of a range to the sink, once.
     async fn attempt(&mut self, range: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
         let mut attempt = Attempt { received, ..Attempt::default() };
@@ -335,7 +335,7 @@ impl BatchDeliverer {
             self.give(&batch, &seqs, &places, &mut attempt, &mut settled).await;
         }
         settled.sort_unstable();
-        // Where a stretch is settled as a whole, and nothing before it is owed, the cursor says it.
+        // Where a range is settled as a whole, and nothing before it is owed, the cursor says it.
         if !self.undelivered.is_only(range) || attempt.owes() || self.cursor.retry_at().is_some() {
             self.journal.settled(&settled);
         }
@@ -377,7 +377,7 @@ impl BatchDeliverer {
         }
     }
 
-    /// Makes durable that the delivery of `stretch` begins. Whether it is.
+    /// Makes durable that the delivery of `range` begins. Whether it is.
     fn plan(&mut self, range: &Range<u64>) -> bool {
         let cursor = self.shared.spool.cursor();
         let is_in_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive == Some(range.end);

@@ -34,31 +34,31 @@ pub struct Policy {
     pub client_address: AddressKept,
 }
 
-/// What the handlers use.
+/// The parts of the gateway that the handlers use.
 pub struct Gate {
     /// Who may send, and how much.
     pub policy: ArcSwap<Policy>,
     /// Who may say where a client is.
     pub proxies: Arc<Proxies>,
-    /// The recipe.
+    /// Validates and stores events.
     pub ingest: Arc<Ingest>,
     /// The repair of dead letters.
     pub repair: Repair,
-    /// What requests may hold together.
+    /// The memory that all request bodies together may hold.
     pub bodies: BodyBudget,
     /// How much space is left on the disk.
     pub disk_headroom: Arc<DiskHeadroom>,
-    /// What is wrong at the moment.
+    /// The conditions that are raised.
     pub conditions: Conditions,
-    /// How the sink does.
+    /// The state of the sink.
     pub sink: watch::Receiver<SinkState>,
-    /// How the stream of the dead letters does, where they have one.
+    /// The state of the stream of the dead letters, if they have one.
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Who is told of each request.
+    /// The traces.
     pub traces: Traces,
-    /// Where each request is a line, where that is wanted.
+    /// The access log, if it is switched on.
     pub access_log: Option<AccessLog>,
     /// Limits how many operators are answered at one time.
     pub turns: Turns,
@@ -73,7 +73,7 @@ impl Gate {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Gives every key of the policy in force its share, before it sends: so what it may hold is right at once.
+    /// Gives every key of the policy in force its share, before it sends: so its limit is right from the start.
     pub fn share(&self) {
         for source in self.policy.load().keys.sources() {
             source.share(&self.ingest.shares);

@@ -30,10 +30,10 @@ const REQUEST_ID: &str = "x-request-id";
 
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// The route of what has none.
+/// The label of requests without a route.
 const OTHER: &str = "other";
 
-/// What the outermost layer knows.
+/// The state of the outermost layer.
 #[derive(Clone)]
 pub(super) struct Middleware {
     pub(super) gate: Arc<Gate>,
@@ -42,10 +42,10 @@ pub(super) struct Middleware {
     pub(super) hsts: Option<HeaderValue>,
 }
 
-/// Whom a listener serves.
+/// The clients that a listener serves.
 #[derive(Clone)]
 pub(super) enum Serves {
-    /// Whoever sends events; also web pages.
+    /// Senders of events, also web pages.
     Events,
     /// Operators, and no web page.
     Operators {
@@ -78,7 +78,7 @@ impl Middleware {
         matches!(self.serves, Serves::Events)
     }
 
-    /// Answers a request to `route` by `handler`, with what is done around every one.
+    /// Answers a request to `route` by `handler`, inside this middleware.
     pub(super) async fn handle<F: Future<Output = Response>>(
         &self,
         route: &'static str,
@@ -121,8 +121,7 @@ impl Middleware {
         self.sign(response, id)
     }
 
-    /// The answer to a client whose request did not get as far as the end of its head. There is nothing of it to tell
-    /// operators but that it was one.
+    /// The answer to a client whose request head did not arrive in time. Operators see only that there was such a request.
     pub(super) fn head_timed_out(&self, after: Duration) -> Response {
         let id = new_id();
         let detail = format!("the head of the request did not arrive within {} s", after.as_secs());
@@ -133,7 +132,7 @@ impl Middleware {
         self.sign(response, id)
     }
 
-    /// What every answer carries.
+    /// Adds the headers that every answer has.
     fn sign(&self, mut response: Response, id: HeaderValue) -> Response {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);

@@ -13,10 +13,10 @@ use opentelemetry::Context;
 use super::Gate;
 use crate::telemetry::{AccessLine, RequestSpan};
 
-/// Routes of which nothing is told: they are asked every few seconds, and say nothing of the events.
+/// Routes that are not logged, because probes ask them every few seconds.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// What of a request is still wanted once it was answered.
+/// The parts of a request that the log needs when the request is answered.
 pub(super) struct RequestLog {
     started: SystemTime,
     method: &'static str,
@@ -29,7 +29,7 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    /// `None` where nobody is told anything.
+    /// `None` where the request is neither logged nor traced.
     pub(super) fn of(gate: &Gate, request: &Request, route: &str) -> Option<Self> {
         let parent = gate.traces.parent(request.headers());
         let is_logged = gate.access_log.is_some();
@@ -51,7 +51,7 @@ impl RequestLog {
         })
     }
 
-    /// Tells.
+    /// Writes the line and the span.
     pub(super) fn write(self, gate: &Gate, answered: &Answered<'_>) {
         let Answered { route, request_id, code, response, took } = *answered;
         let (method, status, started) = (self.method, response.status().as_u16(), self.started);

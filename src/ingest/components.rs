@@ -21,7 +21,7 @@ use crate::{
 pub struct Ingest {
     /// The schema registry; replaced as a whole.
     pub registry: ArcSwap<Registry>,
-    /// What becomes of names that it does not know.
+    /// What to do with events that the registry does not know.
     pub unknown_events: UnknownEvents,
     /// The dedup window, and the store of the fleet where there is one.
     pub dedup: Deduplicator,
@@ -29,7 +29,7 @@ pub struct Ingest {
     pub scopes: Scopes,
     /// The durable queue.
     pub spool: Arc<Spool>,
-    /// What each key holds of the spool and of the window.
+    /// The shares of the keys in the spool and in the window.
     pub shares: Arc<Shares>,
     /// Where rejected events are kept.
     pub dead_letters: Arc<DeadLetters>,
@@ -37,12 +37,12 @@ pub struct Ingest {
     pub conflicts: Conflicts,
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
-    /// Where the events lie for which somebody waited in vain.
+    /// The places of events that were not delivered while a request waited for them.
     pub delivery_waiters: DeliveryWaiters,
     /// Where large bodies take turns.
     pub pool: Arc<WorkPool>,
     /// How long [`Durability::Delivered`](super::Durability::Delivered) waits.
     pub delivered_wait: Duration,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }

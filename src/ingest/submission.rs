@@ -30,7 +30,7 @@ pub struct Submission {
     pub body: Bytes,
     /// How it is encoded: see [`Encoding::of_body`].
     pub encoding: Encoding,
-    /// How it says where its events are.
+    /// The form of the body.
     pub form: BodyForm,
     /// Name of the key.
     pub source: Arc<str>,
@@ -40,7 +40,7 @@ pub struct Submission {
     pub payers: Payers,
     /// The memory that it holds.
     pub memory: BodyShare,
-    /// Where it comes from, as far as that is kept.
+    /// The address of the client, as far as it is kept.
     pub client_address: Option<String>,
     /// When it was received, Unix milliseconds.
     pub received_millis: i64,
@@ -60,7 +60,7 @@ pub enum SubmissionError {
     /// Its key, or its address, may send no more for now.
     #[error(transparent)]
     Rate(#[from] RateExceeded),
-    /// There is no memory for what it is, or would become.
+    /// There is not enough memory for the body, or for the inflated body.
     #[error(transparent)]
     Memory(#[from] BudgetUsedUp),
     /// Too many large requests wait already.
@@ -71,7 +71,8 @@ pub enum SubmissionError {
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
-    /// Its identity as the client wrote it, where it was readable. `None` for accepted events, because the answer does not list them.
+    /// Its identity as the client wrote it, if it was readable. `None` for accepted events, because the answer does not list
+    /// them.
     pub event_uuid: Option<String>,
     /// Its outcome.
     pub outcome: Outcome,

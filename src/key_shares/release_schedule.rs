@@ -4,8 +4,8 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use crate::limits::DEDUP_SHARE_BUCKETS;
 
-/// Bytes of a key in the spool, summed up in stretches; the oldest are settled first. A stretch counts until all of it is
-/// settled, so what is counted is at most one stretch, or what came between two deliveries, too much.
+/// Bytes of a key in the spool, summed up in ranges; the oldest are settled first. A range counts until all of it is
+/// settled, so what is counted is at most one range, or what came between two deliveries, too much.
 #[derive(Debug, Default)]
 pub(super) struct AppendedRanges {
     open: Option<AppendedRange>,
@@ -19,7 +19,7 @@ struct AppendedRange {
 }
 
 impl AppendedRanges {
-    /// Adds frames with these numbers, which come after all that were added before. A stretch ends at `stretch_bytes`.
+    /// Adds frames with these numbers, which come after all that were added before. A range ends at `stretch_bytes`.
     pub(super) fn add(&mut self, seqs: Range<u64>, bytes: u64, stretch_bytes: u64) {
         match &mut self.open {
             Some(open) => {
@@ -33,7 +33,7 @@ impl AppendedRanges {
         }
     }
 
-    /// All below `settled_exclusive` is settled: the bytes of the stretches that end there or before.
+    /// All below `settled_exclusive` is settled: the bytes of the ranges that end there or before.
     pub(super) fn settle(&mut self, settled_exclusive: u64) -> u64 {
         // Ended where delivery has come into it, or a key that sends on would move its end away for ever. While nothing is
         // delivered none is ended early, so that their number stays bounded.

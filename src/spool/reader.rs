@@ -32,7 +32,7 @@ pub struct Reader {
     shared: Arc<Shared>,
     next_seq: u64,
     open: Option<OpenSegment>,
-    /// The frame at `next_seq`, read already but too large for the last stretch.
+    /// The frame at `next_seq`, read already but too large for the last batch.
     held: Option<Frame>,
     /// It only looks: see [`Reader::that_only_looks`].
     only_looks: bool,
@@ -45,7 +45,7 @@ struct OpenSegment {
     is_quarantined: bool,
 }
 
-/// How much of a stretch may still be filled.
+/// How much of a batch may still be filled.
 struct Limits {
     end_seq: u64,
     records_max: usize,
@@ -71,7 +71,7 @@ impl Reader {
     }
 
     /// Reads on: at most `records_max` frames, whose bodies have at most `bytes_max` bytes together (but always one, if
-    /// there is one). Never past the durable end; an empty stretch means that it is reached.
+    /// there is one). Never past the durable end; an empty batch means that it is reached.
     ///
     /// # Errors
     /// The disk's, with the position where it was: read again after [`Spool::unreadable_pause`](super::Spool). What lies
@@ -81,7 +81,7 @@ impl Reader {
         self.read_until(u64::MAX, records_max, bytes_max)
     }
 
-    /// [`Reader::read`] of what lies below `end_seq`, so that a stretch is the same when it is read again, whatever decayed in
+    /// [`Reader::read`] of what lies below `end_seq`, so that a batch is the same when it is read again, whatever decayed in
     /// it meanwhile. Only a loss may reach beyond.
     ///
     /// # Errors
@@ -357,7 +357,7 @@ fn again(segment: u64, error: &io::Error) -> io::Error {
 
 #[derive(PartialEq, Eq)]
 enum Filled {
-    /// The stretch is as large as it may be.
+    /// The batch is as large as it may be.
     ToTheLimit,
     /// The segment has no more.
     ToTheEnd,

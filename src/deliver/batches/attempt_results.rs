@@ -48,7 +48,7 @@ impl BatchDeliverer {
         self.unwritable = unwritable;
     }
 
-    /// Moves the cursor to where the first stretch begins of which something is owed.
+    /// Moves the cursor to where the first range begins of which something is owed.
     pub(super) fn move_cursor(&mut self, now: Instant) {
         let target = self.undelivered.first().unwrap_or(self.reader.next_seq());
         let cursor = self.shared.spool.cursor().delivered_exclusive;

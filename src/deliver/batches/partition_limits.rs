@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::undelivered::Place;
 
-/// See the module. A place has its turn for all records of the stretch or for none, because they share one file.
+/// The places that this attempt writes to. A place takes all records of the range or none, because they share one file.
 pub(super) struct PartitionLimits {
     places_max: usize,
     per_key_max: usize,

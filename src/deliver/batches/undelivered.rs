@@ -11,12 +11,12 @@ use crate::{
 /// Where a sink puts a record. See [`Sink::place_of`](crate::sink::Sink::place_of).
 pub(super) type Place = Arc<str>;
 
-/// See the module. What is kept are numbers and names: the records are on disk.
+/// The undelivered ranges and the failing places. Only numbers and names are in memory: the records are on disk.
 #[derive(Default)]
 pub(super) struct Undelivered {
     ranges: BTreeMap<u64, UndeliveredRange>,
     failing: BTreeMap<Place, Failing>,
-    /// Attempts in a row that brought nothing at all: then it is the sink, and not one place or the other.
+    /// Attempts in a row that delivered nothing. Then the sink fails, and not a single place.
     vain_attempts: u32,
 }
 
@@ -61,22 +61,22 @@ impl Undelivered {
         self.ranges.values().next()?.received
     }
 
-    /// Whether nothing is owed of any other stretch.
+    /// Whether nothing is owed of any other range.
     pub(super) fn is_only(&self, range: &Range<u64>) -> bool {
         self.ranges.keys().all(|first| *first == range.start)
     }
 
-    /// These places are owed something of `stretch`.
+    /// These places are owed something of `range`.
     pub(super) fn add(&mut self, range: Range<u64>, places: Option<Vec<Place>>, received: Option<i64>) {
         self.ranges.insert(range.start, UndeliveredRange { end: range.end, places, received, read_at: None, reader: None });
     }
 
-    /// Nothing is owed of `stretch` any more.
+    /// Nothing is owed of `range` any more.
     pub(super) fn settled(&mut self, range: &Range<u64>) {
         self.ranges.remove(&range.start);
     }
 
-    /// The first stretch of which something may be tried now.
+    /// The first range of which something may be tried now.
     pub(super) fn due(&self, now: Instant) -> Option<Range<u64>> {
         let is_due = |range: &UndeliveredRange| {
             let is_readable = range.read_at.is_none_or(|at| at <= now);
@@ -138,14 +138,14 @@ impl Undelivered {
         alone.map(|(place, failing)| (place, &*failing.cause))
     }
 
-    /// `stretch` cannot be read before `retry_at`; `reader` is where it fails.
+    /// `range` cannot be read before `retry_at`; `reader` is where it fails.
     pub(super) fn could_not_read(&mut self, range: &Range<u64>, reader: Option<Reader>, retry_at: Instant) {
         if let Some(range) = self.ranges.get_mut(&range.start) {
             (range.read_at, range.reader) = (Some(retry_at), reader);
         }
     }
 
-    /// `stretch` could be read.
+    /// `range` could be read.
     pub(super) fn could_read(&mut self, range: &Range<u64>) {
         if let Some(range) = self.ranges.get_mut(&range.start) {
             (range.read_at, range.reader) = (None, None);

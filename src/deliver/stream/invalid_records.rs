@@ -49,7 +49,7 @@ impl Suspicion {
     }
 }
 
-/// See the module.
+/// The records that may be invalid, and when they are tried again.
 #[derive(Default)]
 pub(super) struct SuspectedRecords {
     waiting: VecDeque<Suspect>,

@@ -14,7 +14,7 @@ use crate::{
     sink::kinesis::hash_key,
 };
 
-/// What lies in the spool, and what it becomes.
+/// What the spool holds, and the form in which it is sent.
 #[derive(Clone, Debug)]
 pub enum StreamFormat {
     /// Events.

@@ -12,10 +12,10 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::limits::H2_PIECE_BYTES;
 
-/// A body of which no frame is larger than [`H2_PIECE_BYTES`].
+/// A body whose frames are at most [`H2_PIECE_BYTES`] long.
 pub(super) struct ChunkedBody {
     body: Body,
-    /// Of the frame that was begun.
+    /// The rest of the current frame.
     rest: Bytes,
 }
 

@@ -10,7 +10,7 @@ use std::{
 use super::activity::Activity;
 use crate::rate_limit::Prefix;
 
-/// The connections that are open, by address. There are no more entries than connections.
+/// The open connections by client address. There are never more entries than connections.
 #[derive(Debug)]
 pub(super) struct ConnectionLimits {
     open: Mutex<Open>,
@@ -30,11 +30,11 @@ struct Open {
 #[derive(Debug, Default)]
 struct Place {
     connections: Vec<Arc<Activity>>,
-    /// The change that made them so many.
+    /// The number of the change that made the count what it is.
     changed: u64,
 }
 
-/// One of them.
+/// An open connection that counts against its address. It is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct CountedConnection {
     limits: Arc<ConnectionLimits>,
@@ -68,7 +68,7 @@ impl ConnectionLimits {
         Self { open: Mutex::default(), per_address_max }
     }
 
-    /// Lets one more connection of `address` in; `None` where it has as many as it may.
+    /// Counts one more connection of `address`; `None` if the address has as many as it may.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr, activity: Arc<Activity>) -> Option<CountedConnection> {
         let from = Prefix::from(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,7 +105,7 @@ fn leave(connections: &mut Vec<Arc<Activity>>, who: &Arc<Activity>) {
 impl Drop for CountedConnection {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have been closed, and is then gone from here.
+        // A connection that `make_room` closed is not here any more.
         let is_known = |place: &Place| place.connections.iter().any(|known| Arc::ptr_eq(known, &self.activity));
         if open.by_address.get(&self.from).is_some_and(is_known) {
             open.change(self.from, |connections| leave(connections, &self.activity));

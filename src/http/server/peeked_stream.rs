@@ -12,11 +12,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// How a client of HTTP/2 begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A stream with what was read of it ahead of its reader.
+/// A stream whose first bytes were read ahead.
 #[derive(Debug)]
 pub(super) struct PeekedStream<S> {
     inner: S,
-    /// What was looked at and is still to be read.
+    /// The bytes that were read ahead, and that the reader has not taken yet.
     first: BytesMut,
 }
 
@@ -31,7 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekedStream<S> {
         (&mut self.inner).take(PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
     }
 
-    /// Whether the client speaks HTTP/2: reads until that is clear. Given up half done, [`PeekedStream::first`] has what came.
+    /// Whether the client speaks HTTP/2: reads until that is clear. If it is cancelled, [`PeekedStream::first`] has the bytes that arrived.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         self.first.reserve(PREFACE.len());
         while self.first.len() < PREFACE.len() && PREFACE.starts_with(&self.first) {
@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekedStream<S> {
         Ok(self.first == PREFACE)
     }
 
-    /// What came before it was clear which HTTP it is.
+    /// The bytes that arrived before the HTTP version was clear.
     pub(super) fn first(&self) -> &[u8] {
         &self.first
     }

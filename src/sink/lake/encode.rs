@@ -21,7 +21,7 @@ use crate::{
     sink::Batch,
 };
 
-/// The stretch of a spool that a file holds records of: its name, and a line in its footer.
+/// The range of a spool that a file holds records of: its name, and a line in its footer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeqRange {
     pub(super) spool_id: Uuid,

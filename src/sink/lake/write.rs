@@ -1,6 +1,6 @@
 //! The files of one partition: what the lake holds already, what is owed, and under which name it is written.
 //!
-//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a stretch that is
+//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a range that is
 //! delivered again after a crash finds its rows there, even where it is cut differently now, because the disk lost records or
 //! the sink changed in between. Rows that are there are delivered; the others are written.
 //!
@@ -168,7 +168,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The files of ours in the partition, and what of the stretch none of them holds. Stretches come in any order: what a place
+    /// The files of ours in the partition, and what of the range none of them holds. Ranges come in any order: what a place
     /// was owed comes behind what others were given meanwhile.
     fn look(&self, unwritten: &UnwrittenRecords, known: Option<Vec<OurFile>>) -> Result<(Vec<OurFile>, Vec<usize>), String> {
         let files = match known {
