@@ -17,9 +17,9 @@ use subtle::ConstantTimeEq;
 use crate::{
     config::{KeyConfig, KeyKind, RateLimitConfig},
     event::CreatedDays,
+    key_shares::{KeyShare, Shares, WHOLE_PERCENT},
     limits::{BROWSER_EVENT_BYTES_MAX, BROWSER_SHARE_PERCENT, EVENT_BYTES_MAX, SERVER_SHARE_PERCENT},
     rate_limit::{Allowance, KeyRate},
-    shares::{KeyShare, Shares, WHOLE_PERCENT},
     telemetry::AcceptedEvents,
 };
 pub use event_names::EventNames;
@@ -134,7 +134,7 @@ impl Source {
         }
     }
 
-    /// What its events hold of `shares`, by its name. Looked up once.
+    /// What its events hold of `key_shares`, by its name. Looked up once.
     pub fn share(&self, shares: &Shares) -> &Arc<KeyShare> {
         self.share.get_or_init(|| shares.of(&self.name, self.share_percent))
     }

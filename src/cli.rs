@@ -1,31 +1,27 @@
 //! The command line.
 
+mod admin_client;
+mod configuration;
 mod dlq;
 mod errors;
+mod failure;
 mod health;
 mod keys;
 mod lake;
-mod operator;
+mod output_format;
 mod plan;
 mod schemas;
 mod serve;
 mod spool;
 mod view_schemas;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{
-    app,
-    config::{self, Config},
-    sink::lake::LakeError,
-};
+use crate::{app, config::Config};
+use configuration::load;
+use failure::{EXIT_CONFIG, complain};
 
 /// Lakegate takes events over HTTPS, validates and deduplicates them, keeps them on disk, and delivers them to a data lake.
 #[derive(Debug, Parser)]
@@ -101,30 +97,6 @@ enum ConfigCommand {
     },
 }
 
-/// Where the data folder of a gateway is.
-#[derive(Debug, Args)]
-struct PlaceArgs {
-    /// Configuration file that the gateway is started with.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: as configured, ./data].
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl PlaceArgs {
-    fn config(&self) -> anyhow::Result<Config> {
-        let mut config = load(self.config.as_deref())?;
-        if let Some(data_dir) = &self.data_dir {
-            config.data_dir.clone_from(data_dir);
-        }
-        Ok(config)
-    }
-}
-
-/// Exit code for a wrong configuration or command line (sysexits' `EX_CONFIG`).
-const EXIT_CONFIG: u8 = 78;
-
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -155,42 +127,10 @@ pub fn run() -> ExitCode {
     result.unwrap_or_else(|error| complain(&error, 1))
 }
 
-#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
-fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("lakegate: {}", in_full(error));
-    ExitCode::from(code)
-}
-
-/// Whether the reader of a pipe has gone.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().any(|cause| match cause.downcast_ref() {
-        Some(LakeError::Output(error)) => is_broken(error),
-        _ => cause.downcast_ref().is_some_and(is_broken),
-    })
-}
-
-/// An error with its causes, leaving out those that it names itself.
-fn in_full(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| match cause.to_string() {
-        cause if text.is_empty() => cause,
-        cause if text.contains(&cause) => text,
-        cause => format!("{text}: {cause}"),
-    })
-}
-
 #[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 fn check(config: &Config) -> anyhow::Result<ExitCode> {
     print!("{}", toml::to_string(config)?);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
-const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
-
-fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
-    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
 fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
@@ -210,16 +150,4 @@ fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
     config.http.plaintext |= args.plaintext;
     config.require_existing_data |= args.require_existing_data;
     Ok(config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_names_each_cause_once() {
-        let cause = std::io::Error::other("no such folder");
-        let error = anyhow::Error::new(cause).context("data: no such folder").context("nothing was started");
-        assert_eq!(in_full(&error), "nothing was started: data: no such folder");
-    }
 }

@@ -1,6 +1,6 @@
 //! Configuration: TOML, then `LAKEGATE__SECTION__KEY` from the environment, then the command line.
 //!
-//! One small struct per organ, each with its own defaults, each refusing keys it does not know. With nothing configured
+//! One small struct per component, each with its own defaults, each refusing keys it does not know. With nothing configured
 //! the gateway runs embedded, on loopback.
 
 mod browser;

@@ -40,6 +40,7 @@ mod folder;
 mod groups;
 mod journal;
 mod letter;
+mod lines;
 mod pack;
 mod removal;
 mod stored;
@@ -70,54 +71,12 @@ pub use filter::{Filter, FilterError, State};
 pub use groups::{Group, Grouped, Groups, Member};
 pub use journal::{Done, RepairEntry, append as append_repairs, history};
 pub use letter::{Letter, write_letter};
+pub use lines::{DeadLetterError, Lines};
 pub use pack::LetterLines;
 pub use removal::{Removed, Run};
 pub use stored::{LetterId, StoredLetter, UnreadableLetter};
 pub use stream::LetterStream;
-use writer::Writer;
-
-/// Why letters were not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DeadLetterError {
-    /// The source is at its quota.
-    #[error("the dead letters of this source are full")]
-    Full,
-    /// Too many are waiting to be written.
-    #[error("too many dead letters are waiting to be written")]
-    Busy,
-    /// The disk refused.
-    #[error("the dead letters cannot be written")]
-    Unavailable,
-}
-
-/// Letters of one request: whole lines, each with its line end.
-#[derive(Debug)]
-pub struct Lines {
-    /// Whose they are.
-    pub source: Arc<str>,
-    /// The lines.
-    pub text: Vec<u8>,
-    /// How many there are.
-    pub count: usize,
-    /// Whether the quota counts. It does not for events that were accepted before: those are never sent back.
-    pub within_quota: bool,
-}
-
-/// What the writer is sent.
-struct Job {
-    lines: Lines,
-    done: oneshot::Sender<Result<(), DeadLetterError>>,
-}
-
-/// What the writer does.
-enum Order {
-    Write(Job),
-    /// Begin another file in a folder, so that those before it are nobody's any more.
-    Roll {
-        folder: Arc<str>,
-        done: oneshot::Sender<std::io::Result<()>>,
-    },
-}
+use writer::{Job, Order, Writer};
 
 /// The dead letters of all sources. One thread writes them; letters that arrive together share an fsync.
 pub struct DeadLetters {

@@ -84,17 +84,21 @@
 //!
 //! Slice `s` of `2^bits` holds the identities whose hash begins with the bits of `s`. All runs of a folder have one seed; one with another is set aside.
 
+mod claim;
 mod claims;
+mod config;
+mod deduplicator;
+mod errors;
 mod filter;
 mod fleet;
 mod folder;
+mod folder_watch;
 mod format;
-mod hot;
 mod identity;
+mod memtable;
 mod merge;
-mod page_faults;
-mod presence;
 mod recovery;
+mod retry;
 mod run;
 mod runs;
 mod scope;
@@ -102,14 +106,19 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod unreadable_pages;
 mod window;
 mod worker;
 mod writer;
 
-pub use claims::{Claim, ClaimError, Claims};
-pub use fleet::{Claimed, Deduplicator, Fleet, FleetConfig, FleetError};
-pub use hot::Place;
+pub use claim::{Claim, ClaimError};
+pub use claims::Claims;
+pub use config::{OpenReport, WindowConfig};
+pub use deduplicator::{Claimed, Deduplicator};
+pub use errors::{OpenError, SealError};
+pub use fleet::{Fleet, FleetConfig, FleetError};
 pub use identity::Identity;
+pub use memtable::Place;
 pub use scope::Scopes;
 pub use stats::{Sealing, Stats};
-pub use window::{OpenError, OpenReport, SealError, Window, WindowConfig};
+pub use window::Window;

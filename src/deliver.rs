@@ -10,16 +10,16 @@
 //! it for good. Nothing is given up. What fails holds up itself alone: a partition, a shard, a record, a block of the disk
 //! each have their own pauses, and the rest goes on.
 
-#[cfg(test)]
-mod back;
 mod batches;
 mod journal;
 mod shared;
 mod stream;
+#[cfg(test)]
+mod test_support;
 
 pub use batches::{BatchBounds, BatchDeliverer};
 pub use shared::{Shared, SinkState};
-pub use stream::{EventForm, Form, StreamDeliverer, StreamSettings};
+pub use stream::{EventFormat, StreamDeliverer, StreamFormat, StreamSettings};
 
 use tokio::sync::watch;
 

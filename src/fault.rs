@@ -3,7 +3,7 @@
 //! | kind | means | what is done |
 //! |---|---|---|
 //! | [`Transient`](FaultKind::Transient) | the process or the system lacks something for a moment | pause, try again, go on |
-//! | [`Room`](FaultKind::Room) | there is no space | refuse with 503 until there is |
+//! | [`NoSpace`](FaultKind::NoSpace) | there is no space | refuse with 503 until there is |
 //! | [`Place`](FaultKind::Place) | this block, file, folder or partition is bad | give it its time, set it aside, go on with the rest |
 //! | [`Medium`](FaultKind::Medium) | nobody can say what the disk holds | take nothing more, say so |
 //!
@@ -23,7 +23,7 @@ pub enum FaultKind {
     /// Passes by itself: no descriptor, no memory, a signal, a busy device.
     Transient,
     /// Passes when somebody makes room: the file system, a quota or the inodes are used up.
-    Room,
+    NoSpace,
     /// Stays, and concerns this place alone.
     Place,
     /// Stays, and concerns everything on this disk: a sync failed, it is read-only, or it does not take writes.
@@ -54,7 +54,7 @@ pub fn fault_kind(error: &io::Error, operation: Operation) -> FaultKind {
         Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::AGAIN | Errno::BUSY | Errno::TIMEDOUT) => {
             FaultKind::Transient
         }
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => FaultKind::Room,
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => FaultKind::NoSpace,
         Some(Errno::ROFS | Errno::NODEV | Errno::NXIO | Errno::NOTCONN | Errno::STALE) => FaultKind::Medium,
         Some(Errno::IO) if operation == Operation::Write => FaultKind::Medium,
         Some(_) => FaultKind::Place,
@@ -62,7 +62,7 @@ pub fn fault_kind(error: &io::Error, operation: Operation) -> FaultKind {
             io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::TimedOut => {
                 FaultKind::Transient
             }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => FaultKind::Room,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::WriteZero => FaultKind::NoSpace,
             io::ErrorKind::ReadOnlyFilesystem => FaultKind::Medium,
             _ => FaultKind::Place,
         },
@@ -138,8 +138,8 @@ mod tests {
             assert_eq!(kind(errno, Operation::Name), FaultKind::Transient, "{errno}");
         }
         for errno in [Errno::NOSPC, Errno::DQUOT] {
-            assert_eq!(kind(errno, Operation::Write), FaultKind::Room, "{errno}");
-            assert_eq!(kind(errno, Operation::Name), FaultKind::Room, "{errno}");
+            assert_eq!(kind(errno, Operation::Write), FaultKind::NoSpace, "{errno}");
+            assert_eq!(kind(errno, Operation::Name), FaultKind::NoSpace, "{errno}");
         }
         assert_eq!(kind(Errno::IO, Operation::Read), FaultKind::Place, "one sector");
         assert_eq!(kind(Errno::IO, Operation::Write), FaultKind::Medium);
@@ -150,7 +150,7 @@ mod tests {
         for errno in [Errno::IO, Errno::NOSPC, Errno::INTR, Errno::MFILE] {
             assert_eq!(kind(errno, Operation::Sync), FaultKind::Medium, "a sync that failed is never tried again: {errno}");
         }
-        assert_eq!(fault_kind(&io::ErrorKind::WriteZero.into(), Operation::Write), FaultKind::Room);
+        assert_eq!(fault_kind(&io::ErrorKind::WriteZero.into(), Operation::Write), FaultKind::NoSpace);
     }
 
     #[test]

@@ -1,33 +1,31 @@
 //! The table of contents of the HTTP interface: routes, and the layers around them.
 
-mod admit;
+mod address_rate_limit;
 mod answer;
-mod around;
+mod authorize;
 mod body;
 mod client_address;
 mod cors;
 mod dead_letters;
 mod events;
-mod finish;
-mod front;
+mod fast_path;
+mod gate;
 mod health;
-mod keyless;
+mod middleware;
 mod operator;
+mod operator_turns;
 mod opt_out;
 mod pixel;
 pub mod problem;
 mod rate_headers;
+mod request_log;
+mod run_to_completion;
 mod schemas;
 pub mod server;
-mod told;
-mod unread;
+mod unread_body;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -35,92 +33,21 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{get, post},
 };
-use tokio::sync::watch;
 use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 
-use crate::{
-    auth::Keys,
-    body_budget::BodyBudget,
-    conditions::Conditions,
-    config::AddressKept,
-    deliver::SinkState,
-    ingest::Ingest,
-    rate_limit::AddressRates,
-    repair::Repair,
-    room::Room,
-    telemetry::{AccessLog, Metrics, Traces},
-};
-use around::{Around, Serves};
 pub use client_address::{Peer, Proxies};
-pub use front::Front;
+pub use fast_path::FastPath;
+pub use gate::{Gate, Policy};
 pub use health::look;
-pub use operator::Turns;
+use middleware::{Middleware, Serves};
+pub use operator_turns::Turns;
 use problem::{Problem, ProblemCode};
-
-/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
-pub struct Policy {
-    /// The keys, and what each may do.
-    pub keys: Keys,
-    /// What client addresses may send, where they are held to limits.
-    pub addresses: Option<Arc<AddressRates>>,
-    /// Whether events of people who ask not to be followed are dropped.
-    pub respect_gpc: bool,
-    /// What is kept of the addresses that events come from.
-    pub client_address: AddressKept,
-}
-
-/// What the handlers use.
-pub struct Gate {
-    /// Who may send, and how much.
-    pub policy: ArcSwap<Policy>,
-    /// Who may say where a client is.
-    pub proxies: Arc<Proxies>,
-    /// The recipe.
-    pub ingest: Arc<Ingest>,
-    /// The repair of dead letters.
-    pub repair: Repair,
-    /// What requests may hold together.
-    pub bodies: BodyBudget,
-    /// How much room is left.
-    pub room: Arc<Room>,
-    /// What is wrong at the moment.
-    pub conditions: Conditions,
-    /// How the sink does.
-    pub sink: watch::Receiver<SinkState>,
-    /// How the stream of the dead letters does, where they have one.
-    pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Who is told of each request.
-    pub traces: Traces,
-    /// Where each request is a line, where that is wanted.
-    pub access_log: Option<AccessLog>,
-    /// How many operators may be answered at one time.
-    pub turns: Turns,
-    /// Whether the gateway is stopping.
-    pub stopping: AtomicBool,
-}
-
-impl Gate {
-    /// Whether the gateway is stopping: it takes nothing more, and is not ready.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Gives every key of the policy in force its share, before it sends: so what it may hold is right at once.
-    pub fn share(&self) {
-        for source in self.policy.load().keys.sources() {
-            source.share(&self.ingest.shares);
-        }
-    }
-}
 
 /// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
 /// told to use HTTPS only for, where it is not 0.
 #[must_use]
-pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front {
+pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastPath {
     let mut routes = Router::new()
         .route("/v1/events", post(events::post).options(cors::preflight))
         .route("/v1/pixel.gif", get(pixel::get))
@@ -133,12 +60,12 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> Front
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
     let hsts = (hsts_seconds > 0).then(|| HeaderValue::try_from(format!("max-age={hsts_seconds}")).ok()).flatten();
-    layered(routes, Around { gate, serves: Serves::Events, hsts })
+    layered(routes, Middleware { gate, serves: Serves::Events, hsts })
 }
 
 /// The listener for operators, who name it by an address, by a name without a dot, or by one of `hosts`.
 #[must_use]
-pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> Front {
+pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
     let routes = Router::new()
         // Some hundred lines for each scrape, of which gzip leaves a tenth.
         .route("/metrics", get(operator::metrics).layer(CompressionLayer::new()))
@@ -148,18 +75,18 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> Front {
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop));
-    layered(routes, Around { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
+    layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }
 
-fn layered(routes: Router<Arc<Gate>>, around: Around) -> Front {
-    let gate = around.gate.clone();
+fn layered(routes: Router<Arc<Gate>>, middleware: Middleware) -> FastPath {
+    let gate = middleware.gate.clone();
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
-        .layer(from_fn_with_state(around.clone(), around::layer))
+        .layer(from_fn_with_state(middleware.clone(), middleware::layer))
         // Bodies have a limit of their own: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
-    Front::new(around, routes.with_state(gate).layer(layers))
+    FastPath::new(middleware, routes.with_state(gate).layer(layers))
 }
 
 async fn not_found() -> Problem {

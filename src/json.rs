@@ -5,22 +5,22 @@
 //! strictly; the tests hold it against `serde_json` on generated and mutated documents.
 
 mod decimal;
+mod display;
 mod node;
 mod parser;
 mod patch;
 mod pointer;
-mod shown;
 mod tape;
-mod text;
+mod unescape;
 
 pub use decimal::Decimal;
+pub use display::{Visible, counted, is_unseen, kind_shown, plain, quoted, shown};
 pub use node::{Node, TapeJson};
 pub use parser::{JsonError, JsonErrorKind, Parser};
 pub use patch::{NotApplicable, Patch, PatchError};
 pub use pointer::{pointer_name, pointer_token};
-pub use shown::{Visible, counted, is_unseen, kind_shown, plain, quoted, shown};
 pub use tape::{Kind, Tape};
-pub use text::unescape;
+pub use unescape::unescape;
 
 #[cfg(test)]
 mod tests;

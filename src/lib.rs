@@ -7,9 +7,9 @@
 //! # The way of an event
 //!
 //! ```text
-//! bytes ─▶ admit ─▶ decode ─▶ validate ─▶ enrich ─▶ claim ─▶ append ─▶ confirm ─▶ answer
-//!          auth     inflate   schema      envelope  dedup    spool     dedup      one outcome
-//!          http     split                           window   fsync     window     per event
+//! bytes ─▶ authorize ─▶ decode ─▶ validate ─▶ enrich ─▶ claim ─▶ append ─▶ confirm ─▶ answer
+//!          auth         inflate   schema      envelope  dedup    spool     dedup      one outcome
+//!          http         split                           window   fsync     window     per event
 //!
 //!          spool ─▶ batch or call ─▶ sink ─▶ cursor ─▶ unlink      rejected ─▶ dead letters
 //!                   deliver          lake    spool     after dedup             files, or a
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! 1. [`http`] reads who sends ([`auth`]) and the body, under caps that hold for one request and for all of them together.
-//! 2. [`ingest`] judges: [`decode`] inflates and splits the body and reads the fields every event has from a tape of
+//! 2. [`ingest`] validates: [`decode`] inflates and splits the body and reads the fields every event has from a tape of
 //!    offsets ([`json`]), [`schema`] validates that tape, and what is valid becomes a record ([`event`]): the client's
 //!    bytes with an envelope beside them. This half is a pure function, and a panic in it costs one event.
 //! 3. [`ingest`] stores: [`dedup`] says which identities are fresh, here and, where one is configured, in the store that a
@@ -35,11 +35,11 @@
 //!
 //! Imports run downward only (`tests/it/tidy.rs` checks it).
 //!
-//! | tier | rooms |
+//! | layer | modules |
 //! |---|---|
-//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`recent`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | organs | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
-//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`repair`], [`room`] |
+//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
+//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`repair`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -57,11 +57,11 @@
 
 pub mod limits;
 
+pub mod bounded_map;
 pub mod clock;
 pub mod conditions;
 pub mod durable;
 pub mod fault;
-pub mod recent;
 
 pub mod event;
 pub mod json;
@@ -75,8 +75,8 @@ pub mod plan;
 
 pub mod auth;
 pub mod body_budget;
+pub mod key_shares;
 pub mod rate_limit;
-pub mod shares;
 pub mod work_pool;
 
 pub mod decode;
@@ -93,8 +93,8 @@ pub mod dead_letter;
 pub mod ingest;
 
 pub mod deliver;
+pub mod disk_headroom;
 pub mod repair;
-pub mod room;
 
 pub mod http;
 pub mod tls;

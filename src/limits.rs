@@ -9,15 +9,14 @@ mod delivery;
 mod edge;
 mod operations;
 mod storage;
+mod units;
 
 pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
 pub use operations::*;
 pub use storage::*;
-
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
+use units::{KIB, MIB};
 
 // ---- how the numbers relate ------------------------------------------------------------------------------------------
 

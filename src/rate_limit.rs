@@ -8,74 +8,16 @@
 //! addresses, so they are held to their key's limits alone.
 
 mod addresses;
+mod allowance;
 mod bucket;
+mod policy;
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
 pub use addresses::{AddressRates, Prefix};
-pub use bucket::{Allowance, Bucket};
-
-/// A bucket has not as much as was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no more {policy} may be sent for {} s", retry_after.as_secs_f64().ceil())]
-pub struct RateExceeded {
-    /// Name of the policy that says no: see [`Policy`].
-    pub policy: Policy,
-    /// What the bucket holds when it is full.
-    pub allowance: Allowance,
-    /// What it holds now.
-    pub left: u32,
-    /// When the same request would pass.
-    pub retry_after: Duration,
-}
-
-/// What a bucket limits, as `RateLimit-Policy` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Events of one key.
-    KeyEvents,
-    /// Bytes of the inflated bodies with one key.
-    KeyBytes,
-    /// Requests with one key.
-    KeyRequests,
-    /// Events from one client address.
-    AddressEvents,
-    /// Bytes of the inflated bodies from one client address.
-    AddressBytes,
-    /// Requests from one client address.
-    AddressRequests,
-}
-
-impl Policy {
-    /// Its name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::KeyEvents => "events",
-            Self::KeyBytes => "bytes",
-            Self::KeyRequests => "requests",
-            Self::AddressEvents => "address-events",
-            Self::AddressBytes => "address-bytes",
-            Self::AddressRequests => "address-requests",
-        }
-    }
-}
-
-impl std::fmt::Display for Policy {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::KeyEvents => "events with this key",
-            Self::KeyBytes => "bytes (of bodies after decompression) with this key",
-            Self::KeyRequests => "requests with this key",
-            Self::AddressEvents => "events from this address",
-            Self::AddressBytes => "bytes (of bodies after decompression) from this address",
-            Self::AddressRequests => "requests from this address",
-        })
-    }
-}
+pub use allowance::Allowance;
+pub use bucket::Bucket;
+pub use policy::{Policy, RateExceeded};
 
 /// What one key may send.
 #[derive(Debug)]

@@ -37,6 +37,7 @@
 
 mod feed;
 mod report;
+mod request;
 mod simulate;
 
 use std::{ops::ControlFlow, sync::Arc, time::SystemTime};
@@ -49,37 +50,15 @@ use crate::{
     auth::{EventNames, Source},
     dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
     event::{iso_millis, unix_millis},
-    ingest::{Again, Fate, Ingest, Refused, Sender},
+    ingest::{Fate, Ingest, Refused, ReplayedEvent, Sender},
     json::Patch,
     limits::LETTERS_SHOWN_MAX,
     outcome::{Outcome, RejectCode, RetryCause},
 };
 use feed::{Batch, Taken, feed};
 pub use report::{Dropped, ReplayReport, Shown};
+pub use request::{Letters, Replay};
 pub use simulate::{Change, Simulated, Simulation};
-
-/// Where the letters of a replay come from.
-#[derive(Debug, Clone, Default)]
-pub enum Letters {
-    /// From the files of this gateway.
-    #[default]
-    Kept,
-    /// From elsewhere, one per line: read back from a stream, or from another gateway.
-    Given(Vec<u8>),
-}
-
-/// What is to be replayed, and how.
-#[derive(Debug, Default)]
-pub struct Replay {
-    /// Which letters.
-    pub filter: Filter,
-    /// What is changed in each.
-    pub patch: Option<Patch>,
-    /// Whether it is only said what would become of them.
-    pub dry_run: bool,
-    /// From where.
-    pub letters: Letters,
-}
 
 /// Why a repair came to nothing, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -183,14 +162,14 @@ impl Repair {
         }
         let any = EventNames::default();
         let sender = Sender::of(&batch.source, work.senders, &any);
-        let again: Vec<Again<'_>> = patched
+        let again: Vec<ReplayedEvent<'_>> = patched
             .iter()
-            .map(|(letter, raw)| Again { raw, received_millis: letter.received_millis, refused: refused(letter) })
+            .map(|(letter, raw)| ReplayedEvent { raw, received_millis: letter.received_millis, refused: refused(letter) })
             .collect();
         let fates = match work.replay.dry_run {
-            true => self.ingest.try_again(sender, &again),
+            true => self.ingest.try_replay(sender, &again),
             false if again.is_empty() => Vec::new(),
-            false => self.ingest.again(sender, &again).await,
+            false => self.ingest.replay(sender, &again).await,
         };
         let run = Run { at: now(), ..work.run.clone() };
         let mut noted = Vec::new();

@@ -6,6 +6,7 @@
 
 mod bundle;
 pub mod compat;
+mod compiled;
 mod diff;
 mod draft;
 mod explain;
@@ -16,9 +17,9 @@ mod inspect;
 mod load;
 mod manifest;
 mod multiple_of;
-mod places;
-mod quick;
 mod registry;
+mod subschema;
+mod suggestions;
 
 pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};
@@ -27,4 +28,5 @@ pub use folder::FolderStamp;
 pub use inspect::{FileFault, Inspected, Rule, Written, bytes_of, inspect};
 pub use load::{LoadError, SchemaFault, load, load_with};
 pub use manifest::{Manifest, ManifestError};
-pub use registry::{Registry, Resolution, Schema, Suggestions};
+pub use registry::{Registry, Resolution, Schema};
+pub use suggestions::Suggestions;

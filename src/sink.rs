@@ -53,5 +53,5 @@ pub trait Sink: Send + Sync {
 
     /// Whether a replay after a crash must repeat the same stretches, because the sink names what it writes by them.
     /// The deliverer then makes each stretch durable before its first delivery.
-    fn replays_by_stretch(&self) -> bool;
+    fn replays_by_range(&self) -> bool;
 }

@@ -15,7 +15,7 @@
 //! - A full disk, a full quota and a write error refuse the appends they meet, and it goes on by itself. So does a missing
 //!   descriptor; a segment that cannot be followed by the next one is written on meanwhile.
 //! - What the disk would drop is not acknowledged: before a group is, the writer looks whether its segment still has its name
-//!   and the file system takes writes (see `vanished.rs`).
+//!   and the file system takes writes (see `missing_files.rs`).
 //! - A place that cannot be read is waited for (see `unreadable.rs`), by all readers together.
 //! - Decay costs the frames that it hits. The [`Reader`] reports exactly which, writes them down in `quarantine/lost.ndjson`,
 //!   keeps the file in `quarantine/`, whole, until a person removes it, and goes on. It never keeps the spool from opening.
@@ -47,7 +47,7 @@
 //! # The way through the code
 //!
 //! `handle` what users hold · `queue` and `writer` the way in · `frame`, `segment` the format · `scan`, `reader` the way
-//! out · `unreadable`, `losses` what cannot be read, and what is lost · `vanished` what is gone while it runs · `cursor` how
+//! out · `unreadable`, `losses` what cannot be read, and what is lost · `missing_files` what is gone while it runs · `cursor` how
 //! far · `recovery`, `tail`, `end_mark` the start · `inspect` from outside · `shared` what they have in common · `folder`,
 //! `disk`, `fault` what is below
 
@@ -60,6 +60,7 @@ mod frame;
 mod handle;
 mod inspect;
 mod losses;
+mod missing_files;
 mod queue;
 mod reader;
 mod recovery;
@@ -68,7 +69,6 @@ mod segment;
 mod shared;
 mod tail;
 mod unreadable;
-mod vanished;
 mod writer;
 
 #[cfg(test)]
@@ -87,6 +87,6 @@ pub use inspect::{
 };
 pub use losses::{Loss, LostEvent};
 pub use queue::{AppendError, Appended};
-pub use reader::{Reader, Stretch};
+pub use reader::{ReadBatch, Reader};
 pub use recovery::{OpenError, RecoveryReport, spool_id};
 pub use shared::{GroupMetrics, Quarantined};

@@ -13,7 +13,7 @@
 mod access_log;
 mod delivery;
 mod labels;
-mod lines;
+mod line_writer;
 mod logging;
 mod process;
 mod traces;
@@ -46,7 +46,7 @@ pub use access_log::{AccessLine, AccessLog};
 pub use delivery::{AnswerLabel, DeliveryMetrics, ShardLabel};
 pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
 use labels::{RouteStatus, USUAL_REQUEST};
-pub use lines::own_output;
+pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
 pub use traces::{DeliverySpan, RequestSpan, Traces};
@@ -79,7 +79,7 @@ pub struct Metrics {
     /// Events of one request.
     pub request_events: Histogram,
     /// Seconds to inflate, split, validate and enrich the events of one request: CPU, no waiting.
-    pub judge_seconds: Histogram,
+    pub validate_seconds: Histogram,
     /// Seconds to claim the identities of one request, in the window and in the shared store where there is one.
     pub dedup_claim_seconds: Histogram,
     /// Bytes of request bodies held at the moment.
@@ -196,9 +196,9 @@ pub struct Metrics {
     pub ready: Gauge<i64, AtomicI64>,
     /// Places at which a condition holds, by its code; 0 where it does not.
     pub condition: Family<Code, Gauge<i64, AtomicI64>>,
-    /// Lines that the access log dropped because nobody read it.
+    /// LineWriter that the access log dropped because nobody read it.
     pub access_log_dropped_lines: Counter,
-    /// Lines of the log that were dropped because nobody read it, or because the output did not take them.
+    /// LineWriter of the log that were dropped because nobody read it, or because the output did not take them.
     pub log_dropped_lines: Counter,
     /// Exports of traces that the collector did not take.
     pub trace_export_failures: Counter,
@@ -233,7 +233,7 @@ fn histogram(registry: &mut Registry, name: &str, help: &str, (first, factor, co
 /// That of the process: the log is there before the metrics are.
 fn log_dropped_lines(registry: &mut Registry) -> Counter {
     let dropped = logging::log_dropped_lines();
-    registry.register("log_dropped_lines", "Lines of the log that nobody read", dropped.clone());
+    registry.register("log_dropped_lines", "LineWriter of the log that nobody read", dropped.clone());
     dropped
 }
 
@@ -267,7 +267,7 @@ impl Metrics {
             request_seconds: histogram(r, "request_seconds", "Seconds from a request's headers to its answer", SECONDS),
             body_bytes: histogram(r, "body_bytes", "Bytes of request bodies as received", BYTES),
             request_events: histogram(r, "request_events", "Events of one request", COUNTS),
-            judge_seconds: histogram(r, "judge_seconds", "Seconds to judge one request's events", FINE_SECONDS),
+            validate_seconds: histogram(r, "validate_seconds", "Seconds to validate one request's events", FINE_SECONDS),
             dedup_claim_seconds: histogram(r, "dedup_claim_seconds", "Seconds to claim one request's identities", FINE_SECONDS),
             bodies_in_flight_bytes: metric(r, "bodies_in_flight_bytes", "Bytes of request bodies held now"),
             connections: metric(r, "connections", "Connections open now"),
@@ -342,7 +342,7 @@ impl Metrics {
             panics: metric(r, "panics", "Events whose handling panicked"),
             ready: metric(r, "ready", "1 while /readyz says ready"),
             condition: metric(r, "condition", "Places at which a condition of /readyz holds, by code"),
-            access_log_dropped_lines: metric(r, "access_log_dropped_lines", "Lines of the access log that nobody read"),
+            access_log_dropped_lines: metric(r, "access_log_dropped_lines", "LineWriter of the access log that nobody read"),
             log_dropped_lines: log_dropped_lines(r),
             trace_export_failures: metric(r, "trace_export_failures", "Exports of traces that the collector did not take"),
             registry: Registry::default(),

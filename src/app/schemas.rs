@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::setpriority_process;
 
-use super::reload::Difference;
+use super::difference::Difference;
 use crate::{
     config::SchemasConfig,
     http::Gate,

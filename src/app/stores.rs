@@ -14,8 +14,8 @@ use crate::{
     dedup::{Fleet, FleetConfig, Identity, Scopes, SealError, Window, WindowConfig},
     event::{Record, unix_millis},
     fault::{Patience, Tries},
+    key_shares::{ShareConfig, Shares},
     limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
-    shares::{ShareConfig, Shares},
     spool::{RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
 };
@@ -95,8 +95,8 @@ fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) ->
     let mut tries = Tries::default();
     let secret = scopes.secret();
     while reader.next_seq() < seqs.end {
-        let stretch = match reader.read(RESTORE_RECORDS, usize::MAX) {
-            Ok(stretch) => stretch,
+        let batch = match reader.read(RESTORE_RECORDS, usize::MAX) {
+            Ok(batch) => batch,
             Err(error) => match tries.failed(&SPOOL_START_PATIENCE, Instant::now()) {
                 Some(pause) => {
                     std::thread::sleep(pause);
@@ -109,17 +109,17 @@ fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) ->
                 }
             },
         };
-        if stretch.frames.is_empty() && stretch.lost.is_empty() {
+        if batch.frames.is_empty() && batch.lost.is_empty() {
             break;
         }
         tries.succeeded();
-        let frames = stretch.frames.into_iter().filter(|frame| frame.seq < seqs.end);
+        let frames = batch.frames.into_iter().filter(|frame| frame.seq < seqs.end);
         let identities = frames.filter_map(|frame| {
             // An unreadable record is met again, and reported, when it is delivered.
             Record::decode(frame.body).ok().map(|record| (Identity::of(&record, &secret), frame.seq))
         });
         restored += window.restore(identities, window.clock().millis_at(Instant::now()))?;
-        unread.extend(stretch.lost.into_iter().map(|lost| lost.start..lost.end.min(seqs.end)));
+        unread.extend(batch.lost.into_iter().map(|lost| lost.start..lost.end.min(seqs.end)));
     }
     Ok((restored, unread))
 }

@@ -15,14 +15,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{PlaceArgs, health::reachable, operator};
+use super::{admin_client, configuration::PlaceArgs, failure::is_broken_pipe, health::reachable, output_format::Format};
 use crate::{
-    app::{AtRest, admin_address, gateway_id, is_running},
+    app::{Offline, admin_address, gateway_id, is_running},
     config::{Config, DeadLetterKind},
     dead_letter::{Archive, Filter, Grouped},
     event::unix_millis,
@@ -119,14 +119,6 @@ pub(super) struct AdminArgs {
     admin: Option<SocketAddr>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
 impl MeantArgs {
     fn filter(&self) -> anyhow::Result<Filter> {
         Ok(Filter::parse(&self.conditions, unix_millis(SystemTime::now()))?)
@@ -155,7 +147,7 @@ pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
     match result.and_then(|well| Ok(out.flush().map(|()| well)?)) {
         Ok(well) => Ok(ExitCode::from(u8::from(!well))),
         // The reader of the pipe has seen enough.
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }
@@ -290,7 +282,7 @@ enum Place {
     /// By the gateway that listens here.
     Running(SocketAddr),
     /// By this process.
-    AtRest,
+    Offline,
     /// Nowhere: there is no data folder.
     Nowhere,
 }
@@ -303,7 +295,7 @@ fn place(config: &Config, admin: &AdminArgs) -> anyhow::Result<Place> {
             None => bail!("a gateway runs on {}; name its address for operators with --admin", config.data_dir.display()),
         };
     }
-    Ok(if config.data_dir.is_dir() { Place::AtRest } else { Place::Nowhere })
+    Ok(if config.data_dir.is_dir() { Place::Offline } else { Place::Nowhere })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -325,7 +317,7 @@ fn replay(
     let runtime = runtime()?;
     let reports = runtime.block_on(async {
         let at_rest = match place {
-            Place::AtRest => Some(AtRest::open(config).await?),
+            Place::Offline => Some(Offline::open(config).await?),
             _ => None,
         };
         for letters in request.portions() {
@@ -334,7 +326,7 @@ fn replay(
                     let patch = request.patch.as_ref().map(|patch| RawValue::from_string(patch.trim().to_owned())).transpose()?;
                     let gateway = gateway_id(&config.data_dir);
                     let question = ReplayQuestion { gateway, request, patch: patch.as_deref(), letters };
-                    operator::post(*address, "/admin/dead-letters/replay", &question).await?
+                    admin_client::post(*address, "/admin/dead-letters/replay", &question).await?
                 }
                 (_, Some(at_rest)) => {
                     let letters = letters.map_or(Letters::Kept, |lines| Letters::Given(lines.as_bytes().to_vec()));
@@ -359,7 +351,7 @@ fn replay(
         anyhow::Ok(whole.unwrap_or_default())
     });
     let report = reports?;
-    print::replayed(&report, matches!(place, Place::AtRest), format, out)?;
+    print::replayed(&report, matches!(place, Place::Offline), format, out)?;
     complain_of(report.unreadable_lines);
     Ok(report.is_complete())
 }
@@ -380,10 +372,10 @@ fn drop_some(
         match place {
             Place::Running(address) => {
                 let question = DropQuestion { gateway: gateway_id(&config.data_dir), request };
-                operator::post(address, "/admin/dead-letters/drop", &question).await
+                admin_client::post(address, "/admin/dead-letters/drop", &question).await
             }
-            Place::AtRest => {
-                let at_rest = AtRest::open(config).await?;
+            Place::Offline => {
+                let at_rest = Offline::open(config).await?;
                 let dropped = at_rest.repair.drop_letters(&filter).await?;
                 at_rest.close().await;
                 Ok(dropped)

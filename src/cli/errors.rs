@@ -3,7 +3,7 @@
 use std::{fmt::Write, process::ExitCode};
 
 use super::{
-    EXIT_CONFIG,
+    failure::EXIT_CONFIG,
     serve::{EXIT_AT_ONCE, EXIT_DISK_FAILED, EXIT_INTERNAL, EXIT_NOT_STARTED},
 };
 use crate::{

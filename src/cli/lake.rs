@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::view_schemas::view_schemas;
+use super::{configuration::load, failure::is_broken_pipe, view_schemas::view_schemas};
 use crate::{
     app::lake_location,
     enrich::write_flat,
@@ -103,7 +103,7 @@ fn day(text: &str) -> Result<Date, String> {
 
 impl LakeArgs {
     fn open(&self) -> anyhow::Result<Lake> {
-        let mut location = lake_location(&super::load(self.config.as_deref())?);
+        let mut location = lake_location(&load(self.config.as_deref())?);
         if let Some(root) = &self.lake {
             location.root.clone_from(root);
         }
@@ -111,7 +111,7 @@ impl LakeArgs {
     }
 
     fn root(&self) -> anyhow::Result<String> {
-        let configured = || Ok(lake_location(&super::load(self.config.as_deref())?).root);
+        let configured = || Ok(lake_location(&load(self.config.as_deref())?).root);
         self.lake.clone().map_or_else(configured, Ok)
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
     match result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?)) {
         Ok(complete) => Ok(ExitCode::from(u8::from(!complete))),
         // The reader of the pipe has seen enough.
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }
@@ -266,7 +266,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
 }
 
 fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
-    let configured = super::load(place.config.as_deref())?;
+    let configured = load(place.config.as_deref())?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
     let today = Date { days: i32::try_from(unix_millis(std::time::SystemTime::now()) / 86_400_000).unwrap_or_default() };

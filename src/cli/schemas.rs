@@ -5,23 +5,19 @@ mod diff;
 mod export;
 mod list;
 mod new;
+mod registry_args;
 mod show;
 mod simulate;
 
 use std::{
     io::{self, BufWriter, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use anyhow::bail;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Subcommand;
 
-use crate::{
-    config::Config,
-    json::Visible,
-    schema::{self, Registry, Resolution, Schema},
-};
+use super::failure::is_broken_pipe;
+use crate::json::Visible;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SchemasCommand {
@@ -41,37 +37,6 @@ pub(super) enum SchemasCommand {
     Export(export::ExportArgs),
 }
 
-/// Which registry.
-#[derive(Debug, Args)]
-struct RegistryArgs {
-    /// Folder of the schema registry [default: as configured, ./schemas].
-    #[arg(long, value_name = "DIR")]
-    schemas: Option<PathBuf>,
-    /// Configuration file that says where the registry is.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OutputForm {
-    Table,
-    Json,
-}
-
-impl RegistryArgs {
-    fn configured(&self) -> anyhow::Result<Config> {
-        super::load(self.config.as_deref())
-    }
-
-    fn folder(&self) -> anyhow::Result<PathBuf> {
-        self.schemas.clone().map_or_else(|| Ok(self.configured()?.schemas.dir), Ok)
-    }
-
-    fn load(&self) -> anyhow::Result<Registry> {
-        Ok(schema::load(&self.folder()?)?)
-    }
-}
-
 /// Runs the command.
 pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
     let out = &mut BufWriter::new(io::stdout().lock());
@@ -86,32 +51,7 @@ pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
     };
     match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
         // The reader of the pipe has seen enough.
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         result => result,
-    }
-}
-
-/// The schema that `label` names: `menu:item:viewed`, or `menu:item:viewed/2`.
-fn find<'a>(registry: &'a Registry, label: &str) -> anyhow::Result<&'a Schema> {
-    let (name, version) = parse_label(label)?;
-    match registry.resolve(name, version) {
-        Resolution::Known(schema) => Ok(schema),
-        Resolution::UnknownVersion(newest) => {
-            bail!("{name} has no version {}; the newest is {}", version.unwrap_or_default(), newest.version)
-        }
-        Resolution::UnknownName => match registry.nearest(name) {
-            Some(nearest) => bail!("no schema is named {name}; did you mean {nearest}?"),
-            None => bail!("no schema is named {name}"),
-        },
-    }
-}
-
-fn parse_label(label: &str) -> anyhow::Result<(&str, Option<u32>)> {
-    match label.split_once('/') {
-        None => Ok((label, None)),
-        Some((name, version)) => match version.parse() {
-            Ok(number) if number > 0 => Ok((name, Some(number))),
-            _ => bail!("{label} is no schema: NAME or NAME/VERSION is expected, such as menu:item:viewed/2"),
-        },
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::in_full;
+use super::failure::in_full;
 use crate::{
     app::{App, Failure},
     config::Config,

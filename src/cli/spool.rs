@@ -15,9 +15,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::PlaceArgs;
+use super::{configuration::PlaceArgs, failure::is_broken_pipe};
 use crate::{
-    app::{AtRest, is_running, lake_location},
+    app::{Offline, is_running, lake_location},
     config::{Config, SinkKind},
     event::Record,
     json::Visible,
@@ -114,7 +114,7 @@ pub(super) fn run(command: &SpoolCommand) -> anyhow::Result<ExitCode> {
     };
     match result.and_then(|clean| Ok(out.flush().map(|()| clean)?)) {
         Ok(clean) => Ok(ExitCode::from(u8::from(!clean))),
-        Err(error) if super::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error),
     }
 }
@@ -269,7 +269,7 @@ fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write
     if !dry_run && noted.len() + counted_foreign > 0 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         taken = runtime.block_on(async {
-            let at_rest = AtRest::open(&config).await?;
+            let at_rest = Offline::open(&config).await?;
             let taken = at_rest.salvage(lost, foreign).await;
             at_rest.close().await;
             let taken = taken?;

@@ -17,7 +17,10 @@ use std::{io::Read, sync::Arc};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{Letter, Lines, write_letter};
+use super::{
+    letter::{Letter, write_letter},
+    lines::Lines,
+};
 use crate::limits::{
     DEAD_LETTER_PACK_BYTES, DEAD_LETTER_PLAIN_BYTES, DEAD_LETTER_PLAIN_BYTES_MAX, DEAD_LETTER_PLAIN_RATIO,
     DEAD_LETTER_UNPACKED_BYTES_MAX, DEAD_LETTERS_PLAIN_BYTES,

@@ -12,9 +12,11 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::oneshot;
+
 use super::{
-    DeadLetterError, Job, Order,
     folder::{self, NotAppended, SourceFolder, set_torn_lines_aside},
+    lines::{DeadLetterError, Lines},
 };
 use crate::{
     conditions::{Condition, Conditions},
@@ -24,6 +26,22 @@ use crate::{
     },
     telemetry::Metrics,
 };
+
+/// What the writer is sent.
+pub(super) struct Job {
+    pub(super) lines: Lines,
+    pub(super) done: oneshot::Sender<Result<(), DeadLetterError>>,
+}
+
+/// What the writer does.
+pub(super) enum Order {
+    Write(Job),
+    /// Begin another file in a folder, so that those before it are nobody's any more.
+    Roll {
+        folder: Arc<str>,
+        done: oneshot::Sender<std::io::Result<()>>,
+    },
+}
 
 pub(super) struct Writer {
     root: PathBuf,

@@ -57,11 +57,8 @@
 //! - Two gateways on copies of one data folder have the same id, and would take each other's claims over.
 
 mod backlog;
-mod claimed;
-mod link;
+mod connection;
 mod protocol;
-
-pub use claimed::{Claimed, Deduplicator};
 
 use std::{
     fmt,
@@ -78,7 +75,7 @@ use uuid::Uuid;
 
 use self::{
     backlog::{Backlog, Portion},
-    link::{Connection, Link},
+    connection::{Connection, StoreConnection},
     protocol::{Answer, Protocol, Token, complaint},
 };
 use crate::{
@@ -119,7 +116,7 @@ pub enum FleetError {
 
 /// What becomes of an identity that is fresh here, by what the store says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Fresh,
     /// With the fingerprint of the payload that was confirmed, where the store has one.
     Duplicate {
@@ -133,17 +130,17 @@ enum Verdict {
 /// The shared store. Clones are the same one.
 #[derive(Clone)]
 pub struct Fleet {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     tasks: Arc<[AbortHandle; 2]>,
 }
 
-struct Store {
+pub(super) struct Store {
     protocol: Protocol,
-    link: Link,
+    link: StoreConnection,
     backlog: Backlog,
     deadline: Duration,
     next_number: AtomicU64,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for Fleet {
@@ -169,7 +166,7 @@ impl Fleet {
             window_millis: config.window.as_millis() as u64,
         };
         let store = Arc::new(Store {
-            link: Link::new(client, protocol.clone(), config.scopes, config.deadline, metrics.clone()),
+            link: StoreConnection::new(client, protocol.clone(), config.scopes, config.deadline, metrics.clone()),
             protocol,
             backlog: Backlog::new(FLEET_BACKLOG_IDENTITIES_MAX),
             deadline: config.deadline,
@@ -200,7 +197,7 @@ impl Fleet {
 
     /// Confirms identities that are known to be durable since before the start. Waits for room, so that memory stays flat
     /// however many there are. False where the gateway is stopping.
-    pub async fn confirm_again(&self, identities: Vec<Identity>) -> bool {
+    pub async fn reconfirm(&self, identities: Vec<Identity>) -> bool {
         let is_open = self.store.backlog.when_roomy().await;
         if is_open {
             self.store.confirm(identities);
@@ -225,13 +222,13 @@ impl Fleet {
 }
 
 impl Store {
-    fn number(&self) -> u64 {
+    pub(super) fn number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Claims `ids`: one verdict each, in order, before the deadline is over. A large batch goes in portions, so that what
     /// other requests ask meanwhile need not wait for all of it.
-    async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
+    pub(super) async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
         let started = Instant::now();
         let until = started + self.deadline + FLEET_DEADLINE_PER_IDENTITY * ids.len() as u32;
         let mut verdicts = Vec::with_capacity(ids.len());
@@ -284,11 +281,11 @@ impl Store {
         answers
     }
 
-    fn confirm(&self, identities: impl IntoIterator<Item = Identity>) {
+    pub(super) fn confirm(&self, identities: impl IntoIterator<Item = Identity>) {
         self.note(self.backlog.confirm(identities));
     }
 
-    fn release(&self, ids: impl IntoIterator<Item = Uuid>, number: u64) {
+    pub(super) fn release(&self, ids: impl IntoIterator<Item = Uuid>, number: u64) {
         self.note(self.backlog.release(ids.into_iter().map(|id| (id, number))));
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::window::OpenError;
+use super::errors::OpenError;
 use crate::durable;
 
 /// The generations a run holds, which is also its file's name: a merged run spans the generations of its inputs, so

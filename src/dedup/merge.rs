@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::folder::{Folder, Generations};
 use super::format::PAGE_BYTES;
 use super::identity::Key;
-use super::page_faults::PageState;
 use super::run::Run;
 use super::stats::Counters;
+use super::unreadable_pages::PageState;
 use super::writer::{Facts, RunWriter};
 use crate::limits::{DEDUP_MERGE_FACTOR, DEDUP_READ_PAGES};
 

@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::config::{OpenReport, WindowConfig};
+use super::errors::OpenError;
 use super::folder::{Folder, Generations};
 use super::format::RunError;
 use super::identity::KeyedHash;
@@ -11,17 +13,24 @@ use super::merge::{Merge, MergeError};
 use super::run::{Run, read_hash};
 use super::runs::RunSet;
 use super::stats::Counters;
-use super::window::{OpenError, OpenReport, WindowConfig};
-use super::worker::Kept;
 use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
 use crate::limits::DEDUP_OPEN_PATIENCE;
+
+/// A run that has left the window and is still kept, in case that was wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExpiredRun {
+    pub(super) run: Generations,
+    pub(super) identities: u64,
+    /// Since when, in confirmed time.
+    pub(super) since_millis: i64,
+}
 
 /// What the folder held.
 pub(super) struct Recovered {
     pub(super) runs: RunSet,
     pub(super) hash: KeyedHash,
     /// Runs that have left the window and are still kept.
-    pub(super) kept: Vec<Kept>,
+    pub(super) kept: Vec<ExpiredRun>,
     /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` where none was.
     pub(super) forgotten_millis: i64,
     pub(super) report: OpenReport,
@@ -66,7 +75,7 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
                 let early = footer.map(|footer| footer.newest_millis).filter(|newest| *newest >= expired_before_millis);
                 forgotten_millis = forgotten_millis.max(early.unwrap_or(i64::MIN));
                 let identities = footer.map_or(0, |footer| footer.identities);
-                kept.push(Kept { run, identities, since_millis: opening.report.now_millis });
+                kept.push(ExpiredRun { run, identities, since_millis: opening.report.now_millis });
             }
         }
     }

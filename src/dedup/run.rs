@@ -11,10 +11,20 @@ use super::filter::SliceFilter;
 use super::folder::Generations;
 use super::format::{Footer, Layout, PAGE_BYTES, RunError, SLICE_BYTES, decode_header, u32_at, u64_at};
 use super::identity::{Identity, Key, KeyedHash, slice_of};
-use super::page_faults::{PageFaults, PageState};
-use super::runs::Sealed;
 use super::stats::Counters;
+use super::unreadable_pages::{PageState, UnreadablePages};
 use crate::limits::DEDUP_READ_PATIENCE;
+
+/// What the runs know of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sealed {
+    Unknown,
+    Known {
+        fingerprint: u32,
+    },
+    /// It is in none of the pages that could be read, and a page where it may be cannot be read at the moment.
+    Unreadable,
+}
 
 /// An open run.
 #[derive(Debug)]
@@ -29,7 +39,7 @@ pub(super) struct Run {
     /// The hash of the first identity of every page.
     fence: Vec<u64>,
     page_crcs: Vec<u32>,
-    faults: PageFaults,
+    faults: UnreadablePages,
 }
 
 impl Run {
@@ -68,7 +78,7 @@ impl Run {
             slices,
             fence: fence.chunks_exact(8).map(|bytes| u64_at(bytes, 0)).collect(),
             page_crcs: page_crcs.chunks_exact(4).map(|bytes| u32_at(bytes, 0)).collect(),
-            faults: PageFaults::default(),
+            faults: UnreadablePages::default(),
         })
     }
 
@@ -163,7 +173,7 @@ impl Run {
         crc32c::crc32c(bytes) == self.page_crcs[page]
     }
 
-    pub(super) fn faults(&self) -> &PageFaults {
+    pub(super) fn faults(&self) -> &UnreadablePages {
         &self.faults
     }
 

@@ -6,19 +6,8 @@ use uuid::Uuid;
 
 use super::identity::Key;
 use super::merge::{MergeLimits, Size};
-use super::run::Run;
+use super::run::{Run, Sealed};
 use super::stats::Counters;
-
-/// What the runs know of an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sealed {
-    Unknown,
-    Known {
-        fingerprint: u32,
-    },
-    /// It is in none of the pages that could be read, and a page where it may be cannot be read at the moment.
-    Unreadable,
-}
 
 /// The runs, the oldest first.
 #[derive(Debug, Default)]

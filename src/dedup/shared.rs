@@ -7,12 +7,13 @@ use std::{fmt, io};
 
 use arc_swap::ArcSwap;
 
-use super::hot::Unsealed;
+use super::config::WindowConfig;
+use super::errors::SealError;
 use super::identity::KeyedHash;
+use super::memtable::Memtable;
 use super::run::Run;
 use super::runs::RunSet;
 use super::stats::{Counters, Sealing, Stats};
-use super::window::{SealError, WindowConfig};
 use crate::conditions::Condition;
 use crate::limits::DEDUP_FULL_AFTER;
 
@@ -40,7 +41,7 @@ pub(super) struct Shared {
 
 /// What the one lock protects.
 pub(super) struct State {
-    pub(super) unsealed: Unsealed,
+    pub(super) unsealed: Memtable,
     pub(super) control: Control,
 }
 
@@ -84,7 +85,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn new(config: WindowConfig, hash: KeyedHash, runs: RunSet, now_millis: i64) -> Self {
-        let unsealed = Unsealed::new(hash, config.hot_identities, runs.sealed_generation);
+        let unsealed = Memtable::new(hash, config.hot_identities, runs.sealed_generation);
         Self {
             config,
             hash,

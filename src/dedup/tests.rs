@@ -1,4 +1,4 @@
-//! What the whole window promises. The rooms test themselves beside their code.
+//! What the whole window promises. The modules test themselves beside their code.
 
 mod concurrency;
 mod crash;

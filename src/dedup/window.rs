@@ -1,18 +1,19 @@
 //! The embedded dedup window: opening, claiming, restoring, checkpoints, closing.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::claims::{ClaimError, Claims};
+use super::claim::ClaimError;
+use super::claims::Claims;
+use super::config::{OpenReport, WindowConfig};
+use super::errors::{OpenError, SealError};
 use super::folder::Folder;
-use super::hot::Place;
 use super::identity::{Identity, Key};
+use super::memtable::Place;
 use super::recovery::{Recovered, recover};
 use super::shared::Shared;
 #[cfg(test)]
@@ -20,106 +21,7 @@ use super::shared::State;
 use super::stats::Stats;
 use super::worker::Worker;
 use crate::clock::ConfirmedClock;
-use crate::conditions::Conditions;
-use crate::limits::{DEDUP_HOT_IDENTITIES, DEDUP_IDENTITIES_MAX, DEDUP_WINDOW_DAYS};
-use crate::limits::{DEDUP_RESTORE_BATCH, DEDUP_SLICE_IDENTITIES};
-
-/// How a window is set up.
-#[derive(Clone, Debug)]
-pub struct WindowConfig {
-    /// The folder of its runs, for this window alone.
-    pub dir: PathBuf,
-    /// How long an identity is remembered at least, unless there are too many.
-    pub window: Duration,
-    /// Identities in sealed runs at most; beyond it the oldest are forgotten early.
-    pub identities_max: u64,
-    /// Identities in the hot generation; twice as many, with the claims in flight, are held in memory at most.
-    pub hot_identities: usize,
-    /// Identities in one slice of a run, at most, about.
-    pub slice_identities: u64,
-    /// The spool whose numbers the marks are; nil for one without a name.
-    pub spool: Uuid,
-    /// One past the last event that the spool holds at the start. A larger mark is of events that it lost.
-    pub spool_end_exclusive: u64,
-    /// Where its faults are raised.
-    pub conditions: Conditions,
-}
-
-impl WindowConfig {
-    /// The defaults, in `dir`.
-    #[must_use]
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            window: Duration::from_secs(u64::from(DEDUP_WINDOW_DAYS) * 86_400),
-            identities_max: DEDUP_IDENTITIES_MAX,
-            hot_identities: DEDUP_HOT_IDENTITIES,
-            slice_identities: DEDUP_SLICE_IDENTITIES,
-            spool: Uuid::nil(),
-            spool_end_exclusive: u64::MAX,
-            conditions: Conditions::default(),
-        }
-    }
-}
-
-/// What opening found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OpenReport {
-    /// Runs taken.
-    pub runs: usize,
-    /// Identities in them.
-    pub identities: u64,
-    /// Files of unfinished seals and merges that were removed. Nothing is lost with them.
-    pub leftovers_removed: usize,
-    /// Damaged runs, under the name they have now. Their identities are forgotten.
-    pub set_aside: Vec<PathBuf>,
-    /// Runs that had been taken for expired, and are not.
-    pub taken_back: usize,
-    /// The time at which the window goes on: that of its newest identity, or the time given where it has none.
-    pub now_millis: i64,
-}
-
-/// Why a window could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The folder, or a file in it, cannot be made, read or changed.
-    #[error("the dedup folder {path} cannot be used: {source}", path = path.display())]
-    Folder {
-        /// The folder or the file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another window has the folder open.
-    #[error("the dedup folder {path} is in use by another process", path = path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another version of Lakegate wrote the folder. Setting it aside would forget what it holds, so a person decides.
-    #[error("{path} has dedup format {version}, which this version does not read", path = path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        version: u32,
-    },
-    /// The background thread could not be started.
-    #[error("the dedup thread could not be started: {0}")]
-    Thread(io::Error),
-}
-
-/// Why identities are not sealed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SealError {
-    /// Writing the run failed. It is tried again in the background; ask again later.
-    #[error("sealing the dedup window to disk failed: {0}")]
-    Disk(Arc<io::Error>),
-    /// The window's background thread has ended.
-    #[error("the dedup window is closed")]
-    Stopped,
-}
+use crate::limits::DEDUP_RESTORE_BATCH;
 
 /// The embedded dedup window. Clones are the same window; the last one dropped ends its thread.
 #[derive(Clone, Debug)]

@@ -7,41 +7,32 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::folder::{Folder, Generations};
+use super::folder_watch::{FolderWatch, report_forgetting};
 use super::format::RunError;
-use super::hot::Generation;
 use super::identity::Key;
+use super::memtable::Generation;
 use super::merge::{Merge, MergeError, MergeLimits};
-use super::presence::Told;
+use super::recovery::ExpiredRun;
+use super::retry::Retry;
 use super::run::Run;
 use super::shared::Shared;
 use super::writer::{Facts, RunWriter};
-use crate::conditions::{Condition, Conditions};
-use crate::fault::{FaultKind, Operation, Tries, fault_kind};
-use crate::limits::{DEDUP_LOOK_EVERY, DEDUP_RUN_GRAIN, DEDUP_SET_ASIDE_FOR, DEDUP_TRANSIENT_PATIENCE, DEDUP_WRITE_PATIENCE};
+use crate::conditions::Condition;
+use crate::limits::{DEDUP_LOOK_EVERY, DEDUP_RUN_GRAIN, DEDUP_SET_ASIDE_FOR};
 
 /// The thread's own state.
 pub(super) struct Worker {
-    pub(super) shared: Arc<Shared>,
-    pub(super) folder: Arc<Folder>,
-    pub(super) merge: Option<Merge>,
+    shared: Arc<Shared>,
+    folder: Arc<Folder>,
+    merge: Option<Merge>,
     /// There may be something to forget or to merge.
-    pub(super) has_upkeep: bool,
+    has_upkeep: bool,
     /// Runs that have left the window and are still kept, the longest kept first.
-    kept: Vec<Kept>,
+    kept: Vec<ExpiredRun>,
     seal_retry: Retry,
     merge_retry: Retry,
-    pub(super) names_retry: Retry,
     look_at: Instant,
-    pub(super) told: Told,
-}
-
-/// A run that has left the window and is still kept, in case that was wrong.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
-    pub(super) run: Generations,
-    pub(super) identities: u64,
-    /// Since when, in confirmed time.
-    pub(super) since_millis: i64,
+    folder_watch: FolderWatch,
 }
 
 enum Job {
@@ -52,7 +43,7 @@ enum Job {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, folder: Arc<Folder>, kept: Vec<Kept>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, folder: Arc<Folder>, kept: Vec<ExpiredRun>) -> Self {
         let retry = |what| Retry::new(what, shared.config.conditions.clone());
         Self {
             folder,
@@ -61,9 +52,8 @@ impl Worker {
             kept,
             seal_retry: retry("sealing"),
             merge_retry: retry("merging"),
-            names_retry: retry("folder"),
             look_at: Instant::now(),
-            told: Told::default(),
+            folder_watch: FolderWatch::new(retry("folder")),
             shared,
         }
     }
@@ -72,7 +62,7 @@ impl Worker {
         loop {
             match self.next_job() {
                 Job::Look => {
-                    self.look();
+                    self.folder_watch.look(&self.shared, &self.folder, &mut self.merge, &mut self.has_upkeep);
                     self.look_at = Instant::now() + DEDUP_LOOK_EVERY;
                 }
                 Job::Seal(generation) => self.seal(&generation),
@@ -205,13 +195,13 @@ impl Worker {
                 "dedup: too many identities; the oldest are forgotten before the window has passed"
             );
         }
-        self.tell_forgetting();
+        report_forgetting(&self.shared);
         self.unlink_kept(now_millis);
         for run in forgotten.expired.iter().chain(&forgotten.surplus) {
             match self.folder.expire(run.generations) {
                 Ok(()) => {
                     let identities = run.footer.identities;
-                    self.kept.push(Kept { run: run.generations, identities, since_millis: now_millis });
+                    self.kept.push(ExpiredRun { run: run.generations, identities, since_millis: now_millis });
                 }
                 // Met again at the next start, and taken out for the same reason.
                 Err(error) => tracing::warn!(run = %run.generations, %error, "dedup: an expired run could not be set aside"),
@@ -229,7 +219,7 @@ impl Worker {
     /// Unlinks what left the window long enough before now, when others leave it: a wrong time alone unlinks nothing.
     fn unlink_kept(&mut self, now_millis: i64) {
         let kept_for_millis = DEDUP_SET_ASIDE_FOR.as_millis() as i64;
-        let is_old = |kept: &mut Kept| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
+        let is_old = |kept: &mut ExpiredRun| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
         for old in self.kept.extract_if(.., is_old).collect::<Vec<_>>() {
             self.unlink(old.run);
         }
@@ -295,41 +285,5 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.shared.lock().control.is_stopped = true;
         self.shared.progress.notify_all();
-    }
-}
-
-/// When to try again what failed. While it fails, that is a condition at the place `what`.
-pub(super) struct Retry {
-    what: &'static str,
-    conditions: Conditions,
-    tries: Tries,
-    try_at: Option<Instant>,
-}
-
-impl Retry {
-    fn new(what: &'static str, conditions: Conditions) -> Self {
-        Self { what, conditions, tries: Tries::default(), try_at: None }
-    }
-
-    pub(super) fn failed(&mut self, error: &io::Error) {
-        self.conditions.raise(Condition::DedupUnwritable, self.what, error.to_string());
-        let patience = match fault_kind(error, Operation::Write) {
-            FaultKind::Transient => DEDUP_TRANSIENT_PATIENCE,
-            _ => DEDUP_WRITE_PATIENCE,
-        };
-        let now = Instant::now();
-        self.try_at = self.tries.failed(&patience, now).map(|pause| now + pause);
-    }
-
-    pub(super) fn succeeded(&mut self) {
-        if self.tries.are_failing() {
-            self.conditions.clear(Condition::DedupUnwritable, self.what);
-            self.tries.succeeded();
-            self.try_at = None;
-        }
-    }
-
-    pub(super) fn pause_left(&self, now: Instant) -> Option<Duration> {
-        self.try_at?.checked_duration_since(now).filter(|left| !left.is_zero())
     }
 }

@@ -1,37 +1,37 @@
-//! From the spool to the sink: read, deliver, commit, retire. One stretch at a time, and each place of it on its own.
+//! From the spool to the sink: read, deliver, commit, retire. One range at a time, and each place of it on its own.
 //!
 //! ```text
-//! spool ─▶ stretch ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
+//! spool ─▶ range ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
 //!                      ▲       │
 //!                      └─ owed ◀ a place that failed: later, under the same name, in its own time
 //! ```
 //!
-//! A stretch is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
+//! A range is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
 //! nothing is held in memory while it waits. Each record's own [`Delivery`] decides: what is to be retried is sent again,
 //! and only that, until the sink has it or refuses it. Nothing is given up.
 //!
 //! # Many places
 //!
 //! An attempt gives the sink records of so many places at most, and of one key's so many: [`LAKE_FLUSH_PARTITIONS_MAX`]. The
-//! others of the stretch are owed at once, and come in the next attempts, which take turns with newer stretches. So one key that
-//! spreads its events over very many places holds up itself, and each place has one file of a stretch all the same.
+//! others of the range are owed at once, and come in the next attempts, which take turns with newer ranges. So one key that
+//! spreads its events over very many places holds up itself, and each place has one file of a range all the same.
 //!
 //! # A place that fails
 //!
 //! The sink says of each record to which place it belongs ([`Sink::place_of`]: a partition of the lake). A place that fails is
-//! owed its records of this stretch, and of those that follow, and they are tried again in its own pauses, while all other
-//! places go on. What is remembered of it are the numbers of the stretches: the records are on disk.
+//! owed its records of this range, and of those that follow, and they are tried again in its own pauses, while all other
+//! places go on. What is remembered of it are the numbers of the ranges: the records are on disk.
 //!
 //! # Each event once
 //!
-//! The sink names what it writes by the stretch, so that a stretch which is delivered again takes the place of itself. So
-//! every stretch is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
+//! The sink names what it writes by the range, so that a range which is delivered again takes the place of itself. So
+//! every range is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
 //! journal otherwise, and is read again by its numbers, whatever decayed in it meanwhile. The cursor stands only where a
-//! stretch begins. What is settled beyond it is in the journal, also what another sink has settled there.
+//! range begins. What is settled beyond it is in the journal, also what another sink has settled there.
 
-mod books;
-mod owed;
-mod turns;
+mod attempt_results;
+mod partition_limits;
+mod undelivered;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,17 +44,17 @@ use tokio::sync::watch;
 
 use super::{
     journal::Journal,
-    shared::{CursorMover, Given, Shared, received_millis},
+    shared::{CursorMover, DeliveryAttempt, Shared, received_millis},
 };
 use crate::{
     event::{Record, unix_millis},
     limits::{LAKE_AWAITED_FLUSH_INTERVAL, LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY, STREAM_AHEAD_EVENTS_MAX},
     progress::SeqSet,
     sink::{Batch, Delivery, Sink},
-    spool::{Reader, Stretch},
+    spool::{ReadBatch, Reader},
 };
-use owed::{Owed, Place};
-use turns::Turns;
+use partition_limits::PartitionLimits;
+use undelivered::{Place, Undelivered};
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +67,7 @@ pub struct BatchBounds {
     pub age_max: Duration,
 }
 
-/// Delivers in batches, one at a time, each of a stretch of the spool.
+/// Delivers in batches, one at a time, each of a range of the spool.
 pub struct BatchDeliverer {
     shared: Shared,
     sink: Box<dyn Sink>,
@@ -75,9 +75,9 @@ pub struct BatchDeliverer {
     journal: Journal,
     /// What a stream may have been sent, kept for the day when it is the sink again.
     sent: SeqSet,
-    /// Stretches that are in the journal: the ends by the firsts.
+    /// Ranges that are in the journal: the ends by the firsts.
     planned: BTreeMap<u64, u64>,
-    owed: Owed,
+    undelivered: Undelivered,
     /// The places that are said to fail.
     unwritable: BTreeSet<Place>,
     reader: Reader,
@@ -90,7 +90,7 @@ pub struct BatchDeliverer {
     due_at: Option<Instant>,
     /// When the newest records were read last.
     flushed_at: Option<Instant>,
-    is_owed_turn: bool,
+    is_undelivered_turn: bool,
 }
 
 /// What one attempt came to.
@@ -102,7 +102,7 @@ struct Attempt {
     resting: Vec<Place>,
     /// Whether others were not tried because there are too many for one attempt.
     has_more: bool,
-    /// When the first event of the stretch was received.
+    /// When the first event of the range was received.
     received: Option<i64>,
 }
 
@@ -116,20 +116,20 @@ impl BatchDeliverer {
         if let Some(end) = cursor.planned_end_exclusive {
             begun.insert(cursor.delivered_exclusive, end);
         }
-        let mut owed = Owed::default();
+        let mut undelivered = Undelivered::default();
         let mut next = cursor.delivered_exclusive;
         let stats = shared.spool.stats();
         let average = (stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1)).max(1);
         let piece = (bounds.records_max as u64).min(bounds.bytes_max as u64 / average).max(1);
         for (first, end) in begun {
-            // A stretch all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
+            // A range all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
             while next < first {
                 let until = first.min(next + piece);
-                owed.add(next..until, None, None);
+                undelivered.add(next..until, None, None);
                 next = until;
             }
-            // What a crash interrupted is repeated as the same stretch; which places owe anything of it shows when it is read.
-            owed.add(first..end, None, None);
+            // What a crash interrupted is repeated as the same range; which places owe anything of it shows when it is read.
+            undelivered.add(first..end, None, None);
             next = next.max(end);
         }
         let reader = shared.spool.reader(next.max(known.settled.prefix()));
@@ -140,7 +140,7 @@ impl BatchDeliverer {
             journal,
             sent: known.sent,
             planned: known.stretches,
-            owed,
+            undelivered,
             unwritable: BTreeSet::new(),
             reader,
             cursor: CursorMover::default(),
@@ -148,7 +148,7 @@ impl BatchDeliverer {
             front_received: None,
             due_at: None,
             flushed_at: None,
-            is_owed_turn: true,
+            is_undelivered_turn: true,
         }
     }
 
@@ -163,16 +163,16 @@ impl BatchDeliverer {
             let is_stopping = *stopping.borrow_and_update();
             let is_awaited = *awaited.borrow_and_update() > self.reader.next_seq();
             let hurried_at = if is_stopping { Some(now) } else { is_awaited.then(|| self.shared_flush_at(now)) };
-            let owed = self.owed.due(now);
+            let owed = self.undelivered.due(now);
             let front_at = self.front_at(end, hurried_at, now);
             let is_front_due = front_at.is_some_and(|at| at <= now);
             // Both take turns, so that neither what is owed nor what is new waits behind all of the other.
-            self.is_owed_turn = owed.is_some() && (self.is_owed_turn || !is_front_due);
-            match owed.filter(|_| self.is_owed_turn) {
-                Some(stretch) => self.deliver_owed(stretch, now).await,
+            self.is_undelivered_turn = owed.is_some() && (self.is_undelivered_turn || !is_front_due);
+            match owed.filter(|_| self.is_undelivered_turn) {
+                Some(range) => self.deliver_undelivered(range, now).await,
                 None if is_front_due => self.deliver_front(end, now).await,
                 None => {
-                    if is_stopping && self.owed.is_empty() && self.reader.next_seq() >= end {
+                    if is_stopping && self.undelivered.is_empty() && self.reader.next_seq() >= end {
                         self.move_cursor(now);
                         return;
                     }
@@ -182,7 +182,7 @@ impl BatchDeliverer {
                         self.move_cursor(now);
                         self.shared.retire(true).await;
                     }
-                    let wakes = [front_at, self.owed.wake_at(), self.cursor.retry_at(), Some(quiet_until)];
+                    let wakes = [front_at, self.undelivered.wake_at(), self.cursor.retry_at(), Some(quiet_until)];
                     let wake_at = wakes.into_iter().flatten().min().unwrap_or(quiet_until);
                     tokio::select! {
                         () = tokio::time::sleep_until(wake_at.into()) => {}
@@ -190,22 +190,22 @@ impl BatchDeliverer {
                         _ = awaited.changed() => {}
                         _ = stopping.changed() => {}
                     }
-                    self.keep_books(Instant::now());
+                    self.sync_journal(Instant::now());
                     continue;
                 }
             }
-            self.is_owed_turn = !self.is_owed_turn;
-            self.keep_books(now);
+            self.is_undelivered_turn = !self.is_undelivered_turn;
+            self.sync_journal(now);
             self.shared.retire(false).await;
             quiet_since = Instant::now();
         }
     }
 
-    /// When the next stretch is due to be read; `None` where there is nothing to read, or no more may be owed.
+    /// When the next range is due to be read; `None` where there is nothing to read, or no more may be owed.
     fn front_at(&mut self, end: u64, hurried_at: Option<Instant>, now: Instant) -> Option<Instant> {
         let next = self.reader.next_seq();
         let is_far_ahead = next - self.shared.progress.settled_exclusive().min(next) >= STREAM_AHEAD_EVENTS_MAX;
-        if end <= next || is_far_ahead || self.owed.is_full() {
+        if end <= next || is_far_ahead || self.undelivered.is_full() {
             return None;
         }
         let due_at = if self.is_full(end - next) { now } else { self.due_at(now) };
@@ -239,7 +239,7 @@ impl BatchDeliverer {
         pending >= self.bounds.records_max as u64 || pending * average >= self.bounds.bytes_max as u64
     }
 
-    /// Delivers the next stretch.
+    /// Delivers the next range.
     async fn deliver_front(&mut self, end: u64, now: Instant) {
         let first = self.reader.next_seq();
         let (records_max, bytes_max) = (self.bounds.records_max, self.bounds.bytes_max);
@@ -250,50 +250,50 @@ impl BatchDeliverer {
             return;
         };
         (self.read_at, self.due_at, self.flushed_at) = (None, None, Some(now));
-        let stretch = first..self.reader.next_seq();
-        let attempt = self.attempt(&stretch, found, now).await;
-        self.conclude(stretch, &attempt);
+        let range = first..self.reader.next_seq();
+        let attempt = self.attempt(&range, found, now).await;
+        self.conclude(range, &attempt);
     }
 
-    /// Delivers of a stretch what its places are owed, as far as they may be tried now.
-    async fn deliver_owed(&mut self, stretch: Range<u64>, now: Instant) {
-        let mut reader = self.owed.take_reader(&stretch).unwrap_or_else(|| {
-            let unsettled = self.shared.progress.unsettled_in(stretch.clone());
-            self.shared.spool.reader(unsettled.first().copied().unwrap_or(stretch.end))
+    /// Delivers of a range what its places are owed, as far as they may be tried now.
+    async fn deliver_undelivered(&mut self, range: Range<u64>, now: Instant) {
+        let mut reader = self.undelivered.take_reader(&range).unwrap_or_else(|| {
+            let unsettled = self.shared.progress.unsettled_in(range.clone());
+            self.shared.spool.reader(unsettled.first().copied().unwrap_or(range.end))
         });
-        let mut found = Stretch::default();
-        while reader.next_seq() < stretch.end {
-            match tokio::task::block_in_place(|| reader.read_until(stretch.end, usize::MAX, usize::MAX)) {
-                Ok(more) if more == Stretch::default() => break,
+        let mut found = ReadBatch::default();
+        while reader.next_seq() < range.end {
+            match tokio::task::block_in_place(|| reader.read_until(range.end, usize::MAX, usize::MAX)) {
+                Ok(more) if more == ReadBatch::default() => break,
                 Ok(more) => {
                     found.frames.extend(more.frames);
                     found.lost.extend(more.lost);
                 }
                 Err(_) => {
                     let retry_at = now + self.shared.spool.unreadable_pause();
-                    return self.owed.could_not_read(&stretch, found.frames.is_empty().then_some(reader), retry_at);
+                    return self.undelivered.could_not_read(&range, found.frames.is_empty().then_some(reader), retry_at);
                 }
             }
         }
-        self.owed.could_read(&stretch);
-        let attempt = self.attempt(&stretch, found, now).await;
-        self.conclude(stretch, &attempt);
+        self.undelivered.could_read(&range);
+        let attempt = self.attempt(&range, found, now).await;
+        self.conclude(range, &attempt);
     }
 
-    /// Gives what is not settled of a stretch to the sink, once.
-    async fn attempt(&mut self, stretch: &Range<u64>, found: Stretch, now: Instant) -> Attempt {
+    /// Gives what is not settled of a range to the sink, once.
+    async fn attempt(&mut self, range: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
         let mut attempt = Attempt { received, ..Attempt::default() };
         let mut settled = self.shared.note_lost(&found.lost);
         let mut seqs = Vec::new();
         let mut batch = Batch {
             spool_id: self.shared.spool.id(),
-            first_seq_inclusive: stretch.start,
-            end_seq_exclusive: stretch.end,
+            first_seq_inclusive: range.start,
+            end_seq_exclusive: range.end,
             records: Vec::new(),
         };
         let mut waiting = Vec::new();
-        let mut turns = Turns::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
+        let mut turns = PartitionLimits::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
         for frame in found.frames {
             if self.shared.progress.is_settled(frame.seq) {
                 continue;
@@ -301,7 +301,7 @@ impl BatchDeliverer {
             match Record::decode(frame.body.clone()) {
                 Ok(record) => {
                     let place: Place = self.sink.place_of(&record).into();
-                    if self.owed.rests(&place, now) {
+                    if self.undelivered.rests(&place, now) {
                         attempt.resting.push(place);
                         continue;
                     }
@@ -327,7 +327,7 @@ impl BatchDeliverer {
         }
         attempt.resting.sort_unstable();
         attempt.resting.dedup();
-        if !batch.records.is_empty() && !self.plan(stretch) {
+        if !batch.records.is_empty() && !self.plan(range) {
             attempt.places.values_mut().for_each(|failing| *failing = Some("the delivery cannot be planned on disk".into()));
             return attempt;
         }
@@ -335,8 +335,8 @@ impl BatchDeliverer {
             self.give(&batch, &seqs, &places, &mut attempt, &mut settled).await;
         }
         settled.sort_unstable();
-        // Where a stretch is settled as a whole, and nothing before it is owed, the cursor says it.
-        if !self.owed.is_only(stretch) || attempt.owes() || self.cursor.retry_at().is_some() {
+        // Where a range is settled as a whole, and nothing before it is owed, the cursor says it.
+        if !self.undelivered.is_only(range) || attempt.owes() || self.cursor.retry_at().is_some() {
             self.journal.settled(&settled);
         }
         attempt
@@ -368,7 +368,7 @@ impl BatchDeliverer {
         }
         let events = batch.records.len();
         let bytes = batch.records.iter().map(Record::size).sum();
-        self.shared.note(&Given { events, bytes, took, failing: cause.as_deref() });
+        self.shared.note(&DeliveryAttempt { events, bytes, took, failing: cause.as_deref() });
         self.shared.metrics.delivered_events.inc_by(delivered.len() as u64);
         self.shared.progress.settle(delivered.iter().copied());
         settled.extend(delivered);
@@ -377,21 +377,21 @@ impl BatchDeliverer {
         }
     }
 
-    /// Makes durable that the delivery of `stretch` begins. Whether it is.
-    fn plan(&mut self, stretch: &Range<u64>) -> bool {
+    /// Makes durable that the delivery of `range` begins. Whether it is.
+    fn plan(&mut self, range: &Range<u64>) -> bool {
         let cursor = self.shared.spool.cursor();
-        let is_in_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive == Some(stretch.end);
-        if !self.sink.replays_by_stretch() || is_in_cursor || self.planned.get(&stretch.start) == Some(&stretch.end) {
+        let is_in_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive == Some(range.end);
+        if !self.sink.replays_by_range() || is_in_cursor || self.planned.get(&range.start) == Some(&range.end) {
             return true;
         }
         tokio::task::block_in_place(|| {
-            let is_at_cursor = cursor.delivered_exclusive == stretch.start && cursor.planned_end_exclusive.is_none();
-            if is_at_cursor && self.shared.spool.plan(stretch.end).is_ok() {
+            let is_at_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive.is_none();
+            if is_at_cursor && self.shared.spool.plan(range.end).is_ok() {
                 return true;
             }
-            let is_planned = self.journal.plan(stretch).is_ok();
+            let is_planned = self.journal.plan(range).is_ok();
             if is_planned {
-                self.planned.insert(stretch.start, stretch.end);
+                self.planned.insert(range.start, range.end);
             }
             is_planned
         })

@@ -34,10 +34,9 @@ use uuid::Uuid;
 
 use crate::{
     conditions::{Condition, Conditions},
-    deliver::shared::DISK_PATIENCE,
     durable,
     fault::Tries,
-    limits::JOURNAL_BYTES_MAX,
+    limits::{DELIVERY_DISK_PATIENCE, JOURNAL_BYTES_MAX},
     progress::SeqSet,
 };
 
@@ -189,7 +188,7 @@ impl Journal {
     }
 
     fn fail(&mut self, error: &io::Error, now: Instant) {
-        let pause = self.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest);
+        let pause = self.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest);
         self.mend_at = Some(now + pause);
         let detail = format!("the journal of deliveries cannot be written, a crash now would deliver some events again: {error}");
         self.conditions.raise(Condition::JournalUnwritable, self.place(), detail);
@@ -505,7 +504,7 @@ mod tests {
         known.settled.insert(5);
         assert!(journal.plan(&(0..9)).is_err());
         fs::remove_file(&place).unwrap();
-        let later = Instant::now() + DISK_PATIENCE.longest;
+        let later = Instant::now() + DELIVERY_DISK_PATIENCE.longest;
         assert!(journal.is_due(later));
         journal.write_anew(0, &known, later);
         journal.plan(&(0..9)).unwrap();

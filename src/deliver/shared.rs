@@ -16,17 +16,13 @@ use crate::{
     dead_letter::{DeadLetters, Letter, Lines, write_letter},
     dedup::{Scopes, Window},
     event::{Record, iso_millis, unix_millis},
-    fault::{Patience, Tries},
-    limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PAUSE, IDLE_ROLL_AFTER},
+    fault::Tries,
+    limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PATIENCE, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
     progress::{Ending, Progress},
     spool::{Frame, Spool},
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
-
-/// How a fault of the disk is waited for. It has no end, because an accepted event is never given up.
-pub(super) const DISK_PATIENCE: Patience =
-    Patience { first: DELIVERY_DISK_PAUSE.0, longest: DELIVERY_DISK_PAUSE.1, budget: Duration::MAX };
 
 /// How the sink does, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +60,7 @@ pub struct Shared {
 }
 
 /// One batch that was given to the sink, or one call to the stream.
-pub(super) struct Given<'a> {
+pub(super) struct DeliveryAttempt<'a> {
     pub(super) events: usize,
     pub(super) bytes: usize,
     pub(super) took: Duration,
@@ -74,8 +70,8 @@ pub(super) struct Given<'a> {
 
 impl Shared {
     /// Notes what a batch or a call took, once its answer is there.
-    pub(super) fn note(&self, given: &Given<'_>) {
-        let Given { events, bytes, took, failing } = *given;
+    pub(super) fn note(&self, given: &DeliveryAttempt<'_>) {
+        let DeliveryAttempt { events, bytes, took, failing } = *given;
         self.metrics.seconds.observe(took.as_secs_f64());
         self.metrics.batch_events.observe(events as f64);
         self.metrics.batch_bytes.observe(bytes as f64);
@@ -233,7 +229,8 @@ impl CursorMover {
                 true
             }
             Err(_) => {
-                self.retry_at = Some(now + self.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                self.retry_at =
+                    Some(now + self.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest));
                 false
             }
         }

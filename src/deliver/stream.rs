@@ -1,27 +1,28 @@
 //! From the spool to a stream: many calls in flight, each record on its own, shard by shard.
 //!
 //! ```text
-//! spool ─▶ intake ─▶ lanes ─▶ call ─▶ answer ─▶ journal ─▶ progress ─▶ cursor ─▶ unlink
+//! spool ─▶ intake ─▶ queues ─▶ call ─▶ answer ─▶ journal ─▶ progress ─▶ cursor ─▶ unlink
 //!          forms,    one per   500     per        settled    who        the part
 //!          places    shard     records record     or again   waits      without gaps
 //! ```
 //!
-//! One task owns all of it. What failed goes back into its lane and is sent again, alone; a shard that throttles slows
-//! itself only ([`pace`]); an outage is met by one call at a time ([`health`]). Events may arrive in any order, unless
+//! One task owns all of it. What failed goes back into its queue and is sent again, alone; a shard that throttles slows
+//! itself only ([`shard_throttle`]); an outage is met by one call at a time ([`health`]). Events may arrive in any order, unless
 //! [`StreamSettings::ordered_by_key`] is set.
 
-mod ages;
-mod answers;
 mod by_seq;
-mod form;
+mod call_results;
 mod health;
 mod intake;
-mod lanes;
-mod pace;
+mod invalid_records;
 mod reading;
+mod received_times;
+mod record_format;
+mod refusal;
 mod refused;
+mod shard_queues;
+mod shard_throttle;
 mod shard_watch;
-mod suspects;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,13 +42,13 @@ use crate::{
     limits::STREAM_COMMIT_INTERVAL,
     sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
 };
-pub use form::{EventForm, Form};
 use health::Health;
 use intake::Intake;
-use lanes::{CallBounds, Class, Lanes};
-use refused::Refusal;
+use invalid_records::{Success, SuspectedRecords, Suspicion};
+pub use record_format::{EventFormat, StreamFormat};
+use refusal::Refusal;
+use shard_queues::{CallBounds, Class, ShardQueues};
 use shard_watch::ShardWatch;
-use suspects::{Success, Suspects, Suspicion};
 
 /// How a stream is sent to.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ pub struct StreamSettings {
 impl StreamSettings {
     /// As configured, for what `form` makes.
     #[must_use]
-    pub fn new(config: &KinesisConfig, form: &Form) -> Self {
+    pub fn new(config: &KinesisConfig, form: &StreamFormat) -> Self {
         let shares_key = config.aggregation != crate::config::Aggregation::None && form.key_is_identity();
         Self {
             packing: Packing { aggregation: config.aggregation, bytes_max: config.aggregate_bytes_max, shares_key },
@@ -98,7 +99,7 @@ pub struct StreamDeliverer {
     /// Where the records go.
     pub stream: Arc<dyn Stream>,
     /// What they look like.
-    pub form: Form,
+    pub form: StreamFormat,
     /// How they are sent.
     pub settings: StreamSettings,
     journal: Journal,
@@ -123,7 +124,7 @@ struct Done {
 impl StreamDeliverer {
     /// A deliverer with the journal in the file `journal`. What that knows to be delivered, `shared.progress` knows from now on.
     #[must_use]
-    pub fn open(shared: Shared, stream: Arc<dyn Stream>, form: Form, settings: StreamSettings, journal: PathBuf) -> Self {
+    pub fn open(shared: Shared, stream: Arc<dyn Stream>, form: StreamFormat, settings: StreamSettings, journal: PathBuf) -> Self {
         let (journal, mut known) = shared.open_journal(journal);
         let cursor = shared.spool.cursor();
         if let Some(end) = cursor.planned_end_exclusive {
@@ -145,14 +146,14 @@ struct Flow {
     stream: Arc<dyn Stream>,
     settings: StreamSettings,
     intake: Intake,
-    lanes: Lanes,
+    queues: ShardQueues,
     shards: ShardWatch,
     health: Health,
     journal: Journal,
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
     /// Parts of calls that were not valid.
-    suspects: Suspects,
+    suspects: SuspectedRecords,
     is_suspects_turn: bool,
     /// What the stream will never take, until it is in the dead letters.
     refusals: Vec<Refusal>,
@@ -182,19 +183,19 @@ impl Flow {
         let StreamDeliverer { shared, stream, form, settings, journal, known } = deliverer;
         let StreamSettings { packing, record_bytes_max, .. } = settings;
         let Journaled { settled, sent, stretches } = known;
-        let lanes = Lanes::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
+        let queues = ShardQueues::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
         Self {
             intake: Intake::new(shared.spool.clone(), form, packing, record_bytes_max, &settled, sent),
             shared,
             stream,
             settings,
-            lanes,
+            queues,
             shards: ShardWatch::new(packing.is_packed()),
             health: Health::new(now),
             journal,
             calls: JoinSet::new(),
             backlog_in_flight: 0,
-            suspects: Suspects::default(),
+            suspects: SuspectedRecords::default(),
             is_suspects_turn: false,
             refusals: Vec::new(),
             failing_shards: BTreeSet::new(),
@@ -222,7 +223,7 @@ impl Flow {
             let is_hurried = is_stopping || *awaited.borrow_and_update() > self.sent_up_to;
             self.keep_refusals(now).await;
             let has_read = self.read(is_hurried, now).await;
-            if self.waiting_since.is_none() && self.lanes.waiting(Class::Live).0 > 0 {
+            if self.waiting_since.is_none() && self.queues.waiting(Class::Live).0 > 0 {
                 self.waiting_since = Some(now);
             }
             let has_sent = self.send(is_hurried, now);
@@ -243,7 +244,7 @@ impl Flow {
                 Some(done) = self.calls.join_next() => self.settle(done).await,
                 shards = self.shards.answer() => {
                     self.report_shards(&shards);
-                    self.shards.take(shards, &mut self.lanes, now);
+                    self.shards.take(shards, &mut self.queues, now);
                     self.look_at_shards();
                 }
                 () = tokio::time::sleep_until(wake_at.into()) => {}
@@ -275,7 +276,7 @@ impl Flow {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
             let class = self.next_class(is_hurried, now);
-            // Suspects and others take turns: whether a suspect is bad shows only when others were stored.
+            // SuspectedRecords and others take turns: whether a suspect is bad shows only when others were stored.
             self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
             let suspect = if self.is_suspects_turn { self.suspects.take_due(now) } else { None };
             if let Some((records, suspicion)) = suspect {
@@ -285,13 +286,13 @@ impl Flow {
             }
             let Some(class) = class else { break };
             let bounds = CallBounds { records_max: self.settings.call_records_max, bytes_max: self.settings.call_bytes_max };
-            let records = self.lanes.take_call(class, self.settings.packing, bounds, now);
+            let records = self.queues.take_call(class, self.settings.packing, bounds, now);
             if records.is_empty() {
                 break;
             }
             self.turns[class as usize] += records.iter().map(|record| record.size() as u64).sum::<u64>();
             if class == Class::Live {
-                self.waiting_since = (self.lanes.waiting(Class::Live).0 > 0).then_some(now);
+                self.waiting_since = (self.queues.waiting(Class::Live).0 > 0).then_some(now);
             }
             self.call(records, class, None);
             has_sent = true;
@@ -301,7 +302,7 @@ impl Flow {
 
     /// Whose turn it is: where both new events and a backlog could be sent, each gets its share.
     fn next_class(&mut self, is_hurried: bool, now: Instant) -> Option<Class> {
-        let is_ready = |class| self.lanes.ready_at(class).is_some_and(|at| at <= now);
+        let is_ready = |class| self.queues.ready_at(class).is_some_and(|at| at <= now);
         let live = is_ready(Class::Live) && self.live_due_at(is_hurried).is_some_and(|at| at <= now);
         // A backlog leaves one call for what is new.
         let backlog_calls_max = (self.settings.calls_in_flight_max - 1).max(1);
@@ -326,7 +327,7 @@ impl Flow {
     /// When what is new is due: when a call is full or the oldest has waited long enough.
     fn live_due_at(&self, is_hurried: bool) -> Option<Instant> {
         let since = self.waiting_since?;
-        let (events, bytes) = self.lanes.waiting(Class::Live);
+        let (events, bytes) = self.queues.waiting(Class::Live);
         let is_full = bytes >= self.settings.call_bytes_max
             || (!self.settings.packing.is_packed() && events >= self.settings.call_records_max);
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
@@ -354,8 +355,8 @@ impl Flow {
     /// When something is due at the latest, if nothing happens before.
     fn wake_at(&self, is_hurried: bool, now: Instant) -> Instant {
         let sends = self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max);
-        let live = self.lanes.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
-        let next = live.into_iter().chain(self.lanes.ready_at(Class::Backlog)).min().filter(|_| sends);
+        let live = self.queues.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
+        let next = live.into_iter().chain(self.queues.ready_at(Class::Backlog)).min().filter(|_| sends);
         let suspects = self.suspects.next_at().filter(|_| sends);
         let next = next.into_iter().chain(suspects).map(|at| at.max(self.health.ready_at())).min();
         // In any case in a while: the cursor, the shards and the gauges want to be looked at.
@@ -382,7 +383,7 @@ impl Flow {
         }
         if now >= self.booked_at + STREAM_COMMIT_INTERVAL {
             self.booked_at = now;
-            self.keep_books(now);
+            self.sync_journal(now);
         }
         if is_idle && now >= self.committed_at + self.shared.roll_after() {
             self.committed_at = now;
@@ -396,7 +397,7 @@ impl Flow {
     }
 
     /// Syncs the journal, and writes it anew where that is due, whether or not the cursor moves.
-    fn keep_books(&mut self, now: Instant) {
+    fn sync_journal(&mut self, now: Instant) {
         tokio::task::block_in_place(|| {
             self.journal.sync();
             if self.journal.is_due(now) {

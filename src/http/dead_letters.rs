@@ -29,10 +29,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Gate, body,
-    finish::Finish,
-    operator::{self, Turn},
+    Gate, body, operator,
+    operator_turns::Turn,
     problem::{Problem, ProblemCode},
+    run_to_completion::RunToCompletion,
 };
 use crate::{
     dead_letter::{Filter, Grouped},
@@ -52,7 +52,7 @@ struct List {
 /// The letters in groups.
 pub(super) async fn list(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    operator::admit(&parts)?;
+    operator::authorize(&parts)?;
     let query = Query::read(&parts)?;
     let turn = gate.turns.look()?;
     let archive = gate.repair.archive().clone();
@@ -68,7 +68,7 @@ pub(super) async fn list(State(gate): State<Arc<Gate>>, request: Request) -> Res
 /// Some letters, whole, as they are read: no more than a few are in memory.
 pub(super) async fn show(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    operator::admit(&parts)?;
+    operator::authorize(&parts)?;
     let query = Query::read(&parts)?;
     let turn = gate.turns.look()?;
     let archive = gate.repair.archive().clone();
@@ -216,7 +216,7 @@ pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> R
         letters: asked.letters.map_or(Letters::Kept, |lines| Letters::Given(lines.into_bytes())),
     };
     let senders: Vec<_> = gate.policy.load().keys.sources().cloned().collect();
-    let report = Finish::new(async move {
+    let report = RunToCompletion::new(async move {
         let _turn = turn;
         gate.repair.replay(replay, &senders).await
     })
@@ -245,7 +245,7 @@ pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Res
     if filter.is_empty() && !asked.all {
         return Err(wrong("nothing says which letters are to be dropped; `\"all\": true` drops all that are open"));
     }
-    let dropped = Finish::new(async move {
+    let dropped = RunToCompletion::new(async move {
         let _turn = turn;
         gate.repair.drop_letters(&filter).await
     })
@@ -274,7 +274,7 @@ fn wrong(detail: impl Into<String>) -> Problem {
 /// What is asked, and the turn to do it.
 async fn read<T: DeserializeOwned>(gate: &Gate, request: Request) -> Result<(T, Turn), Problem> {
     let (parts, body) = request.into_parts();
-    operator::admit(&parts)?;
+    operator::authorize(&parts)?;
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down"));
     }

@@ -10,13 +10,12 @@ use axum::{
 
 use super::{
     Gate,
-    admit::{Admitted, Page, admit},
     answer::answer,
-    body,
-    finish::Finish,
-    opt_out,
+    authorize::{Authorized, Page, authorize},
+    body, opt_out,
     problem::{Problem, ProblemCode, unsupported_encoding},
     rate_headers,
+    run_to_completion::RunToCompletion,
 };
 use crate::{
     decode::{BodyForm, Encoding},
@@ -41,7 +40,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
             return Err(problem);
         }
     };
-    let Admitted { address_bodies, payers, .. } = &submission.sender;
+    let Authorized { address_bodies, payers, .. } = &submission.sender;
     let mut share = gate.bodies.share(address_bodies.clone(), Some(payers.key.clone()));
     let body = body::read(body, &mut share).await?;
     gate.metrics.body_bytes.observe(body.len() as f64);
@@ -65,7 +64,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     }
     let prepared = gate.ingest.prepare(submission).await?;
     let ingest = gate.ingest.clone();
-    let fates = Finish::new(async move { ingest.finish(prepared).await }).await;
+    let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
     let mut response = answer(&fates)?;
     if let Some(durability) = durability {
         let applied = match durability {
@@ -80,7 +79,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
 
 /// What a request says before its body.
 struct Preamble {
-    sender: Admitted,
+    sender: Authorized,
     form: BodyForm,
     encoding: Encoding,
     durability: Option<Durability>,
@@ -88,7 +87,7 @@ struct Preamble {
 
 impl Preamble {
     fn read(gate: &Gate, request: &Parts) -> Result<Self, Problem> {
-        let sender = admit(gate, request, Page::Origin)?;
+        let sender = authorize(gate, request, Page::Origin)?;
         let headers = &request.headers;
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {

@@ -15,8 +15,8 @@ use crate::{
     conditions::{Condition, Raised},
     dedup::Fleet,
     deliver::SinkState,
+    disk_headroom::HeadroomNow,
     limits::{INODES_LEFT_MIN, READY_BYTES_MIN, RETRY_AFTER_SECONDS},
-    room::RoomNow,
     telemetry::{AccessLog, log_stalled},
 };
 
@@ -87,7 +87,7 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
 
 /// Brings the gauges of what `/readyz` says up to now, for a scrape.
 pub(super) fn refresh_gauges(gate: &Gate) {
-    let holding = conditions(gate, &gate.room.current());
+    let holding = conditions(gate, &gate.disk_headroom.current());
     let is_blocked = holding.iter().any(|raised| raised.condition.blocks());
     gate.metrics.ready.set(i64::from(!is_blocked));
     let holding: Vec<Condition> = holding.into_iter().map(|raised| raised.condition).collect();
@@ -96,18 +96,24 @@ pub(super) fn refresh_gauges(gate: &Gate) {
 
 /// Raises and clears what shows in the numbers of this moment.
 pub fn look(gate: &Gate) {
-    look_at(gate, &gate.room.current());
+    look_at(gate, &gate.disk_headroom.current());
 }
 
-fn look_at(gate: &Gate, room: &RoomNow) {
+fn look_at(gate: &Gate, headroom: &HeadroomNow) {
     let set = |condition, detail| gate.conditions.set(condition, "", detail);
-    let is_full = room.quota_left_bytes < READY_BYTES_MIN;
-    set(Condition::SpoolFull, is_full.then(|| format!("the spool holds {} of {} bytes", room.spool_bytes, room.quota_bytes)));
-    let is_full = room.disk_left_bytes < READY_BYTES_MIN;
-    set(Condition::DiskFull, is_full.then(|| format!("the file system has {} bytes left for the spool", room.disk_left_bytes)));
-    let few = room.inodes_left.filter(|inodes| *inodes < INODES_LEFT_MIN);
+    let is_full = headroom.quota_left_bytes < READY_BYTES_MIN;
+    set(
+        Condition::SpoolFull,
+        is_full.then(|| format!("the spool holds {} of {} bytes", headroom.spool_bytes, headroom.quota_bytes)),
+    );
+    let is_full = headroom.disk_left_bytes < READY_BYTES_MIN;
+    set(
+        Condition::DiskFull,
+        is_full.then(|| format!("the file system has {} bytes left for the spool", headroom.disk_left_bytes)),
+    );
+    let few = headroom.inodes_left.filter(|inodes| *inodes < INODES_LEFT_MIN);
     set(Condition::InodesLow, few.map(|inodes| format!("the file system has {inodes} inodes left: {}", without_inodes(inodes))));
-    set(Condition::DataMissing, room.data_missing.clone());
+    set(Condition::DataMissing, headroom.data_missing.clone());
     let stalled = |output, detail| gate.conditions.set(Condition::LogStalled, output, detail);
     stalled("stderr", log_stalled());
     stalled("stdout", gate.access_log.as_ref().and_then(AccessLog::stalled));
@@ -121,15 +127,15 @@ fn without_inodes(inodes: u64) -> &'static str {
 }
 
 /// Everything that is wrong, the blocking conditions first: what was raised, and what others say of themselves.
-fn conditions(gate: &Gate, room: &RoomNow) -> Vec<Raised> {
-    look_at(gate, room);
+fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
+    look_at(gate, headroom);
     let mut holding = gate.conditions.list();
     let mut add = |condition, detail: Option<String>| {
         holding.extend(detail.map(|detail| Raised { condition, place: String::new(), detail, since: Instant::now() }));
     };
     add(Condition::Stopping, gate.is_stopping().then(|| "the gateway is shutting down".into()));
     let SinkState { name, failing, .. } = gate.sink.borrow().clone();
-    let spooled = room.lag_events;
+    let spooled = headroom.lag_events;
     add(Condition::SinkUnreachable, failing.map(|error| format!("{name}: {error}; {spooled} events are spooled")));
     let store = gate.ingest.dedup.fleet().and_then(Fleet::failing);
     let unchecked = "events are accepted without asking it, and tagged";
@@ -142,25 +148,25 @@ fn conditions(gate: &Gate, room: &RoomNow) -> Vec<Raised> {
 }
 
 fn readiness(gate: &Gate) -> Readiness {
-    let room = gate.room.current();
-    let holding = conditions(gate, &room);
+    let headroom = gate.disk_headroom.current();
+    let holding = conditions(gate, &headroom);
     let sink: SinkState = gate.sink.borrow().clone();
     Readiness {
         ready: !holding.iter().any(|raised| raised.condition.blocks()),
         reasons: holding.into_iter().map(Reason::of).collect(),
         spool: SpoolState {
-            events: room.lag_events,
-            bytes: room.spool_bytes,
-            quota_bytes: room.quota_bytes,
-            headroom_seconds: room.headroom_seconds,
-            oldest_seconds: room.oldest_seconds,
+            events: headroom.lag_events,
+            bytes: headroom.spool_bytes,
+            quota_bytes: headroom.quota_bytes,
+            headroom_seconds: headroom.headroom_seconds,
+            oldest_seconds: headroom.oldest_seconds,
         },
         sink: SinkReport {
             name: sink.name,
             reachable: sink.failing.is_none(),
-            lag_events: room.lag_events,
-            lag_bytes: room.lag_bytes,
-            lag_seconds: room.oldest_seconds,
+            lag_events: headroom.lag_events,
+            lag_bytes: headroom.lag_bytes,
+            lag_seconds: headroom.oldest_seconds,
         },
     }
 }

@@ -7,7 +7,7 @@
 //! `localhost`, by a name without a dot (of a container, of this network: no name on the internet is one), or by one of
 //! `admin.hosts`.
 //!
-//! What takes time or memory is done for one at a time: see [`Turns`].
+//! What takes time or memory is done for one at a time: see [`Turns`](super::Turns).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,15 +17,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Gate,
     client_address::Peer,
     health,
+    operator_turns::Turn,
     problem::{Problem, ProblemCode},
 };
-use crate::limits::{OPERATOR_RETRY_AFTER, SCRAPES_MAX};
 
 fn refuse(detail: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::OperatorsOnly, detail))
@@ -52,7 +51,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
 ///
 /// # Errors
 /// [`ProblemCode::OperatorsOnly`]
-pub(super) fn admit(request: &Parts) -> Result<(), Problem> {
+pub(super) fn authorize(request: &Parts) -> Result<(), Problem> {
     if !request.extensions.get::<Peer>().is_some_and(|peer| peer.address.to_canonical().is_loopback()) {
         return refuse("this is answered on the gateway's own machine only, on its loopback interface");
     }
@@ -101,42 +100,6 @@ fn is_like(host: &str, pattern: &str) -> bool {
     }
 }
 
-/// How many operators are answered at one time. Whoever comes too many is told to come back: an answer costs time and memory
-/// that events need.
-#[derive(Debug)]
-pub struct Turns {
-    looks: Arc<Semaphore>,
-    repairs: Arc<Semaphore>,
-    scrapes: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        let of = |count| Arc::new(Semaphore::new(count));
-        Self { looks: of(1), repairs: of(1), scrapes: of(SCRAPES_MAX) }
-    }
-}
-
-/// A turn, until it is dropped.
-pub(super) type Turn = OwnedSemaphorePermit;
-
-impl Turns {
-    /// The turn to read dead letters: one at a time, since each reads all of them.
-    pub(super) fn look(&self) -> Result<Turn, Problem> {
-        take(&self.looks, "another request reads the dead letters")
-    }
-
-    /// The turn to replay or to drop dead letters: one at a time, and those that wait hold no body meanwhile.
-    pub(super) fn repair(&self) -> Result<Turn, Problem> {
-        take(&self.repairs, "another replay or drop of dead letters goes on")
-    }
-}
-
-fn take(turns: &Arc<Semaphore>, detail: &str) -> Result<Turn, Problem> {
-    let busy = || Problem::new(ProblemCode::Busy, detail).retry_after(OPERATOR_RETRY_AFTER);
-    turns.clone().try_acquire_owned().map_err(|_| busy())
-}
-
 /// A text that gives a turn back once it is sent, or nobody wants it any more.
 struct Sent {
     text: String,
@@ -151,8 +114,8 @@ impl AsRef<[u8]> for Sent {
 
 /// `GET /metrics`
 pub(super) async fn metrics(State(gate): State<Arc<Gate>>) -> Result<Response, Problem> {
-    let turn = take(&gate.turns.scrapes, "too many scrapes at one time")?;
-    gate.room.refresh_gauges();
+    let turn = gate.turns.scrape()?;
+    gate.disk_headroom.refresh_gauges();
     health::refresh_gauges(&gate);
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     let text = Bytes::from_owner(Sent { text: gate.metrics.exposition(), _turn: turn });
@@ -181,7 +144,7 @@ mod tests {
             bodies: None,
             has_certificate: false,
         });
-        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| admit(&parts)).is_ok()
+        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| authorize(&parts)).is_ok()
     }
 
     #[test]

@@ -22,12 +22,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Gate,
-    admit::{Page, admit},
+    Gate, address_rate_limit,
     answer::answer,
-    finish::Finish,
-    keyless, opt_out,
+    authorize::{Page, authorize},
+    opt_out,
     problem::{Problem, ProblemCode},
+    run_to_completion::RunToCompletion,
 };
 use crate::{
     decode::{BodyForm, Encoding},
@@ -63,7 +63,9 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
     let (parts, _) = request.into_parts();
     let taken = match parts.method {
         // Whoever asks for the headers alone has not looked at it.
-        Method::HEAD => keyless::take(&gate, &parts.headers, &parts.extensions).map_err(|full| Problem::from(full).into()),
+        Method::HEAD => {
+            address_rate_limit::take(&gate, &parts.headers, &parts.extensions).map_err(|full| Problem::from(full).into())
+        }
         _ => take(&gate, &parts).await,
     };
     let headers = [
@@ -79,7 +81,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
 }
 
 async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
-    let sender = admit(gate, request, Page::Image)?;
+    let sender = authorize(gate, request, Page::Image)?;
     let query = request.uri.query().unwrap_or_default();
     if query.len() > PIXEL_QUERY_BYTES_MAX {
         return Err(Problem::new(ProblemCode::QueryTooLong, "").into());
@@ -104,7 +106,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
     }
     let prepared = gate.ingest.prepare(submission).await.map_err(Problem::from)?;
     let ingest = gate.ingest.clone();
-    let fates = Finish::new(async move { ingest.finish(prepared).await }).await;
+    let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
     match answer(&fates) {
         Ok(_) => Ok(()),
         Err(problem) => {

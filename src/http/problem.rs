@@ -1,7 +1,7 @@
 //! Errors as the client sees them: RFC 9457 `application/problem+json` with a stable code.
 //!
 //! The only place that names a status code for one. A handler returns a [`Problem`]; the outermost layer
-//! (`http/around.rs`) writes it, because only there the request's id is at hand.
+//! (`http/middleware.rs`) writes it, because only there the request's id is at hand.
 
 use std::time::Duration;
 
@@ -322,7 +322,9 @@ impl From<RepairError> for Problem {
 
 impl From<RateExceeded> for Problem {
     fn from(error: RateExceeded) -> Self {
-        rate_headers::exceeded(&error)
+        let violated = format!("[\"{}\"]", error.policy.as_str());
+        let problem = Self::new(ProblemCode::RateLimited, error.to_string()).retry_after(error.retry_after);
+        problem.headers(rate_headers::of(&error)).member("violated-policies", violated)
     }
 }
 
@@ -352,7 +354,7 @@ impl From<SubmissionError> for Problem {
             SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,
             SubmissionError::Memory(used_up) => return (*used_up).into(),
             SubmissionError::Turn(_) => ProblemCode::Busy,
-            SubmissionError::Rate(exceeded) => return rate_headers::exceeded(exceeded),
+            SubmissionError::Rate(exceeded) => return (*exceeded).into(),
         };
         Self::new(code, error.to_string())
     }

@@ -8,7 +8,6 @@ use std::fmt::Write;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::problem::{Problem, ProblemCode};
 use crate::rate_limit::{Allowance, KeyRate, Policy, RateExceeded};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -29,8 +28,8 @@ pub(super) fn warn(rate: &KeyRate, headers: &mut HeaderMap) {
     }
 }
 
-/// The problem of a bucket that is used up.
-pub(super) fn exceeded(exceeded: &RateExceeded) -> Problem {
+/// The headers of a refusal.
+pub(super) fn of(exceeded: &RateExceeded) -> HeaderMap {
     let RateExceeded { policy, allowance, left, retry_after } = *exceeded;
     let mut headers = HeaderMap::new();
     let (mut policies, mut limits) = (String::new(), String::new());
@@ -38,9 +37,7 @@ pub(super) fn exceeded(exceeded: &RateExceeded) -> Problem {
     write_limit(&mut limits, policy, left, retry_after.as_secs_f64().ceil().max(1.0) as u64);
     insert(&mut headers, RATE_LIMIT_POLICY, policies);
     insert(&mut headers, RATE_LIMIT, limits);
-    let violated = format!("[\"{}\"]", policy.as_str());
-    let problem = Problem::new(ProblemCode::RateLimited, exceeded.to_string()).retry_after(retry_after).headers(headers);
-    problem.member("violated-policies", violated)
+    headers
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {

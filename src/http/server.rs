@@ -1,13 +1,13 @@
 //! Accepting connections, with or without TLS, and ending them gracefully.
 
 mod activity;
-mod crowd;
+mod chunked_body;
+mod connection_limits;
 mod framing;
 mod http1;
-mod pieces;
+mod peeked_stream;
 mod proxy_protocol;
-mod stream;
-mod timed;
+mod timeouts;
 
 use std::{
     io,
@@ -36,7 +36,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    Front,
+    FastPath,
     client_address::{Peer, Proxies},
 };
 use crate::limits::{
@@ -44,10 +44,10 @@ use crate::limits::{
     H2_STREAMS_MAX, MAKE_ROOM_INTERVAL, RESPONSE_WRITE_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
 };
 use activity::Activity;
-pub use activity::Times;
-use crowd::{Crowd, Member};
-use pieces::Pieces;
-use stream::Stream;
+pub use activity::Timeouts;
+use chunked_body::ChunkedBody;
+use connection_limits::{ConnectionLimits, CountedConnection};
+use peeked_stream::PeekedStream;
 
 /// A listener and what it serves.
 pub struct Server {
@@ -56,15 +56,15 @@ pub struct Server {
     /// TLS; none is plain HTTP. Connections that come take what is in it at that moment.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// What is served.
-    pub front: Front,
+    pub front: FastPath,
     /// Whose connections are those of many clients.
     pub proxies: Arc<Proxies>,
-    /// Connections open at one time. For one more another one is closed: see `server/crowd.rs`.
+    /// Connections open at one time. For one more another one is closed: see `server/connection_limits.rs`.
     pub connections_max: usize,
     /// Connections open at one time from one client address; more are closed.
     pub connections_per_address_max: usize,
     /// How long they may take for what.
-    pub times: Times,
+    pub times: Timeouts,
     /// What is counted.
     pub metrics: ServerMetrics,
 }
@@ -84,7 +84,7 @@ impl Server {
     /// Serves until `stopping` is true, then lets the requests in flight finish, for at most `grace`.
     pub async fn run(self, mut stopping: watch::Receiver<bool>, grace: Duration) {
         let connections = Arc::new(Semaphore::new(self.connections_max));
-        let crowd = Arc::new(Crowd::new(self.connections_per_address_max));
+        let limits = Arc::new(ConnectionLimits::new(self.connections_per_address_max));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -98,14 +98,14 @@ impl Server {
                 }
             };
             let permit = tokio::select! {
-                permit = place(&connections, &crowd, address, &self.metrics) => permit,
+                permit = place(&connections, &limits, address, &self.metrics) => permit,
                 _ = stopping.wait_for(|stopping| *stopping) => break,
             };
             let connection = Connection {
                 tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full())),
                 front: self.front.clone(),
                 proxies: self.proxies.clone(),
-                crowd: crowd.clone(),
+                limits: limits.clone(),
                 activity: Activity::new(),
                 times: self.times,
                 stopping: stopping.clone(),
@@ -139,7 +139,7 @@ impl Server {
 /// A place for a connection that has come from `address`: where none is free, another one's.
 async fn place(
     connections: &Arc<Semaphore>,
-    crowd: &Crowd,
+    limits: &ConnectionLimits,
     address: IpAddr,
     metrics: &ServerMetrics,
 ) -> Option<OwnedSemaphorePermit> {
@@ -147,7 +147,7 @@ async fn place(
         return Some(permit);
     }
     loop {
-        if crowd.make_room(address) {
+        if limits.make_room(address) {
             metrics.crowded_out.inc();
         }
         // Where none can be closed now, one may soon.
@@ -187,11 +187,11 @@ impl Drop for OpenConnection {
 
 struct Connection {
     tls: Option<TlsAcceptor>,
-    front: Front,
+    front: FastPath,
     proxies: Arc<Proxies>,
-    crowd: Arc<Crowd>,
+    limits: Arc<ConnectionLimits>,
     activity: Arc<Activity>,
-    times: Times,
+    times: Timeouts,
     stopping: watch::Receiver<bool>,
 }
 
@@ -208,7 +208,7 @@ type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
     /// Lets a connection in, and reads as far as its first request begins.
-    async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<Member>), NotServed> {
+    async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<CountedConnection>), NotServed> {
         // An answer is one write; waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
         let is_proxy = self.proxies.trust(peer);
@@ -222,7 +222,7 @@ impl Connection {
         // A proxy that does not say who its clients are has all their connections.
         let member = match is_proxy && address == peer {
             true => None,
-            false => Some(self.crowd.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
+            false => Some(self.limits.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
         };
         let is_unnamed = is_proxy && self.proxies.proxy_protocol && address == peer;
         let peer = Peer { address, is_unnamed, bodies: self.front.bodies_of(address), has_certificate: false };
@@ -247,7 +247,7 @@ impl Connection {
     }
 
     async fn http(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) -> Talk {
-        let mut stream = Stream::new(stream);
+        let mut stream = PeekedStream::new(stream);
         let (activity, times) = (self.activity, self.times);
         let first = async {
             match timeout(times.idle, stream.begins()).await {
@@ -279,7 +279,7 @@ impl Connection {
                     .keep_alive_interval(H2_PING_INTERVAL);
                 let service = service_fn(move |request| {
                     let answer = service.call(request);
-                    async move { answer.await.map(|answer| answer.map(Pieces::of)) }
+                    async move { answer.await.map(|answer| answer.map(ChunkedBody::of)) }
                 });
                 let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
                 let is_stopping = tokio::select! {
@@ -335,7 +335,7 @@ mod tests {
     /// How much of an answer of a mebibyte comes over HTTP/2 to a client that lets only a little of it through for a while.
     async fn read_after(pause: Duration) -> Option<usize> {
         let (client, server) = tokio::io::duplex(1 << 16);
-        let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Pieces::of(Body::from(vec![0; 1 << 20])))) });
+        let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(ChunkedBody::of(Body::from(vec![0; 1 << 20])))) });
         tokio::spawn(http2::Builder::new(InTime(Activity::new())).serve_connection(TokioIo::new(server), service));
         let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (mut sender, connection) = builder.initial_stream_window_size(1000).handshake(TokioIo::new(client)).await.unwrap();

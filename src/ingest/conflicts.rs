@@ -7,42 +7,40 @@
 //!
 //! The letter is durable before the answer, as that of a rejected event is; where it cannot be kept the answer is `retry`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::{Ingest, store::Stored};
 use crate::{
-    dead_letter::{DeadLetterError, Letter, LetterLines},
+    bounded_map::BoundedMap,
+    dead_letter::DeadLetterError,
     dedup::{Claim, Identity},
-    event::Record,
     limits::CONFLICTS_REMEMBERED_MAX,
-    outcome::{Outcome, RejectCode, Rejection, RetryCause},
-    recent::Recent,
+    outcome::RetryCause,
 };
 
 /// The conflicting duplicates whose letters are kept, or being written: identity and fingerprint. The oldest are forgotten.
 #[derive(Debug)]
-pub struct Conflicts(Mutex<Recent<(Uuid, u32), ()>>);
+pub struct Conflicts(Mutex<BoundedMap<(Uuid, u32), ()>>);
 
 impl Default for Conflicts {
     fn default() -> Self {
-        Self(Mutex::new(Recent::new(CONFLICTS_REMEMBERED_MAX)))
+        Self(Mutex::new(BoundedMap::new(CONFLICTS_REMEMBERED_MAX)))
     }
 }
 
 impl Conflicts {
     /// Whether it has no letter yet; it has one from now on.
-    fn is_new(&self, identity: Identity) -> bool {
+    pub(super) fn is_new(&self, identity: Identity) -> bool {
         self.kept().insert((identity.id, identity.fingerprint), ()).is_none()
     }
 
     /// Its letter could not be written.
-    fn forget(&self, identity: Identity) {
+    pub(super) fn forget(&self, identity: Identity) {
         self.kept().remove(&(identity.id, identity.fingerprint));
     }
 
-    fn kept(&self) -> MutexGuard<'_, Recent<(Uuid, u32), ()>> {
+    fn kept(&self) -> MutexGuard<'_, BoundedMap<(Uuid, u32), ()>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -50,19 +48,19 @@ impl Conflicts {
 /// A duplicate with another payload than the event that it is one of.
 pub(super) struct Conflict {
     /// Its place in the body.
-    index: usize,
+    pub(super) index: usize,
     /// Its record, as long as it is not known whether it has a letter.
-    record: Vec<u8>,
+    pub(super) record: Vec<u8>,
 }
 
 /// The conflicts of a body.
-pub(super) struct Found<'a> {
+pub(super) struct FoundConflicts<'a> {
     claims: &'a [Claim],
-    identities: &'a [Identity],
-    conflicts: Vec<Conflict>,
+    pub(super) identities: &'a [Identity],
+    pub(super) conflicts: Vec<Conflict>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundConflicts<'a> {
     /// None yet, among events with these identities that these claims were made for.
     pub(super) fn none(claims: &'a [Claim], identities: &'a [Identity]) -> Self {
         Self { claims, identities, conflicts: Vec::new() }
@@ -81,32 +79,6 @@ impl<'a> Found<'a> {
     }
 }
 
-impl Ingest {
-    /// Counts the conflicts among what was stored, and keeps those that have no letter yet.
-    pub(super) async fn keep_conflicts(&self, found: Found<'_>, source: &Arc<str>, stored: &mut Stored) {
-        let Found { mut conflicts, identities, .. } = found;
-        // A twin of an event that could not be stored is none: both are to be sent again.
-        conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);
-        if conflicts.is_empty() {
-            return;
-        }
-        self.metrics.count_conflicts(source, conflicts.len());
-        conflicts.retain(|conflict| self.conflicts.is_new(identities[conflict.index]));
-        let mut letters = LetterLines::default();
-        for conflict in &mut conflicts {
-            write(std::mem::take(&mut conflict.record), &mut letters);
-        }
-        // As many bytes as the letters have may have come from next to none, packed.
-        let Some(lines) = letters.finish(source, 0) else { return };
-        let kept = self.dead_letters.append(lines).await.unwrap_or(Err(DeadLetterError::Unavailable));
-        let Err(error) = kept else { return };
-        for conflict in conflicts {
-            self.conflicts.forget(identities[conflict.index]);
-            stored.outcomes[conflict.index] = Outcome::Retry(unkept(error));
-        }
-    }
-}
-
 /// What is told of an event whose letter could not be kept: its sender still has it, and keeps it.
 pub(super) fn unkept(error: DeadLetterError) -> RetryCause {
     match error {
@@ -114,21 +86,6 @@ pub(super) fn unkept(error: DeadLetterError) -> RetryCause {
         DeadLetterError::Busy => RetryCause::Busy,
         DeadLetterError::Unavailable => RetryCause::StorageUnavailable,
     }
-}
-
-fn write(record: Vec<u8>, letters: &mut LetterLines) {
-    let Ok(record) = Record::decode(record.into()) else { return };
-    let envelope = record.envelope();
-    let detail = "an event with this event_uuid and another payload was accepted before; this one is stored nowhere else";
-    let letter = Letter {
-        source: envelope.source,
-        received_millis: envelope.received_millis,
-        event_uuid: Some(&envelope.event_uuid.to_string()),
-        event_name: Some(envelope.event_name.as_str()),
-        rejection: &Rejection::new(RejectCode::ConflictingDuplicate, detail, "/event_uuid"),
-        raw: record.payload(),
-    };
-    letters.add(&letter);
 }
 
 #[cfg(test)]

@@ -5,22 +5,15 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{Ingest, conflicts::Found};
+use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored};
 use crate::{
     auth::Source,
     dedup::{Claim, Claimed, Identity},
     event::Record,
+    key_shares::{Reserved, Resource, ShareUsedUp},
     outcome::{Outcome, RetryCause},
-    shares::{Reserved, Resource, UsedUp},
     spool::{AppendError, FrameBuffer},
 };
-
-/// What became of a body's valid events: one of each per event, in order.
-pub(super) struct Stored {
-    pub(super) outcomes: Vec<Outcome>,
-    /// Their numbers in the spool; `None` for what this body did not store.
-    pub(super) places: Vec<Option<u64>>,
-}
 
 impl Ingest {
     /// Stores the valid events of a body: their frames, and their identities in the same order. Where there is a `sender`, what
@@ -40,7 +33,7 @@ impl Ingest {
         };
         let mut claimed = claims.outcomes().to_vec();
         let revived = self.revive(ids, &mut claimed);
-        let mut conflicts = Found::none(&claimed, ids);
+        let mut conflicts = FoundConflicts::none(&claimed, ids);
         frames.retain(|index, record| {
             conflicts.look_at(index, record);
             if claims.is_unchecked(index) {
@@ -68,7 +61,7 @@ impl Ingest {
             match places[index] {
                 None => self.progress.lose(uuid),
                 // The window knows the place of the one that was lost.
-                Some(place) => self.awaited.remember(uuid, place),
+                Some(place) => self.delivery_waiters.remember(uuid, place),
             }
         }
         let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
@@ -89,8 +82,8 @@ impl Ingest {
         let released = || (self.progress.settled_exclusive(), now_millis);
         match sender.share(&self.shares).reserve(frames.size() as u64, frames.frames(), released) {
             Ok(reserved) => Ok(Some(reserved)),
-            Err(UsedUp(Resource::Spool)) => Err(RetryCause::KeySpoolShareFull),
-            Err(UsedUp(Resource::Dedup)) => Err(RetryCause::KeyDedupShareFull),
+            Err(ShareUsedUp(Resource::Spool)) => Err(RetryCause::KeySpoolShareFull),
+            Err(ShareUsedUp(Resource::Dedup)) => Err(RetryCause::KeyDedupShareFull),
         }
     }
 

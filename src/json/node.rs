@@ -32,6 +32,14 @@ enum Inner<'a> {
     Name(&'a str),
 }
 
+impl Tape {
+    /// The whole value, as the validator's node. `text` must be what was parsed into this tape.
+    #[must_use]
+    pub fn root<'a>(&'a self, text: &'a str) -> Node<'a> {
+        Node::at(text, self, 0)
+    }
+}
+
 impl<'a> Node<'a> {
     pub(super) fn at(text: &'a str, tape: &'a Tape, index: u32) -> Self {
         Self(Inner::Tape { text, tape, index })

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::text::unescape;
+use super::unescape::unescape;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +72,6 @@ impl Tape {
     #[must_use]
     pub fn is_overflown(&self) -> bool {
         self.overflow
-    }
-
-    /// The whole value, as the validator's node. `text` must be what was parsed into this tape.
-    #[must_use]
-    pub fn root<'a>(&'a self, text: &'a str) -> super::Node<'a> {
-        super::Node::at(text, self, 0)
     }
 
     pub(super) fn clear(&mut self) {

@@ -1,6 +1,6 @@
 //! Limits of how versions of a schema are compared.
 
-use super::{EVENT_BYTES_MAX, MIB};
+use super::{EVENT_BYTES_MAX, units::MIB};
 
 /// Bytes of the automaton that a pattern becomes when it is compared with another.
 /// Why: a length of some thousand characters fits; one that takes more is compared as text, and by events.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{FRAME_BODY_BYTES_MAX, KIB, MIB};
+use super::{
+    FRAME_BODY_BYTES_MAX,
+    units::{KIB, MIB},
+};
 use crate::fault::Patience;
 
 // ---- delivery and lake -----------------------------------------------------------------------------------------------
@@ -37,14 +40,15 @@ pub const LAKE_FLUSH_PARTITIONS_PER_KEY: usize = LAKE_FLUSH_PARTITIONS_MAX / 2;
 /// Why: full jitter between them; 30 s is soon enough after an outage and no load while it lasts.
 pub const DELIVERY_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// First and longest pause of a delivery that meets a fault of the disk: reading, the cursor, the journal, a dead letter.
+/// How long a delivery waits for a fault of the disk: reading, the cursor, the journal, a dead letter.
 /// Why: what passes is met soon, what stays costs nothing; and there is no end to it, because an accepted event is never given
 /// up. When a block that cannot be read counts as lost, the spool decides.
-pub const DELIVERY_DISK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+pub const DELIVERY_DISK_PATIENCE: Patience =
+    Patience { first: Duration::from_millis(100), longest: Duration::from_secs(10), budget: Duration::MAX };
 
 /// Stretches of which some partition could not be written; beyond it nothing more is read until one is.
 /// Why: each is a few hundred bytes in memory. At a flush a minute it is eleven days, so the quota of the spool comes first.
-pub const LAKE_OWED_STRETCHES_MAX: usize = 16_384;
+pub const LAKE_UNDELIVERED_RANGES_MAX: usize = 16_384;
 
 /// Quiet time after which the active segment, when all of it is delivered, is closed and unlinked.
 /// Why: a gateway with little traffic must not keep delivered events on its disk for weeks.

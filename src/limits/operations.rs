@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::KIB;
+use super::units::KIB;
 
 /// Part of the requests and deliveries that is traced (default).
 /// Why: of 1 M requests/hour it leaves 10,000 an hour, enough for percentiles and little enough to keep.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ENVELOPE_BYTES_MAX, EVENT_BYTES_MAX, KIB, MIB};
+use super::{
+    ENVELOPE_BYTES_MAX, EVENT_BYTES_MAX,
+    units::{KIB, MIB},
+};
 use crate::fault::Patience;
 
 // ---- spool -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::{limits::ENDINGS_MAX, recent::Recent};
+use crate::{bounded_map::BoundedMap, limits::ENDINGS_MAX};
 
 /// How an event of the spool ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,13 +21,13 @@ pub enum Ending {
 #[derive(Debug)]
 pub(super) struct Endings {
     by_seq: BTreeMap<u64, Ending>,
-    refused: Recent<Uuid, Arc<str>>,
-    lost: Recent<Uuid, ()>,
+    refused: BoundedMap<Uuid, Arc<str>>,
+    lost: BoundedMap<Uuid, ()>,
 }
 
 impl Default for Endings {
     fn default() -> Self {
-        Self { by_seq: BTreeMap::new(), refused: Recent::new(ENDINGS_MAX), lost: Recent::new(ENDINGS_MAX) }
+        Self { by_seq: BTreeMap::new(), refused: BoundedMap::new(ENDINGS_MAX), lost: BoundedMap::new(ENDINGS_MAX) }
     }
 }
 

@@ -15,8 +15,9 @@ use governor::{nanos::Nanos, state::StateStore};
 use hashbrown::HashMap;
 
 use super::{
-    Allowance, Policy, RateExceeded,
+    allowance::Allowance,
     bucket::{Buckets, Times},
+    policy::{Policy, RateExceeded},
 };
 use crate::limits::{ADDRESS_SHARDS, ADDRESSES_PER_SHARD_MAX};
 

@@ -12,56 +12,19 @@ use std::{
 };
 
 use governor::{
-    Quota, RateLimiter,
+    RateLimiter,
     clock::{Clock, DefaultClock, Reference},
     nanos::Nanos,
     state::StateStore,
 };
 
-use super::{Policy, RateExceeded};
-use crate::limits::{INFLATED_BYTES_MAX, RATE_BYTES_PER_EVENT, RATE_BYTES_PER_SECOND_MIN};
+use super::{
+    allowance::Allowance,
+    policy::{Policy, RateExceeded},
+};
 
 /// A moment of governor's clock, which is the processor's counter.
 pub(super) type Moment = <DefaultClock as Clock>::Instant;
-
-/// What a bucket holds, and how fast it fills.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// Units that come back in a second.
-    pub per_second: u32,
-    /// Units in a full bucket.
-    pub burst: u32,
-}
-
-impl Allowance {
-    /// How many bytes, where the configuration may say it, and there may be as many `events`.
-    #[must_use]
-    pub fn of_bytes(per_second: Option<u32>, burst: Option<u32>, events: Self) -> Self {
-        let of_events = |events: u32| events.saturating_mul(RATE_BYTES_PER_EVENT);
-        Self {
-            per_second: per_second.unwrap_or(of_events(events.per_second).max(RATE_BYTES_PER_SECOND_MIN)),
-            burst: burst.unwrap_or(of_events(events.burst).max(INFLATED_BYTES_MAX as u32)),
-        }
-    }
-
-    /// The same in governor's words.
-    fn quota(self) -> Quota {
-        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        Quota::per_second(at_least_one(self.per_second)).allow_burst(at_least_one(self.burst))
-    }
-
-    /// Nanoseconds in which so many units come back. governor drops what is less than a nanosecond of one, in favour of the sender:
-    /// 2 % at 20 million units.
-    fn nanos(self, units: u32) -> u64 {
-        u64::from(units) * (1_000_000_000 / u64::from(self.per_second.max(1))).max(1)
-    }
-
-    /// Seconds in which an empty bucket is full again, at least one.
-    #[must_use]
-    pub fn window_seconds(self) -> u32 {
-        self.burst.div_ceil(self.per_second.max(1)).max(1)
-    }
-}
 
 /// Where the times are kept at which buckets are full again, in nanoseconds of their [`Buckets`]; 0 is long ago.
 pub(super) trait Times: StateStore + Clone {

@@ -7,7 +7,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::Letters;
+use super::request::Letters;
 use crate::{
     dead_letter::{Archive, Filter, Found, LetterId, Survey},
     limits::{REPLAY_BYTES, REPLAY_LETTERS},

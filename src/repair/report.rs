@@ -5,7 +5,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Replay, feed::Taken};
+use super::{feed::Taken, request::Replay};
 use crate::{
     dead_letter::{Archive, Found, Grouped, Groups, Member, RepairEntry, Run, State, history},
     outcome::{Fault, Outcome, Rejection},

@@ -8,12 +8,13 @@
 //! What a version demands of `schema_version` is set aside, since an event that names a version is judged by that one alone.
 
 mod compare;
-mod make;
 mod mode;
 mod mutate;
+mod options;
 mod patterns;
 mod policy;
 mod version;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,3 @@ pub use compare::{Comparer, Origin, Verdict, Witness};
 pub use mode::{Demand, Direction, Mode};
 pub use policy::{Policy, PolicyError};
 pub use version::Version;
-
-/// How the gateway reads schemas, wherever they are compared: another engine or unasserted formats would be other schemas.
-fn options() -> jsonschema::ValidationOptions<'static> {
-    jsonschema::options()
-        .should_validate_formats(true)
-        .should_ignore_unknown_formats(false)
-        .with_pattern_options(jsonschema::PatternOptions::regex())
-}

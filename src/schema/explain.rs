@@ -13,8 +13,8 @@ use jsonschema::{
 use serde_json::Value;
 
 use super::{
-    places::names_at,
-    registry::{Suggestions, most_like},
+    subschema::names_at,
+    suggestions::{Suggestions, most_like},
 };
 use crate::{
     json::{Kind, Node, counted, kind_shown, pointer_name, quoted, shown},

@@ -17,9 +17,9 @@ use serde_json::Value;
 
 use super::{
     bundle::bundle,
+    compiled::{CompiledSchema, Shared},
     flatten::flatten,
     folder::Folder,
-    quick::{Quick, Shared},
     registry::{Registry, Schema},
 };
 use crate::{event::EventName, json::TapeJson, limits::SCHEMAS_MAX};
@@ -135,14 +135,15 @@ impl Workshop {
         let validator = build(&self.folder, file, &document)?;
         let bundled = bundle(document, file, &|file| self.folder.piece(file).map(|piece| (*piece).clone()))?;
         let flat = flatten(&bundled);
-        let quick = flat.and_then(|flat| Quick::compile(&flat, &self.shared, &|part| build(&self.folder, file, part).ok()));
+        let compiled =
+            flat.and_then(|flat| CompiledSchema::compile(&flat, &self.shared, &|part| build(&self.folder, file, part).ok()));
         Ok(Schema {
             event_name: event_name.into(),
             version,
             document: bundled.to_string().into(),
             title,
             validator,
-            quick,
+            compiled,
             read: OnceLock::new(),
             etag: OnceLock::new(),
         })
@@ -220,7 +221,7 @@ mod tests {
     fn judge(registry: &Registry, name: &str, version: Option<u32>, event: &str) -> Result<u32, Rejection> {
         let Resolution::Known(schema) = registry.resolve(name, version) else { panic!("{name} is not known") };
         let mut verdict = Ok(());
-        for_each_element(event.as_bytes(), BodyForm::Json, |element| verdict = schema.judge(element.event.unwrap())).unwrap();
+        for_each_element(event.as_bytes(), BodyForm::Json, |element| verdict = schema.validate(element.event.unwrap())).unwrap();
         verdict.map(|()| schema.version)
     }
 
@@ -254,7 +255,7 @@ mod tests {
         let (mut judged, mut valid) = (0, 0);
         for schema in registry.iter().flat_map(|(_, versions)| versions) {
             let document: Value = serde_json::from_str(&schema.document).unwrap();
-            let quick = schema.quick.as_ref().expect("each of ours can be flattened");
+            let compiled = schema.compiled.as_ref().expect("each of ours can be flattened");
             for example in document["examples"].as_array().unwrap() {
                 let mut variants = vec![example.clone()];
                 for name in example.as_object().unwrap().keys().chain([&"surprise".to_owned(), &"event_type".to_owned()]) {
@@ -273,7 +274,7 @@ mod tests {
                     Parser::new(&text, usize::MAX).value(&mut tape).unwrap();
                     let expected = schema.validator.is_valid(tape.root(&text));
                     // A number with an exponent is one that the quick form leaves to the written one.
-                    let is_sure = quick.accepts(tape.root(&text));
+                    let is_sure = compiled.accepts(tape.root(&text));
                     assert!(is_sure == expected || !is_sure && text.contains("e+30"), "{}: {text}", schema.label());
                     (judged, valid) = (judged + 1, valid + usize::from(expected));
                 }

@@ -1,4 +1,4 @@
-//! The compiled registry, and how it judges.
+//! The compiled registry, and how it validates.
 
 use std::{
     collections::BTreeMap,
@@ -10,13 +10,14 @@ use jsonschema::Validator;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{explain::Explainer, quick::Quick};
+use super::{
+    compiled::CompiledSchema,
+    explain::Explainer,
+    suggestions::{Suggestions, most_like},
+};
 use crate::{
     json::{Node, TapeJson},
-    limits::{
-        ERRORS_PER_EVENT_MAX, EVENT_NAME_BYTES_MAX, FAULTS_EXPLAINED_PER_BODY, FIELD_SUGGESTIONS_PER_BODY, SUGGESTION_BYTES_MAX,
-        SUGGESTION_CANDIDATES_MAX, SUGGESTION_NEIGHBOURS, SUGGESTIONS_PER_BODY,
-    },
+    limits::{ERRORS_PER_EVENT_MAX, EVENT_NAME_BYTES_MAX, SUGGESTION_NEIGHBOURS},
     outcome::{Fault, RejectCode, Rejection},
 };
 
@@ -32,86 +33,35 @@ pub struct Schema {
     /// What it is called, for a list.
     pub title: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
-    /// Accepts the same events, and says so faster: see `quick.rs`.
-    pub(super) quick: Option<Quick>,
+    /// Accepts the same events, and says so faster: see `compiled.rs`.
+    pub(super) compiled: Option<CompiledSchema>,
     /// The document, read when the first event has to be told what is wrong with it.
     pub(super) read: OnceLock<Value>,
     /// The document's `ETag`, reckoned when it is first served.
     pub(super) etag: OnceLock<String>,
 }
 
-/// How many faults of a body are still explained in full, and how often the names nearest to a wrong one are still looked for:
-/// a body of nothing but faults must not be slow.
-#[derive(Clone, Copy, Debug)]
-pub struct Suggestions {
-    names_left: usize,
-    fields_left: usize,
-    faults_left: usize,
-}
-
-impl Default for Suggestions {
-    fn default() -> Self {
-        Self { names_left: SUGGESTIONS_PER_BODY, fields_left: FIELD_SUGGESTIONS_PER_BODY, faults_left: FAULTS_EXPLAINED_PER_BODY }
-    }
-}
-
-impl Suggestions {
-    /// Every fault is explained, however many there are.
-    #[must_use]
-    pub fn with_every_fault() -> Self {
-        Self { faults_left: usize::MAX, ..Self::default() }
-    }
-
-    /// Whether an event with so many faults may still be explained in full.
-    pub fn take_explained(&mut self, faults: usize) -> bool {
-        let is_left = self.faults_left > 0;
-        self.faults_left = self.faults_left.saturating_sub(faults);
-        is_left
-    }
-
-    /// Whether an event's name may still be looked for.
-    pub fn take_name(&mut self) -> bool {
-        take(&mut self.names_left)
-    }
-
-    /// Whether a field, or a value, may still be looked for afterwards.
-    pub(super) fn are_fields_left(&self) -> bool {
-        self.fields_left > 0
-    }
-
-    /// Whether a field, or a value, may still be looked for.
-    pub(super) fn take_field(&mut self) -> bool {
-        take(&mut self.fields_left)
-    }
-}
-
-fn take(left: &mut usize) -> bool {
-    let is_left = *left > 0;
-    *left = left.saturating_sub(1);
-    is_left
-}
-
 impl Schema {
-    /// Judges an event. `Ok` without a single allocation where it is valid.
+    /// Validates an event. `Ok` without a single allocation where it is valid.
     ///
     /// # Errors
     /// A [`Rejection`] with every fault, up to [`ERRORS_PER_EVENT_MAX`].
-    pub fn judge(&self, event: Node<'_>) -> Result<(), Rejection> {
-        self.judge_of_many(event, &mut Suggestions::default())
+    pub fn validate(&self, event: Node<'_>) -> Result<(), Rejection> {
+        self.validate_in_body(event, &mut Suggestions::default())
     }
 
-    /// Judges an event of a body, whose events share the `suggestions`.
+    /// Validates an event of a body, whose events share the `suggestions`.
     ///
     /// # Errors
-    /// As [`Schema::judge`]; after [`FAULTS_EXPLAINED_PER_BODY`] faults with the first fault only, and a short text.
-    pub fn judge_of_many(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
-        if self.quick.as_ref().is_some_and(|quick| quick.accepts(event)) {
+    /// As [`Schema::validate`]; after [`FAULTS_EXPLAINED_PER_BODY`](crate::limits::FAULTS_EXPLAINED_PER_BODY) faults with the first fault only, and a short text.
+    pub fn validate_in_body(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
+        if self.compiled.as_ref().is_some_and(|compiled| compiled.accepts(event)) {
             return Ok(());
         }
-        if suggestions.faults_left == 0 {
+        if !suggestions.are_faults_left() {
             // One way through the event instead of three, up to its first fault, and nothing is looked for.
             let Err(error) = self.validator.validate(event) else { return Ok(()) };
-            let mut nothing_more = Suggestions { names_left: 0, fields_left: 0, faults_left: 0 };
+            let mut nothing_more = Suggestions::none();
             let mut explainer = Explainer { event, document: self.read(), suggestions: &mut nothing_more };
             return Err(self.rejection(vec![explainer.fault(&error)]));
         }
@@ -128,7 +78,7 @@ impl Schema {
         Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label()))
     }
 
-    /// Whether the schema as it is written accepts an event, without the quick form: the yardstick of that.
+    /// Whether the schema as it is written accepts an event, without the compiled form: the reference for it.
     #[must_use]
     pub fn is_valid_as_written(&self, event: Node<'_>) -> bool {
         self.validator.is_valid(event)
@@ -163,7 +113,7 @@ fn etag(text: &str) -> String {
 /// Bytes of the SHA-256 that an `ETag` says: no two texts that anyone meets share as many.
 const ETAG_BYTES: usize = 16;
 
-/// Which schema judges an event.
+/// Which schema validates an event.
 #[derive(Debug)]
 pub enum Resolution<'a> {
     /// This one.
@@ -192,26 +142,6 @@ pub struct List {
     pub text: Arc<str>,
     /// Its `ETag`.
     pub etag: String,
-}
-
-/// Similarity from which a name is worth suggesting; 1.0 is equality.
-/// `menu:item:view` for `menu:item:viewed` has 0.98, a different event of the same type below 0.9.
-const NEAREST_SIMILARITY_MIN: f64 = 0.85;
-
-/// The one of `known` that is most like `name`, where one is like it at all. A comparison takes time in proportion to both
-/// lengths, so long ones are passed over, as are those of which one is four times as long as the other: they reach 0.85 in no
-/// case. Of many that are known, the first [`SUGGESTION_CANDIDATES_MAX`] are looked at.
-pub(super) fn most_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > SUGGESTION_BYTES_MAX {
-        return None;
-    }
-    let chars = name.chars().count();
-    let is_near = |known: &&str| {
-        known.len() <= SUGGESTION_BYTES_MAX && (chars.div_ceil(4)..=chars.saturating_mul(4)).contains(&known.chars().count())
-    };
-    let similar = known.take(SUGGESTION_CANDIDATES_MAX).filter(is_near).map(|known| (strsim::jaro_winkler(known, name), known));
-    let nearest = similar.filter(|(similarity, _)| *similarity >= NEAREST_SIMILARITY_MIN);
-    nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
 impl Registry {

@@ -2,13 +2,14 @@
 //!
 //! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
 //!
-//! `hash` and `shards` where a key belongs · `record`, `kpl` what is sent · `body` how · `call`, `results` what came of it · `client` the SDK
+//! `hash` and `shards` where a key belongs · `entry`, `record`, `kpl` what is sent · `body` how · `call`, `results` what came of it · `client` the SDK
 
 use std::{future::Future, pin::Pin};
 
 mod body;
 mod call;
 mod client;
+mod entry;
 mod hash;
 mod kpl;
 mod record;
@@ -18,8 +19,9 @@ mod shards;
 pub use body::put_records_body;
 pub use call::{Answer, RecordResult, read_service_error};
 pub use client::KinesisStream;
+pub use entry::Entry;
 pub use hash::{HashKey, HashRange, hash_key};
-pub use record::{Entry, Packing, RecordBuilder, StreamRecord};
+pub use record::{Packing, RecordBuilder, StreamRecord};
 pub use shards::{Shard, ShardMap, ShardsUnknown};
 
 /// A future that a [`Stream`] answers with.

@@ -10,7 +10,7 @@
 //!
 //! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of
 //! one partition out of one stretch of the spool, and is named after that stretch. The identity is the spool's, or another
-//! one that a copied data folder took instead (`identities.rs`); readers take any name. Where a partition is on another file
+//! one that a copied data folder took instead (`lake_identities.rs`); readers take any name. Where a partition is on another file
 //! system, its files in the making are hidden in it: `.<name>.<writer>.<count>.tmp`.
 //!
 //! # Columns
@@ -44,15 +44,17 @@
 //! - **Never replaced.** A file is made only where none of its name is: locally by a rename that does not replace, on S3 by a
 //!   conditional put. Another life of the same data folder (a copy, a backup) loses nothing (`write.rs`).
 //! - **Each event once.** A stretch that is delivered again finds its rows in the lake and adds what is missing.
-//!   This needs what [`Sink::replays_by_stretch`](super::Sink::replays_by_stretch) asks of the deliverer: the same
+//!   This needs what [`Sink::replays_by_range`](super::Sink::replays_by_range) asks of the deliverer: the same
 //!   sequence numbers after a crash, and of a stretch that failed in part, every record that is still owed.
 //! - **A partition fails alone.** All records of a partition share one fate, because they share one file; the other
 //!   partitions of the batch do not share it.
 
 mod columns;
+mod config;
 mod deliver;
 mod encode;
-mod identities;
+mod error;
+mod lake_identities;
 mod partition;
 mod read;
 mod rows;
@@ -63,53 +65,10 @@ mod views;
 mod write;
 
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
+pub use config::LakeConfig;
 pub use deliver::LakeSink;
+pub use error::LakeError;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
 pub use rows::LakeRow;
 pub use views::{ColumnType, Dialect, GlueTable, ViewColumn, ViewRequest, ViewSchema, glue_tables, views};
-
-/// Where a lake is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LakeConfig {
-    /// A local folder, or `s3://bucket/prefix`.
-    pub root: String,
-    /// S3 endpoint other than AWS's own, such as `http://127.0.0.1:9000`; `AWS_ENDPOINT_URL` where absent.
-    pub s3_endpoint: Option<String>,
-    /// S3 region; `AWS_REGION` where absent.
-    pub s3_region: Option<String>,
-    /// Whether the endpoint may be plain HTTP.
-    pub s3_allow_http: bool,
-}
-
-impl LakeConfig {
-    /// The lake at `root`, everything else from the environment.
-    #[must_use]
-    pub fn at(root: impl Into<String>) -> Self {
-        Self { root: root.into(), ..Self::default() }
-    }
-}
-
-/// Why a lake cannot be opened, listed or queried. What concerns one file alone is a [`LeftOut`] instead.
-#[derive(Debug, thiserror::Error)]
-pub enum LakeError {
-    /// The root is none that this build can use.
-    #[error("lake root `{root}`: {reason}")]
-    Root {
-        /// As configured.
-        root: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A folder or a listing failed.
-    #[error("{path}: {cause}")]
-    Io {
-        /// What was touched.
-        path: String,
-        /// How it failed.
-        cause: std::io::Error,
-    },
-    /// The receiver of rows failed.
-    #[error("output: {0}")]
-    Output(std::io::Error),
-}

@@ -28,7 +28,7 @@ impl Fault {
         match fault_kind(&error, operation) {
             FaultKind::Medium if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error),
             FaultKind::Medium => Self::Broken(error),
-            FaultKind::Transient | FaultKind::Room | FaultKind::Place => Self::Refused(error),
+            FaultKind::Transient | FaultKind::NoSpace | FaultKind::Place => Self::Refused(error),
         }
     }
 

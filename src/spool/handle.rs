@@ -28,7 +28,7 @@ use super::{
     segment::{quarantine_dir, segment_path, set_aside},
     shared::{GroupMetrics, Quarantined, Shared},
     unreadable::Unreadable,
-    writer::{Room, Writer},
+    writer::{DiskBounds, Writer},
 };
 use crate::{
     conditions::Conditions,
@@ -147,14 +147,14 @@ impl Spool {
         });
         shared.look_into_quarantine();
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
-        let room = Room { segment_bytes, quota_bytes, free_bytes_min };
+        let bounds = DiskBounds { segment_bytes, quota_bytes, free_bytes_min };
         let cursor = Arc::new(CursorCell::new(cursor));
         let writer = Writer {
             shared: Arc::clone(&shared),
             queue: Arc::clone(&queue),
             active,
             next_seq,
-            room,
+            bounds,
             cursor: Arc::clone(&cursor),
             end_mark: EndMarkFile::new(id),
             look_every: SPOOL_LOOK_EVERY,

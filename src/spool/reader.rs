@@ -18,7 +18,7 @@ use crate::limits::SPOOL_LOSS_EVENTS_MAX;
 /// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
 /// reader's position before and after exactly once, save those that were delivered and unlinked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
+pub struct ReadBatch {
     /// Frames, whole and checked.
     pub frames: Vec<Frame>,
     /// Sequence numbers whose frames are lost. The damaged file is kept in `quarantine/`, where `lost.ndjson` names them.
@@ -32,7 +32,7 @@ pub struct Reader {
     shared: Arc<Shared>,
     next_seq: u64,
     open: Option<OpenSegment>,
-    /// The frame at `next_seq`, read already but too large for the last stretch.
+    /// The frame at `next_seq`, read already but too large for the last batch.
     held: Option<Frame>,
     /// It only looks: see [`Reader::that_only_looks`].
     only_looks: bool,
@@ -45,7 +45,7 @@ struct OpenSegment {
     is_quarantined: bool,
 }
 
-/// How much of a stretch may still be filled.
+/// How much of a batch may still be filled.
 struct Limits {
     end_seq: u64,
     records_max: usize,
@@ -57,7 +57,7 @@ impl Reader {
         Self { shared, next_seq: seq, open: None, held: None, only_looks: false }
     }
 
-    /// Waits for nothing and decides nothing: what cannot be read now is among the [`Stretch::lost`] at once, though it is not
+    /// Waits for nothing and decides nothing: what cannot be read now is among the [`ReadBatch::lost`] at once, though it is not
     /// lost yet; nothing is written down and nothing is set aside. For whoever may come back later.
     #[must_use]
     pub fn that_only_looks(self) -> Self {
@@ -71,41 +71,41 @@ impl Reader {
     }
 
     /// Reads on: at most `records_max` frames, whose bodies have at most `bytes_max` bytes together (but always one, if
-    /// there is one). Never past the durable end; an empty stretch means that it is reached.
+    /// there is one). Never past the durable end; an empty batch means that it is reached.
     ///
     /// # Errors
     /// The disk's, with the position where it was: read again after [`Spool::unreadable_pause`](super::Spool). What lies
     /// before the bad place was answered first. A place that stays unreadable is taken for damaged when its time is over, so
     /// that what follows is not held up for ever; the time is the place's, whichever reader comes to it.
-    pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
+    pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
         self.read_until(u64::MAX, records_max, bytes_max)
     }
 
-    /// [`Reader::read`] of what lies below `end_seq`, so that a stretch is the same when it is read again, whatever decayed in
+    /// [`Reader::read`] of what lies below `end_seq`, so that a batch is the same when it is read again, whatever decayed in
     /// it meanwhile. Only a loss may reach beyond.
     ///
     /// # Errors
     /// As [`Reader::read`].
-    pub fn read_until(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<Stretch> {
-        let mut stretch = Stretch::default();
+    pub fn read_until(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
+        let mut batch = ReadBatch::default();
         let mut limits = Limits { end_seq, records_max: records_max.max(1), bytes_left: bytes_max };
-        match self.fill(&mut stretch, &mut limits) {
+        match self.fill(&mut batch, &mut limits) {
             // What came before the failure is good; the next call meets it again.
-            Err(error) if stretch == Stretch::default() => Err(error),
-            _ => Ok(stretch),
+            Err(error) if batch == ReadBatch::default() => Err(error),
+            _ => Ok(batch),
         }
     }
 
-    fn fill(&mut self, stretch: &mut Stretch, limits: &mut Limits) -> io::Result<()> {
+    fn fill(&mut self, batch: &mut ReadBatch, limits: &mut Limits) -> io::Result<()> {
         while self.next_seq < limits.end_seq {
             let place = self.shared.segments().place(self.next_seq);
             match place {
                 Place::End => return Ok(()),
-                Place::Before(seq) => self.skip_missing(seq, "no file holds them", stretch),
+                Place::Before(seq) => self.skip_missing(seq, "no file holds them", batch),
                 Place::In(span) => {
-                    let Some(mut open) = self.open(span, stretch)? else { continue };
+                    let Some(mut open) = self.open(span, batch)? else { continue };
                     let from = open.scan.offset();
-                    let filled = self.fill_from(&mut open, span, stretch, limits);
+                    let filled = self.fill_from(&mut open, span, batch, limits);
                     if !self.only_looks {
                         let at = open.scan.offset();
                         let end = if filled.is_ok() { at } else { at - at % BLOCK };
@@ -122,7 +122,7 @@ impl Reader {
     }
 
     /// The segment of `span`; `None` where it was passed, because it is gone.
-    fn open(&mut self, span: Span, stretch: &mut Stretch) -> io::Result<Option<OpenSegment>> {
+    fn open(&mut self, span: Span, batch: &mut ReadBatch) -> io::Result<Option<OpenSegment>> {
         let is_same = |open: &OpenSegment| (open.span.first_seq, open.span.remade) == (span.first_seq, span.remade);
         if let Some(mut open) = self.open.take().filter(is_same) {
             if span.bytes > open.span.bytes {
@@ -156,7 +156,7 @@ impl Reader {
                     io::ErrorKind::NotFound => "the segment was removed".to_owned(),
                     _ => format!("the segment cannot be opened: {error}"),
                 };
-                self.skip_missing(span.end_seq, &reason, stretch);
+                self.skip_missing(span.end_seq, &reason, batch);
                 Ok(None)
             }
         }
@@ -170,11 +170,11 @@ impl Reader {
         &mut self,
         open: &mut OpenSegment,
         span: Span,
-        stretch: &mut Stretch,
+        batch: &mut ReadBatch,
         limits: &mut Limits,
     ) -> io::Result<Filled> {
         while self.next_seq < span.end_seq.min(limits.end_seq) {
-            if stretch.frames.len() == limits.records_max {
+            if batch.frames.len() == limits.records_max {
                 return Ok(Filled::ToTheLimit);
             }
             let frame = match self.held.take() {
@@ -182,12 +182,12 @@ impl Reader {
                 None => match open.scan.next(span.end_seq) {
                     Ok(Step::Frame { frame, .. }) => frame,
                     Ok(Step::Damage { lost, bytes, .. }) => {
-                        self.lose_damaged(open, lost, bytes, stretch);
+                        self.lose_damaged(open, lost, bytes, batch);
                         continue;
                     }
                     // The file ends before its frames do.
                     Ok(Step::End) => {
-                        self.skip_missing(span.end_seq, "the segment ends before them", stretch);
+                        self.skip_missing(span.end_seq, "the segment ends before them", batch);
                         continue;
                     }
                     Err(ReadFault { block, error }) => {
@@ -199,13 +199,13 @@ impl Reader {
             if frame.seq < self.next_seq {
                 continue;
             }
-            if frame.body.len() > limits.bytes_left && !stretch.frames.is_empty() {
+            if frame.body.len() > limits.bytes_left && !batch.frames.is_empty() {
                 self.held = Some(frame);
                 return Ok(Filled::ToTheLimit);
             }
             limits.bytes_left = limits.bytes_left.saturating_sub(frame.body.len());
             self.next_seq = frame.seq + 1;
-            stretch.frames.push(frame);
+            batch.frames.push(frame);
         }
         Ok(Filled::ToTheEnd)
     }
@@ -251,21 +251,21 @@ impl Reader {
 
     /// Goes on at `seq`: no file holds what is before it. That is a loss only from the cursor on; what is missing below was
     /// delivered and unlinked.
-    fn skip_missing(&mut self, seq: u64, reason: &str, stretch: &mut Stretch) {
+    fn skip_missing(&mut self, seq: u64, reason: &str, batch: &mut ReadBatch) {
         let segment = match self.shared.segments().place(self.next_seq) {
             Place::In(span) => segment_name(span.first_seq),
             Place::Before(_) | Place::End => String::new(),
         };
         let delivered = self.shared.delivered().clamp(self.next_seq, seq);
         self.next_seq = delivered;
-        if let Some(lost) = self.lose(delivered..seq, stretch) {
+        if let Some(lost) = self.lose(delivered..seq, batch) {
             self.note_loss(lost, Vec::new(), segment, None, reason.to_owned());
         }
     }
 
-    fn lose_damaged(&mut self, open: &mut OpenSegment, lost: Range<u64>, bytes: Range<u64>, stretch: &mut Stretch) {
+    fn lose_damaged(&mut self, open: &mut OpenSegment, lost: Range<u64>, bytes: Range<u64>, batch: &mut ReadBatch) {
         let all = lost.clone();
-        let lost = self.lose(lost, stretch);
+        let lost = self.lose(lost, batch);
         if self.only_looks {
             return;
         }
@@ -294,15 +294,15 @@ impl Reader {
     }
 
     /// Reports what of `lost` this reader had not passed yet.
-    fn lose(&mut self, lost: Range<u64>, stretch: &mut Stretch) -> Option<Range<u64>> {
+    fn lose(&mut self, lost: Range<u64>, batch: &mut ReadBatch) -> Option<Range<u64>> {
         let lost = lost.start.max(self.next_seq)..lost.end;
         if lost.is_empty() {
             return None;
         }
         self.next_seq = lost.end;
-        match stretch.lost.last_mut() {
+        match batch.lost.last_mut() {
             Some(last) if last.end == lost.start => last.end = lost.end,
-            _ => stretch.lost.push(lost.clone()),
+            _ => batch.lost.push(lost.clone()),
         }
         Some(lost)
     }
@@ -357,7 +357,7 @@ fn again(segment: u64, error: &io::Error) -> io::Error {
 
 #[derive(PartialEq, Eq)]
 enum Filled {
-    /// The stretch is as large as it may be.
+    /// The batch is as large as it may be.
     ToTheLimit,
     /// The segment has no more.
     ToTheEnd,

@@ -91,7 +91,7 @@ impl OpenError {
         match fault_kind(source, Operation::Name) {
             FaultKind::Transient => true,
             FaultKind::Place => READING.contains(doing) && source.raw_os_error() == Some(Errno::IO.raw_os_error()),
-            FaultKind::Room | FaultKind::Medium => false,
+            FaultKind::NoSpace | FaultKind::Medium => false,
         }
     }
 }

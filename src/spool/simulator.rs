@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    AppendError, Appended, Cursor, CursorError, Frame, FrameBuffer, Reader, Spool, SpoolConfig, Stretch,
+    AppendError, Appended, Cursor, CursorError, Frame, FrameBuffer, ReadBatch, Reader, Spool, SpoolConfig,
     fault_disk::{FaultDisk, Faults, Rng},
     segment::{parse_segment_name, segment_name},
     writer::Writer,
@@ -234,24 +234,24 @@ impl Simulation {
         let process = self.process.as_mut().unwrap();
         let before = process.reader.next_seq();
         let (records_max, bytes_max) = (1 + self.rng.below(20), self.rng.below(300));
-        let Ok(stretch) = process.reader.read(records_max, bytes_max) else {
+        let Ok(batch) = process.reader.read(records_max, bytes_max) else {
             return;
         };
         let after = process.reader.next_seq();
-        assert!(stretch.frames.len() <= records_max);
-        let bytes: usize = stretch.frames.iter().map(|frame| frame.body.len()).sum();
-        assert!(bytes <= bytes_max || stretch.frames.len() == 1);
-        if stretch.frames.is_empty() && stretch.lost.is_empty() {
+        assert!(batch.frames.len() <= records_max);
+        let bytes: usize = batch.frames.iter().map(|frame| frame.body.len()).sum();
+        assert!(bytes <= bytes_max || batch.frames.len() == 1);
+        if batch.frames.is_empty() && batch.lost.is_empty() {
             assert_eq!(before, self.end_seq, "nothing is held back");
         }
-        let mut seqs: Vec<u64> = stretch.lost.iter().cloned().flatten().collect();
-        for frame in &stretch.frames {
+        let mut seqs: Vec<u64> = batch.lost.iter().cloned().flatten().collect();
+        for frame in &batch.frames {
             assert_eq!(self.known(frame.seq), Some(id_of(frame)), "sequence number {}", frame.seq);
             seqs.push(frame.seq);
         }
         seqs.sort_unstable();
         assert_eq!(seqs, (before..after).collect::<Vec<_>>(), "each number once, as a frame or as lost");
-        for seq in stretch.lost.into_iter().flatten() {
+        for seq in batch.lost.into_iter().flatten() {
             if let Some(id) = self.kept.remove(&seq) {
                 assert!(self.is_impatient, "nothing is given up before its time: {seq}");
                 self.named.insert(seq, id);
@@ -312,7 +312,7 @@ impl Simulation {
 
     fn deliver_all(&mut self) {
         let reader = &mut self.process.as_mut().unwrap().reader;
-        while reader.read(1000, 1 << 20).is_ok_and(|stretch| stretch != Stretch::default()) {}
+        while reader.read(1000, 1 << 20).is_ok_and(|batch| batch != ReadBatch::default()) {}
         let seq = reader.next_seq();
         self.commit_to(seq);
     }
@@ -450,23 +450,23 @@ impl Simulation {
         let mut reader = spool.reader(cursor.delivered_exclusive);
         let mut seq = cursor.delivered_exclusive;
         loop {
-            let stretch = reader.read(7, 1000).expect("no faults now");
+            let batch = reader.read(7, 1000).expect("no faults now");
             // Of a group that was never acknowledged some may be named.
             let mut ended = std::mem::replace(&mut seq, reader.next_seq());
             let may_be_lost = |seq: u64| seq >= self.end_seq || !self.kept.contains_key(&seq);
             assert!(
-                stretch.lost.iter().cloned().flatten().all(may_be_lost),
+                batch.lost.iter().cloned().flatten().all(may_be_lost),
                 "nothing decayed: {:?}, {} named, end {}, cursor {cursor:?}",
-                stretch.lost,
+                batch.lost,
                 self.named.len(),
                 self.end_seq
             );
-            if stretch == Stretch::default() {
+            if batch == ReadBatch::default() {
                 break;
             }
-            let lost: u64 = stretch.lost.iter().map(|lost| lost.end - lost.start).sum();
-            assert_eq!(ended + stretch.frames.len() as u64 + lost, seq, "each number once, as a frame or as lost");
-            for frame in &stretch.frames {
+            let lost: u64 = batch.lost.iter().map(|lost| lost.end - lost.start).sum();
+            assert_eq!(ended + batch.frames.len() as u64 + lost, seq, "each number once, as a frame or as lost");
+            for frame in &batch.frames {
                 assert!(frame.seq >= ended);
                 ended = frame.seq + 1;
                 let id = id_of(frame);

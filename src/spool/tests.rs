@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    AppendError, Appended, Frame, FrameBuffer, RecoveryReport, Spool, SpoolConfig, Stretch,
+    AppendError, Appended, Frame, FrameBuffer, ReadBatch, RecoveryReport, Spool, SpoolConfig,
     fault_disk::FaultDisk,
     folder::Folder,
     frame::FRAME_HEADER_BYTES,
@@ -74,16 +74,16 @@ fn filled(frames: u64) -> FaultDisk {
     disk
 }
 
-fn read_from(spool: &Spool, seq: u64) -> Stretch {
+fn read_from(spool: &Spool, seq: u64) -> ReadBatch {
     let mut reader = spool.reader(seq);
-    let mut all = Stretch::default();
+    let mut all = ReadBatch::default();
     loop {
-        let stretch = reader.read(3, 100).unwrap();
-        if stretch == Stretch::default() {
+        let batch = reader.read(3, 100).unwrap();
+        if batch == ReadBatch::default() {
             return all;
         }
-        all.frames.extend(stretch.frames);
-        all.lost.extend(stretch.lost);
+        all.frames.extend(batch.frames);
+        all.lost.extend(batch.lost);
     }
 }
 

@@ -47,7 +47,7 @@ impl Active {
 
 /// Bounds of what the writer may put on the disk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct DiskBounds {
     pub(super) segment_bytes: u64,
     pub(super) quota_bytes: u64,
     pub(super) free_bytes_min: u64,
@@ -58,7 +58,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) active: Active,
     pub(super) next_seq: u64,
-    pub(super) room: Room,
+    pub(super) bounds: DiskBounds,
     pub(super) cursor: Arc<CursorCell>,
     pub(super) end_mark: EndMarkFile,
     /// Pause between two looks at the spool's files; [`Duration::MAX`]: whoever steps the writer says when.
@@ -135,7 +135,7 @@ impl Writer {
             return Ok(());
         }
         let end_seq = self.next_seq + accepted().map(|append| append.frames.frames()).sum::<u64>();
-        if self.active.bytes >= self.room.segment_bytes && self.next_seq > self.active.first_seq {
+        if self.active.bytes >= self.bounds.segment_bytes && self.next_seq > self.active.first_seq {
             self.roll_or_go_on()?;
         }
         let mut parts: Vec<_> = accepted().map(|append| IoSlice::new(append.frames.as_bytes())).collect();
@@ -200,8 +200,8 @@ impl Writer {
 
     /// Decides which appends there is room for, and stamps them with their sequence numbers.
     fn admit(&self, appends: &mut [Pending], space: Space) {
-        let quota_left = self.room.quota_bytes.saturating_sub(self.shared.segments().bytes());
-        let free_left = space.free_bytes.saturating_sub(self.room.free_bytes_min);
+        let quota_left = self.bounds.quota_bytes.saturating_sub(self.shared.segments().bytes());
+        let free_left = space.free_bytes.saturating_sub(self.bounds.free_bytes_min);
         // The group may begin a new segment, and its header takes room too.
         let mut needed = SEGMENT_HEADER_BYTES;
         let mut seq = self.next_seq;
@@ -254,7 +254,7 @@ impl Writer {
                 self.shared.fail(&format!("the disk was given {what}"), error);
                 AppendError::Failed
             }
-            Fault::Refused(error) if fault_kind(error, Operation::Write) == FaultKind::Room => AppendError::NoSpace,
+            Fault::Refused(error) if fault_kind(error, Operation::Write) == FaultKind::NoSpace => AppendError::NoSpace,
             Fault::Refused(error) => {
                 tracing::error!(dir = %self.shared.folder.path().display(), %error, "the disk refused {what} of the spool");
                 AppendError::WriteFailed
@@ -269,7 +269,7 @@ impl Writer {
             self.is_stretched = false;
             return Ok(());
         };
-        let may_stretch = self.active.bytes < self.room.segment_bytes.saturating_mul(SEGMENT_STRETCH_MAX);
+        let may_stretch = self.active.bytes < self.bounds.segment_bytes.saturating_mul(SEGMENT_STRETCH_MAX);
         if matches!(fault, Fault::Refused(_)) && may_stretch {
             if !self.is_stretched {
                 let (dir, error) = (self.shared.folder.path().display(), fault.error());

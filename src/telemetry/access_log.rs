@@ -2,7 +2,7 @@
 //!
 //! No query, header, body or address is in it, so no key can be. What the client chose (path, user agent, request id) is
 //! cut, and every byte of it that is not plain ASCII is escaped, so that no line can be broken or forged. A thread of its
-//! own writes ([`Lines`]): an output that nobody reads costs lines, which are counted, and no request.
+//! own writes ([`LineWriter`]): an output that nobody reads costs lines, which are counted, and no request.
 
 use std::{
     io::{self, Write},
@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-use super::lines::Lines;
+use super::line_writer::LineWriter;
 use crate::limits::{ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
 
 /// What is escaped, besides everything that is not ASCII: what ends a line or moves a terminal's cursor, and the sign of an
@@ -106,7 +106,7 @@ impl AccessLine<'_> {
 
 /// The access log.
 #[derive(Debug)]
-pub struct AccessLog(Lines);
+pub struct AccessLog(LineWriter);
 
 impl AccessLog {
     /// Begins to write to `output`; `dropped` counts the lines that it does not take in time.
@@ -114,7 +114,7 @@ impl AccessLog {
     /// # Errors
     /// Where the thread cannot be started.
     pub fn start(output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
-        Lines::start("access-log", output, dropped).map(Self)
+        LineWriter::start("access-log", output, dropped).map(Self)
     }
 
     /// Adds a line, or counts it as dropped.

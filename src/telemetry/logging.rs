@@ -1,6 +1,6 @@
 //! The program's own log, on standard error.
 //!
-//! It is the process's, as standard error is. A thread of its own writes it ([`Lines`]): nobody waits for whoever does not read it.
+//! It is the process's, as standard error is. A thread of its own writes it ([`LineWriter`]): nobody waits for whoever does not read it.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -12,13 +12,13 @@ use std::{
 use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::lines::{Lines, own_output};
+use super::line_writer::{LineWriter, own_output};
 use crate::{
     config::{LogFormat, TelemetryConfig},
     limits::TELEMETRY_CLOSE_TIMEOUT,
 };
 
-static LINES: OnceLock<Lines> = OnceLock::new();
+static LINES: OnceLock<LineWriter> = OnceLock::new();
 static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 
 /// The log of this process, once it was started. Dropping it waits until what was logged is written, for a while.
@@ -39,7 +39,7 @@ pub fn start_logging(config: &TelemetryConfig) -> Result<Log, String> {
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
-    let started = own_output(io::stderr()).and_then(|output| Lines::start("log", output, DROPPED.clone()));
+    let started = own_output(io::stderr()).and_then(|output| LineWriter::start("log", output, DROPPED.clone()));
     let lines = started.map_err(|error| format!("the log cannot be started: {error}"))?;
     LINES.set(lines).map_err(|_| "the log was started before".to_owned())?;
     let layer = tracing_subscriber::fmt::layer().with_writer(ToLines).with_target(true);
@@ -88,13 +88,13 @@ pub fn flush_log() {
 /// Why the log's lines do not get out at the moment, where they do not.
 #[must_use]
 pub fn log_stalled() -> Option<String> {
-    LINES.get().and_then(Lines::stalled)
+    LINES.get().and_then(LineWriter::stalled)
 }
 
 /// Whether the thread that writes the log has ended.
 #[must_use]
 pub fn log_has_ended() -> bool {
-    LINES.get().is_some_and(Lines::has_ended)
+    LINES.get().is_some_and(LineWriter::has_ended)
 }
 
 /// Counts the lines of the log that did not get out.

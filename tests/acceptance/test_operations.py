@@ -133,8 +133,8 @@ def test_every_metric_says_its_unit_and_what_it_is(scraped):
             "lakegate_condition", "lakegate_shard_rate", "lakegate_build", "lakegate_events_received"}
     nameless = {name for name in kinds.keys() - bare if not name.endswith(units)}
     assert not nameless, nameless
-    # Every stage of the way was timed: judge, claim, spool and its disk, delivery.
-    for stage in ("request", "judge", "dedup_claim", "spool_append", "spool_sync", "delivery"):
+    # Every stage of the way was timed: validate, claim, spool and its disk, delivery.
+    for stage in ("request", "validate", "dedup_claim", "spool_append", "spool_sync", "delivery"):
         count = re.search(rf"^lakegate_{stage}_seconds_count(?:\{{.*\}})? (\d+)", scraped, re.MULTILINE)
         assert count and int(count[1]) > 0, stage
     assert int(re.search(r"^lakegate_request_events_sum (\d+)", scraped, re.MULTILINE)[1]) == 3

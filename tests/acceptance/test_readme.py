@@ -126,8 +126,8 @@ def test_its_links_lead_somewhere():
         assert anchor in headings, anchor
 
 
-def test_the_map_of_the_source_names_every_room():
+def test_the_map_of_the_source_names_every_module():
     text = (ROOT / "README.md").read_text().split("## The source")[1]
     named = set(re.findall(r"`(\w+)`", text.split("\n\n")[2]))
-    rooms = set(re.findall(r"^pub mod (\w+);", (ROOT / "src/lib.rs").read_text(), re.MULTILINE))
-    assert named == rooms
+    modules = set(re.findall(r"^pub mod (\w+);", (ROOT / "src/lib.rs").read_text(), re.MULTILINE))
+    assert named == modules

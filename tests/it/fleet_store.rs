@@ -56,7 +56,7 @@ impl Gateway {
         let fleet = Fleet::start(config(store, number), Arc::new(Metrics::new())).unwrap();
         fleet.when_tried().await;
         assert_eq!(fleet.failing(), None);
-        assert!(fleet.confirm_again(identities(durable)).await);
+        assert!(fleet.reconfirm(identities(durable)).await);
         let dedup = Deduplicator::new(window, Some(fleet.clone()));
         Self { _folder: folder, dedup, fleet, next_mark: durable.len() as u64 }
     }
@@ -245,9 +245,7 @@ async fn memory_for_each_identity_is_below_what_the_readme_says() {
         let portion = left.min(10_000);
         assert!(
             fleet
-                .confirm_again(
-                    (0..portion).map(|_| Identity { id: events::identity(&mut rng), fingerprint: rng.u32(1..) }).collect()
-                )
+                .reconfirm((0..portion).map(|_| Identity { id: events::identity(&mut rng), fingerprint: rng.u32(1..) }).collect())
                 .await
         );
         left -= portion;

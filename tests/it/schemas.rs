@@ -21,7 +21,7 @@ fn judge(registry: &Registry, event: &Value) -> Result<(), Rejection> {
         verdict = element.event.and_then(|event| {
             let fields = read_fields(&event)?;
             match registry.resolve(&fields.event_name, fields.schema_version) {
-                Resolution::Known(schema) => schema.judge(event),
+                Resolution::Known(schema) => schema.validate(event),
                 other => panic!("{}: {other:?}", fields.event_name),
             }
         });

@@ -61,7 +61,7 @@ fn assert_examples_hold(schemas: &Path, name: &str, version: u32) {
     let judge = |event: &Value| {
         let text = event.to_string();
         let mut verdict = Ok(());
-        for_each_element(text.as_bytes(), BodyForm::Json, |element| verdict = schema.judge(element.event.unwrap())).unwrap();
+        for_each_element(text.as_bytes(), BodyForm::Json, |element| verdict = schema.validate(element.event.unwrap())).unwrap();
         verdict
     };
     let file = schemas.join(name.replace(':', "/")).join(format!("{version}.examples.json"));

@@ -103,7 +103,7 @@ fn check(registry: &Registry, event: &Value) -> anyhow::Result<()> {
         verdict = element
             .event
             .map_err(|_| anyhow::anyhow!("it is no event"))
-            .and_then(|event| schema.judge(event).map_err(|rejection| anyhow::anyhow!("{rejection:?}")));
+            .and_then(|event| schema.validate(event).map_err(|rejection| anyhow::anyhow!("{rejection:?}")));
     });
     ensure!(read.is_ok(), "an event of {name} cannot be read");
     verdict.with_context(|| format!("an event of {name} is not valid: {event}"))

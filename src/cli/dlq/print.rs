@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::Format;
 use crate::{
+    cli::output_format::Format,
     dead_letter::{Group, Grouped, RepairEntry},
     json,
     repair::{Dropped, ReplayReport, Shown},

@@ -19,8 +19,10 @@ use std::{
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::super::{EXIT_CONFIG, complain};
-use crate::schema::{self, Inspected, Manifest, compat::Policy};
+use crate::{
+    cli::failure::{EXIT_CONFIG, complain},
+    schema::{self, Manifest, compat::Policy},
+};
 use finding::{Code, Finding, Report};
 
 #[derive(Debug, Args)]
@@ -122,10 +124,4 @@ fn check(args: &CheckArgs) -> anyhow::Result<Report> {
     }
     report.sort();
     Ok(report)
-}
-
-/// Files that are published once a version is: each version's own, and the pieces that they refer to.
-fn published_files(inspected: &Inspected) -> std::collections::BTreeSet<PathBuf> {
-    let versions = inspected.versions.values();
-    versions.flat_map(|written| written.pieces.iter().chain([&written.file])).cloned().collect()
 }

@@ -6,8 +6,11 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 
-use super::{OutputForm, RegistryArgs, find, parse_label};
-use crate::schema::{ChangeKind, Registry, Schema, differences};
+use super::registry_args::{RegistryArgs, find, parse_label};
+use crate::{
+    cli::output_format::Format,
+    schema::{ChangeKind, Registry, Schema, differences},
+};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DiffArgs {
@@ -18,8 +21,8 @@ pub(in crate::cli) struct DiffArgs {
     #[arg(value_name = "NAME/VERSION")]
     to: Option<String>,
     /// How it is written.
-    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
-    format: OutputForm,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -28,7 +31,7 @@ pub(super) fn run(args: &DiffArgs, out: &mut impl Write) -> anyhow::Result<ExitC
     let registry = args.registry.load()?;
     let (from, to) = pair(&registry, args)?;
     let changes = differences(from, to);
-    if args.format == OutputForm::Json {
+    if args.format == Format::Json {
         let shown = json!({ "from": from.label(), "to": to.label(), "changes": changes });
         writeln!(out, "{}", serde_json::to_string_pretty(&shown)?)?;
     } else {

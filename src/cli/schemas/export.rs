@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::RegistryArgs;
+use super::registry_args::RegistryArgs;
 use crate::{
     cli::view_schemas::view_schemas,
     event::{Date, unix_millis},

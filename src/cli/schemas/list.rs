@@ -5,15 +5,16 @@ use std::{io::Write, process::ExitCode};
 use clap::Args;
 use serde::Serialize;
 
-use super::{OutputForm, RegistryArgs};
+use super::registry_args::RegistryArgs;
+use crate::cli::output_format::Format;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     /// How it is written.
-    #[arg(long, value_enum, default_value_t = OutputForm::Table)]
-    format: OutputForm,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
 }
 
 #[derive(Serialize)]
@@ -34,7 +35,7 @@ pub(super) fn run(args: &ListArgs, out: &mut impl Write) -> anyhow::Result<ExitC
             Some(Item { event_name, title: &newest.title, versions, latest: newest.version })
         })
         .collect();
-    if args.format == OutputForm::Json {
+    if args.format == Format::Json {
         writeln!(out, "{}", serde_json::to_string_pretty(&items)?)?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{RegistryArgs, find};
+use super::registry_args::{RegistryArgs, find};
 use crate::{
     event::{EventName, unix_millis},
     schema::{self, Draft, PIECES, Registry, Version},

@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 
-use super::{RegistryArgs, find};
+use super::registry_args::{RegistryArgs, find};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShowArgs {

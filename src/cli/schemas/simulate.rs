@@ -12,12 +12,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::cli::dlq::{
-    Format,
-    print::{plain, table},
-};
 use crate::{
     app::lake_location,
+    cli::{
+        configuration::load,
+        dlq::print::{plain, table},
+        output_format::Format,
+    },
     config::Config,
     dead_letter::{Archive, Filter},
     json::Visible,
@@ -59,7 +60,7 @@ pub(in crate::cli) struct SimulateArgs {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    let mut config = crate::cli::load(args.config.as_deref())?;
+    let mut config = load(args.config.as_deref())?;
     if let Some(data_dir) = &args.data_dir {
         config.data_dir.clone_from(data_dir);
     }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::*;
 use crate::conditions::Condition;
 use crate::dedup::Identity;
-use crate::deliver::back::{Back, payload};
+use crate::deliver::test_support::{TestDelivery, payload};
 
 /// What was asked of a sink: the stretch, and the numbers of the events in it.
 type Asked = Arc<Mutex<Vec<(u64, u64, Vec<u128>)>>>;
@@ -42,7 +42,7 @@ impl Sink for Script {
         Box::pin(async move { answer.map_or_else(|| vec![Delivery::Delivered; count], |answer| answer(count)) })
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         self.by_stretch
     }
 }
@@ -91,7 +91,7 @@ impl Sink for Partitions {
         format!("partition {}", number(record) % 10)
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         true
     }
 }
@@ -108,12 +108,12 @@ impl Partitions {
         events
     }
 
-    fn deliverer(&self, back: &Back) -> BatchDeliverer {
+    fn deliverer(&self, back: &TestDelivery) -> BatchDeliverer {
         let bounds = BatchBounds { records_max: 20, bytes_max: 1 << 20, age_max: Duration::ZERO };
         BatchDeliverer::open(back.shared(), Box::new(self.clone()), bounds, back.folder.join("delivery/journal"))
     }
 
-    async fn drain(&self, back: &Back) {
+    async fn drain(&self, back: &TestDelivery) {
         let (_stop, stopping) = watch::channel(true);
         tokio::time::timeout(Duration::from_secs(60), self.deliverer(back).run(stopping)).await.expect("it drains");
     }
@@ -135,7 +135,7 @@ async fn a_partition_that_fails_holds_up_itself_alone_also_through_a_crash_and_e
     lake.breaks(&[3, 4]);
     let others = |events: Range<u128>| -> Vec<u128> { events.filter(|event| ![3, 4].contains(&(event % 10))).collect() };
     for life in 0..3_u128 {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         back.append(life * 100..(life + 1) * 100).await;
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(lake.deliverer(&back).run(stopping));
@@ -153,7 +153,7 @@ async fn a_partition_that_fails_holds_up_itself_alone_also_through_a_crash_and_e
     }
     let files = lake.files.lock().unwrap().clone();
     lake.breaks(&[4]);
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(lake.deliverer(&back).run(stopping));
     until("one is mended", || back.progress.unsettled(300) == 30).await;
@@ -169,7 +169,7 @@ async fn a_partition_that_fails_holds_up_itself_alone_also_through_a_crash_and_e
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_takes_nothing_is_asked_seldom_and_is_owed_by_number_what_it_takes_later() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, lake) = (Back::open(folder.path()), Partitions::default());
+    let (back, lake) = (TestDelivery::open(folder.path()), Partitions::default());
     lake.breaks(&Vec::from_iter(0..10));
     back.append(0..2_000).await;
     let (stop, stopping) = watch::channel(false);
@@ -193,7 +193,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
     let folder = tempfile::tempdir().unwrap();
     let lake = Partitions::default();
     {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         back.append(0..10).await;
         // The files are written, and the process dies before that is noted.
         back.spool.plan(10).unwrap();
@@ -209,7 +209,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
     let at = bytes.windows(6).position(|window| window == b"\"n\":5,").unwrap();
     bytes[at + 4] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     lake.drain(&back).await;
     assert_eq!(lake.events(), Vec::from_iter(0..19), "no event is there twice");
     let names: BTreeSet<(u64, u64)> = lake.files.lock().unwrap().keys().map(|(_, first, end)| (*first, *end)).collect();
@@ -222,7 +222,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_sink_settled_beyond_the_cursor_is_not_delivered_again() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, lake) = (Back::open(folder.path()), Partitions::default());
+    let (back, lake) = (TestDelivery::open(folder.path()), Partitions::default());
     back.append(0..10).await;
     let (mut journal, _) = back.shared().open_journal(folder.path().join("delivery/journal"));
     journal.settled(&[2, 3, 7]);
@@ -237,7 +237,7 @@ async fn a_stretch_that_only_rested_is_delivered_after_a_crash_though_later_ones
     let lake = Partitions::default();
     lake.breaks(&[3]);
     {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(lake.deliverer(&back).run(stopping));
         for round in 0..20 {
@@ -250,7 +250,7 @@ async fn a_stretch_that_only_rested_is_delivered_after_a_crash_though_later_ones
         let _ = running.await;
     }
     lake.breaks(&[]);
-    lake.drain(&Back::open(folder.path())).await;
+    lake.drain(&TestDelivery::open(folder.path())).await;
     assert_eq!(lake.events(), (0..200).filter(|event| [3, 4].contains(&(event % 10))).collect::<Vec<_>>());
 }
 
@@ -261,7 +261,7 @@ async fn a_cursor_that_cannot_be_written_is_said_and_delivery_goes_on() {
     // The file that the cursor is written to, before it is renamed.
     let in_the_way = folder.path().join("spool/cursor.tmp");
     {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         std::fs::create_dir(&in_the_way).unwrap();
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(lake.deliverer(&back).run(stopping));
@@ -276,21 +276,21 @@ async fn a_cursor_that_cannot_be_written_is_said_and_delivery_goes_on() {
     }
     let tries = lake.tries.load(Ordering::Relaxed);
     std::fs::remove_dir(&in_the_way).unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     lake.drain(&back).await;
     assert_eq!(back.spool.cursor().delivered_exclusive, 200, "it has caught up");
     assert!(lake.tries.load(Ordering::Relaxed) <= tries + 1, "the journal knew what was delivered");
     assert_eq!(lake.events(), Vec::from_iter(0..200));
 }
 
-fn deliverer(back: &Back, asked: &Asked, by_stretch: bool, age_max: Duration, answers: Vec<Answer>) -> BatchDeliverer {
+fn deliverer(back: &TestDelivery, asked: &Asked, by_stretch: bool, age_max: Duration, answers: Vec<Answer>) -> BatchDeliverer {
     let sink = Box::new(Script { asked: asked.clone(), answers: Mutex::new(answers.into()), by_stretch });
     let bounds = BatchBounds { records_max: 1000, bytes_max: 1 << 20, age_max };
     BatchDeliverer::open(back.shared(), sink, bounds, back.folder.join("delivery/journal"))
 }
 
 /// Delivers what is spooled and stops.
-async fn drain(back: &Back, asked: &Asked, by_stretch: bool, answers: Vec<Answer>) {
+async fn drain(back: &TestDelivery, asked: &Asked, by_stretch: bool, answers: Vec<Answer>) {
     let (_stop, stopping) = watch::channel(true);
     deliverer(back, asked, by_stretch, Duration::ZERO, answers).run(stopping).await;
 }
@@ -306,7 +306,7 @@ fn retry() -> Delivery {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_failed_is_sent_again_and_silence_is_no_success() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, log) = (Back::open(folder.path()), Asked::default());
+    let (back, log) = (TestDelivery::open(folder.path()), Asked::default());
     back.append(1..=4).await;
     let partly: Answer = Box::new(|_| vec![Delivery::Delivered, retry(), Delivery::Delivered, retry()]);
     let too_short: Answer = Box::new(|_| vec![Delivery::Delivered]);
@@ -320,7 +320,7 @@ async fn only_what_failed_is_sent_again_and_silence_is_no_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_sink_refuses_for_good_becomes_a_dead_letter_even_beyond_the_quota() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, log) = (Back::open(folder.path()), Asked::default());
+    let (back, log) = (TestDelivery::open(folder.path()), Asked::default());
     back.append(1..=3).await;
     let refuse_second: Answer =
         Box::new(|_| vec![Delivery::Delivered, Delivery::Refused("too large".into()), Delivery::Delivered]);
@@ -338,7 +338,7 @@ async fn a_delivery_cut_short_is_repeated_as_the_same_stretch_whatever_came_in_s
     let folder = tempfile::tempdir().unwrap();
     let log = Asked::default();
     {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         back.append(1..=3).await;
         // The process dies while the sink is at work: the deliverer is dropped in the middle of it.
         let never: Answer = Box::new(|count| vec![retry(); count]);
@@ -353,7 +353,7 @@ async fn a_delivery_cut_short_is_repeated_as_the_same_stretch_whatever_came_in_s
         back.append(4..=5).await;
     }
     log.lock().unwrap().clear();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     assert_eq!(back.spool.cursor().planned_end_exclusive, Some(3));
     drain(&back, &log, true, vec![]).await;
     assert_eq!(asked(&log), [(0, 3, vec![1, 2, 3]), (3, 5, vec![4, 5])]);
@@ -366,7 +366,7 @@ fn clone_of(_: &Answer) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_delivery_does_not_wait_for_a_batch_to_grow_old() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, log) = (Back::open(folder.path()), Asked::default());
+    let (back, log) = (TestDelivery::open(folder.path()), Asked::default());
     let (stop, stopping) = watch::channel(false);
     let hours = Duration::from_secs(36_000);
     let running = tokio::spawn(deliverer(&back, &log, false, hours, vec![]).run(stopping));
@@ -382,7 +382,7 @@ async fn whoever_waits_for_delivery_does_not_wait_for_a_batch_to_grow_old() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_wait_for_delivery_share_a_flush_and_the_flushes_keep_their_distance() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, log) = (Back::open(folder.path()), Asked::default());
+    let (back, log) = (TestDelivery::open(folder.path()), Asked::default());
     let (stop, stopping) = watch::channel(false);
     let hours = Duration::from_secs(36_000);
     let running = tokio::spawn(deliverer(&back, &log, false, hours, vec![]).run(stopping));
@@ -433,7 +433,7 @@ impl Sink for Spread {
         number(record).to_string()
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         true
     }
 }
@@ -441,7 +441,7 @@ impl Sink for Spread {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stretch_of_very_many_places_is_written_in_several_turns_whole_and_newer_events_have_theirs() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, sink) = (Back::open(folder.path()), Spread::default());
+    let (back, sink) = (TestDelivery::open(folder.path()), Spread::default());
     let places = 4 * LAKE_FLUSH_PARTITIONS_PER_KEY as u128 + 10;
     back.append(1..=places).await;
     back.append([places + 1]).await;
@@ -464,7 +464,7 @@ async fn a_stretch_of_very_many_places_is_written_in_several_turns_whole_and_new
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_goes_only_when_the_window_has_its_identities_on_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let (back, log) = (Back::open(folder.path()), Asked::default());
+    let (back, log) = (TestDelivery::open(folder.path()), Asked::default());
     let events = 30_000;
     let claims = back.window.claim(&(1..=events).map(Uuid::from_u128).map(Identity::unknown).collect::<Vec<_>>(), 0).unwrap();
     back.append(1..=events).await;

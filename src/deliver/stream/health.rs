@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::suspects::Success;
+use super::invalid_records::Success;
 use crate::{
     deliver::shared::backoff,
     limits::{BACKLOG_AFTER, STREAM_BACKOFF, STREAM_FAILURES_REPORTED},

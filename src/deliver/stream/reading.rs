@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Flow, lanes::Class};
+use super::{Flow, shard_queues::Class};
 use crate::limits::STREAM_READ_INTERVAL;
 
 impl Flow {
@@ -14,18 +14,18 @@ impl Flow {
         if is_full || self.has_too_many_refusals() || !self.shards.is_known_or_unknowable() {
             return false;
         }
-        let (intake, lanes) = (&mut self.intake, &mut self.lanes);
+        let (intake, queues) = (&mut self.intake, &mut self.queues);
         // What comes in now lingers anyway: many small groups of the spool are read at once.
         let is_rested = |class: Class| self.reading[class as usize].is_none_or(|at| at <= now);
         let is_due = (is_hurried || now >= self.read_again_at) && is_rested(Class::Live);
         let reads_live = is_due && !intake.has_read_up_to(intake.spool.durable_end());
-        let reads_backlog = lanes.iter().any(|lane| lane.backlog.is_some()) && is_rested(Class::Backlog);
+        let reads_backlog = queues.iter().any(|queue| queue.backlog.is_some()) && is_rested(Class::Backlog);
         if !reads_live && !reads_backlog {
             return false;
         }
         let (live, backlog) = tokio::task::block_in_place(|| {
-            let live = if reads_live { intake.read_live(lanes, now) } else { None };
-            (live, if reads_backlog { intake.read_backlog(lanes, now) } else { None })
+            let live = if reads_live { intake.read_live(queues, now) } else { None };
+            (live, if reads_backlog { intake.read_backlog(queues, now) } else { None })
         });
         if live.is_some() && intake.has_read_up_to(intake.spool.durable_end()) {
             self.read_again_at = now + STREAM_READ_INTERVAL.min(self.settings.linger / 4);
@@ -42,7 +42,7 @@ impl Flow {
                     // The spool says so, and knows when the next try makes sense.
                     self.reading[class as usize] = Some(now + self.shared.spool.unreadable_pause());
                     if class == Class::Live {
-                        self.intake.step_aside(&mut self.lanes);
+                        self.intake.step_aside(&mut self.queues);
                     }
                 }
                 None => {}

@@ -3,33 +3,11 @@
 
 use std::time::Instant;
 
-use super::{Flow, form::Form, intake::Found};
+use super::{Flow, intake::Unsendable, record_format::StreamFormat, refusal::Refusal};
 use crate::{
-    deliver::shared::DISK_PATIENCE,
     event::Record,
-    fault::Tries,
-    limits::STREAM_REFUSALS_MAX,
-    spool::{Frame, Reader},
+    limits::{DELIVERY_DISK_PATIENCE, STREAM_REFUSALS_MAX},
 };
-
-/// An event that is to become a dead letter.
-pub(super) struct Refusal {
-    seq: u64,
-    reason: String,
-    /// Where its bytes are at hand.
-    frame: Option<Frame>,
-    /// Where they are not, and could not be read.
-    reader: Option<Reader>,
-    tries: Tries,
-    retry_at: Option<Instant>,
-}
-
-impl Refusal {
-    /// Its bytes are read when it is kept.
-    pub(super) fn new(seq: u64, reason: &str) -> Self {
-        Self { seq, reason: reason.to_owned(), frame: None, reader: None, tries: Tries::default(), retry_at: None }
-    }
-}
 
 impl Flow {
     /// Whether so many wait to become dead letters that nothing more is read.
@@ -37,8 +15,8 @@ impl Flow {
         self.refusals.len() >= STREAM_REFUSALS_MAX
     }
 
-    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Found, now: Instant) {
-        let Found { unreadable, too_large, lost } = found;
+    pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Unsendable, now: Instant) {
+        let Unsendable { unreadable, too_large, lost } = found;
         let lost = self.shared.note_lost(&lost);
         self.journal.settled(&lost);
         let refusals = unreadable.into_iter().chain(too_large);
@@ -57,7 +35,8 @@ impl Flow {
             } else {
                 // What waits for long is no burden to memory.
                 refusal.frame = None;
-                refusal.retry_at = Some(now + refusal.tries.failed(&DISK_PATIENCE, now).unwrap_or(DISK_PATIENCE.longest));
+                refusal.retry_at =
+                    Some(now + refusal.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest));
                 self.refusals.push(refusal);
             }
         }
@@ -66,9 +45,9 @@ impl Flow {
     async fn keep_refusal(&mut self, refusal: &mut Refusal) -> bool {
         if refusal.frame.is_none() {
             let reader = refusal.reader.get_or_insert_with(|| self.shared.spool.reader(refusal.seq));
-            let Ok(stretch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };
+            let Ok(batch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };
             refusal.reader = None;
-            refusal.frame = stretch.frames.into_iter().find(|frame| frame.seq == refusal.seq);
+            refusal.frame = batch.frames.into_iter().find(|frame| frame.seq == refusal.seq);
         }
         let (Some(frame), reason) = (&refusal.frame, &*refusal.reason) else {
             let seq = refusal.seq;
@@ -76,9 +55,9 @@ impl Flow {
             return true;
         };
         match (&self.intake.form, Record::decode(frame.body.clone())) {
-            (Form::Lines, _) => self.shared.keep_line(frame, reason).await,
-            (Form::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
-            (Form::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
+            (StreamFormat::Lines, _) => self.shared.keep_line(frame, reason).await,
+            (StreamFormat::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
+            (StreamFormat::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
         }
     }
 }

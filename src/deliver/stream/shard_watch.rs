@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::lanes::Lanes;
+use super::shard_queues::ShardQueues;
 use crate::{
     limits::{KINESIS_SHARDS_REFRESH, KINESIS_SHARDS_REFRESH_MIN},
     sink::kinesis::{HashKey, ShardMap, ShardsUnknown, Stream},
@@ -82,19 +82,19 @@ impl ShardWatch {
     }
 
     /// Takes an answer.
-    pub(super) fn take(&mut self, shards: Shards, lanes: &mut Lanes, now: Instant) {
+    pub(super) fn take(&mut self, shards: Shards, queues: &mut ShardQueues, now: Instant) {
         self.asking = None;
         self.answered_at = Some(now);
         let was_doubted = std::mem::take(&mut self.is_doubted);
         match shards {
-            Ok(map) if map != lanes.map => {
+            Ok(map) if map != queues.map => {
                 tracing::info!(shards = map.shards().len(), "the stream's shards are known");
                 self.version += 1;
                 self.mismatches = 0;
                 self.has_warned = false;
-                lanes.remap(map, now);
+                queues.remap(map, now);
             }
-            Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(lanes, now),
+            Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(queues, now),
             Ok(_) => {}
             Err(ShardsUnknown { reason, is_denied }) => {
                 // Also a question that fails is an answer to whoever waits for the first one.
@@ -107,7 +107,7 @@ impl ShardWatch {
     }
 
     /// The stream distributes records by itself (`RecordDistributionStrategy=AUTO`): its shards cannot be told apart.
-    fn give_up(&mut self, lanes: &mut Lanes, now: Instant) {
+    fn give_up(&mut self, queues: &mut ShardQueues, now: Instant) {
         self.is_unpredictable = true;
         self.version += 1;
         tracing::warn!("the stream does not place records by their keys: they are sent without regard to its shards");
@@ -117,7 +117,7 @@ impl ShardWatch {
                             RecordDistributionStrategy=USER_PARTITION_KEY, or aggregation = \"none\""
             );
         }
-        lanes.remap(ShardMap::unknown(), now);
+        queues.remap(ShardMap::unknown(), now);
     }
 
     /// Compares where a record went with where it should have gone.

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     conditions::Condition,
     config::{Aggregation, RecordFormat},
-    deliver::back::{Back, payload},
+    deliver::test_support::{TestDelivery, payload},
     sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
 };
 
@@ -97,17 +97,17 @@ fn all_stored(records: &[(usize, Events)]) -> Answer {
 }
 
 fn settings() -> StreamSettings {
-    let form = EventForm::new(RecordFormat::Flat, "event_uuid");
-    StreamSettings { linger: Duration::ZERO, ..StreamSettings::new(&KinesisConfig::default(), &Form::Events(form)) }
+    let form = EventFormat::new(RecordFormat::Flat, "event_uuid");
+    StreamSettings { linger: Duration::ZERO, ..StreamSettings::new(&KinesisConfig::default(), &StreamFormat::Events(form)) }
 }
 
-fn deliverer(back: &Back, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) -> StreamDeliverer {
-    let form = Form::Events(EventForm::new(RecordFormat::Flat, key));
+fn deliverer(back: &TestDelivery, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) -> StreamDeliverer {
+    let form = StreamFormat::Events(EventFormat::new(RecordFormat::Flat, key));
     StreamDeliverer::open(back.shared(), stream.clone(), form, settings, folder.join("journal"))
 }
 
 /// Delivers what is spooled and stops.
-async fn drain(back: &Back, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) {
+async fn drain(back: &TestDelivery, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) {
     let (_stop, stopping) = watch::channel(true);
     let run = deliverer(back, folder, stream, key, settings).run(stopping);
     tokio::time::timeout(Duration::from_secs(60), run).await.expect("it drains");
@@ -122,7 +122,7 @@ fn sorted(events: impl IntoIterator<Item = u128>) -> Vec<u128> {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_failed_is_sent_again_record_by_record() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..1200).await;
     // In the first two calls every third record is throttled and every fifth fails.
     let stream = Scripted::new(4, |call, records| match call {
@@ -150,7 +150,7 @@ async fn only_what_failed_is_sent_again_record_by_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..100).await;
     let stream = Scripted::new(1, |call, records| match call {
         0 => Answer::Unknown("reset".into()),
@@ -166,7 +166,7 @@ async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     // Twice as much waits for the hot shard as memory holds.
     let settings = StreamSettings { memory_bytes_max: 4 * crate::limits::KINESIS_SHARD_BYTES_MIN, ..settings() };
     back.append(0..60_000).await;
@@ -201,7 +201,7 @@ async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ordered_by_key_keeps_the_order_of_every_key_through_failures() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..400).await;
     let stream = Scripted::new(3, |call, records| {
         if call % 7 == 3 {
@@ -228,7 +228,7 @@ async fn ordered_by_key_keeps_the_order_of_every_key_through_failures() {
 async fn a_record_that_is_not_valid_is_found_among_the_others_and_goes_to_the_dead_letters() {
     for aggregation in [Aggregation::None, Aggregation::Kpl] {
         let folder = tempfile::tempdir().unwrap();
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         back.append(0..300).await;
         let stream = Scripted::new(2, |_, records| {
             let is_bad = records.iter().any(|(_, events)| events.contains(&77));
@@ -246,7 +246,7 @@ async fn a_record_that_is_not_valid_is_found_among_the_others_and_goes_to_the_de
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_later() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append([0]).await;
     let stream = Scripted::new(1, |_, records| match records.iter().any(|(_, events)| events.contains(&0)) {
         true => Answer::Invalid("ValidationException: m".into()),
@@ -267,7 +267,7 @@ async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_finds_every_call_invalid_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..5).await;
     let stream = Scripted::new(1, |call, records| match call {
         0..6 => Answer::Invalid("the stream's name is no name".into()),
@@ -281,7 +281,7 @@ async fn a_stream_that_finds_every_call_invalid_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..20).await;
     let stream = Scripted::new(1, |_, records| all_stored(records));
     // The derived fields of event 10 and above make one digit more.
@@ -294,8 +294,8 @@ async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
 }
 
 /// Bytes of the record of an event whose payload is one byte shorter than `payload_bytes`.
-fn record_bytes(back: &Back, payload_bytes: usize) -> usize {
-    let form = Form::Events(EventForm::new(RecordFormat::Flat, "event_uuid"));
+fn record_bytes(back: &TestDelivery, payload_bytes: usize) -> usize {
+    let form = StreamFormat::Events(EventFormat::new(RecordFormat::Flat, "event_uuid"));
     let frame = back.spool.reader(0).read(1, usize::MAX).unwrap().frames.remove(0);
     let formed = form.form(0, &frame.body, &mut Vec::new()).unwrap();
     formed.key.len() + formed.data.len() - payload(0).len() + payload_bytes - 1
@@ -304,7 +304,7 @@ fn record_bytes(back: &Back, payload_bytes: usize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_it() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     let long_ago = crate::event::unix_millis(std::time::SystemTime::now()) - 3_600_000;
     back.append_received(0..40_000, long_ago).await;
     let stream = Scripted::new(2, |_, records| all_stored(records));
@@ -331,7 +331,7 @@ async fn a_backlog_is_fetched_oldest_first_while_new_events_do_not_wait_behind_i
 async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() {
     let folder = tempfile::tempdir().unwrap();
     {
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         back.append(0..100).await;
         // The first record of each call never gets through; the process ends meanwhile.
         let stream = Scripted::new(1, |_, records| {
@@ -347,7 +347,7 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
         let _ = running.await;
         assert_eq!(back.spool.cursor().delivered_exclusive, 0, "the oldest is still owed");
     }
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     let stream = Scripted::new(1, |_, records| all_stored(records));
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(stream.stored(), [0], "the journal knew of the others");
@@ -367,7 +367,7 @@ fn letters(folder: &Path) -> BTreeSet<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_finds_every_call_invalid_after_it_took_some_makes_no_dead_letter_and_goes_on_when_it_is_mended() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     let is_broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let broken = is_broken.clone();
     let stream = Scripted::new(2, move |_, records| match broken.load(std::sync::atomic::Ordering::Relaxed) {
@@ -402,7 +402,7 @@ async fn a_stream_that_finds_every_call_invalid_after_it_took_some_makes_no_dead
 async fn records_that_are_not_valid_become_dead_letters_alone_be_they_among_good_ones_or_before_them() {
     for (bad, first) in [(vec![7, 130], 0..200), (vec![0, 1, 2], 0..3), (vec![3], 0..4)] {
         let folder = tempfile::tempdir().unwrap();
-        let back = Back::open(folder.path());
+        let back = TestDelivery::open(folder.path());
         let is_bad = bad.clone();
         let stream = Scripted::new(2, move |_, records| {
             let is_bad = records.iter().flat_map(|(_, events)| events).any(|event| is_bad.contains(event));
@@ -435,7 +435,7 @@ async fn records_that_are_not_valid_become_dead_letters_alone_be_they_among_good
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_takes_nothing_is_named_until_it_does() {
     let folder = tempfile::tempdir().unwrap();
-    let back = Back::open(folder.path());
+    let back = TestDelivery::open(folder.path());
     back.append(0..100).await;
     let is_failing = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let failing = is_failing.clone();

@@ -16,7 +16,7 @@ use tokio::{
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
-pub struct Times {
+pub struct Timeouts {
     /// For nothing at all: no request is open, and no head has begun.
     pub idle: Duration,
     /// For the head of a request, from its first byte.

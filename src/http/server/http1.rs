@@ -21,18 +21,18 @@ use tokio::{
 };
 
 use super::{
-    activity::{Activity, Times},
+    activity::{Activity, Timeouts},
     framing::{Strict, has_begun},
-    stream::Stream,
-    timed::{HeadTimer, Timed},
+    peeked_stream::PeekedStream,
+    timeouts::{HeadTimer, WithTimeouts},
 };
 use crate::limits::{DRAIN_BODY_TIMEOUT, H1_BUFFER_BYTES_MAX};
 
 /// Serves a connection to its end.
 pub(super) async fn serve<S, V>(
-    stream: Stream<S>,
+    stream: PeekedStream<S>,
     service: V,
-    (activity, times): (Arc<Activity>, Times),
+    (activity, times): (Arc<Activity>, Timeouts),
     mut stopping: watch::Receiver<bool>,
     head_timed_out: impl FnOnce() -> Response,
 ) where
@@ -44,7 +44,7 @@ pub(super) async fn serve<S, V>(
     builder.timer(timer).header_read_timeout(times.idle).max_buf_size(H1_BUFFER_BYTES_MAX);
     // Answers are small: head and body in one buffer cost less than a system call that gathers them.
     builder.writev(false);
-    let timed = Timed::new(Strict::new(stream), activity.clone(), times);
+    let timed = WithTimeouts::new(Strict::new(stream), activity.clone(), times);
     let service = service_fn(move |request| {
         activity.open_only();
         service.call(request)
@@ -73,7 +73,7 @@ pub(super) async fn serve<S, V>(
 
 /// Ends a connection on which something may be unread: closed so, the system would reset it, and the last answer could be lost
 /// on its way.
-async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut stream: Stream<S>) -> io::Result<u64> {
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut stream: PeekedStream<S>) -> io::Result<u64> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(H1_BUFFER_BYTES_MAX as u64), &mut tokio::io::sink()).await
 }
@@ -81,7 +81,7 @@ async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut stream: Stream<S>) -> io::Re
 /// Ends a connection that has had its time for a head, or for nothing at all: with an answer where a head has begun. Where none
 /// has, there is nothing to answer, and a client would take it for the answer to what it sends at this very moment.
 pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: Stream<S>,
+    mut stream: PeekedStream<S>,
     has_begun: bool,
     head_timed_out: impl FnOnce() -> Response,
 ) {
@@ -124,7 +124,8 @@ mod tests {
 
     use super::*;
 
-    const TIMES: Times = Times { idle: Duration::from_secs(75), head: Duration::from_secs(30), answer: Duration::from_secs(60) };
+    const TIMES: Timeouts =
+        Timeouts { idle: Duration::from_secs(75), head: Duration::from_secs(30), answer: Duration::from_secs(60) };
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -139,7 +140,7 @@ mod tests {
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 late
             };
-            serve(Stream::new(server), service, (Activity::new(), TIMES), stopping, late).await;
+            serve(PeekedStream::new(server), service, (Activity::new(), TIMES), stopping, late).await;
         };
         (client, serving)
     }

@@ -6,10 +6,10 @@ use jsonschema::canonical::{CanonicalSchema, Containment};
 use serde_json::Value;
 
 use super::{
-    make::Maker,
     mutate::Hints,
     patterns::Patterns,
     version::{Refusal, Version},
+    witness::ValueGenerator,
 };
 use crate::limits::{COMPAT_DOUBTS_MAX, COMPAT_EVENTS_TRIED_MAX};
 
@@ -81,13 +81,13 @@ impl Comparer {
             }
             Proof::Open { difference, from, why } => (difference, from, why),
         };
-        let mut maker = Maker::new(&mut self.patterns, 7, 4);
+        let mut maker = ValueGenerator::new(&mut self.patterns, 7, 4);
         let made = difference.as_ref().and_then(|difference| {
-            Maker::branches(difference).iter().find_map(|branch| search.among_made(&maker.values(branch)))
+            ValueGenerator::branches(difference).iter().find_map(|branch| search.among_made(&maker.values(branch)))
         });
         let made = made.or_else(|| search.among_mutations(&from.examples, COMPAT_EVENTS_TRIED_MAX));
         let made = made.or_else(|| {
-            let whole = Maker::branches(whole.as_ref()?);
+            let whole = ValueGenerator::branches(whole.as_ref()?);
             whole.iter().find_map(|branch| {
                 let values = maker.values(branch);
                 search.among_made(&values).or_else(|| search.among_mutations(&values, COMPAT_EVENTS_TRIED_MAX))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{super::flatten::DATA, make::odd};
+use super::{super::flatten::DATA, witness::odd};
 
 /// Values worth trying, by the name of the member that a schema gives them to.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{make::Maker, mutate::Hints, *};
+use super::{mutate::Hints, witness::ValueGenerator, *};
 
 #[allow(clippy::needless_pass_by_value, reason = "schemas are written where they are used")]
 mod table;
@@ -124,12 +124,12 @@ fn every_mode_follows_from_the_two_directions() {
 /// Events for a version: made from its canonical form, at random too, and each of them with one thing changed.
 fn events_of(version: &Version, other: &Version, seed: u64) -> Vec<Value> {
     let mut patterns = patterns::Patterns::default();
-    let mut maker = Maker::new(&mut patterns, seed, 6);
+    let mut maker = ValueGenerator::new(&mut patterns, seed, 6);
     let hints = Hints::of(&[&version.flat, &other.flat]);
     let mut events = Vec::new();
     for side in [version, other] {
         let Ok(form) = side.canonical(&side.flat) else { continue };
-        for branch in Maker::branches(&form) {
+        for branch in ValueGenerator::branches(&form) {
             events.extend(maker.values(&branch).iter().cloned());
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::EventFields;
+use super::event_fields::EventFields;
 use crate::schema::{
     Registry, Schema,
     diff::{ChangeKind, differences, kind_of},

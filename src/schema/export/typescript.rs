@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::EventFields;
+use super::event_fields::EventFields;
 use crate::schema::Registry;
 
 /// Columns beyond which a list of values is written one under the other.

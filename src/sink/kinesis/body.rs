@@ -58,7 +58,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::{
-        super::record::{Entry, Packing},
+        super::{entry::Entry, record::Packing},
         *,
     };
     use crate::config::Aggregation;

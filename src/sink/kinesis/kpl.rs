@@ -11,7 +11,7 @@
 
 use md5::{Digest, Md5};
 
-use super::record::Entry;
+use super::entry::Entry;
 
 const MAGIC: [u8; 4] = [0xF3, 0x89, 0x9A, 0xC2];
 const DIGEST_BYTES: usize = 16;

@@ -11,25 +11,11 @@
 //! none outside, whatever becomes of the shards between sending and reading.
 
 use super::{
+    entry::Entry,
     hash::HashKey,
     kpl::{self, KplSize},
 };
 use crate::{config::Aggregation, limits::KINESIS_AGGREGATE_EVENTS_MAX};
-
-/// An event in the stream's form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number in the spool.
-    pub seq: u64,
-    /// Its partition key.
-    pub key: Box<str>,
-    /// Its place: that of its key, or of the packed record that it goes into.
-    pub place: HashKey,
-    /// Its bytes, with a line end.
-    pub data: Box<[u8]>,
-    /// Whether an earlier call with it got no answer, so that it may be in the stream already.
-    pub is_maybe_sent: bool,
-}
 
 /// One record of a call, and the events in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

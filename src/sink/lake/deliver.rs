@@ -6,9 +6,9 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
     LakeConfig, LakeError,
-    encode::{Stretch, encode},
+    encode::{SeqRange, encode},
     partition::{Partition, group},
-    write::{Owed, Writer},
+    write::{UnwrittenRecords, Writer},
 };
 use crate::limits::LAKE_PARTITIONS_AT_ONCE;
 use crate::{
@@ -45,7 +45,7 @@ impl LakeSink {
 
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
         let mut deliveries = vec![Delivery::Retry("the lake has not spoken of it".to_owned()); batch.records.len()];
-        let stretch = Stretch::of(batch);
+        let range = SeqRange::of(batch);
         // Records share their bytes: this copies handles, so that blocking threads can own them.
         let records: Arc<[Record]> = batch.records.as_slice().into();
         let grouping = Arc::clone(&records);
@@ -61,7 +61,7 @@ impl LakeSink {
         loop {
             while running.len() < LAKE_PARTITIONS_AT_ONCE {
                 let Some((partition, positions)) = waiting.next() else { break };
-                running.spawn(write(Arc::clone(&self.writer), stretch, Arc::clone(&records), partition, positions));
+                running.spawn(write(Arc::clone(&self.writer), range, Arc::clone(&records), partition, positions));
             }
             match running.join_next().await {
                 Some(Ok(outcomes)) => {
@@ -92,7 +92,7 @@ impl Sink for LakeSink {
         Partition::of(record).to_string()
     }
 
-    fn replays_by_stretch(&self) -> bool {
+    fn replays_by_range(&self) -> bool {
         true
     }
 }
@@ -100,7 +100,7 @@ impl Sink for LakeSink {
 /// Encodes and writes one partition; says of each of its records what became of it.
 async fn write(
     writer: Arc<Writer>,
-    stretch: Stretch,
+    range: SeqRange,
     records: Arc<[Record]>,
     partition: Partition,
     positions: Vec<usize>,
@@ -108,7 +108,7 @@ async fn write(
     let all = |delivery: Delivery| -> Vec<_> { positions.iter().map(|&position| (position, delivery.clone())).collect() };
     let encoding = {
         let (records, positions) = (Arc::clone(&records), positions.clone());
-        spawn_blocking(move || encode(&stretch, &records, &positions)).await
+        spawn_blocking(move || encode(&range, &records, &positions)).await
     };
     let encoded = match encoding {
         Ok(Ok(encoded)) => encoded,
@@ -120,8 +120,8 @@ async fn write(
         // Whatever becomes of the file: what it can never hold is not tried again.
         let is_refused = |position: &usize| encoded.refused.binary_search_by_key(position, |(refused, _)| *refused).is_ok();
         let held = positions.iter().copied().filter(|position| !is_refused(position)).collect();
-        let owed = Owed { stretch, partition: partition.clone(), records, positions: held, file: file.into() };
-        if let Err(cause) = writer.write(owed).await {
+        let unwritten = UnwrittenRecords { range, partition: partition.clone(), records, positions: held, file: file.into() };
+        if let Err(cause) = writer.write(unwritten).await {
             outcomes = all(Delivery::Retry(format!("{partition}: {cause}")));
         }
     }

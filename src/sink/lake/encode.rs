@@ -21,15 +21,15 @@ use crate::{
     sink::Batch,
 };
 
-/// The stretch of a spool that a file holds records of: its name, and a line in its footer.
+/// The range of a spool that a file holds records of: its name, and a line in its footer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+pub(super) struct SeqRange {
     pub(super) spool_id: Uuid,
     pub(super) first_seq_inclusive: u64,
     pub(super) end_seq_exclusive: u64,
 }
 
-impl Stretch {
+impl SeqRange {
     pub(super) fn of(batch: &Batch) -> Self {
         let Batch { spool_id, first_seq_inclusive, end_seq_exclusive, .. } = *batch;
         Self { spool_id, first_seq_inclusive, end_seq_exclusive }
@@ -63,8 +63,8 @@ impl FileName {
     }
 
     /// Whether both hold records of the same sequence numbers.
-    pub(super) fn overlaps(&self, stretch: &Stretch) -> bool {
-        self.first_seq_inclusive < stretch.end_seq_exclusive && stretch.first_seq_inclusive < self.end_seq_exclusive
+    pub(super) fn overlaps(&self, range: &SeqRange) -> bool {
+        self.first_seq_inclusive < range.end_seq_exclusive && range.first_seq_inclusive < self.end_seq_exclusive
     }
 }
 
@@ -87,13 +87,13 @@ pub(super) struct Encoded {
 ///
 /// # Errors
 /// Parquet's or arrow's own; nothing is known to cause one.
-pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
+pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
     let extra = columns::Extra::of(positions.iter().map(|&position| &records[position]));
     let rows = positions.len().min(LAKE_CHUNK_ROWS);
     let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), extra);
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(stretch, positions.len())?)
+        .with_properties(properties(range, positions.len())?)
         // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
         .with_skip_arrow_metadata(true);
     let buffer = Vec::with_capacity(payload_bytes / 3);
@@ -115,7 +115,7 @@ pub(super) fn encode(stretch: &Stretch, records: &[Record], positions: &[usize])
     Ok(Encoded { file, refused })
 }
 
-fn properties(stretch: &Stretch, rows: usize) -> Result<WriterProperties, ParquetError> {
+fn properties(range: &SeqRange, rows: usize) -> Result<WriterProperties, ParquetError> {
     let column = |name: &str| ColumnPath::from(name);
     let entry = |key: &str, value: String| KeyValue::new(format!("lakegate.{key}"), value);
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
@@ -123,9 +123,9 @@ fn properties(stretch: &Stretch, rows: usize) -> Result<WriterProperties, Parque
         .set_created_by(writer.to_owned())
         .set_key_value_metadata(Some(vec![
             entry("writer", writer.to_owned()),
-            entry("spool_id", stretch.spool_id.to_string()),
-            entry("first_seq_inclusive", stretch.first_seq_inclusive.to_string()),
-            entry("end_seq_exclusive", stretch.end_seq_exclusive.to_string()),
+            entry("spool_id", range.spool_id.to_string()),
+            entry("first_seq_inclusive", range.first_seq_inclusive.to_string()),
+            entry("end_seq_exclusive", range.end_seq_exclusive.to_string()),
         ]))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         // A file is a few pages: the footer's statistics tell as much as an index of pages would.

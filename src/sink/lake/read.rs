@@ -4,14 +4,14 @@
 //! Partitions that the filters exclude are not listed; of the rest the footers say as much as they can; and rows are
 //! decoded a thousand at a time. A file that is damaged, or none of ours, is named in the answer and left out.
 
+mod already_written;
 mod file;
 mod filters;
-mod held;
 mod queries;
 mod survey;
 
+pub(super) use already_written::not_held;
 pub use filters::Filters;
-pub(super) use held::not_held;
 
 use super::{LakeConfig, LakeError, partition::Partition, store::Store};
 

@@ -1,8 +1,11 @@
 //! Where files are: a local folder or S3. Writes a file whole, lists folders, opens a file for reading.
 
+mod entries;
 mod local;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod s3_blocks;
 mod source;
 
 use std::{io, sync::Arc};
@@ -14,6 +17,7 @@ use crate::{
     limits::LAKE_READERS,
 };
 
+pub(super) use entries::{Created, FileEntry, Folder};
 pub(super) use source::Source;
 
 use super::{LakeConfig, LakeError, partition::Partition};
@@ -24,29 +28,6 @@ pub(super) enum Store {
     Local(Arc<local::Local>),
     #[cfg(feature = "s3")]
     S3(s3::S3),
-}
-
-/// A file of a partition.
-#[derive(Clone, Debug)]
-pub(super) struct FileEntry {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-}
-
-/// What became of a file that was to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Created {
-    /// It is there.
-    New,
-    /// Something of that name was there, and still is.
-    Taken,
-}
-
-/// What a folder directly holds, by name and sorted.
-#[derive(Debug, Default)]
-pub(super) struct Folder {
-    pub(super) folders: Vec<String>,
-    pub(super) files: Vec<FileEntry>,
 }
 
 impl Store {

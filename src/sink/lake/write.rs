@@ -1,6 +1,6 @@
 //! The files of one partition: what the lake holds already, what is owed, and under which name it is written.
 //!
-//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a stretch that is
+//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a range that is
 //! delivered again after a crash finds its rows there, even where it is cut differently now, because the disk lost records or
 //! the sink changed in between. Rows that are there are delivered; the others are written.
 //!
@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use super::{
     LakeConfig, LakeError,
-    encode::{FileName, Stretch, encode},
-    identities::Identities,
+    encode::{FileName, SeqRange, encode},
+    lake_identities::Identities,
     partition::Partition,
     read::not_held,
     store::{Created, Store},
@@ -80,8 +80,8 @@ struct OurFile {
 
 /// Records of one partition, to be written.
 #[derive(Clone, Debug)]
-pub(super) struct Owed {
-    pub(super) stretch: Stretch,
+pub(super) struct UnwrittenRecords {
+    pub(super) range: SeqRange,
     pub(super) partition: Partition,
     pub(super) records: Arc<[Record]>,
     /// Which of them: only such as the lake's columns can hold.
@@ -90,7 +90,7 @@ pub(super) struct Owed {
     pub(super) file: Bytes,
 }
 
-impl Owed {
+impl UnwrittenRecords {
     fn path(&self, name: &FileName) -> String {
         format!("{}/{name}", self.partition)
     }
@@ -100,8 +100,8 @@ impl Owed {
         if positions.len() == self.positions.len() {
             return Ok(());
         }
-        let (stretch, records, kept) = (self.stretch, Arc::clone(&self.records), positions.clone());
-        let encoded = spawn_blocking(move || encode(&stretch, &records, &kept)).await.map_err(|panic| panic.to_string())?;
+        let (range, records, kept) = (self.range, Arc::clone(&self.records), positions.clone());
+        let encoded = spawn_blocking(move || encode(&range, &records, &kept)).await.map_err(|panic| panic.to_string())?;
         self.file = encoded.map_err(|error| error.to_string())?.file.unwrap_or_default().into();
         self.positions = positions;
         Ok(())
@@ -115,46 +115,46 @@ impl Writer {
         Ok(Self { store, identities, files: Mutex::default(), unreadable: Mutex::default() })
     }
 
-    /// Sees to it that the lake holds every record of `owed`, durably.
+    /// Sees to it that the lake holds every record of `unwritten`, durably.
     ///
     /// # Errors
     /// Why it does not, for the log; some of them may be there.
-    pub(super) async fn write(self: &Arc<Self>, mut owed: Owed) -> Result<(), String> {
-        let spool_id = owed.stretch.spool_id;
+    pub(super) async fn write(self: &Arc<Self>, mut unwritten: UnwrittenRecords) -> Result<(), String> {
+        let spool_id = unwritten.range.spool_id;
         // Taken out, so that only a write that ends well leaves it there.
-        let known = self.files().take(&owed.partition);
+        let known = self.files().take(&unwritten.partition);
         let mut files = match known {
-            Some(known) if known.iter().all(|file| !file.name.overlaps(&owed.stretch)) => known,
+            Some(known) if known.iter().all(|file| !file.name.overlaps(&unwritten.range)) => known,
             known => {
-                let (files, rest) = self.blocking(&owed, move |writer, owed| writer.look(owed, known)).await?;
+                let (files, rest) = self.blocking(&unwritten, move |writer, unwritten| writer.look(unwritten, known)).await?;
                 if rest.is_empty() {
-                    return self.keep(&owed, files).await;
+                    return self.keep(&unwritten, files).await;
                 }
-                owed.reduce(rest).await?;
+                unwritten.reduce(rest).await?;
                 files
             }
         };
         let mut identity = self.identities.newest(spool_id);
         for _ in 0..LAKE_NAMES_TRIED_MAX {
-            let name = owed.stretch.name(identity);
+            let name = unwritten.range.name(identity);
             // A store may take no notice of the condition that nothing be replaced.
             let created = match files.iter().any(|file| file.name == name) {
                 true => Created::Taken,
-                false => self.store.create(&owed.partition, &name.to_string(), owed.file.clone()).await?,
+                false => self.store.create(&unwritten.partition, &name.to_string(), unwritten.file.clone()).await?,
             };
             match created {
                 Created::New => {
-                    files.push(OurFile { name, bytes: owed.file.len() as u64 });
-                    self.files().keep(owed.partition, files);
+                    files.push(OurFile { name, bytes: unwritten.file.len() as u64 });
+                    self.files().keep(unwritten.partition, files);
                     return Ok(());
                 }
                 Created::Taken => {
-                    let rest = self.blocking(&owed, move |writer, owed| writer.compare(owed, name)).await?;
+                    let rest = self.blocking(&unwritten, move |writer, unwritten| writer.compare(unwritten, name)).await?;
                     if rest.is_empty() {
-                        return self.keep(&owed, files).await;
+                        return self.keep(&unwritten, files).await;
                     }
-                    owed.reduce(rest).await?;
-                    identity = self.instead_of(&owed, name).await?;
+                    unwritten.reduce(rest).await?;
+                    identity = self.instead_of(&unwritten, name).await?;
                 }
             }
         }
@@ -162,22 +162,22 @@ impl Writer {
     }
 
     /// Everything is there already; it only has to stay.
-    async fn keep(self: &Arc<Self>, owed: &Owed, files: Vec<OurFile>) -> Result<(), String> {
-        self.blocking(owed, |writer, owed| writer.store.settle(&owed.partition)).await?;
-        self.files().keep(owed.partition.clone(), files);
+    async fn keep(self: &Arc<Self>, unwritten: &UnwrittenRecords, files: Vec<OurFile>) -> Result<(), String> {
+        self.blocking(unwritten, |writer, unwritten| writer.store.settle(&unwritten.partition)).await?;
+        self.files().keep(unwritten.partition.clone(), files);
         Ok(())
     }
 
-    /// The files of ours in the partition, and what of the stretch none of them holds. Stretches come in any order: what a place
+    /// The files of ours in the partition, and what of the range none of them holds. Ranges come in any order: what a place
     /// was owed comes behind what others were given meanwhile.
-    fn look(&self, owed: &Owed, known: Option<Vec<OurFile>>) -> Result<(Vec<OurFile>, Vec<usize>), String> {
+    fn look(&self, unwritten: &UnwrittenRecords, known: Option<Vec<OurFile>>) -> Result<(Vec<OurFile>, Vec<usize>), String> {
         let files = match known {
             Some(known) => known,
-            None => self.list(owed)?,
+            None => self.list(unwritten)?,
         };
-        let mut rest = owed.positions.clone();
-        for other in files.iter().filter(|other| other.name.overlaps(&owed.stretch)) {
-            rest = self.without(owed, rest, other)?;
+        let mut rest = unwritten.positions.clone();
+        for other in files.iter().filter(|other| other.name.overlaps(&unwritten.range)) {
+            rest = self.without(unwritten, rest, other)?;
             if rest.is_empty() {
                 break;
             }
@@ -185,10 +185,10 @@ impl Writer {
         Ok((files, rest))
     }
 
-    fn list(&self, owed: &Owed) -> Result<Vec<OurFile>, String> {
-        let identities = self.identities.all(owed.stretch.spool_id);
+    fn list(&self, unwritten: &UnwrittenRecords) -> Result<Vec<OurFile>, String> {
+        let identities = self.identities.all(unwritten.range.spool_id);
         let is_ours = |name: &str| identities.iter().any(|identity| name.starts_with(&identity.to_string()));
-        let files = self.store.look(&owed.partition, is_ours).map_err(|error| error.to_string())?;
+        let files = self.store.look(&unwritten.partition, is_ours).map_err(|error| error.to_string())?;
         let ours = files.into_iter().filter_map(|file| {
             let name = FileName::parse(&file.name).filter(|name| identities.contains(&name.identity))?;
             Some(OurFile { name, bytes: file.bytes })
@@ -196,27 +196,27 @@ impl Writer {
         Ok(ours.collect())
     }
 
-    /// What of `owed` the file of this name does not hold.
-    fn compare(&self, owed: &Owed, name: FileName) -> Result<Vec<usize>, String> {
-        let path = owed.path(&name);
+    /// What of `unwritten` the file of this name does not hold.
+    fn compare(&self, unwritten: &UnwrittenRecords, name: FileName) -> Result<Vec<usize>, String> {
+        let path = unwritten.path(&name);
         match self.store.size(&path) {
-            Ok(Some(bytes)) => self.without(owed, owed.positions.clone(), &OurFile { name, bytes }),
+            Ok(Some(bytes)) => self.without(unwritten, unwritten.positions.clone(), &OurFile { name, bytes }),
             // Something else than a file, which does not go away by itself, or a file that has just been removed.
-            Ok(None) => Ok(owed.positions.clone()),
+            Ok(None) => Ok(unwritten.positions.clone()),
             Err(error) if self.may_pass(&path, &error) => Err(format!("{path}: {error}")),
-            Err(_) => Ok(owed.positions.clone()),
+            Err(_) => Ok(unwritten.positions.clone()),
         }
     }
 
-    fn without(&self, owed: &Owed, positions: Vec<usize>, other: &OurFile) -> Result<Vec<usize>, String> {
-        let path = owed.path(&other.name);
+    fn without(&self, unwritten: &UnwrittenRecords, positions: Vec<usize>, other: &OurFile) -> Result<Vec<usize>, String> {
+        let path = unwritten.path(&other.name);
         let passing = |error: io::Error| self.may_pass(&path, &error).then(|| format!("{path}: {error}"));
         let source = match self.store.open(&path, other.bytes) {
             Ok(source) => source,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(positions),
             Err(error) => return passing(error).map_or(Ok(positions), Err),
         };
-        match not_held(source.clone(), &owed.records, &positions) {
+        match not_held(source.clone(), &unwritten.records, &positions) {
             Ok(rest) => {
                 self.unreadable().remove(&path);
                 Ok(rest)
@@ -233,9 +233,9 @@ impl Writer {
     }
 
     /// A new identity, durable, because `other` holds something else than what is owed.
-    async fn instead_of(self: &Arc<Self>, owed: &Owed, other: FileName) -> Result<Uuid, String> {
-        self.blocking(owed, move |writer, owed| {
-            let made = writer.identities.instead_of(other.identity, owed.stretch.spool_id, &owed.path(&other));
+    async fn instead_of(self: &Arc<Self>, unwritten: &UnwrittenRecords, other: FileName) -> Result<Uuid, String> {
+        self.blocking(unwritten, move |writer, unwritten| {
+            let made = writer.identities.instead_of(other.identity, unwritten.range.spool_id, &unwritten.path(&other));
             made.map_err(|error| format!("a new identity for this gateway's files cannot be kept: {error}"))
         })
         .await
@@ -267,10 +267,10 @@ impl Writer {
 
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
-        owed: &Owed,
-        work: impl FnOnce(&Self, &Owed) -> Result<T, String> + Send + 'static,
+        unwritten: &UnwrittenRecords,
+        work: impl FnOnce(&Self, &UnwrittenRecords) -> Result<T, String> + Send + 'static,
     ) -> Result<T, String> {
-        let (writer, owed) = (Arc::clone(self), owed.clone());
-        spawn_blocking(move || work(&writer, &owed)).await.map_err(|panic| panic.to_string())?
+        let (writer, unwritten) = (Arc::clone(self), unwritten.clone());
+        spawn_blocking(move || work(&writer, &unwritten)).await.map_err(|panic| panic.to_string())?
     }
 }

@@ -29,9 +29,9 @@ fn a_flipped_byte_in_a_middle_segment_loses_the_frame_it_hits_and_no_other() {
             damage(&disk, &path_of(middle), |content| content[at] ^= flip);
             let (spool, report) = open(&disk);
             let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
-            let stretch = read_from(&spool, 0);
-            assert_frames(&stretch.frames, (0..40).filter(|seq| Some(*seq) != hit));
-            assert_eq!(stretch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
+            let batch = read_from(&spool, 0);
+            assert_frames(&batch.frames, (0..40).filter(|seq| Some(*seq) != hit));
+            assert_eq!(batch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
             let expected_headers = if hit.is_none() { vec![path_of(middle)] } else { vec![] };
             assert_eq!(report.damaged_headers, expected_headers);
             let kept = disk.names(&quarantine_dir(&dir()));
@@ -76,9 +76,9 @@ fn damage_anywhere_but_in_the_newest_segment_loses_exactly_the_frames_it_touches
             }
         }
         let (spool, _) = open(&disk);
-        let stretch = read_from(&spool, 0);
-        assert_frames(&stretch.frames, (0..120).filter(|seq| !hit.contains(seq)));
-        let lost: Vec<_> = stretch.lost.iter().cloned().flatten().collect();
+        let batch = read_from(&spool, 0);
+        assert_frames(&batch.frames, (0..120).filter(|seq| !hit.contains(seq)));
+        let lost: Vec<_> = batch.lost.iter().cloned().flatten().collect();
         assert_eq!(lost, hit.into_iter().collect::<Vec<_>>(), "seed {seed}");
     }
 }
@@ -93,10 +93,10 @@ fn a_flipped_byte_in_the_newest_segment_costs_no_other_frame_that_was_acknowledg
         damage(&disk, &path_of(0), |content| content[at] ^= 0x10);
         let (spool, report) = open(&disk);
         let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
-        let stretch = read_from(&spool, 0);
-        assert_frames(&stretch.frames, (0..7).filter(|seq| Some(*seq) != hit));
+        let batch = read_from(&spool, 0);
+        assert_frames(&batch.frames, (0..7).filter(|seq| Some(*seq) != hit));
         // The end mark proves the last group, too.
-        assert_eq!(stretch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
+        assert_eq!(batch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
         assert_eq!((report.torn_bytes_cut, spool.durable_end()), (0, 7), "at {at}");
         assert_eq!(losses(&disk).len(), usize::from(hit.is_some()));
         // What is appended after the damage can be read after the next start.
@@ -115,13 +115,13 @@ fn without_an_end_mark_damage_in_the_last_group_is_named_and_its_number_is_not_g
         let disk = disk.copy();
         damage(&disk, &path_of(0), |content| content[at] ^= 0x10);
         let (spool, report) = open(&disk);
-        let stretch = read_from(&spool, 0);
-        assert_frames(&stretch.frames, 0..6);
+        let batch = read_from(&spool, 0);
+        assert_frames(&batch.frames, 0..6);
         // A length beyond the end of the file looks as a write that was cut short. Nothing else does.
         let is_longer = (start..start + 4).contains(&at) && report.torn_bytes_cut > 0;
-        assert_eq!(stretch.lost.first().map(|lost| lost.start), (!is_longer).then_some(6), "at {at}");
+        assert_eq!(batch.lost.first().map(|lost| lost.start), (!is_longer).then_some(6), "at {at}");
         if at >= start + FRAME_HEADER_BYTES {
-            assert_eq!(stretch.lost, [6..7]);
+            assert_eq!(batch.lost, [6..7]);
         }
         assert!(spool.durable_end() >= if is_longer { 6 } else { 7 });
     }
@@ -154,9 +154,9 @@ fn a_newest_segment_that_decayed_wholly_gives_none_of_its_numbers_away_again() {
     assert_eq!(report.newest_unreadable, Some(path_of(newest)));
     let appended = append(&spool, &[body(0)]).unwrap();
     assert!(appended.first_seq >= 12, "{appended:?}");
-    let stretch = read_from(&spool, 0);
-    assert_eq!(stretch.lost, std::iter::once(newest..appended.first_seq).collect::<Vec<_>>());
-    assert_eq!(stretch.frames.len() as u64, newest + 1);
+    let batch = read_from(&spool, 0);
+    assert_eq!(batch.lost, std::iter::once(newest..appended.first_seq).collect::<Vec<_>>());
+    assert_eq!(batch.frames.len() as u64, newest + 1);
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn numbers_that_the_cursor_knows_are_not_given_again_though_their_frames_decayed
         damage(&disk, &path_of(0), |content| content.truncate(first_start));
         let (spool, _) = open(&disk);
         assert_eq!(append(&spool, &[body(5)]), Ok(Appended { first_seq: 5, end_seq_exclusive: 6 }));
-        let stretch = read_from(&spool, spool.cursor().delivered_exclusive);
-        assert_eq!(stretch.lost, if plan { std::iter::once(2..5).collect() } else { vec![] });
+        let batch = read_from(&spool, spool.cursor().delivered_exclusive);
+        assert_eq!(batch.lost, if plan { std::iter::once(2..5).collect() } else { vec![] });
     }
 }
 
@@ -187,9 +187,9 @@ fn a_missing_segment_is_reported_and_passed() {
     let (spool, report) = open(&disk);
     assert!(report.is_clean());
     let lost = names[2]..names[3];
-    let stretch = read_from(&spool, 0);
-    assert_eq!(stretch.lost, std::iter::once(lost.clone()).collect::<Vec<_>>());
-    assert_frames(&stretch.frames, (0..40).filter(|seq| !lost.contains(seq)));
+    let batch = read_from(&spool, 0);
+    assert_eq!(batch.lost, std::iter::once(lost.clone()).collect::<Vec<_>>());
+    assert_frames(&batch.frames, (0..40).filter(|seq| !lost.contains(seq)));
     // One that is taken away while the spool is open, too.
     disk.take(&path_of(names[1]));
     assert_eq!(read_from(&spool, 0).lost, std::iter::once(names[1]..names[3]).collect::<Vec<_>>());
@@ -227,9 +227,9 @@ fn what_looks_like_a_frame_inside_a_damaged_body_is_not_taken_for_one() {
     append(&spool, &[[stranger, copied].concat(), body(1), body(2), body(3), body(4)]).unwrap();
     append(&spool, &[body(5)]).unwrap();
     damage(&disk, &path_of(0), |content| content[SEGMENT_HEADER_BYTES as usize] ^= 1);
-    let stretch = read_from(&spool, 0);
-    assert_frames(&stretch.frames, 1..6);
-    assert_eq!(stretch.lost, std::iter::once(0..1).collect::<Vec<_>>());
+    let batch = read_from(&spool, 0);
+    assert_frames(&batch.frames, 1..6);
+    assert_eq!(batch.lost, std::iter::once(0..1).collect::<Vec<_>>());
 }
 
 #[test]
@@ -240,9 +240,9 @@ fn damage_in_one_segment_does_not_reach_into_the_next() {
     disk.put(&path_of(middle + 2), &disk.content(&path_of(middle)).unwrap());
     let frames = layout(&disk, &path_of(middle));
     damage(&disk, &path_of(middle), |content| content[frames[1].1..frames[2].2].fill(0xAA));
-    let stretch = read_from(&open(&disk).0, 0);
-    assert_eq!(stretch.lost, std::iter::once(middle + 1..middle + 2).collect::<Vec<_>>());
-    assert_frames(&stretch.frames, (0..40).filter(|seq| *seq != middle + 1));
+    let batch = read_from(&open(&disk).0, 0);
+    assert_eq!(batch.lost, std::iter::once(middle + 1..middle + 2).collect::<Vec<_>>());
+    assert_frames(&batch.frames, (0..40).filter(|seq| *seq != middle + 1));
 }
 
 /// Patience for a moment.
@@ -256,11 +256,11 @@ fn open_with(disk: &FaultDisk, config: SpoolConfig) -> Spool {
 }
 
 /// Reads on until something comes, however often it fails.
-fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<Stretch>) -> (Stretch, u32) {
+fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<ReadBatch>) -> (ReadBatch, u32) {
     let mut failures = 0;
     loop {
         match next() {
-            Ok(stretch) => return (stretch, failures),
+            Ok(batch) => return (batch, failures),
             Err(_) => {
                 failures += 1;
                 std::thread::sleep(spool.unreadable_pause());
@@ -286,12 +286,12 @@ fn a_bad_block_holds_back_what_lies_in_it_for_its_time_and_is_then_lost_by_numbe
     let raised = || config_conditions(&spool).iter().any(|raised| raised.condition == Condition::SpoolUnreadable);
     assert!(reader.read(1000, 1 << 20).is_err() && raised());
     assert_eq!(reader.next_seq(), names[3]);
-    let (stretch, failures) = read_patiently(&spool, || reader.read(1000, 1 << 20));
+    let (batch, failures) = read_patiently(&spool, || reader.read(1000, 1 << 20));
     assert!(failures >= 2, "{failures}");
     // The whole block that holds the sector is gone, and with it this small segment.
-    assert_eq!(stretch.lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
-    assert!(stretch.lost[0].contains(&seq) && !raised());
-    assert_frames(&stretch.frames, names[4]..200);
+    assert_eq!(batch.lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
+    assert!(batch.lost[0].contains(&seq) && !raised());
+    assert_frames(&batch.frames, names[4]..200);
     let written: Vec<_> = losses(&disk).into_iter().map(|loss| (loss.first_seq, loss.end_seq_exclusive, loss.segment)).collect();
     assert_eq!(written, [(names[3], names[4], segment_name(names[3]))]);
     // Whoever comes by again, even after a restart, adds nothing.
@@ -317,9 +317,9 @@ fn a_block_that_comes_back_costs_nothing() {
         assert!(reader.read(1000, 1 << 20).is_err());
     }
     disk.state().bad_sector = None;
-    let stretch = reader.read(1000, 1 << 20).unwrap();
-    assert_frames(&stretch.frames, names[1]..40);
-    assert_eq!((stretch.lost, losses(&disk)), (vec![], vec![]));
+    let batch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&batch.frames, names[1]..40);
+    assert_eq!((batch.lost, losses(&disk)), (vec![], vec![]));
     assert_eq!(config_conditions(&spool), []);
 }
 
@@ -331,9 +331,9 @@ fn a_segment_that_loses_its_name_while_it_is_written_is_waited_for_without_any_p
     disk.remove(&path_of(0)).unwrap();
     // The reader comes before the writer looks.
     let mut reader = spool.reader(0);
-    let (stretch, _) = read_patiently(&spool, || reader.read(1000, 1 << 20));
-    assert_frames(&stretch.frames, 0..2);
-    assert_eq!((stretch.lost, losses(&disk)), (vec![], vec![]));
+    let (batch, _) = read_patiently(&spool, || reader.read(1000, 1 << 20));
+    assert_frames(&batch.frames, 0..2);
+    assert_eq!((batch.lost, losses(&disk)), (vec![], vec![]));
 }
 
 #[test]
@@ -344,12 +344,12 @@ fn the_time_of_a_block_is_the_same_for_every_reader_and_every_clone() {
     let spool = open_with(&disk, for_a_moment());
     let first = spool.reader(names[1]);
     let mut round = 0;
-    let (stretch, failures) = read_patiently(&spool, || {
+    let (batch, failures) = read_patiently(&spool, || {
         round += 1;
         if round % 2 == 0 { first.clone().read(1000, 1 << 20) } else { spool.reader(names[1]).read(1000, 1 << 20) }
     });
     assert!(failures >= 2);
-    assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
+    assert_eq!(batch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
 }
 
 #[test]
@@ -362,9 +362,9 @@ fn a_descriptor_that_is_missing_is_waited_for_and_loses_nothing() {
         assert!(reader.read(1000, 1 << 20).is_err());
     }
     disk.state().faults.no_descriptor = 0;
-    let stretch = reader.read(1000, 1 << 20).unwrap();
-    assert_frames(&stretch.frames, 0..40);
-    assert_eq!((stretch.lost, config_conditions(&spool)), (vec![], vec![]));
+    let batch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&batch.frames, 0..40);
+    assert_eq!((batch.lost, config_conditions(&spool)), (vec![], vec![]));
 }
 
 #[test]
@@ -377,9 +377,9 @@ fn a_disk_that_yields_nothing_is_not_taken_for_a_damaged_one() {
         assert!(reader.read(1000, 1 << 20).is_err());
     }
     disk.state().faults.read_error = 0;
-    let stretch = reader.read(1000, 1 << 20).unwrap();
-    assert_frames(&stretch.frames, 0..40);
-    assert_eq!(stretch.lost, []);
+    let batch = reader.read(1000, 1 << 20).unwrap();
+    assert_frames(&batch.frames, 0..40);
+    assert_eq!(batch.lost, []);
 }
 
 #[test]
@@ -389,9 +389,9 @@ fn who_only_looks_waits_for_nothing_and_writes_nothing_down() {
     disk.state().bad_sector = Some((path_of(names[1]), 0..1 << 20));
     let spool = open_with(&disk, for_a_moment());
     let mut reader = spool.reader(0).that_only_looks();
-    let stretch = reader.read(1000, 1 << 20).unwrap();
-    assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
-    assert_frames(&stretch.frames, (0..names[1]).chain(names[2]..40));
+    let batch = reader.read(1000, 1 << 20).unwrap();
+    assert_eq!(batch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
+    assert_frames(&batch.frames, (0..names[1]).chain(names[2]..40));
     assert_eq!((losses(&disk), config_conditions(&spool)), (vec![], vec![]));
     assert_eq!(disk.names(&quarantine_dir(&dir())), Vec::<String>::new());
 }

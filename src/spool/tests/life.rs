@@ -220,9 +220,9 @@ fn a_reader_goes_on_in_a_segment_that_is_unlinked_and_misses_nothing_that_is_del
     assert_eq!(rest.lost, [], "what was delivered is not lost");
     assert_eq!(rest.frames.last().map(|frame| frame.seq), Some(39));
     // A new reader below the oldest segment begins with that one.
-    let stretch = read_from(&spool, 0);
-    assert_eq!(stretch.lost, []);
-    assert_frames(&stretch.frames, spool.stats().first_seq..40);
+    let batch = read_from(&spool, 0);
+    assert_eq!(batch.lost, []);
+    assert_frames(&batch.frames, spool.stats().first_seq..40);
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn a_reader_may_begin_anywhere_and_keeps_to_its_limits() {
 #[test]
 fn bodies_share_the_memory_of_their_chunk() {
     let (spool, _) = open(&filled(5));
-    let stretch = spool.reader(0).read(10, 1000).unwrap();
-    let address = |index: usize| stretch.frames[index].body.as_ptr() as usize;
+    let batch = spool.reader(0).read(10, 1000).unwrap();
+    let address = |index: usize| batch.frames[index].body.as_ptr() as usize;
     assert_eq!(address(1) - address(0), body(0).len() + FRAME_HEADER_BYTES);
 }
 
@@ -290,9 +290,9 @@ fn on_the_real_disk_it_is_the_same() {
     let (spool, report) = open();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(spool.id(), id);
-    let stretch = read_from(&spool, 0);
-    assert_frames(&stretch.frames[..2000], 0..2000);
-    assert_eq!(stretch.frames[2000].body, large);
+    let batch = read_from(&spool, 0);
+    assert_frames(&batch.frames[..2000], 0..2000);
+    assert_eq!(batch.frames[2000].body, large);
     spool.plan(1999).unwrap();
     spool.commit(1500).unwrap();
     assert!(spool.unlink_delivered().unwrap() > 0);

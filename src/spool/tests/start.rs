@@ -35,9 +35,9 @@ fn a_newest_segment_cut_anywhere_keeps_all_its_whole_frames() {
             drop(spool);
             let (spool, report) = open(&disk);
             assert!(report.is_clean(), "{report:?}");
-            let stretch = read_from(&spool, 0);
-            assert_eq!(stretch.lost, []);
-            assert_frames(&stretch.frames, 0..=end);
+            let batch = read_from(&spool, 0);
+            assert_eq!(batch.lost, []);
+            assert_frames(&batch.frames, 0..=end);
         }
     }
 }
@@ -55,9 +55,9 @@ fn a_hole_in_a_group_that_was_never_acknowledged_is_cut_and_not_reported() {
     let (spool, report) = open(&disk);
     assert!(report.torn_bytes_cut > 0);
     append(&spool, &[body(2)]).unwrap();
-    let stretch = read_from(&spool, 0);
-    assert_frames(&stretch.frames, 0..3);
-    assert_eq!(stretch.lost, []);
+    let batch = read_from(&spool, 0);
+    assert_frames(&batch.frames, 0..3);
+    assert_eq!(batch.lost, []);
 }
 
 #[test]
@@ -67,9 +67,9 @@ fn a_file_shorter_than_its_end_mark_lost_what_was_durable_and_gives_none_of_it_a
     damage(&disk, &path_of(0), |content| content.truncate(start + 5));
     let (spool, report) = open(&disk);
     assert_eq!((report.torn_bytes_cut, report.newest_unreadable), (0, Some(path_of(0))));
-    let stretch = read_from(&spool, 0);
-    assert_frames(&stretch.frames, 0..4);
-    assert_eq!(stretch.lost, [4..7]);
+    let batch = read_from(&spool, 0);
+    assert_frames(&batch.frames, 0..4);
+    assert_eq!(batch.lost, [4..7]);
     assert_eq!(append(&spool, &[body(7)]), Ok(Appended { first_seq: 7, end_seq_exclusive: 8 }));
 }
 
@@ -135,9 +135,9 @@ fn segments_of_another_spool_are_set_aside_and_nothing_is_replaced_there() {
         let name = segment_name(names[1]);
         let aside = quarantine_dir(&dir()).join(if round == 1 { name } else { format!("{name}.1") });
         assert_eq!(report.set_aside, [(aside, names[1]..names[2])]);
-        let stretch = read_from(&spool, 0);
-        assert_eq!(stretch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
-        assert_frames(&stretch.frames, (0..names[1]).chain(names[2]..40));
+        let batch = read_from(&spool, 0);
+        assert_eq!(batch.lost, std::iter::once(names[1]..names[2]).collect::<Vec<_>>());
+        assert_frames(&batch.frames, (0..names[1]).chain(names[2]..40));
     }
 }
 
@@ -148,9 +148,9 @@ fn a_segment_under_a_wrong_name_hides_no_frame() {
     disk.put(&path_of(names[1] + 1), &disk.content(&path_of(names[1])).unwrap());
     let (spool, report) = open(&disk);
     assert_eq!(report.damaged_headers, [path_of(names[1] + 1)]);
-    let stretch = read_from(&spool, 0);
-    assert_frames(&stretch.frames, 0..40);
-    assert_eq!(stretch.lost, []);
+    let batch = read_from(&spool, 0);
+    assert_frames(&batch.frames, 0..40);
+    assert_eq!(batch.lost, []);
 }
 
 #[test]

@@ -243,7 +243,7 @@ async fn what_is_refused_for_its_rate_is_judged_never_and_costs_its_sender_nothi
     let events = |count: usize| (0..count).map(|_| event()).collect::<Vec<_>>().join(&b'\n');
     let answer = connection.post(&rogue(Post::lines(events(9_990)))).await.expect("an answer");
     assert_eq!(answer.json()["accepted"], 9_990);
-    let judged = async || Scrape::of(&gateway).await.number("judge_seconds_count");
+    let judged = async || Scrape::of(&gateway).await.number("validate_seconds_count");
     let before = judged().await;
     // As they are, and where nobody sees how many there are before they are split.
     let escaped = String::from_utf8(events(100)).expect("text").replace("\"event_uuid\"", "\"event\\u005fuuid\"");

@@ -127,7 +127,7 @@ async fn an_access_log_on_a_full_disk_stops_nothing_and_its_lines_stay_whole() {
 
 // ---- a part that dies ------------------------------------------------------------------------------------------------
 
-/// The same organs as the program has, in this process, where a part can be made to die.
+/// The same components as the program has, in this process, where a part can be made to die.
 async fn app(folder: &Path) -> (App, Config) {
     let mut config = Config { data_dir: folder.join("data"), ..Config::default() };
     config.schemas.dir = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas").into();

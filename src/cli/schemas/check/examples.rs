@@ -100,7 +100,7 @@ fn judge(registry: &Registry, schema: &Schema, event: &Value) -> Result<(), Reje
             let fields = read_fields(&event)?;
             let version = fields.schema_version.or(Some(schema.version));
             match registry.resolve(&fields.event_name, version) {
-                Resolution::Known(named) if named.event_name == schema.event_name => named.judge(event),
+                Resolution::Known(named) if named.event_name == schema.event_name => named.validate(event),
                 Resolution::UnknownVersion(_) if *fields.event_name == *schema.event_name => {
                     Err(Rejection::new(RejectCode::UnknownSchemaVersion, "names a version that is not there", "/schema_version"))
                 }

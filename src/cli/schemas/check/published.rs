@@ -10,11 +10,14 @@ use std::{
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{
-    finding::{Code, Finding, Report},
-    published_files,
-};
+use super::finding::{Code, Finding, Report};
 use crate::schema::{Inspected, Manifest, bytes_of};
+
+/// Files that are published once a version is: each version's own, and the pieces that they refer to.
+fn published_files(inspected: &Inspected) -> BTreeSet<PathBuf> {
+    let versions = inspected.versions.values();
+    versions.flat_map(|written| written.pieces.iter().chain([&written.file])).cloned().collect()
+}
 
 /// Compares with the hashes of `manifest`. Gives those of the files that it does not hold yet.
 pub(super) fn against_manifest(

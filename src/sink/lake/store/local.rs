@@ -24,7 +24,10 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::{Created, FileEntry, Folder, Source};
+use super::{
+    entries::{Created, FileEntry, Folder},
+    source::Source,
+};
 use crate::{
     durable::{self, FOLDER_MODE},
     fault::{FaultKind, Operation, fault_kind},
@@ -98,7 +101,7 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self.kind() {
             FaultKind::Transient => "for the moment: ",
-            FaultKind::Room => "no room: ",
+            FaultKind::NoSpace => "no room: ",
             FaultKind::Place => "",
             FaultKind::Medium => "the disk fails: ",
         };

@@ -1,9 +1,8 @@
 //! A lake in S3, or in anything that speaks its language.
 
 use std::{
-    collections::VecDeque,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -14,8 +13,12 @@ use object_store::{
 };
 use tokio::runtime::Runtime;
 
-use super::{Created, FileEntry, Folder, Source};
-use crate::limits::{S3_BLOCK_BYTES, S3_BLOCKS_KEPT, S3_REQUEST_TIMEOUT};
+use super::{
+    entries::{Created, FileEntry, Folder},
+    s3_blocks::{Blocks, block_on},
+    source::Source,
+};
+use crate::limits::S3_REQUEST_TIMEOUT;
 use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
 
 /// What the store is opened for.
@@ -139,15 +142,6 @@ impl S3 {
     }
 }
 
-/// The sink calls this from blocking threads of the runtime it runs on.
-fn block_on<T>(runtime: Option<&Arc<Runtime>>, request: impl Future<Output = object_store::Result<T>>) -> io::Result<T> {
-    let answer = match runtime {
-        Some(runtime) => runtime.block_on(request),
-        None => tokio::runtime::Handle::try_current().map_err(io::Error::other)?.block_on(request),
-    };
-    answer.map_err(io::Error::from)
-}
-
 /// Whether this gateway has no right to ask.
 pub(super) fn is_forbidden(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
@@ -157,44 +151,4 @@ pub(super) fn is_forbidden(error: &io::Error) -> bool {
 /// Whether the store does not know conditional puts, as some that speak S3's language do not.
 fn is_unknown_to_store(error: &Error) -> bool {
     matches!(error, Error::Generic { .. } | Error::NotImplemented { .. }) && error.to_string().contains("NotImplemented")
-}
-
-/// An object, fetched in large aligned blocks of which the last few are kept: a Parquet reader reads many small pieces
-/// near each other, and every request costs a round trip.
-#[derive(Debug)]
-pub(in crate::sink::lake) struct Blocks {
-    client: Arc<AmazonS3>,
-    runtime: Option<Arc<Runtime>>,
-    key: Path,
-    bytes: u64,
-    kept: Mutex<VecDeque<(u64, Bytes)>>,
-}
-
-impl Blocks {
-    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        if offset >= self.bytes {
-            return Ok(0);
-        }
-        let block = self.block(offset / S3_BLOCK_BYTES)?;
-        let rest = block.get((offset % S3_BLOCK_BYTES) as usize..).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&rest[..length]);
-        Ok(length)
-    }
-
-    fn block(&self, index: u64) -> io::Result<Bytes> {
-        // One thread reads a file, so that holding this over the request keeps nobody waiting.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, block)) = kept.iter().find(|(at, _)| *at == index) {
-            return Ok(block.clone());
-        }
-        let start = index * S3_BLOCK_BYTES;
-        let range = start..self.bytes.min(start + S3_BLOCK_BYTES);
-        let block = block_on(self.runtime.as_ref(), self.client.get_range(&self.key, range))?;
-        if kept.len() >= S3_BLOCKS_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back((index, block.clone()));
-        Ok(block)
-    }
 }

@@ -24,7 +24,7 @@ pub(in crate::sink::lake) struct Source {
 enum Inner {
     Local(Arc<File>),
     #[cfg(feature = "s3")]
-    S3(Arc<super::s3::Blocks>),
+    S3(Arc<super::s3_blocks::Blocks>),
 }
 
 impl Source {
@@ -33,7 +33,7 @@ impl Source {
     }
 
     #[cfg(feature = "s3")]
-    pub(super) fn s3(blocks: super::s3::Blocks, bytes: u64) -> Self {
+    pub(super) fn s3(blocks: super::s3_blocks::Blocks, bytes: u64) -> Self {
         Self { bytes, inner: Inner::S3(Arc::new(blocks)) }
     }
 

@@ -219,8 +219,8 @@ fn a_file_of_many_chunks_keeps_every_row_in_order() {
     let rows = LAKE_CHUNK_ROWS * 2 + 1;
     let records: Vec<Record> = (0..rows as u128).map(|number| event(number, "menu")).collect();
     let positions: Vec<usize> = (0..rows).collect();
-    let stretch = encode::Stretch::of(&batch(0, Vec::new()));
-    let encoded = encode::encode(&stretch, &records, &positions).unwrap();
+    let range = encode::SeqRange::of(&batch(0, Vec::new()));
+    let encoded = encode::encode(&range, &records, &positions).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = store::Store::for_writing(&LakeConfig::at(folder.path().to_str().unwrap())).unwrap();
     let partition = Partition::new("menu", Date { days: 20_778 });

@@ -2,11 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{CLIENT_ADDRESS, ColumnType, DEDUP_SCOPE, Dialect, names::literal};
+use super::{
+    names::literal,
+    request::{ColumnType, Dialect},
+};
 use crate::{
     event::Date,
     limits::CREATED_DATE_DAYS_AHEAD_MAX,
-    sink::lake::{LATE, LakeError},
+    sink::lake::{
+        LakeError,
+        columns::{CLIENT_ADDRESS, DEDUP_SCOPE},
+        partition::LATE,
+    },
 };
 
 /// `events_raw` over two tables.

@@ -1,10 +1,13 @@
 //! DuckDB's side of the views.
 
 use super::{
-    CLIENT_ADDRESS, ColumnType, DEDUP_SCOPE, Dialect,
     names::{literal, quoted},
+    request::{ColumnType, Dialect},
 };
-use crate::json::pointer_token;
+use crate::{
+    json::pointer_token,
+    sink::lake::columns::{CLIENT_ADDRESS, DEDUP_SCOPE},
+};
 
 /// `events_raw` over the files themselves.
 ///

@@ -9,7 +9,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
 use super::{
-    ColumnType, Dialect, IS_LATE, TypedView, ViewRequest, athena, distinct_select, raw_columns, typed_select, typed_views,
+    athena,
+    raw_columns::{IS_LATE, raw_columns},
+    request::{ColumnType, Dialect, ViewRequest},
+    typed::{TypedView, distinct_select, typed_select, typed_views},
 };
 use crate::sink::lake::LakeError;
 

@@ -1,0 +1,238 @@
+//! The components of a gateway: opened from the data folder, and put together.
+
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{
+    data_folder::{self, check_data_folder},
+    stores::{open_scopes, open_spool, open_window, shares, start_fleet},
+};
+use crate::{
+    body_budget::BodyBudget,
+    conditions::Conditions,
+    config::{Config, DeadLetterKind, SinkKind},
+    dead_letter::{DeadLetters, LetterStream},
+    dedup::{Deduplicator, Fleet, Scopes, Window},
+    deliver::{
+        BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat, StreamSettings,
+    },
+    disk_headroom::{DiskHeadroom, DiskHeadroomParts},
+    http::{Gate, Policy, Proxies, Turns},
+    ingest::{Conflicts, DeliveryWaiters, Ingest},
+    limits::LAKE_BATCH_RECORDS_MAX,
+    progress::Progress,
+    repair::Repair,
+    schema,
+    sink::{
+        kinesis::KinesisStream,
+        lake::{LakeConfig as Location, LakeSink},
+    },
+    spool::{GroupMetrics, Spool},
+    telemetry::{AccessLog, Metrics, Traces, own_output},
+    work_pool::WorkPool,
+};
+
+/// What lies on disk, opened.
+pub(super) struct Components {
+    pub(super) registry: schema::Registry,
+    pub(super) spool: Arc<Spool>,
+    pub(super) window: Window,
+    /// Numbers of events whose identities the window does not have yet, because they could not be read.
+    pub(super) unread: Vec<Range<u64>>,
+    pub(super) scopes: Scopes,
+    pub(super) fleet: Option<Fleet>,
+    pub(super) dead_letter_spool: Option<Arc<Spool>>,
+    pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) traces: Traces,
+    pub(super) conditions: Conditions,
+}
+
+impl Components {
+    pub(super) async fn open(config: &Config, metrics: Arc<Metrics>, traces: Traces) -> anyhow::Result<Self> {
+        check_data_folder(config)?;
+        let registry = schema::load(&config.schemas.dir)?;
+        tracing::info!(events = registry.len(), dir = %config.schemas.dir.display(), "schemas loaded");
+        let conditions = Conditions::default();
+        let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes, conditions.clone())?);
+        let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
+        spool.observe_groups(GroupMetrics { sync_seconds, bytes });
+        data_folder::mark(&config.data_dir)?;
+        data_folder::warn_of_open_folders(&config.data_dir);
+        let scopes = open_scopes(config)?;
+        let fleet = start_fleet(config, &spool, &scopes, &metrics, conditions.clone()).await?;
+        let (window, unread) = open_window(config, &spool, &scopes, &conditions)?;
+        let dead_letter_spool = match config.dead_letter.kind {
+            DeadLetterKind::Files => None,
+            DeadLetterKind::Kinesis => {
+                let quota_bytes = config.dead_letter.quota_bytes;
+                Some(Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?))
+            }
+        };
+        let share = config.dead_letter.quota_bytes / 100 * u64::from(config.dead_letter.share_percent);
+        let dead_letters = DeadLetters::open(
+            config.data_dir.join("rejected"),
+            config.dead_letter.bytes_per_key_max,
+            dead_letter_spool.clone().map(|spool| LetterStream::new(spool, share)),
+            metrics.clone(),
+            conditions.clone(),
+        );
+        let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
+        Ok(Self { registry, spool, window, unread, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions })
+    }
+
+    pub(super) fn spools(&self) -> Vec<Arc<Spool>> {
+        std::iter::once(&self.spool).chain(&self.dead_letter_spool).cloned().collect()
+    }
+
+    pub(super) async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
+        let Self { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions, .. } =
+            self;
+        let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
+        let shares = Arc::new(shares(config));
+        let name = match config.sink.kind {
+            SinkKind::Lake => "lake",
+            SinkKind::Kinesis => "kinesis",
+        };
+        let (state, sink_state) = new_state(name);
+        let dead_letter_progress = dead_letter_spool.as_ref().map(|spool| {
+            let progress = Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive);
+            (spool.clone(), Arc::new(progress))
+        });
+        let headroom = DiskHeadroom::new(DiskHeadroomParts {
+            spool: spool.clone(),
+            dead_letters: dead_letter_progress.clone(),
+            window: window.clone(),
+            progress: progress.clone(),
+            shares: shares.clone(),
+            sink: sink_state.clone(),
+            metrics: metrics.clone(),
+            quota_bytes: config.spool.quota_bytes,
+            data_dir: config.data_dir.clone(),
+            dir: config.data_dir.join("spool"),
+            free_bytes_min: config.spool.free_bytes_min,
+            conditions: conditions.clone(),
+        });
+        let shared = Shared {
+            spool: spool.clone(),
+            window: Some(window.clone()),
+            dead_letters: dead_letters.clone(),
+            progress: progress.clone(),
+            quota_bytes: config.spool.quota_bytes,
+            metrics: metrics.delivery.clone(),
+            state,
+            traces: traces.clone(),
+            conditions: conditions.clone(),
+            scopes: scopes.clone(),
+        };
+        let mut deliverers = vec![match config.sink.kind {
+            SinkKind::Lake => lake_deliverer(config, shared)?,
+            SinkKind::Kinesis => {
+                let form = StreamFormat::Events(EventFormat::new(config.kinesis.format, &config.kinesis.partition_key));
+                kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
+            }
+        }];
+        // By now it is known what was delivered beyond the cursor.
+        metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
+        let mut dead_letter_sink = None;
+        if let Some((spool, progress)) = dead_letter_progress {
+            let (state, sink_state) = new_state("dead-letter stream");
+            dead_letter_sink = Some(sink_state);
+            let shared = Shared {
+                spool,
+                progress,
+                window: None,
+                dead_letters: dead_letters.clone(),
+                quota_bytes: config.dead_letter.quota_bytes,
+                metrics: metrics.dead_letter_delivery.clone(),
+                state,
+                traces: traces.clone(),
+                conditions: conditions.clone(),
+                scopes: scopes.clone(),
+            };
+            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, StreamFormat::Lines, shared).await);
+        }
+        let ingest = Ingest {
+            registry: ArcSwap::from_pointee(registry),
+            unknown_events: config.schemas.unknown_events,
+            scopes,
+            dedup: Deduplicator::new(window, fleet),
+            spool,
+            shares,
+            dead_letters,
+            progress,
+            delivery_waiters: DeliveryWaiters::default(),
+            conflicts: Conflicts::default(),
+            pool: WorkPool::of_this_machine(),
+            delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
+            metrics: metrics.clone(),
+        };
+        let ingest = Arc::new(ingest);
+        let dropped = metrics.access_log_dropped_lines.clone();
+        let access_log =
+            config.telemetry.access_log.then(|| AccessLog::start(own_output(std::io::stdout())?, dropped)).transpose();
+        let gate = Gate {
+            policy: ArcSwap::from_pointee(policy),
+            proxies: Arc::new(Proxies::new(&config.proxy)),
+            repair: Repair::new(ingest.clone()),
+            ingest,
+            bodies: BodyBudget::new(metrics.clone()),
+            disk_headroom: Arc::new(headroom),
+            conditions,
+            sink: sink_state,
+            dead_letter_sink,
+            metrics,
+            traces,
+            access_log: access_log.context("the access log cannot be started")?,
+            turns: Turns::default(),
+            stopping: AtomicBool::new(false),
+        };
+        Ok((Arc::new(gate), deliverers))
+    }
+}
+
+fn new_state(name: &'static str) -> (watch::Sender<SinkState>, watch::Receiver<SinkState>) {
+    watch::channel(SinkState { name, failing: None, oldest_received_millis: None })
+}
+
+fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> {
+    let bounds = BatchBounds {
+        records_max: LAKE_BATCH_RECORDS_MAX,
+        bytes_max: config.lake.batch_bytes_max,
+        age_max: Duration::from_millis(config.lake.flush_age_ms),
+    };
+    let folder = config.data_dir.join("delivery");
+    let sink = Box::new(LakeSink::open_with_memory(&lake_location(config), &folder)?);
+    Ok(Deliverer::Batches(Box::new(BatchDeliverer::open(shared, sink, bounds, folder.join("events.journal")))))
+}
+
+async fn kinesis_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
+    let journal = config.data_dir.join("delivery").join(match form {
+        StreamFormat::Events(_) => "events.journal",
+        StreamFormat::Lines => "dead-letters.journal",
+    });
+    let settings = StreamSettings::new(&config.kinesis, &form);
+    let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
+    let deliverer = StreamDeliverer::open(shared, stream, form, settings, journal);
+    Deliverer::Stream(Box::new(deliverer))
+}
+
+/// Where the configuration says the lake is.
+#[must_use]
+pub fn lake_location(config: &Config) -> Location {
+    let lake = &config.lake;
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    Location {
+        root: given(&lake.root).unwrap_or_else(|| config.data_dir.join("lake").display().to_string()),
+        s3_endpoint: given(&lake.s3_endpoint),
+        s3_region: given(&lake.s3_region),
+        s3_allow_http: lake.s3_allow_http,
+    }
+}

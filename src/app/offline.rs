@@ -1,0 +1,166 @@
+//! Work on the data folder while no gateway runs on it, and the check whether one runs.
+//!
+//! Whoever opens the spool holds its lock, so a gateway and a command never write at the same time. A command asks a running
+//! gateway instead: the gateway writes the address of its operators' listener to `admin.address`. The file is valid only
+//! while the lock is held.
+
+use std::{collections::HashSet, fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
+use uuid::Uuid;
+
+use super::{components::Components, stores::shares};
+use crate::{
+    auth::{Keys, Source},
+    config::Config,
+    dedup::{Deduplicator, Identity},
+    durable,
+    event::Record,
+    ingest::{Conflicts, DeliveryWaiters, Ingest, reconfirm_on_start},
+    limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
+    outcome::Outcome,
+    progress::Progress,
+    repair::Repair,
+    spool::{Disk, FrameBuffer, RealDisk, spool_id},
+    telemetry::{Metrics, Traces},
+    work_pool::WorkPool,
+};
+
+const ADDRESS_FILE: &str = "admin.address";
+
+/// A data folder opened without listeners and without a sink. The next start delivers what is stored here.
+pub struct Offline {
+    /// Replays and drops.
+    pub repair: Repair,
+    /// The keys there are.
+    pub senders: Vec<Arc<Source>>,
+    ingest: Arc<Ingest>,
+}
+
+impl Offline {
+    /// Opens the data folder of `config`.
+    ///
+    /// # Errors
+    /// Whatever stands in the way, a gateway that runs on it too.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
+        let components = Components::open(config, metrics.clone(), Traces::default()).await?;
+        if let Some(fleet) = &components.fleet {
+            // As a start does: what a gateway that was killed left unconfirmed.
+            reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret()).await;
+        }
+        let Components { registry, spool, window, scopes, fleet, dead_letters, .. } = components;
+        let ingest = Arc::new(Ingest {
+            registry: ArcSwap::from_pointee(registry),
+            unknown_events: config.schemas.unknown_events,
+            scopes,
+            dedup: Deduplicator::new(window, fleet),
+            progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
+            spool,
+            shares: Arc::new(shares(config)),
+            dead_letters,
+            delivery_waiters: DeliveryWaiters::default(),
+            conflicts: Conflicts::default(),
+            pool: WorkPool::of_this_machine(),
+            delivered_wait: Duration::ZERO,
+            metrics,
+        });
+        Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), ingest })
+    }
+
+    /// Stores again what was salvaged from damaged files: `lost` was acknowledged once and never delivered, though the window
+    /// knows it; `foreign` is judged by the window as any event is. How many of each were taken.
+    ///
+    /// # Errors
+    /// Where the spool takes nothing.
+    pub async fn salvage(&self, lost: Vec<Record>, foreign: Vec<Record>) -> anyhow::Result<(u64, u64)> {
+        let mut taken_foreign = 0;
+        for records in foreign.chunks(SALVAGE_RECORDS) {
+            let frames = frames_of(records)?;
+            let secret = self.ingest.scopes.secret();
+            let ids: Vec<Identity> = records.iter().map(|record| Identity::of(record, &secret)).collect();
+            let outcomes = self.ingest.store_again(frames, &ids).await;
+            taken_foreign += outcomes.iter().filter(|outcome| **outcome == Outcome::Accepted).count() as u64;
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Retry(_))) {
+                bail!("the spool takes no more now; run it again later");
+            }
+        }
+        let secret = self.ingest.scopes.secret();
+        let spooled = self.spooled_identities()?;
+        let lost: Vec<Record> = lost.into_iter().filter(|record| !spooled.contains(&record.identity(&secret))).collect();
+        for records in lost.chunks(SALVAGE_RECORDS) {
+            let frames = frames_of(records)?;
+            let (done, appended) = tokio::sync::oneshot::channel();
+            self.ingest.spool.append(frames, move |result| _ = done.send(result));
+            appended.await.context("the spool closed")??;
+        }
+        Ok((lost.len() as u64, taken_foreign))
+    }
+
+    /// The identities of what waits for its delivery: a client that was told of a loss may have sent the event again.
+    fn spooled_identities(&self) -> anyhow::Result<HashSet<Uuid>> {
+        let (spool, secret) = (&self.ingest.spool, self.ingest.scopes.secret());
+        let mut reader = spool.reader(spool.cursor().delivered_exclusive).that_only_looks();
+        let mut identities = HashSet::new();
+        while reader.next_seq() < spool.durable_end() {
+            let batch = reader.read(RESTORE_RECORDS, usize::MAX).context("the spool cannot be read")?;
+            let records = batch.frames.into_iter().filter_map(|frame| Record::decode(frame.body).ok());
+            identities.extend(records.map(|record| record.identity(&secret)));
+        }
+        Ok(identities)
+    }
+
+    /// Closes the folder.
+    pub async fn close(self) {
+        let spool = self.ingest.spool.clone();
+        let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        if let Some(fleet) = self.ingest.dedup.fleet() {
+            fleet.close(FLEET_CLOSE_TIMEOUT).await;
+        }
+    }
+}
+
+fn frames_of(records: &[Record]) -> anyhow::Result<FrameBuffer> {
+    let mut frames = FrameBuffer::default();
+    for record in records {
+        frames.push(|buffer| buffer.extend_from_slice(record.as_bytes()))?;
+    }
+    Ok(frames)
+}
+
+/// Whether a gateway, or a command such as this one, has the data folder open.
+///
+/// # Errors
+/// Where that cannot be told.
+pub fn is_running(data_dir: &Path) -> anyhow::Result<bool> {
+    let lock = data_dir.join("spool/lock");
+    if !lock.exists() {
+        return Ok(false);
+    }
+    match RealDisk.lock(&lock) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error).with_context(|| format!("{}: whether a gateway runs cannot be told", lock.display())),
+    }
+}
+
+/// Identity of the gateway whose data folder this is. It goes with every question, so that a gateway which took over an address
+/// answers for no other one's letters.
+#[must_use]
+pub fn gateway_id(data_dir: &Path) -> Option<Uuid> {
+    spool_id(&RealDisk, &data_dir.join("spool"))
+}
+
+/// Where the gateway that has the data folder open listens for operators, by its own word.
+#[must_use]
+pub fn admin_address(data_dir: &Path) -> Option<SocketAddr> {
+    fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
+}
+
+pub(super) fn write_admin_address(config: &Config, address: SocketAddr) {
+    if let Err(error) = durable::replace_file(&config.data_dir.join(ADDRESS_FILE), format!("{address}\n").as_bytes()) {
+        tracing::warn!(%error, ADDRESS_FILE, "commands on this machine will need --admin to find this gateway");
+    }
+}

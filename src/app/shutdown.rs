@@ -1,0 +1,124 @@
+//! What ends a gateway, and in which order it closes.
+//!
+//! A gateway runs until somebody asks it to stop, the disk fails, or one of its threads or tasks dies
+//! ([`Condition::PartEnded`]). A gateway with a missing part would still look healthy. So it ends and says why, and a
+//! supervisor starts it again. Acknowledged events are on disk.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, task::JoinSet, time::timeout};
+
+use super::{
+    App,
+    ended::{Ended, Failure},
+};
+use crate::{
+    conditions::{Condition, Conditions},
+    limits::{FAILED_STOP_TIMEOUT, FLEET_CLOSE_TIMEOUT},
+};
+
+impl App {
+    /// What is wrong at the moment: for whoever runs a task beside the gateway that it cannot do without.
+    #[must_use]
+    pub fn conditions(&self) -> Conditions {
+        self.gate.conditions.clone()
+    }
+
+    /// Runs until `stop` resolves, the disk fails or a part dies; then ends gracefully, after a failure within
+    /// [`FAILED_STOP_TIMEOUT`].
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+        let mut failures = JoinSet::new();
+        for mut failed in self.spools.iter().map(|spool| spool.watch_failed()) {
+            failures.spawn(async move { failed.wait_for(|failed| *failed).await.is_ok() });
+        }
+        let conditions = self.conditions();
+        let failure = tokio::select! {
+            () = stop => None,
+            _ = failures.join_next() => Some(Failure::Disk),
+            () = conditions.when(Condition::PartEnded) => Some(Failure::Part(dead_part(&conditions))),
+        };
+        let undelivered_events = match &failure {
+            None => Some(self.end(true).await),
+            Some(failure) => {
+                match failure {
+                    Failure::Disk => tracing::error!(
+                        "the disk failed to sync: what was acknowledged is safe, nothing more is taken, restart the gateway"
+                    ),
+                    Failure::Part(part) => {
+                        tracing::error!(part, "a part of the gateway died: what was acknowledged is on disk, the gateway ends");
+                    }
+                }
+                // What is dead or stuck may be waited for in many places.
+                timeout(FAILED_STOP_TIMEOUT, self.end(false)).await.ok()
+            }
+        };
+        Ended { undelivered_events, failure }
+    }
+
+    /// Closes in order. Answers how many events stay undelivered.
+    async fn end(mut self, may_drain: bool) -> u64 {
+        tracing::info!("stopping: no more events are taken");
+        self.gate.stopping.store(true, Ordering::Relaxed);
+        self.phases.serving_ends.send_replace(true);
+        let _ = self.server.await;
+        let spools = self.spools.clone();
+        aside(move || spools.iter().for_each(|spool| spool.close())).await;
+        self.phases.delivering_ends.send_replace(true);
+        let deadline = tokio::time::Instant::now() + if may_drain { self.drain_timeout } else { Duration::ZERO };
+        for mut deliverer in self.deliverers {
+            if tokio::time::timeout_at(deadline, &mut deliverer).await.is_err() {
+                // Cut in the middle: the next start delivers again what was not confirmed.
+                deliverer.abort();
+                let _ = deliverer.await;
+            }
+        }
+        // So that what was accepted is known, and how late it is, also where the spool is not there at the next start.
+        let dedup = self.gate.ingest.dedup.clone();
+        aside(move || {
+            if let Err(error) = dedup.close_window() {
+                tracing::warn!(%error, "the dedup window is not sealed; the next start reads it from the spool");
+            }
+        })
+        .await;
+        if let Some(fleet) = self.gate.ingest.dedup.fleet() {
+            fleet.close(FLEET_CLOSE_TIMEOUT).await;
+        }
+        let undelivered_events = self.gate.disk_headroom.current().lag_events;
+        let gate = self.gate.clone();
+        aside(move || {
+            gate.traces.close();
+            gate.access_log.as_ref().inspect(|log| log.close());
+        })
+        .await;
+        self.phases.admin_ends.send_replace(true);
+        let _ = self.admin.await;
+        self.background_tasks.shutdown().await;
+        tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
+        undelivered_events
+    }
+}
+
+/// Does what blocks on a thread of its own; on this one where the system has no more, which may be the very reason for the end.
+async fn aside(work: impl Fn() + Send + Sync + 'static) {
+    let work = Arc::new(work);
+    let (done, ended) = oneshot::channel::<()>();
+    let on_thread = work.clone();
+    let thread = thread::Builder::new().name("closing".into()).spawn(move || {
+        on_thread();
+        drop(done);
+    });
+    match thread {
+        // Dropped in any case, also by a panic.
+        Ok(_) => drop(ended.await),
+        Err(_) => work(),
+    }
+}
+
+fn dead_part(conditions: &Conditions) -> String {
+    let raised = conditions.list().into_iter().find(|raised| raised.condition == Condition::PartEnded);
+    raised.map_or_else(String::new, |raised| format!("{}: {}", raised.place, raised.detail))
+}

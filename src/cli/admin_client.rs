@@ -1,0 +1,56 @@
+//! A client for the operators' listener of the gateway that runs on this machine.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::net::TcpStream;
+
+use crate::limits::{OPERATOR_ANSWER_BYTES_MAX, OPERATOR_RETRY_AFTER};
+
+/// The code of a gateway that does something else at the moment, and has not begun this.
+const BUSY: &str = "busy";
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+/// Posts `question` and reads the answer. It waits for as long as the gateway works on it, and on what others asked before.
+pub(super) async fn post<T: DeserializeOwned>(address: SocketAddr, path: &str, question: &impl Serialize) -> anyhow::Result<T> {
+    let question = Bytes::from(serde_json::to_vec(question)?);
+    loop {
+        let (status, body) = ask(address, path, question.clone()).await?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&body).with_context(|| format!("the answer of {address} is not understood"));
+        }
+        let problem: Problem = serde_json::from_slice(&body)
+            .with_context(|| format!("{address} answers {status}; is it a gateway's listener for operators?"))?;
+        // Nothing was done yet.
+        if problem.code != BUSY {
+            bail!("{} ({})", problem.detail, problem.code);
+        }
+        tokio::time::sleep(OPERATOR_RETRY_AFTER).await;
+    }
+}
+
+async fn ask(address: SocketAddr, path: &str, question: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
+    let stream = TcpStream::connect(address).await.with_context(|| {
+        format!("the data folder is in use, but nothing answers on {address}; --admin names the gateway's address for operators")
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::post(path)
+        .header(header::HOST, address.to_string())
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(question))?;
+    let (parts, body) = sender.send_request(request).await.with_context(|| format!("no HTTP on {address}"))?.into_parts();
+    let body = Limited::new(body, OPERATOR_ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    connection.abort();
+    Ok((parts.status, body))
+}

@@ -1,0 +1,36 @@
+//! Where a command finds the configuration and the data folder.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::{self, Config};
+
+/// Where the data folder of a gateway is.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Configuration file that the gateway is started with.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Folder of everything that is kept [default: as configured, ./data].
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    pub(super) fn config(&self) -> anyhow::Result<Config> {
+        let mut config = load(self.config.as_deref())?;
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        Ok(config)
+    }
+}
+
+/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
+const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
+
+pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
+}

@@ -1,0 +1,334 @@
+//! The conditions by their codes, and the list of those that are raised.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::watch;
+
+use crate::limits::CONDITION_PLACES_MAX;
+
+/// Something that is wrong. The codes are stable: alerts match on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Condition {
+    /// The gateway is shutting down.
+    Stopping,
+    /// A sync failed, or the disk refuses writes: only a restart tells what is on it.
+    SpoolFailed,
+    /// A thread or a task that the gateway cannot do without has ended: the gateway stops.
+    PartEnded,
+    /// The data folder is gone, or another one is in its place: its file system was unmounted, or it was moved.
+    DataMissing,
+    /// The spool is at its quota.
+    SpoolFull,
+    /// The file system has no room for the spool.
+    DiskFull,
+    /// The file system of the spool is mounted read-only.
+    DiskReadOnly,
+    /// Files of the spool were removed or replaced while the gateway runs.
+    SpoolMissing,
+    /// The dedup window takes no more identities.
+    DedupFull,
+    /// A block of the spool cannot be read. It is tried again until its time is over.
+    SpoolUnreadable,
+    /// Events were lost to a damaged disk. Raised until a person empties the quarantine.
+    SpoolDamaged,
+    /// The cursor cannot be written, so delivered events stay on disk.
+    CursorUnwritable,
+    /// The journal of deliveries cannot be written: a crash now sends some events again.
+    JournalUnwritable,
+    /// The sink does not answer, or refuses everything.
+    SinkUnreachable,
+    /// A partition of the lake cannot be written. The others go on.
+    PartitionUnwritable,
+    /// A shard of the stream takes nothing. The others go on.
+    ShardFailing,
+    /// The sink refuses records for a reason that may concern the whole stream, so they are held.
+    RecordsHeld,
+    /// The stream of the dead letters does not answer.
+    DeadLetterSinkUnreachable,
+    /// The dead letters of a key hold half of what they may, or more.
+    DeadLettersFilling,
+    /// A key holds as much of the spool, or of the dedup window, as it may.
+    KeyShareFull,
+    /// The dead letters of a key are at their quota.
+    DeadLettersFull,
+    /// Dead letters cannot be written.
+    DeadLettersUnwritable,
+    /// The shared dedup store does not answer. Events are accepted unchecked, and tagged.
+    DedupStoreUnreachable,
+    /// The dedup window cannot write its identities to disk.
+    DedupUnwritable,
+    /// A part of the dedup window cannot be read. It is tried again until its time is over; meanwhile events that it may know
+    /// are answered with retry.
+    DedupUnreadable,
+    /// A part of the dedup window is damaged: its identities are forgotten.
+    DedupDamaged,
+    /// Identities are forgotten before their time, because there are too many.
+    DedupForgetting,
+    /// The wall clock jumped: what expires by time waits until the time is confirmed.
+    ClockJumped,
+    /// The file system has hardly any inodes left.
+    InodesLow,
+    /// Nobody reads the log: lines are dropped and counted.
+    LogStalled,
+}
+
+impl Condition {
+    /// All of them, the blocking ones first.
+    pub const ALL: [Self; 30] = [
+        Self::Stopping,
+        Self::SpoolFailed,
+        Self::PartEnded,
+        Self::DataMissing,
+        Self::SpoolFull,
+        Self::DiskFull,
+        Self::DiskReadOnly,
+        Self::SpoolMissing,
+        Self::DedupFull,
+        Self::SpoolUnreadable,
+        Self::SpoolDamaged,
+        Self::CursorUnwritable,
+        Self::JournalUnwritable,
+        Self::SinkUnreachable,
+        Self::PartitionUnwritable,
+        Self::ShardFailing,
+        Self::RecordsHeld,
+        Self::DeadLetterSinkUnreachable,
+        Self::DeadLettersFilling,
+        Self::KeyShareFull,
+        Self::DeadLettersFull,
+        Self::DeadLettersUnwritable,
+        Self::DedupStoreUnreachable,
+        Self::DedupUnwritable,
+        Self::DedupUnreadable,
+        Self::DedupDamaged,
+        Self::DedupForgetting,
+        Self::ClockJumped,
+        Self::InodesLow,
+        Self::LogStalled,
+    ];
+
+    /// The code in `/readyz` and in the gauge's label.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::SpoolFailed => "spool_failed",
+            Self::PartEnded => "part_ended",
+            Self::DataMissing => "data_missing",
+            Self::SpoolFull => "spool_full",
+            Self::DiskFull => "disk_full",
+            Self::DiskReadOnly => "disk_read_only",
+            Self::SpoolMissing => "spool_missing",
+            Self::DedupFull => "dedup_full",
+            Self::SpoolUnreadable => "spool_unreadable",
+            Self::SpoolDamaged => "spool_damaged",
+            Self::CursorUnwritable => "cursor_unwritable",
+            Self::JournalUnwritable => "journal_unwritable",
+            Self::SinkUnreachable => "sink_unreachable",
+            Self::PartitionUnwritable => "partition_unwritable",
+            Self::ShardFailing => "shard_failing",
+            Self::RecordsHeld => "records_held",
+            Self::DeadLetterSinkUnreachable => "dead_letter_sink_unreachable",
+            Self::DeadLettersFilling => "dead_letters_filling",
+            Self::KeyShareFull => "key_share_full",
+            Self::DeadLettersFull => "dead_letters_full",
+            Self::DeadLettersUnwritable => "dead_letters_unwritable",
+            Self::DedupStoreUnreachable => "dedup_store_unreachable",
+            Self::DedupUnwritable => "dedup_unwritable",
+            Self::DedupUnreadable => "dedup_unreadable",
+            Self::DedupDamaged => "dedup_damaged",
+            Self::DedupForgetting => "dedup_forgetting",
+            Self::ClockJumped => "clock_jumped",
+            Self::InodesLow => "inodes_low",
+            Self::LogStalled => "log_stalled",
+        }
+    }
+
+    /// Whether no event can be stored while it holds: `/readyz` then answers 503. All others are warnings.
+    #[must_use]
+    pub fn blocks(self) -> bool {
+        match self {
+            Self::Stopping
+            | Self::SpoolFailed
+            | Self::PartEnded
+            | Self::DataMissing
+            | Self::SpoolFull
+            | Self::DiskFull
+            | Self::DiskReadOnly
+            | Self::SpoolMissing
+            | Self::DedupFull => true,
+            Self::SpoolUnreadable
+            | Self::SpoolDamaged
+            | Self::CursorUnwritable
+            | Self::JournalUnwritable
+            | Self::SinkUnreachable
+            | Self::PartitionUnwritable
+            | Self::ShardFailing
+            | Self::RecordsHeld
+            | Self::DeadLetterSinkUnreachable
+            | Self::DeadLettersFilling
+            | Self::KeyShareFull
+            | Self::DeadLettersFull
+            | Self::DeadLettersUnwritable
+            | Self::DedupStoreUnreachable
+            | Self::DedupUnwritable
+            | Self::DedupUnreadable
+            | Self::DedupDamaged
+            | Self::DedupForgetting
+            | Self::ClockJumped
+            | Self::InodesLow
+            | Self::LogStalled => false,
+        }
+    }
+}
+
+/// A condition that holds, at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// Which one.
+    pub condition: Condition,
+    /// Where: a partition, a shard, a key, a file; empty for the whole.
+    pub place: String,
+    /// Why, for a person.
+    pub detail: String,
+    /// Since when.
+    pub since: Instant,
+}
+
+/// The list. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions(Arc<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    held: Mutex<BTreeMap<(Condition, String), Held>>,
+    /// Changes whenever one is raised.
+    raised: watch::Sender<()>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    detail: String,
+    since: Instant,
+}
+
+impl Conditions {
+    /// It holds at `place`, because of `detail`. The first time is logged; a repetition only brings the detail up to date.
+    /// Beyond [`CONDITION_PLACES_MAX`] places of one condition, further places are logged and not listed.
+    pub fn raise(&self, condition: Condition, place: &str, detail: impl Into<String>) {
+        let (code, detail) = (condition.code(), detail.into());
+        let mut list = self.lock();
+        if let Some(held) = list.get_mut(&(condition, place.to_owned())) {
+            held.detail = detail;
+            return;
+        }
+        let places = list.keys().filter(|(other, _)| *other == condition).count();
+        if places < CONDITION_PLACES_MAX {
+            list.insert((condition, place.to_owned()), Held { detail: detail.clone(), since: Instant::now() });
+        }
+        drop(list);
+        tracing::error!(code, place, detail, "a fault began");
+        // Whoever is woken may end the program; by then it is said.
+        self.0.raised.send_replace(());
+    }
+
+    /// It does not hold at `place` any more.
+    pub fn clear(&self, condition: Condition, place: &str) {
+        // Nearly always there is nothing to clear, and nothing is allocated to find that out.
+        if self.lock().is_empty() {
+            return;
+        }
+        if let Some(held) = self.lock().remove(&(condition, place.to_owned())) {
+            let (code, seconds) = (condition.code(), held.since.elapsed().as_secs());
+            tracing::info!(code, place, seconds, "a fault is over");
+        }
+    }
+
+    /// Raises it where there is a `detail`, and clears it where there is none.
+    pub fn set(&self, condition: Condition, place: &str, detail: Option<String>) {
+        match detail {
+            Some(detail) => self.raise(condition, place, detail),
+            None => self.clear(condition, place),
+        }
+    }
+
+    /// Whether it holds anywhere.
+    #[must_use]
+    pub fn holds(&self, condition: Condition) -> bool {
+        self.lock().keys().any(|(other, _)| *other == condition)
+    }
+
+    /// Waits until it holds anywhere.
+    pub async fn when(&self, condition: Condition) {
+        let mut raised = self.0.raised.subscribe();
+        // The sender lives as long as `self`.
+        while !self.holds(condition) && raised.changed().await.is_ok() {}
+    }
+
+    /// Everything that holds, the blocking conditions first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Raised> {
+        let list = self.lock();
+        let raised = list.iter().map(|((condition, place), held)| Raised {
+            condition: *condition,
+            place: place.clone(),
+            detail: held.detail.clone(),
+            since: held.since,
+        });
+        raised.collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Condition, String), Held>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_raised_is_listed_until_it_is_cleared_at_its_place_and_blocking_comes_first() {
+        let conditions = Conditions::default();
+        conditions.raise(Condition::PartitionUnwritable, "b", "why");
+        conditions.raise(Condition::PartitionUnwritable, "a", "why");
+        conditions.raise(Condition::DedupFull, "", "full");
+        conditions.raise(Condition::PartitionUnwritable, "a", "another reason");
+        let listed = |conditions: &Conditions| -> Vec<String> {
+            conditions
+                .list()
+                .iter()
+                .map(|raised| format!("{} {} {}", raised.condition.code(), raised.place, raised.detail))
+                .collect()
+        };
+        assert_eq!(
+            listed(&conditions),
+            ["dedup_full  full", "partition_unwritable a another reason", "partition_unwritable b why"]
+        );
+        conditions.clear(Condition::PartitionUnwritable, "a");
+        conditions.set(Condition::DedupFull, "", None);
+        assert_eq!(listed(&conditions), ["partition_unwritable b why"]);
+        assert!(conditions.holds(Condition::PartitionUnwritable) && !conditions.holds(Condition::DedupFull));
+    }
+
+    #[test]
+    fn the_list_is_bounded_whatever_the_number_of_places() {
+        let conditions = Conditions::default();
+        for place in 0..2 * CONDITION_PLACES_MAX {
+            conditions.raise(Condition::ShardFailing, &place.to_string(), "why");
+        }
+        assert_eq!(conditions.list().len(), CONDITION_PLACES_MAX);
+    }
+
+    #[test]
+    fn every_condition_is_in_the_list_of_all_once_with_a_code_of_its_own_and_the_blocking_ones_first() {
+        let codes: std::collections::HashSet<_> = Condition::ALL.iter().map(|condition| condition.code()).collect();
+        assert_eq!(codes.len(), Condition::ALL.len());
+        assert!(Condition::ALL.is_sorted() && Condition::ALL.is_sorted_by_key(|condition| !condition.blocks()));
+        assert_eq!(Condition::ALL.last().map(|last| *last as usize + 1), Some(Condition::ALL.len()));
+    }
+}

@@ -1,0 +1,279 @@
+//! Claims, confirms and releases identities for `ingest`: in the window of this gateway, and in the store of the fleet, if
+//! one is configured.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::claim::{Claim, ClaimError};
+use super::claims::Claims;
+use super::errors::SealError;
+use super::fleet::{Fleet, Verdict};
+use super::identity::{Identity, differ};
+use super::memtable::Place;
+use super::window::Window;
+use crate::clock::ConfirmedClock;
+
+/// The dedup window of this gateway, and the store of its fleet where there is one. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Deduplicator {
+    window: Window,
+    fleet: Option<Fleet>,
+}
+
+impl Deduplicator {
+    /// Of these parts.
+    #[must_use]
+    pub fn new(window: Window, fleet: Option<Fleet>) -> Self {
+        Self { window, fleet }
+    }
+
+    /// Confirmed time, for [`claim`](Self::claim).
+    #[must_use]
+    pub fn clock(&self) -> ConfirmedClock {
+        self.window.clock()
+    }
+
+    /// Where in this gateway's spool the event of an identity lies, as far as it lies there: see [`Window::place`].
+    #[must_use]
+    pub fn place(&self, id: Uuid) -> Place {
+        self.window.place(id)
+    }
+
+    /// Seals what the window has in memory, and ends it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SealError`]: then the spool has to tell it at the next start.
+    pub fn close_window(&self) -> Result<(), SealError> {
+        self.window.close()
+    }
+
+    /// The store of the fleet.
+    #[must_use]
+    pub fn fleet(&self) -> Option<&Fleet> {
+        self.fleet.as_ref()
+    }
+
+    /// Claims a batch of identities: here, and then in the store what is fresh here.
+    ///
+    /// What the store knows is released here, not remembered: a mark of the local window is a place in this gateway's own
+    /// spool, which that event does not have. Asking the store again is one look-up in its memory.
+    ///
+    /// # Errors
+    /// [`ClaimError::Full`]: then nothing is claimed.
+    pub async fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claimed, ClaimError> {
+        let local = self.window.claim(identities, now_millis)?;
+        let outcomes = local.outcomes().to_vec();
+        let mut claimed = Claimed { local, outcomes, unchecked: Vec::new(), shared: None };
+        let Some(fleet) = self.fleet.as_ref().filter(|_| claimed.fresh_len() > 0) else { return Ok(claimed) };
+
+        let fresh = claimed.outcomes.iter().zip(identities).filter(|(claim, _)| **claim == Claim::Fresh);
+        let fresh: Vec<Identity> = fresh.map(|(_, identity)| *identity).collect();
+        let ids: Vec<Uuid> = fresh.iter().map(|identity| identity.id).collect();
+        let number = fleet.store.number();
+        // Owned from now on, so that what is dropped while it is asked for is released too.
+        claimed.shared = Some(Shared { fleet: fleet.clone(), number, identities: fresh });
+        // Boxed: every request's future would be larger by two kilobytes, and is copied.
+        let verdicts = Box::pin(fleet.store.claim(&ids, number)).await;
+        claimed.judge(&verdicts, identities);
+        Ok(claimed)
+    }
+}
+
+/// A claimed batch. It owns its fresh identities, here and in the store, until it is confirmed or dropped; dropping it
+/// releases them.
+#[must_use = "dropping it releases the claims"]
+#[derive(Debug)]
+pub struct Claimed {
+    local: Claims,
+    outcomes: Vec<Claim>,
+    /// Input indices, ascending, of the fresh ones that the store was not asked about, or did not answer.
+    unchecked: Vec<usize>,
+    shared: Option<Shared>,
+}
+
+impl Claimed {
+    /// The fate of every identity, in input order.
+    #[must_use]
+    pub fn outcomes(&self) -> &[Claim] {
+        &self.outcomes
+    }
+
+    /// How many fresh identities it owns.
+    #[must_use]
+    pub fn fresh_len(&self) -> usize {
+        self.local.fresh_len()
+    }
+
+    /// Whether the fresh identity at input index `index` may be known to another gateway, because the store did not say.
+    #[must_use]
+    pub fn is_unchecked(&self, index: usize) -> bool {
+        self.unchecked.binary_search(&index).is_ok()
+    }
+
+    /// Confirms the fresh identities, which are durable now; see [`Claims::confirm`]. The store is told in the background.
+    pub fn confirm(self, first_mark: u64) {
+        let mut next = first_mark;
+        self.confirm_each(|_| {
+            let mark = next;
+            next += 1;
+            mark
+        });
+    }
+
+    /// Confirms the fresh identities, each with the mark that `mark` gives for its input index.
+    pub fn confirm_each(self, mark: impl FnMut(usize) -> u64) {
+        let Self { local, unchecked, shared, .. } = self;
+        local.confirm_each(mark);
+        if let Some(shared) = shared {
+            shared.fleet.store.metrics.dedup_unchecked_events.inc_by(unchecked.len() as u64);
+            shared.confirm();
+        }
+    }
+
+    /// Gives up the batch without releasing its claims in the store: they end with their time. For events of which nobody
+    /// can say whether they are durable: where they turn up at the next start, they are confirmed.
+    pub fn leave_to_expire(mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.identities.clear();
+        }
+    }
+
+    /// Takes in what the store says of the fresh ones, in their order.
+    fn judge(&mut self, verdicts: &[Verdict], identities: &[Identity]) {
+        self.unchecked = apply(&mut self.outcomes, verdicts, identities);
+        let outcomes = &self.outcomes;
+        self.local.retain(|index| outcomes[index] == Claim::Fresh);
+        if let Some(shared) = &mut self.shared {
+            let fresh = outcomes.iter().zip(identities).filter(|(claim, _)| **claim == Claim::Fresh);
+            shared.identities = fresh.map(|(_, identity)| *identity).collect();
+        }
+    }
+}
+
+/// Replaces the fresh outcomes that the store knows better, and their twins with them. The indices of the unchecked ones.
+fn apply(outcomes: &mut [Claim], verdicts: &[Verdict], identities: &[Identity]) -> Vec<usize> {
+    let mut verdicts = verdicts.iter();
+    // What the store knows, by the place of the first of its kind.
+    let mut known = HashMap::new();
+    let duplicate = |known: u32, index: usize| Claim::Duplicate { differs: differ(known, identities[index].fingerprint) };
+    let mut unchecked = Vec::new();
+    for index in 0..outcomes.len() {
+        outcomes[index] = match outcomes[index] {
+            Claim::Fresh => match verdicts.next() {
+                Some(Verdict::Fresh) => Claim::Fresh,
+                Some(Verdict::Duplicate { fingerprint }) => {
+                    known.insert(index, *fingerprint);
+                    duplicate(*fingerprint, index)
+                }
+                Some(Verdict::InFlight) => Claim::InFlight,
+                Some(Verdict::Unchecked) | None => {
+                    unchecked.push(index);
+                    Claim::Fresh
+                }
+            },
+            Claim::TwinOf(first) if outcomes[first] != Claim::Fresh => {
+                known.get(&first).map_or(outcomes[first], |fingerprint| duplicate(*fingerprint, index))
+            }
+            known => known,
+        };
+    }
+    unchecked
+}
+
+/// What a batch owns in the store.
+#[derive(Debug)]
+struct Shared {
+    fleet: Fleet,
+    number: u64,
+    identities: Vec<Identity>,
+}
+
+impl Shared {
+    fn confirm(mut self) {
+        self.fleet.store.confirm(std::mem::take(&mut self.identities));
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.identities.is_empty() {
+            let ids = self.identities.drain(..).map(|identity| identity.id);
+            self.fleet.store.release(ids, self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DUPLICATE: Claim = Claim::Duplicate { differs: false };
+
+    #[test]
+    fn a_twin_shares_what_the_store_says_of_the_first() {
+        let mut outcomes = [
+            Claim::Fresh,
+            Claim::TwinOf(0),
+            DUPLICATE,
+            Claim::Fresh,
+            Claim::Fresh,
+            Claim::TwinOf(3),
+            Claim::Fresh,
+            Claim::TwinOf(6),
+            Claim::InFlight,
+        ];
+        let said = [Verdict::Duplicate { fingerprint: 7 }, Verdict::InFlight, Verdict::Unchecked, Verdict::Fresh];
+        // The first has the payload that the store knows, its twin another.
+        let fingerprints = [7, 8, 0, 1, 1, 1, 1, 1, 1];
+        let identities = fingerprints.map(|fingerprint| Identity { id: Uuid::nil(), fingerprint });
+        let unchecked = apply(&mut outcomes, &said, &identities);
+        assert_eq!(unchecked, [4]);
+        let expected = [
+            DUPLICATE,
+            Claim::Duplicate { differs: true },
+            DUPLICATE,
+            Claim::InFlight,
+            Claim::Fresh,
+            Claim::InFlight,
+            Claim::Fresh,
+            Claim::TwinOf(6),
+            Claim::InFlight,
+        ];
+        assert_eq!(outcomes, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_store_says_no_twin_is_left_of_what_is_not_fresh(
+            kinds in prop::collection::vec(0..4u8, 0..40),
+            said in prop::collection::vec(0..4u8, 0..40),
+        ) {
+            let mut outcomes: Vec<Claim> = Vec::new();
+            for (index, kind) in kinds.into_iter().enumerate() {
+                let first = (0..index).rev().find(|at| outcomes[*at] == Claim::Fresh);
+                outcomes.push(match (kind, first) {
+                    (0, _) => DUPLICATE,
+                    (1, _) => Claim::InFlight,
+                    (2, Some(first)) => Claim::TwinOf(first),
+                    _ => Claim::Fresh,
+                });
+            }
+            let verdicts = [Verdict::Fresh, Verdict::Duplicate { fingerprint: 0 }, Verdict::InFlight, Verdict::Unchecked];
+            let verdicts: Vec<Verdict> = said.into_iter().map(|said| verdicts[said as usize]).collect();
+            let fresh = outcomes.iter().filter(|claim| **claim == Claim::Fresh).count();
+            let known = verdicts.iter().take(fresh).filter(|said| matches!(said, Verdict::Duplicate { .. } | Verdict::InFlight)).count();
+            let identities = vec![Identity::unknown(Uuid::nil()); outcomes.len()];
+            let unchecked = apply(&mut outcomes, &verdicts, &identities);
+            prop_assert!(unchecked.iter().all(|index| outcomes[*index] == Claim::Fresh));
+            prop_assert_eq!(outcomes.iter().filter(|claim| **claim == Claim::Fresh).count(), fresh - known);
+            for claim in &outcomes {
+                if let Claim::TwinOf(first) = claim {
+                    prop_assert_eq!(outcomes[*first], Claim::Fresh);
+                }
+            }
+        }
+    }
+}

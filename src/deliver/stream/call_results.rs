@@ -1,0 +1,295 @@
+//! Applies the answer of a call to the records of the call.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{
+    super::shared::DeliveryAttempt,
+    Done, Flow,
+    invalid_records::{Success, Suspicion},
+    refusal::Refusal,
+    shard_queues::Class,
+    shard_throttle::{ShardTally, cost},
+};
+use crate::{
+    conditions::Condition,
+    limits::{PUT_UNIT_BYTES, SHARD_FAILING_AFTER, STREAM_FAILURES_REPORTED},
+    sink::kinesis::{Answer, Entry, RecordResult, StreamRecord},
+    telemetry::{AnswerLabel, ShardLabel},
+};
+
+impl Flow {
+    /// Takes the end of a call: what is stored is settled, everything else goes back.
+    pub(super) async fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        // A task that panicked takes its records with it; the process would send them again after a restart. It does not
+        // happen unless the SDK panics, and then the honest end is a loud one.
+        let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let now = Instant::now();
+        self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
+        self.shared.note(&DeliveryAttempt {
+            events: done.records.iter().map(|record| record.entries.len()).sum(),
+            bytes: done.records.iter().map(StreamRecord::size).sum(),
+            took: done.took,
+            failing: failing(&done.answer),
+        });
+        let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
+        let Done { mut records, class, answer, map_version, suspicion, success_before, sent_at, .. } = done;
+        if suspicion.is_some() {
+            self.suspects.came_back();
+        }
+        let at = (sent_at, now);
+        match answer {
+            Answer::Each(results) => {
+                count("each");
+                self.settle_each(records, results, class, map_version, at);
+            }
+            Answer::Unknown(reason) => {
+                count("unknown");
+                records.iter_mut().flat_map(|record| &mut record.entries).for_each(|entry| entry.is_maybe_sent = true);
+                self.call_failed(&reason, false, at);
+                self.put_back(records, class, suspicion, now);
+            }
+            Answer::Refused(reason) => {
+                count("refused");
+                self.call_failed(&reason, false, at);
+                self.put_back(records, class, suspicion, now);
+            }
+            Answer::Held(reason) => {
+                count("held");
+                self.call_failed(&reason, true, at);
+                self.put_back(records, class, suspicion, now);
+            }
+            Answer::Invalid(reason) => {
+                count("invalid");
+                self.suspect(records, &reason, suspicion, success_before, at);
+                self.keep_refusals(now).await;
+            }
+        }
+        if self.suspects.is_empty() {
+            self.shared.conditions.clear(Condition::RecordsHeld, self.shared.place());
+        }
+    }
+
+    fn say_that_records_are_held(&self, reason: &str) {
+        let detail = format!("{reason}; what it may mean is held and sent again until the stream takes it or takes others");
+        self.shared.conditions.raise(Condition::RecordsHeld, self.shared.place(), detail);
+    }
+
+    fn settle_each(
+        &mut self,
+        records: Vec<StreamRecord>,
+        results: Vec<RecordResult>,
+        class: Class,
+        map_version: u64,
+        (sent_at, now): (Instant, Instant),
+    ) {
+        let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
+        let mut settled = Vec::with_capacity(records.len());
+        let mut stored = StoredRecords::default();
+        let mut owed = false;
+        for (record, result) in records.into_iter().zip(results) {
+            let place = record.entries[0].place;
+            let tally = tallies.entry(self.queues.map.owner(place)).or_default();
+            match result {
+                RecordResult::Stored { shard } => {
+                    tally.stored += cost(record.size());
+                    stored.add(&record);
+                    self.shards.check(&self.queues.map, place, &shard, map_version);
+                    settled.extend(record.entries.iter().map(|entry| entry.seq));
+                    record.entries.iter().for_each(|entry| self.release(entry));
+                    continue;
+                }
+                RecordResult::Throttled => {
+                    tally.throttled += cost(record.size());
+                    let label = label(&self.queues.owner(place).shard.id);
+                    self.shared.metrics.shard_throttled.get_or_create(&label).inc();
+                }
+                RecordResult::Failed { code } => {
+                    tally.failed += cost(record.size());
+                    tracing::debug!(code, "a record failed; it is sent again");
+                }
+            }
+            owed = true;
+            record.entries.into_iter().for_each(|entry| self.queues.put_back(entry, class));
+        }
+        for (index, tally) in tallies {
+            if let Some(queue) = self.queues.iter_mut().nth(index) {
+                queue.throttle.learn(tally, sent_at, now);
+            }
+        }
+        self.count_stored(&stored);
+        if !settled.is_empty() {
+            self.suspects.hurry(now);
+            if self.health.succeeded(sent_at, now) && !self.queues.is_ordered() {
+                self.queues.make_backlog();
+                self.intake.make_backlog(&mut self.queues);
+            }
+            self.shared.report(None, 0);
+            settled.sort_unstable();
+            self.confirm(&settled);
+        }
+        if owed {
+            self.shared.metrics.retries.inc();
+            self.hurry(class);
+        }
+    }
+
+    fn count_stored(&self, stored: &StoredRecords) {
+        let metrics = &self.shared.metrics;
+        metrics.delivered_events.inc_by(stored.events);
+        metrics.stream_records.inc_by(stored.records);
+        metrics.stream_bytes.inc_by(stored.bytes);
+        metrics.stream_put_units.inc_by(stored.put_units);
+    }
+
+    /// This one is settled: its memory is free, and the next one of its key may go.
+    fn release(&mut self, entry: &Entry) {
+        self.intake.release(entry);
+        self.queues.release(entry);
+    }
+
+    fn call_failed(&mut self, reason: &str, needs_somebody: bool, (sent_at, now): (Instant, Instant)) {
+        self.shared.metrics.retries.inc();
+        if self.health.failed(needs_somebody, sent_at, now) {
+            let owed = self.shared.progress.unsettled(self.shared.spool.durable_end());
+            self.shared.report(Some(reason), owed as usize);
+            // Whoever mends it may have changed the shards.
+            self.shards.forget_age();
+        }
+    }
+
+    fn put_back(&mut self, records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>, now: Instant) {
+        if let Some(suspicion) = suspicion {
+            return self.suspects.put(records, suspicion, false, now);
+        }
+        // The latest first: each then goes to the front.
+        for entry in records.into_iter().flat_map(|record| record.entries).rev() {
+            self.queues.put_back(entry, class);
+        }
+        self.hurry(class);
+    }
+
+    /// What was sent once does not linger again.
+    fn hurry(&mut self, class: Class) {
+        if class == Class::Live {
+            let now = Instant::now();
+            self.waiting_since = now.checked_sub(self.settings.linger).or(Some(now));
+        }
+    }
+
+    /// Finds out which record of a call is not valid, by halves, and whether it is one at all: see [`invalid_records`](super::invalid_records).
+    fn suspect(
+        &mut self,
+        mut records: Vec<StreamRecord>,
+        reason: &str,
+        before: Option<Suspicion>,
+        success_before: Option<Success>,
+        at: (Instant, Instant),
+    ) {
+        let (sent_at, now) = at;
+        let suspicion = Suspicion::grown(before, now);
+        let is_whole_call = before.is_none();
+        if records.len() == 1 && records[0].entries.len() > 1 {
+            let packing = self.settings.packing;
+            records = records.remove(0).entries.into_iter().map(|entry| packing.record(vec![entry])).collect();
+        }
+        if records.len() == 1 && !is_whole_call && suspicion.is_proven_by(success_before, sent_at) {
+            for entry in records.remove(0).entries {
+                self.release(&entry);
+                self.refusals.push(Refusal::new(entry.seq, reason));
+            }
+            return;
+        }
+        // While the stream stores nothing else, nobody knows whether it means these records.
+        let is_answered = suspicion.is_answered_by(self.health.success());
+        if !is_whole_call && !is_answered {
+            self.call_failed(reason, false, at);
+            if suspicion.failures >= STREAM_FAILURES_REPORTED {
+                self.say_that_records_are_held(reason);
+            }
+        }
+        let second = records.split_off(records.len().div_ceil(2));
+        let pauses = second.is_empty() && !is_answered;
+        for half in [records, second].into_iter().filter(|half| !half.is_empty()) {
+            self.suspects.put(half, suspicion, pauses, now);
+        }
+    }
+
+    pub(super) fn look_at_gauges(&mut self, has_lag: bool) {
+        let first_unsettled = self.shared.progress.settled_exclusive();
+        let oldest =
+            has_lag.then(|| tokio::task::block_in_place(|| self.intake.oldest_received_millis(first_unsettled))).flatten();
+        self.shared.state.send_if_modified(|state| {
+            state.oldest_received_millis = oldest;
+            false
+        });
+        self.look_at_shards();
+    }
+
+    /// Brings the gauges of the shards up to now. Those of shards that are gone go too.
+    pub(super) fn look_at_shards(&mut self) {
+        self.look_for_failing_shards(Instant::now());
+        let metrics = &self.shared.metrics;
+        metrics.shard_waiting_events.clear();
+        metrics.shard_rate.clear();
+        for queue in self.queues.iter() {
+            let label = label(&queue.shard.id);
+            metrics.shard_waiting_events.get_or_create(&label).set(queue.waiting_events() as i64);
+            if let Some(rate) = queue.throttle.rate() {
+                metrics.shard_rate.get_or_create(&label).set(rate);
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// Names the shards that take nothing for a while. The others go on.
+    fn look_for_failing_shards(&mut self, now: Instant) {
+        let is_failing = |since: Instant| now.duration_since(since) >= SHARD_FAILING_AFTER;
+        let failing = self.queues.iter().filter(|queue| queue.throttle.failing_since().is_some_and(is_failing));
+        let failing: BTreeMap<String, usize> =
+            failing.map(|queue| (label(&queue.shard.id).shard, queue.waiting_events())).collect();
+        let place =
+            |shard: &str| format!("{}{}{shard}", self.shared.place(), if self.shared.place().is_empty() { "" } else { "/" });
+        for (shard, waiting) in &failing {
+            let detail = format!("it takes nothing; {waiting} events wait for it in memory, and the other shards go on");
+            self.shared.conditions.raise(Condition::ShardFailing, &place(shard), detail);
+        }
+        for shard in self.failing_shards.iter().filter(|shard| !failing.contains_key(*shard)) {
+            self.shared.conditions.clear(Condition::ShardFailing, &place(shard));
+        }
+        self.failing_shards = failing.into_keys().collect();
+    }
+}
+
+/// What a call stored.
+#[derive(Default)]
+struct StoredRecords {
+    events: u64,
+    records: u64,
+    bytes: u64,
+    put_units: u64,
+}
+
+impl StoredRecords {
+    fn add(&mut self, record: &StreamRecord) {
+        let bytes = record.size();
+        self.events += record.entries.len() as u64;
+        self.records += 1;
+        self.bytes += bytes as u64;
+        self.put_units += bytes.div_ceil(PUT_UNIT_BYTES) as u64;
+    }
+}
+
+/// Why not all records of a call were stored, where they were not.
+fn failing(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::Each(results) => {
+            results.iter().any(|result| !matches!(result, RecordResult::Stored { .. })).then_some("some records were not stored")
+        }
+        Answer::Unknown(reason) | Answer::Refused(reason) | Answer::Held(reason) | Answer::Invalid(reason) => Some(reason),
+    }
+}
+
+fn label(shard: &str) -> ShardLabel {
+    ShardLabel { shard: if shard.is_empty() { "unknown".into() } else { shard.to_owned() } }
+}

@@ -1,0 +1,130 @@
+//! The form of a spooled event in the stream: its bytes, and the key that decides its shard.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{
+    config::RecordFormat,
+    enrich::{write_envelope, write_flat},
+    event::{Envelope, Record},
+    json::{Parser, Tape, pointer_name},
+    limits::KINESIS_KEY_CHARS_MAX,
+    sink::kinesis::hash_key,
+};
+
+/// What the spool holds, and the form in which it is sent.
+#[derive(Clone, Debug)]
+pub enum StreamFormat {
+    /// Events.
+    Events(EventFormat),
+    /// Lines that are sent as they are: dead letters.
+    Lines,
+}
+
+/// How an event is written, and where its key comes from.
+#[derive(Clone, Debug)]
+pub struct EventFormat {
+    /// How it is written.
+    pub format: RecordFormat,
+    /// The members that lead to the key, from the top; `None`: the event's identity is the key.
+    pub key_path: Option<Vec<String>>,
+}
+
+/// A body in the stream's form.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FormattedEvent {
+    pub(super) key: Box<str>,
+    pub(super) data: Box<[u8]>,
+}
+
+impl EventFormat {
+    /// As configured: `event_uuid`, or a JSON pointer (RFC 6901) whose tokens name members.
+    #[must_use]
+    pub fn new(format: RecordFormat, partition_key: &str) -> Self {
+        let key_path = partition_key.strip_prefix('/').map(|path| path.split('/').map(pointer_name).collect());
+        Self { format, key_path }
+    }
+
+    fn form(&self, record: &Record, scratch: &mut Vec<u8>) -> FormattedEvent {
+        let envelope = record.envelope();
+        scratch.clear();
+        match self.format {
+            RecordFormat::Flat => write_flat(&envelope, record.payload(), scratch),
+            RecordFormat::Envelope => write_envelope(&envelope, record.payload(), scratch),
+        }
+        scratch.push(b'\n');
+        let own_key = self.key_path.as_ref().and_then(|path| key_at(path, record.payload()));
+        FormattedEvent { key: own_key.unwrap_or_else(|| identity_key(&envelope)), data: scratch.as_slice().into() }
+    }
+}
+
+fn identity_key(envelope: &Envelope<'_>) -> Box<str> {
+    (&*envelope.event_uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into()
+}
+
+impl StreamFormat {
+    /// Whether the key says nothing but which event it is.
+    pub(super) fn key_is_identity(&self) -> bool {
+        !matches!(self, Self::Events(EventFormat { key_path: Some(_), .. }))
+    }
+
+    /// The body of the frame with `seq` as it is sent. `scratch` is any buffer, used again from call to call.
+    pub(super) fn form(&self, seq: u64, body: &Bytes, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
+        match self {
+            Self::Events(form) => match Record::decode(body.clone()) {
+                Ok(record) => Ok(form.form(&record, scratch)),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Lines => Ok(FormattedEvent { key: format!("{seq}").into(), data: (&body[..]).into() }),
+        }
+    }
+}
+
+/// The text at `path`, as a partition key; `None` where there is none, or it is null or empty.
+fn key_at(path: &[String], payload: &[u8]) -> Option<Box<str>> {
+    let object = std::str::from_utf8(payload).ok()?.trim_ascii();
+    let mut tape = Tape::new();
+    Parser::new(object, usize::MAX).value(&mut tape).ok()?;
+    let mut node = tape.root(object);
+    for name in path {
+        node = node.members().find(|(member, _)| member == name)?.1;
+    }
+    let text = node.string().unwrap_or_else(|| node.raw().into());
+    match text.chars().count() {
+        0 => None,
+        _ if node.raw() == "null" => None,
+        1..=KINESIS_KEY_CHARS_MAX => Some((&*text).into()),
+        _ => {
+            let mut hash = String::new();
+            let _ = write!(hash, "{:032x}", hash_key(&text));
+            Some(hash.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(pointer: &str, payload: &str) -> Option<String> {
+        let form = EventFormat::new(RecordFormat::Flat, pointer);
+        key_at(&form.key_path.unwrap(), payload.as_bytes()).map(Into::into)
+    }
+
+    #[test]
+    fn a_key_is_the_text_at_the_pointer_and_otherwise_the_identity() {
+        let event = r#"{"session_id":"s-\u00e9","n":7,"deep":{"a/b":{"~":true}},"no":null,"empty":""}"#;
+        assert_eq!(key("/session_id", event).unwrap(), "s-é");
+        assert_eq!(key("/n", event).unwrap(), "7");
+        assert_eq!(key("/deep/a~1b/~0", event).unwrap(), "true");
+        for absent in ["/no", "/empty", "/missing", "/session_id/x"] {
+            assert_eq!(key(absent, event), None, "{absent}");
+        }
+        let long = format!(r#"{{"k":"{}"}}"#, "é".repeat(257));
+        assert_eq!(key("/k", &long).unwrap(), format!("{:032x}", hash_key(&"é".repeat(257))));
+        assert_eq!(key("/k", &long.replacen('é', "", 1)).unwrap(), "é".repeat(256));
+        assert_eq!(EventFormat::new(RecordFormat::Flat, "event_uuid").key_path, None);
+    }
+}

@@ -1,0 +1,285 @@
+//! How much space the disk and the quota have left, and for how long: for `/readyz` and the gauges of `/metrics`.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    clock::JumpDetector,
+    conditions::{Condition, Conditions},
+    dedup::Window,
+    deliver::SinkState,
+    event::unix_millis,
+    fault::{FaultKind, Operation, fault_kind},
+    key_shares::{Resource, ShareChange, Shares},
+    limits::CLOCK_JUMP_MIN,
+    progress::Progress,
+    spool::Spool,
+    telemetry::{Metrics, SourceLabel},
+};
+
+const MILLIS_PER_DAY: i64 = 86_400_000;
+
+/// Weight of the newest second in the average rate.
+const RATE_WEIGHT: f64 = 0.1;
+
+/// The parts that the headroom is computed from.
+pub struct DiskHeadroomParts {
+    /// The spool.
+    pub spool: Arc<Spool>,
+    /// That of the dead letters, where they have a stream of their own, and how far it is delivered.
+    pub dead_letters: Option<(Arc<Spool>, Arc<Progress>)>,
+    /// The dedup window.
+    pub window: Window,
+    /// How far the spool is delivered.
+    pub progress: Arc<Progress>,
+    /// The shares of the keys in the spool and in the window.
+    pub shares: Arc<Shares>,
+    /// The state of the sink.
+    pub sink: watch::Receiver<SinkState>,
+    /// The metrics whose gauges are set.
+    pub metrics: Arc<Metrics>,
+    /// Bytes that the spool may have.
+    pub quota_bytes: u64,
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// The folder of the spool, which may have a file system of its own.
+    pub dir: PathBuf,
+    /// Bytes that must stay free there.
+    pub free_bytes_min: u64,
+    /// The conditions that are raised for a clock that jumped, and for a share that is used up.
+    pub conditions: Conditions,
+}
+
+/// The space that is left on the disk and below the quota.
+pub struct DiskHeadroom {
+    parts: DiskHeadroomParts,
+    rate: Mutex<Rate>,
+    /// Device and inode of the data folder at the start.
+    data: Option<(u64, u64)>,
+    is_data_missing: AtomicBool,
+    jumps: Mutex<JumpDetector>,
+}
+
+/// Bytes per second that come in, as a moving average.
+struct Rate {
+    bytes_per_second: f64,
+    sampled_at: Instant,
+    end_seq: u64,
+}
+
+/// The space that is left now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadroomNow {
+    /// Events in the spool that are not delivered.
+    pub lag_events: u64,
+    /// Their bytes, by the average of what is on disk.
+    pub lag_bytes: u64,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: u64,
+    /// Bytes it may have.
+    pub quota_bytes: u64,
+    /// Bytes up to the quota.
+    pub quota_left_bytes: u64,
+    /// Bytes up to what must stay free on the file system; [`HeadroomNow::quota_left_bytes`] where it does not say.
+    pub disk_left_bytes: u64,
+    /// Files that can still be made there; `None` where the file system counts none.
+    pub inodes_left: Option<u64>,
+    /// Why the data folder is not what it was at the start, where it is not.
+    pub data_missing: Option<String>,
+    /// Seconds until either is used up at the current rate if nothing is delivered meanwhile; `None` where nothing comes in.
+    pub headroom_seconds: Option<f64>,
+    /// Seconds since the oldest undelivered event was received.
+    pub oldest_seconds: f64,
+}
+
+impl DiskHeadroom {
+    /// Nothing has come in yet.
+    #[must_use]
+    pub fn new(parts: DiskHeadroomParts) -> Self {
+        let rate = Rate { bytes_per_second: 0.0, sampled_at: Instant::now(), end_seq: parts.spool.durable_end() };
+        let data = identity(&parts.data_dir).ok();
+        let (wall_millis, now) = (unix_millis(SystemTime::now()), Instant::now());
+        let late_millis = parts.window.clock().millis_at(now).saturating_sub(wall_millis);
+        if Duration::from_millis(u64::try_from(late_millis).unwrap_or(0)) >= CLOCK_JUMP_MIN {
+            let days = late_millis / MILLIS_PER_DAY;
+            let detail = format!("the wall clock is {days} days behind what was stored before this start; nothing expires by it");
+            parts.conditions.raise(Condition::ClockJumped, "start", detail);
+        }
+        let jumps = Mutex::new(JumpDetector::new(wall_millis, now));
+        Self { parts, rate: Mutex::new(rate), data, is_data_missing: AtomicBool::new(false), jumps }
+    }
+
+    /// Samples the rate, and looks at the clocks and the shares, every second; runs until it is dropped.
+    pub async fn watch(&self) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            self.sample();
+            self.look_at_clocks(unix_millis(SystemTime::now()), Instant::now());
+            self.look_at_shares(Instant::now());
+        }
+    }
+
+    fn look_at_shares(&self, now: Instant) {
+        let DiskHeadroomParts { shares, progress, window, conditions, .. } = &self.parts;
+        let stats = window.stats();
+        let identities = stats.identities_hot + stats.identities_sealed;
+        for ShareChange { name, resource, used_up } in
+            shares.look(progress.settled_exclusive(), window.clock().millis_at(now), identities)
+        {
+            let detail = used_up.map(|(used, limit)| match resource {
+                Resource::Spool => {
+                    format!("its undelivered events have {used} bytes of the {limit} in the spool that it may have")
+                }
+                Resource::Dedup => {
+                    format!("the dedup window is nearly full and has {used} identities of it; {limit} are its share")
+                }
+            });
+            conditions.set(Condition::KeyShareFull, &format!("{name} {}", resource.as_str()), detail);
+        }
+    }
+
+    fn look_at_clocks(&self, wall_millis: i64, now: Instant) {
+        let mut jumps = self.jumps.lock().unwrap_or_else(PoisonError::into_inner);
+        let conditions = &self.parts.conditions;
+        if let Some(jump) = jumps.look(wall_millis, now) {
+            self.parts.metrics.clock_jumps.inc();
+            tracing::warn!(seconds = jump as f64 / 1e3, "the wall clock jumped; nothing expires by it");
+            let detail = format!("the wall clock jumped by {} s; nothing expires by it", jump / 1000);
+            conditions.raise(Condition::ClockJumped, "", detail);
+        } else if jumps.is_steady(now) {
+            conditions.clear(Condition::ClockJumped, "");
+        }
+        // Set right meanwhile.
+        if self.parts.window.clock().millis_at(now) < wall_millis.saturating_add(CLOCK_JUMP_MIN.as_millis() as i64) {
+            conditions.clear(Condition::ClockJumped, "start");
+        }
+    }
+
+    fn sample(&self) {
+        let stats = self.parts.spool.stats();
+        let average = stats.bytes as f64 / (stats.end_seq_exclusive - stats.first_seq).max(1) as f64;
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = rate.sampled_at.elapsed().as_secs_f64().max(1e-3);
+        let latest = (stats.end_seq_exclusive - rate.end_seq) as f64 * average / seconds;
+        rate.bytes_per_second += (latest - rate.bytes_per_second) * RATE_WEIGHT;
+        rate.sampled_at = Instant::now();
+        rate.end_seq = stats.end_seq_exclusive;
+    }
+
+    /// Whether the data folder was not what it was when it was last looked at, at most a second ago.
+    #[must_use]
+    pub fn is_data_missing(&self) -> bool {
+        self.is_data_missing.load(Ordering::Relaxed)
+    }
+
+    /// Why the data folder is not what it was at the start, where it is not. What the gateway holds open would still be
+    /// written, to a folder that the next start does not find.
+    fn data_missing(&self) -> Option<String> {
+        let folder = self.parts.data_dir.display();
+        match identity(&self.parts.data_dir) {
+            Err(error) => Some(format!("{folder}: {error}")),
+            Ok(found) if self.data.is_some_and(|data| data != found) => {
+                Some(format!("{folder}: another folder is in the place of the one that the gateway was started on"))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// What the file system of the spool says of itself. An error is not a full disk.
+    fn file_system(&self) -> io::Result<rustix::fs::StatVfs> {
+        match rustix::fs::statvfs(&self.parts.dir) {
+            // The spool itself says that its folder is gone.
+            Err(error) if error == rustix::io::Errno::NOENT => Ok(rustix::fs::statvfs(&self.parts.data_dir)?),
+            said => Ok(said?),
+        }
+    }
+
+    /// The space that is left now.
+    #[must_use]
+    pub fn current(&self) -> HeadroomNow {
+        let stats = self.parts.spool.stats();
+        let lag_events = self.parts.progress.unsettled(stats.end_seq_exclusive);
+        let quota_left_bytes = self.parts.quota_bytes.saturating_sub(stats.bytes);
+        let file_system = self.file_system();
+        let left = |fs: &rustix::fs::StatVfs| (fs.f_bavail * fs.f_frsize).saturating_sub(self.parts.free_bytes_min);
+        let disk_left_bytes = file_system.as_ref().map_or(quota_left_bytes, left);
+        let data_missing = self.data_missing().or_else(|| {
+            // A signal says nothing of the disk.
+            let error = file_system.as_ref().err().filter(|error| fault_kind(error, Operation::Read) != FaultKind::Transient)?;
+            Some(format!("{}: its file system does not answer: {error}", self.parts.dir.display()))
+        });
+        self.is_data_missing.store(data_missing.is_some(), Ordering::Relaxed);
+        let bytes_per_second = self.rate.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second;
+        let oldest = self.parts.sink.borrow().oldest_received_millis.filter(|_| lag_events > 0);
+        let events = (stats.end_seq_exclusive - stats.first_seq).max(1);
+        HeadroomNow {
+            lag_events,
+            lag_bytes: (u128::from(lag_events) * u128::from(stats.bytes) / u128::from(events)) as u64,
+            spool_bytes: stats.bytes,
+            quota_bytes: self.parts.quota_bytes,
+            quota_left_bytes,
+            disk_left_bytes,
+            inodes_left: file_system.ok().filter(|fs| fs.f_files > 0).map(|fs| fs.f_favail),
+            data_missing,
+            headroom_seconds: (bytes_per_second >= 1.0).then(|| quota_left_bytes.min(disk_left_bytes) as f64 / bytes_per_second),
+            oldest_seconds: oldest.map_or(0.0, |oldest| ((unix_millis(SystemTime::now()) - oldest) as f64 / 1e3).max(0.0)),
+        }
+    }
+
+    /// Brings the gauges up to now, for a scrape.
+    pub fn refresh_gauges(&self) {
+        let now = self.current();
+        let m = &self.parts.metrics;
+        m.spool_events.set(now.lag_events as i64);
+        if let Some((spool, progress)) = &self.parts.dead_letters {
+            let stats = spool.stats();
+            m.dead_letter_spool_events.set(progress.unsettled(stats.end_seq_exclusive) as i64);
+            m.dead_letter_spool_bytes.set(stats.bytes as i64);
+        }
+        let dead_letter_spool = self.parts.dead_letters.iter().map(|(spool, _)| spool);
+        let quarantined = dead_letter_spool.chain([&self.parts.spool]).map(|spool| spool.quarantined());
+        let (files, bytes) = quarantined.fold((0, 0), |sum, one| (sum.0 + one.files, sum.1 + one.bytes));
+        m.quarantine_files.set(files as i64);
+        m.quarantine_bytes.set(bytes as i64);
+        m.spool_lag_bytes.set(now.lag_bytes as i64);
+        m.spool_headroom_seconds.set(now.headroom_seconds.unwrap_or(f64::INFINITY));
+        m.spool_bytes.set(now.spool_bytes as i64);
+        m.spool_quota_bytes.set(now.quota_bytes as i64);
+        m.spool_disk_left_bytes.set(now.disk_left_bytes as i64);
+        m.spool_segments.set(self.parts.spool.stats().segments as i64);
+        m.spool_syncs.set(self.parts.spool.stats().syncs as i64);
+        m.spool_oldest_seconds.set(now.oldest_seconds);
+        for held in self.parts.shares.holdings() {
+            let label = SourceLabel { source: held.name };
+            m.key_spool_bytes.get_or_create(&label).set(held.spool_bytes as i64);
+            m.key_dedup_identities.get_or_create(&label).set(held.identities as i64);
+        }
+        let dedup = self.parts.window.stats();
+        m.dedup_identities.set((dedup.identities_hot + dedup.identities_sealed) as i64);
+        m.dedup_disk_bytes.set(dedup.disk_bytes as i64);
+        m.dedup_memory_bytes.set((dedup.filter_bytes + dedup.index_bytes) as i64);
+        m.dedup_window_seconds.set(dedup.effective_window_seconds as f64);
+        m.dedup_disk_reads.set(dedup.lookups_read_disk as i64);
+        m.dedup_damaged_pages.set(dedup.damaged_pages as i64);
+        m.dedup_damaged_identities.set(dedup.identities_damaged as i64);
+        m.dedup_set_aside_runs.set(dedup.runs_set_aside as i64);
+        m.dedup_forgotten_identities.set(dedup.identities_forgotten_early as i64);
+        m.dedup_refused_batches.set(dedup.batches_refused as i64);
+    }
+}
+
+fn identity(folder: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(folder)?;
+    Ok((metadata.dev(), metadata.ino()))
+}

@@ -1,0 +1,82 @@
+//! The parts of the gateway that the handlers use, and the policy in force.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{client_address::Proxies, operator_turns::Turns};
+use crate::{
+    auth::Keys,
+    body_budget::BodyBudget,
+    conditions::Conditions,
+    config::AddressKept,
+    deliver::SinkState,
+    disk_headroom::DiskHeadroom,
+    ingest::Ingest,
+    rate_limit::AddressRates,
+    repair::Repair,
+    telemetry::{AccessLog, Metrics, Traces},
+};
+
+/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
+pub struct Policy {
+    /// The keys, and what each may do.
+    pub keys: Keys,
+    /// What client addresses may send, where they are held to limits.
+    pub addresses: Option<Arc<AddressRates>>,
+    /// Whether events of people who ask not to be followed are dropped.
+    pub respect_gpc: bool,
+    /// What is kept of the addresses that events come from.
+    pub client_address: AddressKept,
+}
+
+/// The parts of the gateway that the handlers use.
+pub struct Gate {
+    /// Who may send, and how much.
+    pub policy: ArcSwap<Policy>,
+    /// Who may say where a client is.
+    pub proxies: Arc<Proxies>,
+    /// Validates and stores events.
+    pub ingest: Arc<Ingest>,
+    /// The repair of dead letters.
+    pub repair: Repair,
+    /// The memory that all request bodies together may hold.
+    pub bodies: BodyBudget,
+    /// How much space is left on the disk.
+    pub disk_headroom: Arc<DiskHeadroom>,
+    /// The conditions that are raised.
+    pub conditions: Conditions,
+    /// The state of the sink.
+    pub sink: watch::Receiver<SinkState>,
+    /// The state of the stream of the dead letters, if they have one.
+    pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The traces.
+    pub traces: Traces,
+    /// The access log, if it is switched on.
+    pub access_log: Option<AccessLog>,
+    /// Limits how many operators are answered at one time.
+    pub turns: Turns,
+    /// Whether the gateway is stopping.
+    pub stopping: AtomicBool,
+}
+
+impl Gate {
+    /// Whether the gateway is stopping: it takes nothing more, and is not ready.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Gives every key of the policy in force its share, before it sends: so its limit is right from the start.
+    pub fn share(&self) {
+        for source in self.policy.load().keys.sources() {
+            source.share(&self.ingest.shares);
+        }
+    }
+}

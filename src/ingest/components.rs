@@ -1,0 +1,48 @@
+//! The components that the recipe uses.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+
+use super::{conflicts::Conflicts, delivery_waiters::DeliveryWaiters};
+use crate::{
+    config::UnknownEvents,
+    dead_letter::DeadLetters,
+    dedup::{Deduplicator, Scopes},
+    key_shares::Shares,
+    progress::Progress,
+    schema::Registry,
+    spool::Spool,
+    telemetry::Metrics,
+    work_pool::WorkPool,
+};
+
+/// The components that the recipe uses.
+pub struct Ingest {
+    /// The schema registry; replaced as a whole.
+    pub registry: ArcSwap<Registry>,
+    /// What to do with events that the registry does not know.
+    pub unknown_events: UnknownEvents,
+    /// The dedup window, and the store of the fleet where there is one.
+    pub dedup: Deduplicator,
+    /// The secret that scopes the identities of browser keys.
+    pub scopes: Scopes,
+    /// The durable queue.
+    pub spool: Arc<Spool>,
+    /// The shares of the keys in the spool and in the window.
+    pub shares: Arc<Shares>,
+    /// Where rejected events are kept.
+    pub dead_letters: Arc<DeadLetters>,
+    /// Which conflicting duplicates have a dead letter.
+    pub conflicts: Conflicts,
+    /// How far the spool is delivered.
+    pub progress: Arc<Progress>,
+    /// The places of events that were not delivered while a request waited for them.
+    pub delivery_waiters: DeliveryWaiters,
+    /// Where large bodies take turns.
+    pub pool: Arc<WorkPool>,
+    /// How long [`Durability::Delivered`](super::Durability::Delivered) waits.
+    pub delivered_wait: Duration,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+}

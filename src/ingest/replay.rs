@@ -1,0 +1,141 @@
+//! Validates and stores events out of the dead letters, as the events of a request. There are four differences:
+//!
+//! - Each event keeps the time at which it was first received, and its source. Its client address is not known any more.
+//! - Identities are claimed as of now, because the window knows them from now on.
+//! - An event that the sink refused was accepted once, so the window knows its identity. Its letter is claimed instead
+//!   ([`Refused`](super::Refused)), so the event reaches the sink again, once for each letter.
+//! - An event that is still not valid makes no second letter. Nothing counts as received, because it was received before.
+
+use uuid::Uuid;
+
+use super::{
+    components::Ingest,
+    replayed_event::{ReplayedEvent, Sender},
+    submission::Fate,
+    validate::{ValidatedBody, Validator, Verdict, by_registry},
+};
+use crate::{
+    config::UnknownEvents,
+    decode::{only_element, read_fields, uuid_text},
+    dedup::Identity,
+    limits::EVENT_BYTES_MAX,
+    outcome::{Outcome, Rejection, RetryCause},
+    schema::{Registry, Suggestions},
+};
+
+impl Ingest {
+    /// Takes events of one sender again: one [`Fate`] each, in order, with its identity wherever that is readable.
+    pub async fn replay(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> Vec<Fate> {
+        let mut validated = tokio::task::block_in_place(|| self.validate_replayed(sender, events));
+        let frames = std::mem::take(&mut validated.frames);
+        let scope = sender.is_scoped.then_some(&**sender.source);
+        let own = validated.identities(&self.scopes.secret(), scope);
+        let (ids, again) = claimed_for(&own, &validated, events);
+        // A conflicting duplicate makes no second letter here either.
+        let stored = self.store(frames, &ids, None).await;
+        let mut places = stored.places.into_iter();
+        let valid = validated.verdicts.iter().map(|verdict| matches!(verdict, Verdict::Valid { .. }));
+        let places: Vec<Option<u64>> = valid.map(|is_valid| if is_valid { places.next().flatten() } else { None }).collect();
+        let fates = fates(validated, stored.outcomes);
+        for ((identity, place), fate) in again.into_iter().zip(places).zip(&fates) {
+            if let (Some(identity), Some(place), Outcome::Accepted) = (identity, place, &fate.outcome) {
+                // Whoever waits for it from now on waits for this one.
+                self.progress.forget_refusal(identity);
+                self.delivery_waiters.remember(identity, place);
+            }
+        }
+        self.metrics.count_replayed(fates.iter().map(|fate| &fate.outcome));
+        fates
+    }
+
+    /// What [`Ingest::replay`] would come to, where the dedup window is not asked and nothing is stored.
+    #[must_use]
+    pub fn try_replay(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> Vec<Fate> {
+        let validated = tokio::task::block_in_place(|| self.validate_replayed(sender, events));
+        let accepted = vec![Outcome::Accepted; validated.verdicts.len()];
+        fates(validated, accepted)
+    }
+
+    fn validate_replayed(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> ValidatedBody {
+        let registry = self.registry.load();
+        let mut validated = ValidatedBody::with_capacity(events.iter().map(|event| event.raw.len()).sum(), events.len());
+        // An operator asked, and reads of each what is wrong.
+        validated.suggestions = Suggestions::with_every_fault();
+        for event in events {
+            let validator = Validator {
+                registry: &registry,
+                unknown_events: self.unknown_events,
+                source: sender.source,
+                is_scoped: sender.is_scoped,
+                client_address: None,
+                sent_events: sender.events,
+                // It was taken once; an operator may raise what a key may send.
+                event_bytes_max: EVENT_BYTES_MAX,
+                received_millis: event.received_millis,
+                created_in_time: sender.created_days.around(event.received_millis),
+                replayed: true,
+                refused: event.refused,
+                metrics: &self.metrics,
+            };
+            validator.replayed(event.raw, &mut validated);
+        }
+        debug_assert_eq!(validated.verdicts.len(), events.len());
+        validated
+    }
+}
+
+/// What is claimed for each valid event, of which `own` are the identities: its letter's name where the sink had refused it.
+/// Beside it, for each event, the identity of what is replayed in this way.
+fn claimed_for(own: &[Identity], validated: &ValidatedBody, events: &[ReplayedEvent<'_>]) -> (Vec<Identity>, Vec<Option<Uuid>>) {
+    let (mut own, mut ids) = (own.iter(), Vec::with_capacity(own.len()));
+    let again = validated.verdicts.iter().zip(events).map(|(verdict, event)| {
+        let Verdict::Valid { event_uuid, .. } = verdict else { return None };
+        let identity = *own.next()?;
+        let refused = event.refused.filter(|refused| refused.event_uuid == *event_uuid);
+        ids.push(refused.map_or(identity, |refused| Identity::unknown(refused.letter)));
+        refused.map(|_| identity.id)
+    });
+    let again = again.collect();
+    (ids, again)
+}
+
+fn fates(validated: ValidatedBody, stored: Vec<Outcome>) -> Vec<Fate> {
+    let mut stored = stored.into_iter();
+    let fate = |verdict| match verdict {
+        Verdict::Valid { event_uuid, .. } => Fate {
+            event_uuid: Some(event_uuid.to_string()),
+            outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
+        },
+        Verdict::Rejected { event_uuid, rejection } => Fate { event_uuid, outcome: Outcome::Rejected(rejection) },
+    };
+    validated.verdicts.into_iter().map(fate).collect()
+}
+
+/// What a registry says of an event that nobody sends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion {
+    /// Its identity, where it is readable.
+    pub event_uuid: Option<String>,
+    /// Its name, where it is readable.
+    pub event_name: Option<String>,
+    /// The version that validated it, or why it is refused.
+    pub verdict: Result<Option<u32>, Rejection>,
+}
+
+/// What `registry` says of the event `raw`, whoever may send it.
+#[must_use]
+pub fn opinion(registry: &Registry, unknown_events: UnknownEvents, raw: &[u8]) -> Opinion {
+    let mut opinion = Opinion { event_uuid: None, event_name: None, verdict: Ok(None) };
+    only_element(raw, |element| {
+        let event = match element.event {
+            Ok(event) => event,
+            Err(rejection) => return opinion.verdict = Err(rejection),
+        };
+        opinion.event_uuid = uuid_text(&event);
+        let name = event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string());
+        opinion.event_name = name.map(std::borrow::Cow::into_owned);
+        opinion.verdict = read_fields(&event)
+            .and_then(|fields| by_registry(registry, unknown_events, &event, &fields, &mut Suggestions::default()));
+    });
+    opinion
+}

@@ -1,0 +1,362 @@
+//! The pure half of the recipe: validates each element of a body, without I/O.
+
+use std::{
+    ops::RangeInclusive,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::replayed_event::Refused;
+use crate::{
+    auth::EventNames,
+    config::UnknownEvents,
+    dead_letter::{Letter, LetterLines, Lines},
+    decode::{Element, Fields, only_element, read_fields, uuid_text},
+    dedup::Identity,
+    event::{Envelope, EventName, ScopeSecret},
+    json::{Node, quoted},
+    outcome::{Fault, RejectCode, Rejection},
+    schema::{Registry, Resolution, Suggestions},
+    spool::FrameBuffer,
+    telemetry::Metrics,
+};
+
+/// What judging needs beside the bytes.
+pub(super) struct Validator<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) unknown_events: UnknownEvents,
+    pub(super) source: &'a Arc<str>,
+    /// Whether the identities hold within the scope of the source.
+    pub(super) is_scoped: bool,
+    pub(super) client_address: Option<&'a str>,
+    pub(super) sent_events: &'a EventNames,
+    /// Bytes that one event may have.
+    pub(super) event_bytes_max: usize,
+    pub(super) received_millis: i64,
+    /// When an event may have been created that is not late, Unix milliseconds.
+    pub(super) created_in_time: RangeInclusive<i64>,
+    /// Whether it is validated for a second time: see `replay.rs`.
+    pub(super) replayed: bool,
+    /// Whether it is the event of a letter that the sink refused.
+    pub(super) refused: Option<Refused>,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// One body, validated.
+pub(super) struct ValidatedBody {
+    /// One per element, in order.
+    pub(super) verdicts: Vec<Verdict>,
+    /// The records of the valid ones, as they go to the spool.
+    pub(super) frames: FrameBuffer,
+    /// The dead letters of the rejected ones.
+    letters: LetterLines,
+    /// What may still be looked for, and said in full.
+    pub(super) suggestions: Suggestions,
+    /// Bytes of what is said of the rejected ones.
+    said_bytes: usize,
+}
+
+/// What one element is.
+pub(super) enum Verdict {
+    /// An event to store: the next of the frames.
+    Valid { event_uuid: Uuid, fingerprint: u32 },
+    /// Wrong in itself.
+    Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
+}
+
+impl ValidatedBody {
+    /// Nothing yet, with room for the frames of `events` of so many bytes: a fifth more is usual, and for one alone some more.
+    pub(super) fn with_capacity(bytes: usize, events: usize) -> Self {
+        Self {
+            verdicts: Vec::with_capacity(events),
+            frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128),
+            letters: LetterLines::default(),
+            suggestions: Suggestions::default(),
+            said_bytes: 0,
+        }
+    }
+
+    /// Bytes of memory that the rejected ones take: their letters, what is said of them, and the answer that says it.
+    pub(super) fn rejected_bytes(&self) -> usize {
+        self.letters.memory_bytes() + 3 * self.said_bytes
+    }
+
+    /// The identity of every valid event, in order: within `scope`.
+    pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> Vec<Identity> {
+        let identity = |verdict: &Verdict| match verdict {
+            Verdict::Valid { event_uuid: id, fingerprint } => {
+                Some(Identity { id: *id, fingerprint: *fingerprint }.scoped(secret, scope))
+            }
+            Verdict::Rejected { .. } => None,
+        };
+        self.verdicts.iter().filter_map(identity).collect()
+    }
+
+    /// Takes the dead letters, where there are any.
+    /// `received_bytes` were received of the request before it was inflated.
+    pub(super) fn take_letters(&mut self, source: &Arc<str>, received_bytes: usize) -> Option<Lines> {
+        std::mem::take(&mut self.letters).finish(source, received_bytes)
+    }
+}
+
+impl Validator<'_> {
+    /// Judges the next element of a body, and says whether it is rejected.
+    pub(super) fn next(&self, element: &Element<'_>, validated: &mut ValidatedBody) -> bool {
+        let verdict = self.element(element, &mut validated.frames, &mut validated.suggestions);
+        let is_rejected = match &verdict {
+            Verdict::Valid { .. } => false,
+            Verdict::Rejected { event_uuid, rejection } => {
+                self.add_letter(element, event_uuid.as_deref(), rejection, &mut validated.letters);
+                let said = |fault: &Fault| fault.detail.len() + fault.pointer.len() + size_of_val(fault);
+                validated.said_bytes += rejection.faults.iter().map(said).sum::<usize>();
+                true
+            }
+        };
+        validated.verdicts.push(verdict);
+        is_rejected
+    }
+
+    /// Judges one element that was told apart before, and makes no letter of it.
+    pub(super) fn replayed(&self, raw: &[u8], validated: &mut ValidatedBody) {
+        only_element(raw, |element| {
+            let verdict = self.element(&element, &mut validated.frames, &mut validated.suggestions);
+            validated.verdicts.push(verdict);
+        });
+    }
+
+    fn element(&self, element: &Element<'_>, frames: &mut FrameBuffer, suggestions: &mut Suggestions) -> Verdict {
+        let event_uuid = |event: &Result<Node<'_>, _>| event.as_ref().ok().and_then(uuid_text);
+        let record = |records: &mut Vec<u8>| {
+            isolate(|| match &element.event {
+                Ok(event) => self.event(event, element.raw, records, suggestions),
+                Err(rejection) => Err(rejection.clone()),
+            })
+        };
+        // The limits of an event and its envelope make one that fits: see `limits.rs`.
+        match frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
+            Ok(event_uuid) => Verdict::Valid { event_uuid, fingerprint: Identity::fingerprint(element.raw) },
+            Err(mut rejection) => {
+                if rejection.code == RejectCode::InternalError {
+                    self.metrics.panics.inc();
+                }
+                if !suggestions.take_explained(rejection.faults.len()) {
+                    rejection.make_brief();
+                }
+                Verdict::Rejected { event_uuid: event_uuid(&element.event), rejection: Box::new(rejection) }
+            }
+        }
+    }
+
+    /// Judges one event and appends its record.
+    fn event(
+        &self,
+        event: &Node<'_>,
+        raw: &[u8],
+        records: &mut Vec<u8>,
+        suggestions: &mut Suggestions,
+    ) -> Result<Uuid, Rejection> {
+        if raw.len() > self.event_bytes_max {
+            return Err(too_large(raw.len(), self.event_bytes_max));
+        }
+        let fields = read_fields(event)?;
+        if !self.sent_events.contain(&fields.event_name) {
+            return Err(forbidden(&fields.event_name));
+        }
+        let schema_version = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
+        let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
+        let envelope = Envelope {
+            event_uuid: fields.event_uuid,
+            event_name,
+            schema_version,
+            created_at: fields.created_at,
+            received_millis: self.received_millis,
+            source: self.source,
+            client_address: self.client_address,
+            has_reserved_fields: fields.has_reserved_fields,
+            names_its_version: fields.schema_version.is_some(),
+            dedup_unchecked: false,
+            replayed: self.replayed,
+            is_scoped: self.is_scoped,
+            is_late: !self.created_in_time.contains(&fields.created_at.millis),
+        };
+        match self.refused.filter(|refused| refused.event_uuid == fields.event_uuid) {
+            Some(refused) => envelope.encode_replay_of(refused.letter, raw, records),
+            None => envelope.encode(raw, records),
+        }
+        Ok(fields.event_uuid)
+    }
+
+    fn add_letter(&self, element: &Element<'_>, event_uuid: Option<&str>, rejection: &Rejection, letters: &mut LetterLines) {
+        let event_name = element
+            .event
+            .as_ref()
+            .ok()
+            .and_then(|event| event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string()));
+        let letter = Letter {
+            source: self.source,
+            received_millis: self.received_millis,
+            event_uuid,
+            event_name: event_name.as_deref(),
+            rejection,
+            raw: element.raw,
+        };
+        letters.add(&letter);
+    }
+}
+
+/// What the registry says of an event with these fields: the version that validated it, or why it is refused.
+pub(super) fn by_registry(
+    registry: &Registry,
+    unknown_events: UnknownEvents,
+    event: &Node<'_>,
+    fields: &Fields<'_>,
+    suggestions: &mut Suggestions,
+) -> Result<Option<u32>, Rejection> {
+    match registry.resolve(&fields.event_name, fields.schema_version) {
+        Resolution::Known(schema) => {
+            schema.validate_in_body(*event, suggestions)?;
+            Ok(Some(schema.version))
+        }
+        Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),
+        Resolution::UnknownName if unknown_events == UnknownEvents::Accept => Ok(fields.schema_version),
+        Resolution::UnknownName => {
+            let nearest = suggestions.take_name().then(|| registry.nearest(&fields.event_name)).flatten();
+            Err(unknown_name(&fields.event_name, nearest))
+        }
+    }
+}
+
+fn too_large(found: usize, most: usize) -> Rejection {
+    let detail = format!("the event has {found} bytes; with this key at most {most} are allowed");
+    Rejection::new(RejectCode::EventTooLarge, detail, "")
+}
+
+fn forbidden(name: &str) -> Rejection {
+    Rejection::new(RejectCode::ForbiddenEvent, format!("this key may not send {}", quoted(name)), "/event_name")
+}
+
+fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
+    let suggestion = nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
+    Rejection::new(RejectCode::UnknownEvent, format!("no schema is named {}{suggestion}", quoted(name)), "/event_name")
+}
+
+fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {
+    let detail = format!("there is no version {}; the newest is {newest}", version.unwrap_or_default());
+    Rejection::new(RejectCode::UnknownSchemaVersion, detail, "/schema_version")
+}
+
+/// Runs the judgement of one event so that a panic in it costs that event alone.
+fn isolate(judgement: impl FnOnce() -> Result<Uuid, Rejection>) -> Result<Uuid, Rejection> {
+    // What it may leave half done is the record it was appending, which is then cut off.
+    catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| Err(failed()))
+}
+
+fn failed() -> Rejection {
+    let detail = "the gateway failed on this event; it is kept in the dead letters";
+    Rejection::new(RejectCode::InternalError, detail, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_its_event_alone() {
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let verdict = isolate(|| panic!("a bug"));
+        std::panic::set_hook(quiet);
+        assert_eq!(verdict.unwrap_err().code, RejectCode::InternalError);
+        assert_eq!(isolate(|| Ok(Uuid::max())), Ok(Uuid::max()));
+    }
+
+    mod properties {
+        use bytes::Bytes;
+        use proptest::prelude::*;
+
+        use super::*;
+        use crate::{
+            decode::{BodyForm, for_each_element},
+            enrich::write_flat,
+            event::{CreatedDays, Record},
+        };
+
+        /// Values whose spelling a value tree would change or refuse.
+        fn any_value() -> impl Strategy<Value = String> {
+            let spelled = prop::sample::select(vec![
+                "1.10",
+                "1e400",
+                "-0",
+                "-0.0",
+                "123456789012345678901234567890",
+                "0.1E-7",
+                "\"\\u00e9\\/\\\"\"",
+                "\"\\ud83d\\ude00\"",
+                "\"é😀\"",
+                "{ \"a\" :\t[ ] , \"a\":1 }",
+                "null",
+                "true",
+            ]);
+            prop_oneof![
+                spelled.prop_map(str::to_owned),
+                any::<i128>().prop_map(|number| number.to_string()),
+                any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap_or_default()),
+                (1..60usize).prop_map(|depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth))),
+            ]
+        }
+
+        proptest! {
+            #[test]
+            fn the_payload_is_what_the_client_wrote_byte_for_byte_and_the_flat_form_keeps_each_member_so(
+                members in prop::collection::btree_map("[a-z]{1,6}|event_type|source", any_value(), 0..8),
+                uuid in any::<u128>().prop_filter("identifies something", |uuid| *uuid != 0 && *uuid != u128::MAX),
+                gap in "[ \t\r\n]{0,3}",
+            ) {
+                let uuid = Uuid::from_u128(uuid);
+                let mut event = format!("{{{gap}\"event_uuid\"{gap}:\"{uuid}\",\"event_name\":\"a:b\",\"created_at\":1.5e9");
+                for (name, value) in &members {
+                    event.push_str(&format!(",{gap}\"{name}\":{gap}{value}"));
+                }
+                event.push_str(&format!("{gap}}}"));
+                let (registry, metrics, source) = (Registry::default(), Metrics::new(), Arc::from("web"));
+                let validator = Validator {
+                    registry: &registry,
+                    unknown_events: UnknownEvents::Accept,
+                    source: &source,
+                    is_scoped: false,
+                    client_address: None,
+                    sent_events: &EventNames::default(),
+                    event_bytes_max: usize::MAX,
+                    received_millis: 0,
+                    created_in_time: CreatedDays { back: 0, ahead: 0 }.around(0),
+                    replayed: false,
+                    refused: None,
+                    metrics: &metrics,
+                };
+                let (body, mut validated) = (format!("[{event},7,{event}]"), ValidatedBody::with_capacity(0, 0));
+                let mut rejected = Vec::new();
+                for_each_element(body.as_bytes(), BodyForm::Json, |element| rejected.push(validator.next(&element, &mut validated))).unwrap();
+                prop_assert_eq!(rejected, [false, true, false]);
+                let identity = Identity { id: uuid, fingerprint: Identity::fingerprint(event.as_bytes()) };
+                prop_assert_eq!(validated.identities(&ScopeSecret::random(), None), [identity, identity], "{}", event);
+                prop_assert_eq!(validated.frames.bodies().len(), 2, "{}", event);
+                for record in validated.frames.bodies() {
+                    let record = Record::decode(Bytes::copy_from_slice(record)).unwrap();
+                    prop_assert_eq!(record.payload(), event.as_bytes());
+                    let mut flat = Vec::new();
+                    write_flat(&record.envelope(), record.payload(), &mut flat);
+                    let flat = String::from_utf8(flat).unwrap();
+                    prop_assert!(!flat.contains(['\n', '\r']));
+                    for (name, value) in &members {
+                        let is_kept = flat.contains(value.as_str());
+                        let is_reserved = matches!(name.as_str(), "event_type" | "source");
+                        prop_assert!(is_kept || is_reserved, "{} lacks {}", flat, value);
+                    }
+                    prop_assert_eq!(flat.matches("\"source\":").count(), 1);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The members of an object: one pass, one look-up each.
+
+use serde_json::{Map, Value};
+
+use super::{CompiledSchema, Library, Shared};
+use crate::json::Node;
+
+/// A set of members by their index has a bit for each.
+const MEMBERS_MAX: usize = u64::BITS as usize;
+
+/// What an object may hold.
+#[derive(Debug)]
+pub(super) struct Members {
+    named: Named,
+    /// What any other member must be; `None`: there may be no other.
+    others: Option<CompiledSchema>,
+    /// Those that must be there.
+    required: u64,
+    /// Where the first is there, the second must be.
+    dependent: Box<[(u64, u64)]>,
+}
+
+impl Members {
+    /// Reads `properties`, `required`, `additionalProperties` and `dependentRequired` of a schema.
+    pub(super) fn compile(keywords: &Map<String, Value>, shared: &Shared, library: Library<'_>) -> Option<Self> {
+        if keywords.contains_key("patternProperties") {
+            return None;
+        }
+        let none = Map::new();
+        let properties = keywords.get("properties").map_or(Some(&none), Value::as_object)?;
+        if properties.len() > MEMBERS_MAX {
+            return None;
+        }
+        let compile = |(name, value)| Some((name, CompiledSchema::compile(value, shared, library)?));
+        let named = Named::new(properties.iter().map(compile).collect::<Option<_>>()?);
+        let bits = |names_in: &Value| -> Option<u64> {
+            names_in.as_array()?.iter().try_fold(0, |bits, name| Some(bits | 1 << named.index(name.as_str()?)?))
+        };
+        let required = keywords.get("required").map_or(Some(0), bits)?;
+        let mut dependent = Vec::new();
+        for (name, needs) in keywords.get("dependentRequired").map_or(Some(&none), Value::as_object)? {
+            dependent.push((1 << named.index(name)?, bits(needs)?));
+        }
+        let others = match keywords.get("additionalProperties") {
+            None => Some(CompiledSchema::Anything),
+            Some(Value::Bool(false)) => None,
+            Some(schema) => Some(CompiledSchema::compile(schema, shared, library)?),
+        };
+        Some(Self { named, others, required, dependent: dependent.into() })
+    }
+
+    /// Whether the members of `object` are surely valid. A member that stands twice is left to the written schema.
+    pub(super) fn accept(&self, object: Node<'_>) -> bool {
+        let mut seen: u64 = 0;
+        for (name, value) in object.members() {
+            let is_valid = match self.named.index(&name) {
+                Some(index) => {
+                    let bit = 1 << index;
+                    let is_first = seen & bit == 0;
+                    seen |= bit;
+                    is_first && self.named.members[index].value.accepts(value)
+                }
+                None => self.others.as_ref().is_some_and(|others| others.accepts(value)),
+            };
+            if !is_valid {
+                return false;
+            }
+        }
+        seen & self.required == self.required
+            && self.dependent.iter().all(|(one, needs)| seen & one == 0 || seen & needs == *needs)
+    }
+}
+
+/// A member with a name, and what it must be: together, because whoever finds the one looks at the other.
+#[derive(Debug)]
+struct Member {
+    words: Words,
+    value: CompiledSchema,
+}
+
+// A line of the cache.
+const _: () = assert!(size_of::<Member>() <= 64);
+
+/// Members by their names: a small table that is built once and looked up for every member of every event.
+#[derive(Debug)]
+struct Named {
+    members: Box<[Member]>,
+    /// Their names, for those that words do not tell.
+    names: Box<[Box<str>]>,
+    /// Indexes by hash, at most a quarter of them taken; a name that finds its place taken stands behind it.
+    places: Box<[u8]>,
+}
+
+/// A place that no name has.
+const FREE: u8 = u8::MAX;
+
+impl Named {
+    fn new(members: Vec<(&String, CompiledSchema)>) -> Self {
+        let names: Box<[Box<str>]> = members.iter().map(|(name, _)| name.as_str().into()).collect();
+        let member = |(name, value): (&String, CompiledSchema)| Member { words: Words::of(name), value };
+        let members: Box<[Member]> = members.into_iter().map(member).collect();
+        let mut places = vec![FREE; (members.len() * 4).next_power_of_two().max(4)].into_boxed_slice();
+        for (index, member) in members.iter().enumerate() {
+            let mut place = member.words.hash() & (places.len() - 1);
+            while places[place] != FREE {
+                place = (place + 1) & (places.len() - 1);
+            }
+            places[place] = index as u8;
+        }
+        Self { members, names, places }
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        let words = Words::of(name);
+        let mut place = words.hash() & (self.places.len() - 1);
+        loop {
+            let index = usize::from(self.places[place]);
+            let found = self.members.get(index)?;
+            if found.words == words && (words.are_whole() || *self.names[index] == *name) {
+                return Some(index);
+            }
+            place = (place + 1) & (self.places.len() - 1);
+        }
+    }
+}
+
+/// The first and the last eight bytes of a name, and its length: they tell the names of a schema apart well enough to hash
+/// them, and are all there is of most. Clients cannot make it slow: the table holds only the schema's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Words {
+    head: u64,
+    tail: u64,
+    bytes: usize,
+}
+
+impl Words {
+    fn of(name: &str) -> Self {
+        let bytes = name.as_bytes();
+        let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+        let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => (word(bytes), 0),
+        };
+        Self { head, tail, bytes: bytes.len() }
+    }
+
+    /// Whether there is nothing between the two.
+    fn are_whole(self) -> bool {
+        self.bytes <= 16
+    }
+
+    fn hash(self) -> usize {
+        let mixed = (self.head ^ self.tail.rotate_left(29) ^ self.bytes as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 32) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_found_where_it_stands_and_no_other_is(
+            names in prop::collection::btree_set("[ab]{0,3}|[ab\u{e9}]{6,9}|a{8}[ab]{0,10}b{8}", 0..40),
+            other in "[ab]{0,3}|[ab\u{e9}]{6,9}|a{8}[ab]{0,10}b{8}",
+        ) {
+            let names: Vec<String> = names.into_iter().collect();
+            let table = Named::new(names.iter().map(|name| (name, CompiledSchema::Anything)).collect());
+            for (index, name) in names.iter().enumerate() {
+                prop_assert_eq!(table.index(name), Some(index));
+            }
+            prop_assert_eq!(table.index(&other), names.iter().position(|name| *name == other));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The fields of one event's schema, for the exports.
+
+use serde_json::{Map, Value};
+
+use super::inline::inlined;
+use crate::{
+    event::{REQUIRED_FIELDS, RESERVED_FIELDS},
+    schema::Schema,
+};
+
+/// The fields of one event's schema, without those that every event has.
+pub(super) struct EventFields {
+    pub(super) description: String,
+    /// Each with all that is said of it in one place, in the schema's order.
+    pub(super) properties: Map<String, Value>,
+    pub(super) required: Vec<String>,
+}
+
+impl EventFields {
+    pub(super) fn of(schema: &Schema) -> Self {
+        let document = inlined(schema.read());
+        let description = document["description"].as_str().unwrap_or_default().to_owned();
+        let mut fields = Self { description, properties: Map::new(), required: Vec::new() };
+        fields.add(&document);
+        fields
+    }
+
+    /// Adds what `part` says of the event's members, and what it is put together from does.
+    fn add(&mut self, part: &Value) {
+        let is_own =
+            |name: &str| name != "schema_version" && !REQUIRED_FIELDS.contains(&name) && !RESERVED_FIELDS.contains(&name);
+        for (name, property) in part["properties"].as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
+            self.properties.entry(name.as_str()).or_insert_with(|| property.clone());
+        }
+        let required = part["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        self.required.extend(required.filter(|name| is_own(name)).map(str::to_owned));
+        part["allOf"].as_array().into_iter().flatten().for_each(|part| self.add(part));
+    }
+}

@@ -1,0 +1,22 @@
+//! Where a lake is.
+
+/// Where a lake is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LakeConfig {
+    /// A local folder, or `s3://bucket/prefix`.
+    pub root: String,
+    /// S3 endpoint other than AWS's own, such as `http://127.0.0.1:9000`; `AWS_ENDPOINT_URL` where absent.
+    pub s3_endpoint: Option<String>,
+    /// S3 region; `AWS_REGION` where absent.
+    pub s3_region: Option<String>,
+    /// Whether the endpoint may be plain HTTP.
+    pub s3_allow_http: bool,
+}
+
+impl LakeConfig {
+    /// The lake at `root`, everything else from the environment.
+    #[must_use]
+    pub fn at(root: impl Into<String>) -> Self {
+        Self { root: root.into(), ..Self::default() }
+    }
+}

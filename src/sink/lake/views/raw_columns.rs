@@ -1,0 +1,60 @@
+//! The columns of `events_raw`, and how they are selected from the files.
+
+use super::{names::quoted, request::Dialect};
+use crate::sink::lake::columns::{CLIENT_ADDRESS, DEDUP_SCOPE};
+
+/// The columns of `events_raw`, partitions included: these, behind them perhaps [`CLIENT_ADDRESS`], and [`DEDUP_SCOPE`].
+const RAW_COLUMNS: [&str; 12] = [
+    "event_uuid",
+    "event_name",
+    "event_type",
+    "event_subtype",
+    "source",
+    "schema_version",
+    "created_at",
+    "created_datetime",
+    "received_datetime",
+    "created_date",
+    IS_LATE,
+    "payload",
+];
+
+/// The column that no file has: it is made of two others. An event may have a field of the same name.
+pub(super) const IS_LATE: &str = "is_late";
+
+impl Dialect {
+    /// The day of a time, as `created_date` has it: Athena finds the folders of a range only where it is a text.
+    fn day_of(self, column: &str) -> String {
+        match self {
+            Self::Duckdb => format!("CAST({column} AS date)"),
+            Self::Athena => format!("CAST(CAST({column} AS date) AS varchar)"),
+        }
+    }
+
+    /// How the columns of `events_raw` are selected from files whose folder says the date.
+    pub(super) fn selected(self, columns: &[&str]) -> String {
+        list(columns, |name| (name == IS_LATE).then(|| format!("created_date <> {}", self.day_of("created_datetime"))))
+    }
+
+    /// The same, from files in `created_date=late`.
+    pub(super) fn selected_late(self, columns: &[&str]) -> String {
+        list(columns, |name| match name {
+            "created_date" => Some(self.day_of("received_datetime")),
+            IS_LATE => Some("true".to_owned()),
+            _ => None,
+        })
+    }
+}
+
+/// The columns of a SELECT, some of them made of others.
+fn list(columns: &[&str], made: impl Fn(&str) -> Option<String>) -> String {
+    let column = |name: &&str| match made(name) {
+        Some(value) => format!("{value} AS {}", quoted(name)),
+        None => quoted(name),
+    };
+    columns.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
+    RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).chain([DEDUP_SCOPE]).collect()
+}
