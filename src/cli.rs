@@ -1,6 +1,6 @@
 //! The command line.
 
-mod dlq;
+mod dead_letters;
 mod errors;
 mod health;
 mod keys;
@@ -22,7 +22,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    app,
+    app::{self, AtRest},
     config::{self, Config},
     sink::lake::LakeError,
 };
@@ -46,7 +46,10 @@ enum Command {
     Lake(lake::LakeCommand),
     /// Find, repair, replay and drop dead letters.
     #[command(subcommand)]
-    Dlq(dlq::DlqCommand),
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// The old name of `dead-letters`.
+    #[command(subcommand, hide = true)]
+    Dlq(dead_letters::DeadLettersCommand),
     /// Look into the spool, and at what was set aside as damaged.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
@@ -114,7 +117,7 @@ struct PlaceArgs {
 
 impl PlaceArgs {
     fn config(&self) -> anyhow::Result<Config> {
-        let mut config = load(self.config.as_deref())?;
+        let mut config = load_and_tell(self.config.as_deref())?;
         if let Some(data_dir) = &self.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -136,18 +139,22 @@ pub fn run() -> ExitCode {
             },
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
-        Command::Health(args) => match load(args.config.as_deref()) {
+        Command::Health(args) => match load_and_tell(args.config.as_deref()) {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
-        Command::Dlq(command) => dlq::run(&command),
+        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Dlq(command) => {
+            notice("`lakegate dlq` is now called `lakegate dead-letters`; the old name works for now");
+            dead_letters::run(&command)
+        }
         Command::Spool(command) => spool::run(&command),
         Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
-        Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
+        Command::Config(ConfigCommand::Check { config }) => match load_and_tell(config.as_deref()) {
             Ok(config) => check(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
@@ -159,6 +166,12 @@ pub fn run() -> ExitCode {
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("lakegate: {}", in_full(error));
     ExitCode::from(code)
+}
+
+/// Says on standard error that something old was used, and what replaces it.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+fn notice(text: &str) {
+    eprintln!("lakegate: {text}");
 }
 
 /// Whether the reader of a pipe has gone.
@@ -191,6 +204,20 @@ const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
 fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
     Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
+}
+
+/// The same for commands that have no log: old names are told on standard error.
+fn load_and_tell(file: Option<&Path>) -> anyhow::Result<Config> {
+    let config = load(file)?;
+    config.old_names.iter().for_each(|text| notice(text));
+    Ok(config)
+}
+
+/// Opens the data folder for a command that changes something.
+async fn open_at_rest(config: &Config) -> anyhow::Result<AtRest> {
+    let at_rest = AtRest::open(config).await?;
+    at_rest.old_folder.iter().for_each(|text| notice(text));
+    Ok(at_rest)
 }
 
 fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {

@@ -26,7 +26,7 @@ use crate::{
     auth::Source,
     body_budget::{BodyShare, BudgetUsedUp},
     config::UnknownEvents,
-    dead_letter::{DeadLetterError, DeadLetters},
+    dead_letters::{DeadLetterError, DeadLetters},
     decode::{BodyError, BodyForm, Encoding, InflateError},
     dedup::{Deduplicator, Scopes},
     outcome::{Outcome, RetryCause},

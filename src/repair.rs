@@ -47,7 +47,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::{EventNames, Source},
-    dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
+    dead_letters::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
     event::{iso_millis, unix_millis},
     ingest::{Again, Fate, Ingest, Refused, Sender},
     json::Patch,
@@ -224,7 +224,7 @@ impl Repair {
         let run = new_run();
         let removed = block_in_place(|| self.ingest.dead_letters.remove(filter, &run))?;
         let dropped = Dropped { run: run.id, bytes: removed.bytes, removed: removed.groups.finish() };
-        self.ingest.metrics.dropped_dead_letters.inc_by(dropped.removed.letters);
+        self.ingest.metrics.dead_letters_dropped.inc_by(dropped.removed.letters);
         tracing::info!(letters = dropped.removed.letters, bytes = dropped.bytes, run = dropped.run, "dead letters were dropped");
         Ok(dropped)
     }

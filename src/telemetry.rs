@@ -143,7 +143,7 @@ pub struct Metrics {
     /// Delivery of the events.
     pub delivery: DeliveryMetrics,
     /// Delivery of the dead letters, where they go to a stream of their own.
-    pub dead_letter_delivery: DeliveryMetrics,
+    pub dead_letters_delivery: DeliveryMetrics,
     /// Identities in the dedup window.
     pub dedup_identities: Gauge<i64, AtomicI64>,
     /// Bytes of the dedup window on disk.
@@ -179,17 +179,17 @@ pub struct Metrics {
     /// Dead letters written.
     pub dead_letters: Counter,
     /// Seconds to make the dead letters of one write durable.
-    pub dead_letter_write_seconds: Histogram,
+    pub dead_letters_write_seconds: Histogram,
     /// Bytes of dead letters on disk.
-    pub dead_letter_bytes: Gauge<i64, AtomicI64>,
+    pub dead_letters_bytes: Gauge<i64, AtomicI64>,
     /// Dead letters that wait for their stream.
-    pub dead_letter_spool_events: Gauge<i64, AtomicI64>,
+    pub dead_letters_spool_events: Gauge<i64, AtomicI64>,
     /// Bytes of the spool of the dead letters on disk.
-    pub dead_letter_spool_bytes: Gauge<i64, AtomicI64>,
+    pub dead_letters_spool_bytes: Gauge<i64, AtomicI64>,
     /// Events of dead letters that were replayed, by outcome; received events do not count them.
     pub replayed: Family<Replayed, Counter>,
     /// Dead letters that were dropped on request.
-    pub dropped_dead_letters: Counter,
+    pub dead_letters_dropped: Counter,
     /// Events whose handling panicked; each is a bug.
     pub panics: Counter,
     /// 1 while `/readyz` says ready.
@@ -311,7 +311,7 @@ impl Metrics {
             spool_oldest_seconds: metric(r, "spool_oldest_seconds", "Age of the oldest undelivered event"),
             spool_append_seconds: histogram(r, "spool_append_seconds", "Seconds until events were durable", SECONDS),
             delivery: DeliveryMetrics::new(r, ""),
-            dead_letter_delivery: DeliveryMetrics::new(r, "dead_letter_"),
+            dead_letters_delivery: DeliveryMetrics::new(r, "dead_letters_"),
             dedup_identities: metric(r, "dedup_identities", "Identities in the dedup window"),
             dedup_disk_bytes: metric(r, "dedup_disk_bytes", "Bytes of the dedup window on disk"),
             dedup_memory_bytes: metric(r, "dedup_memory_bytes", "Bytes of the dedup window in memory"),
@@ -333,12 +333,12 @@ impl Metrics {
             dedup_store_backlog: metric(r, "dedup_store_backlog", "Identities the dedup store is still to be told"),
             dedup_store_unconfirmed_events: metric(r, "dedup_store_unconfirmed_events", "Events the dedup store never heard of"),
             dead_letters: metric(r, "dead_letters", "Dead letters written"),
-            dead_letter_write_seconds: histogram(r, "dead_letter_write_seconds", "Seconds of one write to a file", SECONDS),
-            dead_letter_bytes: metric(r, "dead_letter_bytes", "Bytes of dead letters on disk"),
-            dead_letter_spool_events: metric(r, "dead_letter_spool_events", "Dead letters that wait for their stream"),
-            dead_letter_spool_bytes: metric(r, "dead_letter_spool_bytes", "Bytes of the spool of the dead letters on disk"),
+            dead_letters_write_seconds: histogram(r, "dead_letters_write_seconds", "Seconds of one write to a file", SECONDS),
+            dead_letters_bytes: metric(r, "dead_letters_bytes", "Bytes of dead letters on disk"),
+            dead_letters_spool_events: metric(r, "dead_letters_spool_events", "Dead letters that wait for their stream"),
+            dead_letters_spool_bytes: metric(r, "dead_letters_spool_bytes", "Bytes of the spool of the dead letters on disk"),
             replayed: metric(r, "replayed_events", "Events of dead letters that were replayed, by outcome"),
-            dropped_dead_letters: metric(r, "dropped_dead_letters", "Dead letters dropped on request"),
+            dead_letters_dropped: metric(r, "dead_letters_dropped", "Dead letters dropped on request"),
             panics: metric(r, "panics", "Events whose handling panicked"),
             ready: metric(r, "ready", "1 while /readyz says ready"),
             condition: metric(r, "condition", "Places at which a condition of /readyz holds, by code"),

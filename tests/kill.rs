@@ -84,7 +84,7 @@ async fn every_acknowledged_event_is_in_the_lake_once_however_often_the_gateway_
     let lake = LakeRows::read(&data.join("lake"));
     let acknowledged: HashSet<Uuid> = senders.iter().flat_map(|sender| sender.acknowledged.iter().copied()).collect();
     lake.assert_exactly(&acknowledged, events::good);
-    let letters = dead_letters(&data.join("rejected"));
+    let letters = dead_letters(&data.join("dead-letters"));
     let codes: HashMap<&[u8], &str> = letters.iter().map(|letter| (letter.raw.as_slice(), letter.code())).collect();
     let mut rejected = 0;
     for uuid in senders.iter().flat_map(|sender| &sender.rejected) {

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::PlaceArgs;
 use crate::{
-    app::{AtRest, is_running, lake_location},
+    app::{is_running, lake_location},
     config::{Config, SinkKind},
     event::Record,
     json::Visible,
@@ -245,7 +245,7 @@ fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>
 fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
     let config = place.config()?;
     if place.dead_letters {
-        bail!("dead letters are salvaged from their files: see `lakegate dlq replay --from`");
+        bail!("dead letters are salvaged from their files: see `lakegate dead-letters replay --from`");
     }
     if !dry_run && is_running(&config.data_dir)? {
         bail!("a gateway runs on {}; stop it first", config.data_dir.display());
@@ -269,7 +269,7 @@ fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write
     if !dry_run && noted.len() + counted_foreign > 0 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         taken = runtime.block_on(async {
-            let at_rest = AtRest::open(&config).await?;
+            let at_rest = super::open_at_rest(&config).await?;
             let taken = at_rest.salvage(lost, foreign).await;
             at_rest.close().await;
             let taken = taken?;

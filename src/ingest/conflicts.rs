@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Ingest, store::Stored};
 use crate::{
-    dead_letter::{DeadLetterError, Letter, LetterLines},
+    dead_letters::{DeadLetterError, Letter, LetterLines},
     dedup::{Claim, Identity},
     event::Record,
     limits::CONFLICTS_REMEMBERED_MAX,

@@ -65,7 +65,7 @@ impl DeliveryMetrics {
     pub(super) fn new(registry: &mut Registry, prefix: &str) -> Self {
         let r = registry;
         let name = |name: &str| format!("{prefix}{name}");
-        let lost = if prefix.is_empty() { "spool_lost_events" } else { "dead_letter_spool_lost_events" };
+        let lost = if prefix.is_empty() { "spool_lost_events" } else { "dead_letters_spool_lost_events" };
         let metrics = Self {
             delivered_events: metric(r, &name("delivered_events"), "Events the sink confirmed"),
             refused_events: metric(r, &name("refused_events"), "Accepted events the sink refused for good"),

@@ -1,4 +1,4 @@
-//! `lakegate dlq …`: the dead letters, whether a gateway runs on the data folder or not.
+//! `lakegate dead-letters …`: the dead letters, whether a gateway runs on the data folder or not.
 //!
 //! To look, the files are read; that is safe at any time. What changes something is done by the gateway that holds the lock
 //! of the data folder, where there is one, and else by this process, which takes the lock.
@@ -20,11 +20,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{PlaceArgs, health::reachable, operator};
+use super::{PlaceArgs, health::reachable, notice, open_at_rest, operator};
 use crate::{
-    app::{AtRest, admin_address, gateway_id, is_running},
-    config::{Config, DeadLetterKind},
-    dead_letter::{Archive, Filter, Grouped},
+    app::{admin_address, gateway_id, is_running},
+    config::{Config, DeadLettersKind},
+    dead_letters::{Archive, Filter, Grouped, folder_to_read, old_folder_notice},
     event::unix_millis,
     json::{Patch, Visible},
     limits::GIVEN_LETTERS_BYTES,
@@ -40,7 +40,7 @@ is meant where nothing is said), state=repaired, state=any.
 Where no gateway runs, replay and drop write to the data folder themselves: run them as the user that the gateway runs as.";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum DlqCommand {
+pub(super) enum DeadLettersCommand {
     /// Count the dead letters by event name, schema version, code, pointer and source.
     #[command(after_help = CONDITIONS)]
     List {
@@ -134,12 +134,14 @@ impl MeantArgs {
 }
 
 /// Runs the command. The exit code is 1 where nothing was found to show, or not all that was meant is repaired.
-pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: &DeadLettersCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
-        DlqCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
-        DlqCommand::Show { which, place, meant, limit } => show_some(&place.config()?, which.as_deref(), meant, *limit, out),
-        DlqCommand::Replay { place, meant, patch, dry_run, from, admin, format } => {
+        DeadLettersCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
+        DeadLettersCommand::Show { which, place, meant, limit } => {
+            show_some(&place.config()?, which.as_deref(), meant, *limit, out)
+        }
+        DeadLettersCommand::Replay { place, meant, patch, dry_run, from, admin, format } => {
             let request = ReplayRequest {
                 conditions: &meant.conditions,
                 patch: patch.as_deref().map(read_text).transpose()?,
@@ -148,7 +150,7 @@ pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
             };
             replay(&place.config()?, admin, &request, *format, out)
         }
-        DlqCommand::Drop { place, meant, yes, admin, format } => {
+        DeadLettersCommand::Drop { place, meant, yes, admin, format } => {
             drop_some(&place.config()?, admin, &DropRequest { conditions: &meant.conditions, all: *yes }, *format, out)
         }
     };
@@ -170,13 +172,13 @@ fn read_text(file: &std::path::Path) -> anyhow::Result<String> {
 }
 
 /// The letters in files. Says where else there are some.
-#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
-fn archive(config: &Config) -> Archive {
-    if config.dead_letter.kind == DeadLetterKind::Kinesis {
-        let stream = &config.dead_letter.stream;
-        eprintln!("lakegate: dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)");
+pub(in crate::cli) fn archive(config: &Config) -> Archive {
+    if config.dead_letters.kind == DeadLettersKind::Kinesis {
+        let stream = &config.dead_letters.stream;
+        notice(&format!("dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)"));
     }
-    Archive::new(config.data_dir.join("rejected"))
+    old_folder_notice(&config.data_dir).iter().for_each(|text| notice(text));
+    Archive::new(folder_to_read(&config.data_dir))
 }
 
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
@@ -325,7 +327,7 @@ fn replay(
     let runtime = runtime()?;
     let reports = runtime.block_on(async {
         let at_rest = match place {
-            Place::AtRest => Some(AtRest::open(config).await?),
+            Place::AtRest => Some(open_at_rest(config).await?),
             _ => None,
         };
         for letters in request.portions() {
@@ -383,7 +385,7 @@ fn drop_some(
                 operator::post(address, "/admin/dead-letters/drop", &question).await
             }
             Place::AtRest => {
-                let at_rest = AtRest::open(config).await?;
+                let at_rest = open_at_rest(config).await?;
                 let dropped = at_rest.repair.drop_letters(&filter).await?;
                 at_rest.close().await;
                 Ok(dropped)

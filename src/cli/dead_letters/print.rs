@@ -1,10 +1,10 @@
-//! What `lakegate dlq` prints.
+//! What `lakegate dead-letters` prints.
 
 use std::io::{self, Write};
 
 use super::Format;
 use crate::{
-    dead_letter::{Group, Grouped, RepairEntry},
+    dead_letters::{Group, Grouped, RepairEntry},
     json,
     repair::{Dropped, ReplayReport, Shown},
 };
