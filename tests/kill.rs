@@ -180,7 +180,7 @@ impl Tally {
         let is_delivering = matches!(cursor(&data.join("spool")), Some((delivered, Some(planned))) if planned > delivered);
         self.delivering += usize::from(is_delivering);
         self.unfinished_files += count_files(&data.join("lake/_tmp"), ".tmp");
-        self.torn += usize::from(gateway.has_logged("RecoveryReport") && !gateway.has_logged("torn_bytes_cut: 0"));
+        self.torn += usize::from(gateway.has_logged("bytes of a write that a crash interrupted were cut"));
         let newest_segment = newest_file(&data.join("spool"), ".seg");
         self.rolls += usize::from(newest_segment > self.newest_segment);
         self.newest_segment = newest_segment;

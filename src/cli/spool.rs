@@ -233,7 +233,7 @@ fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>
             Ok(())
         })?;
         if let Some(file) = left_out.first().filter(|_| !is_there) {
-            bail!("whether the lake has the event {} cannot be told: {file:?}", envelope.event_uuid);
+            bail!("whether the lake has the event {} cannot be told: {}: {}", envelope.event_uuid, file.file, file.reason);
         }
         if !is_there {
             missing.push(record);

@@ -1,5 +1,6 @@
 //! The embedded dedup window: opening, claiming, restoring, checkpoints, closing.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -78,6 +79,23 @@ pub struct OpenReport {
     pub taken_back: usize,
     /// The time at which the window goes on: that of its newest identity, or the time given where it has none.
     pub now_millis: i64,
+}
+
+/// For the log: what was found.
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} identities in {} files", self.identities, self.runs)?;
+        if self.leftovers_removed > 0 {
+            write!(f, "; {} unfinished files were removed", self.leftovers_removed)?;
+        }
+        if self.taken_back > 0 {
+            write!(f, "; {} files that had been taken for expired are in use again", self.taken_back)?;
+        }
+        for path in &self.set_aside {
+            write!(f, "; {} is damaged and was set aside", path.display())?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a window could not be opened.
@@ -203,6 +221,13 @@ impl Window {
     #[must_use]
     pub fn sealed_mark(&self) -> u64 {
         self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool)
+    }
+
+    /// The mark of a window that release 0.1.0 wrote, which did not note whose numbers its marks are; else 0. Too uncertain to
+    /// spare a [`restore`](Self::restore), but it tells that identities with a smaller mark were not lost.
+    #[must_use]
+    pub fn unnamed_mark(&self) -> u64 {
+        self.handle.shared.runs.load().unnamed_mark_end_exclusive()
     }
 
     /// Where the event lies that was confirmed with the identity `id`: exactly where the identity is in memory, which holds the
