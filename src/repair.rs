@@ -85,7 +85,7 @@ pub struct Replay {
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The patch fits none of the letters that are meant.
-    #[error("the patch applies to none of the {letters} letters that are meant, so nothing was changed: {first}")]
+    #[error("the patch applies to none of the {letters} dead letters that are meant, so nothing was changed: {first}")]
     NotApplicable {
         /// How many they are.
         letters: u64,
@@ -224,7 +224,7 @@ impl Repair {
         let run = new_run();
         let removed = block_in_place(|| self.ingest.dead_letters.remove(filter, &run))?;
         let dropped = Dropped { run: run.id, bytes: removed.bytes, removed: removed.groups.finish() };
-        self.ingest.metrics.dead_letters_dropped.inc_by(dropped.removed.letters);
+        self.ingest.metrics.dropped_dead_letters.inc_by(dropped.removed.letters);
         tracing::info!(letters = dropped.removed.letters, bytes = dropped.bytes, run = dropped.run, "dead letters were dropped");
         Ok(dropped)
     }

@@ -134,7 +134,7 @@ metrics! {
         pub dead_letters_spool_bytes: Gauge<i64, AtomicI64> = "Bytes of the spool of the dead letters on disk";
         /// Events received do not count them.
         pub replayed as "replayed_events": Family<Replayed, Counter> = "Events of dead letters that were replayed, by outcome";
-        pub dead_letters_dropped: Counter = "Dead letters dropped on request";
+        pub dropped_dead_letters: Counter = "Dead letters dropped on request";
         /// Each is a bug.
         pub panics: Counter = "Events whose handling panicked";
         pub ready: Gauge<i64, AtomicI64> = "1 while /readyz says ready";

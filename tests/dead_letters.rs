@@ -348,7 +348,7 @@ async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let nothing = lakegate(&data, &["dead-letters", "replay"]);
-    assert!(nothing.status.success() && text(&nothing).starts_with("0 letters"), "{}", text(&nothing));
+    assert!(nothing.status.success() && text(&nothing).starts_with("0 dead letters"), "{}", text(&nothing));
     assert!(!data.exists(), "to look is not to make");
 
     let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
@@ -419,7 +419,7 @@ async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
     with_patch("[{\"op\":\"replace\",\"path\":\"/a\"}]", "operation 0 of the patch: \"value\" is missing");
     with_patch(
         "[{\"op\":\"remove\",\"path\":\"/no/such\"}]",
-        "applies to none of the 5 letters that are meant, so nothing was changed: remove \"/no/such\"",
+        "applies to none of the 5 dead letters that are meant, so nothing was changed: remove \"/no/such\"",
     );
     refused(&["dead-letters", "replay", "--patch", "/no/such/file"], "/no/such/file cannot be read");
     refused(&["dead-letters", "list", "--where", "kind=odd"], "\"kind\" is no field of a dead letter");
@@ -491,17 +491,17 @@ async fn what_is_dropped_is_gone_and_a_full_key_has_room_again() {
     assert_eq!(dropped["removed"]["letters"], filled, "{dropped}");
     assert!(dropped["bytes"].as_i64().expect("bytes") > held * 9 / 10, "{dropped} of {held}");
     let scrape = Scrape::of(&gateway).await;
-    assert_eq!(scrape.value("dead_letters_dropped"), filled);
+    assert_eq!(scrape.value("dropped_dead_letters"), filled);
     assert!(dead_letters(&data.join("dead-letters")).iter().all(|letter| letter.code() == "unknown_event"));
     send_rejected(&gateway.client(), &texts(&mut rng, Cause::Missing, 10)).await;
     assert_eq!(letters(&data, &[]), 20);
     gateway.stop().await;
 
     let output = lakegate(&data, &["dead-letters", "drop", "--where", "code=unknown_event"]);
-    assert!(output.status.success() && text(&output).contains("dropped 10 letters"), "{}", text(&output));
+    assert!(output.status.success() && text(&output).contains("dropped 10 dead letters"), "{}", text(&output));
     assert_eq!(letters(&data, &["state=any"]), 10);
     let output = lakegate(&data, &["dead-letters", "drop", "--yes"]);
-    assert!(text(&output).contains("dropped 10 letters"), "{}", text(&output));
+    assert!(text(&output).contains("dropped 10 dead letters"), "{}", text(&output));
     assert_eq!(dead_letters(&data.join("dead-letters")).len(), 0);
     let gateway = setup.start().await;
     send_rejected(&gateway.client(), &texts(&mut rng, Cause::Text, 1)).await;

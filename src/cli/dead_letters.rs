@@ -55,7 +55,7 @@ pub(super) enum DeadLettersCommand {
     /// Print dead letters whole, with what was done about them.
     #[command(after_help = CONDITIONS)]
     Show {
-        /// The event_uuid, or the name of the letter; else the first ones that are meant.
+        /// The event_uuid, or the name of the dead letter [default: the first ones for which the conditions hold].
         which: Option<String>,
         #[command(flatten)]
         place: PlaceArgs,
@@ -78,7 +78,7 @@ pub(super) enum DeadLettersCommand {
         /// Say what would become of them, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
+        /// Dead letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
         #[command(flatten)]
@@ -107,7 +107,7 @@ pub(super) enum DeadLettersCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MeantArgs {
-    /// Only letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
+    /// Only dead letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
     #[arg(long = "where", value_name = "CONDITION", num_args = 1..)]
     conditions: Vec<String>,
 }
@@ -375,7 +375,7 @@ fn drop_some(
 ) -> anyhow::Result<bool> {
     let filter = Filter::parse(request.conditions, unix_millis(SystemTime::now()))?;
     if filter.is_empty() && !request.all {
-        bail!("nothing says which letters are to be dropped: give --where, or --yes for all that are open");
+        bail!("nothing says which dead letters are to be dropped: give --where, or --yes for all that are open");
     }
     let place = place(config, admin)?;
     let dropped: anyhow::Result<Dropped> = runtime()?.block_on(async {

@@ -63,11 +63,8 @@ pub fn take_over_old_folder(data_dir: &Path) -> io::Result<Option<String>> {
         io::Error::new(error.kind(), format!("{}: cannot be moved to {}: {error}", old.display(), new.display()))
     };
     let is_merged = new.exists();
-    if is_merged {
-        merge(&old, &new).map_err(named)?
-    } else {
-        fs::rename(&old, &new).map_err(named)?
-    }
+    let moved = if is_merged { merge(&old, &new) } else { fs::rename(&old, &new) };
+    moved.map_err(named)?;
     durable::sync_folder(data_dir).map_err(named)?;
     let (verb, old, new) = (if is_merged { "merged into" } else { "renamed to" }, old.display(), new.display());
     Ok(Some(format!("the folder of the dead letters has a new name: {old} was {verb} {new}")))
@@ -190,8 +187,8 @@ mod tests {
             [
                 "dead-letters/app/00000001.ndjson: {\"a\":6}|".to_owned(),
                 "dead-letters/web/00000003.ndjson: {\"a\":3}|".to_owned(),
-                "dead-letters/web/00000004.ndjson: {\"a\":4}|".to_owned(),
                 "dead-letters/web/00000004.ndjson.damaged: x".to_owned(),
+                "dead-letters/web/00000004.ndjson: {\"a\":4}|".to_owned(),
                 "dead-letters/web/00000005.ndjson: {\"a\":5}|".to_owned(),
                 journal,
             ]

@@ -114,7 +114,13 @@ impl Around {
             let request_id = id.to_str().unwrap_or_default();
             told.tell(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
         }
-        tracing::debug!(request_id = id.to_str().unwrap_or_default(), route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+        tracing::debug!(
+            request_id = id.to_str().unwrap_or_default(),
+            route,
+            status,
+            elapsed_ms = elapsed.as_millis() as u64,
+            "answered"
+        );
         if is_for_events && (origin.is_some() || method != Method::POST) {
             cors::let_read(&self.gate, origin.as_ref(), response.headers_mut());
         }

@@ -113,11 +113,18 @@ impl fmt::Display for RecoveryReport {
         count(self.torn_segments_removed, "segments that a crash left without a header were removed");
         count(self.temp_files_removed, "unfinished files were removed");
         for (path, seqs) in &self.set_aside {
-            found.push(format!("{} with the events {} to {} is of another spool and was set aside", path.display(), seqs.start, seqs.end));
+            found.push(format!(
+                "{} with the events {} to {} is of another spool and was set aside",
+                path.display(),
+                seqs.start,
+                seqs.end
+            ));
         }
         found.extend(self.damaged_headers.iter().map(|path| format!("the header of {} is damaged", path.display())));
         found.extend(self.newest_unreadable.iter().map(|path| format!("{} is damaged at its end", path.display())));
-        found.extend(self.cursor_lost.then(|| "the cursor is unreadable, so all events in the spool are delivered again".to_owned()));
+        found.extend(
+            self.cursor_lost.then(|| "the cursor is unreadable, so all events in the spool are delivered again".to_owned()),
+        );
         found.extend(self.id_restored.then(|| "spool.id was unreadable and was restored".to_owned()));
         if found.is_empty() { f.write_str("nothing had to be repaired") } else { f.write_str(&found.join("; ")) }
     }

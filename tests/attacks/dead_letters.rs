@@ -37,7 +37,7 @@ async fn what_came_compressed_does_not_lie_inflated_on_the_disk_and_is_whole_all
     let shown = printed(&["dead-letters", "show", uuid, "--data-dir", data]);
     assert!(shown.contains(uuid) && shown.contains("unknown_event"), "{shown}");
     let dropped = printed(&["dead-letters", "drop", "--where", &format!("event_uuid={uuid}"), "--data-dir", data]);
-    assert!(dropped.contains("dropped 1 letter"), "{dropped}");
+    assert!(dropped.contains("dropped 1 dead letter"), "{dropped}");
     let left = dead_letters(&folder.path().join("dead-letters"));
     assert!(left.len() == 1_999 && left.iter().all(|letter| letter.line["event_uuid"] != uuid), "the others stay packed");
     let on_disk = fs::metadata(folder.path().join("dead-letters/dev/00000001.ndjson")).expect("a file").len() as usize;
