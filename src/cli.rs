@@ -2,7 +2,7 @@
 
 mod admin_client;
 mod configuration;
-mod dlq;
+mod dead_letters;
 mod errors;
 mod failure;
 mod health;
@@ -20,8 +20,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{app, config::Config};
-use configuration::load;
-use failure::{EXIT_CONFIG, complain};
+use configuration::{load, load_and_tell};
+use failure::{EXIT_CONFIG, complain, notice};
 
 /// Lakegate takes events over HTTPS, validates and deduplicates them, keeps them on disk, and delivers them to a data lake.
 #[derive(Debug, Parser)]
@@ -42,7 +42,10 @@ enum Command {
     Lake(lake::LakeCommand),
     /// Find, repair, replay and drop dead letters.
     #[command(subcommand)]
-    Dlq(dlq::DlqCommand),
+    DeadLetters(dead_letters::DeadLettersCommand),
+    /// The old name of `dead-letters`.
+    #[command(subcommand, hide = true)]
+    Dlq(dead_letters::DeadLettersCommand),
     /// Look into the spool, and at what was set aside as damaged.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
@@ -108,18 +111,22 @@ pub fn run() -> ExitCode {
             },
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
-        Command::Health(args) => match load(args.config.as_deref()) {
+        Command::Health(args) => match load_and_tell(args.config.as_deref()) {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
         Command::Lake(command) => lake::run(&command),
-        Command::Dlq(command) => dlq::run(&command),
+        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Dlq(command) => {
+            notice("`lakegate dlq` is now called `lakegate dead-letters`; the old name works for now");
+            dead_letters::run(&command)
+        }
         Command::Spool(command) => spool::run(&command),
         Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
-        Command::Config(ConfigCommand::Check { config }) => match load(config.as_deref()) {
+        Command::Config(ConfigCommand::Check { config }) => match load_and_tell(config.as_deref()) {
             Ok(config) => check(&config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },

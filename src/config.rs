@@ -9,6 +9,7 @@ mod edge;
 mod keys;
 mod kinesis;
 mod load;
+mod old_names;
 mod sections;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
@@ -18,6 +19,6 @@ pub use keys::{KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
-    AdminConfig, Config, DeadLetterConfig, DeadLetterKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
+    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
     SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents,
 };

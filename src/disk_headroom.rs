@@ -244,8 +244,8 @@ impl DiskHeadroom {
         m.spool_events.set(now.lag_events as i64);
         if let Some((spool, progress)) = &self.parts.dead_letters {
             let stats = spool.stats();
-            m.dead_letter_spool_events.set(progress.unsettled(stats.end_seq_exclusive) as i64);
-            m.dead_letter_spool_bytes.set(stats.bytes as i64);
+            m.dead_letters_spool_events.set(progress.unsettled(stats.end_seq_exclusive) as i64);
+            m.dead_letters_spool_bytes.set(stats.bytes as i64);
         }
         let dead_letter_spool = self.parts.dead_letters.iter().map(|(spool, _)| spool);
         let quarantined = dead_letter_spool.chain([&self.parts.spool]).map(|spool| spool.quarantined());

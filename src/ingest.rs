@@ -25,7 +25,7 @@ mod validate;
 use uuid::Uuid;
 
 use crate::{
-    dead_letter::DeadLetterError,
+    dead_letters::DeadLetterError,
     outcome::{Outcome, RetryCause},
 };
 pub use components::Ingest;

@@ -24,7 +24,7 @@
 //!    fleet of gateways shares; [`spool`] appends their records and syncs them, many
 //!    requests with one `fdatasync`; on the spool's own thread, in its order, the claims are confirmed. So a client that
 //!    hangs up changes nothing, and an identity is known exactly if its event is durable.
-//! 4. What was rejected is in the dead letters ([`dead_letter`]) before it is answered so.
+//! 4. What was rejected is in the dead letters ([`dead_letters`]) before it is answered so.
 //! 5. [`deliver`] reads from the [`spool`], gives to a [`sink`], obeys each record's own result, moves the cursor, and
 //!    unlinks a segment once the dedup window has its identities on disk. For the lake it goes stretch by stretch, since
 //!    files are named by them; for Kinesis many calls are in flight, and a journal knows what the stream has beyond the
@@ -39,7 +39,7 @@
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
-//! | flows | [`dead_letter`], [`ingest`], [`deliver`], [`repair`], [`disk_headroom`] |
+//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | P1 | Acknowledged means durable | `ingest/store.rs`: the outcome exists only after the spool's callback |
 //! | P2 | One outcome per event | `ingest.rs`: one `Fate` per element; the ledger of [`telemetry`] |
-//! | P3 | Nothing vanishes silently | [`dead_letter`]; `deliver.rs`: absence is `Retry` |
+//! | P3 | Nothing vanishes silently | [`dead_letters`]; `deliver.rs`: absence is `Retry` |
 //! | P4 | A duplicate never reaches the stream | [`dedup`]: full identities, confirmed only when durable |
 //! | P5 | Everything has a limit | [`limits`] |
 //! | P6 | What the client wrote is what the lake gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
@@ -89,7 +89,7 @@ pub mod spool;
 
 pub mod sink;
 
-pub mod dead_letter;
+pub mod dead_letters;
 pub mod ingest;
 
 pub mod deliver;

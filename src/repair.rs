@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files, or lines given ─▶ filter ─▶ patch ─▶ judge ─▶ claim ─▶ append ─▶ confirm ─▶ journal
-//! dead_letter              open ones  json     ingest, as for a request                dead_letter
+//! dead_letters             open ones  json     ingest, as for a request                dead_letter
 //! ```
 //!
 //! # Each event once
@@ -48,7 +48,7 @@ use uuid::Uuid;
 
 use crate::{
     auth::{EventNames, Source},
-    dead_letter::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
+    dead_letters::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
     event::{iso_millis, unix_millis},
     ingest::{Fate, Ingest, Refused, ReplayedEvent, Sender},
     json::Patch,
@@ -64,7 +64,7 @@ pub use simulate::{Change, Simulated, Simulation};
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     /// The patch fits none of the letters that are meant.
-    #[error("the patch applies to none of the {letters} letters that are meant, so nothing was changed: {first}")]
+    #[error("the patch applies to none of the {letters} dead letters that are meant, so nothing was changed: {first}")]
     NotApplicable {
         /// How many they are.
         letters: u64,

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     body_budget::BodyBudget,
     conditions::Conditions,
-    config::{Config, DeadLetterKind, SinkKind},
-    dead_letter::{DeadLetters, LetterStream},
+    config::{Config, DeadLettersKind, SinkKind},
+    dead_letters::{self, DeadLetters, LetterStream},
     dedup::{Deduplicator, Fleet, Scopes, Window},
     deliver::{
         BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat, StreamSettings,
@@ -50,6 +50,8 @@ pub(super) struct Components {
     pub(super) fleet: Option<Fleet>,
     pub(super) dead_letter_spool: Option<Arc<Spool>>,
     pub(super) dead_letters: Arc<DeadLetters>,
+    /// A sentence, where the folder of the dead letters had its old name.
+    pub(super) old_folder: Option<String>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) traces: Traces,
     pub(super) conditions: Conditions,
@@ -65,27 +67,44 @@ impl Components {
         let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
         spool.observe_groups(GroupMetrics { sync_seconds, bytes });
         data_folder::mark(&config.data_dir)?;
+        let old_folder = dead_letters::take_over_old_folder(&config.data_dir)?;
+        if let Some(notice) = &old_folder {
+            tracing::warn!("{notice}");
+        }
         data_folder::warn_of_open_folders(&config.data_dir);
         let scopes = open_scopes(config)?;
         let fleet = start_fleet(config, &spool, &scopes, &metrics, conditions.clone()).await?;
         let (window, unread) = open_window(config, &spool, &scopes, &conditions)?;
-        let dead_letter_spool = match config.dead_letter.kind {
-            DeadLetterKind::Files => None,
-            DeadLetterKind::Kinesis => {
-                let quota_bytes = config.dead_letter.quota_bytes;
+        let dead_letter_spool = match config.dead_letters.kind {
+            DeadLettersKind::Files => None,
+            DeadLettersKind::Kinesis => {
+                let quota_bytes = config.dead_letters.quota_bytes;
                 Some(Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?))
             }
         };
-        let share = config.dead_letter.quota_bytes / 100 * u64::from(config.dead_letter.share_percent);
-        let dead_letters = DeadLetters::open(
-            config.data_dir.join("rejected"),
-            config.dead_letter.bytes_per_key_max,
+        let share = config.dead_letters.quota_bytes / 100 * u64::from(config.dead_letters.share_percent);
+        let opened = DeadLetters::open(
+            dead_letters::folder_in(&config.data_dir),
+            config.dead_letters.bytes_per_key_max,
             dead_letter_spool.clone().map(|spool| LetterStream::new(spool, share)),
             metrics.clone(),
             conditions.clone(),
         );
-        let dead_letters = Arc::new(dead_letters.context("the folder of the dead letters cannot be used")?);
-        Ok(Self { registry, spool, window, unread, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions })
+        let dead_letters = Arc::new(opened.context("the folder of the dead letters cannot be used")?);
+        Ok(Self {
+            registry,
+            spool,
+            window,
+            unread,
+            scopes,
+            fleet,
+            dead_letter_spool,
+            dead_letters,
+            old_folder,
+            metrics,
+            traces,
+            conditions,
+        })
     }
 
     pub(super) fn spools(&self) -> Vec<Arc<Spool>> {
@@ -150,14 +169,14 @@ impl Components {
                 progress,
                 window: None,
                 dead_letters: dead_letters.clone(),
-                quota_bytes: config.dead_letter.quota_bytes,
-                metrics: metrics.dead_letter_delivery.clone(),
+                quota_bytes: config.dead_letters.quota_bytes,
+                metrics: metrics.dead_letters_delivery.clone(),
                 state,
                 traces: traces.clone(),
                 conditions: conditions.clone(),
                 scopes: scopes.clone(),
             };
-            deliverers.push(kinesis_deliverer(config, &config.dead_letter.stream, StreamFormat::Lines, shared).await);
+            deliverers.push(kinesis_deliverer(config, &config.dead_letters.stream, StreamFormat::Lines, shared).await);
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),

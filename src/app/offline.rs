@@ -35,6 +35,8 @@ pub struct Offline {
     pub repair: Repair,
     /// The keys there are.
     pub senders: Vec<Arc<Source>>,
+    /// A sentence for the user, where the folder of the dead letters had its old name.
+    pub old_folder: Option<String>,
     ingest: Arc<Ingest>,
 }
 
@@ -51,7 +53,7 @@ impl Offline {
             // As a start does: what a gateway that was killed left unconfirmed.
             reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret()).await;
         }
-        let Components { registry, spool, window, scopes, fleet, dead_letters, .. } = components;
+        let Components { registry, spool, window, scopes, fleet, dead_letters, old_folder, .. } = components;
         let ingest = Arc::new(Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
@@ -67,7 +69,7 @@ impl Offline {
             delivered_wait: Duration::ZERO,
             metrics,
         });
-        Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), ingest })
+        Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), old_folder, ingest })
     }
 
     /// Stores again what was salvaged from damaged files: `lost` was acknowledged once and never delivered, though the window

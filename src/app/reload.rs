@@ -37,14 +37,14 @@ impl Reloader {
             Ok(changes) => {
                 metrics.config_reloads.inc();
                 tracing::info!(
-                    keys_added = ?changes.keys.added,
-                    keys_removed = ?changes.keys.removed,
-                    keys_changed = ?changes.keys.changed,
-                    schemas_added = ?shortened(changes.schemas.added),
-                    schemas_removed = ?shortened(changes.schemas.removed),
-                    schemas_changed = ?shortened(changes.schemas.changed),
-                    sections_changed = ?changes.sections,
-                    waiting_for_a_restart = ?changes.waiting,
+                    keys_added = shortened(changes.keys.added),
+                    keys_removed = shortened(changes.keys.removed),
+                    keys_changed = shortened(changes.keys.changed),
+                    schemas_added = shortened(changes.schemas.added),
+                    schemas_removed = shortened(changes.schemas.removed),
+                    schemas_changed = shortened(changes.schemas.changed),
+                    sections_changed = shortened(changes.sections),
+                    waiting_for_a_restart = shortened(changes.waiting),
                     "the configuration was read again and is in force"
                 );
             }

@@ -35,7 +35,7 @@ pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64, condit
             conditions,
         },
     )?;
-    tracing::info!(?report, folder, "spool recovered");
+    tracing::info!(folder, "the spool is open: {report}");
     Ok(spool)
 }
 
@@ -77,14 +77,18 @@ pub(super) fn open_window(
     let (window, report) = Window::open(window_config, unix_millis(SystemTime::now()))?;
     let mark = window.sealed_mark();
     let first = spool.stats().first_seq;
-    if first > mark {
+    if first > mark.max(window.unnamed_mark()) {
         // The spool drops events only once the window has them on disk: it had them, and they are gone.
         let detail =
             format!("the identities of the events {mark} to {first} are not known: was the dedup folder removed or restored?");
         conditions.raise(Condition::DedupDamaged, "start", detail);
     }
     let (restored, unread) = restore(&window, spool, scopes, mark..spool.durable_end())?;
-    tracing::info!(?report, restored, ?unread, "dedup window opened");
+    tracing::info!("the dedup window is open: {report}; {restored} identities were restored from the spool");
+    if !unread.is_empty() {
+        let ranges: Vec<String> = unread.iter().map(|range| format!("{} to {}", range.start, range.end)).collect();
+        tracing::warn!("the identities of the events {} cannot be read now; they are restored later", ranges.join(", "));
+    }
     Ok((window, unread))
 }
 

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{self, Config};
+use super::failure::notice;
+use crate::{
+    app::Offline,
+    config::{self, Config},
+};
 
 /// Where the data folder of a gateway is.
 #[derive(Debug, Args)]
@@ -19,7 +23,7 @@ pub(super) struct PlaceArgs {
 
 impl PlaceArgs {
     pub(super) fn config(&self) -> anyhow::Result<Config> {
-        let mut config = load(self.config.as_deref())?;
+        let mut config = load_and_tell(self.config.as_deref())?;
         if let Some(data_dir) = &self.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -33,4 +37,18 @@ const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
 pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
     Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
+}
+
+/// The same for commands that have no log: old names are told on standard error.
+pub(super) fn load_and_tell(file: Option<&Path>) -> anyhow::Result<Config> {
+    let config = load(file)?;
+    config.old_names.iter().for_each(|text| notice(text));
+    Ok(config)
+}
+
+/// Opens the data folder for a command that changes something.
+pub(super) async fn open_offline(config: &Config) -> anyhow::Result<Offline> {
+    let offline = Offline::open(config).await?;
+    offline.old_folder.iter().for_each(|text| notice(text));
+    Ok(offline)
 }

@@ -13,6 +13,12 @@ pub(super) fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Says on standard error that something old was used, and what replaces it.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+pub(super) fn notice(text: &str) {
+    eprintln!("lakegate: {text}");
+}
+
 /// Whether the reader of a pipe has gone.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;

@@ -29,6 +29,9 @@ pub(super) fn serve(
 ) -> anyhow::Result<ExitCode> {
     let log = telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
     end_by_panic_here();
+    for notice in &config.old_names {
+        tracing::warn!("{notice}");
+    }
     let code = run(config, read).unwrap_or_else(|error| {
         // Nobody may read standard error, so a thread of the log's own says this too.
         log.say(&format!("lakegate: {}", in_full(&error)));

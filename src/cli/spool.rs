@@ -15,9 +15,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{configuration::PlaceArgs, failure::is_broken_pipe};
+use super::{
+    configuration::{PlaceArgs, open_offline},
+    failure::is_broken_pipe,
+};
 use crate::{
-    app::{Offline, is_running, lake_location},
+    app::{is_running, lake_location},
     config::{Config, SinkKind},
     event::Record,
     json::Visible,
@@ -233,7 +236,7 @@ fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>
             Ok(())
         })?;
         if let Some(file) = left_out.first().filter(|_| !is_there) {
-            bail!("whether the lake has the event {} cannot be told: {file:?}", envelope.event_uuid);
+            bail!("whether the lake has the event {} cannot be told: {}: {}", envelope.event_uuid, file.file, file.reason);
         }
         if !is_there {
             missing.push(record);
@@ -245,7 +248,7 @@ fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>
 fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write) -> anyhow::Result<bool> {
     let config = place.config()?;
     if place.dead_letters {
-        bail!("dead letters are salvaged from their files: see `lakegate dlq replay --from`");
+        bail!("dead letters are salvaged from their files: see `lakegate dead-letters replay --from`");
     }
     if !dry_run && is_running(&config.data_dir)? {
         bail!("a gateway runs on {}; stop it first", config.data_dir.display());
@@ -269,7 +272,7 @@ fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write
     if !dry_run && noted.len() + counted_foreign > 0 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         taken = runtime.block_on(async {
-            let at_rest = Offline::open(&config).await?;
+            let at_rest = open_offline(&config).await?;
             let taken = at_rest.salvage(lost, foreign).await;
             at_rest.close().await;
             let taken = taken?;

@@ -53,7 +53,7 @@ impl Condition {
             Self::RecordsHeld => "The stream refuses records for a reason that may concern all of them. They wait in the spool.",
             Self::DeadLetterSinkUnreachable => "The stream of the dead letters does not answer. They wait in their own spool.",
             Self::DeadLettersFilling => {
-                "The dead letters of a key hold half of `dead_letter.bytes_per_key_max`, or more. They are kept until they are full."
+                "The dead letters of a key hold half of `dead_letters.bytes_per_key_max`, or more. They are kept until they are full."
             }
             Self::KeyShareFull => {
                 "The events of a key hold as much of the spool, or of the dedup window, as its `share_percent` allows. Its new \
@@ -112,13 +112,17 @@ impl Condition {
             Self::ShardFailing => "Look at the stream's own metrics.",
             Self::RecordsHeld => "Read `detail`; mend the stream's configuration.",
             Self::DeadLetterSinkUnreachable => "Read `detail`, as for `sink_unreachable`.",
-            Self::DeadLettersFilling => "`lakegate dlq list`, then `dlq replay` or `dlq drop`; look who sends them.",
+            Self::DeadLettersFilling => {
+                "`lakegate dead-letters list`, then `lakegate dead-letters replay` or `lakegate dead-letters drop`; look who sends them."
+            }
             Self::KeyShareFull => {
                 "Spool: mend the sink. Else look at what is sent with the key, or raise its `share_percent`, the quota or \
                  `dedup.identities_max`."
             }
-            Self::DeadLettersFull => "`lakegate dlq list`, then `dlq replay` or `dlq drop`.",
-            Self::DeadLettersUnwritable => "Make `data/rejected` writable again; `detail` says what is in the way.",
+            Self::DeadLettersFull => {
+                "`lakegate dead-letters list`, then `lakegate dead-letters replay` or `lakegate dead-letters drop`."
+            }
+            Self::DeadLettersUnwritable => "Make `data/dead-letters` writable again; `detail` says what is in the way.",
             Self::DedupStoreUnreachable => "Mend the store or the way to it.",
             Self::DedupUnwritable => "Make `data/dedup` writable again, or room for it.",
             Self::DedupUnreadable => "Look at the disk (`dmesg`).",

@@ -9,7 +9,10 @@ use std::{
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Config, DeadLetterKind, DedupStore, SinkKind};
+use super::{
+    Config, DeadLettersKind, DedupStore, SinkKind,
+    old_names::{BothNames, Variable, rename_in_environment, rename_in_file},
+};
 use crate::limits;
 
 /// Prefix of the environment variables that override keys.
@@ -55,17 +58,22 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
         Some(file) => read(file)?,
         None => Table::new(),
     };
+    let both_names = |BothNames { variable, key, reason }| ConfigError::Wrong {
+        origin: variable.unwrap_or_else(|| file.map_or_else(String::new, |file| file.display().to_string())),
+        key,
+        reason,
+    };
+    let mut old_names = rename_in_file(&mut table).map_err(both_names)?;
+    let mut variables: Vec<Variable> = environment.into_iter().filter_map(variable).collect();
+    old_names.extend(rename_in_environment(&mut variables).map_err(both_names)?);
     let mut overridden = BTreeMap::new();
-    for (variable, text) in environment {
-        if let Some(path) = variable.strip_prefix(PREFIX) {
-            let path: Vec<String> = path.split("__").map(str::to_lowercase).collect();
-            set(&mut table, &path, scalar(&text)).map_err(|reason| ConfigError::Wrong {
-                origin: variable.clone(),
-                key: path.join("."),
-                reason,
-            })?;
-            overridden.insert(path.join("."), variable);
-        }
+    for Variable { name, path, text } in variables {
+        set(&mut table, &path, scalar(&text)).map_err(|reason| ConfigError::Wrong {
+            origin: name.clone(),
+            key: path.join("."),
+            reason,
+        })?;
+        overridden.insert(path.join("."), name);
     }
     // A variable may also hold a whole section or list, of which `key` is a part.
     let is_part =
@@ -80,7 +88,13 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
         wrong(key, error.into_inner().to_string().trim_end().replace('\n', " "))
     })?;
     check(&config).map_err(|(key, reason)| wrong(key, reason))?;
-    Ok(config)
+    Ok(Config { old_names, ..config })
+}
+
+/// A variable of the environment that sets a key; `None` for any other.
+fn variable((name, text): (String, String)) -> Option<Variable> {
+    let path = name.strip_prefix(PREFIX)?.split("__").map(str::to_lowercase).collect();
+    Some(Variable { name, path, text })
 }
 
 fn read(file: &Path) -> Result<Table, ConfigError> {
@@ -124,15 +138,15 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     }
     at_least("lake.flush_age_ms", config.lake.flush_age_ms, 1)?;
     at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
-    at_least("dead_letter.bytes_per_key_max", config.dead_letter.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
-    at_least("dead_letter.quota_bytes", config.dead_letter.quota_bytes, 2 * config.spool.segment_bytes)?;
-    let share_percent = config.dead_letter.share_percent;
+    at_least("dead_letters.bytes_per_key_max", config.dead_letters.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
+    at_least("dead_letters.quota_bytes", config.dead_letters.quota_bytes, 2 * config.spool.segment_bytes)?;
+    let share_percent = config.dead_letters.share_percent;
     if !(1..=100).contains(&share_percent) {
-        return Err(("dead_letter.share_percent".into(), format!("found {share_percent}; 1 to 100 is allowed")));
+        return Err(("dead_letters.share_percent".into(), format!("found {share_percent}; 1 to 100 is allowed")));
     }
     let stream_needed = [
         ("kinesis.stream", config.sink.kind == SinkKind::Kinesis, &config.kinesis.stream),
-        ("dead_letter.stream", config.dead_letter.kind == DeadLetterKind::Kinesis, &config.dead_letter.stream),
+        ("dead_letters.stream", config.dead_letters.kind == DeadLettersKind::Kinesis, &config.dead_letters.stream),
     ];
     for (key, is_used, stream) in stream_needed {
         if is_used && stream.is_empty() {
@@ -199,6 +213,29 @@ mod tests {
         );
         let config = config.unwrap();
         assert_eq!((config.spool.quota_bytes, config.data_dir), (2_000_000_000, "/tmp/x".into()));
+    }
+
+    #[test]
+    fn old_names_are_accepted_and_told_but_not_beside_the_new_ones() {
+        let config = from("[dead_letter]\nshare_percent = 7", &[("LAKEGATE__DEAD_LETTER__STREAM", "x")]).unwrap();
+        assert_eq!((config.dead_letters.share_percent, &*config.dead_letters.stream), (7, "x"));
+        assert!(config.old_names[0].contains("[dead_letter] of the configuration file is now called [dead_letters]"));
+        assert!(config.old_names[1].contains("now called LAKEGATE__DEAD_LETTERS__…"), "{:?}", config.old_names);
+        // The environment goes over the file, whichever names they use.
+        let config = from("[dead_letter]\nshare_percent = 7", &[("LAKEGATE__DEAD_LETTERS__SHARE_PERCENT", "8")]).unwrap();
+        assert_eq!((config.dead_letters.share_percent, config.old_names.len()), (8, 1));
+        let both = from("[dead_letter]\nshare_percent = 7\n[dead_letters]\nstream = \"x\"", &[]).unwrap_err();
+        assert_eq!(
+            both,
+            "FILE: dead_letter: is the old name of [dead_letters], and the file has both sections; move its keys to [dead_letters]"
+        );
+        let both = [("LAKEGATE__DEAD_LETTER__STREAM", "x"), ("LAKEGATE__DEAD_LETTERS__SHARE_PERCENT", "8")];
+        let both = from("", &both).unwrap_err();
+        assert_eq!(
+            both,
+            "LAKEGATE__DEAD_LETTER__STREAM: dead_letter.stream: has the old name of the section [dead_letters], and \
+             LAKEGATE__DEAD_LETTERS__SHARE_PERCENT has the new one; use the new one for all"
+        );
     }
 
     #[test]

@@ -50,11 +50,14 @@ pub struct Config {
     /// The Kinesis stream.
     pub kinesis: KinesisConfig,
     /// What was rejected.
-    pub dead_letter: DeadLetterConfig,
+    pub dead_letters: DeadLettersConfig,
     /// Graceful stop.
     pub stop: StopConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
+    /// Sentences about old names that the file or the environment uses, for whoever runs the gateway. Not a key.
+    #[serde(skip)]
+    pub old_names: Vec<String>,
 }
 
 impl Default for Config {
@@ -76,9 +79,10 @@ impl Default for Config {
             sink: SinkConfig::default(),
             lake: LakeConfig::default(),
             kinesis: KinesisConfig::default(),
-            dead_letter: DeadLetterConfig::default(),
+            dead_letters: DeadLettersConfig::default(),
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
+            old_names: Vec::new(),
         }
     }
 }
@@ -227,12 +231,12 @@ impl Default for LakeConfig {
     }
 }
 
-/// `[dead_letter]`
+/// `[dead_letters]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
-pub struct DeadLetterConfig {
+pub struct DeadLettersConfig {
     /// Where they go.
-    pub kind: DeadLetterKind,
+    pub kind: DeadLettersKind,
     /// Files: bytes kept per key; beyond it that key's bad events are answered `retry` until there is room.
     pub bytes_per_key_max: u64,
     /// Kinesis: name or ARN of their stream; region, endpoint and limits are those of `[kinesis]`.
@@ -243,10 +247,10 @@ pub struct DeadLetterConfig {
     pub share_percent: u8,
 }
 
-impl Default for DeadLetterConfig {
+impl Default for DeadLettersConfig {
     fn default() -> Self {
         Self {
-            kind: DeadLetterKind::Files,
+            kind: DeadLettersKind::Files,
             bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX,
             stream: String::new(),
             quota_bytes: limits::DEAD_LETTER_SPOOL_BYTES_MAX,
@@ -258,8 +262,8 @@ impl Default for DeadLetterConfig {
 /// Where dead letters go.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub enum DeadLetterKind {
-    /// Into files below `rejected/` of `data_dir`.
+pub enum DeadLettersKind {
+    /// Into files below `dead-letters/` of `data_dir`.
     Files,
     /// Into a Kinesis stream of their own; what that stream refuses goes into files.
     Kinesis,

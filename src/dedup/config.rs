@@ -1,5 +1,6 @@
 //! The settings of a window, and the report of its opening.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,4 +63,21 @@ pub struct OpenReport {
     pub taken_back: usize,
     /// The time at which the window goes on: that of its newest identity, or the time given where it has none.
     pub now_millis: i64,
+}
+
+/// For the log: what was found.
+impl fmt::Display for OpenReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} identities in {} files", self.identities, self.runs)?;
+        if self.leftovers_removed > 0 {
+            write!(f, "; {} unfinished files were removed", self.leftovers_removed)?;
+        }
+        if self.taken_back > 0 {
+            write!(f, "; {} files that had been taken for expired are in use again", self.taken_back)?;
+        }
+        for path in &self.set_aside {
+            write!(f, "; {} is damaged and was set aside", path.display())?;
+        }
+        Ok(())
+    }
 }

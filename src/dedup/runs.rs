@@ -101,6 +101,11 @@ impl RunSet {
         self.runs.last().filter(|run| run.footer.spool == spool).map_or(0, |run| run.footer.mark_end_exclusive)
     }
 
+    /// The newest mark, where format 1 did not note whose it is; else 0.
+    pub(super) fn unnamed_mark_end_exclusive(&self) -> u64 {
+        self.mark_end_exclusive(Uuid::nil())
+    }
+
     pub(super) fn sum(&self, of: impl Fn(&Run) -> u64) -> u64 {
         self.runs.iter().map(|run| of(run)).sum()
     }

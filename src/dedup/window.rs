@@ -107,6 +107,13 @@ impl Window {
         self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool)
     }
 
+    /// The mark of a window that release 0.1.0 wrote, which did not note whose numbers its marks are; else 0. Too uncertain to
+    /// spare a [`restore`](Self::restore), but it tells that identities with a smaller mark were not lost.
+    #[must_use]
+    pub fn unnamed_mark(&self) -> u64 {
+        self.handle.shared.runs.load().unnamed_mark_end_exclusive()
+    }
+
     /// Where the event lies that was confirmed with the identity `id`: exactly where the identity is in memory, which holds the
     /// newest, and those restored at the start; otherwise before what is sealed.
     #[must_use]

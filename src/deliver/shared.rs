@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::journal::{Journal, Journaled};
 use crate::{
     conditions::Conditions,
-    dead_letter::{DeadLetters, Letter, Lines, write_letter},
+    dead_letters::{DeadLetters, Letter, Lines, write_letter},
     dedup::{Scopes, Window},
     event::{Record, iso_millis, unix_millis},
     fault::Tries,

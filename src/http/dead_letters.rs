@@ -1,4 +1,4 @@
-//! `/admin/dead-letters…`: what `lakegate dlq` asks of a gateway that runs.
+//! `/admin/dead-letters…`: what `lakegate dead-letters` asks of a gateway that runs.
 
 use std::{
     io,
@@ -35,7 +35,7 @@ use super::{
     run_to_completion::RunToCompletion,
 };
 use crate::{
-    dead_letter::{Filter, Grouped},
+    dead_letters::{Filter, Grouped},
     event::unix_millis,
     json::Patch,
     limits::{LETTERS_SHOWN_BYTES_MAX, OPERATOR_ANSWER_TIMEOUT},

@@ -114,7 +114,13 @@ impl Middleware {
             let request_id = id.to_str().unwrap_or_default();
             log.write(&self.gate, &Answered { route, request_id, code, response: &response, took: elapsed });
         }
-        tracing::debug!(request_id = ?id, route, status, elapsed_ms = elapsed.as_millis() as u64, "answered");
+        tracing::debug!(
+            request_id = id.to_str().unwrap_or_default(),
+            route,
+            status,
+            elapsed_ms = elapsed.as_millis() as u64,
+            "answered"
+        );
         if is_for_events && (origin.is_some() || method != Method::POST) {
             cors::let_read(&self.gate, origin.as_ref(), response.headers_mut());
         }
@@ -128,7 +134,7 @@ impl Middleware {
         let response = Problem::new(ProblemCode::RequestTimeout, detail).write(id.to_str().unwrap_or_default());
         let status = response.status().as_u16();
         self.gate.metrics.count_request(OTHER, status);
-        tracing::debug!(request_id = ?id, route = OTHER, status, "answered");
+        tracing::debug!(request_id = id.to_str().unwrap_or_default(), route = OTHER, status, "answered");
         self.sign(response, id)
     }
 

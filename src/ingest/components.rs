@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use super::{conflicts::Conflicts, delivery_waiters::DeliveryWaiters};
 use crate::{
     config::UnknownEvents,
-    dead_letter::DeadLetters,
+    dead_letters::DeadLetters,
     dedup::{Deduplicator, Scopes},
     key_shares::Shares,
     progress::Progress,

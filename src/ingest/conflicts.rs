@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     bounded_map::BoundedMap,
-    dead_letter::DeadLetterError,
+    dead_letters::DeadLetterError,
     dedup::{Claim, Identity},
     limits::CONFLICTS_REMEMBERED_MAX,
     outcome::RetryCause,

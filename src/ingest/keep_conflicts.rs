@@ -8,7 +8,7 @@ use super::{
     stored::Stored,
 };
 use crate::{
-    dead_letter::{DeadLetterError, Letter, LetterLines},
+    dead_letters::{DeadLetterError, Letter, LetterLines},
     event::Record,
     outcome::{Outcome, RejectCode, Rejection},
 };

@@ -12,7 +12,7 @@ use super::replayed_event::Refused;
 use crate::{
     auth::EventNames,
     config::UnknownEvents,
-    dead_letter::{Letter, LetterLines, Lines},
+    dead_letters::{Letter, LetterLines, Lines},
     decode::{Element, Fields, only_element, read_fields, uuid_text},
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},

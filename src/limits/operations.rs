@@ -122,7 +122,7 @@ pub const ADMIN_HOSTS_MAX: usize = 64;
 /// Why: with their quotes escaped once more they stay below what a request's body may have.
 pub const GIVEN_LETTERS_BYTES: usize = 2 * super::MIB;
 
-/// Bytes of a gateway's answer that `lakegate dlq` reads.
+/// Bytes of a gateway's answer that `lakegate dead-letters` reads.
 /// Why: as many groups as there may be, with their longest texts.
 pub const OPERATOR_ANSWER_BYTES_MAX: usize = 64 * super::MIB;
 

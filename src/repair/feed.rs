@@ -9,7 +9,7 @@ use tokio::{
 
 use super::request::Letters;
 use crate::{
-    dead_letter::{Archive, Filter, Found, LetterId, Survey},
+    dead_letters::{Archive, Filter, Found, LetterId, Survey},
     limits::{REPLAY_BYTES, REPLAY_LETTERS},
 };
 

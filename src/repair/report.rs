@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{feed::Taken, request::Replay};
 use crate::{
-    dead_letter::{Archive, Found, Grouped, Groups, Member, RepairEntry, Run, State, history},
+    dead_letters::{Archive, Found, Grouped, Groups, Member, RepairEntry, Run, State, history},
     outcome::{Fault, Outcome, Rejection},
 };
 

@@ -1,6 +1,6 @@
 //! The request for a replay: which letters, where they are, and what is changed in them.
 
-use crate::{dead_letter::Filter, json::Patch};
+use crate::{dead_letters::Filter, json::Patch};
 
 /// Where the letters of a replay come from.
 #[derive(Debug, Clone, Default)]

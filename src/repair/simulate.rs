@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::UnknownEvents,
-    dead_letter::StoredLetter,
+    dead_letters::StoredLetter,
     ingest::{Opinion, opinion},
     limits::DEAD_LETTER_GROUPS_MAX,
     outcome::{RejectCode, Rejection},

@@ -77,7 +77,7 @@ impl Pending {
         if let Some(done) = self.done.take() {
             // One caller's panic must not end the writer for all others.
             if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
-                tracing::error!(?outcome, "the callback of an append panicked");
+                tracing::error!(is_appended = outcome.is_ok(), "the callback of an append panicked: this is a bug");
             }
         }
     }

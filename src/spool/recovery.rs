@@ -1,7 +1,7 @@
 //! Opening the folder: what a crash or a decaying disk left is made whole, or set aside, and told.
 
 use std::{
-    io,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -101,6 +101,32 @@ impl RecoveryReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// For the log: what was found, or that nothing was.
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut found = Vec::new();
+        let mut count = |count: u64, what: &str| found.extend((count > 0).then(|| format!("{count} {what}")));
+        count(self.torn_bytes_cut, "bytes of a write that a crash interrupted were cut");
+        count(self.torn_segments_removed, "segments that a crash left without a header were removed");
+        count(self.temp_files_removed, "unfinished files were removed");
+        for (path, seqs) in &self.set_aside {
+            found.push(format!(
+                "{} with the events {} to {} is of another spool and was set aside",
+                path.display(),
+                seqs.start,
+                seqs.end
+            ));
+        }
+        found.extend(self.damaged_headers.iter().map(|path| format!("the header of {} is damaged", path.display())));
+        found.extend(self.newest_unreadable.iter().map(|path| format!("{} is damaged at its end", path.display())));
+        found.extend(
+            self.cursor_lost.then(|| "the cursor is unreadable, so all events in the spool are delivered again".to_owned()),
+        );
+        found.extend(self.id_restored.then(|| "spool.id was unreadable and was restored".to_owned()));
+        if found.is_empty() { f.write_str("nothing had to be repaired") } else { f.write_str(&found.join("; ")) }
     }
 }
 

@@ -179,7 +179,7 @@ class Gateway:
         return {name: float(value) for name, value in samples}
 
     def dead_letters(self, source="dev") -> list[dict]:
-        files = sorted((self.data / "rejected" / source).glob("*.ndjson"))
+        files = sorted((self.data / "dead-letters" / source).glob("*.ndjson"))
         lines = [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
         return [letter for line in lines for letter in unpacked(line)]
 

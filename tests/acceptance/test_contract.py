@@ -264,7 +264,7 @@ def test_a_full_spool_says_retry_and_acknowledges_nothing(gateways):
 
 
 def test_full_dead_letters_make_a_bad_event_wait_and_no_good_one(gateways):
-    gateway = gateways(config=f"[dead_letter]\nbytes_per_key_max = {DEAD_LETTER_BYTES_MIN}", plaintext=True)
+    gateway = gateways(config=f"[dead_letters]\nbytes_per_key_max = {DEAD_LETTER_BYTES_MIN}", plaintext=True)
     # What packs well would not fill them.
     for _ in range(8):
         answer = gateway.post(text([event(event_name="no:such", filler=secrets.token_urlsafe(750_000)) for _ in range(4)]))

@@ -210,7 +210,7 @@ def test_what_came_before_the_stream_was_there_arrives(server, stream_gateway):
 def test_dead_letters_go_to_a_stream_of_their_own(server, stream, stream_gateway):
     letters = f"letters-{uuid.uuid4()}"
     server.create_stream(letters, 1)
-    settings = {"LAKEGATE__DEAD_LETTER__KIND": "kinesis", "LAKEGATE__DEAD_LETTER__STREAM": letters}
+    settings = {"LAKEGATE__DEAD_LETTERS__KIND": "kinesis", "LAKEGATE__DEAD_LETTERS__STREAM": letters}
     gateway = stream_gateway(server, stream, more=settings)
     good = many_events(50, seed=5)
     bad = {new_uuid(): number for number in range(50)}

@@ -58,7 +58,7 @@ def scraped(contract, tmp_path_factory):
     server = Kinesalite(tmp_path_factory.mktemp("kinesalite"))
     server.create_stream("events", 2)
     server.create_stream("letters", 1)
-    letters = {"LAKEGATE__DEAD_LETTER__KIND": "kinesis", "LAKEGATE__DEAD_LETTER__STREAM": "letters"}
+    letters = {"LAKEGATE__DEAD_LETTERS__KIND": "kinesis", "LAKEGATE__DEAD_LETTERS__STREAM": "letters"}
     gateway = Gateway(tmp_path_factory.mktemp("gateway"), environment=sink_environment(server, "events") | letters,
                       check=contract.check)
     gateway.start()
@@ -66,7 +66,7 @@ def scraped(contract, tmp_path_factory):
         good = event()
         assert gateway.post(text([good, good, {"event_uuid": "no"}])).counts == (1, 1, 1, 0)
         wait_until("it is delivered", 30, lambda: gateway.metrics()["lakegate_delivered_events_total"] == 1)
-        wait_until("its dead letter too", 30, lambda: gateway.metrics()["lakegate_dead_letter_delivered_events_total"] == 1)
+        wait_until("its dead letter too", 30, lambda: gateway.metrics()["lakegate_dead_letters_delivered_events_total"] == 1)
         yield gateway.curl("GET", "/metrics", admin=True).body.decode()
     finally:
         gateway.stop()
@@ -117,7 +117,7 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are(
             asked.add(metric)
     # And no stage goes unseen: whatever is a histogram is on the dashboard.
     histograms = set(re.findall(r"^# TYPE (\w+) histogram$", scraped, re.MULTILINE))
-    unseen = {name for name in histograms if f"{name}_bucket" not in asked and not name.startswith("lakegate_dead_letter_delivery")}
+    unseen = {name for name in histograms if f"{name}_bucket" not in asked and not name.startswith("lakegate_dead_letters_delivery")}
     assert not unseen, unseen
 
 
@@ -129,7 +129,7 @@ def test_every_metric_says_its_unit_and_what_it_is(scraped):
              "panics", "connections", "identities", "segments", "syncs", "reads", "pages", "backlog", "fds", "reloads", "addresses",
              "jumps", "batches", "runs", "files")
     # 0 or 1, a ratio, and the version.
-    bare = {"lakegate_ready", "lakegate_sink_up", "lakegate_dead_letter_sink_up", "lakegate_dedup_store_up",
+    bare = {"lakegate_ready", "lakegate_sink_up", "lakegate_dead_letters_sink_up", "lakegate_dedup_store_up",
             "lakegate_condition", "lakegate_shard_rate", "lakegate_build", "lakegate_events_received"}
     nameless = {name for name in kinds.keys() - bare if not name.endswith(units)}
     assert not nameless, nameless

@@ -250,7 +250,7 @@ async fn no_text_of_a_client_forges_a_line_of_the_log_or_a_dead_letter() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert!(line["message"] != "forged" && line["timestamp"].is_string(), "{line}");
     }
-    let letters = fs::read_to_string(folder.path().join("rejected/dev/00000001.ndjson")).expect("they were rejected");
+    let letters = fs::read_to_string(folder.path().join("dead-letters/dev/00000001.ndjson")).expect("they were rejected");
     let letters: Vec<Value> = letters.split_terminator('\n').map(|line| serde_json::from_str(line).expect(line)).collect();
     assert_eq!(letters.len(), 3);
     assert!(letters.iter().all(|line| line["code"].is_string() && line["source"] == "dev"), "{letters:?}");
@@ -379,10 +379,10 @@ async fn no_text_of_a_client_reaches_the_terminal_of_who_looks_at_letters_or_at_
     let (data, lake) = (folder.path().to_str().expect("text"), folder.path().join("lake"));
     let lake = lake.to_str().expect("text");
     let uuid = serde_json::from_str::<Value>(&valid).expect("JSON")["event_uuid"].as_str().expect("text").to_owned();
-    let letters = ["dlq", "show", "--limit", "9", "--data-dir", data];
+    let letters = ["dead-letters", "show", "--limit", "9", "--data-dir", data];
     let commands: [&[&str]; 6] = [
-        &["dlq", "list", "--data-dir", data],
-        &["dlq", "list", "--data-dir", data, "--format", "json"],
+        &["dead-letters", "list", "--data-dir", data],
+        &["dead-letters", "list", "--data-dir", data, "--format", "json"],
         &letters,
         &["lake", "export", "--lake", lake],
         &["lake", "find", &uuid, "--lake", lake],

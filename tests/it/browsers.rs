@@ -147,7 +147,7 @@ async fn an_event_that_the_key_may_not_send_is_rejected_alone() {
     assert_eq!(answer.told(3), [Told::Accepted, Told::Rejected("forbidden_event".into()), Told::Accepted]);
     assert_eq!(answer.json()["results"][0]["error"]["pointer"], "/event_name", "{answer:?}");
     gateway.stop().await;
-    let letters = dead_letters(&folder.path().join("data/rejected/menu"));
+    let letters = dead_letters(&folder.path().join("data/dead-letters/menu"));
     assert_eq!(letters.iter().map(DeadLetter::code).collect::<Vec<_>>(), ["forbidden_event"]);
 }
 

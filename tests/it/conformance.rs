@@ -157,7 +157,7 @@ async fn conforms(sink: &Sink) {
     let answer = gateway.client().post(Wire::H1, &Form::Lines.post(&bad)).await.expect("an answer");
     assert_eq!(answer.status, 422, "{answer:?}");
     let settled_so = settled(&gateway).await;
-    let letters = dead_letters(&folder.path().join("rejected"));
+    let letters = dead_letters(&folder.path().join("dead-letters"));
     let refused: Vec<_> = letters.iter().filter(|letter| letter.code() == "refused_by_sink").map(|letter| &letter.line).collect();
     assert!(refused.is_empty(), "{refused:?}");
     assert_eq!(settled_so, (events.len() as i64, 5));
@@ -183,5 +183,5 @@ async fn conforms(sink: &Sink) {
     assert_eq!(settled(&gateway).await, (0, 0), "nothing is delivered a second time");
     gateway.stop().await;
     sink.assert_exactly(folder.path(), &events);
-    assert_eq!(dead_letters(&folder.path().join("rejected")).len(), 5);
+    assert_eq!(dead_letters(&folder.path().join("dead-letters")).len(), 5);
 }

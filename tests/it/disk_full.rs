@@ -146,7 +146,7 @@ async fn with_the_sink_away_events_are_taken_up_to_the_quota_then_503_and_all_ar
     eventually("it is ready again", RESUME_LIMIT, async || readiness(&gateway).await == (200, vec![])).await;
     gateway.stop().await;
     source.assert_in(&data.join("lake"));
-    assert_eq!(dead_letters(&data.join("rejected")).len(), 1);
+    assert_eq!(dead_letters(&data.join("dead-letters")).len(), 1);
     say(format_args!("quota: {taken} events up to 503; memory {memory}; {} in the lake", source.acknowledged.len()));
 }
 
@@ -239,7 +239,7 @@ async fn a_disk_that_is_full_to_the_last_byte_loses_nothing_not_even_with_a_kill
     source.resume(&gateway.client()).await;
     gateway.stop().await;
     source.assert_in(&disk.data().join("lake"));
-    let letters = dead_letters(&disk.data().join("rejected"));
+    let letters = dead_letters(&disk.data().join("dead-letters"));
     assert_eq!(letters.iter().filter(|letter| letter.raw == bad.bytes).count(), letters.len());
     assert_eq!(letters.len(), 1);
     say(format_args!("full disk: {taken} events up to 503; memory {memory}; {} in the lake", source.acknowledged.len()));
@@ -268,6 +268,6 @@ async fn the_floor_of_free_bytes_leaves_room_to_drain_into_a_lake_on_the_same_di
     Scrape::when_drained(&gateway).await.assert_ledger();
     gateway.stop().await;
     source.assert_in(&disk.data().join("lake"));
-    assert_eq!(dead_letters(&disk.data().join("rejected")).len(), 1);
+    assert_eq!(dead_letters(&disk.data().join("dead-letters")).len(), 1);
     say(format_args!("floor: memory {memory}; {} in the lake", source.acknowledged.len()));
 }

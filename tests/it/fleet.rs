@@ -585,7 +585,7 @@ async fn a_fleet_agrees_on_the_scope_of_an_event_and_on_the_secret_behind_it() {
         assert_eq!(post_from(&clients[1], "page", events::small(uuid)).await, Told::Duplicate);
     }
     assert_eq!(Scrape::of(&other).await.sum("conflicting_duplicates", "source=\"page\""), 3);
-    let letters = dead_letters(&fleet.folder(1).join("rejected"));
+    let letters = dead_letters(&fleet.folder(1).join("dead-letters"));
     assert_eq!((letters.len(), letters[0].code(), &letters[0].raw), (1, "conflicting_duplicate", &other_payload));
 
     // A store that lost its memory is given the secret back, before a new gateway could bring one of its own; and a gateway

@@ -365,7 +365,7 @@ async fn every_hostile_body_gets_its_documented_answer_over_both_protocols_and_m
     let figures = format!("{:.0} MiB at first, {figures} after each run, {:.0} at most", started.now, last.most);
     assert!(last.now - first.now < GROWTH_MAX && last.most < PEAK_MAX, "memory: {figures}");
     let letters: HashSet<Vec<u8>> =
-        dead_letters(&folder.path().join("data/rejected")).into_iter().map(|letter| letter.raw).collect();
+        dead_letters(&folder.path().join("data/dead-letters")).into_iter().map(|letter| letter.raw).collect();
     for case in &kept {
         let body = case.post.body.as_ref();
         let raw = body.strip_prefix(b"[").and_then(|body| body.strip_suffix(b"]")).unwrap_or(body).trim_ascii();

@@ -82,7 +82,7 @@ async fn every_acknowledged_event_is_in_the_lake_once_however_often_the_gateway_
     let lake = LakeRows::read(&data.join("lake"));
     let acknowledged: HashSet<Uuid> = senders.iter().flat_map(|sender| sender.acknowledged.iter().copied()).collect();
     lake.assert_exactly(&acknowledged, events::good);
-    let letters = dead_letters(&data.join("rejected"));
+    let letters = dead_letters(&data.join("dead-letters"));
     let codes: HashMap<&[u8], &str> = letters.iter().map(|letter| (letter.raw.as_slice(), letter.code())).collect();
     let mut rejected = 0;
     for uuid in senders.iter().flat_map(|sender| &sender.rejected) {
@@ -178,7 +178,7 @@ impl Tally {
         let is_delivering = matches!(cursor(&data.join("spool")), Some((delivered, Some(planned))) if planned > delivered);
         self.delivering += usize::from(is_delivering);
         self.unfinished_files += count_files(&data.join("lake/_tmp"), ".tmp");
-        self.torn += usize::from(gateway.has_logged("RecoveryReport") && !gateway.has_logged("torn_bytes_cut: 0"));
+        self.torn += usize::from(gateway.has_logged("bytes of a write that a crash interrupted were cut"));
         let newest_segment = newest_file(&data.join("spool"), ".seg");
         self.rolls += usize::from(newest_segment > self.newest_segment);
         self.newest_segment = newest_segment;

@@ -300,7 +300,7 @@ impl Run {
 
     /// The acknowledged events among the dead letters: they are too large. The wrong events are there too.
     fn letters(&self, acknowledged: &HashSet<Uuid>) -> HashSet<Uuid> {
-        let letters = dead_letters(&self.folder.path().join("rejected"));
+        let letters = dead_letters(&self.folder.path().join("dead-letters"));
         let rejected: HashSet<&[u8]> =
             letters.iter().filter(|letter| letter.code() != "refused_by_sink").map(|letter| &*letter.raw).collect();
         for uuid in self.senders.iter().flat_map(|sender| &sender.rejected) {

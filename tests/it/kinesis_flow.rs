@@ -159,7 +159,7 @@ async fn a_stream_that_finds_every_call_not_valid_after_it_took_some_makes_no_de
         rig.stream.wait_until_struck(fault, 8, Duration::from_secs(60)).await;
         let readiness = gateway.until_reason("records_held", Duration::from_secs(30)).await;
         assert!(readiness.status == 200 && readiness.text().contains(code), "{}", readiness.text());
-        assert!(dead_letters(&rig.folder.path().join("rejected")).is_empty());
+        assert!(dead_letters(&rig.folder.path().join("dead-letters")).is_empty());
         rig.stream.clear_faults();
         rig.stream.wait_for_events(sent.len(), ARRIVAL_LIMIT).await;
         gateway.until_reason("", Duration::from_secs(30)).await;
@@ -227,7 +227,7 @@ async fn an_event_that_no_record_holds_goes_to_the_dead_letters_and_holds_up_nob
             sent.extend(&uuids[..200]);
             rig.finish(gateway, &sent).await;
             assert_eq!(rig.stream.contents().duplicates(), 0);
-            let letters = dead_letters(&rig.folder.path().join("rejected"));
+            let letters = dead_letters(&rig.folder.path().join("dead-letters"));
             let mut refused: Vec<Uuid> =
                 letters.iter().map(|letter| letter.line["event_uuid"].as_str().unwrap().parse().unwrap()).collect();
             refused.sort();
@@ -322,7 +322,7 @@ async fn a_graceful_stop_sends_what_lingers_and_waits_for_what_is_in_flight() {
 async fn dead_letters_have_a_stream_of_their_own_and_wait_on_disk_while_it_is_away() {
     let rig = Rig::with_shards(1).await;
     let rejects = rig.server.create_stream("rejects", 2);
-    let rig = rig.set("dead_letter.kind", "kinesis").set("dead_letter.stream", "rejects");
+    let rig = rig.set("dead_letters.kind", "kinesis").set("dead_letters.stream", "rejects");
     let rig = rig.set("kinesis.record_bytes_max", 100_000);
     let mut gateway = rig.setup.start().await;
     let mut bad = reject(&gateway, 0..20).await;
@@ -348,7 +348,7 @@ async fn dead_letters_have_a_stream_of_their_own_and_wait_on_disk_while_it_is_aw
     let large = format!(r#"{{"event_uuid":"no identity","pad":"{pad}"}}"#);
     let answer = gateway.client().post(Wire::H1, &events::Form::Lines.post(&[&large])).await.expect("an answer");
     assert!(matches!(answer.told(1)[0], Told::Rejected(_)), "{answer:?}");
-    let letters = || dead_letters(&rig.folder.path().join("rejected"));
+    let letters = || dead_letters(&rig.folder.path().join("dead-letters"));
     eventually("the large one is in a file", ARRIVAL_LIMIT, async || !letters().is_empty()).await;
     assert_eq!(letters().iter().map(|letter| letter.raw.as_slice()).collect::<Vec<_>>(), [large.as_bytes()]);
     rig.finish(gateway, &sent).await;

@@ -155,7 +155,7 @@ async fn every_event_is_counted_once_and_the_sums_agree_everywhere_also_after_a_
 
     book.add(second);
     LakeRows::read(&folder.path().join("lake")).assert_exactly(&book.accepted, events::good);
-    let letters = dead_letters(&folder.path().join("rejected"));
+    let letters = dead_letters(&folder.path().join("dead-letters"));
     let mut letters_by_code = HashMap::new();
     for letter in &letters {
         *letters_by_code.entry(letter.code().to_owned()).or_default() += 1_i64;

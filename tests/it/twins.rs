@@ -266,7 +266,7 @@ async fn a_duplicate_with_another_payload_is_counted_and_kept_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let setup = with_keys(folder.path(), &["page"], &["service"]);
     let mut gateway = setup.start().await;
-    let letters = || dead_letters(&folder.path().join("data/rejected"));
+    let letters = || dead_letters(&folder.path().join("data/dead-letters"));
     let conflicts = async |gateway: &Gateway| Scrape::of(gateway).await.sum("conflicting_duplicates", "source=\"service\"");
     let uuid = events::identity(&mut rng);
     assert_eq!(told(&gateway.client(), "service", twin_event(uuid, 0)).await, Told::Accepted);

@@ -118,7 +118,7 @@ class Ledger:
         if export.returncode != 0:
             wrong.append(f"lake export ends with {export.returncode}")
         letters = set()
-        for file in data.glob("rejected/*/*.ndjson"):
+        for file in data.glob("dead-letters/*/*.ndjson"):
             for line in file.read_bytes().splitlines():
                 letters.add(json.loads(line)["event_uuid"])
         checks = {

@@ -89,7 +89,7 @@ for (const { name, skip } of BROWSERS) {
       const both = (await gateway.lake()).filter((row) => row.event_name === 'menu:section:reached' && row.visit_id === visit_id);
       assert.equal(new Set(both.map((row) => row.section_id)).size, both.length, 'a section is reached once in a visit');
       await tab.close();
-      assert.ok(!existsSync(join(gateway.folder, 'data/rejected/menu')), 'nothing was rejected');
+      assert.ok(!existsSync(join(gateway.folder, 'data/dead-letters/menu')), 'nothing was rejected');
     });
 
     test('one key per event in localStorage before it is sent, adopted by another tab, gone when answered', async () => {

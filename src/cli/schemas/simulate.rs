@@ -16,11 +16,14 @@ use crate::{
     app::lake_location,
     cli::{
         configuration::load,
-        dlq::print::{plain, table},
+        dead_letters::{
+            archive,
+            print::{plain, table},
+        },
         output_format::Format,
     },
     config::Config,
-    dead_letter::{Archive, Filter},
+    dead_letters::Filter,
     json::Visible,
     repair::{Change, Simulated, Simulation},
     schema,
@@ -118,7 +121,7 @@ fn lake(args: &SimulateArgs, config: &Config, simulation: &mut Simulation<'_>) -
 fn dead_letters(args: &SimulateArgs, config: &Config, simulation: &mut Simulation<'_>) -> anyhow::Result<Vec<String>> {
     let conditions: Vec<String> = args.name.iter().map(|name| format!("event_name={name}")).collect();
     let filter = Filter::parse(&conditions, 0)?;
-    let survey = Archive::new(config.data_dir.join("rejected")).visit(&filter, &mut |found| {
+    let survey = archive(config).visit(&filter, &mut |found| {
         if let Some(raw) = found.letter.raw() {
             simulation.dead_letter(&found.letter, &raw);
         }

@@ -327,7 +327,7 @@ async fn what_the_sink_refuses_for_good_becomes_a_dead_letter_even_beyond_the_qu
     drain(&back, &log, false, vec![refuse_second]).await;
     assert_eq!(asked(&log).len(), 1);
     assert_eq!((back.metrics.delivery.delivered_events.get(), back.metrics.delivery.refused_events.get()), (2, 1));
-    let letter = std::fs::read_to_string(folder.path().join("rejected/web/00000001.ndjson")).unwrap();
+    let letter = std::fs::read_to_string(folder.path().join("dead-letters/web/00000001.ndjson")).unwrap();
     let letter: serde_json::Value = serde_json::from_str(&letter).unwrap();
     assert_eq!((&letter["code"], &letter["detail"]), (&"refused_by_sink".into(), &"too large".into()));
     assert_eq!(letter["raw"], payload(2));

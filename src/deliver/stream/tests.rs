@@ -237,7 +237,7 @@ async fn a_record_that_is_not_valid_is_found_among_the_others_and_goes_to_the_de
         let packing = Packing { aggregation, ..settings().packing };
         drain(&back, folder.path(), &stream, "event_uuid", StreamSettings { packing, ..settings() }).await;
         assert_eq!(sorted(stream.stored()), Vec::from_iter((0..300).filter(|event| *event != 77)), "{aggregation:?}");
-        let letter = std::fs::read_to_string(folder.path().join("rejected/web/00000001.ndjson")).unwrap();
+        let letter = std::fs::read_to_string(folder.path().join("dead-letters/web/00000001.ndjson")).unwrap();
         let letter: serde_json::Value = serde_json::from_str(&letter).unwrap();
         assert_eq!((&letter["detail"], &letter["raw"]), (&"ValidationException: m".into(), &payload(77).into()));
     }
@@ -355,7 +355,7 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
 }
 
 fn letters(folder: &Path) -> BTreeSet<u64> {
-    let text = std::fs::read_to_string(folder.join("rejected/web/00000001.ndjson")).unwrap_or_default();
+    let text = std::fs::read_to_string(folder.join("dead-letters/web/00000001.ndjson")).unwrap_or_default();
     let number = |line: &str| {
         let letter: serde_json::Value = serde_json::from_str(line).unwrap();
         let event: serde_json::Value = serde_json::from_str(letter["raw"].as_str().unwrap()).unwrap();

@@ -37,8 +37,8 @@ pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
     let mut last_shard: Arc<str> = "".into();
     let results: Vec<RecordResult> = records.iter().map(|record| read_result(record, &mut last_shard)).collect();
     let not_stored = results.iter().filter(|result| !matches!(result, RecordResult::Stored { .. })).count();
-    if failed.is_some_and(|failed| failed != not_stored as u64) {
-        return Answer::Unknown(format!("{failed:?} records are said to have failed, and {not_stored} results say so"));
+    if let Some(failed) = failed.filter(|failed| *failed != not_stored as u64) {
+        return Answer::Unknown(format!("{failed} records are said to have failed, and {not_stored} results say so"));
     }
     Answer::Each(results)
 }

@@ -58,11 +58,11 @@ async fn after_a_hundred_faults_of_a_body_the_rest_is_told_briefly_with_code_and
 async fn a_cut_answer_never_hides_an_event_that_must_be_sent_again() {
     const QUOTA: u64 = 16 << 20;
     let folder = tempfile::tempdir().expect("a folder");
-    let letters = folder.path().join("rejected/dev");
+    let letters = folder.path().join("dead-letters/dev");
     fs::create_dir_all(&letters).expect("a folder");
     // Full: every bad event is to be sent again.
     fs::File::create(letters.join("filler")).and_then(|file| file.set_len(QUOTA)).expect("a sparse file");
-    let gateway = Setup::new(folder.path()).set("dead_letter.bytes_per_key_max", QUOTA).start().await;
+    let gateway = Setup::new(folder.path()).set("dead_letters.bytes_per_key_max", QUOTA).start().await;
     let client = gateway.client();
     let body = |bad: usize, good: &str| Post::lines(format!("{}{good}", "1\n".repeat(bad)));
 

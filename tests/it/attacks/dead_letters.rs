@@ -25,21 +25,22 @@ async fn what_came_compressed_does_not_lie_inflated_on_the_disk_and_is_whole_all
     let post = Post::lines(body).header("content-encoding", "br");
     let answer = gateway.client().post(Wire::H2, &post).await.expect("an answer");
     assert!(answer.told(2_000).iter().all(|told| matches!(told, Told::Rejected(_))), "{answer:?}");
-    let held = Scrape::of(&gateway).await.value("dead_letter_bytes") as usize;
+    let held = Scrape::of(&gateway).await.value("dead_letters_bytes") as usize;
     assert!(held < 4 * bytes, "{bytes} bytes became {held}");
     gateway.stop().await;
 
-    let letters: HashSet<Vec<u8>> = dead_letters(&folder.path().join("rejected")).into_iter().map(|letter| letter.raw).collect();
+    let letters: HashSet<Vec<u8>> =
+        dead_letters(&folder.path().join("dead-letters")).into_iter().map(|letter| letter.raw).collect();
     assert!(letters.len() == 2_000 && sent.iter().all(|event| letters.contains(event.as_bytes())), "{}", letters.len());
     let data = folder.path().to_str().expect("text");
     let uuid = &sent[1_234][15..51];
-    let shown = printed(&["dlq", "show", uuid, "--data-dir", data]);
+    let shown = printed(&["dead-letters", "show", uuid, "--data-dir", data]);
     assert!(shown.contains(uuid) && shown.contains("unknown_event"), "{shown}");
-    let dropped = printed(&["dlq", "drop", "--where", &format!("event_uuid={uuid}"), "--data-dir", data]);
-    assert!(dropped.contains("dropped 1 letter"), "{dropped}");
-    let left = dead_letters(&folder.path().join("rejected"));
+    let dropped = printed(&["dead-letters", "drop", "--where", &format!("event_uuid={uuid}"), "--data-dir", data]);
+    assert!(dropped.contains("dropped 1 dead letter"), "{dropped}");
+    let left = dead_letters(&folder.path().join("dead-letters"));
     assert!(left.len() == 1_999 && left.iter().all(|letter| letter.line["event_uuid"] != uuid), "the others stay packed");
-    let on_disk = fs::metadata(folder.path().join("rejected/dev/00000001.ndjson")).expect("a file").len() as usize;
+    let on_disk = fs::metadata(folder.path().join("dead-letters/dev/00000001.ndjson")).expect("a file").len() as usize;
     assert!(on_disk < held + 1000, "{held} bytes became {on_disk}");
 }
 
@@ -48,11 +49,11 @@ async fn large_letters_leave_room_for_small_ones_and_readyz_warns_before_there_i
     const QUOTA: u64 = 16 << 20;
     const LIMIT: Duration = Duration::from_secs(30);
     let folder = tempfile::tempdir().expect("a folder");
-    let letters = folder.path().join("rejected/dev");
+    let letters = folder.path().join("dead-letters/dev");
     fs::create_dir_all(&letters).expect("a folder");
     // More than large ones may hold.
     fs::File::create(letters.join("filler")).and_then(|file| file.set_len(QUOTA / 5 * 4)).expect("a sparse file");
-    let gateway = Setup::new(folder.path()).set("dead_letter.bytes_per_key_max", QUOTA).start().await;
+    let gateway = Setup::new(folder.path()).set("dead_letters.bytes_per_key_max", QUOTA).start().await;
     let client = gateway.client();
     let answer = gateway.until_reason("dead_letters_filling", LIMIT).await.json();
     assert_eq!((&answer["ready"], &answer["reasons"][0]["place"]), (&true.into(), &"dev".into()), "{answer}");

@@ -155,7 +155,7 @@ async fn many_who_ask_for_all_dead_letters_take_no_more_memory_than_one() {
     assert!(grown < 48.0, "{grown} MiB");
     // What reads the files itself shows each of them.
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_lakegate"))
-        .args(["dlq", "show", "--limit", "50", "--data-dir"])
+        .args(["dead-letters", "show", "--limit", "50", "--data-dir"])
         .arg(folder.path())
         .output()
         .expect("it runs");

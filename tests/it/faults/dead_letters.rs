@@ -42,7 +42,7 @@ impl Rig {
     }
 
     fn letters(&self) -> PathBuf {
-        self.folder.path().join("data/rejected/dev")
+        self.folder.path().join("data/dead-letters/dev")
     }
 
     fn file(&self, number: u32) -> PathBuf {
@@ -61,7 +61,7 @@ impl Rig {
     async fn keeps(&self) -> Uuid {
         let (uuid, told) = self.send().await;
         assert_eq!(told, Told::Rejected("unknown_event".into()));
-        assert_eq!(times(&self.folder.path().join("data/rejected"), uuid), 1, "the letter of {uuid}");
+        assert_eq!(times(&self.folder.path().join("data/dead-letters"), uuid), 1, "the letter of {uuid}");
         uuid
     }
 
@@ -113,7 +113,7 @@ async fn files_and_folders_that_are_removed_moved_or_replaced_are_made_anew() {
     rig.keeps().await;
     fs::remove_dir_all(rig.letters()).expect("it is there");
     rig.keeps().await;
-    fs::remove_dir_all(rig.folder.path().join("data/rejected")).expect("it is there");
+    fs::remove_dir_all(rig.folder.path().join("data/dead-letters")).expect("it is there");
     rig.keeps().await;
     fs::rename(rig.letters(), rig.folder.path().join("aside")).expect("it is there");
     rig.keeps().await;
@@ -137,7 +137,7 @@ async fn files_and_folders_that_are_removed_moved_or_replaced_are_made_anew() {
 async fn a_file_that_is_renamed_while_a_letter_is_synced_leaves_no_letter_behind() {
     let rig = Rig::start().await;
     rig.keeps().await;
-    rig.faults.set(&[Fault::delay(Call::Fdatasync, "*/rejected/dev/*", Duration::from_millis(500)).times(1)]);
+    rig.faults.set(&[Fault::delay(Call::Fdatasync, "*/dead-letters/dev/*", Duration::from_millis(500)).times(1)]);
     let rotated = async {
         rig.faults.until_hits(0, 1, LIMIT).await;
         fs::rename(rig.file(1), rig.letters().join("00000001.ndjson.1")).expect("it is there");
@@ -145,14 +145,14 @@ async fn a_file_that_is_renamed_while_a_letter_is_synced_leaves_no_letter_behind
     };
     let ((uuid, told), ()) = tokio::join!(rig.send(), rotated);
     assert_eq!(told, Told::Rejected("unknown_event".into()));
-    assert_eq!(times(&rig.folder.path().join("data/rejected"), uuid), 1);
+    assert_eq!(times(&rig.folder.path().join("data/dead-letters"), uuid), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_failed_is_not_tried_again_on_the_same_file() {
     let rig = Rig::start().await;
     let first = rig.keeps().await;
-    rig.faults.set(&[Fault::new(Call::Fdatasync, "*/rejected/dev/*", Errno::IO).times(1)]);
+    rig.faults.set(&[Fault::new(Call::Fdatasync, "*/dead-letters/dev/*", Errno::IO).times(1)]);
     let lost = rig.keeps_not().await;
     assert_eq!(rig.faults.hits(0), 1);
     let answer = rig.gateway.readiness().await.json();
@@ -167,7 +167,7 @@ async fn a_sync_that_failed_is_not_tried_again_on_the_same_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_of_the_folder_that_failed_is_not_tried_again_with_the_same_name() {
     let rig = Rig::start().await;
-    rig.faults.set(&[Fault::new(Call::Fsync, "*/rejected/dev", Errno::IO).times(1)]);
+    rig.faults.set(&[Fault::new(Call::Fsync, "*/dead-letters/dev", Errno::IO).times(1)]);
     // The name of the first file may not be on the disk; that of the second is.
     let uuid = rig.keeps().await;
     assert_eq!(rig.faults.hits(0), 1);
@@ -177,13 +177,13 @@ async fn a_sync_of_the_folder_that_failed_is_not_tried_again_with_the_same_name(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_written_is_said_until_it_can_although_no_letter_comes() {
     for (call, pattern, errno) in [
-        (Call::Open, "*/rejected/dev/*", Errno::ROFS),
-        (Call::Open, "*/rejected/dev/*", Errno::MFILE),
-        (Call::Open, "*/rejected/dev/*", Errno::NOSPC),
-        (Call::Mkdir, "*/rejected/dev", Errno::ACCESS),
-        (Call::Write, "*/rejected/dev/*", Errno::NOSPC),
-        (Call::Write, "*/rejected/dev/*", Errno::DQUOT),
-        (Call::Write, "*/rejected/dev/*", Errno::IO),
+        (Call::Open, "*/dead-letters/dev/*", Errno::ROFS),
+        (Call::Open, "*/dead-letters/dev/*", Errno::MFILE),
+        (Call::Open, "*/dead-letters/dev/*", Errno::NOSPC),
+        (Call::Mkdir, "*/dead-letters/dev", Errno::ACCESS),
+        (Call::Write, "*/dead-letters/dev/*", Errno::NOSPC),
+        (Call::Write, "*/dead-letters/dev/*", Errno::DQUOT),
+        (Call::Write, "*/dead-letters/dev/*", Errno::IO),
     ] {
         let rig = Rig::start().await;
         rig.faults.set(&[Fault::new(call, pattern, errno)]);
@@ -205,24 +205,24 @@ async fn a_torn_line_that_a_full_disk_left_is_in_no_file() {
     let rig = Rig::start().await;
     rig.keeps().await;
     rig.faults.set(&[
-        Fault::short(Call::Write, "*/rejected/dev/*", 10).times(1),
-        Fault::new(Call::Write, "*/rejected/dev/*", Errno::NOSPC).times(1),
+        Fault::short(Call::Write, "*/dead-letters/dev/*", 10).times(1),
+        Fault::new(Call::Write, "*/dead-letters/dev/*", Errno::NOSPC).times(1),
     ]);
     rig.keeps_not().await;
     assert_eq!((rig.faults.hits(0), rig.faults.hits(1)), (1, 1));
     rig.keeps().await;
-    assert_eq!(dead_letters(&rig.folder.path().join("data/rejected")).len(), 2);
+    assert_eq!(dead_letters(&rig.folder.path().join("data/dead-letters")).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_dead_letters_are_said_until_files_are_deleted_although_no_letter_comes() {
     const QUOTA: u64 = 16 << 20;
     let folder = tempfile::tempdir().expect("a folder");
-    let letters = folder.path().join("data/rejected/dev");
+    let letters = folder.path().join("data/dead-letters/dev");
     fs::create_dir_all(&letters).expect("a folder");
     // Nearly all that there may be.
     fs::File::create(letters.join("filler")).and_then(|file| file.set_len(QUOTA - 2_000)).expect("a sparse file");
-    let rig = Rig::on(folder, |setup| setup.set("dead_letter.bytes_per_key_max", QUOTA)).await;
+    let rig = Rig::on(folder, |setup| setup.set("dead_letters.bytes_per_key_max", QUOTA)).await;
     let told = loop {
         match rig.send().await {
             (_, Told::Rejected(_)) => {}
@@ -232,17 +232,17 @@ async fn full_dead_letters_are_said_until_files_are_deleted_although_no_letter_c
     assert_eq!(told, Told::Retry("dead_letters_full".into()));
     let answer = rig.gateway.until_reason("dead_letters_full", LIMIT).await.json();
     assert!(answer["ready"] == true && answer["reasons"][0]["place"] == "dev", "{answer}");
-    assert!(Scrape::of(&rig.gateway).await.value("dead_letter_bytes") as u64 > QUOTA - 2_000);
+    assert!(Scrape::of(&rig.gateway).await.value("dead_letters_bytes") as u64 > QUOTA - 2_000);
     fs::remove_file(letters.join("filler")).expect("it is there");
     rig.gateway.until_reason("", LIMIT).await;
-    eventually("the gauge says so too", LIMIT, async || Scrape::of(&rig.gateway).await.value("dead_letter_bytes") < 3_000).await;
+    eventually("the gauge says so too", LIMIT, async || Scrape::of(&rig.gateway).await.value("dead_letters_bytes") < 3_000).await;
     rig.keeps().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_of_the_folder_is_made_durable_by_the_first_start() {
     let mut refused = Vec::new();
-    // Each sync of the data folder fails in one start: one of them is that of `rejected`.
+    // Each sync of the data folder fails in one start: one of them is that of `dead-letters`.
     for passing in 0..40 {
         let folder = tempfile::tempdir().expect("a folder");
         let faults = Faults::new(folder.path());

@@ -224,13 +224,13 @@ async fn who_waits_for_delivery_is_told_what_the_sink_refused_and_its_replay_rea
     assert_eq!(ask(&waits(post(&mixed)), 2).await, [refused(), Told::Accepted]);
     assert_eq!(ask(&waits(post(&mixed)), 2).await, [refused(), Told::Duplicate]);
     Scrape::when_drained(&gateway).await.assert_ledger();
-    assert_eq!(dead_letters(&data.join("rejected")).len(), 2);
+    assert_eq!(dead_letters(&data.join("dead-letters")).len(), 2);
     gateway.stop().await;
 
     let gateway = setup.start().await;
     let replay = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lakegate"));
-        command.args(["dlq", "replay", "--where", "code=refused_by_sink", "--format", "json", "--data-dir"]).arg(&data);
+        command.args(["dead-letters", "replay", "--where", "code=refused_by_sink", "--format", "json", "--data-dir"]).arg(&data);
         let output = command.output().expect("it runs");
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -267,7 +267,7 @@ async fn a_replay_of_what_the_sink_refused_that_is_killed_between_spool_and_jour
     faults.set(&[Fault::kill(Call::AnyWrite, "*/repairs.journal")]);
     let replay = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lakegate"));
-        command.args(["dlq", "replay", "--data-dir"]).arg(&data).output().expect("it runs").status.code()
+        command.args(["dead-letters", "replay", "--data-dir"]).arg(&data).output().expect("it runs").status.code()
     };
     let _ = replay();
     assert_eq!(gateway.exit_code(LIMIT).await, 128 + 9);

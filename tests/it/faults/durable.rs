@@ -57,15 +57,15 @@ async fn nobody_else_reads_the_data(umask: &str) {
         assert_eq!(mode, expected, "umask {umask}: {mode:o} {}", path.display());
     }
     assert!(!warns_of_open_folders(&data).await, "umask {umask}: nothing is open");
-    fs::set_permissions(data.join("rejected"), fs::Permissions::from_mode(0o750)).expect("it is ours");
-    assert!(warns_of_open_folders(&data).await, "umask {umask}: others can look into rejected/");
+    fs::set_permissions(data.join("dead-letters"), fs::Permissions::from_mode(0o750)).expect("it is ours");
+    assert!(warns_of_open_folders(&data).await, "umask {umask}: others can look into dead-letters/");
 }
 
 /// Whether the next start says that others can look into the dead letters, and nothing of other folders.
 async fn warns_of_open_folders(data: &Path) -> bool {
     let gateway = Setup::new(data).start().await;
     let warns =
-        gateway.has_logged(&format!("open to other users of this machine: chmod go= {}\"", data.join("rejected").display()));
+        gateway.has_logged(&format!("open to other users of this machine: chmod go= {}\"", data.join("dead-letters").display()));
     assert_eq!(gateway.has_logged("open to other users"), warns, "{}", gateway.log_text());
     gateway.stop().await;
     warns
@@ -99,7 +99,7 @@ async fn a_first_start_that_dies_while_it_makes_its_certificate_is_made_good_by_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_cannot_sync_a_folder_is_not_taken_for_one_that_can() {
-    for folder_of in ["*/data", "*/data/spool", "*/data/rejected", "*/data/lake"] {
+    for folder_of in ["*/data", "*/data/spool", "*/data/dead-letters", "*/data/lake"] {
         let folder = tempfile::tempdir().expect("a folder");
         let faults = Faults::new(folder.path());
         let setup = faults.on(Setup::new(folder.path().join("data")));

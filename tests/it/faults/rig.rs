@@ -90,7 +90,7 @@ async fn a_read_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_fails() {
-    met(Call::Write, "*/rejected/*", Errno::NOSPC, async |gateway| {
+    met(Call::Write, "*/dead-letters/*", Errno::NOSPC, async |gateway| {
         assert_eq!(send(gateway).await, [Told::Accepted, Told::Retry("storage_unavailable".into())]);
     })
     .await;
@@ -240,7 +240,7 @@ async fn the_wall_clock_jumps_while_it_runs() {
         let bad = Post::json(events::bad_of_kind(events::identity(&mut Rng::new()), 8).bytes);
         let answer = gateway.client().post(Wire::H1, &bad).await.expect("an answer");
         assert_eq!(answer.told(1), [Told::Rejected("unknown_event".into())]);
-        let letters = dead_letters(&folder.path().join("data/rejected"));
+        let letters = dead_letters(&folder.path().join("data/dead-letters"));
         let received: jiff::Timestamp =
             letters.last().and_then(|letter| letter.line["received_datetime"].as_str()?.parse().ok()).expect("a time");
         assert!((received.as_second() - expected).abs() < 60, "{received} and not {expected}, {shift} s from now");

@@ -186,7 +186,7 @@ async fn a_storm_of_kills_and_faults_loses_no_acknowledged_event_without_naming_
     salvage(&data);
     setup.start().await.stop().await;
     LakeRows::read(&data.join("lake")).assert_exactly(&acknowledged, events::good);
-    let letters: HashSet<Vec<u8>> = dead_letters(&data.join("rejected")).into_iter().map(|letter| letter.raw).collect();
+    let letters: HashSet<Vec<u8>> = dead_letters(&data.join("dead-letters")).into_iter().map(|letter| letter.raw).collect();
     for uuid in senders.iter().flat_map(|sender| &sender.rejected) {
         assert!(letters.contains(&events::bad(*uuid).bytes), "{uuid} was answered `rejected`");
     }

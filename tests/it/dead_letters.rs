@@ -1,4 +1,4 @@
-//! Dead letters, found, repaired, replayed and dropped: by `lakegate dlq` beside a gateway that runs and where none does.
+//! Dead letters, found, repaired, replayed and dropped: by `lakegate dead-letters` beside a gateway that runs and where none does.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -119,7 +119,8 @@ fn said(data: &Path, arguments: &[&str]) -> Value {
 }
 
 fn letters(data: &Path, conditions: &[&str]) -> u64 {
-    let arguments: Vec<&str> = ["dlq", "list"].into_iter().chain(conditions.iter().flat_map(|c| ["--where", c])).collect();
+    let arguments: Vec<&str> =
+        ["dead-letters", "list"].into_iter().chain(conditions.iter().flat_map(|c| ["--where", c])).collect();
     said(data, &arguments)["letters"].as_u64().expect("a count")
 }
 
@@ -133,7 +134,7 @@ fn patch_file(folder: &Path, patch: &Value) -> PathBuf {
 fn mend(data: &Path, folder: &Path, cause: Cause, more: &[&str]) -> Value {
     let patch = patch_file(folder, &cause.patch());
     let patch = patch.to_str().expect("a path");
-    let arguments = ["dlq", "replay", "--where", cause.condition(), "--patch", patch];
+    let arguments = ["dead-letters", "replay", "--where", cause.condition(), "--patch", patch];
     said(data, &arguments.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
 }
 
@@ -142,10 +143,14 @@ fn counts(report: &Value) -> [u64; 4] {
         .map(|name| report[name].as_u64().unwrap_or_else(|| panic!("{name} of {report}")))
 }
 
-/// CPU seconds of `dlq list`.
+/// CPU seconds of `lakegate dead-letters list`.
 fn busy_seconds(data: &Path) -> f64 {
     let mut timed = Command::new("bash");
-    timed.args(["-c", "TIMEFORMAT='%U %S'; time \"$0\" dlq list --data-dir \"$1\" > /dev/null", env!("CARGO_BIN_EXE_lakegate")]);
+    timed.args([
+        "-c",
+        "TIMEFORMAT='%U %S'; time \"$0\" dead-letters list --data-dir \"$1\" > /dev/null",
+        env!("CARGO_BIN_EXE_lakegate"),
+    ]);
     let output = timed.arg(data).output().expect("bash is there");
     let times = String::from_utf8(output.stderr).expect("text");
     times.split_whitespace().map(|seconds| seconds.parse::<f64>().unwrap_or_else(|_| panic!("{times}"))).sum()
@@ -167,7 +172,7 @@ fn received_in_lake(data: &Path) -> HashMap<Uuid, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_letters_of_three_causes_are_listed_in_a_second_mended_by_a_patch_each_and_stored_once() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
@@ -178,7 +183,7 @@ async fn ten_thousand_letters_of_three_causes_are_listed_in_a_second_mended_by_a
         let texts: Vec<String> = uuids.iter().map(|uuid| cause.event(*uuid)).collect();
         send_rejected(&gateway.client(), &texts).await;
     }
-    let received: HashMap<Uuid, String> = dead_letters(&data.join("rejected"))
+    let received: HashMap<Uuid, String> = dead_letters(&data.join("dead-letters"))
         .iter()
         .map(|letter| {
             let member = |name: &str| letter.line[name].as_str().expect("a text").to_owned();
@@ -187,7 +192,7 @@ async fn ten_thousand_letters_of_three_causes_are_listed_in_a_second_mended_by_a
         .collect();
 
     let started = Instant::now();
-    let list = said(&data, &["dlq", "list"]);
+    let list = said(&data, &["dead-letters", "list"]);
     let (took, busy) = (started.elapsed(), busy_seconds(&data));
     say(format_args!("10,000 dead letters are listed in {took:?}, {busy} s of them CPU, by a debug build"));
     // It is one thread that waits for nothing, so on a machine that nobody else wants this is the time it takes.
@@ -253,7 +258,7 @@ async fn ten_thousand_letters_of_three_causes_are_listed_in_a_second_mended_by_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_killed_in_the_middle_of_a_replay_loses_nothing_and_doubles_nothing() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
@@ -263,9 +268,9 @@ async fn a_gateway_that_is_killed_in_the_middle_of_a_replay_loses_nothing_and_do
     send_rejected(&gateway.client(), &texts).await;
 
     let patch = patch_file(folder.path(), &Cause::Typo.patch());
-    let arguments = ["dlq", "replay", "--patch", patch.to_str().expect("a path")];
+    let arguments = ["dead-letters", "replay", "--patch", patch.to_str().expect("a path")];
     let replaying = command(&data, &arguments).spawn().expect("it starts");
-    let journal = data.join("rejected/dev/repairs.journal");
+    let journal = data.join("dead-letters/dev/repairs.journal");
     eventually("the replay has begun", Duration::from_secs(60), async || journal.exists()).await;
     gateway.kill();
     let cut = replaying.wait_with_output().expect("it ends");
@@ -288,7 +293,7 @@ async fn a_gateway_that_is_killed_in_the_middle_of_a_replay_loses_nothing_and_do
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_is_killed_in_the_middle_of_a_replay_at_rest_loses_nothing_and_doubles_nothing() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
@@ -300,11 +305,11 @@ async fn a_command_that_is_killed_in_the_middle_of_a_replay_at_rest_loses_nothin
 
     let patch = patch_file(folder.path(), &Cause::Typo.patch());
     let mut replaying =
-        command(&data, &["dlq", "replay", "--patch", patch.to_str().expect("a path")]).spawn().expect("it starts");
-    let journal = data.join("rejected/dev/repairs.journal");
+        command(&data, &["dead-letters", "replay", "--patch", patch.to_str().expect("a path")]).spawn().expect("it starts");
+    let journal = data.join("dead-letters/dev/repairs.journal");
     eventually("the replay has begun", Duration::from_secs(60), async || journal.exists()).await;
     // Meanwhile the folder is taken: nobody else writes.
-    let second = lakegate(&data, &["dlq", "drop", "--yes"]);
+    let second = lakegate(&data, &["dead-letters", "drop", "--yes"]);
     replaying.kill().expect("it is there until it is waited for");
     replaying.wait().expect("it ends");
     assert!(!second.status.success() || text(&second).contains("dropped 0"), "{}", text(&second));
@@ -337,11 +342,11 @@ fn snapshot(folder: &Path) -> HashMap<PathBuf, Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the_next_start() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let nothing = lakegate(&data, &["dlq", "replay"]);
-    assert!(nothing.status.success() && text(&nothing).starts_with("0 letters"), "{}", text(&nothing));
+    let nothing = lakegate(&data, &["dead-letters", "replay"]);
+    assert!(nothing.status.success() && text(&nothing).starts_with("0 dead letters"), "{}", text(&nothing));
     assert!(!data.exists(), "to look is not to make");
 
     let setup = Setup::new(&data).set("lake.flush_age_ms", 60);
@@ -355,11 +360,11 @@ async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the
     assert_eq!(gateway.client().post(Wire::H1, &Post::json(sent_again)).await.expect("an answer").status, 202);
     gateway.stop().await;
 
-    let before = snapshot(&data.join("rejected"));
+    let before = snapshot(&data.join("dead-letters"));
     let dry = mend(&data, folder.path(), Cause::Text, &["--dry-run"]);
     assert_eq!(counts(&dry), [3, 3, 0, 0], "the dedup window is not asked: {dry}");
-    assert_eq!(snapshot(&data.join("rejected")), before);
-    let unpatched = said(&data, &["dlq", "replay", "--where", Cause::Text.condition()]);
+    assert_eq!(snapshot(&data.join("dead-letters")), before);
+    let unpatched = said(&data, &["dead-letters", "replay", "--where", Cause::Text.condition()]);
     assert_eq!(counts(&unpatched), [3, 0, 0, 3], "{unpatched}");
     assert_eq!(unpatched["left"]["groups"][0]["pointer"], "/section_index");
     assert_eq!(letters(&data, &[]), 4);
@@ -367,16 +372,16 @@ async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the
     assert_eq!(counts(&mend(&data, folder.path(), Cause::Text, &[])), [3, 2, 1, 0]);
     assert_eq!(counts(&mend(&data, folder.path(), Cause::Text, &[])), [0, 0, 0, 0]);
     assert_eq!(letters(&data, &[]), 1);
-    let shown = lakegate(&data, &["dlq", "show", &text_uuids[1].to_string()]);
+    let shown = lakegate(&data, &["dead-letters", "show", &text_uuids[1].to_string()]);
     let shown: Value = serde_json::from_slice(&shown.stdout).expect("one letter");
     assert_eq!(shown["state"], "repaired");
     assert_eq!(shown["line"]["raw"], Cause::Text.event(text_uuids[1]), "the letter keeps what was sent");
     let outcomes: Vec<&Value> = shown["repairs"].as_array().expect("repairs").iter().map(|repair| &repair["outcome"]).collect();
     assert_eq!(outcomes, ["rejected", "accepted"]);
     assert_eq!(shown["repairs"][1]["patch_sha256"].as_str().map(str::len), Some(64));
-    let by_name = lakegate(&data, &["dlq", "show", shown["letter"].as_str().expect("a name")]);
+    let by_name = lakegate(&data, &["dead-letters", "show", shown["letter"].as_str().expect("a name")]);
     assert!(by_name.status.success() && text(&by_name).contains(&text_uuids[1].to_string()));
-    assert!(!lakegate(&data, &["dlq", "show", &Uuid::new_v4().to_string()]).status.success());
+    assert!(!lakegate(&data, &["dead-letters", "show", &Uuid::new_v4().to_string()]).status.success());
 
     let gateway = setup.start().await;
     Scrape::when_drained(&gateway).await;
@@ -390,13 +395,13 @@ async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let gateway = Setup::new(&data).start().await;
     let texts: Vec<String> = identities(&mut rng, 5).iter().map(|uuid| Cause::Text.event(*uuid)).collect();
     send_rejected(&gateway.client(), &texts).await;
-    let before = snapshot(&data.join("rejected"));
+    let before = snapshot(&data.join("dead-letters"));
     let refused = |arguments: &[&str], why: &str| {
         let output = lakegate(&data, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
@@ -405,27 +410,27 @@ async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
     let with_patch = |patch: &str, why: &str| {
         let file = folder.path().join("wrong.json");
         fs::write(&file, patch).expect("a file");
-        refused(&["dlq", "replay", "--patch", file.to_str().expect("a path")], why);
+        refused(&["dead-letters", "replay", "--patch", file.to_str().expect("a path")], why);
     };
     with_patch("{", "is no JSON Patch");
     with_patch("[{\"op\":\"mend\",\"path\":\"/a\"}]", "unknown variant `mend`");
     with_patch("[{\"op\":\"replace\",\"path\":\"/a\"}]", "operation 0 of the patch: \"value\" is missing");
     with_patch(
         "[{\"op\":\"remove\",\"path\":\"/no/such\"}]",
-        "applies to none of the 5 letters that are meant, so nothing was changed: remove \"/no/such\"",
+        "applies to none of the 5 dead letters that are meant, so nothing was changed: remove \"/no/such\"",
     );
-    refused(&["dlq", "replay", "--patch", "/no/such/file"], "/no/such/file cannot be read");
-    refused(&["dlq", "list", "--where", "kind=odd"], "\"kind\" is no field of a dead letter");
-    refused(&["dlq", "replay", "--where", "since=soon"], "\"soon\" is no time");
-    refused(&["dlq", "drop"], "nothing says which letters are to be dropped");
-    assert_eq!(snapshot(&data.join("rejected")), before);
+    refused(&["dead-letters", "replay", "--patch", "/no/such/file"], "/no/such/file cannot be read");
+    refused(&["dead-letters", "list", "--where", "kind=odd"], "\"kind\" is no field of a dead letter");
+    refused(&["dead-letters", "replay", "--where", "since=soon"], "\"soon\" is no time");
+    refused(&["dead-letters", "drop"], "nothing says which letters are to be dropped");
+    assert_eq!(snapshot(&data.join("dead-letters")), before);
 
     // Who names another gateway's address does not change what that one has.
     let other = tempfile::tempdir().expect("a folder");
     let bystander = Setup::new(other.path()).start().await;
     let admin = bystander.admin().to_string();
-    refused(&["dlq", "drop", "--yes", "--admin", &admin], "this is not the gateway that is meant");
-    refused(&["dlq", "replay", "--admin", &admin], "this is not the gateway that is meant");
+    refused(&["dead-letters", "drop", "--yes", "--admin", &admin], "this is not the gateway that is meant");
+    refused(&["dead-letters", "replay", "--admin", &admin], "this is not the gateway that is meant");
     bystander.stop().await;
 
     // The operators' listener is for programs of this machine, not for what a browser sends.
@@ -447,16 +452,16 @@ async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
     assert_eq!(whole.json()["letters"].as_array().map(Vec::len), Some(3), "{}", whole.text());
     let public = gateway.client().get("/admin/dead-letters").await.expect("an answer");
     assert_eq!(public.status, 404, "it is not on the listener for events");
-    assert_eq!(snapshot(&data.join("rejected")), before);
+    assert_eq!(snapshot(&data.join("dead-letters")), before);
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dropped_is_gone_and_a_full_key_has_room_again() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let setup = Setup::new(&data).set("dead_letter.bytes_per_key_max", 16 << 20);
+    let setup = Setup::new(&data).set("dead_letters.bytes_per_key_max", 16 << 20);
     let gateway = setup.start().await;
     let texts = |rng: &mut Rng, cause: Cause, count: usize| -> Vec<String> {
         identities(rng, count).iter().map(|uuid| cause.event(*uuid)).collect()
@@ -479,23 +484,23 @@ async fn what_is_dropped_is_gone_and_a_full_key_has_room_again() {
             told => panic!("{told:?}"),
         }
     }
-    let held = Scrape::of(&gateway).await.value("dead_letter_bytes");
-    let dropped = said(&data, &["dlq", "drop", "--where", "code=schema_violation"]);
+    let held = Scrape::of(&gateway).await.value("dead_letters_bytes");
+    let dropped = said(&data, &["dead-letters", "drop", "--where", "code=schema_violation"]);
     assert_eq!(dropped["removed"]["letters"], filled, "{dropped}");
     assert!(dropped["bytes"].as_i64().expect("bytes") > held * 9 / 10, "{dropped} of {held}");
     let scrape = Scrape::of(&gateway).await;
     assert_eq!(scrape.value("dropped_dead_letters"), filled);
-    assert!(dead_letters(&data.join("rejected")).iter().all(|letter| letter.code() == "unknown_event"));
+    assert!(dead_letters(&data.join("dead-letters")).iter().all(|letter| letter.code() == "unknown_event"));
     send_rejected(&gateway.client(), &texts(&mut rng, Cause::Missing, 10)).await;
     assert_eq!(letters(&data, &[]), 20);
     gateway.stop().await;
 
-    let output = lakegate(&data, &["dlq", "drop", "--where", "code=unknown_event"]);
-    assert!(output.status.success() && text(&output).contains("dropped 10 letters"), "{}", text(&output));
+    let output = lakegate(&data, &["dead-letters", "drop", "--where", "code=unknown_event"]);
+    assert!(output.status.success() && text(&output).contains("dropped 10 dead letters"), "{}", text(&output));
     assert_eq!(letters(&data, &["state=any"]), 10);
-    let output = lakegate(&data, &["dlq", "drop", "--yes"]);
-    assert!(text(&output).contains("dropped 10 letters"), "{}", text(&output));
-    assert_eq!(dead_letters(&data.join("rejected")).len(), 0);
+    let output = lakegate(&data, &["dead-letters", "drop", "--yes"]);
+    assert!(text(&output).contains("dropped 10 dead letters"), "{}", text(&output));
+    assert_eq!(dead_letters(&data.join("dead-letters")).len(), 0);
     let gateway = setup.start().await;
     send_rejected(&gateway.client(), &texts(&mut rng, Cause::Text, 1)).await;
     assert_eq!(letters(&data, &[]), 1);
@@ -504,7 +509,7 @@ async fn what_is_dropped_is_gone_and_a_full_key_has_room_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_from_elsewhere_are_replayed_once_and_old_ones_do_not_look_like_a_lag() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let gateway = Setup::new(&data).set("lake.flush_age_ms", 60).start().await;
@@ -523,7 +528,7 @@ async fn letters_from_elsewhere_are_replayed_once_and_old_ones_do_not_look_like_
     // More than one request has, and a line that is none.
     let lines: Vec<String> = uuids.iter().map(line).chain(["{\"no\":\"letter\"}".to_owned()]).collect();
     let patch = patch_file(folder.path(), &Cause::Typo.patch());
-    let arguments = ["dlq", "replay", "--from", "-", "--patch", patch.to_str().expect("a path"), "--format", "json"];
+    let arguments = ["dead-letters", "replay", "--from", "-", "--patch", patch.to_str().expect("a path"), "--format", "json"];
     let replay = |lines: &str| {
         let output = lakegate_with(&data, &arguments, lines);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
@@ -534,7 +539,7 @@ async fn letters_from_elsewhere_are_replayed_once_and_old_ones_do_not_look_like_
     // What the sink refused had been accepted, so the dedup window knows it: its replay reaches the sink all the same, once.
     let refused = line(&first).replace("unknown_event", "refused_by_sink").replace("raeched", "reached");
     for expected in [[1, 1, 0, 0], [0, 0, 0, 0]] {
-        let replayed = lakegate_with(&data, &["dlq", "replay", "--from", "-", "--format", "json"], &refused);
+        let replayed = lakegate_with(&data, &["dead-letters", "replay", "--from", "-", "--format", "json"], &refused);
         let report: Value = serde_json::from_slice(&replayed.stdout).unwrap_or_else(|_| panic!("{}", text(&replayed)));
         assert_eq!((replayed.status.code(), counts(&report)), (Some(0), expected), "{report}");
     }
@@ -551,7 +556,7 @@ async fn letters_from_elsewhere_are_replayed_once_and_old_ones_do_not_look_like_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proposed_registry_is_held_against_the_lake_the_dead_letters_and_a_folder() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let gateway = Setup::new(&data).set("lake.flush_age_ms", 60).start().await;
@@ -633,7 +638,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflicting_duplicate_is_listed_stays_open_when_replayed_and_is_stored_under_another_identity() {
-    let mut rng = Rng::with_seed(seed("LAKEGATE_DLQ_SEED"));
+    let mut rng = Rng::with_seed(seed("LAKEGATE_DEAD_LETTERS_SEED"));
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let gateway = Setup::new(&data).set("lake.flush_age_ms", 60).start().await;
@@ -644,16 +649,16 @@ async fn a_conflicting_duplicate_is_listed_stays_open_when_replayed_and_is_store
     }
     let listed = |conditions: &[&str]| letters(&data, conditions);
     assert_eq!((listed(&["code=conflicting_duplicate"]), listed(&[])), (1, 1));
-    let shown = lakegate(&data, &["dlq", "show", &uuid.to_string()]);
+    let shown = lakegate(&data, &["dead-letters", "show", &uuid.to_string()]);
     assert!(text(&shown).contains("conflicting_duplicate"), "{}", text(&shown));
 
     let report = |arguments: &[&str]| {
-        let output = lakegate(&data, &[&["dlq", "replay", "--format", "json"], arguments].concat());
+        let output = lakegate(&data, &[&["dead-letters", "replay", "--format", "json"], arguments].concat());
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
         (output.status.code(), ["letters", "accepted", "duplicates", "already_accepted"].map(|name| report[name].as_u64()))
     };
     assert_eq!(report(&[]), (Some(1), [Some(1), Some(0), Some(0), Some(1)]));
-    assert_eq!((listed(&[]), dead_letters(&data.join("rejected")).len()), (1, 1), "open still, and no second letter");
+    assert_eq!((listed(&[]), dead_letters(&data.join("dead-letters")).len()), (1, 1), "open still, and no second letter");
     let patch = patch_file(folder.path(), &json!([{"op": "replace", "path": "/event_uuid", "value": other}]));
     assert_eq!(report(&["--patch", patch.to_str().expect("a path")]), (Some(0), [Some(1), Some(1), Some(0), Some(0)]));
     assert_eq!(listed(&[]), 0);

@@ -18,7 +18,7 @@ use super::{
     stored::{LetterId, StoredLetter},
 };
 
-/// The folder `rejected/`.
+/// The folder `dead-letters/`.
 #[derive(Debug, Clone)]
 pub struct Archive {
     root: PathBuf,

@@ -6,7 +6,7 @@
 //!
 //! What was sent compressed would otherwise fill the disk inflated: 58 bytes of brotli become 16 MiB of letters. A few letters,
 //! and those of about the size of what was received, stay as they are, so that people read them with `tail` and `jq`. The rest
-//! is read with `lakegate dlq show`, or with `jq -r .zstd | base64 -d | zstd -d`.
+//! is read with `lakegate dead-letters show`, or with `jq -r .zstd | base64 -d | zstd -d`.
 //!
 //! A letter keeps its line inside the pack, and with it its name ([`LetterId`](super::LetterId)). Whoever reads letters line by
 //! line unpacks ([`unpack`]); one pack is bounded, so that no line makes a reader hold more than

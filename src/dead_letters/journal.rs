@@ -1,4 +1,4 @@
-//! What was done about the letters of one folder: `rejected/<source>/repairs.journal`.
+//! What was done about the letters of one folder: `dead-letters/<source>/repairs.journal`.
 //!
 //! One JSON object per line, appended and fsynced, by whoever holds the lock of the data folder:
 //!
@@ -158,6 +158,29 @@ pub fn append(folder: &Path, repairs: &[RepairEntry]) -> io::Result<()> {
         let _ = file.set_len(length);
     }
     appended
+}
+
+/// Moves the journal of `from` behind that of `to`. May be done again where a crash cut it short. Only for whoever holds the lock of
+/// the data folder.
+///
+/// # Errors
+/// The disk's; both journals are then as they were.
+pub(super) fn merge(from: &Path, to: &Path) -> io::Result<()> {
+    let whole_lines = |folder: &Path| match fs::read(folder.join(NAME)) {
+        Ok(mut text) => {
+            text.truncate(text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1));
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let Some(later) = whole_lines(from)? else { return Ok(()) };
+    let mut text = whole_lines(to)?.unwrap_or_default();
+    if !text.ends_with(&later) {
+        text.extend(later);
+        durable::replace_file(&to.join(NAME), &text)?;
+    }
+    fs::remove_file(from.join(NAME))
 }
 
 /// Whether the journal has grown beyond its limit.

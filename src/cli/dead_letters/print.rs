@@ -1,10 +1,10 @@
-//! What `lakegate dlq` prints.
+//! What `lakegate dead-letters` prints.
 
 use std::io::{self, Write};
 
 use crate::{
     cli::output_format::Format,
-    dead_letter::{Group, Grouped, RepairEntry},
+    dead_letters::{Group, Grouped, RepairEntry},
     json,
     repair::{Dropped, ReplayReport, Shown},
 };
@@ -36,8 +36,7 @@ pub(in crate::cli) fn plain(text: Option<&str>) -> String {
 }
 
 fn rows(groups: &[Group]) -> Vec<Vec<String>> {
-    let head =
-        ["letters", "event_name", "version", "code", "pointer", "source", "first received", "last received", "for example"];
+    let head = ["count", "event_name", "version", "code", "pointer", "source", "first received", "last received", "for example"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(groups.iter().map(|group| {
         vec![
@@ -69,7 +68,7 @@ pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) ->
         table(&rows(&grouped.groups), out)?;
     }
     if grouped.ungrouped > 0 {
-        writeln!(out, "{} more letters are in further groups", grouped.ungrouped)?;
+        writeln!(out, "{} more dead letters are in further groups", grouped.ungrouped)?;
     }
     writeln!(out, "{}", letters(grouped.letters))
 }
@@ -141,5 +140,5 @@ pub(super) fn dropped(dropped: &Dropped, format: Format, out: &mut impl Write) -
 }
 
 fn letters(count: u64) -> String {
-    if count == 1 { "1 letter".to_owned() } else { format!("{count} letters") }
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
 }

@@ -1,4 +1,4 @@
-//! `lakegate dlq …`: the dead letters, whether a gateway runs on the data folder or not.
+//! `lakegate dead-letters …`: the dead letters, whether a gateway runs on the data folder or not.
 //!
 //! To look, the files are read; that is safe at any time. What changes something is done by the gateway that holds the lock
 //! of the data folder, where there is one, and else by this process, which takes the lock.
@@ -20,11 +20,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{admin_client, configuration::PlaceArgs, failure::is_broken_pipe, health::reachable, output_format::Format};
+use super::{
+    admin_client,
+    configuration::{PlaceArgs, open_offline},
+    failure::{is_broken_pipe, notice},
+    health::reachable,
+    output_format::Format,
+};
 use crate::{
-    app::{Offline, admin_address, gateway_id, is_running},
-    config::{Config, DeadLetterKind},
-    dead_letter::{Archive, Filter, Grouped},
+    app::{admin_address, gateway_id, is_running},
+    config::{Config, DeadLettersKind},
+    dead_letters::{Archive, Filter, Grouped, folder_to_read, old_folder_notice},
     event::unix_millis,
     json::{Patch, Visible},
     limits::GIVEN_LETTERS_BYTES,
@@ -40,7 +46,7 @@ is meant where nothing is said), state=repaired, state=any.
 Where no gateway runs, replay and drop write to the data folder themselves: run them as the user that the gateway runs as.";
 
 #[derive(Debug, Subcommand)]
-pub(super) enum DlqCommand {
+pub(super) enum DeadLettersCommand {
     /// Count the dead letters by event name, schema version, code, pointer and source.
     #[command(after_help = CONDITIONS)]
     List {
@@ -55,7 +61,7 @@ pub(super) enum DlqCommand {
     /// Print dead letters whole, with what was done about them.
     #[command(after_help = CONDITIONS)]
     Show {
-        /// The event_uuid, or the name of the letter; else the first ones that are meant.
+        /// The event_uuid, or the name of the dead letter [default: the first ones for which the conditions hold].
         which: Option<String>,
         #[command(flatten)]
         place: PlaceArgs,
@@ -78,7 +84,7 @@ pub(super) enum DlqCommand {
         /// Say what would become of them, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
+        /// Dead letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
         #[command(flatten)]
@@ -107,7 +113,7 @@ pub(super) enum DlqCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MeantArgs {
-    /// Only letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
+    /// Only dead letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
     #[arg(long = "where", value_name = "CONDITION", num_args = 1..)]
     conditions: Vec<String>,
 }
@@ -126,12 +132,14 @@ impl MeantArgs {
 }
 
 /// Runs the command. The exit code is 1 where nothing was found to show, or not all that was meant is repaired.
-pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
+pub(super) fn run(command: &DeadLettersCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
-        DlqCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
-        DlqCommand::Show { which, place, meant, limit } => show_some(&place.config()?, which.as_deref(), meant, *limit, out),
-        DlqCommand::Replay { place, meant, patch, dry_run, from, admin, format } => {
+        DeadLettersCommand::List { place, meant, format } => list(&place.config()?, &meant.filter()?, *format, out),
+        DeadLettersCommand::Show { which, place, meant, limit } => {
+            show_some(&place.config()?, which.as_deref(), meant, *limit, out)
+        }
+        DeadLettersCommand::Replay { place, meant, patch, dry_run, from, admin, format } => {
             let request = ReplayRequest {
                 conditions: &meant.conditions,
                 patch: patch.as_deref().map(read_text).transpose()?,
@@ -140,7 +148,7 @@ pub(super) fn run(command: &DlqCommand) -> anyhow::Result<ExitCode> {
             };
             replay(&place.config()?, admin, &request, *format, out)
         }
-        DlqCommand::Drop { place, meant, yes, admin, format } => {
+        DeadLettersCommand::Drop { place, meant, yes, admin, format } => {
             drop_some(&place.config()?, admin, &DropRequest { conditions: &meant.conditions, all: *yes }, *format, out)
         }
     };
@@ -162,13 +170,13 @@ fn read_text(file: &std::path::Path) -> anyhow::Result<String> {
 }
 
 /// The letters in files. Says where else there are some.
-#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
-fn archive(config: &Config) -> Archive {
-    if config.dead_letter.kind == DeadLetterKind::Kinesis {
-        let stream = &config.dead_letter.stream;
-        eprintln!("lakegate: dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)");
+pub(in crate::cli) fn archive(config: &Config) -> Archive {
+    if config.dead_letters.kind == DeadLettersKind::Kinesis {
+        let stream = &config.dead_letters.stream;
+        notice(&format!("dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)"));
     }
-    Archive::new(config.data_dir.join("rejected"))
+    old_folder_notice(&config.data_dir).iter().for_each(|text| notice(text));
+    Archive::new(folder_to_read(&config.data_dir))
 }
 
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
@@ -317,7 +325,7 @@ fn replay(
     let runtime = runtime()?;
     let reports = runtime.block_on(async {
         let at_rest = match place {
-            Place::Offline => Some(Offline::open(config).await?),
+            Place::Offline => Some(open_offline(config).await?),
             _ => None,
         };
         for letters in request.portions() {
@@ -365,7 +373,7 @@ fn drop_some(
 ) -> anyhow::Result<bool> {
     let filter = Filter::parse(request.conditions, unix_millis(SystemTime::now()))?;
     if filter.is_empty() && !request.all {
-        bail!("nothing says which letters are to be dropped: give --where, or --yes for all that are open");
+        bail!("nothing says which dead letters are to be dropped: give --where, or --yes for all that are open");
     }
     let place = place(config, admin)?;
     let dropped: anyhow::Result<Dropped> = runtime()?.block_on(async {
@@ -375,7 +383,7 @@ fn drop_some(
                 admin_client::post(address, "/admin/dead-letters/drop", &question).await
             }
             Place::Offline => {
-                let at_rest = Offline::open(config).await?;
+                let at_rest = open_offline(config).await?;
                 let dropped = at_rest.repair.drop_letters(&filter).await?;
                 at_rest.close().await;
                 Ok(dropped)

@@ -1,9 +1,9 @@
 //! Dead letters: every rejected event, whole, with the reason, where a person finds it.
 //!
-//! `rejected/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
+//! `dead-letters/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
 //! answered `rejected` (promise P3). Each source has its own quota, so that one which sends only garbage fills its own
 //! folder and nobody else's; at the quota its bad events are answered `retry`. The last quarter of it is left to small ones.
-//! What one request brings beyond a few KiB is packed ([`pack`]). To make room, delete files, or `lakegate dlq drop`.
+//! What one request brings beyond a few KiB is packed ([`pack`]). To make room, delete files, or `lakegate dead-letters drop`.
 //!
 //! Where dead letters have a stream of their own, each line becomes a frame of a second spool instead, durable before the
 //! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file, and what
@@ -12,10 +12,10 @@
 //! # On disk
 //!
 //! ```text
-//! rejected/<source>/00000001.ndjson   letters, oldest first; the file with the highest number is written to
-//! rejected/<source>/*.ndjson.damaged  what a power cut or a damaged disk left in such a file and is no letter
-//! rejected/<source>/repairs.journal   what was done about them: replayed, still rejected, dropped (journal.rs)
-//! rejected/<source>/letters.tmp       a file being written anew by a drop: fsynced, renamed, the folder fsynced
+//! dead-letters/<source>/00000001.ndjson   letters, oldest first; the file with the highest number is written to
+//! dead-letters/<source>/*.ndjson.damaged  what a power cut or a damaged disk left in such a file and is no letter
+//! dead-letters/<source>/repairs.journal   what was done about them: replayed, still rejected, dropped (journal.rs)
+//! dead-letters/<source>/letters.tmp       a file being written anew by a drop: fsynced, renamed, the folder fsynced
 //!
 //! line   = letter | packed
 //! packed = {"packed_letters":312,"source":"web","unpacked_bytes":190234,"zstd":"<the lines, zstd, base64>"}     (pack.rs)
@@ -32,7 +32,8 @@
 //! # The way through the code
 //!
 //! `letter` writes a line, `stored` reads it back · `pack` many of them · `writer` keeps them, `folder` in the files of a source · `filter` which ones are meant · `archive` finds them
-//! · `groups` counts them · `journal` what was done · `removal` takes them out
+//! · `groups` counts them · `journal` what was done · `removal` takes them out · `old_folder` takes over
+//! the folder of release 0.1.0
 
 mod archive;
 mod filter;
@@ -41,6 +42,7 @@ mod groups;
 mod journal;
 mod letter;
 mod lines;
+mod old_folder;
 mod pack;
 mod removal;
 mod stored;
@@ -72,6 +74,7 @@ pub use groups::{Group, Grouped, Groups, Member};
 pub use journal::{Done, RepairEntry, append as append_repairs, history};
 pub use letter::{Letter, write_letter};
 pub use lines::{DeadLetterError, Lines};
+pub use old_folder::{folder_in, folder_to_read, old_folder_notice, take_over_old_folder};
 pub use pack::LetterLines;
 pub use removal::{Removed, Run};
 pub use stored::{LetterId, StoredLetter, UnreadableLetter};
@@ -103,7 +106,7 @@ impl DeadLetters {
         conditions: Conditions,
     ) -> std::io::Result<Self> {
         durable::make_folder(&root)?;
-        metrics.dead_letter_bytes.set(folder::bytes_below(&root)? as i64);
+        metrics.dead_letters_bytes.set(folder::bytes_below(&root)? as i64);
         let (jobs, receiver) = mpsc::channel();
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let vital = conditions.vital("dead-letters");
@@ -180,7 +183,7 @@ impl DeadLetters {
             self.roll(&folder)?;
             archive.remove(&folder, filter, run, &mut removed)?;
         }
-        self.metrics.dead_letter_bytes.set(folder::bytes_below(&self.root)? as i64);
+        self.metrics.dead_letters_bytes.set(folder::bytes_below(&self.root)? as i64);
         Ok(removed)
     }
 
@@ -223,11 +226,11 @@ mod tests {
     }
 
     fn open(root: &std::path::Path, quota: u64) -> DeadLetters {
-        DeadLetters::open(root.join("rejected"), quota, None, Arc::new(Metrics::new()), Conditions::default()).unwrap()
+        DeadLetters::open(root.join("dead-letters"), quota, None, Arc::new(Metrics::new()), Conditions::default()).unwrap()
     }
 
     fn read(root: &std::path::Path, source: &str) -> String {
-        read_letters(&root.join("rejected").join(source))
+        read_letters(&root.join("dead-letters").join(source))
     }
 
     #[test]
@@ -248,7 +251,7 @@ mod tests {
         let letters = open(root.path(), 1 << 20);
         assert_eq!(letters.append(lines("web", "{\"a\":1}\n")).blocking_recv().unwrap(), Ok(()));
         drop(letters);
-        let file = root.path().join("rejected/web/00000001.ndjson");
+        let file = root.path().join("dead-letters/web/00000001.ndjson");
         fs::write(&file, "{\"a\":1}\n{\"a\":2").unwrap();
         let letters = open(root.path(), 1 << 20);
         assert_eq!(letters.append(lines("web", "{\"a\":3}\n")).blocking_recv().unwrap(), Ok(()));
@@ -258,7 +261,7 @@ mod tests {
     #[test]
     fn a_line_of_which_a_power_cut_kept_only_the_end_is_set_aside_and_the_letters_around_it_stay() {
         let root = tempfile::tempdir().unwrap();
-        let folder = root.path().join("rejected/web");
+        let folder = root.path().join("dead-letters/web");
         fs::create_dir_all(&folder).unwrap();
         let file = folder.join("00000001.ndjson");
         let torn = b"\0\0\0\0\0\0\0\0ent_uuid\":1}\n";
@@ -282,7 +285,7 @@ mod tests {
         assert_eq!(letters.append(lines("app", "0123456789\n")).blocking_recv().unwrap(), Ok(()));
         let accepted_before = Lines { within_quota: false, ..lines("app", "0123456789abcdef\n") };
         assert_eq!(letters.append(accepted_before).blocking_recv().unwrap(), Ok(()));
-        fs::remove_file(root.path().join("rejected/web/00000001.ndjson")).unwrap();
+        fs::remove_file(root.path().join("dead-letters/web/00000001.ndjson")).unwrap();
         assert_eq!(letters.append(lines("web", "abcdefghij\n")).blocking_recv().unwrap(), Ok(()));
         assert_eq!(read(root.path(), "web"), "abcdefghij\n");
     }
@@ -292,7 +295,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let conditions = Conditions::default();
         let open =
-            || DeadLetters::open(root.path().join("rejected"), 100_000, None, Arc::new(Metrics::new()), conditions.clone());
+            || DeadLetters::open(root.path().join("dead-letters"), 100_000, None, Arc::new(Metrics::new()), conditions.clone());
         let letters = open().unwrap();
         let raised = || conditions.list().iter().map(|raised| raised.condition.code()).collect::<Vec<_>>();
         let large = lines("web", &("x".repeat(24_000) + "\n"));
@@ -308,7 +311,7 @@ mod tests {
         assert_eq!(letters.append(small()).blocking_recv().unwrap(), Ok(()), "the reserve");
         assert_eq!(letters.append(small()).blocking_recv().unwrap(), Ok(()));
         assert_eq!(letters.append(small()).blocking_recv().unwrap(), Err(DeadLetterError::Full));
-        fs::remove_dir_all(root.path().join("rejected/web")).unwrap();
+        fs::remove_dir_all(root.path().join("dead-letters/web")).unwrap();
         let started = std::time::Instant::now();
         while !raised().is_empty() {
             assert!(started.elapsed().as_secs() < 20, "{:?}", raised());
@@ -331,7 +334,7 @@ mod tests {
         let (spool, _) = crate::spool::Spool::open(Arc::new(crate::spool::RealDisk), config).unwrap();
         let spool = Arc::new(spool);
         let stream = Some(LetterStream::new(spool.clone(), 20));
-        let rejected = root.path().join("rejected");
+        let rejected = root.path().join("dead-letters");
         let letters = DeadLetters::open(rejected, 1 << 20, stream, Arc::new(Metrics::new()), Conditions::default()).unwrap();
         let keep = |source| letters.append(lines(source, "0123456789\n")).blocking_recv().unwrap();
         assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 1));
@@ -346,9 +349,9 @@ mod tests {
     fn what_the_disk_refuses_is_said_and_the_next_letter_finds_its_way() {
         let root = tempfile::tempdir().unwrap();
         let letters = open(root.path(), 1 << 20);
-        fs::write(root.path().join("rejected/web"), "in the way").unwrap();
+        fs::write(root.path().join("dead-letters/web"), "in the way").unwrap();
         assert_eq!(letters.append(lines("web", "{}\n")).blocking_recv().unwrap(), Err(DeadLetterError::Unavailable));
-        fs::remove_file(root.path().join("rejected/web")).unwrap();
+        fs::remove_file(root.path().join("dead-letters/web")).unwrap();
         assert_eq!(letters.append(lines("web", "{}\n")).blocking_recv().unwrap(), Ok(()));
     }
 
@@ -404,7 +407,7 @@ mod tests {
         assert_eq!(letters.append(letter("web", "b", 2)).blocking_recv().unwrap(), Ok(()));
         // It got as far as the journal.
         let noted = format!("{{\"at\":\"\",\"run\":\"\",\"letter\":\"{id}\",\"outcome\":\"dropped\"}}\n");
-        let folder = root.path().join("rejected/web");
+        let folder = root.path().join("dead-letters/web");
         fs::write(folder.join("repairs.journal"), noted).unwrap();
         fs::write(folder.join("letters.tmp"), "{\"half").unwrap();
         assert_eq!(names(&letters, &["state=any"]), ["b"]);

@@ -227,6 +227,15 @@ pub(super) fn set_torn_lines_aside(folder: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Leaves only whole letters in the newest file of `folder`: see [`set_torn_lines_aside`]. What has no line end yet is cut.
+pub(super) fn finish_newest_file(folder: &Path) -> io::Result<()> {
+    set_torn_lines_aside(folder)?;
+    if let Some(newest) = numbers(folder)?.into_iter().max() {
+        open_to_append(folder, &file_name(newest))?;
+    }
+    Ok(())
+}
+
 /// Bytes up to and with the last line end, looked for from the end.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     const CHUNK: u64 = 64 * 1024;

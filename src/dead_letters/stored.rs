@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        dead_letter::{Letter, write_letter},
+        dead_letters::{Letter, write_letter},
         outcome::{Fault, RejectCode, Rejection},
     };
 

@@ -140,7 +140,7 @@ impl Writer {
     /// Letters may be long in coming, and files are removed by hand: what is over must not be said to go on.
     fn look(&mut self) {
         if let Ok(folders) = folder::bytes_by_folder(&self.root) {
-            self.metrics.dead_letter_bytes.set(folders.iter().map(|(_, bytes)| *bytes as i64).sum());
+            self.metrics.dead_letters_bytes.set(folders.iter().map(|(_, bytes)| *bytes as i64).sum());
             for gone in self.filling.iter().filter(|name| !folders.iter().any(|(folder, _)| folder == *name)) {
                 self.conditions.clear(Condition::DeadLettersFilling, gone);
             }
@@ -245,9 +245,9 @@ impl Writer {
         let started = Instant::now();
         match self.append(source, &texts) {
             Ok(()) => {
-                self.metrics.dead_letter_write_seconds.observe(started.elapsed().as_secs_f64());
+                self.metrics.dead_letters_write_seconds.observe(started.elapsed().as_secs_f64());
                 self.metrics.dead_letters.inc_by(count as u64);
-                self.metrics.dead_letter_bytes.inc_by(bytes as i64);
+                self.metrics.dead_letters_bytes.inc_by(bytes as i64);
                 self.is_writable(source);
                 if let Some(held) = self.folders.get(source).map(SourceFolder::total) {
                     self.look_at(source, held);

@@ -226,7 +226,7 @@ fn time(text: &str, now_millis: i64) -> Result<String, FilterError> {
 mod tests {
     use super::*;
     use crate::{
-        dead_letter::{Letter, write_letter},
+        dead_letters::{Letter, write_letter},
         outcome::{Fault, RejectCode, Rejection},
     };
 
