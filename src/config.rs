@@ -10,6 +10,7 @@ mod keys;
 mod kinesis;
 mod load;
 mod sections;
+mod unknown_key;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
