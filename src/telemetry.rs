@@ -16,9 +16,11 @@ mod labels;
 mod lines;
 mod logging;
 mod process;
+mod refusals;
 mod traces;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     sync::{
         Arc, OnceLock,
@@ -49,6 +51,7 @@ use labels::{RouteStatus, USUAL_REQUEST};
 pub use lines::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
+pub use refusals::Refusals;
 pub use traces::{DeliverySpan, RequestSpan, Traces};
 
 type F64Gauge = Gauge<f64, AtomicU64>;
@@ -57,6 +60,8 @@ type F64Gauge = Gauge<f64, AtomicU64>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What clients are refused, for the log.
+    pub refusals: Refusals,
     /// Events that were read from request bodies.
     pub events_received: Counter,
     /// The same events, by source and outcome.
@@ -345,6 +350,7 @@ impl Metrics {
             access_log_dropped_lines: metric(r, "access_log_dropped_lines", "Lines of the access log that nobody read"),
             log_dropped_lines: log_dropped_lines(r),
             trace_export_failures: metric(r, "trace_export_failures", "Exports of traces that the collector did not take"),
+            refusals: Refusals::default(),
             registry: Registry::default(),
         };
         metrics.registry = registry;
@@ -401,12 +407,17 @@ impl Metrics {
         accepted: &AcceptedEvents,
         outcomes: impl Iterator<Item = &'a Outcome> + Clone,
     ) {
+        let mut rejected = BTreeMap::<RejectCode, u64>::new();
         for outcome in outcomes.clone() {
             match outcome {
-                Outcome::Rejected(rejection) => self.rejected.get_or_create(&Code { code: rejection.code.as_str() }).inc(),
-                Outcome::Retry(cause) => self.retry.get_or_create(&Code { code: cause.as_str() }).inc(),
-                Outcome::Accepted | Outcome::Duplicate => continue,
-            };
+                Outcome::Rejected(rejection) => *rejected.entry(rejection.code).or_default() += 1,
+                Outcome::Retry(cause) => _ = self.retry.get_or_create(&Code { code: cause.as_str() }).inc(),
+                Outcome::Accepted | Outcome::Duplicate => {}
+            }
+        }
+        for (code, count) in rejected {
+            self.rejected.get_or_create(&Code { code: code.as_str() }).inc_by(count);
+            self.refusals.count(Some(source), code.as_str(), count, code.meaning());
         }
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);
