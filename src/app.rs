@@ -8,12 +8,14 @@
 mod at_rest;
 mod data_folder;
 mod edge;
+mod folder_holder;
 mod reload;
 mod run;
 mod schemas;
 mod stores;
 
 use std::{
+    io,
     net::SocketAddr,
     ops::Range,
     path::PathBuf,
@@ -105,8 +107,8 @@ impl App {
             false => Some(Arc::new(Tls::load(&config.tls, &config.data_dir.join("tls"), listen.ip())?)),
         };
         let self_signed = tls.as_ref().and_then(|tls| tls.self_signed.clone());
-        let listener = bind(listen, "http.listen").await?;
-        let admin_listener = bind(config.admin.listen, "admin.listen").await?;
+        let listener = bind(config, listen, "http.listen").await?;
+        let admin_listener = bind(config, config.admin.listen, "admin.listen").await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let metrics = Arc::new(Metrics::new());
@@ -216,6 +218,7 @@ impl Organs {
         let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes, conditions.clone())?);
         let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
         spool.observe_groups(GroupMetrics { sync_seconds, bytes });
+        folder_holder::write(&config.data_dir);
         data_folder::mark(&config.data_dir)?;
         data_folder::warn_of_open_folders(&config.data_dir);
         let scopes = open_scopes(config)?;
@@ -376,8 +379,14 @@ async fn kinesis_deliverer(config: &Config, stream: &str, form: Form, shared: Sh
     Deliverer::Stream(Box::new(deliverer))
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+async fn bind(config: &Config, address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        // The usual case: a gateway runs already, with the same configuration.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_running(&config.data_dir).unwrap_or(false) => {
+            Err(folder_holder::in_use(&config.data_dir).context(format!("{key}: cannot listen on {address}")))
+        }
+        bound => bound.with_context(|| format!("{key}: cannot listen on {address}")),
+    }
 }
 
 /// Where the configuration says the lake is.
