@@ -545,7 +545,9 @@ async fn what_is_no_http_is_cut_off_with_a_bare_4xx_or_none_and_nothing_is_smugg
     // No TLS at all, and TLS that is none: only a request is told what to do.
     let request = b"GET /healthz HTTP/1.1\r\nhost: x:8443\r\n\r\n".to_vec();
     let endless = format!("{head}a: {long}\r\n\r\n").into_bytes();
-    for bytes in [&request, &endless, &vec![0x16, 3, 1, 0xff, 0xff, 1, 2, 3], &vec![0; 3000], &b"EHLO mail.example\r\n\r\n".to_vec()] {
+    for bytes in
+        [&request, &endless, &vec![0x16, 3, 1, 0xff, 0xff, 1, 2, 3], &vec![0; 3000], &b"EHLO mail.example\r\n\r\n".to_vec()]
+    {
         let mut stream = TcpStream::connect(gateway.events()).await.expect("it listens");
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();

@@ -104,7 +104,8 @@ mod tests {
         for head in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nhost: <x>\r\n\r\n", "GET / HTTP/1.1\r\n\r\nhost: a\r\n\r\n"] {
             assert!(answered(head.as_bytes()).await.ends_with(" Use a URL that begins with https://\n"), "{head}");
         }
-        let other: [&[u8]; 6] = [b"", b"EHLO a\r\n\r\n", b"\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0; 3000], &[b'A'; 3000]];
+        let other: [&[u8]; 6] =
+            [b"", b"EHLO a\r\n\r\n", b"\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0; 3000], &[b'A'; 3000]];
         for sent in other {
             assert_eq!(answered(sent).await, "", "{sent:?}");
         }
