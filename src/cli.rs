@@ -39,28 +39,28 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
-    /// Ask the gateway that runs on this machine how it is: exit code 0 where all is well, 1 where not.
+    /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
-    /// Look into the lake.
+    /// List, count, find and export the events in the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
     /// Find, repair, replay and drop dead letters.
     #[command(subcommand)]
     Dlq(dlq::DlqCommand),
-    /// Look into the spool, and at what was set aside as damaged.
+    /// Inspect the spool (accepted events that are not delivered yet) and its damaged files.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
-    /// Look into the schema registry, add to it, check it, and write it in other terms.
+    /// List, check, compare, add and export the schemas of the events.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
-    /// Make keys.
+    /// Make API keys for senders.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Print every code that the gateway answers with, as Markdown.
+    /// Print every error code with its meaning, as Markdown.
     Errors,
-    /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
+    /// Estimate what a load needs and costs: gateways, disks, shards, USD a month.
     Plan(plan::PlanArgs),
-    /// Look at the configuration.
+    /// Check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
 }
@@ -68,7 +68,9 @@ enum Command {
 /// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Configuration file (TOML); `lakegate.example.toml` shows every key [default: what LAKEGATE_CONFIG names, if anything].
+    /// Configuration file (TOML) [default: the file that LAKEGATE_CONFIG names].
+    ///
+    /// `lakegate.example.toml` shows every key. LAKEGATE__HTTP__LISTEN overrides the key http.listen.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port for events [default: 127.0.0.1:8443].
@@ -77,25 +79,27 @@ struct ServeArgs {
     /// Address and port for metrics and health [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
-    /// Folder of everything that is kept [default: ./data].
+    /// Folder of everything that the gateway stores [default: ./data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Refuse to start on a data folder that was not used before, such as the empty mount point of a disk that is not mounted.
+    /// Refuse to start on a data folder that no gateway used before.
+    ///
+    /// Such a folder is, for example, the empty mount point of a disk that is not mounted.
     #[arg(long)]
     require_existing_data: bool,
     /// Folder of the schema registry [default: ./schemas].
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
-    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    /// Serve HTTP without TLS, behind a load balancer that terminates TLS.
     #[arg(long)]
     plaintext: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check a configuration file and the environment, and print what is in force.
+    /// Check a configuration file and the environment, and print the configuration in force.
     Check {
-        /// Configuration file (TOML).
+        /// Configuration file (TOML) [default: the file that LAKEGATE_CONFIG names].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -104,10 +108,10 @@ enum ConfigCommand {
 /// Where the data folder of a gateway is.
 #[derive(Debug, Args)]
 struct PlaceArgs {
-    /// Configuration file that the gateway is started with.
+    /// Configuration file of the gateway (TOML) [default: the file that LAKEGATE_CONFIG names].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: as configured, ./data].
+    /// Data folder of the gateway [default: as configured, ./data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -214,6 +218,8 @@ fn serve_config(args: &ServeArgs) -> anyhow::Result<Config> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -221,5 +227,45 @@ mod tests {
         let cause = std::io::Error::other("no such folder");
         let error = anyhow::Error::new(cause).context("data: no such folder").context("nothing was started");
         assert_eq!(in_full(&error), "nothing was started: data: no such folder");
+    }
+
+    /// Every command, with its full name and its help, short and long.
+    fn collect_helps(command: &mut clap::Command, name: &str, helps: &mut Vec<(String, String)>) {
+        helps.push((name.to_owned(), command.render_help().to_string()));
+        helps.push((name.to_owned(), command.render_long_help().to_string()));
+        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+            let name = format!("{name} {}", sub.get_name());
+            collect_helps(sub, &name, helps);
+        }
+    }
+
+    #[test]
+    fn the_lines_of_every_help_fit_in_120_columns_and_options_have_one_name_everywhere() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut found = Vec::new();
+        collect_helps(&mut command, "lakegate", &mut found);
+        assert!(found.len() > 40);
+        let long = |(name, help): &(String, String)| {
+            let line = help.lines().find(|line| line.chars().count() > 120)?;
+            Some(format!("{name} --help: {line}"))
+        };
+        assert_eq!(found.iter().filter_map(long).collect::<Vec<_>>(), Vec::<String>::new());
+        for (name, help) in found {
+            for old in ["--dir ", "--json"] {
+                assert!(!help.contains(old), "{name} --help shows the old spelling {old}");
+            }
+        }
+    }
+
+    #[test]
+    fn old_spellings_of_options_are_still_understood() {
+        for words in [
+            &["lakegate", "schemas", "check", "--dir", "x"][..],
+            &["lakegate", "spool", "inspect", "--json"],
+            &["lakegate", "spool", "quarantine", "list", "--json"],
+        ] {
+            CommandLine::try_parse_from(words).unwrap();
+        }
     }
 }

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_key_of_another_section_is_found_there_and_else_the_known_ones_are_listed() {
         let unknown = |name: &str| UnknownKey::parse(name, &format!("unknown field `{name}`, expected `http` or `spool`"));
-        assert_eq!(unknown("listen").unwrap().hint(Notation::File), "; did you mean http.listen or admin.listen?");
+        assert_eq!(unknown("listen").unwrap().hint(Notation::File), "; did you mean admin.listen or http.listen?");
         assert_eq!(unknown("zzz").unwrap().hint(Notation::File), "; known are http, spool");
         assert_eq!(UnknownKey::parse("a", "invalid type: string \"x\", expected u64"), None);
     }

@@ -11,7 +11,7 @@ use super::{OutputForm, RegistryArgs};
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     registry: RegistryArgs,
-    /// How it is written.
+    /// Format of the output.
     #[arg(long, value_enum, default_value_t = OutputForm::Table)]
     format: OutputForm,
 }
