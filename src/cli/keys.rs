@@ -31,7 +31,7 @@ pub(super) struct NewArgs {
     /// A server key is a secret of a service. A browser key is in web pages, so everyone can read it.
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
-    /// For browser keys: origin of the pages that may use it, such as https://menu.example; repeatable.
+    /// For browser keys: origin of pages that may use it, such as https://menu.example; repeatable.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
     /// Events that it may send, such as "menu:*"; repeatable [default: all].
