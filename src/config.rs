@@ -11,6 +11,7 @@ mod kinesis;
 mod load;
 mod old_names;
 mod sections;
+mod unknown_key;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};

@@ -192,7 +192,7 @@ impl RejectCode {
             Self::EventTooLarge => "the event has more bytes than one may have",
             Self::EventTooDeep => "the event has more levels than one may have",
             Self::ForbiddenEvent => "the key may not send events of this name",
-            Self::UnknownEvent => "the registry has no event of this name",
+            Self::UnknownEvent => "the registry has no event of this name; `lakegate schemas new NAME` writes a first schema",
             Self::UnknownSchemaVersion => "the event has no such version",
             Self::SchemaViolation => "the schema says no: see `pointer`, `detail`, `errors`",
             Self::InternalError => "judging this one event failed in the gateway",

@@ -16,10 +16,12 @@ mod labels;
 mod line_writer;
 mod logging;
 mod process;
+mod refusals;
 mod table;
 mod traces;
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     sync::{
         Arc, OnceLock,
@@ -44,6 +46,7 @@ use labels::{RouteStatus, USUAL_REQUEST};
 pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
+pub use refusals::Refusals;
 use table::metrics;
 pub use traces::{DeliverySpan, RequestSpan, Traces};
 
@@ -145,6 +148,8 @@ metrics! {
     }
     beside {
         registry: Registry = Registry::default();
+        /// What clients are refused, for the log.
+        pub refusals: Refusals = Refusals::default();
         /// Of the requests, the ones that are nearly all: to look them up among the others would cost each a hash.
         usual_requests: OnceLock<Counter> = OnceLock::new();
         /// Delivery of the events.
@@ -235,12 +240,17 @@ impl Metrics {
         accepted: &AcceptedEvents,
         outcomes: impl Iterator<Item = &'a Outcome> + Clone,
     ) {
+        let mut rejected = BTreeMap::<RejectCode, u64>::new();
         for outcome in outcomes.clone() {
             match outcome {
-                Outcome::Rejected(rejection) => self.rejected.get_or_create(&Code { code: rejection.code.as_str() }).inc(),
-                Outcome::Retry(cause) => self.retry.get_or_create(&Code { code: cause.as_str() }).inc(),
-                Outcome::Accepted | Outcome::Duplicate => continue,
-            };
+                Outcome::Rejected(rejection) => *rejected.entry(rejection.code).or_default() += 1,
+                Outcome::Retry(cause) => _ = self.retry.get_or_create(&Code { code: cause.as_str() }).inc(),
+                Outcome::Accepted | Outcome::Duplicate => {}
+            }
+        }
+        for (code, count) in rejected {
+            self.rejected.get_or_create(&Code { code: code.as_str() }).inc_by(count);
+            self.refusals.count(Some(source), code.as_str(), count, code.meaning());
         }
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);

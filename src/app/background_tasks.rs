@@ -45,6 +45,7 @@ async fn watch_conditions(gate: Arc<Gate>) {
     loop {
         second.tick().await;
         http::look(&gate);
+        gate.metrics.refusals.log_due();
         let (log, access_log) = (log_has_ended(), gate.access_log.as_ref().is_some_and(AccessLog::has_ended));
         if log || access_log {
             vital.ended(if log { "the thread that writes the log ended" } else { "the thread that writes the access log ended" });

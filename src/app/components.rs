@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     data_folder::{self, check_data_folder},
+    folder_holder,
     stores::{open_scopes, open_spool, open_window, shares, start_fleet},
 };
 use crate::{
@@ -66,6 +67,7 @@ impl Components {
         let spool = Arc::new(open_spool(config, "spool", config.spool.quota_bytes, conditions.clone())?);
         let (sync_seconds, bytes) = (metrics.spool_sync_seconds.clone(), metrics.spool_group_bytes.clone());
         spool.observe_groups(GroupMetrics { sync_seconds, bytes });
+        folder_holder::write(&config.data_dir);
         data_folder::mark(&config.data_dir)?;
         let old_folder = dead_letters::take_over_old_folder(&config.data_dir)?;
         if let Some(notice) = &old_folder {

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
-use super::{components::Components, stores::shares};
+use super::{components::Components, folder_holder::lock_of, stores::shares};
 use crate::{
     auth::{Keys, Source},
     config::Config,
@@ -137,7 +137,7 @@ fn frames_of(records: &[Record]) -> anyhow::Result<FrameBuffer> {
 /// # Errors
 /// Where that cannot be told.
 pub fn is_running(data_dir: &Path) -> anyhow::Result<bool> {
-    let lock = data_dir.join("spool/lock");
+    let lock = lock_of(data_dir);
     if !lock.exists() {
         return Ok(false);
     }

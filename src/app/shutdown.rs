@@ -97,6 +97,7 @@ impl App {
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
         self.background_tasks.shutdown().await;
+        self.gate.metrics.refusals.log_all();
         tracing::info!(undelivered_events, "stopped; what is undelivered stays spooled");
         undelivered_events
     }

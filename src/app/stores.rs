@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 
+use super::folder_holder;
 use crate::{
     conditions::{Condition, Conditions},
     config::{Config, DedupStore},
@@ -16,7 +17,7 @@ use crate::{
     fault::{Patience, Tries},
     key_shares::{ShareConfig, Shares},
     limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
-    spool::{RealDisk, Spool, SpoolConfig},
+    spool::{OpenError, RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
 };
 
@@ -34,7 +35,11 @@ pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64, condit
             unreadable: Patience { budget, ..SPOOL_UNREADABLE_PATIENCE },
             conditions,
         },
-    )?;
+    )
+    .map_err(|error| match error {
+        OpenError::Locked(_) => folder_holder::in_use(&config.data_dir),
+        error => error.into(),
+    })?;
     tracing::info!(folder, "the spool is open: {report}");
     Ok(spool)
 }

@@ -13,10 +13,10 @@ use crate::{
 /// Where the data folder of a gateway is.
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
-    /// Configuration file that the gateway is started with.
+    /// Configuration file of the gateway (TOML) [default: the file that LAKEGATE_CONFIG names].
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: as configured, ./data].
+    /// Data folder of the gateway [default: as configured, ./data].
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
 }

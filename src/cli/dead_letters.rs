@@ -38,12 +38,13 @@ use crate::{
 };
 
 const CONDITIONS: &str = "\
-Conditions are FIELD=PATTERN or FIELD!=PATTERN; all of them must hold. In a pattern * is any text, ? any character, and a|b \
-is either. Fields: code, event_name, event_uuid, source, pointer, detail, schema (menu:item:viewed/2), version, letter. \
-Beside them: since=TIME and until=TIME (2026-11-20, 2026-11-20T18:00:00Z, or 90s, 30m, 12h, 7d ago), and state=open (which \
-is meant where nothing is said), state=repaired, state=any.
+Conditions: FIELD=PATTERN or FIELD!=PATTERN; all of them must match.
+  Patterns:  * is any text, ? is any character, a|b is either.
+  Fields:    code, event_name, event_uuid, source, pointer, detail, schema (menu:item:viewed/2), version, letter.
+  Time:      since=TIME and until=TIME; a TIME is 2026-11-20, 2026-11-20T18:00:00Z, or 90s, 30m, 12h, 7d (ago).
+  State:     state=open (the default), state=repaired, state=any.
 
-Where no gateway runs, replay and drop write to the data folder themselves: run them as the user that the gateway runs as.";
+If no gateway runs, replay and drop write to the data folder: run them as the user of the gateway.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLettersCommand {
@@ -54,14 +55,14 @@ pub(super) enum DeadLettersCommand {
         place: PlaceArgs,
         #[command(flatten)]
         meant: MeantArgs,
-        /// How they are printed.
+        /// Format of the output.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
     /// Print dead letters whole, with what was done about them.
     #[command(after_help = CONDITIONS)]
     Show {
-        /// The event_uuid, or the name of the dead letter [default: the first ones for which the conditions hold].
+        /// An event_uuid, or the name of a dead letter [default: the first ones that match --where].
         which: Option<String>,
         #[command(flatten)]
         place: PlaceArgs,
@@ -71,7 +72,7 @@ pub(super) enum DeadLettersCommand {
         #[arg(short = 'n', long, default_value_t = 1)]
         limit: usize,
     },
-    /// Take the events of dead letters again, as they were sent or patched. It may be run again at any time.
+    /// Send the events of dead letters through the gateway again, as they were or patched. Can be repeated.
     #[command(after_help = CONDITIONS)]
     Replay {
         #[command(flatten)]
@@ -81,31 +82,31 @@ pub(super) enum DeadLettersCommand {
         /// JSON Patch (RFC 6902) for each event; `-` is standard input.
         #[arg(long, value_name = "FILE")]
         patch: Option<PathBuf>,
-        /// Say what would become of them, and change nothing.
+        /// Print what would happen, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Dead letters from elsewhere, one per line, such as read back from their stream; `-` is standard input.
+        /// Dead letters from a file, one per line, as their stream has them; `-` is standard input.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
         #[command(flatten)]
         admin: AdminArgs,
-        /// How the outcome is printed.
+        /// Format of the output.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Remove dead letters for good.
+    /// Delete dead letters.
     #[command(after_help = CONDITIONS)]
     Drop {
         #[command(flatten)]
         place: PlaceArgs,
         #[command(flatten)]
         meant: MeantArgs,
-        /// All that are open are meant, where no condition is given.
+        /// Delete all open letters, where --where is not given.
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         admin: AdminArgs,
-        /// How what was removed is printed.
+        /// Format of the output.
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
@@ -113,14 +114,14 @@ pub(super) enum DeadLettersCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct MeantArgs {
-    /// Only dead letters for which the condition holds, such as code=schema_violation or event_name=menu:*.
+    /// Only dead letters that match, such as code=schema_violation or event_name=menu:*; see below.
     #[arg(long = "where", value_name = "CONDITION", num_args = 1..)]
     conditions: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct AdminArgs {
-    /// Address for operators of the gateway that runs [default: what it says itself in the data folder].
+    /// Address of the running gateway for operators [default: the one noted in the data folder].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
 }

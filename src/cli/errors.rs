@@ -51,7 +51,8 @@ fn page() -> String {
         page,
         "\nWhat is not HTTP as far as the end of its head, or has a head beyond all measure, is no request: it is answered 400, 414 or \
          431 without a body, or not at all, and its connection is closed. A connection on which nothing has begun for {idle} s is \
-         closed without a word (`http.idle_timeout_seconds`).\n"
+         closed without a word (`http.idle_timeout_seconds`). Plain HTTP on the port for HTTPS is answered 400 with a line of text that \
+         names the URL to use.\n"
     );
     page.push_str("\n## Of an event\n\nIn `results`: `rejected` is for good, and the event is in the dead letters.\n\n");
     page.push_str("| status | code | meaning |\n|---|---|---|\n");

@@ -36,16 +36,16 @@ use crate::{
 /// Options of `lakegate health`.
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Configuration file that the gateway was started with.
+    /// Configuration file of the gateway (TOML) [default: the file that LAKEGATE_CONFIG names].
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Address or host, and port, that it takes events on, where no configuration says so.
+    /// Address or host name, and port, of the listener for events [default: as configured].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// It speaks HTTP without TLS.
+    /// The gateway serves HTTP without TLS.
     #[arg(long)]
     plaintext: bool,
-    /// Ask whether the process is alive (/healthz), not whether it should get traffic (/readyz).
+    /// Ask whether the process is alive (/healthz), not whether it is ready for traffic (/readyz).
     #[arg(long)]
     live: bool,
 }

@@ -17,22 +17,24 @@ const SECRET_BYTES: usize = 27;
 /// Make keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make a key: its secret, for the sender alone, and its lines for the configuration, which do not hold it.
+    /// Make a key: print its secret, for the sender, and its lines for the configuration, which hold only a hash.
     New(NewArgs),
 }
 
 /// What a new key may do.
 #[derive(Debug, Args)]
 pub(super) struct NewArgs {
-    /// Name, which becomes the `source` of its events.
+    /// Name of the key; its events have it as their `source`.
     name: String,
-    /// Who holds it.
+    /// Where the key is used.
+    ///
+    /// A server key is a secret of a service. A browser key is in web pages, so everyone can read it.
     #[arg(long, value_enum, default_value_t)]
     kind: Kind,
-    /// Browser keys: a web page that may use it, such as https://menu.example (again for more).
+    /// For browser keys: origin of pages that may use it, such as https://menu.example; repeatable.
     #[arg(long = "origin", value_name = "ORIGIN")]
     origins: Vec<String>,
-    /// Events that it may send, such as "menu:*" (again for more) [default: all].
+    /// Events that it may send, such as "menu:*"; repeatable [default: all].
     #[arg(long = "events", value_name = "PATTERN")]
     events: Vec<String>,
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{configuration::load, failure::is_broken_pipe, view_schemas::view_schemas};
+use super::{configuration::PlaceArgs, failure::is_broken_pipe, view_schemas::view_schemas};
 use crate::{
     app::lake_location,
     enrich::write_flat,
@@ -25,7 +25,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LakeCommand {
-    /// List the partitions: files, rows, bytes, first and last event.
+    /// List the partitions: number of files, rows and bytes, time of the first and the last event.
     Ls(QueryArgs),
     /// Count the events by type and day.
     Count {
@@ -35,7 +35,7 @@ pub(super) enum LakeCommand {
         #[arg(long)]
         by_name: bool,
     },
-    /// Find an event by its event_uuid and print it with where it lies.
+    /// Find an event by its event_uuid, and print it with its file and row.
     Find {
         /// The event_uuid.
         event_uuid: Uuid,
@@ -46,7 +46,7 @@ pub(super) enum LakeCommand {
     Export {
         #[command(flatten)]
         query: QueryArgs,
-        /// Of the rows of one event only the first received.
+        /// Print each event once, where it was delivered several times: the row that was received first.
         #[arg(long)]
         distinct: bool,
     },
@@ -54,10 +54,10 @@ pub(super) enum LakeCommand {
     Views {
         #[command(flatten)]
         place: LakeArgs,
-        /// Whose SQL.
+        /// The query engine that the SQL is for.
         #[arg(long, value_enum)]
         dialect: DialectArg,
-        /// Folder of the schema registry [default: as configured].
+        /// Folder of the schema registry [default: as configured, ./schemas].
         #[arg(long, value_name = "DIR")]
         schemas: Option<PathBuf>,
     },
@@ -65,12 +65,11 @@ pub(super) enum LakeCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct LakeArgs {
-    /// Folder of the lake, or s3://bucket/prefix [default: as configured, data/lake].
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Folder of the lake, or s3://bucket/prefix [default: as configured, DATA_DIR/lake].
     #[arg(long, value_name = "ROOT")]
     lake: Option<String>,
-    /// Configuration file that says where the lake is.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +102,7 @@ fn day(text: &str) -> Result<Date, String> {
 
 impl LakeArgs {
     fn open(&self) -> anyhow::Result<Lake> {
-        let mut location = lake_location(&load(self.config.as_deref())?);
+        let mut location = lake_location(&self.place.config()?);
         if let Some(root) = &self.lake {
             location.root.clone_from(root);
         }
@@ -111,7 +110,7 @@ impl LakeArgs {
     }
 
     fn root(&self) -> anyhow::Result<String> {
-        let configured = || Ok(lake_location(&load(self.config.as_deref())?).root);
+        let configured = || Ok(lake_location(&self.place.config()?).root);
         self.lake.clone().map_or_else(configured, Ok)
     }
 }
@@ -151,14 +150,14 @@ fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
     let listing = query.place.open()?.ls(&query.filters())?;
     writeln!(
         out,
-        "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  newest",
+        "{:<24} {:<12} {:>6} {:>10} {:>12}  {:<24}  newest",
         "event_type", "created_date", "files", "rows", "bytes", "oldest"
     )?;
     for partition in listing.partitions {
         let time = |millis: Option<i64>| millis.map_or_else(|| "-".into(), |millis| iso_millis(millis).as_str().to_owned());
         writeln!(
             out,
-            "{:<24} {:<12} {:>7} {:>12} {:>14}  {:<24}  {}",
+            "{:<24} {:<12} {:>6} {:>10} {:>12}  {:<24}  {}",
             partition.partition.event_type,
             partition.partition.created_date,
             partition.files,
@@ -266,7 +265,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
 }
 
 fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
-    let configured = load(place.config.as_deref())?;
+    let configured = place.place.config()?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
     let today = Date { days: i32::try_from(unix_millis(std::time::SystemTime::now()) / 86_400_000).unwrap_or_default() };

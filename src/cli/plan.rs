@@ -13,22 +13,24 @@ pub(super) struct PlanArgs {
     /// Events in an average hour.
     #[arg(long, value_name = "N", value_parser = positive)]
     events_per_hour: f64,
-    /// Bytes of an average event, as it is sent.
+    /// Bytes of an average event, as its client sends it.
     #[arg(long, value_name = "B", default_value = "500", value_parser = positive)]
     bytes: f64,
     /// The busiest hour, as a multiple of the average one.
     #[arg(long, value_name = "FACTOR", default_value = "3", value_parser = positive)]
     peak: f64,
-    /// Hours that the stream may be away.
+    /// Hours for which the stream may be unavailable.
     #[arg(long, value_name = "HOURS", default_value = "4", value_parser = positive)]
     outage_hours: f64,
-    /// Days for which identities are remembered.
+    /// Days for which duplicates are recognised.
     #[arg(long, value_name = "DAYS", default_value = "7", value_parser = positive)]
     window_days: f64,
-    /// Event types.
+    /// Number of event types.
     #[arg(long, value_name = "N", default_value = "100", value_parser = positive)]
     event_types: f64,
-    /// Prices and measured figures that differ from the built-in ones (TOML, as `src/plan/facts.toml`).
+    /// TOML file with prices and measured figures to use instead of the built-in ones.
+    ///
+    /// It has the form of src/plan/facts.toml.
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
 }

@@ -25,15 +25,15 @@ pub(super) enum SchemasCommand {
     Check(check::CheckArgs),
     /// List the events with their versions and titles.
     List(list::ListArgs),
-    /// Print a schema as the gateway serves it: whole in itself.
+    /// Print a schema as the gateway serves it, with all references resolved.
     Show(show::ShowArgs),
-    /// Say what is another between two versions, field by field: exit code 1 where something is.
+    /// Print the differences between two versions, field by field: exit code 1 if there are any.
     Diff(diff::DiffArgs),
-    /// Write the next version of an event's schema, or a first one; nothing that is there is ever overwritten.
+    /// Write a first schema for an event, or its next version; no existing file is overwritten.
     New(new::NewArgs),
-    /// Judge recorded events by a proposed registry: what it would newly reject, and what it would rescue.
+    /// Validate recorded events with a proposed registry: which it would newly reject, which newly accept.
     Simulate(simulate::SimulateArgs),
-    /// Write the registry as TypeScript, SQL, tables of Glue, or a catalogue in Markdown.
+    /// Write the registry as TypeScript types, SQL views, Glue tables, or a catalogue in Markdown.
     Export(export::ExportArgs),
 }
 

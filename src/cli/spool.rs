@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{
     configuration::{PlaceArgs, open_offline},
     failure::is_broken_pipe,
+    output_format::Format,
 };
 use crate::{
     app::{is_running, lake_location},
@@ -30,45 +31,43 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SpoolCommand {
-    /// Show the spool: its identity, its segments, how far it is delivered, and what was lost. Safe beside a running gateway.
+    /// Show the segments, how far they are delivered, and losses. Safe beside a running gateway.
     Inspect {
         #[command(flatten)]
         place: SpoolArgs,
         /// Read every frame and check its checksum.
         #[arg(long)]
         verify: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
-    /// Look at what was set aside because it is damaged, take what is intact back, and remove it.
+    /// List, salvage and remove damaged files that were set aside.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum QuarantineCommand {
-    /// List the damaged files that are kept, and the events that were lost. Safe beside a running gateway.
+    /// List the damaged files and the events that were lost. Safe beside a running gateway.
     List {
         #[command(flatten)]
         place: SpoolArgs,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
-    /// Put events that were lost, and can be read after all, into the spool again. The next start delivers them. Stop the
-    /// gateway first. It may be run again at any time: what was salvaged is not taken twice.
+    /// Put lost events that can still be read into the spool again. Stop the gateway first.
+    ///
+    /// The next start delivers them. The command can be repeated: no event is taken twice.
     Salvage {
         #[command(flatten)]
         place: SpoolArgs,
         /// Say what would be salvaged, and change nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        format: FormatArgs,
     },
-    /// Remove files from the quarantine for good. The warning of the gateway ends when it is empty.
+    /// Delete files from the quarantine. The gateway's warning ends when it is empty.
     Remove {
         #[command(flatten)]
         place: SpoolArgs,
@@ -84,9 +83,25 @@ pub(super) enum QuarantineCommand {
 pub(super) struct SpoolArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// The spool of the dead letters, where they go to a stream.
+    /// The spool of the dead letters, if they are sent to a stream.
     #[arg(long)]
     dead_letters: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FormatArgs {
+    /// Format of the output.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// An older spelling of `--format json`.
+    #[arg(long, hide = true)]
+    json: bool,
+}
+
+impl FormatArgs {
+    fn is_json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
 }
 
 impl SpoolArgs {
@@ -110,9 +125,11 @@ impl SpoolArgs {
 pub(super) fn run(command: &SpoolCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
-        SpoolCommand::Inspect { place, verify, json } => show(place, *verify, *json, out),
-        SpoolCommand::Quarantine(QuarantineCommand::List { place, json }) => list(place, *json, out),
-        SpoolCommand::Quarantine(QuarantineCommand::Salvage { place, dry_run, json }) => salvage(place, *dry_run, *json, out),
+        SpoolCommand::Inspect { place, verify, format } => show(place, *verify, format.is_json(), out),
+        SpoolCommand::Quarantine(QuarantineCommand::List { place, format }) => list(place, format.is_json(), out),
+        SpoolCommand::Quarantine(QuarantineCommand::Salvage { place, dry_run, format }) => {
+            salvage(place, *dry_run, format.is_json(), out)
+        }
         SpoolCommand::Quarantine(QuarantineCommand::Remove { place, names, all }) => remove(place, names, *all, out),
     };
     match result.and_then(|clean| Ok(out.flush().map(|()| clean)?)) {

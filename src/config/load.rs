@@ -12,11 +12,9 @@ use toml::{Table, Value};
 use super::{
     Config, DeadLettersKind, DedupStore, SinkKind,
     old_names::{BothNames, Variable, rename_in_environment, rename_in_file},
+    unknown_key::{Notation, PREFIX, UnknownKey},
 };
 use crate::limits;
-
-/// Prefix of the environment variables that override keys.
-const PREFIX: &str = "LAKEGATE__";
 
 /// Why there is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +35,15 @@ pub enum ConfigError {
         /// Line, column and what was expected there.
         reason: String,
     },
-    /// A key is unknown, or its value is wrong.
+    /// There is no such key.
+    #[error("{place}: unknown key{hint}")]
+    UnknownKey {
+        /// The file and the key, or the environment variable.
+        place: String,
+        /// Which key was probably meant.
+        hint: String,
+    },
+    /// The value of a key is wrong.
     #[error("{origin}: {key}: {reason}")]
     Wrong {
         /// The file, or the environment variable.
@@ -66,6 +72,7 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
     let mut old_names = rename_in_file(&mut table).map_err(both_names)?;
     let mut variables: Vec<Variable> = environment.into_iter().filter_map(variable).collect();
     old_names.extend(rename_in_environment(&mut variables).map_err(both_names)?);
+    let of_file = table.clone();
     let mut overridden = BTreeMap::new();
     for Variable { name, path, text } in variables {
         set(&mut table, &path, scalar(&text)).map_err(|reason| ConfigError::Wrong {
@@ -85,7 +92,16 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
     let wrong = |key: String, reason: String| ConfigError::Wrong { origin: origin(&key), key, reason };
     let config: Config = serde_path_to_error::deserialize(table).map_err(|error| {
         let key = error.path().to_string();
-        wrong(key, error.into_inner().to_string().trim_end().replace('\n', " "))
+        let message = error.into_inner().to_string().trim_end().replace('\n', " ");
+        let Some(unknown) = UnknownKey::parse(&key, &message) else { return wrong(key, message) };
+        // A variable can also name a key inside a section that does not exist.
+        let inside = || overridden.iter().find(|(path, _)| path.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.')));
+        let variable = overridden.get_key_value(&key).or_else(|| inside().filter(|_| !is_in(&of_file, &key)));
+        let (place, notation) = match variable {
+            Some((path, variable)) => (variable.clone(), Notation::Variable { is_longer: *path != key }),
+            None => (format!("{}: {key}", origin(&key)), Notation::File),
+        };
+        ConfigError::UnknownKey { place, hint: unknown.hint(notation) }
     })?;
     check(&config).map_err(|(key, reason)| wrong(key, reason))?;
     Ok(Config { old_names, ..config })
@@ -101,6 +117,14 @@ fn read(file: &Path) -> Result<Table, ConfigError> {
     let unreadable = |error: std::io::Error| ConfigError::Unreadable { file: file.to_owned(), reason: error.to_string() };
     let text = fs::read_to_string(file).map_err(unreadable)?;
     text.parse().map_err(|error: toml::de::Error| ConfigError::Malformed { file: file.to_owned(), reason: error.to_string() })
+}
+
+fn is_in(table: &Table, key: &str) -> bool {
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    match table.get(first) {
+        Some(Value::Table(section)) if !rest.is_empty() => is_in(section, rest),
+        found => found.is_some() && rest.is_empty(),
+    }
 }
 
 /// A variable's text as TOML where it is TOML (`5`, `true`, `[1, 2]`), else as a string.
@@ -242,10 +266,23 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and what the error must hold.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 28] = [
+        let cases: [Case; 33] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
-            ("[spool]\nquota = 1", &[], &["FILE: spool", "unknown field `quota`", "`quota_bytes`"]),
-            ("[spol]", &[], &["FILE: ", "unknown field `spol`", "`spool`"]),
+            ("[spool]\nquota = 1", &[], &["FILE: spool.quota: unknown key; did you mean spool.quota_bytes?"]),
+            ("[spol]", &[], &["FILE: spol: unknown key; did you mean spool?"]),
+            ("[htpp]", &[("LAKEGATE__HTPP__PORT", "1")], &["FILE: htpp: unknown key; did you mean http?"]),
+            ("", &[("LAKEGATE__HTPP__PORT", "1")], &["LAKEGATE__HTPP__PORT: unknown key; did you mean LAKEGATE__HTTP__…?"]),
+            (
+                "",
+                &[("LAKEGATE__SPOOL__QUOTA", "1")],
+                &["LAKEGATE__SPOOL__QUOTA: unknown key; did you mean LAKEGATE__SPOOL__QUOTA_BYTES?"],
+            ),
+            ("", &[("LAKEGATE__DATADIR", "x")], &["LAKEGATE__DATADIR: unknown key; did you mean LAKEGATE__DATA_DIR?"]),
+            (
+                "",
+                &[("LAKEGATE__KEYS", "[{nam = \"a\"}]")],
+                &["LAKEGATE__KEYS: keys[0].nam: unknown key; did you mean keys[0].name?"],
+            ),
             ("[schemas]\nunknown_events = \"drop\"", &[], &["FILE: schemas.unknown_events:", "`drop`", "`reject`"]),
             ("", &[("LAKEGATE__HTTP__LISTEN", "nowhere")], &["LAKEGATE__HTTP__LISTEN: http.listen:", "invalid socket address"]),
             (

@@ -100,6 +100,10 @@ impl Middleware {
         let mut code = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             code = Some(problem.code().as_str());
+            if Problem::is_logged(problem.code()) {
+                let (_, refused_as, title) = problem.code().parts();
+                metrics.refusals.count(None, refused_as, 1, title);
+            }
             let allow = response.headers_mut().remove("allow");
             response = problem.write(id.to_str().unwrap_or_default());
             response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));

@@ -228,6 +228,12 @@ impl Problem {
             || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited | ProblemCode::BodyShareUsedUp)
     }
 
+    /// Whether a refusal with `code` is logged for operators: keys that are not good, and paths and names that do not exist.
+    #[must_use]
+    pub fn is_logged(code: ProblemCode) -> bool {
+        matches!(code.parts().0, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+    }
+
     /// Its kind.
     #[must_use]
     pub fn code(&self) -> ProblemCode {

@@ -6,6 +6,7 @@ mod connection_limits;
 mod framing;
 mod http1;
 mod peeked_stream;
+mod plain_http;
 mod proxy_protocol;
 mod timeouts;
 
@@ -33,7 +34,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     FastPath,
@@ -203,6 +204,9 @@ enum NotServed {
     CrowdedOut,
 }
 
+/// A connection whose client has only so much time to read an answer.
+type TcpConnection = Pin<Box<TimeoutStream<TcpStream>>>;
+
 /// All that follows once it is clear which HTTP a client speaks. It is polled several times a request, so nothing stands around it.
 type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -236,12 +240,12 @@ impl Connection {
         let stream = Box::pin(stream);
         match self.tls.clone() {
             None => Ok(self.http(stream, peer).await),
-            Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
+            Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, handshake(&tls, stream)).await {
+                Ok(Ok(Some(stream))) => {
                     let has_certificate = stream.get_ref().1.peer_certificates().is_some();
                     Ok(self.http(stream, Peer { has_certificate, ..peer }).await)
                 }
-                Ok(Err(_)) | Err(_) => Err(NotServed::NoHandshake),
+                Ok(Ok(None) | Err(_)) | Err(_) => Err(NotServed::NoHandshake),
             },
         }
     }
@@ -302,6 +306,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// The connection of a client whose handshake is done; `None` where it speaks no TLS.
+async fn handshake(tls: &TlsAcceptor, mut stream: TcpConnection) -> io::Result<Option<TlsStream<TcpConnection>>> {
+    if plain_http::is_tls(stream.get_ref()).await? {
+        return tls.accept(stream).await.map(Some);
+    }
+    plain_http::answer(&mut stream).await.map(|()| None)
 }
 
 /// Runs the requests of an HTTP/2 connection, each for so long and no longer: an answer that a client does not let through waits

@@ -238,8 +238,9 @@ fn forbidden(name: &str) -> Rejection {
 }
 
 fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
-    let suggestion = nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest:?}?"));
-    Rejection::new(RejectCode::UnknownEvent, format!("no schema is named {}{suggestion}", quoted(name)), "/event_name")
+    let suggestion = nearest.map_or(".".to_owned(), |nearest| format!("; did you mean {nearest:?}?"));
+    let detail = format!("no schema is named {}{suggestion} A new event needs a schema: lakegate schemas new NAME", quoted(name));
+    Rejection::new(RejectCode::UnknownEvent, detail, "/event_name")
 }
 
 fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {

@@ -80,6 +80,10 @@ pub const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// Why: three round trips on the slowest satellite link take under 3 s.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a plain HTTP request to the port for HTTPS that are read, to answer it with a line that says so.
+/// Why: the head of a browser with its cookies, and the body of a first try with curl.
+pub const PLAIN_HTTP_BYTES_MAX: u64 = 16 * KIB as u64;
+
 /// Connections open at one time.
 /// Why: about 20 KiB each with TLS, 320 MiB in all; most of the usual descriptor limit of a service (65,536) is left free.
 pub const CONNECTIONS_MAX: usize = 16_384;

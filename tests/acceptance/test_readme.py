@@ -40,8 +40,9 @@ def session(tmp_path_factory):
     for name in ("Makefile", "schemas", "lakegate.example.toml", "tests", ".venv"):
         (folder / name).symlink_to(ROOT / name)
     # The program that is tested here stands where `make run` puts the one that is shipped.
-    (folder / "target/release").mkdir(parents=True)
-    (folder / "target/release/lakegate").symlink_to(binary())
+    for profile in ("quick", "release"):
+        (folder / "target" / profile).mkdir(parents=True)
+        (folder / "target" / profile / "lakegate").symlink_to(binary())
     environment = ENVIRONMENT | {
         "LAKEGATE__HTTP__LISTEN": f"127.0.0.1:{ports['8443']}",
         "LAKEGATE__ADMIN__LISTEN": f"127.0.0.1:{ports['9090']}",

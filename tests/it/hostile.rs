@@ -540,14 +540,24 @@ async fn what_is_no_http_is_cut_off_with_a_bare_4xx_or_none_and_nothing_is_smugg
         let answer = raw(&client, Wire::H2, &bytes).await;
         assert!(!answer.starts_with("HTTP/1.1 2"), "{name}: {answer:?}");
     }
-    // No TLS at all, and TLS that is none.
-    for bytes in [b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".as_slice(), &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3], &[0; 3000]] {
+    // No TLS at all, and TLS that is none: only a request is told what to do.
+    let request = b"GET /healthz HTTP/1.1\r\nhost: x:8443\r\n\r\n".to_vec();
+    let endless = format!("{head}a: {long}\r\n\r\n").into_bytes();
+    for bytes in
+        [&request, &endless, &vec![0x16, 3, 1, 0xff, 0xff, 1, 2, 3], &vec![0; 3000], &b"EHLO mail.example\r\n\r\n".to_vec()]
+    {
         let mut stream = TcpStream::connect(gateway.events()).await.expect("it listens");
         let _ = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let ended = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "the handshake's time is up after 10 s");
-        assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.len() < 300, "{answer:?}");
+        if bytes == &request {
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with(" Use https://x:8443/\n"), "{answer:?}");
+        } else if bytes != &endless {
+            assert!(!answer.starts_with("HTTP/"), "{answer:?}");
+        }
     }
     // A hundred clients that open a connection and say nothing keep nobody out.
     let mut silent = Vec::new();

@@ -152,3 +152,69 @@ async fn a_scrape_that_takes_gzip_is_sent_less() {
     assert!(text.contains("\nlakegate_events_received_total ") && text.ends_with("# EOF\n"), "{text}");
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_logged_once_for_each_key_and_code_and_nothing_of_what_was_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Setup::new(folder.path().join("data")).start().await;
+    let client = gateway.client();
+    for _ in 0..20 {
+        let nobody = Post::json(event()).without("x-api-key").header("x-api-key", "s3cret");
+        assert_eq!(client.post(Wire::H1, &nobody).await.expect("an answer").status, 401);
+        assert_eq!(client.get("/s3cret-path").await.expect("an answer").status, 404);
+        let unknown = Post::json(event().replace("section:reached", "section:s3cret"));
+        let answer = client.post(Wire::H1, &unknown).await.expect("an answer");
+        assert_eq!(answer.told(1), [Told::Rejected("unknown_event".into())]);
+        assert!(answer.json()["results"][0]["error"]["detail"].to_string().contains("lakegate schemas new NAME"), "{answer:?}");
+        assert_eq!(client.post(Wire::H1, &Post::json(event())).await.expect("an answer").told(1), [Told::Accepted]);
+    }
+    for code in ["unknown_key", "not_found", "unknown_event"] {
+        assert_eq!(gateway.until_logged(&format!("\"code\":\"{code}\""), 1).await, 1, "{}", gateway.log_text());
+    }
+    gateway.terminate();
+    assert_eq!(gateway.exit_code(Duration::from_secs(60)).await, 0);
+    let lines: Vec<Value> = gateway.log_text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (code, key) in [("unknown_key", "-"), ("not_found", "-"), ("unknown_event", "dev")] {
+        let said: Vec<_> = lines.iter().filter(|line| line["code"] == code).collect();
+        let counts: Vec<_> = said.iter().filter_map(|line| line["count"].as_u64()).collect();
+        assert_eq!(counts.iter().sum::<u64>(), 20, "{said:?}");
+        assert!(counts.len() <= 3 && counts[0] == 1, "the first at once, the others together: {counts:?}");
+        assert!(said.iter().all(|line| line["level"] == "INFO" && line["key"] == key), "{said:?}");
+    }
+    assert!(!gateway.log_text().contains("s3cret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_gateway_on_the_folder_is_told_which_process_holds_it_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::new(folder.path().join("data"));
+    let refused = async |second: &Setup| {
+        let mut second = second.spawn();
+        assert_eq!(second.exit_code(Duration::from_secs(60)).await, 1);
+        second.log_text()
+    };
+    let mut first = setup.start().await;
+    let holder = format!("is in use by process {} (lakegate serve), since 20", first.id());
+    let said = refused(&setup).await;
+    assert!(said.contains(&holder) && said.contains("--data-dir DIR") && said.contains("LAKEGATE__DATA_DIR"), "{said}");
+    // With the same port, as `make run` has it: that is noticed first.
+    let port = first.events().to_string();
+    let config = folder.path().join("lakegate.toml");
+    std::fs::write(&config, "").expect("a file");
+    let output = Command::new(env!("CARGO_BIN_EXE_lakegate"))
+        .args(["serve", "--listen", &port, "--admin", "127.0.0.1:0", "--config"])
+        .arg(&config)
+        .arg("--data-dir")
+        .arg(&setup.data_dir)
+        .output()
+        .expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&holder) && said.contains(&format!("cannot listen on {port}")), "{said}");
+    // A holder that was killed is not named any more, and its folder is free.
+    let killed = first.id();
+    first.kill();
+    let next = setup.start().await;
+    let said = refused(&setup).await;
+    assert!(said.contains(&format!("process {} (lakegate serve)", next.id())) && killed != next.id(), "{said}");
+    next.stop().await;
+}

@@ -36,7 +36,7 @@ impl Said {
 
 fn check(folder: &Path, arguments: &[&str]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
-    let output = command.args(["schemas", "check", "--dir"]).arg(folder).args(arguments).output().unwrap();
+    let output = command.args(["schemas", "check", "--schemas"]).arg(folder).args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap(), out: text(output.stdout), error: text(output.stderr) }
 }

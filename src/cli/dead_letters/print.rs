@@ -9,22 +9,37 @@ use crate::{
     repair::{Dropped, ReplayReport, Shown},
 };
 
-/// Columns of a table, as wide as what is in them.
+/// Characters of a line of a table.
+const TABLE_WIDTH_MAX: usize = 120;
+
+/// Begins the second line of a row.
+const INDENT: &str = "    ";
+
+/// Columns of a table, as wide as what is in them. Columns that do not fit in a line of [`TABLE_WIDTH_MAX`] go to a second one.
 pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let ends = widths.iter().scan(0, |end, width| {
+        *end += width + 2;
+        Some(*end - 2)
+    });
+    let in_first = ends.take_while(|end| *end <= TABLE_WIDTH_MAX).count().max(1);
     for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            // Numbers to the right.
-            let padding = " ".repeat(width - cell.chars().count());
-            let is_number = cell.bytes().all(|byte| byte.is_ascii_digit());
-            line.push_str(&if is_number { format!("{padding}{cell}  ") } else { format!("{cell}{padding}  ") });
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width)).collect();
+        let (first, second) = cells.split_at(in_first.min(cells.len()));
+        writeln!(out, "{}", first.join("  ").trim_end())?;
+        if !second.is_empty() {
+            writeln!(out, "{INDENT}{}", second.join("  ").trim_end())?;
         }
-        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// Numbers to the right, texts to the left.
+fn padded(cell: &str, width: usize) -> String {
+    let padding = " ".repeat(width - cell.chars().count());
+    if cell.bytes().all(|byte| byte.is_ascii_digit()) { format!("{padding}{cell}") } else { format!("{cell}{padding}") }
 }
 
 /// A client's own text, so that it cannot write on the terminal what it likes.
@@ -141,4 +156,29 @@ pub(super) fn dropped(dropped: &Dropped, format: Format, out: &mut impl Write) -
 
 fn letters(count: u64) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_lines_of_120_characters_and_puts_what_does_not_fit_in_a_second_line() {
+        let rows = |last: usize| {
+            let row = |cells: [&str; 3], last: String| cells.into_iter().map(str::to_owned).chain([last]).collect::<Vec<_>>();
+            [row(["n", "name", &"x".repeat(60)], "why".into()), row(["12", "a", "b"], "y".repeat(last))]
+        };
+        let printed = |last: usize| {
+            let mut out = Vec::new();
+            table(&rows(last), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let narrow = printed(46);
+        assert_eq!(narrow.lines().map(|line| line.chars().count()).max(), Some(118));
+        assert!(narrow.lines().nth(1).is_some_and(|line| line.starts_with("12  a     b  ")), "{narrow}");
+        let wide = printed(60);
+        let lines: Vec<_> = wide.lines().collect();
+        assert_eq!(lines.len(), 4, "{wide}");
+        assert_eq!((lines[1], lines[3]), ("    why", format!("    {}", "y".repeat(60)).as_str()));
+    }
 }

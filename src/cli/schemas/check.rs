@@ -28,24 +28,26 @@ use finding::{Code, Finding, Report};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArgs {
     /// Folder of the schema registry.
-    #[arg(long, value_name = "DIR", default_value = "schemas")]
+    #[arg(long = "schemas", alias = "dir", value_name = "DIR", default_value = "schemas")]
     dir: PathBuf,
-    /// Compare with a git revision too: what it holds is published and may not have changed.
+    /// Compare with a git revision too: the schemas in it are published and must not have changed.
     #[arg(long, value_name = "REV")]
     against_git: Option<String>,
-    /// Hashes of what is published [default: manifest.toml in the folder, where there is one].
+    /// Hashes of the published schemas [default: manifest.toml in the folder, where there is one].
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Where nothing else is wrong, add what is new to the manifest; lines that are there are never changed.
+    /// Add new versions to the manifest if nothing else is wrong; existing lines are never changed.
     #[arg(long)]
     update_manifest: bool,
-    /// Folder of recorded events (.ndjson, .jsonl: one event per line): try them too.
+    /// Validate recorded events too: a folder of .ndjson or .jsonl files, one event per line.
     #[arg(long, value_name = "DIR")]
     recorded: Option<PathBuf>,
-    /// Compatibility that cannot be decided is an error, not a warning.
+    /// Report an error, not a warning, where compatibility cannot be decided.
     #[arg(long)]
     strict: bool,
-    /// For a person, a program, code scanning (SARIF 2.1.0), or as annotations of GitHub.
+    /// Format of the report.
+    ///
+    /// sarif (2.1.0) is for code scanning, github for annotations in a pull request.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

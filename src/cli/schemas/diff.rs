@@ -20,7 +20,7 @@ pub(in crate::cli) struct DiffArgs {
     /// The newer one [default: the newest of the same name].
     #[arg(value_name = "NAME/VERSION")]
     to: Option<String>,
-    /// How it is written.
+    /// Format of the output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]

@@ -26,13 +26,13 @@ const FOLDER: &str = "data/lake";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportArgs {
-    /// What is written.
+    /// What to write.
     #[arg(long, value_enum)]
     format: ExportForm,
-    /// File to write; for glue a folder, with a file for each table [default: standard output].
+    /// File to write, or for glue the folder for one file per table [default: standard output].
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write nothing, but fail where the file is not what would be written.
+    /// Write nothing; fail if the file is out of date.
     #[arg(long, requires = "out")]
     check: bool,
     /// Root of the lake, for duckdb [default: data/lake], athena and glue: s3://bucket/prefix.

@@ -12,7 +12,7 @@ use crate::cli::output_format::Format;
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
     registry: RegistryArgs,
-    /// How it is written.
+    /// Format of the output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

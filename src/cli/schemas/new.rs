@@ -22,7 +22,7 @@ pub(in crate::cli) struct NewArgs {
     /// Name of the event, such as menu:item:viewed.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Begin with this schema instead of the newest of the same name.
+    /// Schema to start from [default: the newest version of the same event].
     #[arg(long, value_name = "NAME[/VERSION]")]
     from: Option<String>,
     #[command(flatten)]

@@ -17,7 +17,7 @@ pub(super) struct RegistryArgs {
     /// Folder of the schema registry [default: as configured, ./schemas].
     #[arg(long, value_name = "DIR")]
     pub(super) schemas: Option<PathBuf>,
-    /// Configuration file that says where the registry is.
+    /// Configuration file of the gateway (TOML) [default: the file that LAKEGATE_CONFIG names].
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }

@@ -32,20 +32,21 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SimulateArgs {
-    /// Which events: `lake`, `dead-letters`, or a folder (or file) of events, one per line.
+    /// Which events: `lake`, `dead-letters`, or a file or folder of events, one per line.
     #[arg(long, value_name = "lake|dead-letters|DIR")]
     against: String,
     /// Folder of the proposed registry [default: as configured].
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
-    /// Folder of the registry that it is held against [default: as configured, where another one is proposed; else the events
-    /// count as they are recorded, those of the lake and of a folder as accepted, those of dead letters as rejected].
+    /// Folder of the registry to compare with [default: as configured, if --schemas names another one].
+    ///
+    /// Without one, events of the lake and of a folder count as accepted so far, and dead letters as rejected.
     #[arg(long, value_name = "DIR")]
     current: Option<PathBuf>,
-    /// Configuration file that the gateway is started with.
+    /// Configuration file of the gateway (TOML) [default: the file that LAKEGATE_CONFIG names].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: as configured, ./data].
+    /// Data folder of the gateway [default: as configured, ./data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Only this event name, such as menu:item:viewed.
@@ -57,7 +58,7 @@ pub(in crate::cli) struct SimulateArgs {
     /// Of the lake, only events created on this day (UTC) or earlier.
     #[arg(long, value_name = "YYYY-MM-DD")]
     to: Option<String>,
-    /// How the outcome is printed.
+    /// Format of the output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }

@@ -1,0 +1,124 @@
+//! Plain HTTP on the port for HTTPS: `curl http://localhost:8443` gets a line that says what to do, and not a closed connection.
+//!
+//! A TLS client begins with a handshake record. Whatever begins otherwise is no TLS. An HTTP/1 request is answered 400 with one
+//! line of text; anything else gets no answer. At most [`PLAIN_HTTP_BYTES_MAX`] bytes are read, within the time of a handshake.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::limits::{DRAIN_BODY_TIMEOUT, PLAIN_HTTP_BYTES_MAX};
+
+/// The type of a TLS record that holds a handshake (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Bytes of the longest host name with a port that is repeated in the answer.
+const HOST_BYTES_MAX: usize = 255;
+
+/// Whether a client begins a TLS handshake, or ends without a word. Its bytes stay to be read.
+pub(super) async fn is_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 0 || first[0] == HANDSHAKE_RECORD)
+}
+
+/// Answers a request of HTTP/1 with the line that says what to do. Anything else gets no answer.
+pub(super) async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    let mut stream = stream.take(PLAIN_HTTP_BYTES_MAX);
+    let mut head = Vec::new();
+    while may_be_request(&head) && !is_whole(&head) {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let Some(host) = host_of_request(&head) else { return Ok(()) };
+    let stream_out = stream.get_mut();
+    stream_out.write_all(text(host).as_bytes()).await?;
+    stream_out.shutdown().await?;
+    // A connection that is closed with bytes unread is reset, and the client would not see the answer.
+    let _ = timeout(DRAIN_BODY_TIMEOUT, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
+    Ok(())
+}
+
+/// Whether `head` begins as a method does: capital letters, then a space.
+fn may_be_request(head: &[u8]) -> bool {
+    let letters = head.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    letters < 16 && head.get(letters).is_none_or(|byte| *byte == b' ' && letters > 0)
+}
+
+fn is_whole(head: &[u8]) -> bool {
+    memchr::memmem::find(head, b"\r\n\r\n").is_some()
+}
+
+/// The value of `Host` where `head` begins a request of HTTP/1, empty where it names none that can be repeated. `None` for what is
+/// no such request.
+fn host_of_request(head: &[u8]) -> Option<&str> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let is_request = may_be_request(head) && lines.next()?.rsplit(|byte| *byte == b' ').next()?.starts_with(b"HTTP/1.");
+    let host = lines.take_while(|line| !line.is_empty()).find_map(|line| {
+        let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':')?);
+        name.eq_ignore_ascii_case(b"host").then(|| value[1..].trim_ascii())
+    });
+    let is_repeatable = |host: &&[u8]| {
+        let is_of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
+        host.len() <= HOST_BYTES_MAX && host.iter().all(is_of_host)
+    };
+    let host = host.filter(is_repeatable).and_then(|host| std::str::from_utf8(host).ok());
+    is_request.then(|| host.unwrap_or_default())
+}
+
+fn text(host: &str) -> String {
+    let url = if host.is_empty() { "a URL that begins with https://".to_owned() } else { format!("https://{host}/") };
+    let body = format!("This port speaks HTTPS, and the request was plain HTTP. Use {url}\n");
+    format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answered(sent: &[u8]) -> String {
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
+        client.write_all(sent).await.unwrap();
+        client.shutdown().await.unwrap();
+        answer(&mut server).await.unwrap();
+        drop(server);
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_request_is_told_the_url_to_use_and_anything_else_gets_no_answer() {
+        for host in ["localhost:8443", "[::1]:8443", "gate.example"] {
+            let text = answered(format!("POST /v1/events HTTP/1.1\r\nAccept: */*\r\nHOST:  {host}\r\n\r\n{{}}").as_bytes()).await;
+            assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with(&format!(" Use https://{host}/\n")), "{text}");
+        }
+        for head in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nhost: <x>\r\n\r\n", "GET / HTTP/1.1\r\n\r\nhost: a\r\n\r\n"] {
+            assert!(answered(head.as_bytes()).await.ends_with(" Use a URL that begins with https://\n"), "{head}");
+        }
+        let other: [&[u8]; 6] =
+            [b"", b"EHLO a\r\n\r\n", b"\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0; 3000], &[b'A'; 3000]];
+        for sent in other {
+            assert_eq!(answered(sent).await, "", "{sent:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_head_that_does_not_end_only_so_much_is_read() {
+        let sent = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "y".repeat(500_000));
+        let (mut client, mut server) = tokio::io::duplex(1 << 20);
+        client.write_all(sent.as_bytes()).await.unwrap();
+        answer(&mut server).await.unwrap();
+        let mut rest = vec![0; 1 << 20];
+        let left = server.read(&mut rest).await.unwrap();
+        assert_eq!(left as u64, sent.len() as u64 - PLAIN_HTTP_BYTES_MAX);
+    }
+}
