@@ -54,7 +54,7 @@ class Block:
     def missing_tool(self) -> str | None:
         """The toolchain of another language that the block runs, where this machine has none."""
         tool = self.body.split()[0]
-        return tool if tool in ("go", "java", "dotnet") and shutil.which(tool) is None else None
+        return tool if tool in ("go", "keytool", "dotnet") and shutil.which(tool) is None else None
 
 
 def blocks(page: Path) -> list[Block]:
