@@ -61,7 +61,7 @@ lint:
 fmt: ## format the source
 	cargo fmt
 
-acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
+acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
 	@tests/install-programs
 	mkdir -p $(PROGRAMS)
 # The same target folder for both: the test of the S3 lake shares all but some 20 crates with the other tests.

@@ -2,6 +2,7 @@
 
 - A ```sh block is run. A ```json or ```text block directly behind it is its output.
 - A ```toml block is a configuration.
+- A ```mermaid block is a diagram; it is drawn and not run.
 - A block in another language begins with a comment that names its file. The file is written, and a later ```sh block uses it.
 
 Nothing else may be shown, so that nothing can go stale.

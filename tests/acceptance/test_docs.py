@@ -14,9 +14,11 @@ import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
+import picture
 import pytest
+import required
 from gateway import ENVIRONMENT, ROOT, binary, wait_until
-from pages import OUTPUTS, RUN, SOURCES, Block, blocks, free_ports, normal, pages, with_ports
+from pages import RUN, SOURCES, Block, blocks, free_ports, normal, pages, with_ports
 
 README, CONTRIBUTING, BACKEND = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/backend.md"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
@@ -94,7 +96,7 @@ def follow(shown: list[Block], folder: Path, environment: dict, ports: dict) -> 
 @PAGES
 def test_only_what_can_be_tested_is_shown(page):
     shown = blocks(page)
-    assert {block.kind for block in shown} <= {"sh", "toml"} | SOURCES
+    assert {block.kind for block in shown} <= {"sh", "toml", "mermaid"} | SOURCES
     commands = [block.body for block in shown if block.kind == "sh"]
     assert RUN not in [body.strip() for body in commands[1:]], "the gateway is started first"
     for block in shown:
@@ -151,14 +153,20 @@ def assert_what_it_sends_is_accepted(run: Block, shown: list[Block], folder: Pat
     assert json.loads(answer.stdout)["accepted"] == 1, f"{source.file}: {event}\n{answer.stdout}{answer.stderr}"
 
 
-@PAGES
-def test_its_configurations_are_valid(page, tmp_path):
-    for block in blocks(page):
-        if block.kind == "toml":
-            file = tmp_path / "lakegate.toml"
-            file.write_text(block.body)
-            checked = subprocess.run([binary(), "config", "check", "--config", file], env=ENVIRONMENT, capture_output=True, text=True)
-            assert checked.returncode == 0, checked.stderr
+CONFIGURATIONS = [(page, block.body) for page in pages() for block in blocks(page) if block.kind == "toml"]
+
+
+@pytest.mark.parametrize("page, body", CONFIGURATIONS, ids=[page.name for page, _ in CONFIGURATIONS])
+def test_its_configurations_are_valid(page, body, tmp_path):
+    program = binary()
+    if "s3://" in body:
+        if "LAKEGATE_S3_BIN" not in os.environ:
+            required.cannot_run("LAKEGATE_S3_BIN names no build with S3: `make acceptance` makes one")
+        program = Path(os.environ["LAKEGATE_S3_BIN"])
+    file = tmp_path / "lakegate.toml"
+    file.write_text(body)
+    checked = subprocess.run([program, "config", "check", "--config", file], env=ENVIRONMENT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
 
 
 def anchors(page: Path) -> set[str]:
@@ -183,6 +191,10 @@ def test_its_links_lead_somewhere(page):
 def test_the_readme_is_short():
     lines = len(README.read_text().splitlines())
     assert lines <= README_LINES_MAX, f"{lines} lines; what is for one reader only belongs in docs/"
+
+
+def test_the_picture_shows_what_the_readme_says():
+    assert picture.PICTURE.read_text() == picture.draw(), "`python tests/acceptance/picture.py` draws it again"
 
 
 def test_every_page_is_linked_from_the_readme():
