@@ -8,6 +8,8 @@
 Nothing else may be shown, so that nothing can go stale.
 """
 
+import contextlib
+import random
 import re
 import shutil
 import socket
@@ -74,11 +76,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def free_ports() -> dict[str, str]:
-    """A free port for each port that pages name. All are held at one time, so that they differ."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    ports = {port: str(probe.getsockname()[1]) for port, probe in zip(PORTS, probes)}
-    for probe in probes:
-        probe.close()
+    """A free port for each port that pages name, below those that the system gives to outgoing connections."""
+    ports: dict[str, str] = {}
+    while len(ports) < len(PORTS):
+        port = str(random.randrange(20_000, 32_000))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", int(port))):
+            if port not in ports.values():
+                ports[PORTS[len(ports)]] = port
     return ports
 
 

@@ -82,6 +82,8 @@ def follow(shown: list[Block], folder: Path, environment: dict, ports: dict) -> 
         shell = subprocess.Popen(["bash", "-c", script], cwd=folder, env=environment, start_new_session=True, stdout=stdout, stderr=stderr)
     try:
         shell.wait(PAGE_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        pytest.fail("\n".join((folder / name).read_text() for name in ("stdout", "stderr", "gateway.log") if (folder / name).exists()))
     finally:
         try:
             os.killpg(shell.pid, signal.SIGTERM)
