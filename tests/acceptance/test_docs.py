@@ -33,9 +33,12 @@ def folder_of(page: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp(page.stem)
     for name in FROM_THE_REPOSITORY:
         (folder / name).symlink_to(ROOT / name)
-    # The program that is tested stands where `make run` puts its own.
-    (folder / "target/release").mkdir(parents=True)
-    (folder / "target/release/lakegate").symlink_to(binary())
+    # The program that is tested is where `make run` puts its own, so that a page that names another folder fails.
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("CARGO_TARGET_DIR", "MAKEFLAGS", "PROFILE")}
+    recipe = subprocess.run(["make", "-n", RUN.split()[1]], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    program = folder / re.search(r"exec (\S+) serve", recipe.stdout)[1]
+    program.parent.mkdir(parents=True)
+    program.symlink_to(binary())
     return folder
 
 
