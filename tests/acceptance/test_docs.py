@@ -163,14 +163,11 @@ CONFIGURATIONS = [(page, block.body) for page in pages() for block in blocks(pag
 
 @pytest.mark.parametrize("page, body", CONFIGURATIONS, ids=[page.name for page, _ in CONFIGURATIONS])
 def test_its_configurations_are_valid(page, body, tmp_path):
-    program = binary()
-    if "s3://" in body:
-        if "LAKEGATE_S3_BIN" not in os.environ:
-            required.cannot_run("LAKEGATE_S3_BIN names no build with S3: `make acceptance` makes one")
-        program = Path(os.environ["LAKEGATE_S3_BIN"])
     file = tmp_path / "lakegate.toml"
     file.write_text(body)
-    checked = subprocess.run([program, "config", "check", "--config", file], env=ENVIRONMENT, capture_output=True, text=True)
+    checked = subprocess.run([binary(), "config", "check", "--config", file], env=ENVIRONMENT, capture_output=True, text=True)
+    if "this build has no s3" in checked.stderr:
+        required.cannot_run("LAKEGATE_BIN is a build without S3")
     assert checked.returncode == 0, checked.stderr
 
 
