@@ -12,6 +12,8 @@ PICTURE = ROOT / "docs/running.svg"
 # The steps that are shown, each known by what its first command begins with.
 STEPS = ("curl", "until", "make -s venv")
 COLUMNS, LINE_PX, CHARACTER_PX, MARGIN_PX = 126, 17, 7.3, 16
+# SVG draws several spaces as one.
+NO_BREAK = "\u00a0"
 COLOURS = {"command": "#9ecbff", "output": "#e1e4e8"}
 
 
@@ -29,14 +31,14 @@ def draw() -> str:
     shown = lines()
     width, height = round(COLUMNS * CHARACTER_PX + 2 * MARGIN_PX), len(shown) * LINE_PX + 2 * MARGIN_PX
     rows = [
-        f'<text x="{MARGIN_PX}" y="{MARGIN_PX + LINE_PX * number + 12}" fill="{COLOURS[kind]}">{escape(line)}</text>'
+        f'<text x="{MARGIN_PX}" y="{MARGIN_PX + LINE_PX * number + 12}" fill="{COLOURS[kind]}">{escape(line).replace(" ", NO_BREAK)}</text>'
         for number, (kind, line) in enumerate(shown) if line
     ]
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">',
         "<title>A run: one event is sent, accepted, and found in the lake</title>",
         '<rect width="100%" height="100%" rx="8" fill="#24292e"/>',
-        '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12" xml:space="preserve">',
+        '<g font-family="ui-monospace, Menlo, Consolas, monospace" font-size="12">',
         *rows, "</g>", "</svg>", "",
     ])
 
