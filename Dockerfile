@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Lakegate in a container: one program, no shell, no root. `docker build -t lakegate .`; README.md says how to run it.
+# Lakegate in a container: one program, no shell, no root. `docker build -t lakegate .`; docs/operate.md says how to run it.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src

@@ -88,7 +88,7 @@ lint:
 fmt: ## format the source
 	cargo fmt
 
-acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the README
+acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
 	@tests/install-programs
 	$(DEBUG_BUILD)
 	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)

@@ -144,7 +144,7 @@ class Bill:
     on_demand_gb: float
 
     def row(self) -> list[float]:
-        """As in the README's table: records, and dollars by capacity mode (prices of us-east-1: KINESIS.md, plan/facts.toml)."""
+        """As in the table of docs/aws.md: records, and dollars by capacity mode (prices of us-east-1: KINESIS.md, plan/facts.toml)."""
         return [self.records, self.put_units * 0.014 / 1e6, self.on_demand_gb * 0.08, self.on_demand_gb * 0.032]
 
 
