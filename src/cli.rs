@@ -21,7 +21,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{app, config::Config};
 use configuration::{load, load_and_tell};
-use failure::{EXIT_CONFIG, complain, notice};
+use failure::{EXIT_CONFIG, complain, is_broken_pipe, notice};
+use output_format::print;
 
 /// Lakegate takes events over HTTPS, validates and deduplicates them, keeps them on disk, and delivers them to a data lake.
 #[derive(Debug, Parser)]
@@ -135,12 +136,16 @@ pub fn run() -> ExitCode {
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
     };
-    result.unwrap_or_else(|error| complain(&error, 1))
+    match result {
+        Ok(code) => code,
+        // The reader of the pipe has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, 1),
+    }
 }
 
-#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 fn check(config: &Config) -> anyhow::Result<ExitCode> {
-    print!("{}", toml::to_string(config)?);
+    print(toml::to_string(config)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,10 +47,8 @@ pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
 pub use refusals::Refusals;
-use table::metrics;
+use table::{F64Gauge, metrics};
 pub use traces::{DeliverySpan, RequestSpan, Traces};
-
-type F64Gauge = Gauge<f64, AtomicU64>;
 
 metrics! {
     /// Every metric of the process.

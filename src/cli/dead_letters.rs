@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{
     admin_client,
     configuration::{PlaceArgs, open_offline},
-    failure::{is_broken_pipe, notice},
+    failure::notice,
     health::reachable,
     output_format::Format,
 };
@@ -153,12 +153,8 @@ pub(super) fn run(command: &DeadLettersCommand) -> anyhow::Result<ExitCode> {
             drop_some(&place.config()?, admin, &DropRequest { conditions: &meant.conditions, all: *yes }, *format, out)
         }
     };
-    match result.and_then(|well| Ok(out.flush().map(|()| well)?)) {
-        Ok(well) => Ok(ExitCode::from(u8::from(!well))),
-        // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    let well = result.and_then(|well| Ok(out.flush().map(|()| well)?))?;
+    Ok(ExitCode::from(u8::from(!well)))
 }
 
 fn read_text(file: &std::path::Path) -> anyhow::Result<String> {

@@ -4,6 +4,7 @@ use std::{fmt::Write, process::ExitCode};
 
 use super::{
     failure::EXIT_CONFIG,
+    output_format::print,
     serve::{EXIT_AT_ONCE, EXIT_DISK_FAILED, EXIT_INTERNAL, EXIT_NOT_STARTED},
 };
 use crate::{
@@ -27,10 +28,8 @@ const EXIT_CODES: [(u8, &str, &str); 6] = [
     (EXIT_AT_ONCE, "It was asked a second time while it stopped, and ended at once.", "no"),
 ];
 
-#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
-#[allow(clippy::unnecessary_wraps, reason = "as every command does")]
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    print!("{}", page());
+    print(page())?;
     Ok(ExitCode::SUCCESS)
 }
 

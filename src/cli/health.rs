@@ -28,6 +28,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::output_format::print;
 use crate::{
     config::Config,
     limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_TIMEOUT},
@@ -51,7 +52,6 @@ pub(super) struct HealthArgs {
 }
 
 /// Asks, and says what the answer was.
-#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let listen = args.listen.clone().unwrap_or_else(|| reachable(config.http.listen).to_string());
     if listen.ends_with(":0") {
@@ -67,10 +67,10 @@ pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode
     let (status, body) = answered?;
     let reasons = reasons(&body);
     if status == StatusCode::OK {
-        println!("{well}{reasons}");
+        print(format_args!("{well}{reasons}\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("not {well}: HTTP {status}{reasons}", status = status.as_u16());
+    print(format_args!("not {well}: HTTP {status}{reasons}\n", status = status.as_u16()))?;
     Ok(ExitCode::FAILURE)
 }
 

@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::output_format::print;
 use crate::{
     auth::secret_sha256,
     config::{KeyConfig, KeyKind, check_keys},
@@ -52,7 +53,6 @@ struct Keys {
     keys: [KeyConfig; 1],
 }
 
-#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
     let KeysCommand::New(args) = command;
     let mut random = [0; SECRET_BYTES];
@@ -70,7 +70,7 @@ pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
     };
     let keys = [key];
     check_keys(&keys).map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
-    println!("# The secret, for the sender; it is shown this once and stored nowhere: {secret}");
-    print!("{}", toml::to_string(&Keys { keys })?);
+    let keys = toml::to_string(&Keys { keys })?;
+    print(format_args!("# The secret, for the sender; it is shown this once and stored nowhere: {secret}\n{keys}"))?;
     Ok(ExitCode::SUCCESS)
 }

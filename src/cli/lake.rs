@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{configuration::PlaceArgs, failure::is_broken_pipe, view_schemas::view_schemas};
+use super::{configuration::PlaceArgs, view_schemas::view_schemas};
 use crate::{
     app::lake_location,
     enrich::write_flat,
@@ -138,12 +138,8 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         // Only what operators wrote themselves, and names that must stay as they are.
         LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
     };
-    match result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?)) {
-        Ok(complete) => Ok(ExitCode::from(u8::from(!complete))),
-        // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    let complete = result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?))?;
+    Ok(ExitCode::from(u8::from(!complete)))
 }
 
 fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {

@@ -1,4 +1,9 @@
-//! The form in which a command prints what it found.
+//! How a command prints what it found.
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use clap::ValueEnum;
 
@@ -8,4 +13,11 @@ pub(super) enum Format {
     Table,
     /// For programs.
     Json,
+}
+
+/// Prints a whole text to standard output.
+pub(super) fn print(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{text}")?;
+    out.flush()
 }

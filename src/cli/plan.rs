@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::Args;
 
+use super::output_format::print;
 use crate::plan::{Facts, Load, Plan};
 
 /// What a load needs and costs.
@@ -43,7 +44,6 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 /// Prints the plan.
-#[allow(clippy::print_stdout, reason = "this is what standard output is for")]
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let facts = match &args.facts {
         None => Facts::default(),
@@ -60,7 +60,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         window_days: args.window_days,
         event_types: args.event_types,
     };
-    print!("{}", Plan::new(load, &facts));
-    println!("\nprices of {}, {}; --facts FILE overrides any figure", facts.prices.date, facts.prices.source);
+    let (plan, prices) = (Plan::new(load, &facts), &facts.prices);
+    print(format_args!("{plan}\nprices of {}, {}; --facts FILE overrides any figure\n", prices.date, prices.source))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,6 @@ use std::{
 
 use clap::Subcommand;
 
-use super::failure::is_broken_pipe;
 use crate::json::Visible;
 
 #[derive(Debug, Subcommand)]
@@ -49,9 +48,5 @@ pub(super) fn run(command: &SchemasCommand) -> anyhow::Result<ExitCode> {
         SchemasCommand::Simulate(args) => simulate::run(args),
         SchemasCommand::Export(args) => export::run(args, out),
     };
-    match result.and_then(|code| Ok(out.flush().map(|()| code)?)) {
-        // The reader of the pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        result => result,
-    }
+    result.and_then(|code| Ok(out.flush().map(|()| code)?))
 }

@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 use super::{
     configuration::{PlaceArgs, open_offline},
-    failure::is_broken_pipe,
     output_format::Format,
 };
 use crate::{
@@ -132,11 +131,8 @@ pub(super) fn run(command: &SpoolCommand) -> anyhow::Result<ExitCode> {
         }
         SpoolCommand::Quarantine(QuarantineCommand::Remove { place, names, all }) => remove(place, names, *all, out),
     };
-    match result.and_then(|clean| Ok(out.flush().map(|()| clean)?)) {
-        Ok(clean) => Ok(ExitCode::from(u8::from(!clean))),
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error),
-    }
+    let clean = result.and_then(|clean| Ok(out.flush().map(|()| clean)?))?;
+    Ok(ExitCode::from(u8::from(!clean)))
 }
 
 fn lost_events(found: &Inspection) -> u64 {

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{F64Gauge, table::metrics};
+use super::table::{F64Gauge, metrics};
 
 /// A shard of a stream; bounded by the number of shards.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -1,10 +1,18 @@
 //! A table of metrics: each line is a field, its type, and its help text, which is also its documentation. A metric is named as its
 //! field, or as `as` says.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::{
-    metrics::histogram::{Histogram, exponential_buckets},
+    metrics::{
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
     registry::{Metric, Registry},
 };
+
+/// A gauge of what is no whole number.
+pub(super) type F64Gauge = Gauge<f64, AtomicU64>;
 
 /// First bucket, factor from one bucket to the next, and number of buckets.
 pub(super) type Buckets = (f64, f64, u16);

@@ -16,12 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    client::{Post, Told, Wire},
-    events,
-    gateway::{Gateway, Setup},
-    metrics::Scrape,
-};
 use fastrand::Rng;
 use serde_json::Value;
 use tokio::{
@@ -30,6 +24,13 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::client::TlsStream;
+
+use crate::support::{
+    client::{Post, Told, Wire},
+    events,
+    gateway::{Gateway, Setup},
+    metrics::Scrape,
+};
 
 /// An event of a name in quotes, and with these members more.
 fn event_of(name: &str, members: &str) -> String {

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use fastrand::Rng;
+use sha2::{Digest, Sha256};
+
 use crate::support::{
     client::{Answer, Client, Post, Told, Wire},
     events::{self, Form},
@@ -9,9 +13,6 @@ use crate::support::{
     metrics::Scrape,
     readback::{DeadLetter, LakeRows, dead_letters},
 };
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use fastrand::Rng;
-use sha2::{Digest, Sha256};
 
 const PAGE: &str = "https://menu.example";
 const OTHER_PAGE: &str = "https://other.example";

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use uuid::Uuid;
+
 use crate::support::{
     client::{Told, Wire},
     events::{Form, bad_of_kind},
@@ -13,7 +15,6 @@ use crate::support::{
     readback::{LakeRows, dead_letters},
     streaming::identities,
 };
-use uuid::Uuid;
 
 /// Events by their identity: the bytes that the client wrote.
 type Events = BTreeMap<Uuid, Vec<u8>>;

@@ -9,6 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Post, Told, Wire, ask_plain, get_plain},
     events, eventually,
@@ -18,9 +22,6 @@ use crate::support::{
     readback::{LakeRows, dead_letters},
     say, seed,
 };
-use fastrand::Rng;
-use serde_json::{Value, json};
-use uuid::Uuid;
 
 /// Three ways to be wrong, and what mends each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,9 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
+use uuid::Uuid;
+
 use crate::support::{
     cannot_run,
     client::{Answer, Client, Connection, Post, Told, Wire, get_plain},
@@ -21,8 +24,6 @@ use crate::support::{
     readback::{LakeRows, dead_letters},
     say,
 };
-use fastrand::Rng;
-use uuid::Uuid;
 
 const MB: u64 = 1_000_000;
 

@@ -3,16 +3,17 @@
 
 use std::{fs, path::Path, time::Duration};
 
+use fastrand::Rng;
+use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::support::{
     client::{Answer, Client, Post, Told, Wire},
     events, eventually,
     gateway::{Gateway, Setup},
     metrics::Scrape,
 };
-use fastrand::Rng;
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PAGE: &str = "https://menu.example";
 

@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use sha2::{Digest, Sha256};
+use tokio::sync::Barrier;
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Connection, Post, Told, Wire, get_plain},
     events::{self, Form},
@@ -19,10 +24,6 @@ use crate::support::{
     say, seed,
     store::{Line, Mode, StoreServer},
 };
-use fastrand::Rng;
-use sha2::{Digest, Sha256};
-use tokio::sync::Barrier;
-use uuid::Uuid;
 
 /// Two data folders, and how a gateway is set up on each.
 struct Fleet {

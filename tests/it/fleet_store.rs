@@ -6,6 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use lakegate::{
+    dedup::{Claim, Claimed, Deduplicator, Fleet, FleetConfig, Identity, Scopes, Window, WindowConfig},
+    telemetry::Metrics,
+};
+use uuid::Uuid;
+
 use crate::support::{
     cannot_run,
     client::{Post, Told, Wire},
@@ -15,12 +22,6 @@ use crate::support::{
     say, seed,
     store::StoreServer,
 };
-use fastrand::Rng;
-use lakegate::{
-    dedup::{Claim, Claimed, Deduplicator, Fleet, FleetConfig, Identity, Scopes, Window, WindowConfig},
-    telemetry::Metrics,
-};
-use uuid::Uuid;
 
 fn config(store: &StoreServer, gateway: u128) -> FleetConfig {
     FleetConfig {

@@ -4,18 +4,19 @@
 
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+};
+
 use crate::support::{
     client::{Client, Connection, Post, Told, Wire},
     events,
     gateway::Setup,
     metrics::Scrape,
     say,
-};
-use fastrand::Rng;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    task::JoinSet,
 };
 
 /// Good clients, each with one request at a time.

@@ -12,8 +12,9 @@ use std::{
 };
 
 use self::harness::TARGETS;
-use crate::support::{say, seed};
 use fastrand::Rng;
+
+use crate::support::{say, seed};
 
 /// Time for the mutations of one target.
 const TIME: Duration = Duration::from_secs(3);

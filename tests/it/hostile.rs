@@ -6,14 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{
-    client::{Answer, Client, Connection, Post, Told, Wire},
-    events,
-    gateway::{Gateway, Setup},
-    metrics::Scrape,
-    readback::{LakeRows, dead_letters},
-    say,
-};
 use bytes::Bytes;
 use fastrand::Rng;
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -24,6 +16,15 @@ use tokio::{
     task::JoinHandle,
 };
 use uuid::Uuid;
+
+use crate::support::{
+    client::{Answer, Client, Connection, Post, Told, Wire},
+    events,
+    gateway::{Gateway, Setup},
+    metrics::Scrape,
+    readback::{LakeRows, dead_letters},
+    say,
+};
 
 const MIB: usize = 1024 * 1024;
 

@@ -18,6 +18,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use uuid::Uuid;
+
 use crate::support::{
     events,
     gateway::{Gateway, Setup},
@@ -25,8 +28,6 @@ use crate::support::{
     say, seed,
     sender::Sender,
 };
-use fastrand::Rng;
-use uuid::Uuid;
 
 /// Clients that send at the same time.
 const CLIENTS: usize = 4;

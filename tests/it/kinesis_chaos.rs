@@ -18,6 +18,10 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
+use tokio::time::Instant;
+use uuid::Uuid;
+
 use crate::support::{
     events,
     gateway::{Gateway, Setup},
@@ -28,9 +32,6 @@ use crate::support::{
     say, seed,
     sender::Sender,
 };
-use fastrand::Rng;
-use tokio::time::Instant;
-use uuid::Uuid;
 
 /// Clients that send at the same time.
 const CLIENTS: usize = 3;

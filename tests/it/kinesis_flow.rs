@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
 use crate::support::{
     client::{Told, Wire},
     events, eventually,
@@ -14,7 +16,6 @@ use crate::support::{
     readback::dead_letters,
     streaming::{ARRIVAL_LIMIT, Rig, accepted, identities, send, small, until_delivered},
 };
-use uuid::Uuid;
 
 /// The calls that were neither throttled nor struck by a fault: what the gateway does wrong by itself would show here.
 fn assert_all_calls_were_valid(server: &KinesisServer) {

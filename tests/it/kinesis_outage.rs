@@ -12,6 +12,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Told, Wire},
     gateway::Gateway,
@@ -20,12 +27,6 @@ use crate::support::{
     say,
     streaming::{Rig, identities, send, small},
 };
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
-};
-use uuid::Uuid;
 
 /// Time between two requests of the load, and how many clients send it.
 const PERIOD: Duration = Duration::from_millis(100);

@@ -3,7 +3,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::support::kinesis::{Fate, Fault, KinesisServer, Limits, ShardFault, ShardRate, Stream};
 use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
@@ -20,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::support::kinesis::{Fate, Fault, KinesisServer, Limits, ShardFault, ShardRate, Stream};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -5,6 +5,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Wire},
     kinesis::{Fault, KinesisServer, ShardFault, ShardRate, Stream},
@@ -12,11 +18,6 @@ use crate::support::{
     say,
     streaming::{Rig, accepted, identities, send, small},
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
-use uuid::Uuid;
 
 /// Index of the shard that misbehaves.
 const HOT: usize = 2;

@@ -7,13 +7,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::support::{
-    client::{Told, Wire},
-    events::{self, Form},
-    gateway::{Gateway, Setup},
-    metrics::Scrape,
-    readback::LakeRows,
-};
 use axum::{
     body::Body,
     extract::{Request, State},
@@ -28,6 +21,14 @@ use lakegate::{
     },
 };
 use uuid::Uuid;
+
+use crate::support::{
+    client::{Told, Wire},
+    events::{self, Form},
+    gateway::{Gateway, Setup},
+    metrics::Scrape,
+    readback::LakeRows,
+};
 
 const NOW: i64 = 1_795_219_200_000;
 

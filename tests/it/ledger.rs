@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
+use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Told, Wire},
     events::{self, Form},
@@ -15,9 +19,6 @@ use crate::support::{
     readback::{LakeRows, dead_letters},
     say, seed,
 };
-use fastrand::Rng;
-use tokio::io::AsyncWriteExt;
-use uuid::Uuid;
 
 /// What clients were told, added up.
 #[derive(Debug, Default)]

@@ -4,17 +4,18 @@ use std::{
     io::Read,
     net::TcpListener,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
+
+use fastrand::Rng;
+use serde_json::Value;
 
 use crate::support::{
     client::{Post, Told, Wire, ask_plain, get_plain},
     events, eventually,
     gateway::Setup,
 };
-use fastrand::Rng;
-use serde_json::Value;
 
 fn event() -> String {
     String::from_utf8(events::small(events::identity(&mut Rng::new()))).expect("text")
@@ -217,4 +218,22 @@ async fn a_second_gateway_on_the_folder_is_told_which_process_holds_it_and_what_
     let said = refused(&setup).await;
     assert!(said.contains(&format!("process {} (lakegate serve)", next.id())) && killed != next.id(), "{said}");
     next.stop().await;
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    for words in [
+        &["plan", "--events-per-hour", "1000"][..],
+        &["errors"],
+        &["config", "check"],
+        &["keys", "new", "web"],
+        &["schemas", "list"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+        command.args(words).current_dir(env!("CARGO_MANIFEST_DIR")).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it can be started");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""), "{words:?}");
+    }
 }

@@ -10,6 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use lakegate::schema;
+
 use crate::support::{
     client::{Client, Post, Told, Wire},
     events,
@@ -17,8 +20,6 @@ use crate::support::{
     metrics::Scrape,
     registry, say,
 };
-use fastrand::Rng;
-use lakegate::schema;
 
 /// Schemas of a large registry. An unoptimised build takes twenty times as long for each.
 const MANY: usize = if cfg!(debug_assertions) { 120 } else { 1_000 };

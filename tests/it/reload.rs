@@ -10,6 +10,11 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
+use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, pki_types::CertificateDer};
+use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
+
 use crate::support::{
     client::{Client, Post, Told, Wire},
     events, eventually,
@@ -17,10 +22,6 @@ use crate::support::{
     metrics::Scrape,
     say,
 };
-use fastrand::Rng;
-use rustls::{ClientConfig, ConfigBuilder, HandshakeKind, pki_types::CertificateDer};
-use sha2::{Digest, Sha256};
-use tokio::task::JoinSet;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -6,6 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fastrand::Rng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::Uuid;
+
 use crate::support::{
     client::{Answer, Client, Lost, Post, Told, Wire, get_plain},
     events::{self, Form},
@@ -16,9 +20,6 @@ use crate::support::{
     readback::LakeRows,
     say,
 };
-use fastrand::Rng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use uuid::Uuid;
 
 /// Sends small batches, one after the other, until the gateway takes no more. What was acknowledged.
 async fn send_until_it_stops(client: Client, wire: Wire) -> HashSet<Uuid> {

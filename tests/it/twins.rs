@@ -8,6 +8,11 @@ use std::{
     time::Duration,
 };
 
+use fastrand::Rng;
+use sha2::{Digest, Sha256};
+use tokio::sync::Barrier;
+use uuid::Uuid;
+
 use crate::support::{
     client::{Client, Post, Told, Wire},
     events::{self, Form},
@@ -18,10 +23,6 @@ use crate::support::{
     readback::{LakeRows, dead_letters},
     say, seed,
 };
-use fastrand::Rng;
-use sha2::{Digest, Sha256};
-use tokio::sync::Barrier;
-use uuid::Uuid;
 
 const TWINS: usize = 16;
 

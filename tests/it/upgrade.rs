@@ -8,15 +8,16 @@ use std::{
     process::{Command, Output},
 };
 
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
 use crate::support::{
     client::{Post, Told, Wire},
     gateway::Setup,
     metrics::Scrape,
     readback::LakeRows,
 };
-use serde::Deserialize;
-use serde_json::Value;
-use uuid::Uuid;
 
 /// What the release was sent.
 #[derive(Deserialize)]
