@@ -23,10 +23,7 @@ mod traces;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicI64, AtomicU64},
-    },
+    sync::{Arc, OnceLock, atomic::AtomicI64},
 };
 
 use prometheus_client::{

@@ -423,7 +423,7 @@ async fn what_is_wrong_with_a_repair_is_said_and_changes_nothing() {
     refused(&["dead-letters", "replay", "--patch", "/no/such/file"], "/no/such/file cannot be read");
     refused(&["dead-letters", "list", "--where", "kind=odd"], "\"kind\" is no field of a dead letter");
     refused(&["dead-letters", "replay", "--where", "since=soon"], "\"soon\" is no time");
-    refused(&["dead-letters", "drop"], "nothing says which letters are to be dropped");
+    refused(&["dead-letters", "drop"], "nothing says which dead letters are to be dropped");
     assert_eq!(snapshot(&data.join("dead-letters")), before);
 
     // Who names another gateway's address does not change what that one has.

@@ -205,8 +205,8 @@ async fn a_second_gateway_on_the_same_folder_says_so_and_does_the_first_no_harm(
     let mut second = setup.spawn();
     assert_ne!(second.exit_code(Duration::from_secs(20)).await, 0);
     let said = second.log_text();
-    let folder_name = folder.path().join("spool").display().to_string();
-    assert!(said.contains(&folder_name) && said.contains("another"), "who is in the way, and where: {said}");
+    let (folder_name, holder) = (folder.path().display().to_string(), format!("in use by process {}", first.id()));
+    assert!(said.contains(&folder_name) && said.contains(&holder), "who is in the way, and where: {said}");
 
     let uuid = events::identity(&mut Rng::new());
     let answer: Result<Answer, Lost> = first.client().post(Wire::H2, &Post::json(events::small(uuid))).await;
