@@ -94,7 +94,7 @@ pub struct HeadroomNow {
     pub disk_left_bytes: u64,
     /// Inodes left on the file system; `None` if the file system does not count them.
     pub inodes_left: Option<u64>,
-    /// Why the data folder is not the one at the start, if so.
+    /// Why the data folder is not the one from the start; `None` if it is.
     pub data_missing: Option<String>,
     /// Seconds until the quota or the disk is used up at the current rate without deliveries; `None` if nothing is received.
     pub headroom_seconds: Option<f64>,
@@ -183,8 +183,8 @@ impl DiskHeadroom {
         self.is_data_missing.load(Ordering::Relaxed)
     }
 
-    /// Why the data folder is not the one at the start, if so. Open files would still be written, but in a folder that the next
-    /// start does not find.
+    /// Why the data folder is not the one from the start; `None` if it is. Open files would still be written, but in a folder
+    /// that the next start does not find.
     fn data_missing(&self) -> Option<String> {
         let folder = self.parts.data_dir.display();
         match identity(&self.parts.data_dir) {

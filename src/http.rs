@@ -63,7 +63,7 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastP
     layered(routes, Middleware { gate, serves: Serves::Events, hsts })
 }
 
-/// The listener for operators, who call it by an address, by a name without a dot, or by one of `hosts`.
+/// The listener for operators. They must call it by an address, by a name without a dot, or by one of `hosts`.
 #[must_use]
 pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
     let routes = Router::new()

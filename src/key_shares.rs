@@ -177,7 +177,7 @@ impl Shares {
         (self.config.spool_bytes / SHARE_STRETCHES).max(1)
     }
 
-    /// Releases delivered and expired parts. Returns the parts that are used up, or no longer so. Call it once a second.
+    /// Releases delivered and expired parts. Returns the parts that are used up, or no longer so. Call it about once a second.
     pub fn look(&self, settled_exclusive: u64, now_millis: i64, window_identities: u64) -> Vec<ShareChange> {
         let tight_from = u128::from(self.config.identities) * u128::from(DEDUP_SHARE_FROM_PERCENT) / 100;
         let is_tight = u128::from(window_identities) >= tight_from;

@@ -49,10 +49,10 @@
 //! |---|---|---|
 //! | P1 | Acknowledged means durable | `ingest/store.rs`: the outcome exists only after the spool's callback |
 //! | P2 | One outcome per event | `ingest.rs`: one `Fate` per element; the ledger of [`telemetry`] |
-//! | P3 | No event is lost without a report | [`dead_letters`]; `deliver.rs`: a missing result is `Retry` |
+//! | P3 | Nothing vanishes silently | [`dead_letters`]; `deliver.rs`: a missing result is `Retry` |
 //! | P4 | A duplicate never reaches the stream | [`dedup`]: full identities, confirmed only when durable |
 //! | P5 | Everything has a limit | [`limits`] |
-//! | P6 | The lake gets the bytes that the client wrote | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
+//! | P6 | What the sender wrote is what the sink gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
 //! | P7 | A fault is handled where it is, and reported | [`fault`]: what an error means; [`conditions`]: what `/readyz` lists |
 
 pub mod limits;

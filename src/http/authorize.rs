@@ -46,7 +46,7 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
     let policy = gate.policy.load();
     let peer = request.extensions.get::<Peer>();
     let from = peer.map(|peer| gate.proxies.client_address(peer, &request.headers));
-    // A request without a valid key counts against the limits of its address: see `rate_limit.rs`.
+    // A request that anyone can send counts against the limits of its address: see `rate_limit.rs`.
     let pay_by_address = || match policy.addresses.as_ref().zip(from) {
         None => Ok(None),
         Some((rates, from)) => {

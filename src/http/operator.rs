@@ -4,7 +4,7 @@
 //! from programs on the gateway's own machine. Web pages get nothing: any page can make a browser near the gateway send
 //! requests. Such a request has an `Origin`, or a `Sec-Fetch-Site` that says it comes from another site, or, if the page made
 //! its own name resolve to this machine, a `Host` that is an internet name. So the gateway must be called by an address, by
-//! `localhost`, by a name without a dot (of a container or of this network; no internet name is without one), or by one of
+//! `localhost`, by a name without a dot (of a container or of this network; internet names have dots), or by one of
 //! `admin.hosts`.
 //!
 //! The number of requests at one time that take time or memory is limited: see [`Turns`](super::Turns).

@@ -270,7 +270,7 @@ impl Connection {
         });
         let head_timed_out = move || late.head_timed_out(times.head);
         match is_http2 {
-            // The client decides how a connection ends: aborted, timed out, closed. None of these is an error of the gateway.
+            // The client decides how a connection ends: aborted, timed out, closed.
             Ok(Err(_)) => Box::pin(async {}),
             Ok(Ok(true)) => Box::pin(async move {
                 let mut builder = http2::Builder::new(InTime(activity.clone()));

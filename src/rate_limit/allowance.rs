@@ -32,8 +32,8 @@ impl Allowance {
         Quota::per_second(at_least_one(self.per_second)).allow_burst(at_least_one(self.burst))
     }
 
-    /// Nanoseconds until `units` are added. governor drops fractions of a nanosecond per unit, in favour of the sender: 2 % at
-    /// 20 million units per second.
+    /// Nanoseconds until `units` are added. governor drops fractions of a nanosecond per unit, in favour of the sender: up to 2
+    /// % at 20 million units per second.
     pub(super) fn nanos(self, units: u32) -> u64 {
         u64::from(units) * (1_000_000_000 / u64::from(self.per_second.max(1))).max(1)
     }

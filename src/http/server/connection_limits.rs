@@ -80,7 +80,7 @@ impl ConnectionLimits {
     }
 
     /// Closes one connection for a new one from `newcomer`: of the address with most connections, the connection that has been
-    /// idle longest. If all its connections have an open request, the one whose request is open longest, but only if the
+    /// idle longest. If all its connections have an open request, the one that has had an open request longest, but only if the
     /// address has more connections than the newcomer will have. Returns whether a connection was closed.
     pub(super) fn make_room(&self, newcomer: IpAddr) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -268,7 +268,7 @@ mod tests {
 
     const HEAD: &str = "POST /v1/events HTTP/1.1\r\nHOST: x\r\n";
 
-    /// Whether `text` is accepted whole and in pieces; if not, an upper bound of the accepted bytes.
+    /// Whether `text` is accepted whole and in pieces; otherwise the position of the error.
     fn taken(text: &str) -> Result<(), usize> {
         let whole = Framing::default().check(text.as_bytes());
         for length in [1, 2, 7] {

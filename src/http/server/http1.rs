@@ -1,5 +1,5 @@
 //! HTTP/1, and the answer to a client that does not finish the head of a request: hyper closes such a connection without an
-//! answer. This costs nothing until then, because hyper keeps the bytes of a head and returns them together with the stream.
+//! answer. This costs nothing until then. hyper keeps the bytes that it has read of a head, and returns them with the stream.
 
 use std::{convert::Infallible, io, pin::Pin, sync::Arc, time::SystemTime};
 

@@ -31,7 +31,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekedStream<S> {
         (&mut self.inner).take(PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
     }
 
-    /// Whether the client speaks HTTP/2: reads until that is clear. If it is cancelled, [`PeekedStream::first`] has the bytes that arrived.
+    /// Reads until the HTTP version is clear. Returns whether it is HTTP/2. If cancelled, [`PeekedStream::first`] has the bytes
+    /// read.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         self.first.reserve(PREFACE.len());
         while self.first.len() < PREFACE.len() && PREFACE.starts_with(&self.first) {
