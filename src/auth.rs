@@ -1,4 +1,4 @@
-//! Who sends: the key of a request, the source it names, and what that source may do.
+//! Authentication: the key of a request, the source that the key names, and the permissions of that source.
 
 mod event_names;
 mod origins;
@@ -25,25 +25,25 @@ use crate::{
 pub use event_names::EventNames;
 pub use origins::Origins;
 
-/// The key that works on loopback when none is configured.
+/// The key that works on loopback if no key is configured.
 pub const DEV_KEY: &str = "dev";
 
-/// A key that may be known, or not.
+/// The source of events that a key names, and its permissions.
 #[derive(Debug)]
 pub struct Source {
-    /// Its name, which becomes the `source` of its events.
+    /// The name, which becomes the `source` of the events.
     pub name: Arc<str>,
-    /// Events that it may send.
+    /// The events that the source may send.
     pub events: EventNames,
-    /// How much it may send.
+    /// The rate limits.
     pub rate: Arc<KeyRate>,
-    /// Where its accepted events are counted.
+    /// Counts the accepted events.
     pub accepted: AcceptedEvents,
-    /// Bytes that one event of it may have.
+    /// Maximum bytes of one event.
     pub event_bytes_max: usize,
-    /// How far from its receipt an event may have been created without being late.
+    /// How many days from its receipt an event may have been created without being late.
     pub created_days: CreatedDays,
-    /// Percent of what all keys need that it may hold.
+    /// The share, in percent, that the key may hold of the resources of all keys.
     pub share_percent: u8,
     share: OnceLock<Arc<KeyShare>>,
     kind: KeyKind,
@@ -52,30 +52,30 @@ pub struct Source {
     enabled: bool,
 }
 
-/// Why a request may not send.
+/// Why a request may not send events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// It brought no key.
+    /// The request has no key.
     #[error("no key: send it as `Authorization: Bearer …`, `X-Api-Key: …` or `?key=…`")]
     MissingKey,
-    /// The key is not one of ours.
+    /// The key is unknown.
     #[error("the key is not known")]
     UnknownKey,
-    /// The key is ours, but switched off.
+    /// The key is known, but disabled.
     #[error("the key is disabled")]
     KeyDisabled,
-    /// The key is for the pages of other origins.
+    /// The key is for web pages of other origins.
     #[error("this key is for web pages of its allowed_origins, and the request's Origin is none of them")]
     OriginNotAllowed,
-    /// The key is for web pages, and a browser would have said which one.
+    /// The key is for web pages, and a browser would have sent an `Origin`.
     #[error("this key is for web pages, and the request has no Origin; a service needs a key of the kind \"server\"")]
     OriginMissing,
-    /// The key is for clients that show a certificate.
+    /// The key is for clients that present a certificate.
     #[error("this key is good only on connections whose client shows a certificate that the gateway's client_ca has signed")]
     CertificateMissing,
 }
 
-/// A gateway without keys must not be reachable from elsewhere.
+/// A gateway without keys must not be reachable from other machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0} is not a loopback address and no [[keys]] are configured: anyone could write into the lake; add a key or listen on 127.0.0.1"
@@ -84,18 +84,18 @@ pub struct OpenToAll(IpAddr);
 
 /// All keys, by the hash of their secret.
 ///
-/// The look-up is by SHA-256 of what was sent, under a hash function seeded at the start, and digests are compared in
-/// constant time: how long it takes says nothing about a secret, nor about a digest.
+/// The look-up uses the SHA-256 of the received secret, under a hash function with a random seed, and compares digests in
+/// constant time. So the duration of a look-up reveals nothing about a secret or a digest.
 #[derive(Debug)]
 pub struct Keys {
     by_hash: HashTable<([u8; 32], Arc<Source>)>,
     seed: RandomState,
-    /// Where any enabled key may be used: a browser asks before it says with which key.
+    /// The origins of all enabled keys, because a preflight request does not name its key.
     origins: Origins,
 }
 
 impl Source {
-    /// The source of a key, which is perhaps the only one that is enabled.
+    /// The source of a key. `is_only`: it is the only enabled key.
     fn new(config: &KeyConfig, default: &RateLimitConfig, is_only: bool) -> Self {
         let events = Allowance {
             per_second: config.events_per_second.unwrap_or(default.events_per_second),
@@ -119,7 +119,7 @@ impl Source {
             }),
             created_days: config.created_days(),
             share_percent: config.share_percent.unwrap_or(match config.kind {
-                // There is nobody to leave anything to.
+                // There is no other key to share with.
                 _ if is_only => WHOLE_PERCENT,
                 KeyKind::Browser => BROWSER_SHARE_PERCENT,
                 KeyKind::Server => SERVER_SHARE_PERCENT,
@@ -134,25 +134,25 @@ impl Source {
         }
     }
 
-    /// What its events hold of `key_shares`, by its name. Looked up once.
+    /// The share of this key in `shares`, by name. Looked up once.
     pub fn share(&self, shares: &Shares) -> &Arc<KeyShare> {
         self.share.get_or_init(|| shares.of(&self.name, self.share_percent))
     }
 
-    /// Whether everyone can have the key.
+    /// Whether everyone can read the key.
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.kind == KeyKind::Browser
     }
 
-    /// The scope of its events' identities: its own name, because everyone can choose them; `None` where all server keys
-    /// share one.
+    /// The scope of the identities of its events: the name of a browser key, because everyone can choose identities with it.
+    /// `None` for server keys, which share one scope.
     #[must_use]
     pub fn dedup_scope(&self) -> Option<&str> {
         self.is_public().then_some(&*self.name)
     }
 
-    /// Whether a client may use the key that `has_certificate`, or has none.
+    /// Whether the key may be used by a client with or without a certificate.
     ///
     /// # Errors
     /// [`AuthError::CertificateMissing`].
@@ -160,8 +160,8 @@ impl Source {
         if self.needs_certificate && !has_certificate { Err(AuthError::CertificateMissing) } else { Ok(()) }
     }
 
-    /// Whether the web page at `origin` may use the key. A browser names the origin of every page that posts; other
-    /// clients have none.
+    /// Whether the web page at `origin` may use the key. A browser sends the origin with every POST of a page; other clients
+    /// have none.
     ///
     /// # Errors
     /// [`AuthError::OriginNotAllowed`], [`AuthError::OriginMissing`].
@@ -176,11 +176,11 @@ impl Source {
 }
 
 impl Keys {
-    /// The configured keys; the key `dev` where there are none and `listen` is loopback. A key that is as it was `before`
-    /// goes on with the buckets it had.
+    /// The configured keys; the key `dev` if there are none and `listen` is loopback. A key that did not change since `before`
+    /// keeps its buckets.
     ///
     /// # Errors
-    /// [`OpenToAll`] where there are none and it is not.
+    /// [`OpenToAll`] if there are no keys and `listen` is not loopback.
     pub fn new(
         configured: &[KeyConfig],
         default: &RateLimitConfig,
@@ -206,7 +206,7 @@ impl Keys {
         Ok(Self::of(configured.iter().map(source), origins))
     }
 
-    /// Every source there is.
+    /// All sources.
     pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
         self.by_hash.iter().map(|(_, source)| source)
     }
@@ -219,7 +219,7 @@ impl Keys {
         keys
     }
 
-    /// The source of a request that brought `secret`.
+    /// The source of a request with `secret`.
     ///
     /// # Errors
     /// See [`AuthError`].
@@ -231,7 +231,7 @@ impl Keys {
         if source.enabled { Ok(source) } else { Err(AuthError::KeyDisabled) }
     }
 
-    /// Whether there is a key that the web page at `origin` may use.
+    /// Whether any key may be used by the web page at `origin`.
     #[must_use]
     pub fn allow_origin(&self, origin: &[u8]) -> bool {
         self.origins.contain(origin)
@@ -242,7 +242,7 @@ fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// `secret` as the configuration names it.
+/// The SHA-256 of `secret`, as in the configuration.
 #[must_use]
 pub fn secret_sha256(secret: &str) -> String {
     hex(&hash(secret))
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(a.check_origin(None), Err(AuthError::OriginMissing));
         let s = keys.authenticate(Some("s")).unwrap();
         assert_eq!((s.check_origin(None), s.check_origin(Some(b"https://a.example"))), (Ok(()), Ok(())));
-        // A page is told yes before it says which key it has, but not for a key that is switched off.
+        // A page is allowed before it names its key, but not because of a disabled key.
         let allowed = ["https://a.example", "https://b.example", "https://off.example", "https://c.example"];
         assert_eq!(allowed.map(|origin| keys.allow_origin(origin.as_bytes())), [true, true, false, false]);
         assert!(new(&[], LOOPBACK).unwrap().allow_origin(b"http://localhost:5173"));

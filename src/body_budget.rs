@@ -1,12 +1,12 @@
-//! What all requests together may hold in memory, and how much of that one client may. What is received, inflated, judged and
-//! answered is taken from it before it is allocated, so that the memory of the process is what the budget says.
+//! The memory that all requests together may hold, and the part of it that one client may hold. Memory to receive, inflate,
+//! validate and answer a body is taken from the budget before it is allocated, so that the budget bounds the process's memory.
 //!
-//! A client address, and a key, holds at most as many bytes as are free. So one that is alone gets half of the budget, and with
-//! more of them there is as much left for the next one as each of them holds. A fixed share would refuse a service that sends
-//! much while nobody else does, or would let a few addresses take everything.
+//! A client address, or a key, may hold at most as many bytes as are free. So a single client gets half of the budget, and with
+//! several clients as much is left for the next client as each of them holds. A fixed share would refuse a service that sends
+//! much while no other client does, or would let a few addresses take everything.
 //!
-//! Everyone can read a browser key, so many addresses together can use up the share of a key. An address that holds no more than
-//! [`BEACON_BYTES_MAX`] is therefore not refused for its key: who opens a page sends no more.
+//! Everyone can read a browser key, so many addresses together can use up the share of a key. Therefore an address that holds
+//! no more than [`BEACON_BYTES_MAX`] is not refused because of its key: a visitor of a web page sends no more.
 
 use std::{
     collections::HashMap,
@@ -28,14 +28,14 @@ pub struct BodyBudget(Arc<Budget>);
 
 #[derive(Debug)]
 struct Budget {
-    /// Bytes that nobody holds.
+    /// Bytes that no request holds.
     free: AtomicUsize,
-    /// The addresses that somebody refers to: connections, and requests that came through a proxy.
+    /// The addresses in use by connections, and by requests that came through a proxy.
     addresses: Mutex<HashMap<Prefix, Weak<AddressBodies>>>,
     metrics: Arc<Metrics>,
 }
 
-/// What the bodies of one client address hold.
+/// The memory that the bodies of one client address hold.
 #[derive(Debug)]
 pub struct AddressBodies {
     address: Prefix,
@@ -43,7 +43,7 @@ pub struct AddressBodies {
     budget: Arc<Budget>,
 }
 
-/// What one request holds of the budget, given back when it is dropped.
+/// The memory that one request holds; given back when dropped.
 #[derive(Debug)]
 pub struct BodyShare {
     budget: Arc<Budget>,
@@ -52,25 +52,25 @@ pub struct BodyShare {
     bytes: usize,
 }
 
-/// Why a request gets no more of the budget.
+/// Why a request gets no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetUsedUp {
-    /// All requests together hold all of it.
+    /// All requests together hold the whole budget.
     #[error("the gateway holds as many request bodies as it can")]
     Whole,
-    /// One client would hold more than it leaves to all others.
+    /// One client would hold more than it leaves for all others.
     #[error(
         "bodies of this {} hold {held} bytes; with {more} more they would hold more than the {free} that are left for all \
          others; wait for answers before you send more", owner.as_str()
     )]
     Share {
-        /// Who that is.
+        /// The owner of the share.
         owner: ShareOwner,
-        /// Bytes that it holds.
+        /// Bytes that the owner holds.
         held: usize,
-        /// Bytes that it asked for.
+        /// Bytes that the request asked for.
         more: usize,
-        /// Bytes that nobody holds.
+        /// Bytes that no request holds.
         free: usize,
     },
 }
@@ -85,7 +85,7 @@ pub enum ShareOwner {
 }
 
 impl ShareOwner {
-    /// As answers name it.
+    /// The name in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl ShareOwner {
 }
 
 impl BodyBudget {
-    /// The whole budget, free.
+    /// Creates a budget with all bytes free.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self::of(BODIES_IN_FLIGHT_BYTES_MAX, metrics)
@@ -106,7 +106,7 @@ impl BodyBudget {
         Self(Arc::new(Budget { free: AtomicUsize::new(bytes), addresses: Mutex::default(), metrics }))
     }
 
-    /// What `address` holds. A connection looks it up once.
+    /// The memory that `address` holds. A connection looks it up once.
     #[must_use]
     pub fn address(&self, address: Prefix) -> Arc<AddressBodies> {
         let mut addresses = self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +118,7 @@ impl BodyBudget {
         new
     }
 
-    /// Nothing of the budget yet, for a request from `address` with `key`. Where one of them is absent, nothing is held to it.
+    /// An empty share for a request from `address` with `key`. If one of them is absent, its limit does not apply.
     #[must_use]
     pub fn share(&self, address: Option<Arc<AddressBodies>>, key: Option<Arc<KeyRate>>) -> BodyShare {
         BodyShare { budget: self.0.clone(), address, key, bytes: 0 }
@@ -128,7 +128,7 @@ impl BodyBudget {
 impl Drop for AddressBodies {
     fn drop(&mut self) {
         let mut addresses = self.budget.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another one may stand there already.
+        // A new entry may already be there.
         if addresses.get(&self.address).is_some_and(|known| known.strong_count() == 0) {
             addresses.remove(&self.address);
         }
@@ -158,7 +158,7 @@ impl BodyShare {
         Err(BudgetUsedUp::Share { owner, held: held - bytes, more: bytes, free })
     }
 
-    /// Takes what is missing to `bytes` in all.
+    /// Takes what is missing to hold `bytes` in total.
     ///
     /// # Errors
     /// [`BudgetUsedUp`], and nothing is taken.
@@ -166,7 +166,7 @@ impl BodyShare {
         if bytes > self.bytes { self.take(bytes - self.bytes) } else { Ok(()) }
     }
 
-    /// Bytes that it holds.
+    /// Bytes that this share holds.
     #[must_use]
     pub fn held(&self) -> usize {
         self.bytes
@@ -209,7 +209,7 @@ mod tests {
         IpAddr::from([192, 0, 2, last]).into()
     }
 
-    /// The share that is used up.
+    /// The owner whose share is used up.
     fn refused(result: Result<(), BudgetUsedUp>) -> ShareOwner {
         match result {
             Err(BudgetUsedUp::Share { owner, .. }) => owner,
@@ -222,7 +222,7 @@ mod tests {
         let budget = BodyBudget::of(900 * KIB, Arc::default());
         let mut shares: Vec<BodyShare> = Vec::new();
         for last in 1..=4 {
-            // Each with a key of its own.
+            // Each address has its own key.
             let mut share = budget.share(Some(budget.address(prefix(last))), key());
             while share.take(KIB).is_ok() {}
             assert_eq!(refused(share.take(KIB)), ShareOwner::Address);

@@ -11,13 +11,13 @@ pub struct BoundedMap<K, V> {
     entries_max: usize,
     /// Each value with the number of its insertion.
     by_key: HashMap<K, (u64, V)>,
-    /// Every insertion, also of keys that were removed or inserted again since.
+    /// Every insertion, including keys that were removed or inserted again later.
     oldest_first: VecDeque<(u64, K)>,
     inserted: u64,
 }
 
 impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
-    /// An empty one that holds at most `entries_max`.
+    /// Creates an empty map for at most `entries_max` entries.
     #[must_use]
     pub fn new(entries_max: usize) -> Self {
         Self { entries_max, by_key: HashMap::new(), oldest_first: VecDeque::new(), inserted: 0 }
@@ -44,7 +44,7 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         known.map(|(_, value)| value)
     }
 
-    /// Forgets `key`; what was known of it.
+    /// Removes `key`. Returns its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.by_key.remove(key).map(|(_, value)| value)
     }

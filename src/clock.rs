@@ -1,15 +1,15 @@
-//! Confirmed time: only differences that the monotonic clock confirms count as the passing of time (promise P7).
+//! Confirmed time: time counts as passed only if the monotonic clock confirms it (promise P7).
 //!
-//! The wall clock can jump: a battery is dead, somebody sets it, a virtual machine is resumed. What expires by the wall clock
-//! then expires at once, and comes back never. So whatever is forgotten or removed by its age counts in confirmed time: it
-//! begins where the newest thing on disk says that it was, goes on with the monotonic clock while the gateway runs, and stands
-//! still while it does not. It is late, therefore, never early. The wall clock is for people: `received_datetime`, logs.
+//! The wall clock can jump: because of an empty battery, a manual change, or a resumed virtual machine. Anything that expires
+//! by the wall clock then expires at once and is lost. So everything that is forgotten or removed by age uses confirmed time:
+//! it starts at the newest time on disk, advances with the monotonic clock while the gateway runs, and stands still while the
+//! gateway is stopped. So confirmed time can be late, but never early. The wall clock is for people: `received_datetime`, logs.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{CLOCK_JUMP_MIN, CLOCK_STEADY_AFTER};
 
-/// A clock that nobody can set.
+/// A clock that cannot be set.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfirmedClock {
     base_millis: i64,
@@ -17,13 +17,13 @@ pub struct ConfirmedClock {
 }
 
 impl ConfirmedClock {
-    /// At `base` it shows `base_millis`, Unix milliseconds.
+    /// A clock that shows `base_millis` (Unix milliseconds) at `base`.
     #[must_use]
     pub fn starting_at(base_millis: i64, base: Instant) -> Self {
         Self { base_millis, base }
     }
 
-    /// What it shows at `now`.
+    /// The time that the clock shows at `now`, in Unix milliseconds.
     #[must_use]
     pub fn millis_at(&self, now: Instant) -> i64 {
         let passed = now.saturating_duration_since(self.base).as_millis();
@@ -31,7 +31,7 @@ impl ConfirmedClock {
     }
 }
 
-/// Notices jumps of the wall clock, from looks at both clocks.
+/// Detects jumps of the wall clock by comparing it with the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct JumpDetector {
     looked: Instant,
@@ -40,14 +40,14 @@ pub struct JumpDetector {
 }
 
 impl JumpDetector {
-    /// The first look.
+    /// Takes the first sample of both clocks.
     #[must_use]
     pub fn new(wall_millis: i64, now: Instant) -> Self {
         Self { looked: now, wall_millis, jumped: None }
     }
 
-    /// Looks again: by how many milliseconds the wall clock jumped since the last look, where it did. A clock that is slewed,
-    /// as time servers do it, does not jump.
+    /// Compares the clocks again. Returns the milliseconds by which the wall clock jumped since the last call, if it did.
+    /// Slewing, as time servers do it, is not a jump.
     pub fn look(&mut self, wall_millis: i64, now: Instant) -> Option<i64> {
         let passed = i64::try_from(now.saturating_duration_since(self.looked).as_millis()).unwrap_or(i64::MAX);
         let jump = wall_millis.saturating_sub(self.wall_millis).saturating_sub(passed);
@@ -59,7 +59,7 @@ impl JumpDetector {
         is_jump.then_some(jump)
     }
 
-    /// Whether it has not jumped for long enough to believe it again.
+    /// Whether the wall clock has not jumped for long enough to be trusted again.
     #[must_use]
     pub fn is_steady(&self, now: Instant) -> bool {
         self.jumped.is_none_or(|jumped| now.saturating_duration_since(jumped) >= CLOCK_STEADY_AFTER)

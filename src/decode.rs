@@ -1,4 +1,4 @@
-//! From a request's body to its events: inflate, split, read the fields every event has.
+//! Decodes the body of a request into events: inflates, splits, and reads the fields that every event has.
 
 mod fields;
 mod inflate;

@@ -36,7 +36,7 @@ const RATE_WEIGHT: f64 = 0.1;
 pub struct DiskHeadroomParts {
     /// The spool.
     pub spool: Arc<Spool>,
-    /// That of the dead letters, where they have a stream of their own, and how far it is delivered.
+    /// The spool and progress of the dead letters, if they have their own stream.
     pub dead_letters: Option<(Arc<Spool>, Arc<Progress>)>,
     /// The dedup window.
     pub window: Window,
@@ -48,19 +48,19 @@ pub struct DiskHeadroomParts {
     pub sink: watch::Receiver<SinkState>,
     /// The metrics whose gauges are set.
     pub metrics: Arc<Metrics>,
-    /// Bytes that the spool may have.
+    /// Maximum bytes of the spool.
     pub quota_bytes: u64,
     /// The data folder.
     pub data_dir: PathBuf,
-    /// The folder of the spool, which may have a file system of its own.
+    /// The folder of the spool, which may be on its own file system.
     pub dir: PathBuf,
-    /// Bytes that must stay free there.
+    /// Bytes that must stay free on that file system.
     pub free_bytes_min: u64,
-    /// The conditions that are raised for a clock that jumped, and for a share that is used up.
+    /// The conditions, raised for a clock jump and for a used-up share.
     pub conditions: Conditions,
 }
 
-/// The space that is left on the disk and below the quota.
+/// Measures the space that is left on the disk and below the quota.
 pub struct DiskHeadroom {
     parts: DiskHeadroomParts,
     rate: Mutex<Rate>,
@@ -70,7 +70,7 @@ pub struct DiskHeadroom {
     jumps: Mutex<JumpDetector>,
 }
 
-/// Bytes per second that come in, as a moving average.
+/// Received bytes per second, as a moving average.
 struct Rate {
     bytes_per_second: f64,
     sampled_at: Instant,
@@ -82,28 +82,28 @@ struct Rate {
 pub struct HeadroomNow {
     /// Events in the spool that are not delivered.
     pub lag_events: u64,
-    /// Their bytes, by the average of what is on disk.
+    /// The bytes of these events, estimated from the average event on disk.
     pub lag_bytes: u64,
     /// Bytes of the spool on disk.
     pub spool_bytes: u64,
-    /// Bytes it may have.
+    /// The quota of the spool.
     pub quota_bytes: u64,
     /// Bytes up to the quota.
     pub quota_left_bytes: u64,
-    /// Bytes up to what must stay free on the file system; [`HeadroomNow::quota_left_bytes`] where it does not say.
+    /// Bytes up to the required free space; [`HeadroomNow::quota_left_bytes`] if the file system does not report it.
     pub disk_left_bytes: u64,
-    /// Files that can still be made there; `None` where the file system counts none.
+    /// Inodes left on the file system; `None` if the file system does not count them.
     pub inodes_left: Option<u64>,
-    /// Why the data folder is not what it was at the start, where it is not.
+    /// Why the data folder is not the one from the start; `None` if it is.
     pub data_missing: Option<String>,
-    /// Seconds until either is used up at the current rate if nothing is delivered meanwhile; `None` where nothing comes in.
+    /// Seconds until the quota or the disk is used up at the current rate without deliveries; `None` if nothing is received.
     pub headroom_seconds: Option<f64>,
     /// Seconds since the oldest undelivered event was received.
     pub oldest_seconds: f64,
 }
 
 impl DiskHeadroom {
-    /// Nothing has come in yet.
+    /// Creates the headroom before any event is received.
     #[must_use]
     pub fn new(parts: DiskHeadroomParts) -> Self {
         let rate = Rate { bytes_per_second: 0.0, sampled_at: Instant::now(), end_seq: parts.spool.durable_end() };
@@ -119,7 +119,7 @@ impl DiskHeadroom {
         Self { parts, rate: Mutex::new(rate), data, is_data_missing: AtomicBool::new(false), jumps }
     }
 
-    /// Samples the rate, and looks at the clocks and the shares, every second; runs until it is dropped.
+    /// Samples the rate, and checks the clocks and the shares, every second. Runs until dropped.
     pub async fn watch(&self) {
         let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
@@ -160,7 +160,7 @@ impl DiskHeadroom {
         } else if jumps.is_steady(now) {
             conditions.clear(Condition::ClockJumped, "");
         }
-        // Set right meanwhile.
+        // The wall clock was set correctly in the meantime.
         if self.parts.window.clock().millis_at(now) < wall_millis.saturating_add(CLOCK_JUMP_MIN.as_millis() as i64) {
             conditions.clear(Condition::ClockJumped, "start");
         }
@@ -177,14 +177,14 @@ impl DiskHeadroom {
         rate.end_seq = stats.end_seq_exclusive;
     }
 
-    /// Whether the data folder was not what it was when it was last looked at, at most a second ago.
+    /// Whether the data folder was missing or replaced at the last check, at most a second ago.
     #[must_use]
     pub fn is_data_missing(&self) -> bool {
         self.is_data_missing.load(Ordering::Relaxed)
     }
 
-    /// Why the data folder is not what it was at the start, where it is not. What the gateway holds open would still be
-    /// written, to a folder that the next start does not find.
+    /// Why the data folder is not the one from the start; `None` if it is. Open files would still be written, but in a folder
+    /// that the next start does not find.
     fn data_missing(&self) -> Option<String> {
         let folder = self.parts.data_dir.display();
         match identity(&self.parts.data_dir) {
@@ -196,10 +196,10 @@ impl DiskHeadroom {
         }
     }
 
-    /// What the file system of the spool says of itself. An error is not a full disk.
+    /// The statistics of the spool's file system. An error does not mean a full disk.
     fn file_system(&self) -> io::Result<rustix::fs::StatVfs> {
         match rustix::fs::statvfs(&self.parts.dir) {
-            // The spool itself says that its folder is gone.
+            // The spool itself reports that its folder is gone.
             Err(error) if error == rustix::io::Errno::NOENT => Ok(rustix::fs::statvfs(&self.parts.data_dir)?),
             said => Ok(said?),
         }
@@ -215,7 +215,7 @@ impl DiskHeadroom {
         let left = |fs: &rustix::fs::StatVfs| (fs.f_bavail * fs.f_frsize).saturating_sub(self.parts.free_bytes_min);
         let disk_left_bytes = file_system.as_ref().map_or(quota_left_bytes, left);
         let data_missing = self.data_missing().or_else(|| {
-            // A signal says nothing of the disk.
+            // An interrupted call says nothing about the disk.
             let error = file_system.as_ref().err().filter(|error| fault_kind(error, Operation::Read) != FaultKind::Transient)?;
             Some(format!("{}: its file system does not answer: {error}", self.parts.dir.display()))
         });
@@ -237,7 +237,7 @@ impl DiskHeadroom {
         }
     }
 
-    /// Brings the gauges up to now, for a scrape.
+    /// Updates the gauges, for a scrape.
     pub fn refresh_gauges(&self) {
         let now = self.current();
         let m = &self.parts.metrics;

@@ -1,10 +1,10 @@
 //! The derived fields, and the forms in which an event leaves the gateway as JSON.
 //!
-//! *Flat*: the client's own object with the added fields. *Envelope*: the lake's columns, the client's object as a string.
+//! *Flat*: the client's own object with the added fields. *Envelope*: the lake's columns, with the client's object as a string.
 //!
-//! In the flat form the client's bytes are spliced, never re-serialised (promise P6). Two things change, and only around its members:
-//! a member with a reserved name is cut out, because the gateway's value replaces it, and a line break between tokens
-//! becomes a space, so that an event is always one line (inside a JSON string a raw line break cannot stand).
+//! In the flat form the client's bytes are spliced, never re-serialised (promise P6). Only two things change. A member with a
+//! reserved name is removed, because the gateway's value replaces it. A line break between tokens becomes a space, so that an
+//! event is always one line (a JSON string cannot contain a raw line break).
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,13 +19,13 @@ const UNCHECKED: &str = "unchecked";
 
 /// Appends the flat form of an event to `out`: one line of JSON, without a line end.
 ///
-/// `payload` is an event that was accepted, so it is an object with members of its own.
+/// `payload` is an accepted event, so it is a non-empty object.
 pub fn write_flat(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
     let names_its_version = write_own_members(payload.trim_ascii(), envelope, out);
     write_added_fields(envelope, names_its_version, out);
 }
 
-/// Writes `{` and the client's members, and says whether `schema_version` is among them.
+/// Writes `{` and the client's members. Returns whether `schema_version` is among them.
 fn write_own_members(object: &[u8], envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'{');
@@ -45,7 +45,7 @@ fn write_own_members(object: &[u8], envelope: &Envelope<'_>, out: &mut Vec<u8>) 
     names_its_version
 }
 
-/// Writes the members whose names are not reserved, and says whether `schema_version` is among them.
+/// Writes the members whose names are not reserved. Returns whether `schema_version` is among them.
 fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) -> bool {
     let mut tape = Tape::new();
     if Parser::new(object, usize::MAX).value(&mut tape).is_err() {
@@ -70,7 +70,7 @@ fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) 
 }
 
 fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mut Vec<u8>) {
-    // Names, types and times hold nothing that JSON would have to escape: see `EventName` and the checks on key names.
+    // Names, types and times need no JSON escapes: see `EventName` and the checks on key names.
     let mut add = |name: &str, value: &str, end: &str| {
         for part in [name, value, end] {
             out.extend_from_slice(part.as_bytes());
@@ -104,7 +104,7 @@ fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mu
 }
 
 /// Appends the envelope form of an event to `out`: one line of JSON with the lake's columns, without a line end.
-/// `payload` in it is the event's own object as a string, character for character.
+/// The column `payload` is the event's own object as a string, character for character.
 pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>) {
     let (created, received) = (iso_millis(envelope.created_at.millis), iso_millis(envelope.received_millis));
     let columns = EnvelopeColumns {
@@ -123,12 +123,12 @@ pub fn write_envelope(envelope: &Envelope<'_>, payload: &[u8], out: &mut Vec<u8>
         dedup_scope: envelope.dedup_scope(),
         dedup: envelope.dedup_unchecked.then_some(UNCHECKED),
     };
-    // Strings and numbers into memory: there is nothing in it that can fail.
+    // Cannot fail: only strings and numbers are written, into memory.
     let written = serde_json::to_writer(out, &columns);
     debug_assert!(written.is_ok());
 }
 
-/// The columns of `sink/lake.rs` and the two that are its partitions.
+/// The columns of `sink/lake.rs`, and its two partition columns.
 #[derive(Serialize)]
 struct EnvelopeColumns<'a> {
     event_uuid: Uuid,
@@ -142,7 +142,7 @@ struct EnvelopeColumns<'a> {
     created_date: String,
     received_datetime: &'a str,
     payload: &'a str,
-    /// No columns: they are there only where they say something, and a reader that does not know them passes over them.
+    /// Optional fields, not columns: present only if they have a value. A reader that does not know them ignores them.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_address: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -291,7 +291,7 @@ mod tests {
             members in prop::collection::btree_map("[a-z\"\\\\é]{1,8}|event_type|source|schema_version", any::<i64>(), 1..8),
             pretty in any::<bool>(),
         ) {
-            // Every accepted event has at least its own identity beside members with reserved names.
+            // Every accepted event has at least its identity beside members with reserved names.
             let own = members.into_iter().chain([("event_uuid".to_owned(), 7)]);
             let own = Value::Object(own.map(|(name, value)| (name, value.into())).collect());
             let payload = if pretty { serde_json::to_string_pretty(&own) } else { serde_json::to_string(&own) }.unwrap();

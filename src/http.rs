@@ -44,8 +44,8 @@ use middleware::{Middleware, Serves};
 pub use operator_turns::Turns;
 use problem::{Problem, ProblemCode};
 
-/// The listener for events. `extra_path` is one more way to them, where it is not empty; `hsts_seconds` is what browsers are
-/// told to use HTTPS only for, where it is not 0.
+/// The listener for events. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers
+/// must use HTTPS only, if not 0.
 #[must_use]
 pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastPath {
     let mut routes = Router::new()
@@ -63,11 +63,11 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastP
     layered(routes, Middleware { gate, serves: Serves::Events, hsts })
 }
 
-/// The listener for operators, who name it by an address, by a name without a dot, or by one of `hosts`.
+/// The listener for operators. They must call it by an address, by a name without a dot, or by one of `hosts`.
 #[must_use]
 pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
     let routes = Router::new()
-        // Some hundred lines for each scrape, of which gzip leaves a tenth.
+        // A scrape is some hundred lines; gzip reduces them to a tenth.
         .route("/metrics", get(operator::metrics).layer(CompressionLayer::new()))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -83,7 +83,7 @@ fn layered(routes: Router<Arc<Gate>>, middleware: Middleware) -> FastPath {
     // From the outermost inwards.
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(middleware.clone(), middleware::layer))
-        // Bodies have a limit of their own: see `http/body.rs`.
+        // Bodies have their own limit: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
     let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
     FastPath::new(middleware, routes.with_state(gate).layer(layers))
@@ -101,7 +101,7 @@ async fn method_not_allowed() -> Problem {
 mod tests {
     use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-    /// For the tests of whatever reads headers.
+    /// For tests of code that reads headers.
     pub(super) fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }

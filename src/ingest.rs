@@ -1,9 +1,9 @@
-//! The recipe: from a request's body to one outcome per event.
+//! The pipeline: from the body of a request to one outcome per event.
 //!
 //! ```text
-//! pay       inflate ─▶ count ─▶ bytes, events   before any of it is validated (promise P5)
+//! pay       inflate ─▶ count ─▶ bytes, events   before any event is validated (promise P5)
 //! validate  decode ─▶ schema ─▶ enrich           no I/O, no waiting: a pure function of the bytes and the registry
-//! store     claim ─▶ append ─▶ confirm          durable before anything is answered (promise P1)
+//! store     claim ─▶ append ─▶ confirm          durable before the answer (promise P1)
 //! answer    outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
@@ -43,7 +43,7 @@ use validate::Verdict;
 impl Ingest {
     /// Stores a request's events: one [`Fate`] per event, in input order.
     ///
-    /// Run it to its end: what it has begun to store it also counts, even when the client has gone.
+    /// Run the future to its end, even if the client disconnects, so that every stored event is also counted.
     pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
         let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
@@ -70,7 +70,7 @@ impl Ingest {
                 }
                 Verdict::Rejected { event_uuid, rejection } => Fate {
                     event_uuid,
-                    // What could not be kept is not rejected yet: its sender still has it, and keeps it.
+                    // Without a stored dead letter the event is not rejected yet: its sender must keep it.
                     outcome: match kept {
                         Ok(()) => Outcome::Rejected(rejection),
                         Err(error) => Outcome::Retry(unkept(error)),

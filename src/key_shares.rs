@@ -1,24 +1,24 @@
-//! Shares: how much one key may hold of what all keys need, the spool and the dedup window (promise P5).
+//! Shares: how much one key may hold of the resources that all keys need, the spool and the dedup window (promise P5).
 //!
-//! A share is a bound and no reservation: the shares of two keys may add up to more than there is. It is the last line of
-//! defence, behind the rates of events and bytes, and matters when the sink is away: then one sender fills its share of the
-//! spool, and everybody else is accepted as before.
+//! A share is a limit, not a reservation: the shares of two keys may add up to more than the whole. Shares are the last line of
+//! defence, after the rate limits of events and bytes, and matter during an outage of the sink: then one sender fills its share
+//! of the spool, and all other senders are accepted as before.
 //!
 //! | held | counted from | until | refused beyond the share |
 //! |---|---|---|---|
-//! | bytes of the spool | the append | all up to it is delivered | always |
+//! | bytes of the spool | the append | everything up to it is delivered | always |
 //! | identities of the dedup window | the append | they expire | while the window is nearly full |
 //!
-//! Identities are refused only while the window is nearly full, because before that nobody is harmed: the window forgets the
-//! oldest identities, of whichever key, only when it is full.
+//! Identities are refused only while the window is nearly full, because a key does no harm before: the window forgets the
+//! oldest identities, of any key, only when it is full.
 //!
-//! - [`KeyShare::reserve`] adds what a request is about to store, so that requests at once do not exceed the share together. A
-//!   [`Reserved`] that is dropped gives it back; one that is [stored](Reserved::store) is counted until it is released.
-//! - What is released is known by ranges of the spool and by buckets of time: see `release_schedule`.
-//! - A tally belongs to the name of a key and outlives a reload of the configuration. What is undelivered after a restart is
-//!   counted again in the background (`ingest/recount_on_start.rs`); the identities of delivered events are not: their runs on disk do
-//!   not say whose they are.
-//! - What a person replays or salvages is not counted until a restart, and never refused.
+//! - [`KeyShare::reserve`] adds what a request is about to store, so that concurrent requests do not exceed the share together.
+//!   A dropped [`Reserved`] gives its part back; a [stored](Reserved::store) one is counted until it is released.
+//! - Holdings are released by ranges of the spool and by buckets of time: see `release_schedule`.
+//! - A tally belongs to the name of a key and survives a reload of the configuration. After a restart, undelivered events are
+//!   counted again in the background (`ingest/recount_on_start.rs`); identities of delivered events are not, because their runs
+//!   on disk do not record the key.
+//! - Events that an operator replays or salvages are not counted until a restart, and never refused.
 
 mod release_schedule;
 
@@ -35,10 +35,10 @@ use std::{
 use crate::limits::{DEDUP_SHARE_BUCKETS, DEDUP_SHARE_FROM_PERCENT, SHARE_STRETCHES};
 use release_schedule::{AppendedRanges, Buckets, bucket_millis};
 
-/// The percentage with which a key has no bound of its own.
+/// The percentage at which a key has no limit of its own.
 pub const WHOLE_PERCENT: u8 = 100;
 
-/// Of what a key can have its share.
+/// The resources that keys share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Bytes of the spool.
@@ -48,7 +48,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// As places of conditions name it.
+    /// The name of the resource in the places of conditions.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,22 +58,22 @@ impl Resource {
     }
 }
 
-/// A key holds as much of this as it may.
+/// A key holds as much of this resource as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShareUsedUp(pub Resource);
 
-/// What there is to share.
+/// The total amounts that are shared.
 #[derive(Clone, Copy, Debug)]
 pub struct ShareConfig {
     /// Bytes that the spool may hold.
     pub spool_bytes: u64,
     /// Identities that the dedup window may hold.
     pub identities: u64,
-    /// How long it remembers one.
+    /// How long the window remembers an identity.
     pub window: Duration,
 }
 
-/// What every key holds.
+/// The shares of all keys.
 #[derive(Debug)]
 pub struct Shares {
     config: ShareConfig,
@@ -81,7 +81,7 @@ pub struct Shares {
     is_window_tight: Arc<AtomicBool>,
 }
 
-/// What one key holds.
+/// The share of one key.
 #[derive(Debug)]
 pub struct KeyShare {
     name: Arc<str>,
@@ -90,15 +90,15 @@ pub struct KeyShare {
     tally: Mutex<Tally>,
     stretch_bytes: u64,
     bucket_millis: i64,
-    /// Of all keys: whether the dedup window is nearly full.
+    /// For all keys: whether the dedup window is nearly full.
     is_window_tight: Arc<AtomicBool>,
 }
 
-/// What of a key's share is to be released, and when.
+/// The parts of a key's share that are to be released, and when.
 #[derive(Debug, Default)]
 struct Tally {
     appended: AppendedRanges,
-    /// Of before the start: counted while newer ones are appended.
+    /// Ranges from before the start: counted while newer ones are appended.
     recounted: AppendedRanges,
     identities: Buckets,
 }
@@ -106,11 +106,11 @@ struct Tally {
 #[derive(Debug)]
 struct Part {
     used: AtomicU64,
-    /// [`u64::MAX`]: none.
+    /// [`u64::MAX`]: no limit.
     limit: AtomicU64,
-    /// Something was refused since the last look.
+    /// Something was refused since the last call of `look`.
     was_refused: AtomicBool,
-    /// The last look said that it is used up.
+    /// The last call of `look` reported that the part is used up.
     is_said: AtomicBool,
 }
 
@@ -119,9 +119,9 @@ struct Part {
 pub struct ShareChange {
     /// Name of the key.
     pub name: Arc<str>,
-    /// Of what.
+    /// The resource.
     pub resource: Resource,
-    /// How much it holds, of how much; `None` where it may hold more again.
+    /// How much the key holds, and its limit; `None` if the key may hold more again.
     pub used_up: Option<(u64, u64)>,
 }
 
@@ -137,13 +137,13 @@ pub struct Holding {
 }
 
 impl Shares {
-    /// Nobody holds anything.
+    /// Creates shares that hold nothing.
     #[must_use]
     pub fn new(config: ShareConfig) -> Self {
         Self { config, by_name: Mutex::default(), is_window_tight: Arc::default() }
     }
 
-    /// That of the key `name`, which may hold `percent` from now on.
+    /// The share of the key `name`, which may hold `percent` from now on.
     #[must_use]
     pub fn of(&self, name: &Arc<str>, percent: u8) -> Arc<KeyShare> {
         let share = self.find(name);
@@ -152,7 +152,7 @@ impl Shares {
         share
     }
 
-    /// That of the key `name`, whatever it may hold.
+    /// The share of the key `name`, with its limit unchanged.
     #[must_use]
     pub fn find(&self, name: &str) -> Arc<KeyShare> {
         let mut shares = self.shares();
@@ -177,7 +177,7 @@ impl Shares {
         (self.config.spool_bytes / SHARE_STRETCHES).max(1)
     }
 
-    /// Releases what is delivered and expired, and says which parts are used up, or are not any more. For about once a second.
+    /// Releases delivered and expired parts. Returns the parts that are used up, or no longer so. Call it about once a second.
     pub fn look(&self, settled_exclusive: u64, now_millis: i64, window_identities: u64) -> Vec<ShareChange> {
         let tight_from = u128::from(self.config.identities) * u128::from(DEDUP_SHARE_FROM_PERCENT) / 100;
         let is_tight = u128::from(window_identities) >= tight_from;
@@ -196,7 +196,7 @@ impl Shares {
         said
     }
 
-    /// What each key holds, by name.
+    /// What each key holds, sorted by name.
     #[must_use]
     pub fn holdings(&self) -> Vec<Holding> {
         let holding = |share: &Arc<KeyShare>| Holding {
@@ -213,9 +213,9 @@ impl Shares {
 }
 
 impl KeyShare {
-    /// Adds what a request is about to store: `bytes` of the spool, and so many identities. A key that holds nothing may
-    /// store one request whatever its size, or it could never store it. `released` says how far the spool is delivered and
-    /// what time it is; it is asked only where the share seems to be used up.
+    /// Adds what a request is about to store: `bytes` of the spool, and `identities`. A key that holds nothing may store one
+    /// request of any size, because otherwise it could never store that request. `released` returns the delivered position of
+    /// the spool and the time; it is called only if the share seems to be used up.
     ///
     /// # Errors
     /// [`ShareUsedUp`], and nothing is added.
@@ -236,7 +236,7 @@ impl KeyShare {
     fn try_reserve(self: &Arc<Self>, bytes: u64, identities: u64) -> Result<Reserved, ShareUsedUp> {
         let fits_spool = self.spool.add(bytes);
         let fits_window = self.identities.add(identities);
-        // Dropped, it takes both back.
+        // If dropped, it gives both parts back.
         let reserved = Reserved { share: self.clone(), bytes, identities };
         if !fits_spool {
             Err(ShareUsedUp(Resource::Spool))
@@ -247,7 +247,7 @@ impl KeyShare {
         }
     }
 
-    /// Counts events of before the start: a stretch of the spool with so many bytes and events of this key.
+    /// Counts events from before the start: a stretch of the spool with this many bytes and events of this key.
     pub fn recount(&self, seqs: Range<u64>, bytes: u64, identities: u64, now_millis: i64) {
         self.spool.add(bytes);
         self.identities.add(identities);
@@ -290,21 +290,21 @@ impl Part {
 
     fn set_limit(&self, whole: u64, percent: u8) {
         let limit = match percent {
-            // What there is itself is the bound, and has a code of its own.
+            // The whole resource is the limit, and exceeding it has its own code.
             WHOLE_PERCENT.. => u64::MAX,
             _ => (u128::from(whole) * u128::from(percent) / 100) as u64,
         };
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Adds `amount`; whether it fits.
+    /// Adds `amount`. Returns whether it fits.
     fn add(&self, amount: u64) -> bool {
         let before = self.used.fetch_add(amount, Ordering::Relaxed);
         before == 0 || before.saturating_add(amount) <= self.limit.load(Ordering::Relaxed)
     }
 
-    /// `Some` where there is something to say. What was said to be used up is so until a tenth of it is free and nobody is
-    /// refused, so that it is not said anew with every delivery.
+    /// `Some` if there is something to report. A used-up share stays reported until a tenth of it is free and no request is
+    /// refused, so that it is not reported again with every delivery.
     fn look(&self, is_bounded: bool) -> Option<Option<(u64, u64)>> {
         let (used, limit) = (self.used.load(Ordering::Relaxed), self.limit.load(Ordering::Relaxed));
         let was_refused = self.was_refused.swap(false, Ordering::Relaxed);
@@ -315,7 +315,7 @@ impl Part {
     }
 }
 
-/// A part of a share for events that are being stored. Dropping it gives it back.
+/// A part of a share for events that are being stored. Dropping it gives the part back.
 #[must_use = "dropping it gives it back"]
 #[derive(Debug)]
 pub struct Reserved {
@@ -325,7 +325,7 @@ pub struct Reserved {
 }
 
 impl Reserved {
-    /// They are stored, with these numbers in the spool: counted until they are delivered, and until the window forgets them.
+    /// The events are stored at `seqs` in the spool: counted until they are delivered, and until the window forgets them.
     pub fn store(mut self, seqs: Range<u64>, now_millis: i64) {
         let (bytes, identities) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.identities));
         let mut tally = self.share.tally();
@@ -350,7 +350,7 @@ mod tests {
     const HOUR: i64 = 3_600_000;
 
     fn shares() -> Shares {
-        // AppendedRanges of 100 bytes; buckets of an hour.
+        // Ranges of 100 bytes; buckets of an hour.
         let window = Duration::from_millis(HOUR as u64 * DEDUP_SHARE_BUCKETS as u64);
         Shares::new(ShareConfig { spool_bytes: 100 * SHARE_STRETCHES, identities: 1000, window })
     }
@@ -377,9 +377,9 @@ mod tests {
         assert_eq!(web.reserve(1, 1, nothing_released).unwrap_err(), ShareUsedUp(Resource::Spool));
         service.reserve(2 * half(), 1, nothing_released).unwrap().store(11..12, 0);
         assert_eq!((held(&shares, "web"), held(&shares, "service")), ((half(), 2), (2 * half(), 1)));
-        // A part of the first stretch is not delivered, so all of it is held.
+        // A part of the first stretch is not delivered, so all of it counts.
         assert_eq!(web.reserve(1, 1, || (9, 0)).unwrap_err(), ShareUsedUp(Resource::Spool));
-        // What is delivered is asked for before somebody is refused.
+        // `reserve` asks for the delivered position before it refuses.
         web.reserve(half() - 100, 1, || (10, 0)).unwrap().store(12..13, 0);
         assert_eq!(held(&shares, "web"), (half(), 3));
         shares.look(13, 0, 0);
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(web.reserve(11, 1, nothing_released).unwrap_err(), ShareUsedUp(Resource::Spool));
         drop(first);
         assert_eq!(held(&shares, "web"), (0, 0));
-        // One that is larger than the share is taken alone, or it would never be taken.
+        // A request larger than the share is accepted alone, because otherwise it would never be accepted.
         let alone = web.reserve(half() + 1, 1, nothing_released).unwrap();
         assert!(web.reserve(1, 1, nothing_released).is_err());
         drop(alone);

@@ -1,10 +1,10 @@
-//! **Lakegate**: the gate through which every event of a company enters its data lake.
+//! **Lakegate**: the gateway through which every event of a company enters its data lake.
 //!
-//! Browsers and services POST JSON events over HTTPS. Lakegate checks the key and the rate, validates each event against
-//! a schema registry, adds the derived fields, drops duplicates by `event_uuid`, keeps what it accepted on disk, and
-//! delivers it. This page is the architecture.
+//! Browsers and services POST JSON events over HTTPS. Lakegate checks the key and the rate limits, validates each event against
+//! a schema registry, adds the derived fields, drops duplicates by `event_uuid`, stores the accepted events on disk, and
+//! delivers them. This page describes the architecture.
 //!
-//! # The way of an event
+//! # The path of an event
 //!
 //! ```text
 //! bytes ─▶ authorize ─▶ decode ─▶ validate ─▶ enrich ─▶ claim ─▶ append ─▶ confirm ─▶ answer
@@ -16,22 +16,22 @@
 //!                                    kinesis           is sealed               stream of their own
 //! ```
 //!
-//! 1. [`http`] reads who sends ([`auth`]) and the body, under caps that hold for one request and for all of them together.
-//! 2. [`ingest`] validates: [`decode`] inflates and splits the body and reads the fields every event has from a tape of
-//!    offsets ([`json`]), [`schema`] validates that tape, and what is valid becomes a record ([`event`]): the client's
-//!    bytes with an envelope beside them. This half is a pure function, and a panic in it costs one event.
-//! 3. [`ingest`] stores: [`dedup`] says which identities are fresh, here and, where one is configured, in the store that a
-//!    fleet of gateways shares; [`spool`] appends their records and syncs them, many
-//!    requests with one `fdatasync`; on the spool's own thread, in its order, the claims are confirmed. So a client that
-//!    hangs up changes nothing, and an identity is known exactly if its event is durable.
-//! 4. What was rejected is in the dead letters ([`dead_letters`]) before it is answered so.
-//! 5. [`deliver`] reads from the [`spool`], gives to a [`sink`], obeys each record's own result, moves the cursor, and
-//!    unlinks a segment once the dedup window has its identities on disk. For the lake it goes stretch by stretch, since
-//!    files are named by them; for Kinesis many calls are in flight, and a journal knows what the stream has beyond the
+//! 1. [`http`] reads the sender ([`auth`]) and the body. Limits hold for each request and for all requests together.
+//! 2. [`ingest`] validates. [`decode`] inflates and splits the body, and reads the fields that every event has from a tape of
+//!    offsets ([`json`]). [`schema`] validates that tape. A valid event becomes a record ([`event`]): the client's bytes with
+//!    an envelope beside them. This half is a pure function, and a panic in it affects one event only.
+//! 3. [`ingest`] stores. [`dedup`] says which identities are fresh: in this gateway and, if configured, in the store that a
+//!    fleet of gateways shares. [`spool`] appends the records and syncs them: one `fdatasync` serves many requests. The spool's
+//!    own thread confirms the claims in spool order. So a client that disconnects changes nothing, and an identity is known
+//!    if and only if its event is durable.
+//! 4. A rejected event is in the dead letters ([`dead_letters`]) before the answer reports the rejection.
+//! 5. [`deliver`] reads from the [`spool`], passes records to a [`sink`], obeys the result of each record, advances the cursor,
+//!    and unlinks a segment when the dedup window has its identities on disk. The lake is written stretch by stretch, because
+//!    files are named by stretches. For Kinesis many calls are in flight, and a journal records what the stream has beyond the
 //!    cursor ([`progress`] holds the same as a set).
-//! 6. A person looks into the dead letters, and what is mended goes the same way again: [`repair`].
+//! 6. An operator inspects the dead letters. Repaired events take the same path again: [`repair`].
 //!
-//! # The map
+//! # The modules
 //!
 //! Imports run downward only (`tests/it/tidy.rs` checks it).
 //!
@@ -49,11 +49,11 @@
 //! |---|---|---|
 //! | P1 | Acknowledged means durable | `ingest/store.rs`: the outcome exists only after the spool's callback |
 //! | P2 | One outcome per event | `ingest.rs`: one `Fate` per element; the ledger of [`telemetry`] |
-//! | P3 | Nothing vanishes silently | [`dead_letters`]; `deliver.rs`: absence is `Retry` |
+//! | P3 | Nothing vanishes silently | [`dead_letters`]; `deliver.rs`: a missing result is `Retry` |
 //! | P4 | A duplicate never reaches the stream | [`dedup`]: full identities, confirmed only when durable |
 //! | P5 | Everything has a limit | [`limits`] |
-//! | P6 | What the client wrote is what the lake gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
-//! | P7 | A fault is met where it is, and said | [`fault`]: what an error means; [`conditions`]: what `/readyz` lists |
+//! | P6 | What the sender wrote is what the sink gets | [`json`], [`enrich`]: bytes are spliced, never re-serialised |
+//! | P7 | A fault is handled where it is, and reported | [`fault`]: what an error means; [`conditions`]: what `/readyz` lists |
 
 pub mod limits;
 

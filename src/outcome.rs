@@ -1,19 +1,19 @@
-//! What becomes of an event: exactly one of accepted, duplicate, rejected, retry (promise P2).
+//! The outcome of an event: exactly one of accepted, duplicate, rejected, retry (promise P2).
 //!
-//! The codes are stable: clients and dashboards match on them. No HTTP here; `http/problem.rs` gives the status codes.
+//! The codes are stable, because clients and dashboards match them. HTTP status codes are in `http/problem.rs`, not here.
 
 use crate::limits::{BRIEF_CHARS_MAX, DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
 
-/// The fate of one event of a request.
+/// The outcome of one event of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Durably stored; it will be delivered.
     Accepted,
-    /// Its `event_uuid` was accepted before.
+    /// An event with this `event_uuid` was accepted before.
     Duplicate,
-    /// Wrong in itself; it lies in the dead letters and must not be sent again unchanged.
+    /// Invalid; stored in the dead letters, and must not be sent again unchanged.
     Rejected(Box<Rejection>),
-    /// Nothing is wrong with it, but it could not be taken now; send it again.
+    /// The event could not be accepted now; send it again.
     Retry(RetryCause),
 }
 
@@ -22,23 +22,23 @@ pub enum Outcome {
 pub struct Rejection {
     /// The stable code.
     pub code: RejectCode,
-    /// What is wrong, each with its place; at least one, at most [`ERRORS_PER_EVENT_MAX`].
+    /// The faults, each with its location; at least one, at most [`ERRORS_PER_EVENT_MAX`].
     pub faults: Vec<Fault>,
-    /// The schema that judged, as `menu:item:viewed/2`.
+    /// The schema that validated the event, such as `menu:item:viewed/2`.
     pub schema: Option<String>,
 }
 
-/// One thing wrong with an event.
+/// A fault of an event.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Fault {
-    /// What is wrong, for a person; at most [`DETAIL_CHARS_MAX`] characters.
+    /// A description for people; at most [`DETAIL_CHARS_MAX`] characters.
     pub detail: String,
-    /// JSON pointer to the place; empty for the event as a whole.
+    /// JSON pointer to the location; empty for the whole event.
     pub pointer: String,
 }
 
 impl Fault {
-    /// A fault, its texts cut to their limit.
+    /// A fault with its texts cut to their limit.
     pub fn new(detail: impl Into<String>, pointer: impl Into<String>) -> Self {
         Self { detail: shortened(detail.into()), pointer: shortened(pointer.into()) }
     }
@@ -57,7 +57,7 @@ impl Rejection {
         Self { code, faults, schema }
     }
 
-    /// Leaves the first fault, its texts cut to [`BRIEF_CHARS_MAX`] characters: for the many after the first of a body.
+    /// Keeps the first fault only, cut to [`BRIEF_CHARS_MAX`] characters per text: for later rejections in a body with many.
     pub fn make_brief(&mut self) {
         self.faults.truncate(1);
         for fault in &mut self.faults {
@@ -76,7 +76,7 @@ pub fn shortened(mut text: String) -> String {
 }
 
 fn cut(text: &mut String, chars_max: usize) {
-    // As many bytes are at most as many characters.
+    // A text has at most as many characters as bytes.
     if text.len() >= chars_max
         && let Some((at, _)) = text.char_indices().nth(chars_max - 1)
     {
@@ -89,27 +89,27 @@ fn cut(text: &mut String, chars_max: usize) {
 /// The kinds of rejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectCode {
-    /// The element is no JSON object.
+    /// The element is not a JSON object.
     NotAnObject,
-    /// The line is no JSON, or holds more than one value.
+    /// The line is not JSON, or has more than one value.
     InvalidJson,
     /// A required field is absent.
     MissingField,
-    /// `event_uuid` is no usable UUID.
+    /// `event_uuid` is not a usable UUID.
     InvalidEventUuid,
     /// `event_name` is malformed.
     InvalidEventName,
-    /// `created_at` is no Unix timestamp.
+    /// `created_at` is not a Unix timestamp.
     InvalidCreatedAt,
-    /// `schema_version` is no whole number from 1.
+    /// `schema_version` is not an integer from 1.
     InvalidSchemaVersion,
-    /// The same member twice at the top level.
+    /// The same member occurs twice at the top level.
     DuplicateKey,
-    /// A string with half a surrogate pair, or bytes that are no UTF-8.
+    /// A string has half of a surrogate pair, or the bytes are not UTF-8.
     InvalidUnicode,
-    /// Larger than one event may be.
+    /// The event is larger than the limit.
     EventTooLarge,
-    /// Nested deeper than one event may be.
+    /// The event is nested deeper than the limit.
     EventTooDeep,
     /// The key may not send events of this name.
     ForbiddenEvent,
@@ -117,18 +117,18 @@ pub enum RejectCode {
     UnknownEvent,
     /// The schema has no such version.
     UnknownSchemaVersion,
-    /// The schema refuses it.
+    /// The event violates the schema.
     SchemaViolation,
-    /// The gateway failed on this event; that is a bug, and the event is kept.
+    /// The gateway failed on this event. This is a bug, and the event is kept.
     InternalError,
-    /// The sink refused it after it was accepted.
+    /// The sink refused the event after it was accepted.
     RefusedBySink,
-    /// It is a duplicate, by its `event_uuid`, of an event with another payload.
+    /// The event is a duplicate, by its `event_uuid`, of an event with another payload.
     ConflictingDuplicate,
 }
 
 impl RejectCode {
-    /// Every kind that an answer can hold, for the documentation's test.
+    /// Every code that an answer can have, for the documentation's test.
     pub const IN_ANSWERS: [Self; 17] = [
         Self::NotAnObject,
         Self::InvalidJson,
@@ -149,7 +149,7 @@ impl RejectCode {
         Self::RefusedBySink,
     ];
 
-    /// The code as it is written in answers, dead letters and metrics.
+    /// The code as written in answers, dead letters and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ impl RejectCode {
 }
 
 impl RejectCode {
-    /// What it means, for a person.
+    /// The meaning of the code, for people.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -208,30 +208,30 @@ impl RejectCode {
     }
 }
 
-/// Why an event could not be taken now.
+/// Why an event could not be accepted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RetryCause {
-    /// The same `event_uuid` is being stored by another request, whose fate is not known yet.
+    /// Another request is storing the same `event_uuid`, and its result is not known yet.
     InFlight,
-    /// The disk refused.
+    /// The disk failed to store the event.
     StorageUnavailable,
-    /// Too much is waiting for the disk.
+    /// Too many events wait for the disk.
     Busy,
     /// The spool is at its quota.
     QuotaFull,
-    /// The events of this key hold as much of the spool as they may; those of other keys are taken.
+    /// The events of this key fill its share of the spool; events of other keys are accepted.
     KeySpoolShareFull,
-    /// The dead letters of this source are at their quota, so a bad event could not be kept.
+    /// The dead letters of this source are at their quota, so an invalid event could not be stored.
     DeadLettersFull,
-    /// The dedup window cannot take more until its disk keeps up.
+    /// The dedup window cannot accept more until its disk catches up.
     DedupFull,
-    /// The dedup window is nearly full, and this key holds as much of it as it may; the events of other keys are taken.
+    /// The dedup window is nearly full, and this key has used up its share; events of other keys are accepted.
     KeyDedupShareFull,
-    /// The place on disk that tells whether it is a duplicate cannot be read at the moment.
+    /// The dedup data on disk that shows whether the event is a duplicate cannot be read at the moment.
     DedupUnavailable,
-    /// Spooled, but not delivered within the time that `Prefer: durability=delivered` waits. It will be delivered.
+    /// Spooled, but not delivered within the time limit of `Prefer: durability=delivered`. It will be delivered.
     NotDeliveredInTime,
-    /// Stored, and lost to a damaged disk before it was delivered. The next one with its identity is accepted anew.
+    /// Stored, but lost to a damaged disk before delivery. The next event with this identity is accepted as new.
     Lost,
 }
 
@@ -251,7 +251,7 @@ impl RetryCause {
         Self::Lost,
     ];
 
-    /// The code as it is written in answers and metrics.
+    /// The code as written in answers and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -269,7 +269,7 @@ impl RetryCause {
         }
     }
 
-    /// What it means, for a person.
+    /// The meaning of the cause, for people.
     #[must_use]
     pub fn detail(self) -> &'static str {
         match self {
@@ -290,7 +290,7 @@ impl RetryCause {
     }
 }
 
-/// How many events of a request, or of a process's life, ended in which way.
+/// Counts of events by outcome, of a request or of the whole run of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// [`Outcome::Accepted`]
@@ -318,7 +318,7 @@ impl Counts {
         counts
     }
 
-    /// All of them.
+    /// The total of all outcomes.
     #[must_use]
     pub fn total(&self) -> usize {
         self.accepted + self.duplicates + self.rejected + self.retry

@@ -1,4 +1,4 @@
-//! How far the events of the spool have come: confirmed in the dedup window, settled and how, awaited by somebody.
+//! The progress of the events in the spool: confirmed in the dedup window, settled and how, awaited by a request.
 
 mod endings;
 mod seq_set;
@@ -19,12 +19,12 @@ pub use endings::Ending;
 use endings::Endings;
 pub use seq_set::SeqSet;
 
-/// Shared by those who store, the deliverer, and those who wait for it. Positions are sequence numbers of the spool.
+/// Shared by the code that stores, the deliverer, and the requests that wait. Positions are sequence numbers of the spool.
 #[derive(Debug)]
 pub struct Progress {
     confirmed_exclusive: AtomicU64,
     settled: Mutex<Settled>,
-    /// Whether anything ended otherwise than delivered.
+    /// Whether any event ended without being delivered.
     has_endings: AtomicBool,
     /// Counts the changes of `settled`.
     changes: watch::Sender<u64>,
@@ -38,8 +38,8 @@ struct Settled {
 }
 
 impl Progress {
-    /// At the start: everything below `durable_exclusive` is known to the dedup window, and below `delivered_exclusive`
-    /// delivered.
+    /// The state at the start: the dedup window knows everything below `durable_exclusive`, and everything below
+    /// `delivered_exclusive` is delivered.
     #[must_use]
     pub fn new(durable_exclusive: u64, delivered_exclusive: u64) -> Self {
         Self {
@@ -51,19 +51,19 @@ impl Progress {
         }
     }
 
-    /// The dedup window knows the identity of everything below `seq_exclusive`. Called in the order of the appends.
+    /// Records that the dedup window knows every identity below `seq_exclusive`. Call in the order of the appends.
     pub fn confirm(&self, seq_exclusive: u64) {
         self.confirmed_exclusive.store(seq_exclusive, Ordering::Release);
     }
 
-    /// Below what the dedup window knows every identity: a little behind what is durable, and nothing beyond it may be
-    /// unlinked even if it is delivered already.
+    /// The dedup window knows every identity below this number. It is slightly behind the durable end. Nothing at or beyond it
+    /// may be unlinked, even if delivered.
     #[must_use]
     pub fn confirmed_exclusive(&self) -> u64 {
         self.confirmed_exclusive.load(Ordering::Acquire)
     }
 
-    /// These are delivered, durably, each for itself.
+    /// Records that these events are durably delivered, each on its own.
     pub fn settle(&self, seqs: impl IntoIterator<Item = u64>) {
         let mut settled = self.settled();
         for seq in seqs {
@@ -73,7 +73,7 @@ impl Progress {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// This one ended in another way, durably. `identity` is that of the event in the dedup window, where it is known.
+    /// Records that an event durably ended in another way. `identity` is its identity in the dedup window, if known.
     pub fn settle_as(&self, seq: u64, identity: Option<Uuid>, ending: Ending) {
         let mut settled = self.settled();
         settled.otherwise.note(seq, identity, ending);
@@ -83,78 +83,78 @@ impl Progress {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    /// How the event with this number ended; `None` while it is not settled. Of very many that were not delivered the oldest
-    /// are forgotten, and count as delivered.
+    /// How the event `seq` ended; `None` while it is not settled. Of very many events that were not delivered, the oldest are
+    /// forgotten and count as delivered.
     #[must_use]
     pub fn ending(&self, seq: u64) -> Option<Ending> {
         let settled = self.settled();
         settled.seqs.contains(seq).then(|| settled.otherwise.at(seq).unwrap_or(Ending::Delivered))
     }
 
-    /// Why the sink refused the event with this identity, where it did and is remembered.
+    /// Why the sink refused the event with this identity, if the refusal is remembered.
     #[must_use]
     pub fn refusal(&self, identity: Uuid) -> Option<Arc<str>> {
         self.has_endings.load(Ordering::Acquire).then(|| self.settled().otherwise.refusal(identity)).flatten()
     }
 
-    /// The event with this identity is stored once more: what is known of its ending is over.
+    /// Forgets the refusal of an event, because the event is stored again.
     pub fn forget_refusal(&self, identity: Uuid) {
         if self.has_endings.load(Ordering::Acquire) {
             self.settled().otherwise.forget_refusal(identity);
         }
     }
 
-    /// The event with this identity was lost: the next one that has it is to be stored, although the dedup window knows it.
+    /// Marks the event with this identity as lost: the next event with it is stored, although the dedup window knows it.
     pub fn lose(&self, identity: Uuid) {
         self.settled().otherwise.lose(identity);
         self.has_endings.store(true, Ordering::Release);
     }
 
-    /// Whether the event with this identity was lost. Only one caller is told so: he stores it, or says [`Progress::lose`].
+    /// Whether the event with this identity was lost. Only one caller gets `true`: store the event, or call [`Progress::lose`].
     #[must_use]
     pub fn take_lost(&self, identity: Uuid) -> bool {
         self.has_endings.load(Ordering::Acquire) && self.settled().otherwise.take_lost(identity)
     }
 
-    /// Below what everything is settled.
+    /// Everything below this number is settled.
     #[must_use]
     pub fn settled_exclusive(&self) -> u64 {
         self.settled().seqs.prefix()
     }
 
-    /// How many below `end_exclusive` are not settled.
+    /// How many events below `end_exclusive` are not settled.
     #[must_use]
     pub fn unsettled(&self, end_exclusive: u64) -> u64 {
         let settled = self.settled();
         end_exclusive.saturating_sub(settled.seqs.prefix() + settled.seqs.ahead())
     }
 
-    /// Whether this one is settled.
+    /// Whether the event `seq` is settled.
     #[must_use]
     pub fn is_settled(&self, seq: u64) -> bool {
         self.settled().seqs.contains(seq)
     }
 
-    /// Of `range`, the numbers that are not settled, in order.
+    /// The numbers in `range` that are not settled, in order.
     #[must_use]
     pub fn unsettled_in(&self, range: Range<u64>) -> Vec<u64> {
         let settled = self.settled();
         range.filter(|seq| !settled.seqs.contains(*seq)).collect()
     }
 
-    /// What is settled, as it is now.
+    /// A copy of the set of settled events.
     #[must_use]
     pub fn settled_now(&self) -> SeqSet {
         self.settled().seqs.clone()
     }
 
-    /// Up to where somebody waits, so that the deliverer need not let a batch grow old.
+    /// The position up to which requests wait for delivery, so that the deliverer flushes a batch early.
     #[must_use]
     pub fn watch_awaited(&self) -> watch::Receiver<u64> {
         self.awaited_exclusive.subscribe()
     }
 
-    /// Waits until all of `ranges` are settled, for at most `wait`. Whether they are.
+    /// Waits until all of `ranges` are settled, for at most `wait`. Returns whether they are.
     pub async fn await_settled(&self, ranges: &[Range<u64>], wait: Duration) -> bool {
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
         self.awaited_exclusive.send_if_modified(|awaited| {

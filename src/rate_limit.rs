@@ -1,11 +1,11 @@
-//! How much may be sent: token buckets (governor's GCRA) of events, of bytes and of requests, three per key and three per client address.
+//! Rate limits: token buckets (governor's GCRA) for events, bytes and requests, three per key and three per client address.
 //!
-//! Bytes are those of the inflated body: what costs memory, processor and disk is what a body becomes. All that a request pays
-//! is paid together, before its events are judged; where one bucket has not enough, nothing is taken from any.
+//! Bytes are counted after inflating, because the inflated body costs memory, CPU time and disk. A request pays for all its
+//! events and bytes at once, before the events are validated. If one bucket has not enough, nothing is taken from any bucket.
 //!
-//! A key's own buckets hold for whoever sends with it. Those of an address hold for what everyone can bring: requests
-//! with a key for web pages, and requests with no good key. Services have secrets of their own and send from few
-//! addresses, so they are held to their key's limits alone.
+//! The buckets of a key hold for all senders with that key. The buckets of an address hold for requests that anyone can send:
+//! requests with a browser key, and requests without a valid key. Services have secret keys and send from few addresses, so
+//! only the limits of their key apply.
 
 mod addresses;
 mod allowance;
@@ -19,21 +19,21 @@ pub use allowance::Allowance;
 pub use bucket::Bucket;
 pub use policy::{Policy, RateExceeded};
 
-/// What one key may send.
+/// The rate limits of one key.
 #[derive(Debug)]
 pub struct KeyRate {
-    /// Its events.
+    /// The bucket of events.
     pub events: Bucket,
-    /// The bytes of its inflated bodies.
+    /// The bucket of bytes of inflated bodies.
     pub bytes: Bucket,
-    /// Its requests.
+    /// The bucket of requests.
     pub requests: Bucket,
-    /// Bytes that bodies which came with it hold in memory: see `body_budget.rs`.
+    /// Bytes that request bodies with this key hold in memory: see `body_budget.rs`.
     pub body_bytes: AtomicUsize,
 }
 
 impl KeyRate {
-    /// Full buckets.
+    /// Creates full buckets.
     #[must_use]
     pub fn new(events: Allowance, bytes: Allowance, requests: Allowance) -> Self {
         Self {
@@ -44,13 +44,13 @@ impl KeyRate {
         }
     }
 
-    /// What they hold when they are full.
+    /// The allowances of the buckets.
     #[must_use]
     pub fn allowances(&self) -> [Allowance; 3] {
         [self.events.allowance(), self.bytes.allowance(), self.requests.allowance()]
     }
 
-    /// Its buckets of which less than half is left, and how much that is.
+    /// The buckets that are less than half full, with the units left in each.
     pub fn low(&self) -> impl Iterator<Item = (&Bucket, u32)> {
         let now = self.events.now();
         let buckets = [&self.events, &self.bytes, &self.requests].into_iter();
@@ -63,18 +63,18 @@ impl KeyRate {
     }
 }
 
-/// From whose buckets a request's events are taken.
+/// The buckets from which the events of a request are taken.
 #[derive(Clone, Debug)]
 pub struct Payers {
-    /// Its key's.
+    /// The buckets of the key.
     pub key: Arc<KeyRate>,
-    /// Its address's, where that is held to limits.
+    /// The buckets of the address, if limits apply to it.
     pub address: Option<(Arc<AddressRates>, Prefix)>,
 }
 
 impl Payers {
-    /// Pays for `events` in `bytes`: from each bucket, or from none. The address pays first, so that who is refused for his
-    /// address never takes from the key that he shares with others.
+    /// Pays for `events` and `bytes` from every bucket, or from none. The address pays first, so that a client that is refused
+    /// for its address takes nothing from the key that it shares with others.
     ///
     /// # Errors
     /// [`RateExceeded`], and nothing is taken.
@@ -85,7 +85,7 @@ impl Payers {
         self.key.take_work(events, bytes).inspect_err(|_| rates.give_back(*from, events, bytes))
     }
 
-    /// Gives back what was paid for nothing.
+    /// Gives back units that were not used.
     pub fn give_back(&self, events: usize, bytes: usize) {
         if events == 0 && bytes == 0 {
             return;

@@ -1,8 +1,8 @@
-//! Turns for work of more than about a millisecond: as many at a time as the machine has processors, so that large bodies never
-//! hold all of them, and small requests, health and metrics are answered beside them.
+//! Turns for work of more than about a millisecond. The machine's processors limit how many turns there are at one time, so
+//! that small requests, health and metrics are answered while large bodies are processed.
 //!
-//! Whoever has to wait waits in a line of its own, by key and client address. Keys take turns, and the addresses of a key do: a
-//! sender with ten large bodies waits for itself, and everyone who can read a browser key has one key's turns together.
+//! Senders wait in separate queues, by key and client address. Keys take turns, and so do the addresses of a key. So a sender
+//! with ten large bodies waits only for itself, and all users of a browser key together get the turns of one key.
 
 use std::{
     collections::VecDeque,
@@ -16,15 +16,15 @@ use crate::{
     rate_limit::Prefix,
 };
 
-/// Who takes turns.
+/// Grants the turns.
 #[derive(Debug)]
 pub struct WorkPool(Mutex<Lines>);
 
-/// The right to work, until it is dropped.
+/// The right to work; released when dropped.
 #[derive(Debug)]
 pub struct Turn(Option<Arc<WorkPool>>);
 
-/// Too much waits already.
+/// Too many requests are waiting already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many large requests wait for their turn; send fewer at a time, or smaller ones")]
 pub struct NoTurn;
@@ -33,7 +33,7 @@ pub struct NoTurn;
 struct Lines {
     free: usize,
     waiting: usize,
-    /// In the order in which they are served next.
+    /// The queues in the order in which they are served.
     keys: VecDeque<Key>,
 }
 
@@ -51,22 +51,22 @@ struct Address {
 }
 
 impl WorkPool {
-    /// A pool of so many turns at a time.
+    /// A pool with `turns` turns at one time.
     #[must_use]
     pub fn new(turns: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Lines { free: turns.max(1), waiting: 0, keys: VecDeque::new() })))
     }
 
-    /// A pool of as many turns at a time as there are processors.
+    /// A pool with as many turns at one time as there are processors.
     #[must_use]
     pub fn of_this_machine() -> Arc<Self> {
         Self::new(std::thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Waits for the turn of a sender.
+    /// Waits for a turn of a sender.
     ///
     /// # Errors
-    /// [`NoTurn`] where too much waits already, of this sender or of all.
+    /// [`NoTurn`] if too many requests wait already, of this sender or of all senders.
     pub async fn turn(self: &Arc<Self>, key: &Arc<str>, address: Option<Prefix>) -> Result<Turn, NoTurn> {
         let turn = {
             let mut lines = self.lines();
@@ -97,7 +97,7 @@ impl Drop for Turn {
             let Some(next) = next else { return };
             match next.send(Self(Some(pool.clone()))) {
                 Ok(()) => return,
-                // Gone in the meantime.
+                // The waiting request is gone.
                 Err(mut turn) => turn.0 = None,
             }
         }
@@ -129,7 +129,7 @@ impl Lines {
         Ok(wait)
     }
 
-    /// Sends the last of the longest line away, where that line is longer than the one of `key` would be.
+    /// Removes the last request of the longest queue, if that queue is longer than the queue of `key` would be.
     fn make_room(&mut self, key: &Arc<str>) -> Result<(), NoTurn> {
         let own = self.keys.iter().find(|line| line.name == *key).map_or(0, |line| line.waiting);
         let longest = self.keys.iter_mut().max_by_key(|line| line.waiting).filter(|line| line.waiting > own + 1).ok_or(NoTurn)?;
@@ -178,7 +178,7 @@ mod tests {
         Some(IpAddr::from([192, 0, 2, last]).into())
     }
 
-    /// One who waits, or worked.
+    /// A request that waits for a turn, or has one.
     type Waiting = Pin<Box<dyn Future<Output = Result<Turn, NoTurn>>>>;
 
     fn wait(pool: &Arc<WorkPool>, key: &str, address: u8) -> Waiting {
@@ -214,7 +214,7 @@ mod tests {
         let (gone, given, mut last) = (wait(&pool, "b", 1), wait(&pool, "c", 1), wait(&pool, "d", 1));
         drop(gone);
         drop(turn);
-        // The turn is given, and not taken.
+        // The turn is granted, but never received.
         drop(given);
         let turn = poll(last.as_mut()).unwrap().unwrap();
         assert_eq!(pool.lines().free, 0);

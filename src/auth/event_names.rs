@@ -1,20 +1,20 @@
-//! Which events a key may send: patterns for their names.
+//! The event names that a key may send, as patterns.
 
 use wildmatch::WildMatch;
 
-/// A set of event names; all of them where no pattern is given.
+/// A set of event names; all names if there is no pattern.
 #[derive(Debug, Default, PartialEq)]
 pub struct EventNames {
     patterns: Vec<WildMatch>,
 }
 
 impl EventNames {
-    /// The names that `patterns` describe; `*` is any text, colons too.
+    /// The names that match `patterns`; `*` is any text, including colons.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         Self { patterns: patterns.into_iter().map(WildMatch::new).collect() }
     }
 
-    /// Whether `name` is one of them.
+    /// Whether `name` is in the set.
     #[must_use]
     pub fn contain(&self, name: &str) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(name))

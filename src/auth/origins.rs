@@ -1,4 +1,4 @@
-//! Which web pages may use a key: patterns for the `Origin` that their browser sends.
+//! The web pages that may use a key, as patterns for the `Origin` that browsers send.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ struct Subdomains {
 }
 
 impl Origins {
-    /// The origins that `patterns` name: see `KeyConfig::allowed_origins`.
+    /// The origins that match `patterns`: see `KeyConfig::allowed_origins`.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Self {
         let mut origins = Self::default();
         for pattern in patterns {
@@ -36,7 +36,7 @@ impl Origins {
         origins
     }
 
-    /// Whether `origin` is one of them.
+    /// Whether `origin` is in the set.
     #[must_use]
     pub fn contain(&self, origin: &[u8]) -> bool {
         let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');

@@ -1,4 +1,4 @@
-//! The fields that every event has, read from its top level in one pass.
+//! The fields that every event has, read from the top level of the event in one pass.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -11,7 +11,7 @@ use crate::{
     outcome::{Fault, RejectCode, Rejection},
 };
 
-/// What the gateway reads of an event before its schema does.
+/// The fields that the gateway reads before the schema validates the event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fields<'a> {
     /// `event_uuid`
@@ -20,13 +20,13 @@ pub struct Fields<'a> {
     pub event_name: Cow<'a, str>,
     /// `created_at`
     pub created_at: CreatedAt,
-    /// `schema_version`, where the event names one.
+    /// `schema_version`, if the event names a version.
     pub schema_version: Option<u32>,
-    /// Whether it brings values of its own for [`RESERVED_FIELDS`].
+    /// Whether the event has its own values for [`RESERVED_FIELDS`].
     pub has_reserved_fields: bool,
 }
 
-/// Members up to which each name is compared with all before it; beyond, a set is cheaper.
+/// Number of members up to which each name is compared with all names before it; beyond it, a set is cheaper.
 const COMPARED_PAIRWISE: usize = 24;
 
 /// Reads the fields of `event`, which is an object.
@@ -41,7 +41,7 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
     for (name, value) in event.members() {
         let plain = if let Cow::Borrowed(plain) = name { Some(plain) } else { None };
         if names.stands_twice(plain, event) {
-            // Told of the first name that does, whichever way it was noticed.
+            // Report the first duplicate name, regardless of how the duplicate was found.
             let name = duplicate_in_set(event).unwrap_or(name);
             let detail = format!("the field {} stands twice in the event; expected once", quoted(&name));
             return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
@@ -69,7 +69,7 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
     })
 }
 
-/// The text of `event_uuid`, to name an event in an answer even where the rest of it is wrong.
+/// The text of `event_uuid`, to identify an event in an answer even if the rest of the event is invalid.
 #[must_use]
 pub fn uuid_text(event: &Node<'_>) -> Option<String> {
     let (_, value) = event.members().find(|(name, _)| name == "event_uuid")?;
@@ -82,13 +82,13 @@ pub fn uuid_text(event: &Node<'_>) -> Option<String> {
 struct Names<'a> {
     seen: [&'a str; COMPARED_PAIRWISE],
     count: usize,
-    /// One bit for names that look alike: most names look like none before, and are compared with none.
+    /// One bit per hash of a name. Most names have a new hash, and are compared with no other name.
     looks: u64,
 }
 
 impl<'a> Names<'a> {
-    /// Adds a name, `None` where it holds escapes. Whether it stands twice, or, where comparing is no longer cheap, whether
-    /// any does.
+    /// Adds a name, `None` if the name has escapes. Returns whether the name is a duplicate or, when a set is used, whether any
+    /// name is.
     fn stands_twice(&mut self, plain: Option<&'a str>, event: &Node<'a>) -> bool {
         if self.count > COMPARED_PAIRWISE {
             return false;
@@ -106,7 +106,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A number below 64 that two equal names share.
+/// A hash below 64, the same for equal names.
 fn look(name: &str) -> u32 {
     let bytes = name.as_bytes();
     let at = |place: usize| u32::from(bytes.get(place).copied().unwrap_or_default());
@@ -122,12 +122,12 @@ fn read_uuid(value: &Node<'_>) -> Result<Uuid, Rejection> {
     let reject = |detail: String| Rejection::new(RejectCode::InvalidEventUuid, detail, "/event_uuid");
     let malformed = || reject(format!("expected a UUID such as 0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718, got {}", shown(value)));
     let text = value.string().ok_or_else(malformed)?;
-    // Only the hyphenated form: others would make one identity look like two in the lake.
+    // Accept only the hyphenated form, because other forms would make one identity look like two in the lake.
     let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
     let uuid = Uuid::try_parse(&text).ok().filter(|_| hyphenated);
     let uuid = uuid.ok_or_else(malformed)?;
     if uuid.is_nil() || uuid.is_max() {
-        // Every event of a client that forgot to fill it in would be a duplicate of the first one.
+        // Otherwise every event of a client that does not set the UUID would be a duplicate of the first.
         return Err(reject(format!(
             "expected a UUID of this event alone, got the {} UUID, which identifies nothing",
             if uuid.is_nil() { "nil" } else { "max" }

@@ -1,12 +1,12 @@
-//! `Content-Encoding`: gzip, deflate, br, zstd, each inflated under a cap.
+//! `Content-Encoding`: gzip, deflate, br, zstd, each inflated up to a limit.
 //!
-//! A body is read to its last byte, in all four codings alike. Senders that append one compressed line after the other make
-//! several streams, and all of them are read, as if what they hold had been compressed at once. What stands behind a stream
-//! and is no further stream of the same coding (a line of text, zeros, a line end) refuses the whole body. So no event that
-//! was sent is in no count.
+//! A body is read to its last byte, in all four codings. Senders that append compressed lines to each other produce several
+//! streams. All streams are read, as if their contents had been compressed at once. If anything other than a further stream of
+//! the same coding follows a stream (a line of text, zeros, a line end), the whole body is refused. So every event that was
+//! sent is counted.
 //!
-//! What a body inflates to is taken from the memory of all requests as it grows ([`Growth`]), before it is allocated. A body
-//! that inflates much further than events do is refused, whatever is in it: repetition costs its sender nothing.
+//! Memory for the inflated body is taken from the budget of all requests ([`Growth`]) before it is allocated. A body that
+//! inflates much further than events do is refused, whatever its content, because repetition costs its sender nothing.
 
 use std::io::{self, Read};
 
@@ -20,7 +20,7 @@ use crate::limits::{
 /// A content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not encoded, or gzip that a client could not name: told by its magic bytes.
+    /// Not encoded, or gzip from a client that could not set the header: detected by its magic bytes.
     Identity,
     /// RFC 1952.
     Gzip,
@@ -35,50 +35,50 @@ pub enum Encoding {
 /// Why a body could not be inflated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InflateError {
-    /// Damaged.
+    /// The body is damaged.
     #[error("the body is not valid {0}")]
     Damaged(&'static str),
-    /// Ends inside a stream.
+    /// The body ends inside a stream.
     #[error("the body is cut short: its {0} stream does not come to its end")]
     CutShort(&'static str),
-    /// Something else stands behind a stream.
+    /// Other bytes follow a stream.
     #[error("the last {1} bytes of the body stand behind a {0} stream and are no {0} stream themselves")]
     Behind(&'static str, usize),
-    /// More than [`COMPRESSED_STREAMS_MAX`].
+    /// More than [`COMPRESSED_STREAMS_MAX`] streams.
     #[error("the body holds more than {COMPRESSED_STREAMS_MAX} {0} streams")]
     TooManyStreams(&'static str),
-    /// More than [`INFLATED_BYTES_MAX`].
+    /// More than [`INFLATED_BYTES_MAX`] bytes.
     #[error("the body inflates to more than {INFLATED_BYTES_MAX} bytes")]
     TooLarge,
-    /// More than so many times its size: see [`Growth::ratio_max`].
+    /// More than the permitted multiple of the body's size: see [`Growth::ratio_max`].
     #[error(
         "the body inflates to more than {0} times its size and {INFLATE_ALLOWANCE_BYTES} bytes; events compress 5 to 15 times: \
          send it uncompressed, or with less padding"
     )]
     RatioTooHigh(usize),
-    /// [`Growth::memory`] gave no more.
+    /// [`Growth::memory`] refused more memory.
     #[error("there is no memory for more of the body")]
     NoMemory,
-    /// It is [heavy](Growth::is_light_only).
+    /// The body is [heavy](Growth::is_light_only).
     #[error("the body inflates to more than {HEAVY_FROM_BYTES} bytes, or in many streams")]
     Heavy,
 }
 
 /// How far a body may inflate.
 pub struct Growth<'a> {
-    /// How many times its size, beside [`INFLATE_ALLOWANCE_BYTES`].
+    /// How many times its size the body may inflate to, in addition to [`INFLATE_ALLOWANCE_BYTES`].
     pub ratio_max: usize,
-    /// Whether to stop where it turns out to be more than about a millisecond of work.
+    /// Whether to stop if the body needs more than about a millisecond of work.
     pub is_light_only: bool,
-    /// Asked for the memory of so many bytes in all, before they are allocated. `false`: there is none.
+    /// Requests memory for this many bytes in total, before they are allocated. `false`: there is not enough.
     pub memory: &'a mut dyn FnMut(usize) -> bool,
 }
 
 impl Encoding {
-    /// What is accepted, as `Accept-Encoding` in an answer says it.
+    /// The accepted codings, for `Accept-Encoding` in an answer.
     pub const ACCEPTED: &'static str = "gzip, deflate, br, zstd";
 
-    /// Reads the value of `Content-Encoding`. `None` where it is not accepted; several codings one over another are not.
+    /// Parses the value of `Content-Encoding`. `None` if the coding is not accepted; several codings together are not.
     #[must_use]
     pub fn from_header(value: &str) -> Option<Self> {
         let value = value.trim();
@@ -93,15 +93,15 @@ impl Encoding {
         }
     }
 
-    /// The coding that `body` really has: what its header said, or gzip where there was none and the magic bytes are there.
-    /// No JSON begins with them.
+    /// The actual coding of `body`: the coding of the header, or gzip if there is no header and the body begins with gzip's
+    /// magic bytes. No JSON begins with them.
     #[must_use]
     pub fn of_body(self, body: &[u8]) -> Self {
         if self == Self::Identity && body.starts_with(&[0x1f, 0x8b]) { Self::Gzip } else { self }
     }
 }
 
-/// The bytes behind `encoding`: of [`Encoding::Identity`], and of an empty body, the body itself, without a copy.
+/// The inflated bytes of `body`. [`Encoding::Identity`] and an empty body return the body itself, without a copy.
 ///
 /// # Errors
 /// See [`InflateError`].
@@ -116,8 +116,8 @@ pub fn inflate(encoding: Encoding, body: &Bytes, growth: Growth<'_>) -> Result<B
     }
 }
 
-/// Inflates stream after stream until nothing of `body` is left. `one` appends what the first stream of its input holds, up to
-/// one byte above the cap, and returns what stands behind that stream.
+/// Inflates stream after stream until nothing of `body` is left. `one` appends the content of the first stream of its input, up
+/// to one byte above the limit, and returns the bytes after that stream.
 fn all_streams(
     body: &[u8],
     name: &'static str,
@@ -155,13 +155,13 @@ fn all_streams(
     Err(InflateError::TooManyStreams(name))
 }
 
-/// What a body has inflated to so far.
+/// The inflated bytes so far.
 struct Inflated<'a> {
     bytes: Vec<u8>,
     bytes_max: usize,
     first_step: usize,
     memory: &'a mut dyn FnMut(usize) -> bool,
-    /// Whether there was no memory for more.
+    /// Whether memory for more was refused.
     is_short: bool,
 }
 
@@ -170,7 +170,7 @@ impl Inflated<'_> {
         self.bytes.len() > self.bytes_max
     }
 
-    /// Makes room, where there is none, and says how much there is: 0 behind the one byte that is too much.
+    /// Allocates if the buffer is full, and returns the free room in bytes: 0 after the one byte above the limit.
     fn room(&mut self) -> io::Result<usize> {
         let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
         if length < capacity {
@@ -186,7 +186,7 @@ impl Inflated<'_> {
         Ok(more)
     }
 
-    /// Reads to the end of `reader`, or to the one byte that is too much.
+    /// Reads to the end of `reader`, or to the one byte above the limit.
     fn read(&mut self, reader: &mut impl Read) -> io::Result<()> {
         while !self.is_too_much() {
             let room = self.room()?;
@@ -219,13 +219,13 @@ fn deflate<'a>(body: &'a [u8], inflated: &mut Inflated<'_>) -> io::Result<&'a [u
 
 fn zstd<'a>(body: &'a [u8], inflated: &mut Inflated<'_>) -> io::Result<&'a [u8]> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(body)?.single_frame();
-    // A frame may ask for a window of up to 2 GiB before a byte comes out; ours never needs more than the cap.
+    // A frame may require a window of up to 2 GiB before a byte comes out; the gateway never needs more than the limit.
     decoder.window_log_max(INFLATED_BYTES_MAX.ilog2())?;
     inflated.read(&mut decoder)?;
     Ok(decoder.finish())
 }
 
-/// By the decoder's own loop: its `Read` does not say how much of the input it has used.
+/// Uses the decoder's own loop, because its `Read` does not report how much of the input it used.
 fn brotli<'a>(body: &'a [u8], inflated: &mut Inflated<'_>) -> io::Result<&'a [u8]> {
     use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
     let mut state = BrotliState::new(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
@@ -246,7 +246,7 @@ fn brotli<'a>(body: &'a [u8], inflated: &mut Inflated<'_>) -> io::Result<&'a [u8
     }
 }
 
-/// How much brotli inflates in one go.
+/// Bytes that brotli inflates at a time.
 const BROTLI_PIECE_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
@@ -257,7 +257,7 @@ mod tests {
 
     use super::*;
 
-    /// Without bounds of its own.
+    /// Inflates without limits.
     fn inflate(encoding: Encoding, body: &Bytes) -> Result<Bytes, InflateError> {
         let growth = Growth { ratio_max: usize::MAX, is_light_only: false, memory: &mut |_| true };
         super::inflate(encoding, body, growth)
@@ -386,7 +386,7 @@ mod tests {
             assert_eq!(ratio(encoding, &body, 16).unwrap(), honest, "{encoding:?}");
             let padded = encoded(encoding, &vec![b' '; 1 << 20]);
             assert_eq!(ratio(encoding, &padded, 16), Err(InflateError::RatioTooHigh(16)), "{encoding:?}");
-            // However it is cut into streams.
+            // However the data is divided into streams.
             let streams = encoded(encoding, &[b' '; 1 << 15]).repeat(32);
             assert_eq!(ratio(encoding, &streams.into(), 16), Err(InflateError::RatioTooHigh(16)), "{encoding:?}");
             let short = encoded(encoding, &[b' '; INFLATE_ALLOWANCE_BYTES]);
@@ -434,8 +434,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the coding: streams give what they hold in their order, and a prefix of a body is a body only where a
-        /// stream ends.
+        /// In every coding, streams give their contents in order, and a prefix of a body is a valid body only where a stream
+        /// ends.
         #[test]
         fn streams_are_read_to_the_last_and_a_body_cut_anywhere_is_refused(
             encoding in prop::sample::select(ALL.to_vec()),
@@ -463,7 +463,7 @@ mod tests {
             let mut body = encoded(encoding, b"{}").to_vec();
             body.extend_from_slice(&garbage);
             if let Ok(inflated) = inflate(encoding, &body.into()) {
-                // Only where the garbage is by itself a stream.
+                // Only if the garbage is itself a stream.
                 let alone = inflate(encoding, &garbage.into()).unwrap();
                 prop_assert_eq!(inflated, [b"{}", &alone[..]].concat());
             }

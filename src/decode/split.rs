@@ -1,11 +1,11 @@
 //! The forms of a body: one object, an array, `{"events": [...]}`, or one object per line.
 //!
-//! One pass, element by element, into one reused tape: memory stays at the size of the largest event, not of the body.
-//! What is wrong inside one element costs that element; what is wrong with the JSON around it costs the body, because
-//! then nobody can say where the next element begins.
+//! One pass, element by element, into one reused tape: memory is bounded by the largest event, not by the body. An error inside
+//! an element rejects that element. An error in the JSON around the elements refuses the body, because the start of the next
+//! element is then unknown.
 //!
-//! No event may be in no count. So a batch is read in one way only: `events` stands in it once, and what else is in it holds
-//! no events. Anything else refuses the body, because half of it would vanish.
+//! Every event must be counted. So a batch can be read in one way only: `events` occurs once, and the rest of the batch holds
+//! no events. Any other batch is refused, because some of its events would be lost.
 
 use std::{convert::Infallible, sync::LazyLock};
 
@@ -17,18 +17,18 @@ use crate::{
     outcome::{RejectCode, Rejection},
 };
 
-/// How a body says where its events are.
+/// The form in which a body holds its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyForm {
     /// `application/json`: one object, an array, or `{"events": [...]}`.
     Json,
     /// `application/x-ndjson`: one object per line.
     Ndjson,
-    /// `text/plain`: any of them, told by looking.
+    /// `text/plain`: any of these forms, detected from the content.
     Any,
 }
 
-/// Why a body holds no events that could be told apart.
+/// Why a body cannot be split into events.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Not JSON.
@@ -37,7 +37,7 @@ pub enum BodyError {
     /// JSON, but neither an object nor an array.
     #[error("the body is neither an object nor an array of objects")]
     NotEvents,
-    /// Nested beyond all measure.
+    /// Nested too deep.
     #[error("the body is {0}")]
     TooDeep(JsonError),
     /// Not UTF-8.
@@ -46,13 +46,13 @@ pub enum BodyError {
     /// Begins with the byte order mark of another encoding.
     #[error("the body begins with the byte order mark of {0}; send it in UTF-8")]
     OtherEncoding(&'static str),
-    /// A batch of which some events would be in no count.
+    /// A batch that can be read in two ways: some events would be in no count.
     #[error("{0}")]
     AmbiguousBatch(&'static str),
-    /// No event in it.
+    /// No event in the body.
     #[error("the body holds no event")]
     NoEvents,
-    /// More events than one request may bring.
+    /// More events than one request may have.
     #[error("the body holds more than {EVENTS_PER_REQUEST_MAX} events; send several requests")]
     TooManyEvents,
 }
@@ -62,14 +62,14 @@ pub enum BodyError {
 pub struct Element<'a> {
     /// Its bytes as the client wrote them.
     pub raw: &'a [u8],
-    /// The object, or why it cannot be an event.
+    /// The object, or the reason why it cannot be an event.
     pub event: Result<Node<'a>, Rejection>,
 }
 
-/// Calls `visit` with every element of `body`, in order, and says how many there were.
+/// Calls `visit` with every element of `body`, in order, and returns their number.
 ///
 /// # Errors
-/// [`BodyError`], possibly after some elements were visited: nothing of the body must be kept then.
+/// [`BodyError`], possibly after some elements were visited: discard the results for the whole body then.
 pub fn for_each_element(body: &[u8], form: BodyForm, mut visit: impl FnMut(Element<'_>)) -> Result<usize, BodyError> {
     try_for_each_element(body, form, |element| {
         visit(element);
@@ -77,10 +77,10 @@ pub fn for_each_element(body: &[u8], form: BodyForm, mut visit: impl FnMut(Eleme
     })
 }
 
-/// The same until `visit` fails.
+/// Like [`for_each_element`], but stops when `visit` fails.
 ///
 /// # Errors
-/// What `visit` fails with, or [`BodyError`].
+/// The error of `visit`, or [`BodyError`].
 pub fn try_for_each_element<E: From<BodyError>>(
     body: &[u8],
     form: BodyForm,
@@ -95,8 +95,8 @@ pub fn try_for_each_element<E: From<BodyError>>(
     }
 }
 
-/// How many elements [`for_each_element`] would visit. Nothing is said about any of them, and a line is not even read, because who
-/// is refused for the number of events sends them again and again: to word what is wrong with each takes ten times as long.
+/// How many elements [`for_each_element`] would visit. Elements are not validated, and lines are not parsed, because a client
+/// that is refused for its number of events sends them again and again, and describing their errors takes ten times as long.
 ///
 /// # Errors
 /// [`BodyError`]
@@ -110,15 +110,15 @@ pub fn count_elements(body: &[u8], form: BodyForm) -> Result<usize, BodyError> {
     }
 }
 
-/// Events that `body` seems to hold: how often the name of the field stands in it that each event has. Found at a tenth of what
-/// splitting costs; events that lack the field, or spell it with escapes, are not in it, and who repeats it has too many.
+/// Estimates the events in `body` by counting `"event_uuid"`, at a tenth of the cost of splitting. Events without that field,
+/// or with escapes in its name, are not counted; repeated names are counted too often.
 #[must_use]
 pub fn events_named(body: &[u8]) -> usize {
     static NAME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"event_uuid\""));
     NAME.find_iter(body).count()
 }
 
-/// Why the elements are not visited to their end.
+/// Why splitting stopped early.
 enum Halt<E> {
     Body(BodyError),
     Visit(E),
@@ -130,8 +130,8 @@ impl<E> From<BodyError> for Halt<E> {
     }
 }
 
-/// The body behind its byte order mark, which Windows programs write before UTF-8 and which means nothing there (RFC 8259,
-/// section 8.1 lets a parser skip it).
+/// The body without its byte order mark, which Windows programs write before UTF-8 and which has no meaning (RFC 8259, section
+/// 8.1 lets a parser skip the mark).
 fn without_mark(body: &[u8]) -> Result<&[u8], BodyError> {
     match body {
         [0xEF, 0xBB, 0xBF, rest @ ..] => Ok(rest),
@@ -142,7 +142,7 @@ fn without_mark(body: &[u8]) -> Result<&[u8], BodyError> {
     }
 }
 
-/// Why there is no value at byte `at`, where that is a byte order mark: nobody sees one on a screen.
+/// A hint if byte `at` is a byte order mark, because people cannot see the mark on a screen.
 fn mark_at(text: &str, at: usize) -> &'static str {
     let is_mark = text.get(at..).is_some_and(|rest| rest.starts_with('\u{FEFF}'));
     if is_mark { " (a byte order mark, U+FEFF, which may stand at the start of the body only)" } else { "" }
@@ -157,27 +157,27 @@ fn name_mark(error: BodyError, text: &str) -> BodyError {
     }
 }
 
-/// Calls `visit` with the one element that `raw` is, whatever is in it: an element that was told apart once is not split again.
+/// Calls `visit` with `raw` as the only element. An element that was already split off is never split again.
 pub fn only_element(raw: &[u8], mut visit: impl FnMut(Element<'_>)) {
     let mut visit = |element: Element<'_>| -> Result<(), Infallible> {
         visit(element);
         Ok(())
     };
     let mut splitter = Splitter::<_, true> { tape: Tape::new(), count: 0, visit: &mut visit };
-    // Gateways up to 2026-11 kept the mark of a body as a part of its first line.
+    // Gateways up to 2026-11 kept the byte order mark of a body as part of its first line.
     let visited = splitter.line(without_mark(raw).unwrap_or(raw).trim_ascii());
     debug_assert!(visited.is_ok(), "one is not too many");
 }
 
-/// Whether an object is followed by something else, as in one object per line.
+/// Whether an object is followed by another value, as with one object per line.
 fn holds_several_values(text: &str) -> bool {
     let mut parser = Parser::new(text, 0);
     parser.peek() == Some(b'{') && parser.value(&mut Tape::new()).is_ok() && parser.peek().is_some()
 }
 
-/// What a member of the outermost object is.
+/// The kind of a member of the outermost object.
 enum Member {
-    /// Only events have it.
+    /// A member that only events have.
     OfEvent,
     /// `events`.
     Events,
@@ -189,7 +189,7 @@ const EVENTS_BESIDE: &str = "the batch holds events beside its array `events`; p
 const EVENT_OR_BATCH: &str = "the object is a batch with `events`, and an event with `event_uuid` or `event_name`; \
                               send either, or, in an event with a field `events`, name that field behind those two";
 
-/// `VISITS`: whether elements are looked at and visited, or only counted.
+/// `VISITS`: whether elements are parsed and visited, or only counted.
 struct Splitter<'v, V, const VISITS: bool> {
     tape: Tape,
     count: usize,
@@ -239,12 +239,12 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
         }
     }
 
-    /// Where the object is a batch, `{…, "events": [`, a parser that stands before the bracket. An object that names
-    /// `event_uuid` or `event_name` before is an event, whatever else it holds.
+    /// If the object is a batch, `{…, "events": [`, returns a parser positioned before the bracket. An object with `event_uuid`
+    /// or `event_name` before `events` is an event, whatever else it holds.
     fn events_array<'a>(&mut self, text: &'a str) -> Result<Option<Parser<'a>>, BodyError> {
         let mut parser = Parser::new(text, EVENT_NODES_MAX);
         parser.expect(b'{').map_err(unreadable)?;
-        // What would make it ambiguous, were it a batch.
+        // The reason why the object is ambiguous if it is a batch.
         let mut before = None;
         while parser.peek() == Some(b'"') {
             match self.member(&mut parser, text)? {
@@ -269,14 +269,14 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
         Ok(None)
     }
 
-    /// Reads a member's name and the colon.
+    /// Reads the name of a member, and the colon.
     fn member(&mut self, parser: &mut Parser<'_>, text: &str) -> Result<Member, BodyError> {
         let name = parser.value(&mut self.tape).map_err(unreadable)?;
         parser.expect(b':').map_err(unreadable)?;
         Ok(match name {
             "\"event_uuid\"" | "\"event_name\"" => Member::OfEvent,
             "\"events\"" => Member::Events,
-            // As the client means it: `"\u0065vents"` is `events`.
+            // Compare the unescaped name: `"\u0065vents"` is `events`.
             escaped if escaped.contains('\\') => match self.tape.root(text).string().as_deref() {
                 Some("event_uuid" | "event_name") => Member::OfEvent,
                 Some("events") => Member::Events,
@@ -286,11 +286,11 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
         })
     }
 
-    /// Reads a value that stands in a batch beside its events: whether it is, or holds, what would be an event elsewhere.
+    /// Reads a value beside `events` in a batch. Returns whether the value is or contains what would be an event elsewhere.
     fn is_or_holds_events(&mut self, parser: &mut Parser<'_>, text: &str) -> Result<bool, BodyError> {
         parser.value(&mut self.tape).map_err(unreadable)?;
         if self.tape.is_overflown() {
-            // Too large to be looked through.
+            // Too large to search.
             return Ok(true);
         }
         let mut unseen = vec![self.tape.root(text)];
@@ -321,7 +321,7 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
         }
     }
 
-    /// Reads what follows `"events": [...]` in the batch; the gateway has no use for it.
+    /// Reads the members after `"events": [...]` in the batch; the gateway does not use them.
     fn rest_of_object(&mut self, parser: &mut Parser<'_>, text: &str) -> Result<(), BodyError> {
         while parser.peek() == Some(b',') {
             parser.expect(b',').map_err(unreadable)?;
@@ -356,7 +356,7 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
 
     fn line(&mut self, line: &[u8]) -> Result<(), Halt<E>> {
         if !VISITS {
-            // It is one element, whatever is in it.
+            // A line is one element, whatever its content.
             return self.visit(line, "", None);
         }
         let rejection = match std::str::from_utf8(line) {
@@ -401,7 +401,7 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
     }
 }
 
-/// What every event must be before anyone looks at its fields.
+/// The checks that every event must pass before its fields are read.
 fn check(raw: &[u8], tape: &Tape, text: &str) -> Result<(), Rejection> {
     let reject = |code, detail: String| Err(Rejection::new(code, detail, ""));
     if raw.len() > EVENT_BYTES_MAX || tape.is_overflown() {
@@ -540,7 +540,7 @@ mod tests {
         assert_eq!(kept, [(b"{\"a\":1}".to_vec(), true)]);
     }
 
-    /// A body of 20 bytes may inflate to 8,000 such lines, and be refused for its events as often as it is sent.
+    /// A body of 20 bytes may inflate to 8,000 such lines, and the client may send it again after each refusal.
     #[test]
     fn to_count_costs_a_fraction_of_what_it_costs_to_say_what_is_wrong() {
         fn quickest(mut work: impl FnMut() -> Result<usize, BodyError>) -> std::time::Duration {

@@ -1,4 +1,4 @@
-//! `created_at`: a Unix timestamp as the client wrote it, read exactly.
+//! `created_at`: a Unix timestamp as the client wrote it, parsed exactly.
 
 use std::{ops::RangeInclusive, time::SystemTime};
 
@@ -6,7 +6,7 @@ use crate::limits::{
     CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
 };
 
-/// When an event was created, by its own account.
+/// When the client says that the event was created.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CreatedAt {
     /// Unix seconds, the nearest double to what the client wrote.
@@ -15,24 +15,24 @@ pub struct CreatedAt {
     pub millis: i64,
 }
 
-/// Why a value is no timestamp.
+/// Why a value is not a timestamp.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreatedAtError {
     /// Before 1970.
     #[error("is negative")]
     Negative,
-    /// Too large to be even microseconds, or not finite.
+    /// Too large even for microseconds, or not finite.
     #[error("is too large even for microseconds")]
     TooLarge,
 }
 
 impl CreatedAt {
-    /// Reads a JSON number's text: seconds, whole or fractional; what can only be milli- or microseconds is read as such.
+    /// Parses the text of a JSON number as seconds, whole or fractional. Larger numbers are read as milli- or microseconds.
     ///
     /// # Errors
     /// See [`CreatedAtError`].
     pub fn parse(number: &str) -> Result<Self, CreatedAtError> {
-        // Every JSON number is a Rust float literal; one beyond the range of a double reads as infinite.
+        // Every JSON number is a valid Rust float literal; a number beyond the range of a double parses as infinite.
         let value: f64 = number.parse().unwrap_or(f64::INFINITY);
         if value < 0.0 {
             return Err(CreatedAtError::Negative);
@@ -53,8 +53,8 @@ impl CreatedAt {
     }
 }
 
-/// The number's decimal text shifted by `decimals` places and truncated, without passing through a double:
-/// `1763683200.123` in milliseconds is `…123`, never `…122`. `None` for the exponent form.
+/// Shifts the decimal text by `decimals` places and truncates it, without conversion to a double: `1763683200.123` in
+/// milliseconds is `…123`, never `…122`. `None` for the exponent form.
 fn exact_millis(number: &str, decimals: i32) -> Option<i64> {
     let bytes = number.as_bytes();
     if memchr::memchr2(b'e', b'E', bytes).is_some() {
@@ -103,15 +103,15 @@ impl Date {
 pub struct CreatedDays {
     /// Days before the day of receipt.
     pub back: u16,
-    /// Days after it.
+    /// Days after the day of receipt.
     pub ahead: u16,
 }
 
 impl CreatedDays {
-    /// The widest there is. It holds for every record, whatever a key's own is.
+    /// The widest range. It applies to every record, whatever the setting of a key.
     pub const WIDEST: Self = Self { back: CREATED_DATE_DAYS_BACK_MAX, ahead: CREATED_DATE_DAYS_AHEAD_MAX };
 
-    /// When an event may have been created that is received at `received_millis`; all in Unix milliseconds.
+    /// When an event received at `received_millis` may have been created without being late; all in Unix milliseconds.
     #[must_use]
     pub fn around(self, received_millis: i64) -> RangeInclusive<i64> {
         let today = received_millis.div_euclid(MILLIS_PER_DAY);
@@ -128,14 +128,14 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 pub struct IsoMillis([u8; 24]);
 
 impl IsoMillis {
-    /// Its text.
+    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// `unix_millis` in ISO 8601. Written for every event, twice: the calendar is asked once for each day.
+/// `unix_millis` in ISO 8601. Called twice for every event, so the date is computed once per day.
 #[must_use]
 pub fn iso_millis(unix_millis: i64) -> IsoMillis {
     thread_local! {
@@ -145,7 +145,7 @@ pub fn iso_millis(unix_millis: i64) -> IsoMillis {
     let (mut known, mut date) = DAY.get();
     if known != day {
         let text = Date { days: day.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32 }.to_string();
-        // Ten characters up to the year 9999, and no day is later than `civil` lets it be.
+        // The date has ten characters up to the year 9999, and `civil` clamps later days.
         date.copy_from_slice(&text.as_bytes()[..10]);
         known = day;
         DAY.set((known, date));
@@ -170,7 +170,7 @@ pub fn unix_millis(time: SystemTime) -> i64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Unix milliseconds of a time with its offset, such as [`iso_millis`] writes it.
+/// Unix milliseconds of a time with an offset, such as [`iso_millis`] writes.
 #[must_use]
 pub fn millis_of_iso(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
@@ -178,7 +178,7 @@ pub fn millis_of_iso(text: &str) -> Option<i64> {
 
 fn civil(days_since_epoch: i64) -> (i16, i8, i8) {
     let epoch = jiff::civil::date(1970, 1, 1);
-    // In range for every day that `CreatedAt` admits (year 5138 at most).
+    // Within range for every day that `CreatedAt` allows (year 5138 at most).
     let date = epoch.saturating_add(jiff::Span::new().days(days_since_epoch.clamp(-719_162, 2_932_896)));
     (date.year(), date.month(), date.day())
 }

@@ -2,13 +2,13 @@
 
 use crate::limits::{EVENT_NAME_BYTES_MAX, EVENT_NAME_PARTS_MAX};
 
-/// A well-formed event name. Its first part is the `event_type`, its second, where there is one, the `event_subtype`.
+/// A well-formed event name. The first part is the `event_type`; the second, if present, is the `event_subtype`.
 ///
-/// Parts hold only ASCII letters, digits, `_` and `-`: they become folders of the lake and of the schema registry.
+/// Parts have only ASCII letters, digits, `_` and `-`, because they become folders of the lake and of the schema registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventName<'a>(&'a str);
 
-/// Why a string is no event name.
+/// Why a string is not an event name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventNameError {
     /// Longer than [`EVENT_NAME_BYTES_MAX`].
@@ -46,7 +46,7 @@ impl<'a> EventName<'a> {
         }
     }
 
-    /// The name in a record, which was checked when the record was decoded.
+    /// The name in a record, which was checked when decoding the record.
     pub(super) fn of_record(name: &'a str) -> Self {
         debug_assert!(Self::parse(name).is_ok());
         Self(name)
@@ -64,7 +64,7 @@ impl<'a> EventName<'a> {
         self.type_and_subtype().0
     }
 
-    /// The second part, where there is one.
+    /// The second part, if present.
     #[must_use]
     pub fn event_subtype(&self) -> Option<&'a str> {
         self.type_and_subtype().1
@@ -78,7 +78,7 @@ impl<'a> EventName<'a> {
     }
 }
 
-/// What stands before the first `:`, and what behind it. Names are short: a search that is made for long texts costs more.
+/// Splits at the first `:`. A simple loop is used because names are short, and a search for long texts costs more.
 fn cut(text: &str) -> (&str, Option<&str>) {
     match text.bytes().position(|byte| byte == b':') {
         Some(at) => (&text[..at], Some(&text[at + 1..])),

@@ -1,26 +1,26 @@
-//! The record: an event's untouched bytes with the envelope the gateway keeps beside them, and its form on disk.
+//! The record: the unchanged bytes of an event with the envelope that the gateway stores beside them, and its form on disk.
 //!
 //! ```text
-//! version      u8      1; 2 where more flags follow
-//! flags        u8      bit 0: schema_version is known; bit 1: the payload has reserved fields of its own;
+//! version      u8      1; 2 if more flags follow
+//! flags        u8      bit 0: schema_version is known; bit 1: the payload has its own reserved fields;
 //!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version;
 //!                      bit 4: the client's address is kept; bit 5: replayed from the dead letters;
-//!                      bit 6: its identity is scoped by its source (scope.rs); bit 7: replayed although it was accepted
-//!                      before, and named by its letter
+//!                      bit 6: its identity is scoped by its source (scope.rs); bit 7: replayed after it was accepted
+//!                      before; has the name of its dead letter
 //! event_uuid   16 B
 //! received     i64 LE  Unix milliseconds
 //! created      f64 LE  Unix seconds; i64 LE Unix milliseconds
-//! schema       u32 LE  schema_version, 0 where unknown
+//! schema       u32 LE  schema_version, 0 if unknown
 //! name length  u8      then event_name
 //! source len.  u8      then source
 //! address len. u8      then the client's address; both only with bit 4
-//! letter       16 B    name of the letter that it was replayed from; only with bit 7
-//! more flags   u8      only in version 2; bit 0: it is late, by the bounds of its key when it was judged
+//! letter       16 B    name of the dead letter that it was replayed from; only with bit 7
+//! more flags   u8      only in version 2; bit 0: late, by the limits of its key when it was validated
 //! payload      the rest, byte for byte as the client wrote it
 //! ```
 //!
-//! Version 2 is written only where one of the further flags is set. A gateway that is older than it (2026-11) does not know
-//! such a record, and moves it to the dead letters.
+//! Version 2 is written only if one of the additional flags is set. A gateway older than version 2 (2026-11) does not know such
+//! a record, and moves the record to the dead letters.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -44,61 +44,61 @@ const FIXED_BYTES: usize = 2 + 16 + 8 + 8 + 8 + 4;
 const _: () = assert!(EVENT_NAME_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
 const _: () = assert!(SOURCE_BYTES_MAX <= u8::MAX as usize, "its length is one byte");
 
-/// What the gateway knows of an event: read from it, or added to it.
+/// What the gateway knows of an event: read from the event, or added.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Envelope<'a> {
-    /// What its client calls it: within its scope, the event's identity.
+    /// The client's UUID: the identity of the event within its scope.
     pub event_uuid: Uuid,
-    /// Its name, which is also its place in the schema registry.
+    /// The name, which is also the location in the schema registry.
     pub event_name: EventName<'a>,
-    /// Version of the schema that judged it; `None` where unknown names are accepted and this one is unknown.
+    /// The version of the schema that validated the event; `None` if the name is unknown and unknown names are accepted.
     pub schema_version: Option<u32>,
-    /// When it was created, by its own account.
+    /// When the client says that the event was created.
     pub created_at: CreatedAt,
     /// When the gateway received it, Unix milliseconds.
     pub received_millis: i64,
-    /// Name of the key that sent it.
+    /// The name of the key that sent the event.
     pub source: &'a str,
-    /// Where it comes from, as far as that is kept: an IP address.
+    /// The IP address of the client, in the form that is kept.
     pub client_address: Option<&'a str>,
     /// Whether the payload has members with reserved names, which the added fields replace.
     pub has_reserved_fields: bool,
-    /// Whether the payload names its `schema_version`, so that none is to be added.
+    /// Whether the payload has a `schema_version`, so that none is added.
     pub names_its_version: bool,
-    /// Whether it was accepted without asking the dedup store of the fleet, so that another gateway may have it too.
+    /// Whether the event was accepted without asking the dedup store of the fleet, so that another gateway may have it too.
     pub dedup_unchecked: bool,
-    /// Whether it comes from the dead letters: it was received long before it was spooled, and has not waited since then.
+    /// Whether the event was replayed from the dead letters: received long before it was spooled, and not waiting since then.
     pub replayed: bool,
-    /// Whether its identity holds within the scope of `source`, which was a browser key when it sent the event. Kept in the
-    /// record, because the configuration may have changed when the identity is needed again.
+    /// Whether the identity is scoped by `source`, which was a browser key when it sent the event. Stored in the record,
+    /// because the configuration may have changed when the identity is needed again.
     pub is_scoped: bool,
-    /// Whether `created_at` differs from the receipt by more days than its key might when it was judged, or than
-    /// [`CreatedDays::WIDEST`]. Kept in the record, so that the event's partition is the same after a change of the
+    /// Whether `created_at` differs from the receipt by more days than the key allowed at validation, or than
+    /// [`CreatedDays::WIDEST`]. Stored in the record, so that the partition of the event does not change with the
     /// configuration.
     pub is_late: bool,
 }
 
 impl Envelope<'_> {
-    /// The day of its partition: the day on which it was created, or, where it is late, of its receipt. So it is always a date
-    /// near the receipt, and that it is not the day of `created_at` marks a late event.
+    /// The day of its partition: the day of creation or, if the event is late, of receipt. So it is always near the receipt,
+    /// and an event is late if it differs from the day of `created_at`.
     #[must_use]
     pub fn created_date(&self) -> Date {
         Date::of_millis(if self.is_late { self.received_millis } else { self.created_at.millis })
     }
 
-    /// As [`Envelope::encode`], for an event that was accepted before and that the sink refused: what makes it a duplicate is
-    /// not its own identity, but the letter that it is replayed from. See [`Record::replay_of`].
+    /// Like [`Envelope::encode`], for an event that was accepted before and that the sink refused. The dead letter it is
+    /// replayed from, not its own identity, decides whether it is a duplicate. See [`Record::replay_of`].
     pub fn encode_replay_of(&self, letter: Uuid, payload: &[u8], buffer: &mut Vec<u8>) {
         self.write(Some(letter), payload, buffer);
     }
 
-    /// The scope of its identity: [`DEDUP_SCOPE_FIELD`](super::DEDUP_SCOPE_FIELD).
+    /// The scope of the identity: [`DEDUP_SCOPE_FIELD`](super::DEDUP_SCOPE_FIELD).
     #[must_use]
     pub fn dedup_scope(&self) -> Option<&str> {
         self.is_scoped.then_some(self.source)
     }
 
-    /// Appends the record's form on disk to `buffer`.
+    /// Appends the on-disk form of the record to `buffer`.
     pub fn encode(&self, payload: &[u8], buffer: &mut Vec<u8>) {
         self.write(None, payload, buffer);
     }
@@ -159,18 +159,18 @@ impl Envelope<'_> {
     }
 }
 
-/// The identity that damaged bytes of a record probably hold: their beginning looks like one, and nothing proves it.
+/// The probable identity in a damaged record: its beginning looks like a record, but this is no proof.
 #[must_use]
 pub fn probable_uuid(bytes: &[u8]) -> Option<Uuid> {
-    /// The years from 2017 to 2128: a time at which a record can have been received.
+    /// The years 2017 to 2128, in which a record can have been received.
     const PLAUSIBLE: std::ops::Range<i64> = 1_500_000_000_000..5_000_000_000_000;
     let received = i64::from_le_bytes(*bytes.get(18..)?.first_chunk()?);
-    // The flags say nothing: every value of them may be.
+    // The flags are not checked, because all their values are valid.
     let is_plausible = matches!(bytes[0], VERSION | VERSION_MORE_FLAGS) && PLAUSIBLE.contains(&received);
     Uuid::from_slice(&bytes[2..18]).ok().filter(|uuid| is_plausible && !uuid.is_nil())
 }
 
-/// A record read back: shared bytes, nothing copied.
+/// A decoded record: shared bytes, nothing copied.
 #[derive(Clone, Debug)]
 pub struct Record {
     bytes: Bytes,
@@ -181,16 +181,16 @@ pub struct Record {
     payload_start: usize,
 }
 
-/// Why bytes are no record. The spool's checksum has passed by then, so this means another version wrote them.
+/// Why bytes are not a record. Their checksum in the spool was correct, so another version wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a record of version {VERSION} or {VERSION_MORE_FLAGS}: {0}")]
 pub struct RecordError(&'static str);
 
 impl Record {
-    /// Takes the form on disk.
+    /// Decodes the on-disk form.
     ///
     /// # Errors
-    /// [`RecordError`] where the bytes are no record of this version.
+    /// [`RecordError`] if the bytes are not a record of this version.
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
         let has_more_flags = match bytes.first() {
             Some(&VERSION) => false,
@@ -222,14 +222,14 @@ impl Record {
         Ok(Self { bytes, name_end, source_end, address_end, letter_end, payload_start })
     }
 
-    /// Sets [`Envelope::dedup_unchecked`] in an encoded record: that is known only after it was encoded.
+    /// Sets [`Envelope::dedup_unchecked`] in an encoded record, because this is known only after encoding.
     pub fn set_dedup_unchecked(encoded: &mut [u8]) {
         if let Some(flags) = encoded.get_mut(1) {
             *flags |= FLAG_DEDUP_UNCHECKED;
         }
     }
 
-    /// Its form on disk.
+    /// The on-disk form.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -256,38 +256,38 @@ impl Record {
             dedup_unchecked: flags & FLAG_DEDUP_UNCHECKED != 0,
             replayed: flags & FLAG_REPLAYED != 0,
             is_scoped: self.is_scoped(),
-            // What older gateways judged has no mark.
+            // Records of older gateways do not have this flag.
             is_late: more_flags & MORE_FLAG_LATE != 0 || !CreatedDays::WIDEST.around(received_millis).contains(&created_millis),
         }
     }
 
-    /// What its client calls it. Not what makes it a duplicate: see [`identity`](Self::identity).
+    /// The client's UUID. Duplicates are detected by [`identity`](Self::identity) instead.
     #[must_use]
     pub fn event_uuid(&self) -> Uuid {
         Uuid::from_bytes(self.bytes[2..18].try_into().unwrap_or_default())
     }
 
-    /// The name of the dead letter that it was replayed from after the sink had refused it. The dedup window knows its own
-    /// identity since it was first accepted; what keeps the replay from being stored twice is the letter's.
+    /// The dead letter that the event was replayed from after the sink had refused it. The dedup window knows the event's own
+    /// identity since the first acceptance; the dead letter's name prevents that the replay is stored twice.
     #[must_use]
     pub fn replay_of(&self) -> Option<Uuid> {
         let letter = &self.bytes[self.address_end..self.letter_end];
         letter.try_into().ok().map(Uuid::from_bytes)
     }
 
-    /// What makes it a duplicate: its UUID within its scope.
+    /// The identity that detects duplicates: the UUID within its scope.
     #[must_use]
     pub fn identity(&self, secret: &ScopeSecret) -> Uuid {
         secret.identity(self.event_uuid(), self.is_scoped().then(|| self.source()))
     }
 
-    /// Whether its identity is scoped: [`Envelope::is_scoped`].
+    /// Whether the identity is scoped: [`Envelope::is_scoped`].
     #[must_use]
     pub fn is_scoped(&self) -> bool {
         self.bytes[1] & FLAG_SCOPED != 0
     }
 
-    /// Name of the key that sent it: [`Envelope::source`].
+    /// The name of the key that sent the event: [`Envelope::source`].
     #[must_use]
     pub fn source(&self) -> &str {
         self.text(self.name_end + 1, self.source_end)
@@ -299,13 +299,13 @@ impl Record {
         self.bytes[1] & FLAG_CLIENT_ADDRESS != 0
     }
 
-    /// The event's own JSON object, byte for byte as the client wrote it.
+    /// The JSON object of the event, byte for byte as the client wrote it.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.payload_start..]
     }
 
-    /// Bytes of the whole record.
+    /// The size of the record in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()

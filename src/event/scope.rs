@@ -1,59 +1,59 @@
-//! The scope of an identity: who can make an event a duplicate of whose.
+//! The scope of an identity: which events can be duplicates of each other.
 //!
-//! Everyone can have a browser key and choose the UUIDs of its events. So a browser key is a scope of its own: its events
-//! are duplicates of its own events only. All server keys share one scope, because their secrets are ours.
+//! Everyone can read a browser key and choose the UUIDs of its events. So each browser key has its own scope: its events are
+//! duplicates only of its own events. All server keys share one scope, because their secrets are not public.
 //!
 //! ```text
 //! server keys   identity = event_uuid
 //! browser key   identity = the first 16 bytes of HMAC-SHA256(secret, event_uuid ‖ name of the key)
 //! ```
 //!
-//! The secret keeps everybody from choosing an event whose identity is that of another scope: without it nobody can
-//! compute one. A gateway makes its secret at its first start; a fleet shares one.
+//! The secret prevents a client from choosing an event whose identity collides with another scope, because without the secret
+//! identities cannot be computed. A gateway creates its secret at its first start; a fleet shares one secret.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The key of the hash that scopes identities. Never printed.
+/// The secret of the hash that scopes identities. Never print it.
 #[derive(Clone)]
 pub struct ScopeSecret {
     bytes: [u8; Self::BYTES],
-    /// Keyed already: an identity costs two blocks of SHA-256.
+    /// Initialized with the secret, so that an identity costs two blocks of SHA-256.
     mac: Hmac<Sha256>,
 }
 
 impl ScopeSecret {
-    /// Bytes of a secret.
+    /// The length of a secret in bytes.
     pub const BYTES: usize = 32;
 
-    /// The secret with these bytes.
+    /// Creates the secret from these bytes.
     #[must_use]
     pub fn new(bytes: [u8; Self::BYTES]) -> Self {
         let mac = Hmac::new(&bytes_of_key(&bytes));
         Self { bytes, mac }
     }
 
-    /// A secret that nobody knows.
+    /// Creates a random secret.
     #[must_use]
     pub fn random() -> Self {
-        // Each UUID brings 122 random bits of the operating system.
+        // Each UUID has 122 random bits from the operating system.
         let random: [[u8; 16]; 4] = std::array::from_fn(|_| *Uuid::new_v4().as_bytes());
         Self::new(Sha256::digest(random.as_flattened()).into())
     }
 
-    /// Its bytes, to be kept. Not to be logged.
+    /// The bytes of the secret, for storage. Do not log them.
     #[must_use]
     pub fn bytes(&self) -> &[u8; Self::BYTES] {
         &self.bytes
     }
 
-    /// The identity of an event: within the scope of `browser_key`, or of all server keys where there is none.
+    /// The identity of an event within the scope of `browser_key`, or of all server keys if there is no browser key.
     #[must_use]
     pub fn identity(&self, event_uuid: Uuid, browser_key: Option<&str>) -> Uuid {
         let Some(name) = browser_key else { return event_uuid };
         let mut mac = self.mac.clone();
-        // The UUID first: it has a fixed length, so no two pairs of UUID and name give the same bytes.
+        // The UUID comes first, because its fixed length makes the bytes of each pair of UUID and name unique.
         mac.update(event_uuid.as_bytes());
         mac.update(name.as_bytes());
         let code = mac.finalize().into_bytes();
@@ -63,7 +63,7 @@ impl ScopeSecret {
     }
 }
 
-/// The key as HMAC pads it: `new` with a whole block cannot fail.
+/// Pads the key to a whole block as HMAC does, because `new` with a whole block cannot fail.
 fn bytes_of_key(bytes: &[u8; ScopeSecret::BYTES]) -> hmac::digest::Key<Hmac<Sha256>> {
     let mut key = hmac::digest::Key::<Hmac<Sha256>>::default();
     key[..ScopeSecret::BYTES].copy_from_slice(bytes);

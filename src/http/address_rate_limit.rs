@@ -1,13 +1,13 @@
 //! The rate limit of requests that no key pays for: schemas, preflights, unknown paths and unknown methods.
 //!
-//! Anyone can send these. So each is taken from the request bucket of its client address (see `rate_limit.rs`) before any
-//! work is done. The handlers of events and of pixels do this themselves (see `authorize.rs`), because a valid key changes
-//! who pays.
+//! Anyone can send these requests. So each of them is taken from the request bucket of its client address (see `rate_limit.rs`)
+//! before any work is done. The handlers of events and of pixels do this themselves (see `authorize.rs`), because a valid key
+//! changes who pays.
 //!
 //! `/healthz` and `/readyz` are taken from the same bucket but never refused. If they were refused because of other traffic
 //! from the same address (such as a node that translates addresses), a load balancer would take the gateway out, or an
-//! orchestrator would restart it. A refusal would also cost as much as the answer. Probes from the machine itself, and from a
-//! trusted proxy for itself, are not counted, because they must not use up the bucket of others.
+//! orchestrator would restart it. A refusal would also cost as much as the answer. Probes that the machine itself or a trusted
+//! proxy sends on its own behalf are not counted, because they must not use up the bucket of others.
 
 use axum::{
     extract::Request,
@@ -17,7 +17,7 @@ use axum::{
 use super::{Gate, client_address::Peer, problem::Problem};
 use crate::rate_limit::{Prefix, RateExceeded};
 
-/// Takes a request to `route` from the bucket of its address, where its handler does not.
+/// Takes a request to `route` from the bucket of its address, unless its handler does so.
 ///
 /// # Errors
 /// The bucket is empty.
@@ -30,7 +30,7 @@ pub(super) fn pay(gate: &Gate, request: &Request, route: &str) -> Result<(), Pro
         return Ok(take(gate, headers, extensions)?);
     }
     if !is_near(gate, headers, extensions) {
-        // Whoever has too many of them has fewer of the others.
+        // A probe is answered even if the bucket is empty.
         let _ = take(gate, headers, extensions);
     }
     Ok(())
@@ -47,7 +47,7 @@ pub(super) fn take(gate: &Gate, headers: &HeaderMap, extensions: &Extensions) ->
     }
 }
 
-/// Whether the handler takes it: those that a key may pay for, and that of the pixel, whose answer is an image in any case.
+/// Whether the handler takes the request from a bucket: a key may pay for events, and a pixel is always answered with an image.
 fn is_paid_for_by_its_handler(route: &str, method: &Method) -> bool {
     let is_pixel = method == Method::GET || method == Method::HEAD;
     match route {
@@ -62,7 +62,7 @@ fn is_probe(route: &str, method: &Method) -> bool {
     matches!(route, "/healthz" | "/readyz") && (method == Method::GET || method == Method::HEAD)
 }
 
-/// Whether a request is one of the machine itself, or of a trusted proxy, and not one that it forwards.
+/// Whether the machine itself or a trusted proxy made the request, and does not forward it for a client.
 fn is_near(gate: &Gate, headers: &HeaderMap, extensions: &Extensions) -> bool {
     extensions.get::<Peer>().is_some_and(|peer| {
         let is_near = peer.address.to_canonical().is_loopback() || gate.proxies.trust(peer.address);

@@ -1,12 +1,12 @@
-//! What a request for events is answered: the counts, and `results`, which names what was not plainly accepted.
+//! The answer to a request for events: the counts, and `results`, which lists the events that were not simply accepted.
 //!
-//! `results` has a limit ([`ANSWER_RESULTS_BYTES_MAX`]): 200 bytes of a body can make 10,000 rejected events, with a reason each.
-//! Beyond it some are left out, and `results_truncated` says so; the counts are always those of all events. What is left out is
-//! chosen so that nobody loses an event who takes what is not listed for settled:
+//! `results` has a limit ([`ANSWER_RESULTS_BYTES_MAX`]), because a body of 200 bytes can make 10,000 rejected events with a
+//! reason each. Events beyond the limit are left out, and `results_truncated` is set; the counts always cover all events. The
+//! omitted events are chosen so that a client that regards unlisted events as settled loses none:
 //!
-//! - An event that must be sent again is never left out of an answer that acknowledges others. Where even those are too many,
-//!   nothing is acknowledged: the whole body is to be sent again, and what of it was stored is a duplicate then.
-//! - Rejected events come next, and duplicates last. Both are kept, and neither is to be sent again.
+//! - An answer that acknowledges events always lists every event that must be sent again. If even those do not fit, nothing is
+//!   acknowledged: the client sends the whole body again, and the events that were stored are duplicates then.
+//! - Rejected events come next, and duplicates last. Both are stored, and neither must be sent again.
 
 use axum::{
     body::Body,
@@ -23,7 +23,7 @@ use crate::{
     outcome::{Counts, Fault, Outcome, RetryCause},
 };
 
-/// Where the schemas are, on the same host.
+/// The path of the schemas, on the same host.
 const SCHEMAS: &str = "/v1/schemas";
 
 #[derive(Serialize)]
@@ -44,25 +44,25 @@ struct ErrorItem<'a> {
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a str>,
-    /// Where that schema can be read.
+    /// The URL of that schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     schema_url: Option<String>,
-    /// All faults, where there are several.
+    /// All faults, if there are several.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
 }
 
-/// The events that were not plainly accepted, as the JSON of `results`.
+/// The events that were not simply accepted, as the JSON of `results`.
 struct Results {
     json: String,
-    /// Whether some are left out.
+    /// Whether any events are left out.
     is_truncated: bool,
-    /// Whether some of those must be sent again.
+    /// Whether any events that must be sent again are left out.
     lacks_retries: bool,
 }
 
 impl Results {
-    /// Lists what was not plainly accepted, in input order, as far as it fits.
+    /// Lists the events that were not simply accepted, in input order, up to the size limit.
     fn of(fates: &[Fate]) -> Self {
         let mut text = Vec::new();
         let mut listed = Vec::new();
@@ -71,7 +71,7 @@ impl Results {
             let items = fates.iter().enumerate().filter(|(_, fate)| of_kind(&fate.outcome));
             for item in items.filter_map(|(index, fate)| item(index, fate)) {
                 let start = text.len();
-                // Strings and numbers into memory: there is nothing in it that can fail.
+                // Cannot fail: only strings and numbers are written, into memory.
                 let written = serde_json::to_writer(&mut text, &item);
                 debug_assert!(written.is_ok());
                 if text.len() + listed.len() > ANSWER_RESULTS_BYTES_MAX {
@@ -96,7 +96,7 @@ impl Results {
     }
 }
 
-/// How `status` says that an event must be sent again.
+/// The `status` of an event that must be sent again.
 const RETRY: &str = "retry";
 
 fn is_retry(outcome: &Outcome) -> bool {
@@ -146,7 +146,7 @@ fn with_members(problem: Problem, counts: &Counts, results: Results) -> Problem 
     if results.is_truncated { problem.member("results_truncated", "true".into()) } else { problem }
 }
 
-/// The usual answer. That to a single event is always the same.
+/// The usual answer. For a single event it is always the same.
 fn all_accepted(count: usize) -> Response {
     let body = match count {
         1 => Bytes::from_static(b"{\"accepted\":1,\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}"),
@@ -196,7 +196,7 @@ fn item(index: usize, fate: &Fate) -> Option<ResultItem<'_>> {
     Some(ResultItem { index, event_uuid: fate.event_uuid.as_deref(), status, error })
 }
 
-/// The code for a request of which nothing could be stored: the gravest cause of its events.
+/// The code for a request of which nothing could be stored: the most severe cause among its events.
 fn nothing_stored(fates: &[Fate]) -> (ProblemCode, &'static str) {
     let gravity = |cause: &RetryCause| match cause {
         RetryCause::StorageUnavailable | RetryCause::Lost => 5,
@@ -283,7 +283,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_event_that_must_be_sent_again_is_ever_left_out_of_an_answer_that_acknowledges_others() {
-        // The last ones, behind more rejected ones than fit.
+        // The retries come behind more rejected events than fit.
         let mut outcomes = vec![Outcome::Duplicate; 2_000];
         outcomes.extend(vec![rejected(100); 7_000]);
         outcomes.extend(vec![Outcome::Retry(RetryCause::InFlight); 900]);
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!((status, &body["retry"], &body["rejected"]), (207, &json!(900), &json!(7_000)));
         assert_eq!((&body["results_truncated"], listed(&body, "retry"), listed(&body, "duplicate")), (&json!(true), 900, 0));
         assert!(listed(&body, "rejected") > 100);
-        // Where they do not fit themselves, nothing is acknowledged.
+        // If the retries themselves do not fit, nothing is acknowledged.
         outcomes.extend(vec![Outcome::Retry(RetryCause::InFlight); 5_000]);
         let (status, body) = answered(&fates(outcomes)).await;
         assert_eq!((status, &body["code"]), (503, &json!("busy")));

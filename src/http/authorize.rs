@@ -1,5 +1,5 @@
-//! Decides whether a request may send: by its key, by the web page that it comes from, and by the rate limits of both the key
-//! and the address.
+//! Decides whether a request may send events: by its key, by the web page it comes from, and by the rate limits of the key and
+//! of the address.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -16,26 +16,26 @@ use crate::{
     rate_limit::{Payers, Prefix},
 };
 
-/// Where a request says which web page it comes from.
+/// Which headers name the web page that a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
-    /// In `Origin`, as browsers do with every POST.
+    /// `Origin`, which browsers send with every POST.
     Origin,
-    /// In `Origin` or `Referer`; the images of a mail, and of pages that hide themselves, have neither.
+    /// `Origin` or `Referer`. Images in mails, and in pages that hide their address, have neither.
     Image,
 }
 
-/// Who sends a request, and from whose buckets its events are taken.
+/// The sender of a request, and the buckets from which its events are taken.
 pub(super) struct Authorized {
     pub(super) source: Arc<Source>,
     pub(super) payers: Payers,
-    /// What the bodies of its address hold.
+    /// The memory that request bodies from this address hold.
     pub(super) address_bodies: Option<Arc<AddressBodies>>,
-    /// Where it comes from, as far as that is kept.
+    /// The client address, in the form that the policy keeps.
     pub(super) client_address: Option<String>,
 }
 
-/// Lets a request in, and takes it from the buckets of requests.
+/// Authorizes a request, and takes it from the request buckets.
 pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Authorized, Problem> {
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down; another one will take it"));
@@ -46,7 +46,7 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
     let policy = gate.policy.load();
     let peer = request.extensions.get::<Peer>();
     let from = peer.map(|peer| gate.proxies.client_address(peer, &request.headers));
-    // What everyone can bring is held to the limits of its address: see `rate_limit.rs`.
+    // A request that anyone can send counts against the limits of its address: see `rate_limit.rs`.
     let pay_by_address = || match policy.addresses.as_ref().zip(from) {
         None => Ok(None),
         Some((rates, from)) => {
@@ -81,7 +81,7 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
     Ok(Authorized { source: source.clone(), payers, address_bodies, client_address })
 }
 
-/// The key: the first there is of `Authorization: Bearer`, `X-Api-Key` and `?key=`.
+/// The key: the first of `Authorization: Bearer`, `X-Api-Key` and `?key=`.
 fn secret<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let text = |value: &'a HeaderValue| value.to_str().ok();
     let bearer = headers.get(header::AUTHORIZATION).and_then(text).and_then(|value| {
@@ -96,7 +96,7 @@ fn secret<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
     bearer.or_else(header).map(Cow::Borrowed).or_else(query)
 }
 
-/// The origin in `Referer`: what stands before the path.
+/// The origin in `Referer`: the part before the path.
 fn referer_origin(headers: &HeaderMap) -> Option<&[u8]> {
     let referer = headers.get(header::REFERER)?.as_bytes();
     let host = memchr::memmem::find(referer, b"://")? + 3;

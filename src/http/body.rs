@@ -1,4 +1,4 @@
-//! Reading a request's body: under a cap, within a time, and within what all requests together may hold (`body_budget.rs`).
+//! Reads the body of a request. A size limit, a timeout, and the limit of all requests together (`body_budget.rs`) apply.
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -11,10 +11,10 @@ use crate::{
     limits::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX},
 };
 
-/// Reads `body` whole.
+/// Reads the whole `body`.
 ///
 /// # Errors
-/// Too large, too slow, broken off, or no room for it.
+/// The body is too large, too slow, or incomplete, or the memory for it is not available.
 pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + BODY_READ_TIMEOUT;
     let mut whole = BytesMut::new();
@@ -38,7 +38,7 @@ pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes,
             drain(body).await;
             return Err(too_large());
         }
-        // Most bodies come in one piece, which is then not copied.
+        // Most bodies arrive in one piece, which is not copied.
         match only.take() {
             None if whole.is_empty() => only = Some(data),
             first => {
@@ -50,9 +50,9 @@ pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes,
     Ok(only.unwrap_or_else(|| whole.freeze()))
 }
 
-/// Reads on for a moment without keeping anything, so that a client which is still sending reads the answer instead of
-/// a reset connection. Some HTTP/2 clients (curl 7.88) lose the answer where the stream is reset after it, so a body that
-/// is only somewhat too large is read to its end.
+/// Reads and discards the body for a short time, so that a client that is still sending reads the answer instead of a
+/// connection reset. Some HTTP/2 clients (curl 7.88) lose the answer if the stream is reset after the answer, so a body that is
+/// only slightly too large is read to its end.
 pub(super) async fn drain(mut body: Body) {
     let deadline = Instant::now() + DRAIN_BODY_TIMEOUT;
     let mut left = INFLATED_BYTES_MAX;
@@ -64,7 +64,7 @@ pub(super) async fn drain(mut body: Body) {
     }
 }
 
-/// The problem of a body that is too large.
+/// The problem for a body that is too large.
 #[must_use]
 pub(super) fn too_large() -> Problem {
     Problem::new(ProblemCode::BodyTooLarge, format!("the body has more than {BODY_BYTES_MAX} bytes; send several requests"))

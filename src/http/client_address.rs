@@ -1,4 +1,4 @@
-//! Where a client is: its own address, or what a trusted proxy says of it.
+//! The address of a client: the address of its connection, or the address that a trusted proxy reports.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,21 +14,21 @@ use crate::{
     limits::{FORWARDED_FOR_MAX, TRUNCATED_BITS},
 };
 
-/// The other end of a connection, as every request on it knows it.
+/// The other end of a connection, available to every request on the connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address; behind the PROXY protocol that of the client.
+    /// The address of the peer; with the PROXY protocol, the address of the client.
     pub address: IpAddr,
-    /// Whether a proxy spoke the PROXY protocol and named no client. The address is then the proxy's, but the requests may be
-    /// anybody's: no header of them is believed.
+    /// Whether a proxy used the PROXY protocol and named no client. The address is then the proxy's, but the requests may come
+    /// from anyone, so their headers are not trusted.
     pub is_unnamed: bool,
-    /// What the bodies from its address hold; `None` on the listener for operators.
+    /// The memory that request bodies from this address hold; `None` on the listener for operators.
     pub bodies: Option<Arc<AddressBodies>>,
-    /// Whether it showed a certificate that the gateway trusts.
+    /// Whether the peer presented a certificate that the gateway trusts.
     pub has_certificate: bool,
 }
 
-/// What is kept of `address`.
+/// The form of `address` that is stored.
 pub(super) fn kept(address: IpAddr, kept: AddressKept) -> Option<String> {
     let address = address.to_canonical();
     let bits = if address.is_ipv4() { TRUNCATED_BITS.0 } else { TRUNCATED_BITS.1 };
@@ -39,32 +39,32 @@ pub(super) fn kept(address: IpAddr, kept: AddressKept) -> Option<String> {
     }
 }
 
-/// Whose word is taken for where a client is.
+/// The proxies that are trusted to report client addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxies {
     trusted: Vec<IpNet>,
     forwarded_for: bool,
-    /// Whether they begin each connection with the PROXY protocol.
+    /// Whether the proxies begin each connection with the PROXY protocol.
     pub proxy_protocol: bool,
 }
 
 impl Proxies {
-    /// As configured.
+    /// Reads the configuration.
     #[must_use]
     pub fn new(config: &ProxyConfig) -> Self {
         Self { trusted: config.trusted.clone(), forwarded_for: config.forwarded_for, proxy_protocol: config.proxy_protocol }
     }
 
-    /// Whether `address` is one of them.
+    /// Whether `address` is a trusted proxy.
     #[must_use]
     pub fn trust(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// Where the client of a request is: the last address in `X-Forwarded-For` that is no trusted proxy, as far as the
-    /// chain of trusted proxies goes. What a client writes there itself stands further to the left, and is not believed; nor
-    /// does it matter how it is written, because each element is read on its own. An element that is no address ends the chain.
+    /// The client address of a request: the last address in `X-Forwarded-For` that is not a trusted proxy. Addresses that the
+    /// client writes itself stand further left and are not trusted. They cannot break the parsing of the others either, because
+    /// each element is parsed separately. An element that is not an address ends the chain.
     #[must_use]
     pub fn client_address(&self, peer: &Peer, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.address;
@@ -73,7 +73,7 @@ impl Proxies {
         }
         let lines = headers.get_all("x-forwarded-for").into_iter().rev();
         let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-        // A list may have empty elements (RFC 9110, section 5.6.1).
+        // RFC 9110, section 5.6.1, allows empty list elements.
         for element in elements.take(FORWARDED_FOR_MAX).filter(|element| !element.is_empty()) {
             let Some(address) = address(element) else { break };
             client = address;
@@ -85,8 +85,8 @@ impl Proxies {
     }
 }
 
-/// An address, with a port or without: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`. IPv6 may
-/// name a zone behind `%`, which means something on the proxy alone.
+/// Parses an address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// IPv6 may have a zone after `%`; the zone is ignored because it has a meaning on the proxy only.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let without_zone = |text: &str| text.split_once('%').map_or(text, |(address, _)| address).parse::<std::net::Ipv6Addr>();
@@ -145,12 +145,12 @@ mod tests {
         assert_eq!(client("10.0.0.1", &["6.6.6.6", "198.51.100.1", "10.0.0.2"]), "198.51.100.1", "in several lines");
         assert_eq!(client("10.0.0.1", &["[2001:dba::7]:443,10.1.2.3:80"]), "2001:dba::7");
         assert_eq!(client("10.0.0.1", &["10.0.0.3, 10.0.0.2"]), "10.0.0.3", "all of them are proxies");
-        // What the client wrote cannot be read; what the proxy wrote behind it can.
+        // The client's element cannot be read; the proxy's element after it can.
         assert_eq!(of_bytes("10.0.0.1", &[b"\xff\xfe, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(of_bytes("10.0.0.1", &[b"\xff", b"198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["nonsense, 198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1", &["6.6.6.6, 198.51.100.1, , 10.0.0.2,"]), "198.51.100.1", "empty elements are none");
-        // What a proxy wrote is no address: so far it is known, and no further.
+        // The proxy's element is not an address: the chain ends there.
         assert_eq!(client("10.0.0.1", &["198.51.100.1, unknown"]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["198.51.100.1, unknown, 10.0.0.2"]), "10.0.0.2");
         for (written, read) in [

@@ -1,9 +1,8 @@
-//! What a browser is told of web pages from elsewhere (the Fetch standard's CORS protocol).
+//! Cross-origin access for browsers (the CORS protocol of the Fetch standard).
 //!
-//! A page may read the answer where any enabled key may be used from its origin. Which key it has is checked with the
-//! request itself: a preflight does not say it, and a page that holds the wrong one should be able to read that.
-//! Beacons always send credentials, so the origin is named and never `*`, and credentials are allowed; the gateway sets
-//! no cookie and reads none.
+//! A page may read the answer if any enabled key allows its origin. The request itself is checked against its own key, because
+//! a preflight does not carry the key, and a page with the wrong key must be able to read that error. Beacons always send
+//! credentials, so the answer names the origin, never `*`, and allows credentials. The gateway sets no cookies and reads none.
 
 use std::sync::Arc;
 
@@ -19,20 +18,20 @@ use super::{
 };
 use crate::limits::PREFLIGHT_AGE_SECONDS;
 
-/// Headers of an answer that scripts may read beside the few that they always may.
+/// Response headers that scripts may read in addition to those that are always readable.
 const EXPOSED: HeaderValue =
     HeaderValue::from_static("ETag, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id");
 
-/// Headers that scripts may send.
+/// Request headers that scripts may send.
 const ACCEPTED: HeaderValue =
     HeaderValue::from_static("Authorization, Content-Encoding, Content-Type, Prefer, X-Api-Key, X-Request-Id");
 
-/// Methods that scripts may use; the simple ones need no leave.
+/// Methods that scripts may use. Simple methods need no permission.
 const METHODS: HeaderValue = HeaderValue::from_static("POST");
 
 const YES: HeaderValue = HeaderValue::from_static("true");
 
-/// Answers `OPTIONS`: a browser asks whether a page may send what needs asking (JSON, a key in a header).
+/// Answers `OPTIONS`: a browser asks whether a page may send a request that is not simple (JSON, a key in a header).
 pub(super) async fn preflight(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Result<Response, Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -48,8 +47,8 @@ pub(super) async fn preflight(State(gate): State<Arc<Gate>>, headers: HeaderMap)
     Ok((StatusCode::NO_CONTENT, headers).into_response())
 }
 
-/// Lets the page at `origin` read an answer, where it may. Also an answer to a request without one says that it would be another
-/// with one: else a cache between them gives it to a page, which then cannot read it.
+/// Lets the page at `origin` read an answer, if allowed. `Vary` is set even if the request has no `Origin`, because a cache
+/// could otherwise give this answer to a page, which then could not read it.
 pub(super) fn let_read(gate: &Gate, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin

@@ -1,4 +1,4 @@
-//! `/admin/dead-letters…`: what `lakegate dead-letters` asks of a gateway that runs.
+//! `/admin/dead-letters…`: the interface that `lakegate dead-letters` uses on a running gateway.
 
 use std::{
     io,
@@ -49,7 +49,7 @@ struct List {
     unreadable_lines: u64,
 }
 
-/// The letters in groups.
+/// Lists the dead letters in groups.
 pub(super) async fn list(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     operator::authorize(&parts)?;
@@ -65,7 +65,7 @@ pub(super) async fn list(State(gate): State<Arc<Gate>>, request: Request) -> Res
     Ok(Json(List { grouped: groups.finish(), unreadable_lines: survey.unreadable_lines }).into_response())
 }
 
-/// Some letters, whole, as they are read: no more than a few are in memory.
+/// Sends whole dead letters as they are read from disk, so only a few are in memory.
 pub(super) async fn show(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     operator::authorize(&parts)?;
@@ -76,28 +76,28 @@ pub(super) async fn show(State(gate): State<Arc<Gate>>, request: Request) -> Res
     tokio::task::spawn_blocking(move || {
         let mut answer = LettersAnswer::new(pieces);
         let read = visit_shown(&archive, &query.filter, query.limit, &mut |letter| answer.letter(&letter));
-        // Before the end is sent: who has the whole answer may ask again at once.
+        // Release the turn before the end is sent, because a client with the whole answer may send its next request at once.
         std::mem::drop(turn);
         answer.finish(read);
     });
-    // Whether the disk can be read shows with the first letter, in time for another status.
+    // Wait for the first piece: a disk error appears with it, while the status can still change.
     let first = received.recv().await.unwrap_or_else(|| Err(io::Error::other("the letters could not be read")));
     let body = Body::new(Received { first: Some(first.map_err(RepairError::Disk)?), rest: received, is_whole: false });
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
 }
 
-/// A part of an answer. One of which the last part never comes breaks off: it must not look whole.
+/// A part of an answer. An answer without its last part is cut off, so that it does not look complete.
 enum Piece {
     Begun(Bytes),
     Last(Bytes),
 }
 
-/// `{"letters":[…],"truncated":false}`, written letter by letter for a client that reads it in time.
+/// `{"letters":[…],"truncated":false}`, written one dead letter at a time, for a client that must read it in time.
 struct LettersAnswer {
     pieces: mpsc::Sender<io::Result<Piece>>,
     deadline: Instant,
     bytes: usize,
-    /// What is sent with the next piece.
+    /// The text to send with the next piece.
     text: Vec<u8>,
     is_truncated: bool,
 }
@@ -108,10 +108,10 @@ impl LettersAnswer {
         Self { pieces, deadline, bytes: 0, text: b"{\"letters\":[".to_vec(), is_truncated: false }
     }
 
-    /// Adds a letter. Breaks where the answer is long enough, or its client has gone or takes too long.
+    /// Adds a dead letter. Breaks if the answer is long enough, or the client has gone or takes too long.
     fn letter(&mut self, letter: &Shown) -> ControlFlow<()> {
         let Ok(json) = serde_json::to_vec(letter) else { return ControlFlow::Continue(()) };
-        // The first one is shown whatever it has.
+        // The first dead letter is shown whatever its size.
         if self.bytes > 0 && self.bytes + json.len() > LETTERS_SHOWN_BYTES_MAX {
             self.is_truncated = true;
             return ControlFlow::Break(());
@@ -138,7 +138,7 @@ impl LettersAnswer {
     }
 }
 
-/// A body whose pieces come from elsewhere.
+/// A response body whose pieces come from a channel.
 struct Received {
     first: Option<Piece>,
     rest: mpsc::Receiver<io::Result<Piece>>,
@@ -164,7 +164,7 @@ impl hyper::body::Body for Received {
     }
 }
 
-/// What is asked for in the address: `where` any number of times, and `limit`.
+/// The query parameters: any number of `where`, and `limit`.
 struct Query {
     filter: Filter,
     limit: usize,
@@ -190,7 +190,7 @@ impl Query {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReplayBody {
-    /// Which gateway is meant, by the identity of its spool.
+    /// The gateway that is meant, by the identity of its spool.
     #[serde(default)]
     gateway: Option<Uuid>,
     #[serde(default, rename = "where")]
@@ -199,12 +199,12 @@ struct ReplayBody {
     patch: Option<Box<RawValue>>,
     #[serde(default)]
     dry_run: bool,
-    /// Letters from elsewhere, one per line.
+    /// Dead letters from another source, one per line.
     #[serde(default)]
     letters: Option<String>,
 }
 
-/// Replays letters.
+/// Replays dead letters.
 pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (asked, turn): (ReplayBody, Turn) = read(&gate, request).await?;
     check_gateway(&gate, asked.gateway)?;
@@ -227,17 +227,17 @@ pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> R
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DropBody {
-    /// Which gateway is meant, by the identity of its spool.
+    /// The gateway that is meant, by the identity of its spool.
     #[serde(default)]
     gateway: Option<Uuid>,
     #[serde(default, rename = "where")]
     conditions: Vec<String>,
-    /// That every open letter is meant.
+    /// Confirms that all open dead letters are meant.
     #[serde(default)]
     all: bool,
 }
 
-/// Takes letters out for good.
+/// Removes dead letters permanently.
 pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (asked, turn): (DropBody, Turn) = read(&gate, request).await?;
     check_gateway(&gate, asked.gateway)?;
@@ -253,7 +253,7 @@ pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Res
     Ok(Json(dropped).into_response())
 }
 
-/// Another gateway may have taken over the address of the one that is meant.
+/// Refuses a request for another gateway: this gateway may have taken over its address.
 fn check_gateway(gate: &Gate, meant: Option<Uuid>) -> Result<(), Problem> {
     match meant {
         Some(meant) if meant != gate.ingest.spool.id() => {
@@ -271,14 +271,14 @@ fn wrong(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemCode::InvalidRepair, detail)
 }
 
-/// What is asked, and the turn to do it.
+/// Reads the request, and takes the turn for a repair.
 async fn read<T: DeserializeOwned>(gate: &Gate, request: Request) -> Result<(T, Turn), Problem> {
     let (parts, body) = request.into_parts();
     operator::authorize(&parts)?;
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down"));
     }
-    // No form of a web page can send this.
+    // An HTML form cannot send this content type.
     if parts.headers.get(header::CONTENT_TYPE) != Some(&HeaderValue::from_static("application/json")) {
         let detail = "a repair is application/json";
         return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));

@@ -24,16 +24,16 @@ use crate::{
     limits::BODY_BYTES_MAX,
 };
 
-/// What a body may be, as `Accept` in an answer says it.
+/// The accepted content types, for `Accept` in an answer.
 const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, text/plain";
 
-/// Takes events.
+/// Receives events.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let submission = match Preamble::read(&gate, &parts) {
         Ok(submission) => submission,
         Err(problem) => {
-            // To read from the body of a client that asks first would be to tell it to send.
+            // Do not read the body of a client that waits for `100 Continue`, because reading tells the client to send.
             if !parts.headers.contains_key(header::EXPECT) {
                 body::drain(body).await;
             }
@@ -77,7 +77,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     Ok(response)
 }
 
-/// What a request says before its body.
+/// The information of a request before its body.
 struct Preamble {
     sender: Authorized,
     form: BodyForm,
@@ -95,8 +95,8 @@ impl Preamble {
         }
         let mut durability = durability(headers)?;
         if sender.source.is_public() {
-            // Who waits for delivery makes the lake flush early. Everyone has this key, so it is not honoured, and the answer
-            // says so.
+            // Waiting for delivery makes the lake flush early. Everyone has this key, so the wish is not honoured, and the
+            // answer says so.
             durability = durability.and(Some(Durability::Disk));
         }
         Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, durability })
@@ -105,7 +105,7 @@ impl Preamble {
 
 fn form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(BodyForm::Any) };
-    // As nearly all write it.
+    // The usual spellings.
     match value.as_bytes() {
         b"application/json" => return Ok(BodyForm::Json),
         b"application/x-ndjson" => return Ok(BodyForm::Ndjson),
@@ -132,7 +132,7 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     }
 }
 
-/// `Prefer: durability=…` (RFC 7240); other preferences are none of ours.
+/// Parses `Prefer: durability=…` (RFC 7240). Other preferences are ignored.
 fn durability(headers: &HeaderMap) -> Result<Option<Durability>, Problem> {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     for preference in preferences {

@@ -1,7 +1,7 @@
 //! Sends `POST /v1/events` straight to its handler, and everything else to the router.
 //!
-//! Nearly all requests are `POST /v1/events`. In the router each request is boxed and moved some twenty times, which is a
-//! quarter of the CPU time of a request with one event.
+//! Nearly all requests are `POST /v1/events`. The router boxes each request and moves it some twenty times, which is a quarter
+//! of the CPU time of a request with one event.
 
 use std::{convert::Infallible, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -32,12 +32,12 @@ impl FastPath {
         Self { middleware, router }
     }
 
-    /// What the bodies from `address` hold, on the listener for events.
+    /// The memory that request bodies from `address` hold; on the listener for events only.
     pub(super) fn bodies_of(&self, address: IpAddr) -> Option<Arc<AddressBodies>> {
         self.middleware.is_for_events().then(|| self.middleware.gate.bodies.address(address.into()))
     }
 
-    /// The answer to a request of which not even the head came in time.
+    /// The answer to a request whose head did not arrive in time.
     pub(super) fn head_timed_out(&self, after: Duration) -> Response {
         self.middleware.head_timed_out(after)
     }

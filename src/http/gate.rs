@@ -22,23 +22,23 @@ use crate::{
     telemetry::{AccessLog, Metrics, Traces},
 };
 
-/// Who may send, and how much: what an operator changes while the gateway runs. It is replaced as a whole.
+/// Who may send events, and how many. An operator can change it while the gateway runs. It is replaced as a whole.
 pub struct Policy {
-    /// The keys, and what each may do.
+    /// The keys, and the permissions of each.
     pub keys: Keys,
-    /// What client addresses may send, where they are held to limits.
+    /// The rate limits of client addresses, if configured.
     pub addresses: Option<Arc<AddressRates>>,
-    /// Whether events of people who ask not to be followed are dropped.
+    /// Whether events of people who opt out of tracking are dropped.
     pub respect_gpc: bool,
-    /// What is kept of the addresses that events come from.
+    /// The form of client address that events keep.
     pub client_address: AddressKept,
 }
 
 /// The parts of the gateway that the handlers use.
 pub struct Gate {
-    /// Who may send, and how much.
+    /// The policy in force.
     pub policy: ArcSwap<Policy>,
-    /// Who may say where a client is.
+    /// The proxies that are trusted to report client addresses.
     pub proxies: Arc<Proxies>,
     /// Validates and stores events.
     pub ingest: Arc<Ingest>,
@@ -67,13 +67,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Whether the gateway is stopping: it takes nothing more, and is not ready.
+    /// Whether the gateway is stopping. It then accepts no requests and is not ready.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Gives every key of the policy in force its share, before it sends: so its limit is right from the start.
+    /// Gives every key of the policy in force its share before the key sends, so that its limit is right from the start.
     pub fn share(&self) {
         for source in self.policy.load().keys.sources() {
             source.share(&self.ingest.shares);

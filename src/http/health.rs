@@ -25,12 +25,12 @@ struct Health {
     status: &'static str,
 }
 
-/// The process runs.
+/// Answers as long as the process runs.
 pub(super) async fn healthz() -> Response {
     Json(Health { status: "ok" }).into_response()
 }
 
-/// Whether an event posted now would be stored, and how long that will last.
+/// Whether an event posted now would be stored, and for how long the space will last.
 #[derive(Debug, Serialize)]
 pub(super) struct Readiness {
     ready: bool,
@@ -42,7 +42,7 @@ pub(super) struct Readiness {
 #[derive(Debug, Serialize)]
 struct Reason {
     code: &'static str,
-    /// Whether it keeps events from being stored; otherwise it is a warning.
+    /// Whether the condition prevents events from being stored; otherwise it is a warning.
     blocks: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     place: String,
@@ -85,7 +85,7 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
     response
 }
 
-/// Brings the gauges of what `/readyz` says up to now, for a scrape.
+/// Updates the gauges of the readiness conditions, for a scrape.
 pub(super) fn refresh_gauges(gate: &Gate) {
     let holding = conditions(gate, &gate.disk_headroom.current());
     let is_blocked = holding.iter().any(|raised| raised.condition.blocks());
@@ -94,7 +94,7 @@ pub(super) fn refresh_gauges(gate: &Gate) {
     gate.metrics.set_conditions(&holding);
 }
 
-/// Raises and clears what shows in the numbers of this moment.
+/// Raises and clears the conditions that follow from the current numbers.
 pub fn look(gate: &Gate) {
     look_at(gate, &gate.disk_headroom.current());
 }
@@ -126,7 +126,7 @@ fn without_inodes(inodes: u64) -> &'static str {
     }
 }
 
-/// Everything that is wrong, the blocking conditions first: what was raised, and what others say of themselves.
+/// All conditions that hold, the blocking ones first: those that were raised, and those that other components report.
 fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
     look_at(gate, headroom);
     let mut holding = gate.conditions.list();

@@ -1,5 +1,5 @@
-//! The middleware around every request: it sets a request id, measures the time, counts the request, logs it, catches a
-//! panic, and writes problems as JSON.
+//! The middleware around every request: it sets a request id, measures the time, counts and logs the request, catches panics,
+//! and writes problems as JSON.
 
 use std::{
     future::poll_fn,
@@ -45,11 +45,11 @@ pub(super) struct Middleware {
 /// The clients that a listener serves.
 #[derive(Clone)]
 pub(super) enum Serves {
-    /// Senders of events, also web pages.
+    /// Senders of events, including web pages.
     Events,
-    /// Operators, and no web page.
+    /// Operators, but no web pages.
     Operators {
-        /// Names that they may call the gateway by: see `operator.rs`.
+        /// Additional names of the gateway: see `operator.rs`.
         hosts: Arc<[String]>,
     },
 }
@@ -68,7 +68,7 @@ pub(super) async fn layer(State(middleware): State<Middleware>, request: Request
             Err(problem) => problem.into_response(),
         }
     };
-    // Handlers of this listener that have no use for a body drop it; so does a refusal.
+    // Read the body to its end, because a refusal drops it, and so do handlers of this listener that need no body.
     middleware.handle(route, request, |request| unread_body::read_to_its_end(request, let_in)).await
 }
 
@@ -78,7 +78,7 @@ impl Middleware {
         matches!(self.serves, Serves::Events)
     }
 
-    /// Answers a request to `route` by `handler`, inside this middleware.
+    /// Answers a request to `route` with `handler`, inside this middleware.
     pub(super) async fn handle<F: Future<Output = Response>>(
         &self,
         route: &'static str,
@@ -93,7 +93,7 @@ impl Middleware {
         let metrics = &self.gate.metrics;
         let log = RequestLog::of(&self.gate, &request, route);
         let mut response = {
-            // Pinned where it is made: a future that is handed on is copied whole, and this one is large.
+            // Pin the future where it is created, because passing it on would copy it, and it is large.
             let handler = pin!(handler(request));
             caught(handler).await
         };
@@ -146,7 +146,7 @@ impl Middleware {
     fn sign(&self, mut response: Response, id: HeaderValue) -> Response {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
-        // No answer is what its text looks like: all say what they are.
+        // Forbid sniffing, because every answer declares its content type.
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
         if let Some(hsts) = &self.hsts {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
@@ -155,22 +155,22 @@ impl Middleware {
     }
 }
 
-/// Answers for a handler that panics.
+/// Catches a panic of the handler and answers for it.
 async fn caught(mut handler: Pin<&mut impl Future<Output = Response>>) -> Response {
     poll_fn(|context| {
-        // What it left half done is its own request.
+        // The state that a panic leaves half changed belongs to this request only.
         let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
         polled.unwrap_or_else(|_| Poll::Ready(panicked()))
     })
     .await
 }
 
-/// The answer where a handler panicked.
+/// The answer if a handler panicked.
 fn panicked() -> Response {
     Problem::new(ProblemCode::InternalError, "the request could not be handled; this is a bug").into_response()
 }
 
-/// The client's own id where it is fit to be logged, else a new one.
+/// The client's own request id if it is fit for a log, else a new id.
 fn request_id(request: &Request) -> HeaderValue {
     let fit = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -179,7 +179,7 @@ fn request_id(request: &Request) -> HeaderValue {
     request.headers().get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(new_id)
 }
 
-/// Names a request in a log, and guards nothing: it need not be hard to guess, and must not cost a system call.
+/// A new request id. It only names a request in logs, so it need not be hard to guess, and must not cost a system call.
 fn new_id() -> HeaderValue {
     let millis = unix_millis(SystemTime::now()).unsigned_abs();
     let random = fastrand::u128(..).to_le_bytes()[..10].try_into().unwrap_or_default();
@@ -188,7 +188,7 @@ fn new_id() -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// The route's pattern as a label, never the path that a client made up.
+/// The pattern of the route, as a label. Never the path that a client sent, because clients can invent paths.
 fn route(request: &Request) -> &'static str {
     match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
         Some("/v1/events") => "/v1/events",
@@ -203,7 +203,7 @@ fn route(request: &Request) -> &'static str {
         Some("/admin/dead-letters/letters") => "/admin/dead-letters/letters",
         Some("/admin/dead-letters/replay") => "/admin/dead-letters/replay",
         Some("/admin/dead-letters/drop") => "/admin/dead-letters/drop",
-        // The one route whose path is configured.
+        // The only route whose path is configured.
         Some(_) => "extra_path",
         None => OTHER,
     }

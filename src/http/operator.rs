@@ -1,13 +1,13 @@
-//! Who may ask through the operators' listener, which has no keys, and how many at one time.
+//! Who may use the listener for operators, which has no keys.
 //!
-//! Metrics and health are for whoever reaches the listener; what shows or changes dead letters is for programs on the
-//! gateway's own machine. None of it is for web pages. A browser near the gateway may be led by any page it shows: what the
-//! page sends has an `Origin` or says in `Sec-Fetch-Site` that it comes from elsewhere, or, where the page has made its own
-//! name point to this machine, a `Host` that is a name on the internet. So the gateway is called by an address, by
-//! `localhost`, by a name without a dot (of a container, of this network: no name on the internet is one), or by one of
+//! Anyone who reaches the listener may read metrics and health. Requests that show or change dead letters are accepted only
+//! from programs on the gateway's own machine. Web pages get nothing: any page can make a browser near the gateway send
+//! requests. Such a request has an `Origin`, or a `Sec-Fetch-Site` that says it comes from another site, or, if the page made
+//! its own name resolve to this machine, a `Host` that is an internet name. So the gateway must be called by an address, by
+//! `localhost`, by a name without a dot (of a container or of this network; internet names have dots), or by one of
 //! `admin.hosts`.
 //!
-//! What takes time or memory is done for one at a time: see [`Turns`](super::Turns).
+//! The number of requests at one time that take time or memory is limited: see [`Turns`](super::Turns).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -30,7 +30,7 @@ fn refuse(detail: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::OperatorsOnly, detail))
 }
 
-/// Refuses what a web page may have sent. `hosts` are further names of the gateway; `*.example` is all below `example`.
+/// Refuses requests that a web page may have sent. `hosts` are additional names; `*.example` matches names below `example`.
 ///
 /// # Errors
 /// [`ProblemCode::OperatorsOnly`]
@@ -47,7 +47,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
     }
 }
 
-/// Lets a request for dead letters in, which is of this machine, or says why not.
+/// Authorizes a request for dead letters, which must come from this machine.
 ///
 /// # Errors
 /// [`ProblemCode::OperatorsOnly`]
@@ -63,8 +63,8 @@ pub(super) fn authorize(request: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// What the gateway is called, without a port: the authority of HTTP/2, or `Host`. HTTP/1.0 may leave it out, and no browser
-/// speaks that.
+/// The name by which the gateway is called, without a port: the authority of HTTP/2, or `Host`. HTTP/1.0 may omit `Host`, but
+/// no browser speaks HTTP/1.0.
 fn called(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     if let Some(authority) = uri.authority() {
         return Some(authority.host().to_ascii_lowercase());
@@ -81,7 +81,7 @@ fn address(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()
 }
 
-/// Whether only this machine, or its network, gives the name a meaning.
+/// Whether only this machine, or its network, resolves the name.
 fn is_near(host: &str) -> bool {
     let is_label =
         |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -94,13 +94,13 @@ fn is_local(host: &str) -> bool {
 
 fn is_like(host: &str, pattern: &str) -> bool {
     match pattern.strip_prefix('*') {
-        // `*.example` begins with a dot here, and something stands before it.
+        // `end` begins with a dot here, and at least one character must precede it.
         Some(end) => host.len() > end.len() && host.ends_with(end),
         None => host == pattern,
     }
 }
 
-/// A text that gives a turn back once it is sent, or nobody wants it any more.
+/// A response text that holds a turn until it is sent or dropped.
 struct Sent {
     text: String,
     _turn: Turn,

@@ -1,4 +1,4 @@
-//! How many operators are answered at one time.
+//! How many operator requests are answered at one time.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::problem::{Problem, ProblemCode};
 use crate::limits::{OPERATOR_RETRY_AFTER, SCRAPES_MAX};
 
-/// Limits how many operators are answered at one time, because an answer costs time and memory that events need. One too many
-/// is told to come back.
+/// Limits how many operator requests are answered at one time, because an answer costs time and memory that events need. A
+/// request beyond the limit is told to retry.
 #[derive(Debug)]
 pub struct Turns {
     looks: Arc<Semaphore>,
@@ -23,11 +23,11 @@ impl Default for Turns {
     }
 }
 
-/// A turn, until it is dropped.
+/// A turn; released when dropped.
 pub(super) type Turn = OwnedSemaphorePermit;
 
 impl Turns {
-    /// The turn to read dead letters: one at a time, since each reads all of them.
+    /// The turn to read dead letters: one at a time, because each reader reads all of them.
     pub(super) fn look(&self) -> Result<Turn, Problem> {
         take(&self.looks, "another request reads the dead letters")
     }
@@ -37,7 +37,7 @@ impl Turns {
         take(&self.scrapes, "too many scrapes at one time")
     }
 
-    /// The turn to replay or to drop dead letters: one at a time, and those that wait hold no body meanwhile.
+    /// The turn to replay or drop dead letters: one at a time. Requests without a turn hold no body in memory.
     pub(super) fn repair(&self) -> Result<Turn, Problem> {
         take(&self.repairs, "another replay or drop of dead letters goes on")
     }

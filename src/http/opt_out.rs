@@ -1,7 +1,7 @@
-//! People who ask not to be followed: `Sec-GPC` (Global Privacy Control) and its forerunner `DNT`.
+//! People who opt out of tracking: `Sec-GPC` (Global Privacy Control) and its predecessor `DNT`.
 //!
-//! Where `privacy.respect_gpc` is set, their events are counted and dropped: not stored, not judged, not in the dead
-//! letters. The answer says so and lets the sender forget them.
+//! If `privacy.respect_gpc` is set, their events are counted and dropped: not stored, not validated, not in the dead letters.
+//! The answer says so, and the sender may delete them.
 
 use axum::{
     Json,
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Gate, problem::Problem};
 use crate::ingest::Submission;
 
-/// An answer in whose counts `opted_out` stands beside the four outcomes.
+/// An answer with the count `opted_out` beside the four outcomes.
 #[derive(Serialize)]
 struct Dropped {
     accepted: usize,
@@ -29,7 +29,7 @@ pub(super) fn is_asked(gate: &Gate, headers: &HeaderMap) -> bool {
     gate.policy.load().respect_gpc && ["sec-gpc", "dnt"].iter().any(|name| headers.get(*name).is_some_and(|value| value == "1"))
 }
 
-/// Counts the events of a request, and forgets them.
+/// Counts the events of a request, and drops them.
 pub(super) async fn drop_all(gate: &Gate, submission: Submission) -> Result<Response, Problem> {
     let opted_out = gate.ingest.count(submission).await?;
     gate.metrics.opted_out_events.inc_by(opted_out as u64);

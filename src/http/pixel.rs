@@ -1,11 +1,11 @@
-//! `GET /v1/pixel.gif`: one event as the address of an image, for mails and for pages without scripts.
+//! `GET /v1/pixel.gif`: one event in the URL of an image, for mails and for pages without scripts.
 //!
-//! The event is `e`, its JSON in base64url; or each parameter is one of its fields: `section_id=reds` a text,
-//! `section_index:=0` (the name ends in a colon) JSON. `event_uuid` and `created_at` may be absent, since an address that
-//! was written once cannot make them: then every view is an event of its own, at the time of its receipt.
+//! The event is in `e`, as JSON in base64url. Otherwise each parameter is a field: `section_id=reds` is a text;
+//! `section_index:=0` (the name ends in a colon) is JSON. `event_uuid` and `created_at` may be absent, because a URL that was
+//! written once cannot generate them. Then every view is a separate event at the time of its receipt.
 //!
-//! The answer is an image whatever becomes of the event, since its place is in front of people. The status and
-//! `Lakegate-Code` say what became of it.
+//! The answer is always an image, even if the event is not stored, because people see its place. The status and `Lakegate-Code`
+//! report what happened to the event.
 
 use std::{fmt::Write, sync::Arc, time::SystemTime};
 
@@ -38,14 +38,14 @@ use crate::{
     outcome::Outcome,
 };
 
-/// One transparent pixel.
+/// A transparent image of one pixel.
 const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\
     \x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
-/// The stable code of what kept the event from being taken.
+/// The header with the stable code of the reason why the event was not accepted.
 const CODE: HeaderName = HeaderName::from_static("lakegate-code");
 
-/// What a pixel came to, where its event was not taken.
+/// Why the event of a pixel was not accepted.
 struct NotTaken {
     status: StatusCode,
     code: &'static str,
@@ -58,11 +58,11 @@ impl From<Problem> for NotTaken {
     }
 }
 
-/// Takes one event and answers an image.
+/// Receives one event and answers with an image.
 pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let taken = match parts.method {
-        // Whoever asks for the headers alone has not looked at it.
+        // A client that requests only the headers did not view the image, so there is no event.
         Method::HEAD => {
             address_rate_limit::take(&gate, &parts.headers, &parts.extensions).map_err(|full| Problem::from(full).into())
         }
@@ -71,7 +71,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/gif")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        // Also for pages that isolate themselves (COEP).
+        // Allow pages with cross-origin isolation (COEP) to embed the image.
         (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin")),
     ];
     match taken {
@@ -140,7 +140,7 @@ fn decoded(encoded: &str) -> Result<Vec<u8>, Problem> {
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PADDING);
     let characters: Vec<u8> = percent_encoding::percent_decode_str(encoded).collect();
-    // Both alphabets are met; neither has a character that means another in the other.
+    // Accept both base64 alphabets: no character has a different meaning in the other alphabet.
     let url_safe = characters.into_iter().map(|byte| match byte {
         b'+' => b'-',
         b'/' => b'_',
@@ -177,7 +177,7 @@ fn from_fields<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Resu
     Ok(text.into_bytes())
 }
 
-/// With an identity and a time, where an event has none. What is no event stays as it is, and is refused as in a body.
+/// Adds `event_uuid` and `created_at` if an event has none. A text that is not an object is left for the pipeline to refuse.
 fn completed(text: Vec<u8>, received_millis: i64) -> Vec<u8> {
     let Ok(event) = std::str::from_utf8(&text).map(str::trim) else { return text };
     let mut tape = Tape::new();
@@ -245,11 +245,11 @@ mod tests {
         assert_eq!(first["created_at"], json!(1_795_111_203.005));
         assert_ne!(first["event_uuid"], read("event_name=mail:opened")["event_uuid"]);
         assert_eq!(Uuid::parse_str(first["event_uuid"].as_str().unwrap()).unwrap().get_version_num(), 7);
-        // Also where they are spelt in another way, and in an object of nothing.
+        // Names with escapes are found too; an empty object gets both fields.
         let encoded = base64::engine::general_purpose::STANDARD.encode(r#" {"event\u005fuuid":"x"} "#);
         assert_eq!(read(&format!("e={encoded}")), json!({"created_at": 1_795_111_203.005, "event_uuid": "x"}));
         assert_eq!(read("e=e30").as_object().unwrap().len(), 2);
-        // What is no object is left for the pipeline to refuse.
+        // A text that is not an object is left for the pipeline to refuse.
         assert_eq!(event("e=WzFd", NOW).unwrap(), b"[1]");
     }
 

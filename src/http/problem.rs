@@ -1,7 +1,7 @@
 //! Errors as the client sees them: RFC 9457 `application/problem+json` with a stable code.
 //!
-//! The only place that names a status code for one. A handler returns a [`Problem`]; the outermost layer
-//! (`http/middleware.rs`) writes it, because only there the request's id is at hand.
+//! Only this module assigns a status code to an error. A handler returns a [`Problem`]; the outermost layer
+//! (`http/middleware.rs`) writes it, because the request id is known only there.
 
 use std::time::Duration;
 
@@ -30,60 +30,60 @@ pub struct Problem {
     code: ProblemCode,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Further members as JSON: the counts and results of a request all of whose events failed.
+    /// Further members as JSON: the counts and results of a request whose events all failed.
     members: Vec<(&'static str, String)>,
 }
 
-/// The kinds of problem.
+/// The problem codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemCode {
     /// The body is not JSON.
     UnreadableJson,
-    /// The body nests beyond all measure.
+    /// The body is nested too deep.
     TooDeep,
     /// The body is not UTF-8.
     InvalidUtf8,
     /// The body holds no event.
     NoEvents,
-    /// A batch of which some events would be in no count.
+    /// A batch that can be read in two ways: some events would be in no count.
     AmbiguousBatch,
     /// `Prefer: durability=…` with an unknown value.
     InvalidPreference,
-    /// The body does not inflate.
+    /// The body cannot be inflated.
     BadEncoding,
     /// No key.
     MissingKey,
-    /// Nobody's key.
+    /// The key is unknown.
     UnknownKey,
-    /// A key that is switched off.
+    /// The key is disabled.
     KeyDisabled,
-    /// A key for web pages of other origins.
+    /// The key is for web pages of other origins.
     OriginNotAllowed,
-    /// A key for clients that show a certificate.
+    /// The key is for clients that present a certificate.
     CertificateRequired,
-    /// Nothing at this path.
+    /// Nothing exists at this path.
     NotFound,
-    /// No event of this name in the registry.
+    /// The registry has no event of this name.
     UnknownEvent,
-    /// No such version of the event.
+    /// The event has no such version.
     UnknownSchemaVersion,
-    /// The path has other methods.
+    /// The path supports other methods.
     MethodNotAllowed,
-    /// The head, or the body, did not arrive in time.
+    /// The head or the body did not arrive in time.
     RequestTimeout,
-    /// Too many bytes.
+    /// The body has too many bytes.
     BodyTooLarge,
     /// The body inflates much further than events do.
     CompressionRatioTooHigh,
-    /// Too many events.
+    /// The body has too many events.
     TooManyEvents,
-    /// A pixel's address is too long.
+    /// The address of a pixel is too long.
     QueryTooLong,
     /// Only for programs on the gateway's own machine.
     OperatorsOnly,
-    /// A repair of dead letters that is not understood.
+    /// The request for a repair of dead letters is invalid.
     InvalidRepair,
-    /// A patch that fits none of the dead letters that are meant.
+    /// The patch applies to none of the selected dead letters.
     PatchNotApplicable,
     /// Another `Content-Type` is needed.
     UnsupportedMediaType,
@@ -91,24 +91,24 @@ pub enum ProblemCode {
     UnsupportedEncoding,
     /// Every event was rejected.
     AllRejected,
-    /// The key, or the address, used up its rate.
+    /// The key or the address used up its rate.
     RateLimited,
-    /// The key, or the address, has as many bytes of bodies in flight as it may.
+    /// The key or the address has too many bytes of bodies in flight.
     BodyShareUsedUp,
     /// A fault of the gateway.
     InternalError,
-    /// Too much in flight.
+    /// Too many requests in flight.
     Busy,
     /// The disk is full, or failed.
     StorageUnavailable,
-    /// Spooled, not delivered yet.
+    /// The events are spooled, but not delivered yet.
     NotDeliveredInTime,
-    /// Shutting down.
+    /// The gateway is shutting down.
     Stopping,
 }
 
 impl ProblemCode {
-    /// Every kind, for the documentation's test.
+    /// All codes, for the documentation's test.
     pub const ALL: [Self; 34] = [
         Self::UnreadableJson,
         Self::TooDeep,
@@ -146,7 +146,7 @@ impl ProblemCode {
         Self::Stopping,
     ];
 
-    /// As it is written in answers.
+    /// The code as written in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.parts().1
@@ -220,7 +220,7 @@ impl Problem {
         }
     }
 
-    /// Whether the same request may be sent again, later, and then be taken.
+    /// Whether the same request may succeed later.
     #[must_use]
     pub fn may_be_repeated(code: ProblemCode) -> bool {
         let (status, ..) = code.parts();
@@ -228,19 +228,19 @@ impl Problem {
             || matches!(code, ProblemCode::RequestTimeout | ProblemCode::RateLimited | ProblemCode::BodyShareUsedUp)
     }
 
-    /// Whether a refusal with `code` is logged for operators: keys that are not good, and paths and names that do not exist.
+    /// Whether a refusal with `code` is logged for operators: bad keys, and paths and names that do not exist.
     #[must_use]
     pub fn is_logged(code: ProblemCode) -> bool {
         matches!(code.parts().0, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
     }
 
-    /// Its kind.
+    /// The code of the problem.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
         self.code
     }
 
-    /// With `Retry-After`, in whole seconds from 1.
+    /// Sets `Retry-After`, in whole seconds, at least 1.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
@@ -249,28 +249,28 @@ impl Problem {
         self
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
 
-    /// With further headers.
+    /// Adds headers.
     #[must_use]
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
         self
     }
 
-    /// With a further member, whose value is JSON.
+    /// Adds a member whose value is JSON.
     #[must_use]
     pub fn member(mut self, name: &'static str, json: String) -> Self {
         self.members.push((name, json));
         self
     }
 
-    /// The whole answer.
+    /// Writes the whole answer.
     #[must_use]
     pub fn write(&self, request_id: &str) -> Response {
         let (status, code, title) = self.code.parts();
@@ -366,7 +366,7 @@ impl From<SubmissionError> for Problem {
     }
 }
 
-/// The problem of a `Content-Encoding` that is not accepted.
+/// The problem for a `Content-Encoding` that is not accepted.
 #[must_use]
 pub fn unsupported_encoding() -> Problem {
     let detail = format!("the Content-Encoding is not supported; {} are, one at a time", Encoding::ACCEPTED);

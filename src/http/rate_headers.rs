@@ -1,8 +1,8 @@
 //! `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11).
 //!
-//! They come where less than half of a bucket is left, and with every 429: whoever is far from a limit need not know it.
-//! The policies `events`, `bytes` and `requests` are the key's, `address-events`, `address-bytes` and `address-requests` the
-//! client address's.
+//! The headers are sent if less than half of a bucket is left, and with every 429, because a client far from a limit need not
+//! know the limit. The policies `events`, `bytes` and `requests` belong to the key; `address-events`, `address-bytes` and
+//! `address-requests` belong to the client address.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::rate_limit::{Allowance, KeyRate, Policy, RateExceeded};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Says how much of a key's buckets is left, where that is little.
+/// Reports how much of a key's buckets is left, if less than half is left.
 pub(super) fn warn(rate: &KeyRate, headers: &mut HeaderMap) {
     let (mut policies, mut limits) = (String::new(), String::new());
     for (bucket, left) in rate.low() {

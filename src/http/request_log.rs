@@ -13,7 +13,7 @@ use opentelemetry::Context;
 use super::Gate;
 use crate::telemetry::{AccessLine, RequestSpan};
 
-/// Routes that are not logged, because probes ask them every few seconds.
+/// Routes that are not logged, because probes request them every few seconds.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The parts of a request that the log needs when the request is answered.
@@ -22,14 +22,14 @@ pub(super) struct RequestLog {
     method: &'static str,
     version: &'static str,
     parent: Option<Context>,
-    /// For the access log alone.
+    /// For the access log only.
     path: String,
     user_agent: Option<HeaderValue>,
     request_bytes: Option<u64>,
 }
 
 impl RequestLog {
-    /// `None` where the request is neither logged nor traced.
+    /// `None` if the request is neither logged nor traced.
     pub(super) fn of(gate: &Gate, request: &Request, route: &str) -> Option<Self> {
         let parent = gate.traces.parent(request.headers());
         let is_logged = gate.access_log.is_some();
@@ -81,7 +81,7 @@ impl RequestLog {
 pub(super) struct Answered<'a> {
     pub(super) route: &'static str,
     pub(super) request_id: &'a str,
-    /// The code of the answer, where it is a problem.
+    /// The code of the answer, if it is a problem.
     pub(super) code: Option<&'static str>,
     pub(super) response: &'a Response,
     pub(super) took: Duration,
@@ -91,7 +91,7 @@ fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A method's name, never one that a client made up.
+/// The name of a known method. Never a name that a client invented.
 fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")

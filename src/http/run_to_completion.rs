@@ -1,12 +1,12 @@
-//! Runs a future to its end, also when the client has gone away.
+//! Runs a future to its end, even if the client disconnects.
 
 use std::{
     pin::Pin,
     task::{Context, Poll},
 };
 
-/// A future that runs where it is awaited. Where it is dropped half done, because the client went away, it goes on in a
-/// task of its own: the usual request costs no task, and no event is stored without being counted.
+/// A future that runs where it is awaited. If it is dropped unfinished because the client disconnected, it continues in its own
+/// task. So a usual request costs no task, and every stored event is counted.
 pub(super) struct RunToCompletion<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
 
 impl<F: Future<Output: Send> + Send + 'static> RunToCompletion<F> {
@@ -19,7 +19,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for RunToCompletion<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        // Taken out while it runs: one that panics is not run again.
+        // Taken out while it runs, so that a future that panicked is not polled again.
         let Some(mut future) = self.0.take() else { return Poll::Pending };
         let polled = future.as_mut().poll(context);
         if polled.is_pending() {

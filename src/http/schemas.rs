@@ -1,7 +1,7 @@
-//! `GET /v1/schemas…`: the registry, for whoever writes a client.
+//! `GET /v1/schemas…`: the registry, for authors of clients.
 //!
-//! A numbered version never changes, so whoever has it need not ask again. The list and the newest version may change with
-//! any reload: they are asked for each time, and `ETag` spares sending what the client has.
+//! A numbered version never changes, so a client can cache it. The list and the newest version may change with any reload:
+//! clients must revalidate them, and `ETag` avoids sending what the client has.
 
 use std::sync::Arc;
 
@@ -36,16 +36,16 @@ struct ListItem<'a> {
     latest: u32,
 }
 
-/// Whether an answer may be used again without asking.
+/// Whether a cache may reuse an answer without revalidation.
 #[derive(Clone, Copy)]
 enum Kept {
-    /// It never changes.
+    /// The answer never changes.
     ForGood,
-    /// It may have changed: ask, with the `ETag`.
+    /// The answer may have changed: revalidate with the `ETag`.
     UntilAsked,
 }
 
-/// Every name with its versions.
+/// Lists all names with their versions.
 pub(super) async fn list(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
     let registry = gate.ingest.registry.load();
     let list = registry.list(listed);
@@ -58,11 +58,11 @@ fn listed(registry: &Registry) -> String {
         let versions: Vec<u32> = versions.iter().map(|schema| schema.version).collect();
         Some(ListItem { event_name, title: newest.title.to_string(), versions, latest: newest.version })
     });
-    // Names, numbers and titles: there is nothing in it that cannot be written.
+    // Cannot fail: only names, numbers and titles are written.
     serde_json::to_string(&List { schemas: schemas.collect() }).unwrap_or_default()
 }
 
-/// The newest version of one name.
+/// The newest version of an event's schema.
 pub(super) async fn newest(
     State(gate): State<Arc<Gate>>,
     path: Result<Path<String>, PathRejection>,
@@ -73,7 +73,7 @@ pub(super) async fn newest(
     one(&gate, &headers, &event_name, None)
 }
 
-/// One version of one name.
+/// One version of an event's schema.
 pub(super) async fn version(
     State(gate): State<Arc<Gate>>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -81,19 +81,19 @@ pub(super) async fn version(
 ) -> Result<Response, Problem> {
     let Path((event_name, version)) = path.map_err(unreadable)?;
     check_length(&event_name)?;
-    // Only the plain form, so that a schema has one address.
+    // Accept only the plain form, so that a schema has one address.
     match version.parse::<u32>() {
         Ok(number) if number.to_string() == version => one(&gate, &headers, &event_name, Some(number)),
         _ => Err(absent(ProblemCode::UnknownSchemaVersion, format!("{} is no version number", quoted(&version)))),
     }
 }
 
-/// A path that is no UTF-8 once it is unescaped names nothing.
+/// The problem for a path that is not UTF-8 after unescaping.
 fn unreadable(_: PathRejection) -> Problem {
     Problem::new(ProblemCode::NotFound, "the path is not UTF-8")
 }
 
-/// No schema has a name that no event can have.
+/// Refuses names that are too long for any event.
 fn check_length(event_name: &str) -> Result<(), Problem> {
     if event_name.len() <= EVENT_NAME_BYTES_MAX {
         return Ok(());
@@ -102,7 +102,7 @@ fn check_length(event_name: &str) -> Result<(), Problem> {
     Err(absent(ProblemCode::UnknownEvent, detail))
 }
 
-/// What is not there now may be there after a reload.
+/// A problem that caches must revalidate, because a reload may add the name or version.
 fn absent(code: ProblemCode, detail: String) -> Problem {
     Problem::new(code, detail).header(header::CACHE_CONTROL, "no-cache")
 }
@@ -131,8 +131,8 @@ fn one(gate: &Gate, headers: &HeaderMap, event_name: &str, version: Option<u32>)
     }
 }
 
-/// A schema as it is kept. Not copied: anyone may ask for it, in as many requests at once as connections hold, and then read
-/// nothing of the answers.
+/// A schema as it is stored. It is not copied, because anyone may request it in as many requests at once as connections allow,
+/// and then not read the answers.
 struct Document(Arc<str>);
 
 impl AsRef<[u8]> for Document {
@@ -141,7 +141,7 @@ impl AsRef<[u8]> for Document {
     }
 }
 
-/// `body`, or that the client has it already.
+/// Answers with `body`, or with 304 if the client has it already.
 fn answer(headers: &HeaderMap, content_type: &'static str, kept: Kept, etag: &str, body: Bytes) -> Response {
     let cache = match kept {
         Kept::ForGood => format!("public, max-age={SCHEMA_CACHE_SECONDS}, immutable"),
@@ -158,7 +158,7 @@ fn answer(headers: &HeaderMap, content_type: &'static str, kept: Kept, etag: &st
     response
 }
 
-/// Whether `If-None-Match` names what would be sent (RFC 9110, 13.1.2: the weak comparison).
+/// Whether `If-None-Match` matches the current `etag` (RFC 9110, 13.1.2: the weak comparison).
 fn has_already(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);

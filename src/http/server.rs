@@ -1,4 +1,4 @@
-//! Accepting connections, with or without TLS, and ending them gracefully.
+//! Accepts connections, with or without TLS, and closes them gracefully.
 
 mod activity;
 mod chunked_body;
@@ -52,30 +52,30 @@ use peeked_stream::PeekedStream;
 
 /// A listener and what it serves.
 pub struct Server {
-    /// Where connections come in.
+    /// The listener that accepts connections.
     pub listener: TcpListener,
-    /// TLS; none is plain HTTP. Connections that come take what is in it at that moment.
+    /// The TLS configuration; `None` is plain HTTP. New connections use the configuration that is current at that moment.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
-    /// What is served.
+    /// The service for the requests.
     pub front: FastPath,
-    /// Whose connections are those of many clients.
+    /// The proxies, whose connections carry many clients.
     pub proxies: Arc<Proxies>,
-    /// Connections open at one time. For one more another one is closed: see `server/connection_limits.rs`.
+    /// Connections open at one time. At the limit, a new connection replaces an open one: see `server/connection_limits.rs`.
     pub connections_max: usize,
-    /// Connections open at one time from one client address; more are closed.
+    /// Connections open at one time from one client address; connections beyond it are closed.
     pub connections_per_address_max: usize,
-    /// How long they may take for what.
+    /// The timeouts of the connections.
     pub times: Timeouts,
-    /// What is counted.
+    /// The metrics of the server.
     pub metrics: ServerMetrics,
 }
 
-/// What a server counts.
+/// The metrics of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerMetrics {
     /// Connections open now.
     pub connections: Gauge<i64, AtomicI64>,
-    /// TLS handshakes that failed, and headers of the PROXY protocol that are none.
+    /// Failed TLS handshakes, and invalid headers of the PROXY protocol.
     pub handshake_failures: Counter,
     /// Connections closed because their address had too many, or to make room.
     pub crowded_out: Counter,
@@ -129,7 +129,7 @@ impl Server {
             activity.is_served_by(task.abort_handle());
         }
         drop(self.listener);
-        // Each connection has one of them until its end.
+        // Each connection holds a permit until its end.
         let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
         if timeout(grace, connections.acquire_many(all)).await.is_err() {
             tracing::warn!(seconds = grace.as_secs(), "requests were still in flight when their time was up");
@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-/// A place for a connection that has come from `address`: where none is free, another one's.
+/// A permit for a connection from `address`. If none is free, an open connection is closed to free its permit.
 async fn place(
     connections: &Arc<Semaphore>,
     limits: &ConnectionLimits,
@@ -151,14 +151,14 @@ async fn place(
         if limits.make_room(address) {
             metrics.crowded_out.inc();
         }
-        // Where none can be closed now, one may soon.
+        // If no connection can be closed now, one may end soon.
         if let Ok(permit) = timeout(MAKE_ROOM_INTERVAL, connections.clone().acquire_owned()).await {
             return permit.ok();
         }
     }
 }
 
-/// Out of descriptors, or a connection that was gone before it was accepted: neither ends the server.
+/// Out of descriptors, or the connection was gone before it was accepted. Neither ends the server.
 async fn pause_after(error: &io::Error) {
     let is_gone = matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset);
     if !is_gone {
@@ -167,7 +167,7 @@ async fn pause_after(error: &io::Error) {
     }
 }
 
-/// A connection among those that are open, until this is dropped, however its task ends.
+/// A connection counted as open until this is dropped, however its task ends.
 struct OpenConnection {
     connections: Gauge<i64, AtomicI64>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -196,22 +196,22 @@ struct Connection {
     stopping: watch::Receiver<bool>,
 }
 
-/// Why a connection came to no request.
+/// Why a connection served no request.
 enum NotServed {
-    /// The client, or the proxy before it, did not finish its handshake, or not in time.
+    /// The client, or the proxy before it, did not complete its handshake in time.
     NoHandshake,
-    /// Its address has as many connections as it may.
+    /// The address has as many connections as it may.
     CrowdedOut,
 }
 
-/// A connection whose client has only so much time to read an answer.
+/// A connection whose client has limited time to read an answer.
 type TcpConnection = Pin<Box<TimeoutStream<TcpStream>>>;
 
-/// All that follows once it is clear which HTTP a client speaks. It is polled several times a request, so nothing stands around it.
+/// Serves a connection after its HTTP version is known. It is polled several times per request, so it has no wrapper.
 type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
-    /// Lets a connection in, and reads as far as its first request begins.
+    /// Admits a connection, and reads until its first request begins.
     async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<CountedConnection>), NotServed> {
         // An answer is one write; waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
@@ -223,7 +223,7 @@ impl Connection {
                 Ok(Err(_)) | Err(_) => return Err(NotServed::NoHandshake),
             }
         }
-        // A proxy that does not say who its clients are has all their connections.
+        // A proxy that does not name its clients has the connections of all of them, so it has no limit per address.
         let member = match is_proxy && address == peer {
             true => None,
             false => Some(self.limits.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
@@ -234,7 +234,7 @@ impl Connection {
     }
 
     async fn secure(self, stream: TcpStream, peer: Peer) -> Result<Talk, NotServed> {
-        // A client that reads nothing holds the answer, and the connection, only for so long.
+        // A client that reads nothing may hold the answer and the connection only for a limited time.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(RESPONSE_WRITE_TIMEOUT));
         let stream = Box::pin(stream);
@@ -270,7 +270,7 @@ impl Connection {
         });
         let head_timed_out = move || late.head_timed_out(times.head);
         match is_http2 {
-            // How a connection ends is its client's affair: broken off, timed out, closed.
+            // The client decides how a connection ends: aborted, timed out, closed.
             Ok(Err(_)) => Box::pin(async {}),
             Ok(Ok(true)) => Box::pin(async move {
                 let mut builder = http2::Builder::new(InTime(activity.clone()));
@@ -288,12 +288,12 @@ impl Connection {
                 let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
                 let is_stopping = tokio::select! {
                     _ = connection.as_mut() => return,
-                    // Its client's pings keep nothing open.
+                    // Pings of the client do not keep the connection open.
                     () = activity.idle_for(times.idle, Instant::now()) => false,
                     _ = self.stopping.wait_for(|stopping| *stopping) => true,
                 };
                 connection.as_mut().graceful_shutdown();
-                // What is in flight is finished; of an idle one, what its client sent at this moment.
+                // Finish the requests in flight; on an idle connection, those that the client sent at this moment.
                 tokio::select! {
                     _ = connection.as_mut() => {}
                     () = activity.idle_for(DRAIN_BODY_TIMEOUT, Instant::now()), if !is_stopping => {}
@@ -308,7 +308,7 @@ impl Connection {
     }
 }
 
-/// The connection of a client whose handshake is done; `None` where it speaks no TLS.
+/// The TLS connection after the handshake; `None` if the client does not speak TLS.
 async fn handshake(tls: &TlsAcceptor, mut stream: TcpConnection) -> io::Result<Option<TlsStream<TcpConnection>>> {
     if plain_http::is_tls(stream.get_ref()).await? {
         return tls.accept(stream).await.map(Some);
@@ -316,8 +316,8 @@ async fn handshake(tls: &TlsAcceptor, mut stream: TcpConnection) -> io::Result<O
     plain_http::answer(&mut stream).await.map(|()| None)
 }
 
-/// Runs the requests of an HTTP/2 connection, each for so long and no longer: an answer that a client does not let through waits
-/// behind no write, and so no timeout of the socket ends it.
+/// Runs the requests of an HTTP/2 connection with a time limit each. A socket timeout would not end an answer that the client
+/// blocks with flow control, because such an answer waits without a write.
 #[derive(Clone)]
 struct InTime(Arc<Activity>);
 
@@ -344,7 +344,7 @@ mod tests {
 
     use super::*;
 
-    /// How much of an answer of a mebibyte comes over HTTP/2 to a client that lets only a little of it through for a while.
+    /// How much of a 1 MiB answer arrives over HTTP/2 if the client lets only a little of it through for a while.
     async fn read_after(pause: Duration) -> Option<usize> {
         let (client, server) = tokio::io::duplex(1 << 16);
         let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(ChunkedBody::of(Body::from(vec![0; 1 << 20])))) });

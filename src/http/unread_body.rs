@@ -23,18 +23,18 @@ use super::body;
 
 type Left = Arc<Mutex<Option<Body>>>;
 
-/// A body that is given back when it is dropped.
+/// A body that is handed back when it is dropped.
 struct Lent {
     body: Body,
     left: Left,
 }
 
-/// Answers by `handler`, and reads what that leaves of the request's body.
+/// Answers with `handler`, and reads the rest of the request body.
 pub(super) async fn read_to_its_end<F: Future<Output = Response>>(
     request: Request,
     handler: impl FnOnce(Request) -> F,
 ) -> Response {
-    // To read from the body of a client that asks first would be to tell it to send.
+    // Do not read the body of a client that waits for `100 Continue`, because reading tells the client to send.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return handler(request).await;
     }

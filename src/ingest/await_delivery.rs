@@ -1,18 +1,18 @@
-//! `durability=delivered`: waits until the sink has had the events of a request, and says how each event ended.
+//! `durability=delivered`: waits until the sink has the events of a request, and reports how each event ended.
 //!
-//! Each event is answered by how it ended ([`Ending`]):
+//! The answer for an event depends on its ending ([`Ending`]):
 //!
-//! | it | answer |
+//! | event | answer |
 //! |---|---|
-//! | was delivered | as it would be without waiting: `accepted` or `duplicate` |
-//! | was refused by the sink, so it is in the dead letters | `rejected`, `refused_by_sink`; also where it is a duplicate of that one |
-//! | was lost to a damaged disk | `retry`, `lost`; the next one with this identity is accepted anew |
-//! | has not ended in time | `retry`, `not_delivered_in_time`; it will be delivered |
+//! | delivered | the same as without waiting: `accepted` or `duplicate` |
+//! | refused by the sink, so it is in the dead letters | `rejected`, `refused_by_sink`; also for a duplicate of that event |
+//! | lost by a damaged disk | `retry`, `lost`; the next event with this identity is accepted as new |
+//! | not settled in time | `retry`, `not_delivered_in_time`; it will be delivered |
 //!
-//! The client's retry of the last is a duplicate, and it asks again whether the event is delivered. A duplicate waits for its
-//! own event alone, and hurries nothing else: `delivery_waiters.rs` remembers its place, or the dedup window knows it ([`Place`]), which is
-//! so for the newest some 250,000 events. Of an older one it is only known before which place it lies: then nobody waits, and
-//! the answer is `not_delivered_in_time` unless all up to there is settled.
+//! If the client retries the last kind, the retry is a duplicate and waits again for the delivery. A duplicate waits only for
+//! its own event, and does not hurry other events. Its place is known from `delivery_waiters.rs`, or from the dedup window
+//! ([`Place`]) for about the newest 250,000 events. For an older event only an upper bound of its place is known: the request
+//! does not wait, and the answer is `not_delivered_in_time` unless everything up to that bound is settled.
 
 use std::ops::Range;
 
@@ -26,8 +26,8 @@ use crate::{
 };
 
 impl Ingest {
-    /// Waits until what this request stored is settled, and what of it were duplicates, as far as their places are known. Then
-    /// says of each how it ended.
+    /// Waits until the events that this request stored are settled, and also the originals of its duplicates if their places
+    /// are known. Then sets the outcome of each event by its ending.
     pub(super) async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored) {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut places = Vec::with_capacity(uuids.len());
@@ -62,7 +62,7 @@ impl Ingest {
         }
     }
 
-    /// Where the event lies that this one is a duplicate of.
+    /// The place of the event that this event is a duplicate of.
     fn place(&self, uuid: Uuid) -> Place {
         self.delivery_waiters.place(&uuid).map_or_else(|| self.dedup.place(uuid), Place::At)
     }
@@ -84,8 +84,8 @@ impl Ingest {
         }
     }
 
-    /// Whether the event with this identity, which the dedup window knows, was lost by the disk, as far as anybody knows. Only
-    /// one caller is told so, and stores it again.
+    /// Whether the event with this identity, which the dedup window knows, was lost by the disk, as far as is known. Only one
+    /// caller gets `true`, and stores the event again.
     pub(super) fn take_lost(&self, uuid: Uuid) -> bool {
         let was_waited_for =
             || self.delivery_waiters.place(&uuid).is_some_and(|place| self.progress.ending(place) == Some(Ending::Lost));

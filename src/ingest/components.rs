@@ -1,4 +1,4 @@
-//! The components that the recipe uses.
+//! The components that the pipeline uses.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::{
     work_pool::WorkPool,
 };
 
-/// The components that the recipe uses.
+/// The components that the pipeline uses.
 pub struct Ingest {
     /// The schema registry; replaced as a whole.
     pub registry: ArcSwap<Registry>,
     /// What to do with events that the registry does not know.
     pub unknown_events: UnknownEvents,
-    /// The dedup window, and the store of the fleet where there is one.
+    /// The dedup window, and the store of the fleet if there is one.
     pub dedup: Deduplicator,
     /// The secret that scopes the identities of browser keys.
     pub scopes: Scopes,

@@ -1,11 +1,11 @@
-//! Conflicting duplicates: events that are refused as duplicates of one with another payload.
+//! Conflicting duplicates: events that are refused as duplicates of an event with another payload.
 //!
-//! A client's retry has the payload of its first try. One that differs says that two events got the same `event_uuid`, or
-//! that one was changed: the answer is `duplicate` all the same, but the payload is nowhere in the lake. So it is counted by
-//! source, and kept as a dead letter, once: who sends it a hundred times makes one letter. Which ones are kept is in memory
-//! only: after a restart, or beyond [`CONFLICTS_REMEMBERED_MAX`] others, it makes one more.
+//! A retry of a client has the payload of the first attempt. A different payload means that two events have the same
+//! `event_uuid`, or that an event was changed. The answer is still `duplicate`, but the payload is not in the lake. So the
+//! conflict is counted by source, and its payload becomes one dead letter, even if it is sent a hundred times. The known
+//! conflicts are in memory only: after a restart, or beyond [`CONFLICTS_REMEMBERED_MAX`] others, it makes another dead letter.
 //!
-//! The letter is durable before the answer, as that of a rejected event is; where it cannot be kept the answer is `retry`.
+//! Like that of a rejected event, the dead letter is durable before the answer; if it cannot be stored, the answer is `retry`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::{
     outcome::RetryCause,
 };
 
-/// The conflicting duplicates whose letters are kept, or being written: identity and fingerprint. The oldest are forgotten.
+/// Conflicting duplicates with a stored or pending dead letter: identity and fingerprint. The oldest are forgotten.
 #[derive(Debug)]
 pub struct Conflicts(Mutex<BoundedMap<(Uuid, u32), ()>>);
 
@@ -30,12 +30,12 @@ impl Default for Conflicts {
 }
 
 impl Conflicts {
-    /// Whether it has no letter yet; it has one from now on.
+    /// Whether the conflict has no dead letter yet. Marks it as having one.
     pub(super) fn is_new(&self, identity: Identity) -> bool {
         self.kept().insert((identity.id, identity.fingerprint), ()).is_none()
     }
 
-    /// Its letter could not be written.
+    /// Forgets a conflict whose dead letter could not be written.
     pub(super) fn forget(&self, identity: Identity) {
         self.kept().remove(&(identity.id, identity.fingerprint));
     }
@@ -45,15 +45,15 @@ impl Conflicts {
     }
 }
 
-/// A duplicate with another payload than the event that it is one of.
+/// A duplicate whose payload differs from that of the original event.
 pub(super) struct Conflict {
-    /// Its place in the body.
+    /// The index of the event in the body.
     pub(super) index: usize,
-    /// Its record, as long as it is not known whether it has a letter.
+    /// The record of the event, until it is known whether it has a dead letter.
     pub(super) record: Vec<u8>,
 }
 
-/// The conflicts of a body.
+/// The conflicts in a body.
 pub(super) struct FoundConflicts<'a> {
     claims: &'a [Claim],
     pub(super) identities: &'a [Identity],
@@ -61,12 +61,12 @@ pub(super) struct FoundConflicts<'a> {
 }
 
 impl<'a> FoundConflicts<'a> {
-    /// None yet, among events with these identities that these claims were made for.
+    /// No conflicts yet, for events with these identities and claims.
     pub(super) fn none(claims: &'a [Claim], identities: &'a [Identity]) -> Self {
         Self { claims, identities, conflicts: Vec::new() }
     }
 
-    /// Takes the record of the event at `index`, if it conflicts.
+    /// Keeps the record of the event at `index` if the event conflicts.
     pub(super) fn look_at(&mut self, index: usize, record: &[u8]) {
         let conflicts = match self.claims.get(index) {
             Some(Claim::Duplicate { differs }) => *differs,
@@ -79,7 +79,7 @@ impl<'a> FoundConflicts<'a> {
     }
 }
 
-/// What is told of an event whose letter could not be kept: its sender still has it, and keeps it.
+/// The retry cause for an event whose dead letter could not be stored: its sender must keep the event.
 pub(super) fn unkept(error: DeadLetterError) -> RetryCause {
     match error {
         DeadLetterError::Full => RetryCause::DeadLettersFull,

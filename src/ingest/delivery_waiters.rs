@@ -1,4 +1,4 @@
-//! The places in the spool of events that were not delivered while a request waited for them.
+//! The places of events in the spool that were not delivered while a request waited for them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{bounded_map::BoundedMap, limits::AWAITED_EVENTS_MAX};
 
-/// Remembers where these events lie in the spool. The oldest are forgotten beyond [`AWAITED_EVENTS_MAX`].
+/// Remembers the places of these events. Beyond [`AWAITED_EVENTS_MAX`] the oldest are forgotten.
 #[derive(Debug)]
 pub struct DeliveryWaiters(Mutex<BoundedMap<Uuid, u64>>);
 
@@ -17,18 +17,18 @@ impl Default for DeliveryWaiters {
 }
 
 impl DeliveryWaiters {
-    /// The event lies at `place`, and was not delivered in time; or it was stored once more, and the dedup window knows only where
-    /// it lay before.
+    /// Remembers `place` for an event that was not delivered in time, or that was stored again, so that the dedup window knows
+    /// only its earlier place.
     pub fn remember(&self, identity: Uuid, place: u64) {
         self.places().insert(identity, place);
     }
 
-    /// Where the event lies. Only the first caller is told.
+    /// Removes and returns the place of the event. Only the first caller gets it.
     pub(super) fn take_place(&self, identity: &Uuid) -> Option<u64> {
         self.places().remove(identity)
     }
 
-    /// Where the event lies.
+    /// The place of the event.
     #[must_use]
     pub fn place(&self, identity: &Uuid) -> Option<u64> {
         self.places().get(identity).copied()

@@ -1,4 +1,4 @@
-//! Keeps the dead letters of conflicting duplicates: see `conflicts.rs`.
+//! Stores the dead letters of conflicting duplicates: see `conflicts.rs`.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::{
 };
 
 impl Ingest {
-    /// Counts the conflicts among what was stored, and keeps those that have no letter yet.
+    /// Counts the conflicts among the stored events, and stores dead letters for those that have none.
     pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, source: &Arc<str>, stored: &mut Stored) {
         let FoundConflicts { mut conflicts, identities, .. } = found;
-        // A twin of an event that could not be stored is none: both are to be sent again.
+        // A twin of an event that could not be stored is not a conflict, because both must be sent again.
         conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);
         if conflicts.is_empty() {
             return;
@@ -28,7 +28,7 @@ impl Ingest {
         for conflict in &mut conflicts {
             write(std::mem::take(&mut conflict.record), &mut letters);
         }
-        // As many bytes as the letters have may have come from next to none, packed.
+        // Pass 0 received bytes, because a small compressed body can cause dead letters of this size.
         let Some(lines) = letters.finish(source, 0) else { return };
         let kept = self.dead_letters.append(lines).await.unwrap_or(Err(DeadLetterError::Unavailable));
         let Err(error) = kept else { return };

@@ -30,28 +30,28 @@ use crate::{
     rate_limit::Payers,
 };
 
-/// A request whose events are validated, and not stored yet.
+/// A request whose events are validated, but not stored yet.
 pub struct Prepared {
     pub(super) validated: ValidatedBody,
     pub(super) submission: Submission,
 }
 
-/// How far the work on a body has come.
+/// The progress of the work on a body.
 #[derive(Default)]
 struct Work {
-    /// What it inflated to.
+    /// The inflated body.
     body: Option<Bytes>,
-    /// What was paid for it so far.
+    /// The events and bytes paid for so far.
     events: usize,
     bytes: usize,
-    /// Whether that is all of its bytes, and the events that it seems to hold.
+    /// Whether all its bytes, and the estimated number of events, are paid for.
     is_paid: bool,
 }
 
-/// Why a body is not worked on to its end.
+/// Why the work on a body stopped.
 pub(super) enum Halt {
     Refused(SubmissionError),
-    /// It needs a turn.
+    /// The body needs a turn.
     Heavy,
 }
 
@@ -62,7 +62,7 @@ impl<E: Into<SubmissionError>> From<E> for Halt {
 }
 
 impl Ingest {
-    /// Judges a request's events. Nothing of it is stored, and it may be dropped at any time.
+    /// Validates the events of a request. Nothing is stored, so the future may be dropped at any time.
     ///
     /// # Errors
     /// See [`SubmissionError`].
@@ -75,7 +75,7 @@ impl Ingest {
         Ok(Prepared { validated, submission })
     }
 
-    /// Counts a request's events, at the same price.
+    /// Counts the events of a request, at the same price.
     ///
     /// # Errors
     /// See [`SubmissionError`].
@@ -119,7 +119,7 @@ impl Ingest {
         };
         if !work.is_paid {
             let named = if body.len() < COUNTED_FROM_BYTES { 1 } else { events_named(&body) };
-            // More than that are refused whatever they pay, and who repeats the name of the field must not pay for ever.
+            // More events than that are refused whatever they pay, and repeated field names must not raise the price forever.
             let events = named.clamp(1, EVENTS_PER_REQUEST_MAX).max(work.events);
             let received = if submission.encoding == Encoding::Identity { 0 } else { submission.body.len() };
             submission.memory.hold(received + body.len() * BODY_MEMORY_QUARTERS / 4 + events * EVENT_MEMORY_BYTES)?;
@@ -138,7 +138,7 @@ impl Ingest {
             return Ok(submission.body.clone());
         }
         if !is_light_only {
-            // It has at least as many bytes as it has now. They stay paid whatever comes: to inflate them is work.
+            // The inflated body has at least as many bytes. They stay paid in any case, because inflating is work.
             submission.payers.pay(1, submission.body.len())?;
             (work.events, work.bytes) = (1, submission.body.len());
         }
@@ -192,7 +192,7 @@ impl Ingest {
                 return Err(Halt::Heavy);
             }
             if validated.verdicts.len() == work.events {
-                // The rest is paid before it is validated.
+                // Pay for the rest before it is validated.
                 let count = pay_exactly(payers, body, *form, work.events);
                 work.events = count.inspect_err(|_| payers.give_back(work.events, body.len()))?;
                 if is_light_only && is_heavy(body.len(), work.events) {
@@ -201,7 +201,7 @@ impl Ingest {
             }
             if validator.next(&element, &mut validated) {
                 memory.hold(held + validated.rejected_bytes())?;
-                // What is valid is validated at once; to say what is wrong, and to keep it, may take a hundred times as long.
+                // Valid events are validated fast. Describing and storing errors may take a hundred times as long.
                 is_late = is_light_only && started.elapsed() > LIGHT_TIME_MAX;
             }
             Ok(())
@@ -211,7 +211,7 @@ impl Ingest {
                 work.body = Some(body.clone());
             }
         })?;
-        // Beside an event's own, the name of the field stood elsewhere in the body.
+        // The name of the field also occurred elsewhere in the body.
         payers.give_back(work.events.saturating_sub(validated.verdicts.len()), 0);
         self.metrics.validate_seconds.observe(started.elapsed().as_secs_f64());
         Ok(validated)
@@ -224,15 +224,15 @@ impl Ingest {
     }
 }
 
-/// Whether a body of so many bytes and events is more than about a millisecond of work.
+/// Whether a body of this many bytes and events needs more than about a millisecond of work.
 fn is_heavy(bytes: usize, events: usize) -> bool {
     bytes > HEAVY_FROM_BYTES || events > HEAVY_FROM_EVENTS || bytes > HEAVY_FROM_EVENT_BYTES * events
 }
 
-/// What is done with an inflated and paid body. It stops with [`Halt::Heavy`] where it must be light and is not.
+/// The work on an inflated and paid body. Stops with [`Halt::Heavy`] if the work must be light and is not.
 type Job<T> = fn(&Ingest, &mut Submission, &mut Work, &Bytes, bool) -> Result<T, Halt>;
 
-/// Counts the events of a body exactly, and pays for those that are more than `paid`.
+/// Counts the events of a body exactly, and pays for those beyond `paid`.
 fn pay_exactly(payers: &Payers, body: &Bytes, form: BodyForm, paid: usize) -> Result<usize, SubmissionError> {
     let count = count_elements(body, form)?;
     payers.pay(count.saturating_sub(paid), 0)?;

@@ -27,7 +27,7 @@ pub async fn reconfirm_on_start(fleet: Fleet, spool: Arc<Spool>, secret: Arc<Sco
         };
         let is_empty = batch.frames.is_empty() && batch.lost.is_empty();
         let spooled = batch.frames.into_iter().filter(|frame| frame.seq < end_exclusive);
-        // An unreadable record is met again, and reported, when it is delivered.
+        // An unreadable record is found again, and reported, at its delivery.
         let ids: Vec<_> = spooled.filter_map(|frame| Some(Identity::of(&Record::decode(frame.body).ok()?, &secret))).collect();
         confirmed += ids.len();
         if !ids.is_empty() && !fleet.reconfirm(ids).await {

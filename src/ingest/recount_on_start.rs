@@ -1,7 +1,7 @@
 //! After a start: counts again what each key has in the spool, so that a restart during an outage gives no key a new share.
 //!
-//! It runs in the background, at no more than half the speed of the disk, because the gateway takes and delivers events
-//! meanwhile. Until it is done, a key may exceed its share by what is not counted yet. What cannot be read is not counted.
+//! It runs in the background, at no more than half the speed of the disk, because the gateway accepts and delivers events
+//! meanwhile. Until it ends, a key may exceed its share by the uncounted part. Unreadable records are not counted.
 
 use std::{collections::HashMap, ops::Range, sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     spool::Frame,
 };
 
-/// What a key has in some stretch of the spool.
+/// What a key has in a stretch of the spool.
 #[derive(Debug, PartialEq)]
 struct Counted {
     seqs: Range<u64>,
@@ -21,7 +21,7 @@ struct Counted {
     events: u64,
 }
 
-/// Counts what of the spool is not delivered and lies below `end_exclusive`: where it ended when nothing was appended yet.
+/// Counts undelivered events below `end_exclusive`, the end of the spool before the first append.
 pub async fn recount_on_start(ingest: Arc<Ingest>, end_exclusive: u64) {
     let mut reader = ingest.spool.reader(ingest.progress.settled_exclusive()).that_only_looks();
     let mut tries = Tries::default();
@@ -50,7 +50,7 @@ pub async fn recount_on_start(ingest: Arc<Ingest>, end_exclusive: u64) {
             events += counted.events;
             ingest.shares.find(&source).recount(counted.seqs, counted.bytes, counted.events, now_millis);
         }
-        // The disk is left to others for as long as it was used.
+        // Leave the disk to others for as long as it was used.
         tokio::time::sleep(started.elapsed()).await;
     }
     if events > 0 {
@@ -58,12 +58,12 @@ pub async fn recount_on_start(ingest: Arc<Ingest>, end_exclusive: u64) {
     }
 }
 
-/// What each key has among these frames, without what is settled.
+/// What each key has among these frames, without settled events.
 fn count(frames: Vec<Frame>, settled_exclusive: u64) -> HashMap<String, Counted> {
     let mut by_source: HashMap<String, Counted> = HashMap::new();
     for frame in frames.into_iter().filter(|frame| frame.seq >= settled_exclusive) {
         let (seq, bytes) = (frame.seq, frame.size() as u64);
-        // An unreadable record is met again, and reported, when it is delivered.
+        // An unreadable record is found again, and reported, at its delivery.
         let Ok(record) = Record::decode(frame.body) else { continue };
         let source = record.envelope().source;
         match by_source.get_mut(source) {

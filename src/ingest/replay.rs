@@ -1,10 +1,10 @@
-//! Validates and stores events out of the dead letters, as the events of a request. There are four differences:
+//! Validates and stores events from the dead letters like the events of a request, with four differences:
 //!
-//! - Each event keeps the time at which it was first received, and its source. Its client address is not known any more.
-//! - Identities are claimed as of now, because the window knows them from now on.
-//! - An event that the sink refused was accepted once, so the window knows its identity. Its letter is claimed instead
-//!   ([`Refused`](super::Refused)), so the event reaches the sink again, once for each letter.
-//! - An event that is still not valid makes no second letter. Nothing counts as received, because it was received before.
+//! - Each event keeps its first time of receipt, and its source. Its client address is no longer known.
+//! - Identities are claimed at the current time, because the window knows them from now on.
+//! - An event that the sink refused was accepted once, so the window knows its identity. The name of its dead letter is claimed
+//!   instead ([`Refused`](super::Refused)), so the event reaches the sink again, once for each dead letter.
+//! - An event that is still invalid makes no second dead letter. Nothing counts as received, because it was received before.
 
 use uuid::Uuid;
 
@@ -24,14 +24,14 @@ use crate::{
 };
 
 impl Ingest {
-    /// Takes events of one sender again: one [`Fate`] each, in order, with its identity wherever that is readable.
+    /// Replays events of one sender: one [`Fate`] each, in order, with the identity if it is readable.
     pub async fn replay(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> Vec<Fate> {
         let mut validated = tokio::task::block_in_place(|| self.validate_replayed(sender, events));
         let frames = std::mem::take(&mut validated.frames);
         let scope = sender.is_scoped.then_some(&**sender.source);
         let own = validated.identities(&self.scopes.secret(), scope);
         let (ids, again) = claimed_for(&own, &validated, events);
-        // A conflicting duplicate makes no second letter here either.
+        // A conflicting duplicate makes no second dead letter here either.
         let stored = self.store(frames, &ids, None).await;
         let mut places = stored.places.into_iter();
         let valid = validated.verdicts.iter().map(|verdict| matches!(verdict, Verdict::Valid { .. }));
@@ -39,7 +39,7 @@ impl Ingest {
         let fates = fates(validated, stored.outcomes);
         for ((identity, place), fate) in again.into_iter().zip(places).zip(&fates) {
             if let (Some(identity), Some(place), Outcome::Accepted) = (identity, place, &fate.outcome) {
-                // Whoever waits for it from now on waits for this one.
+                // Requests that wait for the event from now on wait for this copy.
                 self.progress.forget_refusal(identity);
                 self.delivery_waiters.remember(identity, place);
             }
@@ -48,7 +48,7 @@ impl Ingest {
         fates
     }
 
-    /// What [`Ingest::replay`] would come to, where the dedup window is not asked and nothing is stored.
+    /// The expected result of [`Ingest::replay`], without asking the dedup window and without storing anything.
     #[must_use]
     pub fn try_replay(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> Vec<Fate> {
         let validated = tokio::task::block_in_place(|| self.validate_replayed(sender, events));
@@ -59,7 +59,7 @@ impl Ingest {
     fn validate_replayed(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> ValidatedBody {
         let registry = self.registry.load();
         let mut validated = ValidatedBody::with_capacity(events.iter().map(|event| event.raw.len()).sum(), events.len());
-        // An operator asked, and reads of each what is wrong.
+        // An operator requested the replay, and reads all faults of each event.
         validated.suggestions = Suggestions::with_every_fault();
         for event in events {
             let validator = Validator {
@@ -69,7 +69,7 @@ impl Ingest {
                 is_scoped: sender.is_scoped,
                 client_address: None,
                 sent_events: sender.events,
-                // It was taken once; an operator may raise what a key may send.
+                // The event was received once, and an operator may raise the limit of a key.
                 event_bytes_max: EVENT_BYTES_MAX,
                 received_millis: event.received_millis,
                 created_in_time: sender.created_days.around(event.received_millis),
@@ -84,8 +84,8 @@ impl Ingest {
     }
 }
 
-/// What is claimed for each valid event, of which `own` are the identities: its letter's name where the sink had refused it.
-/// Beside it, for each event, the identity of what is replayed in this way.
+/// The identity to claim for each valid event, given its `own` identity: the name of its dead letter if the sink had refused
+/// the event. Also returns, for each event, the identity of an event replayed in this way.
 fn claimed_for(own: &[Identity], validated: &ValidatedBody, events: &[ReplayedEvent<'_>]) -> (Vec<Identity>, Vec<Option<Uuid>>) {
     let (mut own, mut ids) = (own.iter(), Vec::with_capacity(own.len()));
     let again = validated.verdicts.iter().zip(events).map(|(verdict, event)| {
@@ -111,18 +111,18 @@ fn fates(validated: ValidatedBody, stored: Vec<Outcome>) -> Vec<Fate> {
     validated.verdicts.into_iter().map(fate).collect()
 }
 
-/// What a registry says of an event that nobody sends.
+/// The result of checking an event against a registry, without sending it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opinion {
-    /// Its identity, where it is readable.
+    /// The identity, if readable.
     pub event_uuid: Option<String>,
-    /// Its name, where it is readable.
+    /// The name, if readable.
     pub event_name: Option<String>,
-    /// The version that validated it, or why it is refused.
+    /// The version that validated the event, or why the event is refused.
     pub verdict: Result<Option<u32>, Rejection>,
 }
 
-/// What `registry` says of the event `raw`, whoever may send it.
+/// Checks the event `raw` against `registry`, regardless of the permissions of keys.
 #[must_use]
 pub fn opinion(registry: &Registry, unknown_events: UnknownEvents, raw: &[u8]) -> Opinion {
     let mut opinion = Opinion { event_uuid: None, event_name: None, verdict: Ok(None) };

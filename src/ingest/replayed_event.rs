@@ -1,4 +1,4 @@
-//! An event out of the dead letters, and who had sent it.
+//! An event from the dead letters, and its original sender.
 
 use std::sync::Arc;
 
@@ -9,43 +9,43 @@ use crate::{
     event::CreatedDays,
 };
 
-/// One event, once more.
+/// An event to replay.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayedEvent<'a> {
-    /// Its bytes.
+    /// The bytes of the event.
     pub raw: &'a [u8],
-    /// When it was received, Unix milliseconds.
+    /// When the event was received, Unix milliseconds.
     pub received_millis: i64,
-    /// Whether the sink refused it after it had been accepted.
+    /// Set if the sink refused the event after it had been accepted.
     pub refused: Option<Refused>,
 }
 
-/// A letter of an event that the sink refused.
+/// The dead letter of an event that the sink refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// The letter's name.
+    /// The name of the dead letter.
     pub letter: Uuid,
-    /// The event's identity. One that a patch gives another is claimed as any other event.
+    /// The identity of the event. If a patch changes the identity, the event is claimed like any other event.
     pub event_uuid: Uuid,
 }
 
-/// Who had sent it.
+/// The original sender.
 #[derive(Debug, Clone, Copy)]
 pub struct Sender<'a> {
-    /// Name of the key.
+    /// The name of the key.
     pub source: &'a Arc<str>,
-    /// What the key may send.
+    /// The events that the key may send.
     pub events: &'a EventNames,
-    /// Whether the identities hold within the scope of the source: those of a browser key. A key that is in no configuration
-    /// any more counts as a server key; one that is switched off is still known for what it is.
+    /// Whether identities are scoped by the source, as for browser keys. A key that is no longer configured counts as a server
+    /// key; a disabled key keeps its kind.
     pub is_scoped: bool,
-    /// How far from its receipt an event may have been created without being late. ValidatedBody by the key as it is now, and by the
-    /// time at which the event was first received.
+    /// How many days from its receipt an event may have been created without being late. Uses the current setting of the key,
+    /// and the time at which the event was first received.
     pub created_days: CreatedDays,
 }
 
 impl<'a> Sender<'a> {
-    /// Who sent the events of `source`, where these keys are known.
+    /// The sender of the events of `source`, looked up in `keys`.
     #[must_use]
     pub fn of(source: &'a Arc<str>, keys: &'a [Arc<Source>], any: &'a EventNames) -> Self {
         match keys.iter().find(|key| key.name == *source) {

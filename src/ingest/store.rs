@@ -1,4 +1,4 @@
-//! The durable half of the recipe: claim, append, confirm.
+//! The durable half of the pipeline: claim, append, confirm.
 
 use std::{sync::Arc, time::Instant};
 
@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Ingest {
-    /// Stores the valid events of a body: their frames, and their identities in the same order. Where there is a `sender`, what
-    /// of it conflicts with an event accepted before is kept as his dead letter, and what is new counts against his share.
+    /// Stores the valid events of a body, given their frames and, in the same order, their identities. With a `sender`,
+    /// conflicting events become dead letters of the sender, and new events count against the sender's share.
     pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], sender: Option<&Arc<Source>>) -> Stored {
         let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); ids.len()], places: vec![None; ids.len()] };
         if ids.is_empty() {
@@ -41,9 +41,9 @@ impl Ingest {
             }
             claimed.get(index) == Some(&Claim::Fresh)
         });
-        // Where nothing is fresh, no claim looks at where the append began.
+        // If nothing is fresh, no claim needs the position of the append.
         let is_nothing_fresh = claims.fresh_len() == 0 && revived.is_empty();
-        // What is revived lies among the fresh ones, and has no claim that would be counted.
+        // Revived events are among the fresh ones, but have no claim of their own.
         let among = (!revived.is_empty()).then(|| claimed.clone());
         let appended = match is_nothing_fresh {
             true => Ok(0),
@@ -52,7 +52,7 @@ impl Ingest {
                     let reserved = reserved.map(|reserved| (reserved, now_millis));
                     self.append(frames, claims, among, claimed_at, reserved).await
                 }
-                // Dropped, the claims are released.
+                // Dropping the claims releases them.
                 Err(cause) => Err(cause),
             },
         };
@@ -60,7 +60,7 @@ impl Ingest {
         for (index, uuid) in revived {
             match places[index] {
                 None => self.progress.lose(uuid),
-                // The window knows the place of the one that was lost.
+                // The window knows the place of the lost copy only.
                 Some(place) => self.delivery_waiters.remember(uuid, place),
             }
         }
@@ -71,7 +71,7 @@ impl Ingest {
         stored
     }
 
-    /// Takes the room that the frames need out of the share of their sender, where they have one.
+    /// Reserves the room for the frames in the share of the sender, if there is a sender.
     fn reserve(
         &self,
         frames: &FrameBuffer,
@@ -87,13 +87,13 @@ impl Ingest {
         }
     }
 
-    /// Stores records that were stored before, in another spool: what the window knows is a duplicate.
+    /// Stores records that were stored before in another spool. Events that the window knows are duplicates.
     pub async fn store_again(&self, frames: FrameBuffer, ids: &[Identity]) -> Vec<Outcome> {
         self.store(frames, ids, None).await.outcomes
     }
 
-    /// What the dedup window knows and the disk lost is stored again as if it were fresh. It needs no claim: the window knows it
-    /// already, and only one request is told that it was lost. The indices and identities of these.
+    /// Stores events that the dedup window knows but the disk lost as if they were fresh. They need no claim, because the
+    /// window knows them, and only one request learns that they were lost. Returns their indices and identities.
     fn revive(&self, ids: &[Identity], claimed: &mut [Claim]) -> Vec<(usize, Uuid)> {
         let known = ids.iter().zip(claimed).enumerate().filter(|(_, (_, claim))| matches!(claim, Claim::Duplicate { .. }));
         let lost = known.filter(|(_, (identity, _))| self.take_lost(identity.id));
@@ -104,10 +104,10 @@ impl Ingest {
         .collect()
     }
 
-    /// Makes the frames durable. The claims are confirmed on the spool's own thread, in its order, whether or not anyone
-    /// still waits for the answer: an event that is stored is never released to be stored again (promise P4). Says the
-    /// number of the first frame. `among` says what each event is, where frames are appended that are none of the claims';
-    /// `started` is when it began, for the metric; `reserved` is the sender's share of it, and what time the window has.
+    /// Makes the frames durable. The spool's own thread confirms the claims, in spool order, even if the request no longer
+    /// waits for the answer, so that a stored event is never released to be stored again (promise P4). Returns the number of
+    /// the first frame. `among` gives the claim of each event, if some frames have no claim in `claims`; `started` is the start
+    /// time for the metric; `reserved` is the reserved part of the sender's share, and the time of the window.
     async fn append(
         &self,
         frames: FrameBuffer,
@@ -134,7 +134,7 @@ impl Ingest {
                 }
                 Err(error) => {
                     match error {
-                        // The frames may turn up at the next start, which confirms them.
+                        // The frames may still be found at the next start, which then confirms them.
                         AppendError::Failed => claims.leave_to_expire(),
                         _ => drop(claims),
                     }
@@ -157,7 +157,7 @@ fn retry_cause(error: AppendError) -> RetryCause {
     }
 }
 
-/// One outcome per claim: what is fresh shares the fate of the append, a twin that of the first of its kind.
+/// One outcome per claim: a fresh event has the result of the append, a twin that of its first copy.
 fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> {
     let fresh = match appended {
         Ok(()) => Outcome::Accepted,
@@ -177,7 +177,7 @@ fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> 
     claims.iter().map(outcome).collect()
 }
 
-/// The numbers of the events: the fresh ones follow each other, and a twin has that of the first of its kind.
+/// The numbers of the events: fresh ones are consecutive, and a twin has the number of its first copy.
 fn places(claims: &[Claim], first_seq: u64) -> Vec<Option<u64>> {
     let mut next = first_seq;
     let mut places = Vec::with_capacity(claims.len());

@@ -1,10 +1,10 @@
-//! What became of the valid events of a body.
+//! The results of storing the valid events of a body.
 
 use crate::outcome::Outcome;
 
-/// What became of a body's valid events: one of each per event, in order.
+/// The results for the valid events of a body: one entry per event in each list, in order.
 pub(super) struct Stored {
     pub(super) outcomes: Vec<Outcome>,
-    /// Their numbers in the spool; `None` for what this body did not store.
+    /// The numbers of the events in the spool; `None` for events that this body did not store.
     pub(super) places: Vec<Option<u64>>,
 }

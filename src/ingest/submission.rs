@@ -13,67 +13,66 @@ use crate::{
     work_pool::NoTurn,
 };
 
-/// When an event counts as taken.
+/// When an event counts as accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Once it is on the gateway's disk.
+    /// When the event is on the gateway's disk.
     #[default]
     Disk,
-    /// Once the sink confirmed it.
+    /// When the sink has confirmed the event.
     Delivered,
 }
 
-/// A request that may send, and what it sent.
+/// An authorized request with its body.
 #[derive(Debug)]
 pub struct Submission {
     /// The body as received.
     pub body: Bytes,
-    /// How it is encoded: see [`Encoding::of_body`].
+    /// The encoding of the body: see [`Encoding::of_body`].
     pub encoding: Encoding,
     /// The form of the body.
     pub form: BodyForm,
-    /// Name of the key.
+    /// The name of the key.
     pub source: Arc<str>,
-    /// The key, and what it may send.
+    /// The key, and its permissions.
     pub sender: Arc<Source>,
-    /// From whose buckets its bytes and events are taken.
+    /// The buckets from which its bytes and events are taken.
     pub payers: Payers,
-    /// The memory that it holds.
+    /// The memory that the request holds.
     pub memory: BodyShare,
-    /// The address of the client, as far as it is kept.
+    /// The address of the client, in the form that is kept.
     pub client_address: Option<String>,
-    /// When it was received, Unix milliseconds.
+    /// When the request was received, Unix milliseconds.
     pub received_millis: i64,
-    /// When its events count as taken.
+    /// When its events count as accepted.
     pub durability: Durability,
 }
 
-/// Why a request was refused as a whole: nothing of it was stored, and no event has an outcome.
+/// Why a request was refused as a whole. Nothing was stored, and no event has an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubmissionError {
-    /// It does not inflate.
+    /// The body cannot be inflated.
     #[error(transparent)]
     Inflate(#[from] InflateError),
-    /// Its events cannot be told apart.
+    /// The body cannot be split into events.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// Its key, or its address, may send no more for now.
+    /// The key or the address may send no more for now.
     #[error(transparent)]
     Rate(#[from] RateExceeded),
     /// There is not enough memory for the body, or for the inflated body.
     #[error(transparent)]
     Memory(#[from] BudgetUsedUp),
-    /// Too many large requests wait already.
+    /// Too many large requests are waiting already.
     #[error(transparent)]
     Turn(#[from] NoTurn),
 }
 
-/// What became of one event.
+/// The result for one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fate {
-    /// Its identity as the client wrote it, if it was readable. `None` for accepted events, because the answer does not list
-    /// them.
+    /// The identity as the client wrote it, if readable. `None` for accepted events, because the answer does not list them.
     pub event_uuid: Option<String>,
-    /// Its outcome.
+    /// The outcome.
     pub outcome: Outcome,
 }

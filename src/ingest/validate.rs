@@ -1,4 +1,4 @@
-//! The pure half of the recipe: validates each element of a body, without I/O.
+//! The pure half of the pipeline: validates each element of a body, without I/O.
 
 use std::{
     ops::RangeInclusive,
@@ -23,51 +23,51 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What judging needs beside the bytes.
+/// The inputs of validation, besides the bytes.
 pub(super) struct Validator<'a> {
     pub(super) registry: &'a Registry,
     pub(super) unknown_events: UnknownEvents,
     pub(super) source: &'a Arc<str>,
-    /// Whether the identities hold within the scope of the source.
+    /// Whether identities are scoped by the source.
     pub(super) is_scoped: bool,
     pub(super) client_address: Option<&'a str>,
     pub(super) sent_events: &'a EventNames,
-    /// Bytes that one event may have.
+    /// Maximum bytes of one event.
     pub(super) event_bytes_max: usize,
     pub(super) received_millis: i64,
-    /// When an event may have been created that is not late, Unix milliseconds.
+    /// The range in which an event may have been created without being late, Unix milliseconds.
     pub(super) created_in_time: RangeInclusive<i64>,
-    /// Whether it is validated for a second time: see `replay.rs`.
+    /// Whether the event is validated a second time: see `replay.rs`.
     pub(super) replayed: bool,
-    /// Whether it is the event of a letter that the sink refused.
+    /// Set if the event is from the dead letter of an event that the sink refused.
     pub(super) refused: Option<Refused>,
     pub(super) metrics: &'a Metrics,
 }
 
-/// One body, validated.
+/// A validated body.
 pub(super) struct ValidatedBody {
-    /// One per element, in order.
+    /// One verdict per element, in order.
     pub(super) verdicts: Vec<Verdict>,
-    /// The records of the valid ones, as they go to the spool.
+    /// The records of the valid events, in the form for the spool.
     pub(super) frames: FrameBuffer,
-    /// The dead letters of the rejected ones.
+    /// The dead letters of the rejected events.
     letters: LetterLines,
-    /// What may still be looked for, and said in full.
+    /// The remaining budget for suggestions, and for full descriptions of faults.
     pub(super) suggestions: Suggestions,
-    /// Bytes of what is said of the rejected ones.
+    /// Bytes of the descriptions of rejected events.
     said_bytes: usize,
 }
 
-/// What one element is.
+/// The result of validating one element.
 pub(super) enum Verdict {
     /// An event to store: the next of the frames.
     Valid { event_uuid: Uuid, fingerprint: u32 },
-    /// Wrong in itself.
+    /// An invalid event.
     Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
 }
 
 impl ValidatedBody {
-    /// Nothing yet, with room for the frames of `events` of so many bytes: a fifth more is usual, and for one alone some more.
+    /// Reserves room for the frames of `events` in `bytes` bytes: a fifth more is usual, and some more for a single event.
     pub(super) fn with_capacity(bytes: usize, events: usize) -> Self {
         Self {
             verdicts: Vec::with_capacity(events),
@@ -78,12 +78,12 @@ impl ValidatedBody {
         }
     }
 
-    /// Bytes of memory that the rejected ones take: their letters, what is said of them, and the answer that says it.
+    /// Memory in bytes for the rejected events: their dead letters, the descriptions of their faults, and the answer.
     pub(super) fn rejected_bytes(&self) -> usize {
         self.letters.memory_bytes() + 3 * self.said_bytes
     }
 
-    /// The identity of every valid event, in order: within `scope`.
+    /// The identities of the valid events within `scope`, in order.
     pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> Vec<Identity> {
         let identity = |verdict: &Verdict| match verdict {
             Verdict::Valid { event_uuid: id, fingerprint } => {
@@ -94,15 +94,14 @@ impl ValidatedBody {
         self.verdicts.iter().filter_map(identity).collect()
     }
 
-    /// Takes the dead letters, where there are any.
-    /// `received_bytes` were received of the request before it was inflated.
+    /// Takes the dead letters, if any. `received_bytes` is the size of the request before inflating.
     pub(super) fn take_letters(&mut self, source: &Arc<str>, received_bytes: usize) -> Option<Lines> {
         std::mem::take(&mut self.letters).finish(source, received_bytes)
     }
 }
 
 impl Validator<'_> {
-    /// Judges the next element of a body, and says whether it is rejected.
+    /// Validates the next element of a body. Returns whether the element is rejected.
     pub(super) fn next(&self, element: &Element<'_>, validated: &mut ValidatedBody) -> bool {
         let verdict = self.element(element, &mut validated.frames, &mut validated.suggestions);
         let is_rejected = match &verdict {
@@ -118,7 +117,7 @@ impl Validator<'_> {
         is_rejected
     }
 
-    /// Judges one element that was told apart before, and makes no letter of it.
+    /// Validates one element that was already split off, and makes no dead letter.
     pub(super) fn replayed(&self, raw: &[u8], validated: &mut ValidatedBody) {
         only_element(raw, |element| {
             let verdict = self.element(&element, &mut validated.frames, &mut validated.suggestions);
@@ -134,7 +133,7 @@ impl Validator<'_> {
                 Err(rejection) => Err(rejection.clone()),
             })
         };
-        // The limits of an event and its envelope make one that fits: see `limits.rs`.
+        // The limits of an event and its envelope make a frame that fits: see `limits.rs`.
         match frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
             Ok(event_uuid) => Verdict::Valid { event_uuid, fingerprint: Identity::fingerprint(element.raw) },
             Err(mut rejection) => {
@@ -149,7 +148,7 @@ impl Validator<'_> {
         }
     }
 
-    /// Judges one event and appends its record.
+    /// Validates one event and appends its record.
     fn event(
         &self,
         event: &Node<'_>,
@@ -206,7 +205,7 @@ impl Validator<'_> {
     }
 }
 
-/// What the registry says of an event with these fields: the version that validated it, or why it is refused.
+/// Validates an event with these fields against the registry. Returns the schema version, or why the event is refused.
 pub(super) fn by_registry(
     registry: &Registry,
     unknown_events: UnknownEvents,
@@ -248,9 +247,9 @@ fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {
     Rejection::new(RejectCode::UnknownSchemaVersion, detail, "/schema_version")
 }
 
-/// Runs the judgement of one event so that a panic in it costs that event alone.
+/// Validates one event so that a panic affects that event only.
 fn isolate(judgement: impl FnOnce() -> Result<Uuid, Rejection>) -> Result<Uuid, Rejection> {
-    // What it may leave half done is the record it was appending, which is then cut off.
+    // A panic may leave only the record that is being appended unfinished, and that record is then cut off.
     catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| Err(failed()))
 }
 

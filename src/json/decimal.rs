@@ -1,8 +1,8 @@
-//! A number by its digits: exact where a double is not.
+//! A number as decimal digits: exact where a double is not.
 
 use std::cmp::Ordering;
 
-/// What a JSON number says: `0.digits` times ten to the `scale`. No digit at either end is zero, and zero has none.
+/// The value of a JSON number: `0.digits` times ten to the `scale`. No digit at either end is zero, and zero has no digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     is_negative: bool,
@@ -11,7 +11,7 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// Reads a number of well-formed JSON. Exponents beyond 64 bits count as the largest there are.
+    /// Parses a well-formed JSON number. Exponents beyond 64 bits are clamped to the largest.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -32,19 +32,19 @@ impl Decimal {
         Self { is_negative, digits, scale: exponent + whole.len() as i64 - zeros as i64 }
     }
 
-    /// Significant digits.
+    /// The number of significant digits.
     #[must_use]
     pub fn precision(&self) -> usize {
         self.digits.len()
     }
 
-    /// Whether it is a whole number.
+    /// Whether the number is an integer.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.exponent() >= 0
     }
 
-    /// How it compares with another one, both without their signs.
+    /// Compares with `other`, both without their signs.
     #[must_use]
     pub fn cmp_magnitude(&self, other: &Self) -> Ordering {
         match (self.digits.is_empty(), other.digits.is_empty()) {
@@ -55,7 +55,7 @@ impl Decimal {
         }
     }
 
-    /// Whether it is a whole number of times `step`, whose digits fit 64 bits.
+    /// Whether the number is an integer multiple of `step`. The digits of `step` must fit into 64 bits.
     #[must_use]
     pub fn is_multiple_of(&self, step: &Self) -> bool {
         let Some(divisor) =
@@ -63,7 +63,7 @@ impl Decimal {
         else {
             return false;
         };
-        // The last digit is not zero, so no power of ten is in it.
+        // The last digit is not zero, so the digits contain no factor of ten.
         let Ok(power) = u64::try_from(self.exponent() - step.exponent()) else { return self.digits.is_empty() };
         if divisor == 0 {
             return false;
@@ -87,12 +87,12 @@ impl Decimal {
     }
 }
 
-/// The double that stands for a number in comparisons: the nearest one; but where that is a number of few digits which is not
-/// this one, its neighbour on this one's side. So `1e-400` is more than 0, `0.1000000000000000000001` is not 0.1, and what
-/// exceeds a double is the largest one. A double of more than 15 digits may have been meant by either.
+/// The double that represents a number in comparisons: the nearest. But if the nearest is a number of few digits and differs
+/// from this number, its neighbour on this number's side. So `1e-400` is more than 0, `0.1000000000000000000001` is not 0.1,
+/// and a larger number is the largest double. A nearest double of more than 15 digits is kept, because it may be meant.
 #[must_use]
 pub(super) fn judged_as(text: &str) -> f64 {
-    /// Digits that every double keeps.
+    /// Significant digits that every double preserves.
     const DIGITS_KEPT: usize = 15;
     let nearest = text.parse::<f64>().unwrap_or(0.0).clamp(f64::MIN, f64::MAX);
     if text.len() <= DIGITS_KEPT && !text.contains(['e', 'E']) {

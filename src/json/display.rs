@@ -1,8 +1,8 @@
-//! Values as messages display them: their type, and short values in full.
+//! How messages display values: their type, and short values in full.
 //!
-//! People read messages in terminals, consoles and dashboards. So a client's line ends, escape sequences and very long texts
-//! never get there. [`is_unseen`] lists these characters, for all code that prints texts of clients: [`quoted`] in messages,
-//! [`plain`] in tables, [`Visible`] for JSON.
+//! People read messages in terminals, consoles and dashboards. So line ends, escape sequences and very long texts of a client
+//! must not appear there. [`is_unseen`] lists these characters, for all code that prints texts of clients: [`quoted`] in
+//! messages, [`plain`] in tables, [`Visible`] for JSON.
 
 use std::io::{self, Write};
 
@@ -18,9 +18,9 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// Whether a terminal does something else with a character than to show it: control characters (U+009B begins an escape
-/// sequence as ESC does), what turns the direction of the text around it, further line ends, what takes no room, and tags.
-/// Joiners of letters and of emoji are shown in what they join.
+/// Whether a terminal interprets a character instead of showing it: control characters (U+009B begins an escape sequence like
+/// ESC), characters that change the text direction, additional line ends, zero-width characters, and tags. Joiners of letters
+/// and of emoji are visible in the characters that they join.
 #[must_use]
 pub fn is_unseen(character: char) -> bool {
     character.is_control()
@@ -31,18 +31,18 @@ pub fn is_unseen(character: char) -> bool {
         )
 }
 
-/// A text for a table: without a character that [`is_unseen`].
+/// A text for a table: characters that [`is_unseen`] are replaced.
 #[must_use]
 pub fn plain(text: &str) -> String {
     text.chars().map(|character| if is_unseen(character) { char::REPLACEMENT_CHARACTER } else { character }).collect()
 }
 
-/// Writes JSON, or lines of text, so that a terminal shows it: of the characters that [`is_unseen`], all beyond ASCII and DEL are
-/// written as `\u009b`. In JSON they stand in strings only, so that it stays JSON and has the same value. Those of ASCII are
-/// escaped in JSON's strings already, and are its own line ends elsewhere.
+/// Writes JSON, or lines of text, in a form that is safe for terminals: characters that [`is_unseen`], from DEL on, are written
+/// as `\u009b`. In JSON such characters occur only in strings, so the text remains JSON with the same value. Those below DEL
+/// are already escaped in JSON strings, and elsewhere they are the line ends of the text.
 pub struct Visible<W: Write> {
     inner: W,
-    /// The first bytes of a character whose rest was not written yet.
+    /// The first bytes of a character whose rest is not written yet.
     begun: Vec<u8>,
 }
 
@@ -93,7 +93,7 @@ impl<W: Write> Write for Visible<W> {
     }
 }
 
-/// What a value is, such as `the string "14.50"` or `an array of 3 elements`. Of objects and arrays never what is in them.
+/// A value for a message, such as `the string "14.50"` or `an array of 3 elements`; never the contents of objects and arrays.
 #[must_use]
 pub fn shown(value: &Node<'_>) -> String {
     match value.kind() {
@@ -107,7 +107,7 @@ pub fn shown(value: &Node<'_>) -> String {
     }
 }
 
-/// What a value is, without a word of the value: such as `a string of 12 characters`.
+/// The type of a value without its content, such as `a string of 12 characters`.
 #[must_use]
 pub fn kind_shown(value: &Node<'_>) -> String {
     match value.kind() {
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(of(r#"{"password":"x"}"#)[0], "an object with 1 field");
     }
 
-    /// Every character that [`is_unseen`], within a text.
+    /// All characters that [`is_unseen`], within a text.
     fn unseen() -> String {
         ('\0'..=char::MAX).filter(|character| is_unseen(*character)).flat_map(|character| ['a', character]).collect()
     }

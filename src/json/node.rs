@@ -1,4 +1,4 @@
-//! The tape as the `jsonschema` crate walks it: no value tree is ever built on the good path.
+//! The tape in the form that the `jsonschema` crate reads: for a valid event no value tree is built.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::{
     tape::{Kind, Tape, TapeNode},
 };
 
-/// Names this representation to the `jsonschema` crate.
+/// The JSON representation for the `jsonschema` crate.
 #[derive(Debug)]
 pub struct TapeJson;
 
@@ -28,12 +28,12 @@ enum Inner<'a> {
         tape: &'a Tape,
         index: u32,
     },
-    /// A property's name, which `propertyNames` judges like a value.
+    /// The name of a property, which `propertyNames` validates like a value.
     Name(&'a str),
 }
 
 impl Tape {
-    /// The whole value, as the validator's node. `text` must be what was parsed into this tape.
+    /// The whole value as a node for the validator. `text` must be the text that was parsed into this tape.
     #[must_use]
     pub fn root<'a>(&'a self, text: &'a str) -> Node<'a> {
         Node::at(text, self, 0)
@@ -45,13 +45,13 @@ impl<'a> Node<'a> {
         Self(Inner::Tape { text, tape, index })
     }
 
-    /// What it is.
+    /// The type of the value.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.node().map_or(Kind::String, |node| node.kind)
     }
 
-    /// Its bytes as the client wrote them, quotes and brackets included.
+    /// The bytes of the value as the client wrote them, including quotes and brackets.
     #[must_use]
     pub fn raw(&self) -> &'a str {
         match self.0 {
@@ -83,13 +83,13 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// How many elements an array has, or members an object.
+    /// The number of elements of an array, or of members of an object.
     #[must_use]
     pub fn count(&self) -> usize {
         self.node().map_or(0, |node| node.count as usize)
     }
 
-    /// A string's characters; `None` for anything else.
+    /// The characters of a string; `None` for any other value.
     #[must_use]
     pub fn string(&self) -> Option<Cow<'a, str>> {
         match self.0 {
@@ -118,7 +118,7 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The members with their whole text, from the name's quote to the value's end.
+    /// The members with their whole text, from the quote of the name to the end of the value.
     pub fn with_raw(self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
         let (text, tape) = (self.text, self.tape);
         let mut at = self.index;
@@ -149,7 +149,7 @@ impl Json for TapeJson {
     type PreparedKey = Box<str>;
     type StringBuffer = String;
 
-    // Finding a member walks the object, so one pass over all members replaces any number of look-ups.
+    // A look-up walks the whole object, so one pass over all members replaces any number of look-ups.
     const KEYS_PER_LOOKUP: usize = 4;
 
     fn prepare_key(key: &str) -> Box<str> {
@@ -215,7 +215,7 @@ impl<'a> json::Node<'a, TapeJson> for Node<'a> {
         }
     }
 
-    // Recursion is bounded: only events within EVENT_DEPTH_MAX are ever judged.
+    // Recursion is bounded, because only events within EVENT_DEPTH_MAX are validated.
     fn to_value(&self) -> Cow<'a, Value> {
         Cow::Owned(match self.kind() {
             Kind::Null => Value::Null,
@@ -236,7 +236,7 @@ impl<'a> json::Node<'a, TapeJson> for Node<'a> {
     }
 }
 
-/// An object, as the validator sees it.
+/// An object in the form that the validator reads.
 #[derive(Clone, Debug)]
 pub struct ObjectNode<'a>(Node<'a>);
 
@@ -258,7 +258,7 @@ impl<'a> json::Object<'a, TapeJson> for ObjectNode<'a> {
     }
 }
 
-/// An array, as the validator sees it.
+/// An array in the form that the validator reads.
 #[derive(Clone, Debug)]
 pub struct ArrayNode<'a>(Node<'a>);
 
@@ -292,7 +292,7 @@ impl<'a> json::Array<'a, TapeJson> for ArrayNode<'a> {
     }
 }
 
-/// A number in the client's own digits.
+/// A number with the client's own digits.
 #[derive(Clone, Copy, Debug)]
 pub struct NumberText<'a>(&'a str);
 
@@ -305,7 +305,7 @@ impl JsonNumber for NumberText<'_> {
         self.0.parse().ok()
     }
 
-    // Bounds hold, the digits themselves are not touched.
+    // Numeric limits are checked on this double; the client's digits stay unchanged.
     fn as_f64(&self) -> Option<f64> {
         Some(judged_as(self.0))
     }

@@ -1,31 +1,31 @@
-//! The parser: iterative, so that no depth of nesting reaches the stack; it writes the tape and copies nothing.
+//! The parser. It is iterative, so that nesting uses no stack. It writes the tape and copies nothing.
 
 use super::tape::{Kind, Tape, TapeNode};
 use crate::limits::BODY_DEPTH_MAX;
 
-/// What is wrong with a text, and where.
+/// An error in a text, with its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct JsonError {
     /// What is wrong.
     pub kind: JsonErrorKind,
-    /// Byte offset in the text where it was noticed.
+    /// Byte offset in the text where the error was noticed.
     pub offset: usize,
 }
 
-/// The ways in which a text is no JSON.
+/// The reasons why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonErrorKind {
     /// The text ends inside a value.
     #[error("unexpected end of the text")]
     UnexpectedEnd,
-    /// A byte that cannot stand there.
+    /// A byte that is not allowed at this position.
     #[error("unexpected character")]
     UnexpectedCharacter,
-    /// A number against the grammar: `01`, `1.`, `+1`, `NaN`.
+    /// A malformed number: `01`, `1.`, `+1`, `NaN`.
     #[error("malformed number")]
     MalformedNumber,
-    /// An escape against the grammar.
+    /// A malformed escape.
     #[error("malformed escape")]
     MalformedEscape,
     /// A raw control character inside a string.
@@ -42,7 +42,7 @@ pub struct Parser<'a> {
     text: &'a str,
     position: usize,
     nodes_max: usize,
-    /// Containers being read: the index of their node, or [`NOT_KEPT`], and their count so far.
+    /// The open containers: the index of their node, or [`NOT_KEPT`], and their count so far.
     open: Vec<Open>,
 }
 
@@ -56,20 +56,20 @@ struct Open {
 const NOT_KEPT: u32 = u32::MAX;
 
 impl<'a> Parser<'a> {
-    /// Starts at the beginning of `text`. A value of more than `nodes_max` nodes is read to its end, but not kept.
+    /// Starts at the beginning of `text`. A value with more than `nodes_max` nodes is parsed to its end, but not kept.
     #[must_use]
     pub fn new(text: &'a str, nodes_max: usize) -> Self {
         debug_assert!(u32::try_from(text.len()).is_ok());
         Self { text, position: 0, nodes_max, open: Vec::new() }
     }
 
-    /// Byte offset of what is read next.
+    /// Byte offset of the next byte.
     #[must_use]
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// The next byte after white space, without taking it; `None` at the end of the text.
+    /// The next byte after white space, without consuming it; `None` at the end of the text.
     pub fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(&byte) = bytes.get(self.position) {
@@ -81,10 +81,10 @@ impl<'a> Parser<'a> {
         None
     }
 
-    /// Takes `expected` after white space.
+    /// Consumes `expected` after white space.
     ///
     /// # Errors
-    /// Where something else stands there.
+    /// Any other byte follows.
     pub fn expect(&mut self, expected: u8) -> Result<(), JsonError> {
         match self.peek() {
             Some(byte) if byte == expected => {
@@ -95,7 +95,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The error for finding `found` where it cannot stand.
+    /// The error for an unexpected byte `found`.
     #[must_use]
     pub fn unexpected(&self, found: Option<u8>) -> JsonError {
         self.error(if found.is_none() { JsonErrorKind::UnexpectedEnd } else { JsonErrorKind::UnexpectedCharacter })
@@ -104,7 +104,7 @@ impl<'a> Parser<'a> {
     /// Reads one value into `tape` and returns its text.
     ///
     /// # Errors
-    /// [`JsonError`]: the tape is then not usable.
+    /// [`JsonError`]: the tape is then unusable.
     pub fn value(&mut self, tape: &mut Tape) -> Result<&'a str, JsonError> {
         tape.clear();
         self.open.clear();
@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Reads a scalar whole, or the bracket that opens a container; true for the latter.
+    /// Reads a whole scalar, or the opening bracket of a container. Returns true for a bracket.
     fn one(&mut self, tape: &mut Tape) -> Result<bool, JsonError> {
         let start = match self.peek() {
             Some(_) => self.position,
@@ -158,8 +158,8 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// After a value, or after an opening bracket: closes what is complete and goes up to the next value.
-    /// True when the outermost value is complete.
+    /// After a value or an opening bracket: closes complete containers and moves to the next value. Returns true when the
+    /// outermost value is complete.
     fn step(&mut self, mut opened: bool, tape: &mut Tape) -> Result<bool, JsonError> {
         while let Some(open) = self.open.last_mut() {
             let is_object = open.is_object;
@@ -218,7 +218,7 @@ impl<'a> Parser<'a> {
         index as u32
     }
 
-    /// Takes a string, from quote to quote. True where it has escapes.
+    /// Consumes a string including its quotes. Returns true if it has escapes.
     pub(super) fn string(&mut self, tape: &mut Tape) -> Result<bool, JsonError> {
         let bytes = self.text.as_bytes();
         self.position += 1;
@@ -252,7 +252,7 @@ impl<'a> Parser<'a> {
                 match unit {
                     0xD800..0xDC00 => match self.unit_at(self.position) {
                         Ok(0xDC00..0xE000) => self.position += 6,
-                        // Left in place: what follows is judged by the next round.
+                        // Do not consume the second escape, because the next round reads it.
                         _ => tape.lone_surrogate = true,
                     },
                     0xDC00..0xE000 => tape.lone_surrogate = true,
@@ -265,7 +265,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The UTF-16 unit of a `\uXXXX` that starts at `at`.
+    /// The UTF-16 unit of the `\uXXXX` at `at`.
     fn unit_at(&self, at: usize) -> Result<u16, JsonError> {
         let malformed = JsonError { kind: JsonErrorKind::MalformedEscape, offset: at };
         let escape = self.text.as_bytes().get(at..at + 6).filter(|escape| escape.starts_with(b"\\u")).ok_or(malformed)?;
@@ -298,7 +298,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Takes one digit or more and says how many.
+    /// Consumes one or more digits and returns their number.
     fn digits(&mut self) -> Result<usize, JsonError> {
         let rest = &self.text.as_bytes()[self.position..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -323,7 +323,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// How many bytes at the start of `bytes` are neither a quote, a backslash nor a control character; eight at a time.
+/// The number of bytes at the start of `bytes` without a quote, backslash or control character; checks eight bytes at a time.
 fn plain_prefix(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -334,7 +334,7 @@ fn plain_prefix(bytes: &[u8]) -> usize {
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
         let special = control | has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
         if special != 0 {
-            // The lowest marked byte is exact; only marks above a true one can be false.
+            // The lowest mark is exact; only marks above a true mark can be false.
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;

@@ -1,7 +1,7 @@
-//! JSON Patch (RFC 6902) on the text itself: what no operation names keeps its bytes, digits and escapes (promise P6).
+//! JSON Patch (RFC 6902) on the text itself: parts that no operation names keep their bytes, digits and escapes (promise P6).
 //!
-//! Each operation reads the text into a tape, finds the place, and splices there. Why our own: the crates for it work on a
-//! value tree, which spells `1.10` as `1.1`. The tests hold this one against such a crate.
+//! Each operation parses the text into a tape, finds the location, and splices there. We have our own implementation because
+//! the existing crates use a value tree, which turns `1.10` into `1.1`. The tests compare it with such a crate.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -11,33 +11,33 @@ use serde_json::value::RawValue;
 use super::{Kind, Node, Parser, Tape, pointer_name, pointer_token};
 use crate::limits::{EVENT_BYTES_MAX, PATCH_OPERATIONS_MAX};
 
-/// A patch that was read and found to be one.
+/// A parsed, valid patch.
 #[derive(Debug)]
 pub struct Patch {
     operations: Vec<Operation>,
     text: String,
 }
 
-/// Why a text is no patch.
+/// Why a text is not a patch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatchError {
-    /// No JSON, or of another form.
+    /// Not JSON, or not the form of a patch.
     #[error("the patch is no JSON Patch (RFC 6902): {0}")]
     Unreadable(String),
-    /// An operation lacks what it needs.
+    /// An operation lacks a required member.
     #[error("operation {index} of the patch: {reason}")]
     Operation {
-        /// Which one, from 0.
+        /// The index of the operation, from 0.
         index: usize,
         /// What is wrong.
         reason: &'static str,
     },
-    /// It has none, or too many.
+    /// The patch has no operations, or too many.
     #[error("the patch has {0} operations; 1 to {PATCH_OPERATIONS_MAX} are allowed")]
     Count(usize),
 }
 
-/// Why a patch does not apply to a text, which is then left as it was.
+/// Why a patch does not apply to a text. The text stays unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} {path:?}: {reason}")]
 pub struct NotApplicable {
@@ -78,7 +78,7 @@ impl fmt::Display for Kinds {
     }
 }
 
-/// An operation as it is written. Members that RFC 6902 does not know are passed over, as it says.
+/// An operation as written. Members unknown to RFC 6902 are ignored, as the RFC requires.
 #[derive(Deserialize)]
 struct Written {
     op: Kinds,
@@ -88,7 +88,7 @@ struct Written {
     value: Option<Box<RawValue>>,
 }
 
-/// An `Option` would take `null`, which is a value like any other, for none.
+/// Keeps `null` as a value, because a plain `Option` would read it as absent.
 fn even_null<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(value).map(Some)
 }
@@ -139,16 +139,16 @@ impl Patch {
         Ok(Self { operations, text: text.trim_ascii().to_owned() })
     }
 
-    /// As it was written, without white space around it.
+    /// The patch as written, without surrounding white space.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// `text` with every operation done, one after the other.
+    /// Applies all operations to `text`, in order.
     ///
     /// # Errors
-    /// [`NotApplicable`] where one cannot be done.
+    /// [`NotApplicable`] if an operation cannot be applied.
     pub fn apply(&self, text: &str) -> Result<String, NotApplicable> {
         let mut text = text.to_owned();
         for operation in &self.operations {
@@ -223,7 +223,7 @@ fn read(text: &str) -> Result<Tape, &'static str> {
     }
 }
 
-/// The value at a place. Of members with the same name the last one counts, as for most readers.
+/// The value at a path. Of members with the same name the last one counts, as for most parsers.
 fn find<'a>(root: Node<'a>, path: &[String]) -> Option<Node<'a>> {
     path.iter().try_fold(root, |node, token| match node.kind() {
         Kind::Object => node.members().filter(|(name, _)| name == token).last().map(|(_, value)| value),
@@ -232,13 +232,13 @@ fn find<'a>(root: Node<'a>, path: &[String]) -> Option<Node<'a>> {
     })
 }
 
-/// An index as RFC 6901 writes it.
+/// An array index in the form of RFC 6901.
 fn index(token: &str) -> Option<usize> {
     let is_plain = token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
     token.parse().ok().filter(|_| is_plain)
 }
 
-/// Where `part`, which is a part of `text`, lies in it.
+/// The position of `part` within `text`. `part` must be a slice of `text`.
 fn range(text: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - text.as_ptr() as usize;
     start..start + part.len()
@@ -286,7 +286,7 @@ fn add(text: &mut String, path: &Pointer, value: &str) -> Result<(), &'static st
     Ok(())
 }
 
-/// Right behind a value.
+/// The empty range directly after a value.
 fn after(text: &str, node: Node<'_>) -> Range<usize> {
     let end = range(text, node.raw()).end;
     end..end
@@ -305,7 +305,7 @@ fn remove(text: &mut String, path: &Pointer) -> Result<(), &'static str> {
         _ => (Vec::new(), None),
     };
     let index = index.filter(|index| *index < children.len()).ok_or(NOTHING_THERE)?;
-    // With one of the commas beside it.
+    // Remove one adjacent comma with the value.
     let gone = match (children.get(index + 1), index.checked_sub(1)) {
         (Some(next), _) => children[index].start..next.start,
         (None, Some(before)) => children[before].end..children[index].end,
@@ -315,7 +315,7 @@ fn remove(text: &mut String, path: &Pointer) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether two values are the same by RFC 6902: numbers by what they are, strings by their characters, members in any order.
+/// Whether two values are equal by RFC 6902: numbers by value, strings by characters, members in any order.
 fn equal(a: Node<'_>, b: Node<'_>) -> bool {
     match (a.kind(), b.kind()) {
         (Kind::Number, Kind::Number) => decimal(a.raw()) == decimal(b.raw()),
@@ -329,7 +329,7 @@ fn equal(a: Node<'_>, b: Node<'_>) -> bool {
     }
 }
 
-/// A number's sign, digits and exponent of ten, the same for every spelling of it.
+/// The sign, digits and power of ten of a number, the same for every spelling of the number.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -361,7 +361,7 @@ mod tests {
             "{ \"n\": 1.10,\n  \"big\":123456789012345678901234567890 , \"e\":1e400,\"s\":\"\\u00e9\\/\",\"price\" : \"14.50\"}";
         let patch = json!([{"op": "replace", "path": "/price", "value": 1450}]);
         assert_eq!(applied(&patch, text).unwrap(), text.replace("\"14.50\"", "1450"));
-        // And so do the digits that a patch brings, or moves.
+        // The digits of values that a patch adds or moves are kept too.
         let patch = r#"[{"op":"add","path":"/new","value":-0.10e+2},{"op":"move","from":"/big","path":"/n"},{"op":"remove","path":"/e"}]"#;
         let moved = "{ \"n\": 123456789012345678901234567890,\n  \"s\":\"\\u00e9\\/\",\"price\" : \"14.50\",\"new\":-0.10e+2}";
         assert_eq!(Patch::parse(patch).unwrap().apply(text).unwrap(), moved);
@@ -446,7 +446,7 @@ mod tests {
         })
     }
 
-    /// A pointer that mostly leads somewhere: steps are numbers, names of the document, or anything.
+    /// A pointer that usually exists: steps are numbers, names of the document, or arbitrary.
     fn any_pointer(document: &Value, choices: &[u8]) -> String {
         let mut pointer = String::new();
         let mut at = Some(document);
@@ -484,7 +484,7 @@ mod tests {
             }).collect();
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) }.unwrap();
             let patch = Value::Array(operations);
-            // What the two read differently, and nobody sends: the whole document removed, or moved into itself.
+            // The two differ here, and clients do not send this: the whole document removed, or moved into itself.
             let odd = patch.as_array().unwrap().iter().any(|operation| {
                 let text = |name: &str| operation[name].as_str().unwrap().to_owned();
                 match operation["op"].as_str() {
@@ -495,7 +495,7 @@ mod tests {
             });
             if !odd {
                 let mut expected = document.clone();
-                // The one that takes nothing back: the other panics where it cannot.
+                // Use the variant without rollback, because the other panics if it cannot roll back.
                 let theirs = json_patch::patch_unsafe(&mut expected, &serde_json::from_value::<json_patch::Patch>(patch.clone()).unwrap());
                 match (applied(&patch, &text), theirs) {
                     (Ok(ours), Ok(())) => prop_assert_eq!(serde_json::from_str::<Value>(&ours).unwrap(), expected),

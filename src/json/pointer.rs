@@ -1,12 +1,12 @@
 //! The tokens of a JSON pointer (RFC 6901).
 
-/// A name as a token of a pointer.
+/// Encodes a name as a token of a pointer.
 #[must_use]
 pub fn pointer_token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// The name that a token of a pointer stands for.
+/// Decodes a token of a pointer to a name.
 #[must_use]
 pub fn pointer_name(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")

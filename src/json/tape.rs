@@ -4,48 +4,48 @@ use std::borrow::Cow;
 
 use super::unescape::unescape;
 
-/// What a node is.
+/// The type of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `null`
     Null,
     /// `true` or `false`
     Boolean,
-    /// A number, in the client's own digits.
+    /// A number, with the client's own digits.
     Number,
-    /// A string or a member's name.
+    /// A string, or the name of a member.
     String,
     /// An array.
     Array,
-    /// An object: names and values take turns.
+    /// An object: names and values alternate.
     Object,
 }
 
-/// One value, or one member's name.
+/// A value, or the name of a member.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TapeNode {
     pub(super) kind: Kind,
-    /// A string that holds at least one backslash.
+    /// Whether the string has at least one backslash.
     pub(super) escaped: bool,
     /// Bytes of the value in the text, quotes and brackets included.
     pub(super) start: u32,
     pub(super) end: u32,
-    /// Index of the node after this value and all it holds.
+    /// Index of the node after this value and everything in it.
     pub(super) next: u32,
-    /// Elements of an array, members of an object.
+    /// The number of elements of an array, or of members of an object.
     pub(super) count: u32,
 }
 
-/// Nodes that a tape has room for from the start: those of an event with fifty members.
+/// Initial capacity in nodes: enough for an event with fifty members.
 const NODES_USUAL: usize = 128;
 
-/// One parsed value. Reused from event to event: it allocates only until it has met the largest one.
+/// One parsed value. Reused for all events, so it allocates only until it has held the largest event.
 #[derive(Debug, Default)]
 pub struct Tape {
     pub(super) nodes: Vec<TapeNode>,
     pub(super) depth: usize,
     pub(super) lone_surrogate: bool,
-    /// More nodes than the parser was told to keep: the tape is not usable, only the extent of the value is known.
+    /// The value had more nodes than the parser may keep: the tape is unusable, only the extent of the value is known.
     pub(super) overflow: bool,
 }
 
@@ -56,19 +56,19 @@ impl Tape {
         Self { nodes: Vec::with_capacity(NODES_USUAL), ..Self::default() }
     }
 
-    /// Deepest level of nesting; 0 for a scalar.
+    /// The deepest nesting level; 0 for a scalar.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Whether some string holds half of a surrogate pair (`"\ud800"`): JSON by its grammar, but no Unicode text.
+    /// Whether a string holds half of a surrogate pair (`"\ud800"`), which is valid JSON grammar but not valid Unicode.
     #[must_use]
     pub fn has_lone_surrogate(&self) -> bool {
         self.lone_surrogate
     }
 
-    /// Whether the value had more nodes than were to be kept.
+    /// Whether the value had more nodes than the parser may keep.
     #[must_use]
     pub fn is_overflown(&self) -> bool {
         self.overflow
@@ -81,7 +81,7 @@ impl Tape {
         self.overflow = false;
     }
 
-    /// A string's or a name's characters.
+    /// The characters of a string or name.
     pub(super) fn string<'a>(&self, text: &'a str, index: u32) -> Cow<'a, str> {
         let node = &self.nodes[index as usize];
         let inner = &text[node.start as usize + 1..node.end as usize - 1];

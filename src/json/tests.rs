@@ -1,4 +1,4 @@
-//! Held against `serde_json` on generated and mutated documents, and against the validator's own conformance suite.
+//! Tests against `serde_json` on generated and mutated documents, and against the conformance suite of the validator.
 
 use jsonschema::json::conformance;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::{JsonErrorKind, Parser, Tape, TapeJson};
 
 const NODES_MAX: usize = 1 << 20;
 
-/// Parses `text` whole: one value and nothing after it.
+/// Parses the whole `text`: one value and nothing after it.
 fn parse(text: &str) -> Result<Tape, JsonErrorKind> {
     let mut tape = Tape::new();
     let mut parser = Parser::new(text, NODES_MAX);
@@ -62,7 +62,7 @@ proptest! {
         let theirs = serde_json::from_str::<Value>(&text);
         match (&ours, &theirs) {
             (Ok(_), Ok(_)) | (Err(_), Err(_)) => {}
-            // Where the two differ on purpose: numbers beyond a double, and lone surrogates, are JSON by its grammar.
+            // Intended differences: numbers beyond a double, and lone surrogates, are valid JSON by the grammar.
             (Ok(tape), Err(error)) => prop_assert!(
                 tape.has_lone_surrogate() || error.to_string().starts_with("number out of range"), "{text:?}: {error}"),
             (Err(kind), Ok(_)) => prop_assert!(false, "{text:?}: {kind}"),

@@ -1,6 +1,6 @@
 //! Replaces the escapes of a JSON string by the characters that they stand for.
 
-/// The characters of a JSON string, given without its quotes and already known to be well formed. A lone surrogate becomes U+FFFD.
+/// Unescapes a well-formed JSON string, given without its quotes. A lone surrogate becomes U+FFFD.
 #[must_use]
 pub fn unescape(inner: &str) -> String {
     let mut out = String::with_capacity(inner.len());
@@ -28,7 +28,7 @@ pub fn unescape(inner: &str) -> String {
     out
 }
 
-/// The character of a `\uXXXX` or a surrogate pair at the start of `text`, and how many bytes it takes.
+/// The character of the `\uXXXX` or surrogate pair at the start of `text`, and its length in bytes.
 fn unicode(text: &str) -> (char, usize) {
     let unit = |at: usize| text.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     let high = unit(2).unwrap_or(0xFFFD);

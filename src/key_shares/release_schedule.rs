@@ -4,8 +4,8 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use crate::limits::DEDUP_SHARE_BUCKETS;
 
-/// Bytes of a key in the spool, summed up in ranges; the oldest are settled first. A range counts until all of it is
-/// settled, so what is counted is at most one range, or what came between two deliveries, too much.
+/// Bytes of a key in the spool, summed up in ranges; the oldest are settled first. A range counts until all of it is settled,
+/// so the count is too high by at most one range, or by what arrived between two deliveries.
 #[derive(Debug, Default)]
 pub(super) struct AppendedRanges {
     open: Option<AppendedRange>,
@@ -19,7 +19,7 @@ struct AppendedRange {
 }
 
 impl AppendedRanges {
-    /// Adds frames with these numbers, which come after all that were added before. A range ends at `stretch_bytes`.
+    /// Adds frames with these numbers, which follow all that were added before. A range ends at `stretch_bytes`.
     pub(super) fn add(&mut self, seqs: Range<u64>, bytes: u64, stretch_bytes: u64) {
         match &mut self.open {
             Some(open) => {
@@ -33,10 +33,10 @@ impl AppendedRanges {
         }
     }
 
-    /// All below `settled_exclusive` is settled: the bytes of the ranges that end there or before.
+    /// Settles everything below `settled_exclusive`. Returns the bytes of the ranges that end there or before.
     pub(super) fn settle(&mut self, settled_exclusive: u64) -> u64 {
-        // Ended where delivery has come into it, or a key that sends on would move its end away for ever. While nothing is
-        // delivered none is ended early, so that their number stays bounded.
+        // Close the open range when delivery has entered it, because a key that keeps sending would move the end of the range
+        // forever. While nothing is delivered, no range is closed early, so that the number of ranges stays bounded.
         if self.open.as_ref().is_some_and(|open| open.seqs.start < settled_exclusive) {
             self.closed.extend(self.open.take());
         }
@@ -48,12 +48,12 @@ impl AppendedRanges {
     }
 }
 
-/// Identities of a key by the time at which the window learnt them.
+/// Identities of a key, by the time at which the window learned them.
 #[derive(Debug, Default)]
 pub(super) struct Buckets(VecDeque<(i64, u64)>);
 
 impl Buckets {
-    /// Adds so many to the bucket with this number, or to the newest, where that is newer.
+    /// Adds `identities` to the bucket `number`, or to the newest bucket if that is newer.
     pub(super) fn add(&mut self, number: i64, identities: u64) {
         match self.0.back_mut() {
             Some((newest, count)) if *newest >= number => *count += identities,
@@ -61,7 +61,7 @@ impl Buckets {
         }
     }
 
-    /// Forgets the buckets before the one with the number `oldest`, and answers how many identities they had.
+    /// Removes the buckets before `oldest`, and returns the number of their identities.
     pub(super) fn expire(&mut self, oldest: i64) -> u64 {
         let mut identities = 0;
         while let Some((_, count)) = self.0.pop_front_if(|(number, _)| *number < oldest) {
@@ -71,7 +71,7 @@ impl Buckets {
     }
 }
 
-/// Milliseconds of a bucket.
+/// The length of a bucket in milliseconds.
 pub(super) fn bucket_millis(window: Duration) -> i64 {
     i64::try_from(window.as_millis()).map_or(i64::MAX, |window| window / DEDUP_SHARE_BUCKETS).max(1)
 }
@@ -97,7 +97,7 @@ mod tests {
         for seq in 0..1000 {
             ranges.add(seq..seq + 1, 1, 1_000_000);
             held += 1;
-            // A delivery takes all but the last five, every ten events.
+            // Every ten events, a delivery settles all but the last five.
             if seq % 10 == 0 {
                 held -= ranges.settle(seq.saturating_sub(5));
                 most = most.max(held);

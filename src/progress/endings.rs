@@ -1,4 +1,4 @@
-//! The events that ended otherwise than delivered. They are few; of very many the oldest are forgotten.
+//! The events that ended without being delivered. They are few; of very many the oldest are forgotten.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,15 +9,15 @@ use crate::{bounded_map::BoundedMap, limits::ENDINGS_MAX};
 /// How an event of the spool ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The sink has it, durably.
+    /// The sink has the event durably.
     Delivered,
-    /// The sink will never take it, because of this. It is in the dead letters.
+    /// The sink permanently refused the event, for this reason. The event is in the dead letters.
     Refused(Arc<str>),
-    /// The disk lost it.
+    /// The disk lost the event.
     Lost,
 }
 
-/// See the module.
+/// The remembered endings: see the module.
 #[derive(Debug)]
 pub(super) struct Endings {
     by_seq: BTreeMap<u64, Ending>,

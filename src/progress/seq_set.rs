@@ -1,4 +1,4 @@
-//! A set of sequence numbers that fills up from below.
+//! A set of sequence numbers that fills from below.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -8,7 +8,7 @@ const BITS: u64 = u64::BITS as u64;
 #[derive(Clone, Debug)]
 pub struct SeqSet {
     prefix: u64,
-    /// The first word holds the prefix; none is full.
+    /// The first word contains the prefix; no word is full.
     words: VecDeque<u64>,
     ahead: u64,
 }
@@ -22,7 +22,7 @@ impl SeqSet {
         set
     }
 
-    /// Least number that is not in the set.
+    /// The lowest number that is not in the set.
     #[must_use]
     pub fn prefix(&self) -> u64 {
         self.prefix
@@ -46,7 +46,7 @@ impl SeqSet {
         range.end <= self.prefix || (range.start > self.prefix && range.all(|seq| self.contains(seq)))
     }
 
-    /// Puts `seq` in. Whether it was missing.
+    /// Inserts `seq`. Returns whether it was missing.
     pub fn insert(&mut self, seq: u64) -> bool {
         if self.contains(seq) {
             return false;
@@ -74,7 +74,7 @@ impl SeqSet {
         })
     }
 
-    /// The first number from `from` on, not below the prefix, that is in the set, or that is not.
+    /// The first number from `from` on, at or above the prefix, that is in the set (`is_in`) or not in the set.
     fn first_from(&self, from: u64, is_in: bool) -> Option<u64> {
         let mut mask = u64::MAX << (from % BITS);
         (self.index(from)..self.words.len()).find_map(|index| {

@@ -1,8 +1,8 @@
-//! The buckets of client addresses: a bounded number of them, whoever comes.
+//! The buckets of client addresses, limited in number.
 //!
-//! An IPv6 customer has a /64 at least, so that is one address here. The table is cut into shards with a lock each, so
-//! that requests do not meet. A full shard forgets some address for a new one: who comes back from there finds a full
-//! bucket, which is what it would have had without the crowd.
+//! An IPv6 customer has at least a /64, so a /64 is one address here. The table has shards with one lock each, so that requests
+//! rarely wait for a lock. A full shard forgets an address for each new one. A client at a forgotten address finds full buckets
+//! again, so other addresses never cause it to be refused.
 
 use std::{
     collections::hash_map::RandomState,
@@ -29,13 +29,13 @@ impl From<IpAddr> for Prefix {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits())),
-            // No network on earth begins with 32 zero bits, so this meets no IPv4 address.
+            // No IPv6 network in use begins with 32 zero bits, so this is never the value of an IPv4 address.
             IpAddr::V6(v6) => Self((v6.to_bits() >> 64) as u64),
         }
     }
 }
 
-/// What client addresses may send.
+/// The rate limits of client addresses.
 #[derive(Debug)]
 pub struct AddressRates {
     table: Arc<Table>,
@@ -44,14 +44,14 @@ pub struct AddressRates {
     requests: Buckets<Column>,
 }
 
-/// When the buckets of each address are full again.
+/// The time at which the buckets of each address are full again.
 #[derive(Debug)]
 struct Table {
     shards: Box<[Mutex<HashMap<Prefix, Row>>]>,
     seed: RandomState,
 }
 
-/// When the buckets of one address are full again.
+/// The times at which the buckets of one address are full again.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     events: u64,
@@ -59,7 +59,7 @@ struct Row {
     requests: u64,
 }
 
-/// One bucket of each address.
+/// The same bucket of all addresses.
 #[derive(Clone, Debug)]
 struct Column {
     table: Arc<Table>,
@@ -67,7 +67,7 @@ struct Column {
 }
 
 impl AddressRates {
-    /// Full buckets for all.
+    /// Creates full buckets for all addresses.
     #[must_use]
     pub fn new(events: Allowance, bytes: Allowance, requests: Allowance) -> Self {
         let shards = (0..ADDRESS_SHARDS).map(|_| Mutex::default()).collect();
@@ -81,7 +81,7 @@ impl AddressRates {
         }
     }
 
-    /// What they hold when they are full.
+    /// The allowances of the buckets.
     #[must_use]
     pub fn allowances(&self) -> [Allowance; 3] {
         [self.events.allowance, self.bytes.allowance, self.requests.allowance]
@@ -93,7 +93,7 @@ impl AddressRates {
         self.bytes.take(&from, bytes).inspect_err(|_| self.events.give_back(&from, events))
     }
 
-    /// Puts events and bytes of one address back that were taken for nothing.
+    /// Gives back events and bytes of one address that were not used.
     pub(super) fn give_back(&self, from: Prefix, events: u32, bytes: u32) {
         self.events.give_back(&from, events);
         self.bytes.give_back(&from, bytes);
@@ -107,9 +107,9 @@ impl AddressRates {
         self.requests.take(&from, 1)
     }
 
-    /// Forgets the addresses whose buckets are full again.
+    /// Removes the addresses whose buckets are full again.
     pub fn sweep(&self) {
-        // Their clocks have begun at nearly the same time.
+        // The clocks of the three buckets started at nearly the same time.
         let now = self.requests.nanos_until(self.requests.now());
         for shard in &self.table.shards {
             let is_used = |row: &Row| row.events.max(row.bytes).max(row.requests) > now;
@@ -117,13 +117,13 @@ impl AddressRates {
         }
     }
 
-    /// Addresses that are remembered.
+    /// The number of addresses in the table.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }
 
-    /// Whether none is.
+    /// Whether the table is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -209,7 +209,7 @@ mod tests {
         let (rates, from) = (rates(WIDE), Prefix(7));
         let refused = |events, bytes| rates.take_work(from, events, bytes).unwrap_err().policy;
         assert_eq!(rates.take_work(from, 9_000, 100), Ok(()));
-        // Seconds may pass meanwhile, in which as many come back.
+        // Seconds may pass between the calls, and as many units come back.
         assert_eq!(refused(1_100, 100), Policy::AddressEvents);
         assert_eq!(refused(100, 10_000), Policy::AddressBytes);
         assert_eq!(rates.take_work(from, 1_000, 9_900), Ok(()), "the refusals took nothing");
@@ -229,7 +229,7 @@ mod tests {
             });
             assert_eq!(rates.take_request(from), Ok(()), "newcomers are not refused");
         }
-        // The tables are full, and none was ever larger than it is now: they do not shrink.
+        // The tables are full, and were never larger than now, because they do not shrink.
         let full = ADDRESS_SHARDS * ADDRESSES_PER_SHARD_MAX;
         assert!((full * 99 / 100..=full).contains(&rates.len()), "{}", rates.len());
         let bytes: usize = rates.table.shards.iter().map(|shard| shard.lock().unwrap().allocation_size()).sum();
@@ -243,7 +243,7 @@ mod tests {
         let [soon, later] = [1, 2].map(|last| Prefix::from(IpAddr::from([192, 0, 2, last])));
         assert_eq!(rates.take_request(soon), Ok(()));
         assert_eq!(rates.take_work(later, 10_000, 1), Ok(()));
-        // A microsecond has long passed; the ten thousand seconds that the events take have not.
+        // A microsecond has passed; the ten thousand seconds for the events have not.
         while rates.len() > 1 {
             rates.sweep();
         }

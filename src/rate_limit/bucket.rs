@@ -1,5 +1,5 @@
-//! Buckets: governor's GCRA over a state of our own, because what was paid for nothing is given back, which governor's own state
-//! cannot do. The whole state of a bucket is a time: when it will be full again.
+//! Buckets: governor's GCRA with its own state, because unused units are given back, which governor's state cannot do. The
+//! whole state of a bucket is the time at which it will be full again.
 
 use std::{
     hash::Hash,
@@ -23,14 +23,14 @@ use super::{
     policy::{Policy, RateExceeded},
 };
 
-/// A moment of governor's clock, which is the processor's counter.
+/// A time of governor's clock, which is the processor's counter.
 pub(super) type Moment = <DefaultClock as Clock>::Instant;
 
-/// Where the times are kept at which buckets are full again, in nanoseconds of their [`Buckets`]; 0 is long ago.
+/// Stores the times at which buckets are full again, in nanoseconds of their [`Buckets`]; 0 is a full bucket.
 pub(super) trait Times: StateStore + Clone {
-    /// That of one bucket.
+    /// The time of one bucket.
     fn full_at(&self, key: &Self::Key) -> u64;
-    /// Moves it back.
+    /// Moves the time of one bucket back.
     fn move_back(&self, key: &Self::Key, nanos: u64);
 }
 
@@ -41,19 +41,19 @@ pub(super) struct Buckets<T: Times<Key: Clone + Eq + Hash>> {
     pub(super) allowance: Allowance,
     times: T,
     limiter: RateLimiter<T::Key, T, DefaultClock>,
-    /// What `times` count from; the limiter has begun nanoseconds later.
+    /// The zero of `times`. The limiter's zero is some nanoseconds later.
     start: Moment,
 }
 
 impl<T: Times<Key: Clone + Eq + Hash>> Buckets<T> {
-    /// Buckets as full as `times` say.
+    /// Creates buckets with the state in `times`.
     pub(super) fn new(policy: Policy, allowance: Allowance, times: T) -> Self {
         let clock = DefaultClock::default();
         let start = clock.now();
         Self { policy, allowance, times: times.clone(), limiter: RateLimiter::new(allowance.quota(), times, clock), start }
     }
 
-    /// The present moment, which is the same for all buckets.
+    /// The current time, which is the same for all buckets.
     pub(super) fn now(&self) -> Moment {
         self.limiter.clock().now()
     }
@@ -63,12 +63,12 @@ impl<T: Times<Key: Clone + Eq + Hash>> Buckets<T> {
         let Some(at_least_one) = NonZeroU32::new(units) else { return Ok(()) };
         match self.limiter.check_key_n(key, at_least_one) {
             Ok(Ok(())) => Ok(()),
-            // More than there is, or more than it ever holds.
+            // More than the bucket holds now, or more than it can hold.
             Ok(Err(_)) | Err(_) => Err(self.exceeded(key, units)),
         }
     }
 
-    /// Puts `units` back that were taken for nothing.
+    /// Gives back `units` that were not used.
     pub(super) fn give_back(&self, key: &T::Key, units: u32) {
         self.times.move_back(key, self.allowance.nanos(units));
     }
@@ -78,7 +78,7 @@ impl<T: Times<Key: Clone + Eq + Hash>> Buckets<T> {
         self.times.full_at(key).saturating_sub(self.nanos_until(now))
     }
 
-    /// A moment as `times` have it.
+    /// `moment` in the nanoseconds of `times`.
     pub(super) fn nanos_until(&self, moment: Moment) -> u64 {
         moment.duration_since(self.start).into()
     }
@@ -91,45 +91,45 @@ impl<T: Times<Key: Clone + Eq + Hash>> Buckets<T> {
     }
 }
 
-/// What a bucket holds that is full after so many nanoseconds.
+/// The units in a bucket that is full after `until_full` nanoseconds.
 fn left(allowance: Allowance, until_full: u64) -> u32 {
     let left = allowance.nanos(allowance.burst).saturating_sub(until_full) / allowance.nanos(1);
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 
-/// A bucket that many requests take from at once, without a lock.
+/// A bucket for concurrent requests, without a lock.
 #[derive(Debug)]
 pub struct Bucket(Buckets<Time>);
 
 impl Bucket {
-    /// A full one.
+    /// Creates a full bucket.
     #[must_use]
     pub fn new(policy: Policy, allowance: Allowance) -> Self {
         Self(Buckets::new(policy, allowance, Time::default()))
     }
 
-    /// What it limits.
+    /// The policy that the bucket enforces.
     #[must_use]
     pub fn policy(&self) -> Policy {
         self.0.policy
     }
 
-    /// What it holds when it is full.
+    /// The size of the bucket, and how fast it fills.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
         self.0.allowance
     }
 
-    /// What it holds now.
+    /// Units in the bucket now.
     #[must_use]
     pub fn left(&self) -> u32 {
         left(self.allowance(), self.0.until_full(&(), self.now()))
     }
 
-    /// What it holds, where that is less than half.
+    /// Units in the bucket, if it is less than half full.
     pub(super) fn left_where_low(&self, now: Moment) -> Option<u32> {
         let (until_full, allowance) = (self.0.until_full(&(), now), self.allowance());
-        // Half of what it holds, in whole units.
+        // Half of the burst, in whole units.
         (until_full > allowance.nanos(allowance.burst - allowance.burst / 2)).then(|| left(allowance, until_full))
     }
 
@@ -145,7 +145,7 @@ impl Bucket {
         self.0.take(&(), units)
     }
 
-    /// Puts `units` back that were taken for nothing.
+    /// Gives back `units` that were not used.
     pub fn give_back(&self, units: u32) {
         self.0.give_back(&(), units);
     }
@@ -189,11 +189,11 @@ mod tests {
 
     #[test]
     fn a_bucket_that_is_used_up_says_when_to_come_back_and_what_is_left() {
-        // Seconds may pass meanwhile, and not ten of them.
+        // Seconds may pass between the calls, but not ten.
         let bucket = Bucket::new(Policy::KeyEvents, Allowance { per_second: 1, burst: 100 });
         assert_eq!((bucket.take(60), bucket.left()), (Ok(()), 40));
         let exceeded = bucket.take(80).unwrap_err();
-        // 40 events are missing, at one a second.
+        // 40 events are missing, at one per second.
         assert!((38..=40).contains(&exceeded.retry_after.as_secs()), "{exceeded:?}");
         assert!((40..=42).contains(&exceeded.left), "{exceeded:?}");
         assert_eq!(bucket.take(40), Ok(()), "a refusal takes nothing");

@@ -1,24 +1,24 @@
-//! What a bucket limits, and the refusal of a bucket that has not enough left.
+//! What a bucket limits, and the refusal if a bucket has not enough left.
 
 use std::time::Duration;
 
 use super::allowance::Allowance;
 
-/// A bucket has not as much as was asked for.
+/// A bucket holds less than was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no more {policy} may be sent for {} s", retry_after.as_secs_f64().ceil())]
 pub struct RateExceeded {
-    /// Name of the policy that says no: see [`Policy`].
+    /// The policy that refuses: see [`Policy`].
     pub policy: Policy,
-    /// What the bucket holds when it is full.
+    /// The size of the bucket, and how fast it fills.
     pub allowance: Allowance,
-    /// What it holds now.
+    /// Units in the bucket now.
     pub left: u32,
-    /// When the same request would pass.
+    /// The time after which the same request would pass.
     pub retry_after: Duration,
 }
 
-/// What a bucket limits, as `RateLimit-Policy` names it.
+/// What a bucket limits, as named in `RateLimit-Policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Events of one key.
@@ -36,7 +36,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// Its name.
+    /// The name of the policy.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

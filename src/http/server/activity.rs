@@ -1,5 +1,5 @@
-//! What a connection is doing: whether a request is open on it, and since when none is. Its own clocks go by that, and so does
-//! who looks for one that can be closed.
+//! The activity of a connection: whether a request is open, and since when none is. The timeouts of the connection and the
+//! choice of a connection to close depend on it.
 
 use std::{
     sync::{
@@ -14,24 +14,24 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long a connection may take for what.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For nothing at all: no request is open, and no head has begun.
+    /// The time without any activity: no request is open, and no head has begun.
     pub idle: Duration,
-    /// For the head of a request, from its first byte.
+    /// The time for the head of a request, from its first byte.
     pub head: Duration,
-    /// For its client to read an answer over HTTP/1, from the moment at which it no longer keeps up.
+    /// The time for the client to read an answer over HTTP/1, from the moment when it no longer keeps up.
     pub answer: Duration,
 }
 
-/// What one connection is doing.
+/// The activity of one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     opened: Instant,
-    /// Requests that are not answered yet, as far as the end of their answers.
+    /// Requests whose answers are not sent to the end.
     open: AtomicUsize,
-    /// When the last one was answered, in nanoseconds from `opened`.
+    /// When the last request was answered, in nanoseconds from `opened`.
     idle_since: AtomicU64,
     task: OnceLock<AbortHandle>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Activity {
 pub(super) struct OpenRequest(Arc<Activity>);
 
 impl Activity {
-    /// Of a connection that was opened just now.
+    /// The activity of a connection that was opened now.
     pub(super) fn new() -> Arc<Self> {
         let (open, idle_since) = (AtomicUsize::new(0), AtomicU64::new(0));
         Arc::new(Self { opened: Instant::now(), open, idle_since, task: OnceLock::new() })
@@ -51,29 +51,29 @@ impl Activity {
         self.open.load(Relaxed) > 0
     }
 
-    /// Since when none was open, when that was last so.
+    /// Since when no request was open, at the last such time.
     pub(super) fn idle_since(&self) -> Instant {
         self.opened + Duration::from_nanos(self.idle_since.load(Relaxed))
     }
 
-    /// Opens a request of several that may be open at one time.
+    /// Opens a request where several may be open at one time.
     pub(super) fn open(self: &Arc<Self>) -> OpenRequest {
         self.open.fetch_add(1, Relaxed);
         OpenRequest(self.clone())
     }
 
-    /// Opens the only request there may be.
+    /// Opens the only request that can be open.
     pub(super) fn open_only(&self) {
         self.open.store(1, Relaxed);
     }
 
-    /// No request is open from `now` on.
+    /// Records that no request is open from `now` on.
     pub(super) fn is_idle_from(&self, now: Instant) {
         self.idle_since.store(now.saturating_duration_since(self.opened).as_nanos() as u64, Relaxed);
         self.open.store(0, Relaxed);
     }
 
-    /// Waits until no request was open for `time`, counted from `from` at the earliest.
+    /// Waits until no request has been open for `time`, counted from `from` at the earliest.
     pub(super) async fn idle_for(&self, time: Duration, from: Instant) {
         loop {
             let now = Instant::now();
@@ -85,12 +85,12 @@ impl Activity {
         }
     }
 
-    /// Says which task serves the connection.
+    /// Sets the task that serves the connection.
     pub(super) fn is_served_by(&self, task: AbortHandle) {
         let _ = self.task.set(task);
     }
 
-    /// Closes the connection by ending its task. A signal that the task waits for would cost each of its requests something.
+    /// Closes the connection by aborting its task. A signal that the task waits for would add a cost to every request.
     pub(super) fn close(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -100,7 +100,7 @@ impl Activity {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        // A moment too early is of no harm: the time is set before.
+        // A moment too early is harmless, because the time is set before.
         if self.0.open.load(Relaxed) == 1 {
             self.0.idle_since.store(self.0.opened.elapsed().as_nanos() as u64, Relaxed);
         }
@@ -110,7 +110,7 @@ impl Drop for OpenRequest {
 
 #[cfg(test)]
 impl Activity {
-    /// Whether its task has ended.
+    /// Whether the task of the connection has ended.
     pub(super) fn is_closed(&self) -> bool {
         self.task.get().is_some_and(AbortHandle::is_finished)
     }

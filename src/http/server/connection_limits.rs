@@ -20,7 +20,7 @@ pub(super) struct ConnectionLimits {
 #[derive(Debug, Default)]
 struct Open {
     by_address: HashMap<Prefix, Place>,
-    /// The addresses with their counts. Of two with the same count the one that has had it for longer comes later.
+    /// The addresses with their counts. Of two addresses with the same count, the one that has had it longer comes later.
     by_count: BTreeSet<(usize, Reverse<u64>, Prefix)>,
     /// Changes of a count so far.
     changes: u64,
@@ -30,7 +30,7 @@ struct Open {
 #[derive(Debug, Default)]
 struct Place {
     connections: Vec<Arc<Activity>>,
-    /// The number of the change that made the count what it is.
+    /// The number of the change that set the current count.
     changed: u64,
 }
 
@@ -79,9 +79,9 @@ impl ConnectionLimits {
         Some(CountedConnection { limits: self.clone(), from, activity })
     }
 
-    /// Closes one connection for another one from `newcomer`: of the address that has most, the one on which no request is open
-    /// for the longest. Where it has a request open on all, the one that has been so for the longest, but only of an address that
-    /// has more connections than the newcomer will have. Returns whether one was closed.
+    /// Closes one connection for a new one from `newcomer`: of the address with most connections, the connection that has been
+    /// idle longest. If all its connections have an open request, the one that has had an open request longest, but only if the
+    /// address has more connections than the newcomer will have. Returns whether a connection was closed.
     pub(super) fn make_room(&self, newcomer: IpAddr) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((count, _, from)) = open.by_count.last().copied() else { return false };
@@ -105,7 +105,7 @@ fn leave(connections: &mut Vec<Arc<Activity>>, who: &Arc<Activity>) {
 impl Drop for CountedConnection {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
-        // A connection that `make_room` closed is not here any more.
+        // A connection that `make_room` closed is already removed.
         let is_known = |place: &Place| place.connections.iter().any(|known| Arc::ptr_eq(known, &self.activity));
         if open.by_address.get(&self.from).is_some_and(is_known) {
             open.change(self.from, |connections| leave(connections, &self.activity));
@@ -149,12 +149,12 @@ mod tests {
         assert_empty(&limits);
     }
 
-    /// Closes one of these connections for a newcomer; which one it was.
+    /// Closes one of these connections for a newcomer. Returns its index.
     async fn closed_for(newcomer: u8, limits: &ConnectionLimits, members: &[&CountedConnection]) -> Option<usize> {
         let open = |member: &&CountedConnection| !member.activity.is_closed();
         let before: Vec<bool> = members.iter().map(open).collect();
         let is_closed = limits.make_room(address(newcomer));
-        // An ended task is gone once the runtime had its turn.
+        // An aborted task ends when the runtime runs next.
         tokio::task::yield_now().await;
         let closed = (0..members.len()).find(|at| before[*at] && !open(&members[*at]));
         assert_eq!(closed.is_some(), is_closed);
@@ -165,7 +165,7 @@ mod tests {
     async fn the_longest_idle_connection_of_the_address_with_most_goes_first() {
         let limits = Arc::new(ConnectionLimits::new(10));
         let mut members = Vec::new();
-        // The honest one came first, and is idle for the longest.
+        // The honest connection came first, and has been idle longest.
         for last in [1, 2, 2, 2, 3] {
             members.push(enter(&limits, last).unwrap());
             advance(Duration::from_secs(1)).await;
@@ -175,7 +175,7 @@ mod tests {
         members[2].activity.is_idle_from(Instant::now());
         assert_eq!(closed_for(9, &limits, &members).await, Some(3));
         assert_eq!(closed_for(9, &limits, &members).await, Some(2), "the one that is left has a request open");
-        // Each has one now.
+        // Now each of them has an open request.
         members[0].activity.open_only();
         members[4].activity.open_only();
         assert_eq!(closed_for(9, &limits, &members).await, None, "nobody has more than the newcomer would have");

@@ -1,9 +1,9 @@
-//! Where the requests of an HTTP/1 connection begin and end, by the letter (RFC 9112), before hyper reads a byte of it.
+//! Checks where the requests of an HTTP/1 connection begin and end, strictly by RFC 9112, before hyper reads a byte.
 //!
-//! Who disagrees with a proxy on where a request ends answers one client with what another one sent. hyper takes what others do
-//! not: a line that ends without CR, a request with two lengths, with two hosts or with none, a coding that is applied twice, and
-//! behind `0\r\n\n` it takes the next request for a trailer. This one looks at line ends and at three headers and leaves the rest
-//! to hyper: it costs a few hundred instructions a head, and none a byte of a body.
+//! If a server and a proxy disagree on where a request ends, one client gets the answer of another. hyper accepts what other
+//! servers reject: a line that ends without CR; a request with two lengths, two hosts or no host; a coding that is applied
+//! twice; and after `0\r\n\n` hyper reads the next request as a trailer. This check looks at line ends and three headers, and
+//! leaves the rest to hyper. It costs a few hundred instructions per head, and none per byte of a body.
 
 use std::{
     io,
@@ -14,17 +14,17 @@ use std::{
 use memchr::{memchr, memchr3};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream of which hyper reads what is well framed. In the place of the first byte that is not, it reads [`REFUSED`], and then
-/// the end: so it answers the requests before, refuses this one, and closes.
+/// A stream that passes only well-framed bytes to hyper. Instead of the first wrong byte, hyper reads [`REFUSED`] and then the
+/// end of the stream. So hyper answers the earlier requests, refuses this one, and closes the connection.
 pub(super) struct Strict<S> {
     inner: S,
     framing: Framing,
-    /// What of [`REFUSED`] is still to be read; `None` while all is well.
+    /// The rest of [`REFUSED`] that is still to be read; `None` while the framing is correct.
     refusal: Option<&'static [u8]>,
 }
 
-/// What hyper refuses wherever it stands in a head, or in the frame of a chunk: a CR with no LF. Of a head that came in pieces
-/// it looks at nothing before it has found an end.
+/// Bytes that hyper refuses anywhere in a head or in the frame of a chunk: a CR without LF. The end of a head is included,
+/// because hyper checks a head that arrives in pieces only after it has found an end.
 const REFUSED: &[u8] = b"\r\0\r\n\r\n";
 
 impl<S> Strict<S> {
@@ -36,7 +36,7 @@ impl<S> Strict<S> {
         self.refusal.is_some()
     }
 
-    /// Whether a head has begun and not ended. Empty lines before one are none (RFC 9112, section 2.2).
+    /// Whether a head has begun and not ended. Empty lines before a head do not begin it (RFC 9112, section 2.2).
     pub(super) fn has_head_begun(&self) -> bool {
         matches!(self.framing.next, Next::Head) && (self.framing.head.has_begun || has_begun(&self.framing.line))
     }
@@ -76,18 +76,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 }
 
-/// Whether these are bytes of a request's head.
+/// Whether `bytes` begin the head of a request.
 pub(super) fn has_begun(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
 }
 
-/// What stands next on the connection.
+/// The state of the framing: what comes next on the connection.
 #[derive(Default)]
 struct Framing {
     next: Next,
     /// The head that is being read.
     head: Head,
-    /// The line that is being read, where it began in an earlier piece. hyper bounds it: it reads no more than so much of a head.
+    /// The current line, if it began in an earlier piece. hyper bounds it, because it limits the bytes of a head.
     line: Vec<u8>,
 }
 
@@ -96,19 +96,19 @@ enum Next {
     /// A line of a head.
     #[default]
     Head,
-    /// So many bytes of a body.
+    /// This many bytes of a body.
     Body(u64),
     /// The line with the size of a chunk.
     Size,
-    /// So many bytes of a chunk.
+    /// This many bytes of a chunk.
     Chunk(u64),
-    /// The line end behind a chunk.
+    /// The line end after a chunk.
     ChunkEnd,
     /// A line of the trailers.
     Trailer,
 }
 
-/// What was read of a head.
+/// What has been read of a head.
 #[derive(Default)]
 struct Head {
     has_begun: bool,
@@ -118,14 +118,14 @@ struct Head {
     is_chunked: bool,
 }
 
-/// Something is not as it must be.
+/// The framing is wrong.
 struct Wrong;
 
 impl Framing {
-    /// Goes over what comes next on the connection.
+    /// Checks the next bytes of the connection.
     ///
     /// # Errors
-    /// Where the first wrong thing is: at the end of its line.
+    /// The position of the first error: the end of its line.
     fn check(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut at = 0;
         while at < bytes.len() {
@@ -160,7 +160,7 @@ impl Framing {
         Ok(())
     }
 
-    /// What stands behind a line, which comes without its LF.
+    /// What follows `line`, which is passed without its LF.
     fn line_ends(&mut self, line: &[u8]) -> Result<Next, Wrong> {
         let line = line.strip_suffix(b"\r").ok_or(Wrong)?;
         match self.next {
@@ -189,10 +189,10 @@ impl Head {
             return Ok(());
         }
         match line[0] {
-            // A line that goes on with the one before.
+            // A folded line, which continues the line before it.
             b' ' | b'\t' => Err(Wrong),
             b'h' | b'H' => match value(line, b"host:") {
-                // One host: no list, and no name of a user before it.
+                // Exactly one host: no list, and no user name before it.
                 Some(host) if self.has_host || memchr3(b',', b' ', b'@', host).is_some() => Err(Wrong),
                 Some(_) => {
                     self.has_host = true;
@@ -220,7 +220,7 @@ impl Head {
         }
     }
 
-    /// What stands behind the head.
+    /// What follows the head.
     fn ends(self) -> Result<Next, Wrong> {
         if self.needs_host && !self.has_host || self.is_chunked && self.length.is_some() {
             return Err(Wrong);
@@ -233,7 +233,7 @@ impl Head {
     }
 }
 
-/// The value of the header `name`, which is in lower case and has its colon, where `line` is one.
+/// The value of the header `name` (lower case, with its colon), if `line` is that header.
 fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     // Most lines that begin with the same letter have their colon elsewhere.
     if line.get(name.len() - 1) != Some(&b':') {
@@ -243,7 +243,7 @@ fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     (found == name || found.eq_ignore_ascii_case(name)).then(|| value.trim_ascii())
 }
 
-/// Digits and nothing else, at most 19: those are always less than 2^64.
+/// Parses digits only, at most 19, because 19 digits are always less than 2^64.
 fn decimal(digits: &[u8]) -> Result<u64, Wrong> {
     if !(1..=19).contains(&digits.len()) {
         return Err(Wrong);
@@ -252,7 +252,7 @@ fn decimal(digits: &[u8]) -> Result<u64, Wrong> {
     digits.iter().try_fold(0, add)
 }
 
-/// The size in the first line of a chunk, which may have extensions behind it.
+/// The size in the first line of a chunk; extensions may follow.
 fn size(line: &[u8]) -> Result<u64, Wrong> {
     let digits = memchr3(b';', b' ', b'\t', line).map_or(line, |end| &line[..end]);
     let is_hexadecimal = digits.iter().all(u8::is_ascii_hexdigit);
@@ -268,7 +268,7 @@ mod tests {
 
     const HEAD: &str = "POST /v1/events HTTP/1.1\r\nHOST: x\r\n";
 
-    /// Whether `text` is taken whole in one piece, and in pieces: at most so many bytes of it, where it is not.
+    /// Whether `text` is accepted whole and in pieces; otherwise the position of the error.
     fn taken(text: &str) -> Result<(), usize> {
         let whole = Framing::default().check(text.as_bytes());
         for length in [1, 2, 7] {

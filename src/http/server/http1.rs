@@ -1,6 +1,5 @@
-//! HTTP/1, and what its clients are told whose request's head does not come to its end: hyper closes without a word there.
-//!
-//! It costs nothing until then. What hyper has read of a head it keeps, and gives back together with the stream.
+//! HTTP/1, and the answer to a client that does not finish the head of a request: hyper closes such a connection without an
+//! answer. This costs nothing until then. hyper keeps the bytes that it has read of a head, and returns them with the stream.
 
 use std::{convert::Infallible, io, pin::Pin, sync::Arc, time::SystemTime};
 
@@ -42,7 +41,7 @@ pub(super) async fn serve<S, V>(
     let mut builder = http1::Builder::new();
     let timer = HeadTimer { activity: activity.clone(), times };
     builder.timer(timer).header_read_timeout(times.idle).max_buf_size(H1_BUFFER_BYTES_MAX);
-    // Answers are small: head and body in one buffer cost less than a system call that gathers them.
+    // Answers are small: head and body in one buffer cost less than a gathering write.
     builder.writev(false);
     let timed = WithTimeouts::new(Strict::new(stream), activity.clone(), times);
     let service = service_fn(move |request| {
@@ -50,13 +49,13 @@ pub(super) async fn serve<S, V>(
         service.call(request)
     });
     let mut connection = builder.serve_connection(TokioIo::new(timed), service);
-    // How it ends is its client's affair, or is known to the stream.
+    // How the connection ends is decided by the client, or known to the stream.
     let is_stopping = tokio::select! {
         _ = &mut connection => false,
         _ = stopping.wait_for(|stopping| *stopping) => true,
     };
     if is_stopping {
-        // What is in flight is finished.
+        // Finish the request in flight.
         Pin::new(&mut connection).graceful_shutdown();
         let _ = (&mut connection).await;
     }
@@ -71,15 +70,15 @@ pub(super) async fn serve<S, V>(
     }
 }
 
-/// Ends a connection on which something may be unread: closed so, the system would reset it, and the last answer could be lost
-/// on its way.
+/// Closes a connection that may have unread bytes. A plain close would make the system reset the connection, and the last
+/// answer could be lost.
 async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut stream: PeekedStream<S>) -> io::Result<u64> {
     stream.shutdown().await?;
     tokio::io::copy(&mut stream.take(H1_BUFFER_BYTES_MAX as u64), &mut tokio::io::sink()).await
 }
 
-/// Ends a connection that has had its time for a head, or for nothing at all: with an answer where a head has begun. Where none
-/// has, there is nothing to answer, and a client would take it for the answer to what it sends at this very moment.
+/// Closes a connection whose time for a head, or for being idle, is up. If a head has begun, the client gets an answer.
+/// Otherwise there is none, because the client would take it for the answer to a request that it sends at this moment.
 pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: PeekedStream<S>,
     has_begun: bool,
@@ -94,7 +93,7 @@ pub(super) async fn time_is_up<S: AsyncRead + AsyncWrite + Unpin>(
     let _: Result<io::Result<u64>, _> = timeout(DRAIN_BODY_TIMEOUT, ending).await;
 }
 
-/// A last answer as it stands on the wire, since hyper writes none without a request.
+/// A final answer in wire format, because hyper writes no answer without a request.
 async fn written(mut response: Response) -> Vec<u8> {
     let body = std::mem::take(response.body_mut()).collect().await.map(Collected::to_bytes).unwrap_or_default();
     let headers = response.headers_mut();
@@ -129,7 +128,7 @@ mod tests {
 
     const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
-    /// A client's end of a connection whose pipe holds so many bytes, and on which answers have as many.
+    /// The client's end of a connection with a pipe of `pipe` bytes, on which answers have `answer` bytes.
     fn connect(pipe: usize, answer: usize) -> (DuplexStream, impl Future<Output = ()>) {
         let (client, server) = tokio::io::duplex(pipe);
         let service = service_fn(move |_| async move { Ok(Response::new(Body::from("a".repeat(answer)))) });
@@ -145,7 +144,7 @@ mod tests {
         (client, serving)
     }
 
-    /// All that is answered to `sent` and nothing more, and after how many seconds the connection ended.
+    /// The complete answer to `sent`, and the seconds until the connection ended.
     async fn answered(sent: &str) -> (String, u64) {
         let (mut client, serving) = connect(1 << 16, 3);
         let started = Instant::now();
@@ -203,7 +202,7 @@ mod tests {
         assert!(late.ends_with("\r\n\r\nlate"), "{answer}");
     }
 
-    /// After how many seconds the connection ends, of a client that sends each of these so many seconds after the one before.
+    /// The seconds until the connection ends, for a client that sends each text that many seconds after the one before.
     async fn ends_after(sent: &[(u64, &str)]) -> (u64, String) {
         let (client, serving) = connect(1 << 16, 3);
         let (mut reads, mut writes) = tokio::io::split(client);
@@ -228,7 +227,7 @@ mod tests {
         assert_eq!((seconds, answer.matches(" 200 OK").count()), (70 + 75, 1), "{answer}");
         let (seconds, answer) = ends_after(&[(70, "GET "), (29, &REQUEST[4..])]).await;
         assert_eq!((seconds, answer.matches(" 200 OK").count()), (99 + 75, 1), "{answer}");
-        // Byte by byte, and behind another one.
+        // Byte by byte, and after another request.
         let (seconds, answer) = ends_after(&[(70, "GET "), (20, "/ "), (5, "H"), (20, "T")]).await;
         assert_eq!((seconds, answer.matches(" 408 ").count()), (70 + 30, 1), "{answer}");
         let (seconds, answer) = ends_after(&[(1, REQUEST), (70, "GET "), (20, "/ "), (20, "H")]).await;
@@ -248,7 +247,7 @@ mod tests {
             let reading = async move {
                 client.write_all(REQUEST.as_bytes()).await.unwrap();
                 let (mut answer, started) = (Vec::new(), Instant::now());
-                // Never so long without a byte that this alone would end it.
+                // The pauses are never long enough that one alone would end the connection.
                 while answer.len() <= 10_000 {
                     sleep(Duration::from_secs(pause)).await;
                     let mut piece = [0; 1000];

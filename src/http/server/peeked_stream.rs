@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// How a client of HTTP/2 begins (RFC 9113, section 3.4).
+/// How an HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream whose first bytes were read ahead.
@@ -25,13 +25,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekedStream<S> {
         Self { inner, first: BytesMut::new() }
     }
 
-    /// Reads until the client has sent something, or has ended.
+    /// Reads until the client has sent a byte or closed its side.
     pub(super) async fn begins(&mut self) -> io::Result<()> {
         self.first.reserve(PREFACE.len());
         (&mut self.inner).take(PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
     }
 
-    /// Whether the client speaks HTTP/2: reads until that is clear. If it is cancelled, [`PeekedStream::first`] has the bytes that arrived.
+    /// Reads until the HTTP version is clear. Returns whether it is HTTP/2. If cancelled, [`PeekedStream::first`] has the bytes
+    /// read.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
         self.first.reserve(PREFACE.len());
         while self.first.len() < PREFACE.len() && PREFACE.starts_with(&self.first) {
@@ -93,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether `bytes`, one after the other, begin HTTP/2; and that they are all there afterwards.
+    /// Whether `bytes`, sent one by one, begin HTTP/2. All of them must be readable afterwards.
     async fn is_http2(bytes: &[u8]) -> bool {
         let (mut client, server) = tokio::io::duplex(1);
         let sent = bytes.to_vec();

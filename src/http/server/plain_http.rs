@@ -1,6 +1,6 @@
-//! Plain HTTP on the port for HTTPS: `curl http://localhost:8443` gets a line that says what to do, and not a closed connection.
+//! Plain HTTP on the HTTPS port: `curl http://localhost:8443` gets a line with instructions, not a closed connection.
 //!
-//! A TLS client begins with a handshake record. Whatever begins otherwise is no TLS. An HTTP/1 request is answered 400 with one
+//! A TLS client begins with a handshake record; any other first byte is not TLS. An HTTP/1 request is answered 400 with one
 //! line of text; anything else gets no answer. At most [`PLAIN_HTTP_BYTES_MAX`] bytes are read, within the time of a handshake.
 
 use std::io;
@@ -16,16 +16,16 @@ use crate::limits::{DRAIN_BODY_TIMEOUT, PLAIN_HTTP_BYTES_MAX};
 /// The type of a TLS record that holds a handshake (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Bytes of the longest host name with a port that is repeated in the answer.
+/// Maximum length in bytes of a host name with a port that the answer repeats.
 const HOST_BYTES_MAX: usize = 255;
 
-/// Whether a client begins a TLS handshake, or ends without a word. Its bytes stay to be read.
+/// Whether a client begins a TLS handshake, or closes without sending anything. The bytes remain unread.
 pub(super) async fn is_tls(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0];
     Ok(stream.peek(&mut first).await? == 0 || first[0] == HANDSHAKE_RECORD)
 }
 
-/// Answers a request of HTTP/1 with the line that says what to do. Anything else gets no answer.
+/// Answers an HTTP/1 request with the line of instructions. Anything else gets no answer.
 pub(super) async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     let mut stream = stream.take(PLAIN_HTTP_BYTES_MAX);
     let mut head = Vec::new();
@@ -38,12 +38,12 @@ pub(super) async fn answer(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -
     let stream_out = stream.get_mut();
     stream_out.write_all(text(host).as_bytes()).await?;
     stream_out.shutdown().await?;
-    // A connection that is closed with bytes unread is reset, and the client would not see the answer.
+    // Read the rest, because closing a connection with unread bytes resets it, and the client would not see the answer.
     let _ = timeout(DRAIN_BODY_TIMEOUT, tokio::io::copy(&mut stream, &mut tokio::io::sink())).await;
     Ok(())
 }
 
-/// Whether `head` begins as a method does: capital letters, then a space.
+/// Whether `head` begins like a method: capital letters, then a space.
 fn may_be_request(head: &[u8]) -> bool {
     let letters = head.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     letters < 16 && head.get(letters).is_none_or(|byte| *byte == b' ' && letters > 0)
@@ -53,8 +53,8 @@ fn is_whole(head: &[u8]) -> bool {
     memchr::memmem::find(head, b"\r\n\r\n").is_some()
 }
 
-/// The value of `Host` where `head` begins a request of HTTP/1, empty where it names none that can be repeated. `None` for what is
-/// no such request.
+/// The value of `Host` if `head` begins an HTTP/1 request; empty if there is no host that can be repeated. `None` if `head` is
+/// not such a request.
 fn host_of_request(head: &[u8]) -> Option<&str> {
     let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let is_request = may_be_request(head) && lines.next()?.rsplit(|byte| *byte == b' ').next()?.starts_with(b"HTTP/1.");

@@ -1,4 +1,4 @@
-//! The PROXY protocol, versions 1 and 2: what a load balancer says of its client before the client's own bytes.
+//! The PROXY protocol, versions 1 and 2: a load balancer sends the address of its client before the client's own bytes.
 
 use std::{io, net::IpAddr};
 
@@ -8,13 +8,13 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::limits::PROXY_HEADER_BYTES_MAX;
 
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Bytes up to and with the length of a header of version 2.
+/// Bytes of a version 2 header up to and including its length.
 const V2_FIXED: usize = 16;
-/// Bytes of the longest header of version 1, with its line end.
+/// Bytes of the longest version 1 header, including its line end.
 const V1_BYTES_MAX: usize = 107;
 
-/// Reads the header at the start of `stream`, and nothing beyond it. `None` where the proxy speaks for itself, as with its
-/// own health checks.
+/// Reads the header at the start of `stream`, and no byte after it. `None` if the proxy speaks for itself, as in its own health
+/// checks.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let mut header = vec![0; V2_SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
@@ -28,7 +28,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
         header.resize(V2_FIXED + length, 0);
         stream.read_exact(&mut header[V2_FIXED..]).await?;
     } else {
-        // Without a length, only byte by byte is nothing read of what follows.
+        // Version 1 has no length: read byte by byte, so that nothing after the header is consumed.
         while header.last() != Some(&b'\n') {
             if !header.starts_with(b"PROXY ") || header.len() >= V1_BYTES_MAX {
                 return Err(malformed());
@@ -39,7 +39,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     client(&header).ok_or_else(malformed)
 }
 
-/// The client's address in a whole header; `None` for what is none.
+/// The client address in a complete header; `None` if the header is invalid.
 fn client(header: &[u8]) -> Option<Option<IpAddr>> {
     match HeaderResult::parse(header) {
         HeaderResult::V1(Ok(header)) => Some(match header.addresses {
@@ -79,7 +79,7 @@ mod tests {
     async fn a_header_is_read_and_nothing_beyond_it() {
         let v4 = [192, 0, 2, 1, 10, 0, 0, 1, 0x12, 0x34, 1, 0xbb];
         let v6: Vec<u8> = [0x20, 1, 0xd, 0xb8].into_iter().chain([0; 11]).chain([7]).chain([0; 20]).collect();
-        // With an extra of no meaning (type 4), as clouds add them.
+        // With an extension without meaning (type 4), such as clouds add.
         let extra = [v4.as_slice(), &[4, 0, 2, 0, 0]].concat();
         let cases: Vec<(Vec<u8>, Option<&str>)> = vec![
             (b"PROXY TCP4 192.0.2.1 10.0.0.1 4660 443\r\nrest".to_vec(), Some("192.0.2.1")),

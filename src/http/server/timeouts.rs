@@ -24,16 +24,16 @@ use super::{
     framing::Strict,
 };
 
-/// A stream that fails once the time is up.
+/// A stream that fails when the time is up.
 pub(super) struct WithTimeouts<S> {
     strict: Strict<S>,
     activity: Arc<Activity>,
     times: Timeouts,
-    /// Since when the head is awaited of which the beginning is there, and when that was first seen.
+    /// The start of the wait for the current head, and when its first byte was noticed.
     head: Option<(Instant, Instant)>,
-    /// Goes off when the time for a head is up, or earlier.
+    /// Fires when the time for a head is up, or earlier.
     waiting: Option<Pin<Box<Sleep>>>,
-    /// Since its client does not keep up: goes off when the time for an answer is up.
+    /// Set while the client does not keep up: fires when the time for an answer is up.
     answering: Option<Pin<Box<Sleep>>>,
     is_head_late: bool,
 }
@@ -43,7 +43,7 @@ impl<S> WithTimeouts<S> {
         Self { strict, activity, times, head: None, waiting: None, answering: None, is_head_late: false }
     }
 
-    /// Whether the time for a head, or for nothing at all, is up.
+    /// Whether the time for a head, or for being idle, is up.
     pub(super) fn is_head_late(&self) -> bool {
         self.is_head_late
     }
@@ -52,7 +52,7 @@ impl<S> WithTimeouts<S> {
         self.strict
     }
 
-    /// Until when a head must be there; `None` while a request is open.
+    /// The deadline for a head; `None` while a request is open.
     fn deadline(&mut self) -> Option<Instant> {
         if self.activity.is_open() {
             return None;
@@ -85,7 +85,7 @@ impl<S> WithTimeouts<S> {
         Poll::Pending
     }
 
-    /// What becomes of a write: one that waits fails when the time for the answer is up.
+    /// The result of a write: a pending write fails when the time for the answer is up.
     fn in_time<T>(&mut self, written: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             return written;
@@ -112,7 +112,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithTimeouts<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper asks for it once it has written all it has: then the client has kept up.
+        // hyper flushes when it has written all it has: then the client has kept up.
         let flushed = Pin::new(&mut self.strict).poll_flush(context);
         if flushed.is_ready() {
             self.answering = None;
@@ -126,7 +126,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WithTimeouts<S> {
     }
 }
 
-/// Hears when hyper begins to wait for a head, which is when it has sent the answer before.
+/// Is asked for a timer when hyper begins to wait for a head, which is after it has sent the previous answer.
 pub(super) struct HeadTimer {
     pub(super) activity: Arc<Activity>,
     pub(super) times: Timeouts,
