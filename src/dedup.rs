@@ -21,9 +21,9 @@
 //!   filter and index. If sealing cannot keep up, claims are refused ([`ClaimError::Full`]); a confirmation is never refused.
 //! - **Confirmed time.** An identity ages only while the gateway runs, by the monotonic clock ([`crate::clock`]). A restart
 //!   continues at the time of the newest identity. The wall clock expires nothing.
-//! - **Nothing is unlinked at once.** A run that leaves the window is renamed. It is kept for at least a day
-//!   ([`crate::limits::DEDUP_SET_ASIDE_FOR`]) and until other runs leave; kept runs hold at most a quarter of the window. A
-//!   start takes a run back if it has not expired.
+//! - **Nothing is unlinked at once.** A run that leaves the window is renamed. It is kept for a day
+//!   ([`crate::limits::DEDUP_SET_ASIDE_FOR`]) and until other runs leave; less only if kept runs exceed a quarter of the
+//!   window. A start takes a run back if it has not expired.
 //! - **Not promised:** that an identity is forgotten on time. It is remembered up to a quarter of the window longer, plus the
 //!   time in which no gateway ran. If the dedup folder was removed or restored from a backup, identities whose events have
 //!   left the spool are forgotten; the start says so.

@@ -73,7 +73,7 @@ impl Deduplicator {
         let number = fleet.store.number();
         // Owned from now on, so that a drop during the request to the store also releases the claims there.
         claimed.shared = Some(Shared { fleet: fleet.clone(), number, identities: fresh });
-        // Boxed, because otherwise the future of every request would be two kilobytes larger, and futures are copied.
+        // Boxed, because the future of every request would be two kilobytes larger, and it is copied.
         let verdicts = Box::pin(fleet.store.claim(&ids, number)).await;
         claimed.judge(&verdicts, identities);
         Ok(claimed)

@@ -1,8 +1,7 @@
 //! A dedup store shared by a fleet, so that N gateways deduplicate as one (Redis 7.0 or later, or Valkey).
 //!
-//! Each gateway first asks its own [`Window`](super::Window), which is exact and restored from its spool. Only identities that
-//! are fresh there are claimed in the store, in one round trip for each request (one for each thousand identities of a large
-//! request), with a deadline.
+//! Each gateway first asks its own [`Window`](super::Window), which is exact and restored from its spool. Only fresh
+//! identities are claimed in the store, in one round trip per request (one per thousand identities), with a deadline.
 //!
 //! # In the store
 //!
@@ -10,8 +9,8 @@
 //! behind the prefix: the secret with which all gateways scope the identities of browser keys. The first gateway sets it. Each
 //! gateway asks for it before it takes events, whenever it connects, and every few seconds (so the secret is set again after
 //! the store lost its memory). A gateway that has another secret adopts the store's and logs that, so all gateways agree
-//! without configuration. Its earlier claims for browser keys are then fresh again. That happens only to a gateway that ran
-//! alone before, or that started for the first time while the store was down.
+//! without configuration. Its earlier claims for browser keys are then fresh again. That is a gateway that ran alone before,
+//! or that first started while the store was down.
 //!
 //! ```text
 //!            claim: SET key token NX GET PX claim_ttl              confirm: SET key n PX window
@@ -21,10 +20,10 @@
 //! ```
 //!
 //! A token is the gateway (the spool's id, the same after a restart) and the number of the claim. A claim that meets `n` is a
-//! duplicate; `n` is 1 without a fingerprint (as before there were fingerprints), else the payload's fingerprint plus 2. A
-//! claim that meets another gateway's token is in flight. A token of its own gateway belongs to a claim whose batch is over,
-//! because the local window lets one batch at a time claim an identity: the claim is taken over, under the new number.
-//! Confirmations and releases are queued and sent in the background. A release names its claim by number, so it may come late.
+//! duplicate; `n` is 1 without a fingerprint (as in older versions), else the payload's fingerprint plus 2. A claim that meets
+//! another gateway's token is in flight. A token of its own gateway belongs to a claim whose batch is over, because the local
+//! window lets one batch at a time claim an identity: the claim is taken over, under the new number. Confirmations and
+//! releases are queued and sent in the background. A release names its claim by number, so it may come late.
 //!
 //! # When a gateway is killed
 //!
@@ -104,7 +103,7 @@ pub struct FleetConfig {
     pub gateway: Uuid,
     /// The secret that scopes identities: written to the store if the store has none, else replaced by the store's.
     pub scopes: Scopes,
-    /// Where the end of one of its tasks is reported.
+    /// Faults of its tasks are raised here.
     pub conditions: Conditions,
 }
 

@@ -75,6 +75,7 @@ pub(super) enum RunError {
     /// The bytes are not those that were written.
     #[error("damaged: {0}")]
     Damaged(&'static str),
+    /// Another version of Lakegate wrote it.
     #[error("written in format {0}; this version reads formats 1 and 2")]
     Version(u32),
     /// The file could not be opened, read or written.

@@ -22,7 +22,7 @@ pub(super) struct RunSet {
 pub(super) struct Forgotten {
     /// All of their identities are older than the window.
     pub(super) expired: Vec<Arc<Run>>,
-    /// Runs within the window, forgotten because there are too many identities.
+    /// Within the window, but there are too many identities.
     pub(super) surplus: Vec<Arc<Run>>,
 }
 

@@ -119,7 +119,7 @@ impl Scopes {
     /// only.
     ///
     /// # Errors
-    /// The disk's I/O error. The secret is in use all the same, and the next start asks the store for it again.
+    /// The disk's I/O error. The secret is in use, and the next start asks the store for it again.
     pub(super) fn adopt(&self, secret: ScopeSecret) -> io::Result<()> {
         let kept = self.0.folder.as_deref().map_or(Ok(()), |folder| write(folder, &secret));
         self.0.secret.store(Arc::new(secret));

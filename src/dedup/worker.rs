@@ -118,7 +118,7 @@ impl Worker {
                 state.control.refused_since = None;
                 drop(state);
                 self.shared.config.conditions.clear(Condition::DedupFull, "");
-                // Dropped after the lock is released, because returning megabytes to the system takes time.
+                // After the lock is released, because this returns megabytes to the system.
                 drop(sealed);
             }
             Err(error) => {

@@ -44,8 +44,8 @@ impl State {
         self.confirms.len() + self.releases.len()
     }
 
-    /// Shrinks the backlog to its limit: first releases, because claims expire by themselves, then the oldest confirmations,
-    /// because their clients have stopped retrying. Returns the number of confirmations given up.
+    /// Shrinks the backlog: first releases, because claims expire, then the oldest confirmations, because their clients have
+    /// stopped retrying. Returns the number of lost confirmations.
     fn shrink_to(&mut self, identities_max: usize) -> u64 {
         let excess = self.len().saturating_sub(identities_max);
         let releases = excess.min(self.releases.len());

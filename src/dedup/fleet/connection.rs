@@ -214,8 +214,7 @@ async fn answers(redis: &mut MultiplexedConnection, pipeline: &Pipeline, wait: D
     Ok(values)
 }
 
-/// No pause at first, then a longer one after each failure in a row. Half of it is random, so that the gateways of a fleet do
-/// not reconnect all at once.
+/// None at first, then longer after each failure in a row. Half is random, so that a fleet does not reconnect all at once.
 fn pause(failures: u32) -> Duration {
     let (first, longest) = FLEET_PROBE_PAUSE;
     let bound = match failures {

@@ -14,7 +14,7 @@ use crate::dedup::folder::{Folder, Step};
 /// A folder as it may be found after a crash.
 type Image = BTreeMap<String, Vec<u8>>;
 
-/// Images of one moment, the identities confirmed by then, and the position up to which the spool had dropped them.
+/// Images of one moment, with the end of the confirmed and of the dropped events.
 struct Moment {
     before: (Step, String),
     images: Vec<Image>,
