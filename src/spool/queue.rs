@@ -166,8 +166,8 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// If the last group had many appends, waits a moment for somewhat more than that. Under load, fewer and larger groups
-    /// save fsyncs; a single caller does not wait for others.
+    /// If the last group had many appends, waits a moment for that many and a quarter more. Under load, fewer and larger
+    /// groups save fsyncs; a single caller does not wait for others.
     pub(super) fn gather(&self, last_group: usize) {
         if last_group < GROUP_GATHER_FROM {
             return;
