@@ -1,10 +1,12 @@
-//! The conditions: one list of everything that keeps events from being taken, stored, deduplicated, delivered or kept as dead
-//! letters (promise P7).
+//! The conditions: one list of all faults that keep events from being accepted, stored, deduplicated, delivered or kept as
+//! dead letters (promise P7).
 //!
-//! Whoever meets a fault raises its [`Condition`], and clears it when the fault is over. `/readyz` lists what is raised, the
-//! gauge `lakegate_condition` shows it, one alert watches that gauge, and the log has one line for each beginning and each end.
+//! Code that meets a fault raises its [`Condition`], and clears it when the fault is over. `/readyz` lists the raised
+//! conditions, the gauge `lakegate_condition` shows them, one alert watches that gauge, and the log has one line for each
+//! beginning and each end.
 //!
-//! `descriptions` says of each what a person reads and does · `vital_tasks` raises [`Condition::PartEnded`] for a thread or task that died
+//! `descriptions`: meaning and action of each, for a person · `vital_tasks`: raises [`Condition::PartEnded`] for a thread or
+//! task that died
 
 mod descriptions;
 mod list;

@@ -1,11 +1,11 @@
-//! Files and folders that a power cut does not take away.
+//! Files and folders that survive a power cut.
 //!
-//! POSIX promises little. A file's bytes are durable after an fsync of the file. A *name* is durable after an fsync of the
-//! folder that it is in, and of no other: the entry of `data/spool` is in `data`, the entry of `data` is in its parent, and
-//! one that is missing takes everything below it away. A name that was *found* need not be durable either: who made it may
-//! have died before its fsync. So every folder is made here, and every small file that is replaced whole.
+//! POSIX promises little. A file's bytes are durable after an fsync of the file. A *name* is durable only after an fsync of
+//! the folder that contains it: the entry of `data/spool` is in `data`, and the entry of `data` is in its parent. If an entry
+//! is lost, everything below it is lost. An *existing* name may not be durable either, because the process that created it may
+//! have died before its fsync. So all folders, and all small files that are replaced as a whole, are created here.
 //!
-//! What is made is for the gateway's own user only, whatever the umask: events hold what people typed.
+//! Files and folders are accessible only to the gateway's own user, whatever the umask, because events hold personal input.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -20,37 +20,38 @@ pub const FILE_MODE: u32 = 0o600;
 /// Permissions of a folder.
 pub const FOLDER_MODE: u32 = 0o700;
 
-/// Makes `folder` and its parents where they are missing. When this returns, every entry on the way to it from the root of
-/// its file system is durable, also the entries that were found.
+/// Creates `folder` and its missing parents. When this returns, every entry from the root of its file system down to it is
+/// durable, including entries that existed.
 ///
 /// # Errors
-/// The disk's.
+/// The disk's I/O error.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     let folder = std::path::absolute(folder)?;
     for ancestor in missing(&folder).into_iter().rev() {
         make_subfolder(&ancestor)?;
     }
     sync_parents(&folder)?;
-    // Behind a link there are other parents, and they count.
+    // Behind a symbolic link, the real parents must be durable too.
     let real = fs::canonicalize(&folder)?;
     if real == folder { Ok(()) } else { sync_parents(&real) }
 }
 
-/// Makes one folder, whose parent must be there. Its entry is durable when this returns, also where it was found.
+/// Creates one folder; its parent must exist. When this returns, its entry is durable, even if it existed.
 ///
 /// # Errors
-/// The disk's; [`io::ErrorKind::AlreadyExists`] where something else has the name.
+/// The disk's I/O error; [`io::ErrorKind::AlreadyExists`] if something that is not a folder has the name.
 pub fn make_subfolder(folder: &Path) -> io::Result<()> {
     make_subfolder_of_mode(folder, FOLDER_MODE)
 }
 
-/// The same with other permissions. The umask takes away of them, but none of its owner, who could not go on without.
+/// Like [`make_subfolder`], with other permissions. The umask removes some of them, but never the owner's, because the gateway
+/// needs those.
 ///
 /// # Errors
 /// As [`make_subfolder`].
 pub fn make_subfolder_of_mode(folder: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(folder) {
-        // It stays as somebody made it.
+        // An existing folder keeps its permissions.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
         result => {
             result?;
@@ -63,11 +64,11 @@ pub fn make_subfolder_of_mode(folder: &Path, mode: u32) -> io::Result<()> {
     sync_folder(parent(folder))
 }
 
-/// Replaces `path` by a file with `bytes`: after a crash there is the old file or the new one, whole. It is written beside,
-/// synced, and renamed, and the folder is synced.
+/// Replaces `path` by a file with `bytes`. After a crash there is the old file or the new one, whole: a temporary file is
+/// written, synced and renamed, and the folder is synced.
 ///
 /// # Errors
-/// The disk's. The old file is then still there, but for an error of the last sync.
+/// The disk's I/O error. The old file then still exists, unless the last sync failed.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -79,17 +80,17 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         fs::rename(&aside, path)
     })();
     if written.is_err() {
-        // Only to free its bytes: the next one begins anew.
+        // Only to free its bytes: the next call replaces it anyway.
         let _ = fs::remove_file(&aside);
     }
     written?;
     sync_folder(parent(path))
 }
 
-/// A new file for reading and writing, in the place of one that a crash may have left. Neither bytes nor name are durable.
+/// Creates a file for reading and writing; replaces a leftover of a crash. Neither bytes nor name are durable.
 ///
 /// # Errors
-/// The disk's.
+/// The disk's I/O error.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -101,7 +102,7 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// Makes the names in `folder` durable.
 ///
 /// # Errors
-/// The disk's.
+/// The disk's I/O error.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -115,7 +116,7 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Syncs what is above `folder`, up to the root of its file system: where that is mounted is not ours to make durable.
+/// Syncs the folders above `folder`, up to the root of its file system. The mount point is not the gateway's to make durable.
 fn sync_parents(folder: &Path) -> io::Result<()> {
     let device = fs::metadata(folder)?.dev();
     for above in folder.ancestors().skip(1) {
@@ -123,7 +124,7 @@ fn sync_parents(folder: &Path) -> io::Result<()> {
             break;
         }
         match sync_folder(above) {
-            // A folder of somebody else, who made it durable or did not, or of a system that cannot be asked.
+            // Another user's folder, or one on a file system that cannot sync it.
             Err(error) if is_not_ours(&error) => break,
             result => result?,
         }
@@ -175,7 +176,7 @@ mod tests {
         replace_file(&path, b"second").unwrap();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"second".to_vec(), FILE_MODE));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
-        // What cannot be replaced stays, and nothing is left beside it.
+        // A path that cannot be replaced stays, and no temporary file is left.
         fs::create_dir(root.path().join("folder")).unwrap();
         fs::write(root.path().join("folder/x"), "").unwrap();
         assert!(replace_file(&root.path().join("folder"), b"third").is_err());

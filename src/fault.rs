@@ -1,14 +1,14 @@
-//! The fault policy (promise P7): what an error of the system says of the future decides what is done about it.
+//! The fault policy (promise P7): the prognosis of a system error decides the reaction.
 //!
-//! | kind | means | what is done |
+//! | kind | meaning | reaction |
 //! |---|---|---|
-//! | [`Transient`](FaultKind::Transient) | the process or the system lacks something for a moment | pause, try again, go on |
+//! | [`Transient`](FaultKind::Transient) | the process or the system lacks something for a moment | pause and retry |
 //! | [`NoSpace`](FaultKind::NoSpace) | there is no space | refuse with 503 until there is |
-//! | [`Place`](FaultKind::Place) | this block, file, folder or partition is bad | give it its time, set it aside, go on with the rest |
-//! | [`Medium`](FaultKind::Medium) | nobody can say what the disk holds | take nothing more, say so |
+//! | [`Place`](FaultKind::Place) | this block, file, folder or partition is bad | retry for a time, set it aside, continue with the rest |
+//! | [`Medium`](FaultKind::Medium) | the content of the disk is unknown | accept nothing more, report it |
 //!
-//! Whoever meets an [`io::Error`] of the disk asks [`fault_kind`] and nobody matches on error codes of his own. Whoever waits
-//! for a fault to end takes his pauses from [`Tries`], within a [`Patience`] that is a limit with a reason.
+//! Code that gets an [`io::Error`] of the disk must ask [`fault_kind`], and must not match on error codes itself. Code that
+//! waits for a fault to end takes its pauses from [`Tries`], within a [`Patience`], whose limits have reasons.
 
 use std::{
     io,
@@ -17,37 +17,37 @@ use std::{
 
 use rustix::io::Errno;
 
-/// What an error says of the future. See the module.
+/// The prognosis of an error. See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Passes by itself: no descriptor, no memory, a signal, a busy device.
+    /// Ends by itself: no descriptor, no memory, a signal, a busy device.
     Transient,
-    /// Passes when somebody makes room: the file system, a quota or the inodes are used up.
+    /// Ends when space is freed: the file system, a quota or the inodes are used up.
     NoSpace,
-    /// Stays, and concerns this place alone.
+    /// Permanent, but only at this place.
     Place,
-    /// Stays, and concerns everything on this disk: a sync failed, it is read-only, or it does not take writes.
+    /// Permanent, and for the whole disk: a sync failed, it is read-only, or it does not take writes.
     Medium,
 }
 
-/// What was being done when an error came: the same error means more in a sync than in a read.
+/// The operation that failed. The same error means more in a sync than in a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Reading bytes.
     Read,
-    /// Writing or cutting bytes.
+    /// Writing or truncating bytes.
     Write,
     /// Making bytes or names durable.
     Sync,
-    /// Opening, making, listing, renaming or removing a file or a folder.
+    /// Opening, creating, listing, renaming or removing a file or a folder.
     Name,
 }
 
-/// The kind of `error`, which came during `operation`.
+/// Classifies `error`, which came during `operation`.
 #[must_use]
 pub fn fault_kind(error: &io::Error, operation: Operation) -> FaultKind {
     if operation == Operation::Sync {
-        // The system may have dropped the very bytes that it failed to write; a second sync would succeed without them.
+        // The system may have dropped the bytes that it failed to write; a second sync would succeed without them.
         return FaultKind::Medium;
     }
     match error.raw_os_error().map(Errno::from_raw_os_error) {
@@ -69,14 +69,14 @@ pub fn fault_kind(error: &io::Error, operation: Operation) -> FaultKind {
     }
 }
 
-/// For how long something that fails is tried again, and how often.
+/// Retry policy: for how long, and with which pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// Pause after the first failure; each further one doubles it.
+    /// Pause after the first failure; each further failure doubles it.
     pub first: Duration,
     /// Longest pause.
     pub longest: Duration,
-    /// Time from the first failure on after which it is given up. [`Duration::MAX`]: never.
+    /// Time after the first failure at which retries end. [`Duration::MAX`]: never.
     pub budget: Duration,
 }
 
@@ -96,14 +96,14 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// Notes a failure at `now`: the pause before the next try, or `None` where the patience is at its end.
+    /// Records a failure at `now`. Returns the pause before the next attempt, or `None` if the budget is used up.
     pub fn failed(&mut self, patience: &Patience, now: Instant) -> Option<Duration> {
         let since = *self.since.get_or_insert(now);
         self.failures = self.failures.saturating_add(1);
         (now.duration_since(since) < patience.budget).then(|| patience.pause(self.failures))
     }
 
-    /// Notes a success: the next failure is the first.
+    /// Records a success: the next failure counts as the first.
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
@@ -120,7 +120,7 @@ impl Tries {
         self.failures > 0
     }
 
-    /// Whether the patience is at its end, so that the place counts as lost.
+    /// Whether the budget is used up, so that the place counts as lost.
     #[must_use]
     pub fn are_spent(&self, patience: &Patience, now: Instant) -> bool {
         self.since.is_some_and(|since| now.duration_since(since) >= patience.budget)

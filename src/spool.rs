@@ -1,24 +1,24 @@
-//! The spool: what was accepted, durable on disk until it is delivered.
+//! The spool: keeps accepted events durable on disk until they are delivered.
 //!
-//! It takes opaque bodies and gives them back in order. It is an append-only log in segment files with one writer; all
-//! who append at the same time share one `fdatasync`.
+//! It takes opaque bodies and returns them in order. It is an append-only log in segment files with one writer. Appends that
+//! arrive at the same time share one `fdatasync`.
 //!
 //! # Guarantees
 //!
-//! - An append is acknowledged only after an `fdatasync` covered all its frames, and a segment's name is durable before a
-//!   frame in it is acknowledged. What is acknowledged survives `kill -9`, power loss and a full disk.
-//! - A crash never leaves a part of a frame, nor a frame of an append that was refused. Of appends that were being written
-//!   when it came, whole frames may be found: all in order, none twice.
+//! - An append is acknowledged only after an `fdatasync` covered all its frames. A segment's name is durable before a frame in
+//!   it is acknowledged. Acknowledged frames survive `kill -9`, power loss and a full disk.
+//! - After a crash, a start never finds a part of a frame, nor a frame of a refused append. It may find whole frames of
+//!   appends that were being written: all in order, none twice.
 //! - Sequence numbers are contiguous from 0 and never given twice to acknowledged frames.
-//! - A failed `fdatasync` is never tried again, since the next one would lie: the spool takes nothing more, says so
-//!   ([`Spool::watch_failed`]), and a restart finds out what is on the disk.
-//! - A full disk, a full quota and a write error refuse the appends they meet, and it goes on by itself. So does a missing
-//!   descriptor; a segment that cannot be followed by the next one is written on meanwhile.
-//! - What the disk would drop is not acknowledged: before a group is, the writer looks whether its segment still has its name
-//!   and the file system takes writes (see `missing_files.rs`).
-//! - A place that cannot be read is waited for (see `unreadable.rs`), by all readers together.
-//! - Decay costs the frames that it hits. The [`Reader`] reports exactly which, writes them down in `quarantine/lost.ndjson`,
-//!   keeps the file in `quarantine/`, whole, until a person removes it, and goes on. It never keeps the spool from opening.
+//! - A failed `fdatasync` is never retried, because the next call may succeed without writing the data. The spool takes no
+//!   more appends, reports that ([`Spool::watch_failed`]), and a restart checks the disk.
+//! - A full disk, a full quota and a write error refuse only the current appends; the spool recovers by itself. The same holds
+//!   for a missing descriptor: if the next segment cannot be created, the writer continues in the current one.
+//! - Frames that the disk would drop are not acknowledged: before the writer acknowledges a group, it checks that its segment
+//!   still has its name and that the file system takes writes (see `missing_files.rs`).
+//! - A place that cannot be read is retried for a limited time, which all readers share (see `unreadable.rs`).
+//! - Damage costs only the damaged frames. The [`Reader`] reports exactly which, lists them in `quarantine/lost.ndjson`, keeps
+//!   the whole file in `quarantine/` until a person removes it, and continues. Damage never prevents the spool from opening.
 //!
 //! # On disk
 //!
@@ -37,19 +37,19 @@
 //! frame   = length u32 | crc u32 | seq u64 | body                                             16 bytes + body
 //! ```
 //!
-//! All numbers are little-endian, all checksums CRC32C, over the bytes before them, except a frame's: it goes over the
-//! spool id, the length, the sequence number and the body. The spool id is in it so that nobody outside can write a body
-//! that holds what looks like a frame. Bit 31 of the length says that the frame began a group commit, so that all before
-//! it was durable when it was written: that tells decay from a torn write (see `tail.rs`).
+//! All numbers are little-endian. All checksums are CRC32C over the bytes before them, except a frame's, which covers the
+//! spool id, the length, the sequence number and the body. The spool id is included so that nobody outside can write a body
+//! that contains a valid frame. Bit 31 of the length says that the frame began a group commit, so that everything before it
+//! was durable when it was written: that tells damage from a torn write (see `tail.rs`).
 //!
-//! The newest segment ends at its last whole frame; all others are as long as they are, and end where the next begins.
+//! The newest segment ends at its last whole frame. Every other segment ends where the next begins.
 //!
-//! # The way through the code
+//! # Modules
 //!
-//! `handle` what users hold · `queue` and `writer` the way in · `frame`, `segment` the format · `scan`, `reader` the way
-//! out · `unreadable`, `losses` what cannot be read, and what is lost · `missing_files` what is gone while it runs · `cursor` how
-//! far · `recovery`, `tail`, `end_mark` the start · `inspect` from outside · `shared` what they have in common · `folder`,
-//! `disk`, `fault` what is below
+//! `handle`: the public API · `queue`, `writer`: appending · `frame`, `segment`: the format · `scan`, `reader`: reading ·
+//! `unreadable`, `losses`: unreadable places and lost events · `missing_files`: files that vanish at runtime · `cursor`: the
+//! delivered position · `recovery`, `tail`, `end_mark`: the start · `inspect`: reading from outside · `shared`: common state ·
+//! `folder`, `disk`, `fault`: the layer below
 
 mod cursor;
 mod disk;

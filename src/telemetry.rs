@@ -1,6 +1,6 @@
-//! Metrics, logs and traces. The only place that spells a metric's name.
+//! Metrics, logs and traces. Metric names are defined only here.
 //!
-//! The ledger (promise P2), at any quiet moment:
+//! The ledger (promise P2) holds whenever no request or delivery is in progress:
 //!
 //! ```text
 //! lakegate_events_received_total = Σ lakegate_events_total over outcome
@@ -57,21 +57,21 @@ metrics! {
         pub conflicting_duplicates: Family<SourceLabel, Counter> =
             "Duplicates of an event with the same event_uuid and another payload, by source; each is in the dead letters once";
         pub retry as "retry_events": Family<Code, Counter> = "Events to be sent again, by code";
-        /// Events received do not count them.
+        /// Not included in the received events.
         pub opted_out_events: Counter = "Events dropped for Sec-GPC or DNT";
         requests: Family<RouteStatus, Counter> = "Requests by route and status";
         pub request_seconds: Histogram = "Seconds from a request's headers to its answer", SECONDS;
         pub body_bytes: Histogram = "Bytes of request bodies as received", BYTES;
         pub request_events: Histogram = "Events of one request", COUNTS;
-        /// To inflate, split, validate and enrich them: CPU, no waiting.
+        /// Time to inflate, split, validate and enrich them: CPU only, no waiting.
         pub validate_seconds: Histogram = "Seconds to validate one request's events", FINE_SECONDS;
-        /// In the window, and in the shared store where there is one.
+        /// In the window, and in the shared store if there is one.
         pub dedup_claim_seconds: Histogram = "Seconds to claim one request's identities", FINE_SECONDS;
         pub bodies_in_flight_bytes: Gauge<i64, AtomicI64> = "Bytes of request bodies held now";
         pub connections: Gauge<i64, AtomicI64> = "Connections open now";
         pub tls_handshake_failures: Counter = "TLS handshakes that failed";
         pub crowded_out_connections: Counter = "Connections closed: too many from their address";
-        /// Those whose buckets are not full: of events, and of requests.
+        /// Addresses whose rate buckets, of events and of requests, are not full.
         pub client_addresses: Gauge<i64, AtomicI64> = "Client addresses whose rate is being watched";
         pub certificate_reloads: Counter = "Changed certificates put in use";
         pub certificate_reload_failures: Counter = "Changed certificates that cannot be used";
@@ -80,17 +80,17 @@ metrics! {
         pub schema_reloads: Counter = "Changed schema folders put in force";
         pub schema_reload_failures: Counter = "Changed schema folders that cannot be used";
         pub spool_appended_events: Counter = "Events made durable in the spool";
-        /// Without those that are known to be delivered.
+        /// Without events that are known to be delivered.
         pub spool_recovered_events: Gauge<i64, AtomicI64> = "Undelivered events found in the spool at start";
         pub spool_events: Gauge<i64, AtomicI64> = "Events spooled and not delivered";
-        /// By the average of what is on disk.
+        /// Estimated from the average on disk.
         pub spool_lag_bytes: Gauge<i64, AtomicI64> = "Bytes of the events spooled and not delivered";
-        /// At the present rate.
+        /// At the current rate.
         pub spool_headroom_seconds: F64Gauge = "Seconds until the spool is full if nothing is delivered";
         /// In coarse steps.
         pub key_spool_bytes: Family<SourceLabel, Gauge<i64, AtomicI64>> =
             "Bytes of a key's undelivered events in the spool, by source";
-        /// As far as they came since the start, or were undelivered then.
+        /// Only identities that came since the start, or were undelivered then.
         pub key_dedup_identities: Family<SourceLabel, Gauge<i64, AtomicI64>> =
             "Identities of a key in the dedup window since start, by source";
         pub spool_bytes: Gauge<i64, AtomicI64> = "Bytes of the spool on disk";
@@ -107,7 +107,7 @@ metrics! {
         pub dedup_identities: Gauge<i64, AtomicI64> = "Identities in the dedup window";
         pub dedup_disk_bytes: Gauge<i64, AtomicI64> = "Bytes of the dedup window on disk";
         pub dedup_memory_bytes: Gauge<i64, AtomicI64> = "Bytes of the dedup window in memory";
-        /// Below the configured window when there are too many.
+        /// Below the configured window if there are too many.
         pub dedup_window_seconds: F64Gauge = "Seconds for which identities are remembered";
         pub dedup_disk_reads: Gauge<i64, AtomicI64> = "Look-ups that read the disk since start";
         pub dedup_damaged_pages: Gauge<i64, AtomicI64> = "Damaged pages met since start";
@@ -117,10 +117,10 @@ metrics! {
         pub dedup_forgotten_identities: Gauge<i64, AtomicI64> = "Identities forgotten early since start";
         pub dedup_refused_batches: Gauge<i64, AtomicI64> = "Requests refused by a full dedup window since start";
         pub clock_jumps: Counter = "Jumps of the wall clock";
-        /// Also 1 where no shared store is configured.
+        /// Also 1 if no shared store is configured.
         pub dedup_store_up: Gauge<i64, AtomicI64> = "0 while the shared dedup store does not answer";
         pub dedup_store_claim_seconds: Histogram = "Seconds of claims in the store", SECONDS;
-        /// Those tagged `"dedup":"unchecked"`.
+        /// Events tagged `"dedup":"unchecked"`.
         pub dedup_unchecked_events: Counter = "Events accepted without asking the dedup store";
         pub dedup_store_backlog: Gauge<i64, AtomicI64> = "Identities the dedup store is still to be told";
         /// Because too many waited.
@@ -130,22 +130,22 @@ metrics! {
         pub dead_letters_bytes: Gauge<i64, AtomicI64> = "Bytes of dead letters on disk";
         pub dead_letters_spool_events: Gauge<i64, AtomicI64> = "Dead letters that wait for their stream";
         pub dead_letters_spool_bytes: Gauge<i64, AtomicI64> = "Bytes of the spool of the dead letters on disk";
-        /// Events received do not count them.
+        /// Not included in the received events.
         pub replayed as "replayed_events": Family<Replayed, Counter> = "Events of dead letters that were replayed, by outcome";
         pub dropped_dead_letters: Counter = "Dead letters dropped on request";
         /// Each is a bug.
         pub panics: Counter = "Events whose handling panicked";
         pub ready: Gauge<i64, AtomicI64> = "1 while /readyz says ready";
-        /// 0 where it does not hold.
+        /// 0 if the condition does not hold.
         pub condition: Family<Code, Gauge<i64, AtomicI64>> = "Places at which a condition of /readyz holds, by code";
         pub access_log_dropped_lines: Counter = "Lines of the access log that nobody read";
         pub trace_export_failures: Counter = "Exports of traces that the collector did not take";
     }
     beside {
         registry: Registry = Registry::default();
-        /// What clients are refused, for the log.
+        /// Refusals to clients, for the log.
         pub refusals: Refusals = Refusals::default();
-        /// Of the requests, the ones that are nearly all: to look them up among the others would cost each a hash.
+        /// Counter of nearly all requests, kept here because a lookup among the others would cost each request a hash.
         usual_requests: OnceLock<Counter> = OnceLock::new();
         /// Delivery of the events.
         pub delivery: DeliveryMetrics = DeliveryMetrics::new(r, prefix);
@@ -159,7 +159,7 @@ metrics! {
 /// The outcomes as labels.
 const OUTCOMES: [&str; 4] = ["accepted", "duplicate", "rejected", "retry"];
 
-/// That of the process: the log is there before the metrics are.
+/// The counter of the process, because the log exists before the metrics.
 fn log_dropped_lines(registry: &mut Registry) -> Counter {
     let dropped = logging::log_dropped_lines();
     registry.register("log_dropped_lines", "Lines of the log that nobody read", dropped.clone());
@@ -182,7 +182,7 @@ impl Metrics {
         r.register("build", "Version of the program", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let mut metrics = Self::register(r, "");
         metrics.registry = registry;
-        // What has not happened yet is 0, not absent: only so is the first time an increase.
+        // Events that have not happened yet are 0, not absent, because otherwise the first one is not an increase.
         for code in RejectCode::IN_ANSWERS {
             drop(metrics.rejected.get_or_create(&Code { code: code.as_str() }));
         }
@@ -196,7 +196,7 @@ impl Metrics {
         metrics
     }
 
-    /// Brings the gauge of the conditions up to now: `holding` has one condition for each place.
+    /// Updates the gauge of the conditions: `holding` has one condition for each place.
     pub fn set_conditions(&self, holding: &[Condition]) {
         for condition in Condition::ALL {
             let places = holding.iter().filter(|other| **other == condition).count();
@@ -204,7 +204,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a request: `route` is the route's pattern, never the path that a client made up, `status` the HTTP status code.
+    /// Counts a request: `route` is the route's pattern, never the client's path; `status` is the HTTP status code.
     pub fn count_request(&self, route: &'static str, status: u16) {
         let labels = RouteStatus { route, status };
         if labels == USUAL_REQUEST {
@@ -214,7 +214,7 @@ impl Metrics {
         }
     }
 
-    /// Counts what became of events that were replayed.
+    /// Counts the outcomes of replayed events.
     pub fn count_replayed<'a>(&self, outcomes: impl Iterator<Item = &'a Outcome>) {
         let counts = Counts::of(outcomes);
         let counts = [counts.accepted, counts.duplicates, counts.rejected, counts.retry];
@@ -223,12 +223,12 @@ impl Metrics {
         }
     }
 
-    /// Counts duplicates of `source` whose payload is another than the accepted one's.
+    /// Counts duplicates of `source` whose payload differs from the accepted event's.
     pub fn count_conflicts(&self, source: &Arc<str>, count: usize) {
         self.conflicting_duplicates.get_or_create(&SourceLabel { source: source.clone() }).inc_by(count as u64);
     }
 
-    /// Counts what became of the events of one request from `source`, whose `accepted` events have a place of their own.
+    /// Counts the outcomes of one request from `source`. The counter of its accepted events is `accepted`.
     pub fn count_outcomes<'a>(
         &self,
         source: &Arc<str>,

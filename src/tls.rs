@@ -1,7 +1,7 @@
-//! TLS of the listener for events: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, session tickets, client certificates where
-//! they are asked for; and the files it comes from, looked at again and again.
+//! TLS of the listener for events: 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, session tickets, client certificates if
+//! configured; and the reload of its files after they change.
 //!
-//! The cipher suites are rustls's own: AES-GCM and ChaCha20-Poly1305 with forward secrecy, and nothing else.
+//! The cipher suites are rustls's defaults: AES-GCM and ChaCha20-Poly1305 with forward secrecy only.
 
 use std::{
     fs, io,
@@ -28,14 +28,14 @@ use crate::{
     limits::CERTIFICATE_LOOK_INTERVAL,
 };
 
-/// Age at which the certificate that the gateway made itself is made anew.
+/// Age at which a self-signed certificate is replaced.
 /// Why: clients begin to refuse server certificates that are valid for more than 398 days.
 const SELF_SIGNED_AGE_MAX: Duration = Duration::from_secs(300 * 86_400);
 
-/// Days for which a certificate that the gateway makes itself is valid.
+/// Validity of a self-signed certificate, in days.
 const SELF_SIGNED_DAYS: i64 = 398;
 
-/// Why there is no TLS.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read or written.
@@ -43,7 +43,7 @@ pub enum TlsError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The I/O error.
         source: io::Error,
     },
     /// A file holds no PEM of the needed kind.
@@ -54,7 +54,7 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
-    /// Certificate and key do not make a server.
+    /// Certificate and private key cannot be used for a server.
     #[error("the certificate and the private key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
     /// The authorities of client certificates cannot be used.
@@ -65,22 +65,22 @@ pub enum TlsError {
         /// What is wrong.
         reason: VerifierBuilderError,
     },
-    /// The certificate could not be made.
+    /// The self-signed certificate could not be created.
     #[error("a self-signed certificate could not be made: {0}")]
     Making(#[from] rcgen::Error),
-    /// No certificate, and the listener can be reached from elsewhere.
+    /// No certificate is configured, and the listener is not on a loopback address.
     #[error(
         "{0} is not a loopback address and no [tls] certificate is configured: configure one, or plaintext = true behind a load balancer"
     )]
     NoCertificate(IpAddr),
 }
 
-/// A server's TLS, and the files it comes from.
+/// The TLS configuration of a server, and its files.
 #[derive(Debug)]
 pub struct Tls {
-    /// For the listener: what new connections take.
+    /// The configuration for new connections.
     pub current: Arc<ArcSwap<ServerConfig>>,
-    /// The certificate that the gateway made itself, where it did.
+    /// The self-signed certificate, if one is used.
     pub self_signed: Option<PathBuf>,
     files: Files,
 }
@@ -91,12 +91,12 @@ struct Files {
     private_key: PathBuf,
     client_ca: Option<PathBuf>,
     client_auth: ClientAuth,
-    /// Kept when the files change, so that returning clients still skip the key exchange.
+    /// Kept when the files change, so that returning clients can still skip the key exchange.
     tickets: Arc<dyn ProducesTickets>,
 }
 
 impl Tls {
-    /// The configured certificate, or, for a loopback listener without one, a self-signed pair in `folder`.
+    /// Loads the configured certificate, or, for a loopback listener without one, a self-signed pair in `folder`.
     ///
     /// # Errors
     /// See [`TlsError`].
@@ -119,17 +119,17 @@ impl Tls {
         Ok(Self { current: Arc::new(ArcSwap::from_pointee(files.server()?)), self_signed, files })
     }
 
-    /// Reads the files again. Connections that are open go on as they are.
+    /// Reads the files again. Open connections do not change.
     ///
     /// # Errors
-    /// See [`TlsError`]; then what was in force stays so.
+    /// See [`TlsError`]; the previous configuration stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
         self.current.store(Arc::new(self.files.server()?));
         Ok(())
     }
 
-    /// Reads the files again whenever they have changed, and have then been still for one look, since certificate and key
-    /// are seldom replaced in one step. Ends never.
+    /// Reads the files again when they have changed and have then been unchanged for one check, because certificate and key
+    /// are seldom replaced in one step. Never ends.
     pub async fn watch(&self, reloads: Counter, failures: Counter) {
         let mut in_force = self.files.stamps();
         let mut last = in_force;
@@ -154,7 +154,7 @@ impl Tls {
     }
 }
 
-/// What is another when a file was replaced or written to: its modification, its size, and which file it is.
+/// Changes when a file is replaced or written: its modification time, its size, and its identity.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
 impl Files {
@@ -180,8 +180,8 @@ impl Files {
         };
         let mut server = builder.with_single_cert(chain, key)?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets let a returning client skip the key exchange, and the server keeps nothing for it. Where clients are asked
-        // for certificates a ticket would outlive the authority that is taken away, so there are none.
+        // Tickets let a returning client skip the key exchange without state on the server. If client certificates are
+        // configured, there are no tickets, because a ticket would stay valid after its authority is removed.
         if self.client_ca.is_none() {
             server.ticketer = self.tickets.clone();
         } else {
@@ -206,7 +206,7 @@ fn read_pair(certificate: &Path, private_key: &Path) -> Result<(Vec<CertificateD
     Ok((chain, key))
 }
 
-/// Certificate and key that belong together, or why they do not.
+/// Certificate and key that match, or the error.
 fn pair(certificate: &Path, private_key: &Path) -> Result<CertifiedKey, TlsError> {
     let (chain, key) = read_pair(certificate, private_key)?;
     Ok(CertifiedKey::from_der(chain, key, &ring::default_provider())?)
@@ -222,14 +222,14 @@ fn pem(path: &Path, reason: String) -> TlsError {
     TlsError::Pem { path: path.to_owned(), reason }
 }
 
-/// The pair in `folder`, made where it is missing or old.
+/// The pair in `folder`; created if it is missing or old.
 fn self_signed(folder: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
     let (certificate, private_key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let is_fresh = |path: &Path| {
         let made = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         made.and_then(|made| SystemTime::now().duration_since(made).ok()).is_some_and(|age| age < SELF_SIGNED_AGE_MAX)
     };
-    // A crash may have left one of them, or one of two pairs each, and a disk may have lost what is in them.
+    // A crash may have left one file, or files of two pairs, and a disk may have lost their content.
     if is_fresh(&certificate) && is_fresh(&private_key) {
         match pair(&certificate, &private_key) {
             Ok(_) => return Ok((certificate, private_key)),

@@ -1,9 +1,9 @@
-//! The meaning of each condition, and what an operator does about it: the table in `ERRORS.md`.
+//! The meaning of each condition, and the operator's action: the table in `ERRORS.md`.
 
 use super::list::Condition;
 
 impl Condition {
-    /// What is wrong, and what the gateway does meanwhile.
+    /// The fault, and what the gateway does meanwhile.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl Condition {
         }
     }
 
-    /// What a person does.
+    /// The operator's action.
     #[must_use]
     pub fn action(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The conditions by their codes, and the list of those that are raised.
+//! The conditions with their codes, and the list of raised conditions.
 
 use std::{
     collections::BTreeMap,
@@ -10,28 +10,28 @@ use tokio::sync::watch;
 
 use crate::limits::CONDITION_PLACES_MAX;
 
-/// Something that is wrong. The codes are stable: alerts match on them.
+/// A fault. The codes are stable, because alerts match on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Condition {
     /// The gateway is shutting down.
     Stopping,
-    /// A sync failed, or the disk refuses writes: only a restart tells what is on it.
+    /// A sync failed, or the disk refuses writes. Only a restart shows what is on the disk.
     SpoolFailed,
-    /// A thread or a task that the gateway cannot do without has ended: the gateway stops.
+    /// A thread or task that the gateway needs has ended: the gateway stops.
     PartEnded,
     /// The data folder is gone, or another one is in its place: its file system was unmounted, or it was moved.
     DataMissing,
-    /// The spool is at its quota.
+    /// The spool has reached its quota.
     SpoolFull,
     /// The file system has no room for the spool.
     DiskFull,
     /// The file system of the spool is mounted read-only.
     DiskReadOnly,
-    /// Files of the spool were removed or replaced while the gateway runs.
+    /// Files of the spool were removed or replaced at runtime.
     SpoolMissing,
     /// The dedup window takes no more identities.
     DedupFull,
-    /// A block of the spool cannot be read. It is tried again until its time is over.
+    /// A block of the spool cannot be read. It is retried for a limited time.
     SpoolUnreadable,
     /// Events were lost to a damaged disk. Raised until a person empties the quarantine.
     SpoolDamaged,
@@ -41,19 +41,19 @@ pub enum Condition {
     JournalUnwritable,
     /// The sink does not answer, or refuses everything.
     SinkUnreachable,
-    /// A partition of the lake cannot be written. The others go on.
+    /// A partition of the lake cannot be written. The others continue.
     PartitionUnwritable,
-    /// A shard of the stream takes nothing. The others go on.
+    /// A shard of the stream takes nothing. The others continue.
     ShardFailing,
     /// The sink refuses records for a reason that may concern the whole stream, so they are held.
     RecordsHeld,
     /// The stream of the dead letters does not answer.
     DeadLetterSinkUnreachable,
-    /// The dead letters of a key hold half of what they may, or more.
+    /// The dead letters of a key have reached half of their quota, or more.
     DeadLettersFilling,
-    /// A key holds as much of the spool, or of the dedup window, as it may.
+    /// A key has reached its share of the spool, or of the dedup window.
     KeyShareFull,
-    /// The dead letters of a key are at their quota.
+    /// The dead letters of a key have reached their quota.
     DeadLettersFull,
     /// Dead letters cannot be written.
     DeadLettersUnwritable,
@@ -61,23 +61,23 @@ pub enum Condition {
     DedupStoreUnreachable,
     /// The dedup window cannot write its identities to disk.
     DedupUnwritable,
-    /// A part of the dedup window cannot be read. It is tried again until its time is over; meanwhile events that it may know
-    /// are answered with retry.
+    /// A part of the dedup window cannot be read. It is retried for a limited time; meanwhile events that it may know are
+    /// answered with retry.
     DedupUnreadable,
     /// A part of the dedup window is damaged: its identities are forgotten.
     DedupDamaged,
     /// Identities are forgotten before their time, because there are too many.
     DedupForgetting,
-    /// The wall clock jumped: what expires by time waits until the time is confirmed.
+    /// The wall clock jumped: expiry waits until the time is confirmed.
     ClockJumped,
-    /// The file system has hardly any inodes left.
+    /// The file system has few inodes left.
     InodesLow,
     /// Nobody reads the log: lines are dropped and counted.
     LogStalled,
 }
 
 impl Condition {
-    /// All of them, the blocking ones first.
+    /// All conditions, the blocking ones first.
     pub const ALL: [Self; 30] = [
         Self::Stopping,
         Self::SpoolFailed,
@@ -111,7 +111,7 @@ impl Condition {
         Self::LogStalled,
     ];
 
-    /// The code in `/readyz` and in the gauge's label.
+    /// The code in `/readyz` and in the label of the gauge.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -148,7 +148,7 @@ impl Condition {
         }
     }
 
-    /// Whether no event can be stored while it holds: `/readyz` then answers 503. All others are warnings.
+    /// Whether no event can be stored while the condition holds: `/readyz` then answers 503. All others are warnings.
     #[must_use]
     pub fn blocks(self) -> bool {
         match self {
@@ -186,27 +186,27 @@ impl Condition {
     }
 }
 
-/// A condition that holds, at one place.
+/// A raised condition, at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raised {
-    /// Which one.
+    /// The condition.
     pub condition: Condition,
-    /// Where: a partition, a shard, a key, a file; empty for the whole.
+    /// A partition, a shard, a key or a file; empty for the whole gateway.
     pub place: String,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub detail: String,
-    /// Since when.
+    /// When it was raised.
     pub since: Instant,
 }
 
-/// The list. Clones share it.
+/// The list of raised conditions. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions(Arc<List>);
 
 #[derive(Debug, Default)]
 struct List {
     held: Mutex<BTreeMap<(Condition, String), Held>>,
-    /// Changes whenever one is raised.
+    /// Changes whenever a condition is raised.
     raised: watch::Sender<()>,
 }
 
@@ -217,8 +217,8 @@ struct Held {
 }
 
 impl Conditions {
-    /// It holds at `place`, because of `detail`. The first time is logged; a repetition only brings the detail up to date.
-    /// Beyond [`CONDITION_PLACES_MAX`] places of one condition, further places are logged and not listed.
+    /// Raises `condition` at `place`, because of `detail`. The first time is logged; a repetition only updates the detail.
+    /// Beyond [`CONDITION_PLACES_MAX`] places of one condition, further places are logged but not listed.
     pub fn raise(&self, condition: Condition, place: &str, detail: impl Into<String>) {
         let (code, detail) = (condition.code(), detail.into());
         let mut list = self.lock();
@@ -232,13 +232,13 @@ impl Conditions {
         }
         drop(list);
         tracing::error!(code, place, detail, "a fault began");
-        // Whoever is woken may end the program; by then it is said.
+        // After the log line, because a woken task may end the program.
         self.0.raised.send_replace(());
     }
 
-    /// It does not hold at `place` any more.
+    /// Clears `condition` at `place`.
     pub fn clear(&self, condition: Condition, place: &str) {
-        // Nearly always there is nothing to clear, and nothing is allocated to find that out.
+        // Usually the list is empty, and this check allocates nothing.
         if self.lock().is_empty() {
             return;
         }
@@ -248,7 +248,7 @@ impl Conditions {
         }
     }
 
-    /// Raises it where there is a `detail`, and clears it where there is none.
+    /// Raises the condition if there is a `detail`, otherwise clears it.
     pub fn set(&self, condition: Condition, place: &str, detail: Option<String>) {
         match detail {
             Some(detail) => self.raise(condition, place, detail),
@@ -256,20 +256,20 @@ impl Conditions {
         }
     }
 
-    /// Whether it holds anywhere.
+    /// Whether the condition holds at any place.
     #[must_use]
     pub fn holds(&self, condition: Condition) -> bool {
         self.lock().keys().any(|(other, _)| *other == condition)
     }
 
-    /// Waits until it holds anywhere.
+    /// Waits until the condition holds at any place.
     pub async fn when(&self, condition: Condition) {
         let mut raised = self.0.raised.subscribe();
         // The sender lives as long as `self`.
         while !self.holds(condition) && raised.changed().await.is_ok() {}
     }
 
-    /// Everything that holds, the blocking conditions first.
+    /// All raised conditions, the blocking ones first.
     #[must_use]
     pub fn list(&self) -> Vec<Raised> {
         let list = self.lock();

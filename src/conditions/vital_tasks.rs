@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::list::{Condition, Conditions};
 
-/// Held by a thread or a task for as long as it works. Dropped by a panic it raises [`Condition::PartEnded`]; dropped otherwise,
-/// such as by an abort, it does nothing.
+/// Held by a thread or a task while it works. Dropped by a panic, it raises [`Condition::PartEnded`]; dropped otherwise, for
+/// example by an abort, it does nothing.
 #[derive(Debug)]
 pub struct Vital {
     conditions: Conditions,
@@ -19,7 +19,7 @@ pub struct Vital {
 }
 
 impl Conditions {
-    /// The guard of what goes by this `name`.
+    /// A guard for the thread or task with this `name`.
     #[must_use]
     pub fn vital(&self, name: &'static str) -> Vital {
         Vital { conditions: self.clone(), name }
@@ -27,15 +27,15 @@ impl Conditions {
 }
 
 impl Vital {
-    /// It ended, and should not have.
+    /// Reports that the thread or task ended unexpectedly.
     pub fn ended(&self, why: &str) {
         self.conditions.raise(Condition::PartEnded, self.name, why);
     }
 
-    /// Starts a thread by its name, which ends only when its owner wants it to.
+    /// Starts a thread with this name. The thread ends only when its owner ends it.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system cannot start a thread.
     pub fn thread(self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name(self.name.into()).spawn(move || {
             work();
@@ -43,13 +43,13 @@ impl Vital {
         })
     }
 
-    /// Runs a task that never ends.
+    /// Runs a task that must never end.
     pub async fn forever(self, task: impl Future<Output = ()>) {
         task.await;
         self.ended("it ended, and nobody asked it to");
     }
 
-    /// Runs a task that ends once it is `asked` to.
+    /// Runs a task that may end only after `asked` became true.
     pub async fn until(self, asked: watch::Receiver<bool>, task: impl Future<Output = ()>) {
         task.await;
         if !*asked.borrow() {
@@ -57,7 +57,7 @@ impl Vital {
         }
     }
 
-    /// Runs a task that ends when it has done its work.
+    /// Runs a task that ends after its work.
     pub async fn once(self, task: impl Future<Output = ()>) {
         task.await;
         drop(self);

@@ -1,21 +1,21 @@
 //! The answer to one identity of a claimed batch, and why a batch cannot be claimed.
 
-/// What became of one identity of a batch.
+/// The result for one identity of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// Unknown until now. The batch's [`Claims`](super::Claims) own it.
     Fresh,
     /// Confirmed before, within the window.
     Duplicate {
-        /// Certainly with another payload: both fingerprints are known, and they differ.
+        /// The payload certainly differs: both fingerprints are known, and they are not equal.
         differs: bool,
     },
     /// Claimed by another batch that is neither confirmed nor released yet.
     InFlight,
-    /// The same identity is earlier in this batch, at that index, and fresh there: it shares that one's fate.
-    /// Whether their payloads differ, the caller sees for himself.
+    /// The same identity is at that index, earlier in this batch, and fresh there: both have the same result. The caller
+    /// compares the payloads.
     TwinOf(usize),
-    /// It may be a duplicate, but the place on disk that tells cannot be read at the moment: to be retried.
+    /// The identity may be a duplicate, but the page that would tell cannot be read at the moment. The client must retry.
     Unreadable,
 }
 

@@ -7,7 +7,7 @@ use super::claim::Claim;
 use super::memtable::Fresh;
 use super::shared::Shared;
 
-/// A claimed batch. It owns its fresh identities: until it is confirmed or dropped they are in flight to everybody else.
+/// A claimed batch. It owns its fresh identities: until it is confirmed or dropped, other batches see them in flight.
 ///
 /// Dropping it releases them, so that a retry finds them unknown again. It may be sent to another thread.
 #[must_use = "dropping the claims releases them"]
@@ -23,19 +23,19 @@ impl Claims {
         Self { shared, outcomes, fresh }
     }
 
-    /// The fate of every identity, in input order.
+    /// The result for each identity, in input order.
     #[must_use]
     pub fn outcomes(&self) -> &[Claim] {
         &self.outcomes
     }
 
-    /// How many fresh identities it still owns.
+    /// Number of fresh identities that it still owns.
     #[must_use]
     pub fn fresh_len(&self) -> usize {
         self.fresh.len()
     }
 
-    /// Releases the fresh identities whose input index `keep` declines. [`outcomes`](Self::outcomes) stays as it was.
+    /// Releases the fresh identities whose input index `keep` rejects. [`outcomes`](Self::outcomes) does not change.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         let released: Vec<Fresh> = self.fresh.extract_if(.., |fresh| !keep(fresh.index)).collect();
         if !released.is_empty() {
@@ -43,17 +43,18 @@ impl Claims {
         }
     }
 
-    /// Releases the fresh identity at input index `index`; whether it owned one there.
+    /// Releases the fresh identity at input index `index`. Returns whether the batch owned it.
     pub fn release(&mut self, index: usize) -> bool {
         let before = self.fresh.len();
         self.retain(|other| other != index);
         self.fresh.len() < before
     }
 
-    /// Confirms the fresh identities, which are durable now: in order they get the marks `first_mark`, `first_mark + 1`, …
+    /// Confirms the fresh identities, which are durable now. In order, they get the marks `first_mark`, `first_mark + 1`, …
     ///
-    /// Marks must ascend from confirmation to confirmation (they are the events' sequence numbers in the spool, confirmed
-    /// in append order), and an event must be confirmed before the deliverer may [`checkpoint`](super::Window::checkpoint) past it.
+    /// Marks must ascend from confirmation to confirmation: they are the sequence numbers of the events in the spool,
+    /// confirmed in append order. An event must be confirmed before the deliverer may
+    /// [`checkpoint`](super::Window::checkpoint) past it.
     pub fn confirm(self, first_mark: u64) {
         let mut next = first_mark;
         self.confirm_each(|_| {
@@ -63,15 +64,16 @@ impl Claims {
         });
     }
 
-    /// Confirms the fresh identities, each with the mark that `mark` gives for its input index. See [`confirm`](Self::confirm).
+    /// Confirms the fresh identities, each with the mark that `mark` returns for its input index. See
+    /// [`confirm`](Self::confirm).
     pub fn confirm_each(mut self, mut mark: impl FnMut(usize) -> u64) {
         let fresh = std::mem::take(&mut self.fresh);
         if fresh.is_empty() {
             return;
         }
-        // Asked for before the lock is taken: nothing of the caller's runs under it.
+        // Before the lock is taken, because no code of the caller may run under it.
         let marks: Vec<u64> = fresh.iter().map(|one| mark(one.index)).collect();
-        // The latest time that anybody told: confirming comes after claiming, and takes no time of its own.
+        // The latest time that a caller gave. A confirmation follows a claim, and reads no clock itself.
         let now_millis = self.shared.now_millis.load(Ordering::Relaxed);
         let mut rotated = false;
         let mut state = self.shared.lock();

@@ -9,24 +9,24 @@ use uuid::Uuid;
 use crate::conditions::Conditions;
 use crate::limits::{DEDUP_HOT_IDENTITIES, DEDUP_IDENTITIES_MAX, DEDUP_SLICE_IDENTITIES, DEDUP_WINDOW_DAYS};
 
-/// How a window is set up.
+/// Settings of a window.
 #[derive(Clone, Debug)]
 pub struct WindowConfig {
-    /// The folder of its runs, for this window alone.
+    /// The folder of its runs. No other window uses it.
     pub dir: PathBuf,
-    /// How long an identity is remembered at least, unless there are too many.
+    /// Minimum time for which an identity is remembered, unless there are too many identities.
     pub window: Duration,
-    /// Identities in sealed runs at most; beyond it the oldest are forgotten early.
+    /// Maximum number of identities in sealed runs; beyond it the oldest are forgotten early.
     pub identities_max: u64,
-    /// Identities in the hot generation; twice as many, with the claims in flight, are held in memory at most.
+    /// Identities in the hot generation. Memory holds at most twice as many, claims in flight included.
     pub hot_identities: usize,
-    /// Identities in one slice of a run, at most, about.
+    /// Approximate maximum of identities in one slice of a run.
     pub slice_identities: u64,
-    /// The spool whose numbers the marks are; nil for one without a name.
+    /// The spool whose sequence numbers the marks are; nil for a spool without an id.
     pub spool: Uuid,
-    /// One past the last event that the spool holds at the start. A larger mark is of events that it lost.
+    /// One past the last event that the spool holds at the start. Larger marks belong to events that the spool lost.
     pub spool_end_exclusive: u64,
-    /// Where its faults are raised.
+    /// Faults are raised here.
     pub conditions: Conditions,
 }
 
@@ -47,21 +47,21 @@ impl WindowConfig {
     }
 }
 
-/// What opening found.
+/// What opening the window found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenReport {
-    /// Runs taken.
+    /// Runs in use.
     pub runs: usize,
     /// Identities in them.
     pub identities: u64,
-    /// Files of unfinished seals and merges that were removed. Nothing is lost with them.
+    /// Files of unfinished seals and merges that were removed. No identity is lost with them.
     pub leftovers_removed: usize,
-    /// Damaged runs, under the name they have now. Their identities are forgotten.
+    /// Damaged runs, under their new names. Their identities are forgotten.
     pub set_aside: Vec<PathBuf>,
-    /// Runs that had been taken for expired, and are not.
+    /// Runs that were marked as expired, but have not expired.
     pub taken_back: usize,
-    /// The time at which the window goes on: that of its newest identity, or the time given where it has none.
+    /// The time at which the window continues: that of its newest identity, or the given time if it is empty.
     pub now_millis: i64,
 }
 

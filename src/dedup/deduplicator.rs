@@ -1,5 +1,5 @@
-//! Claims, confirms and releases identities for `ingest`: in the window of this gateway, and in the store of the fleet, if
-//! one is configured.
+//! Claims, confirms and releases identities for `ingest`, in the window of this gateway and in the store of the fleet, if
+//! configured.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use super::memtable::Place;
 use super::window::Window;
 use crate::clock::ConfirmedClock;
 
-/// The dedup window of this gateway, and the store of its fleet where there is one. Clones are the same.
+/// The dedup window of this gateway, and the store of its fleet if there is one. Clones share both.
 #[derive(Clone, Debug)]
 pub struct Deduplicator {
     window: Window,
@@ -22,7 +22,7 @@ pub struct Deduplicator {
 }
 
 impl Deduplicator {
-    /// Of these parts.
+    /// Combines `window` and `fleet`.
     #[must_use]
     pub fn new(window: Window, fleet: Option<Fleet>) -> Self {
         Self { window, fleet }
@@ -34,16 +34,16 @@ impl Deduplicator {
         self.window.clock()
     }
 
-    /// Where in this gateway's spool the event of an identity lies, as far as it lies there: see [`Window::place`].
+    /// Where the event of an identity is in this gateway's spool, if it is there: see [`Window::place`].
     #[must_use]
     pub fn place(&self, id: Uuid) -> Place {
         self.window.place(id)
     }
 
-    /// Seals what the window has in memory, and ends it. Blocks on the disk.
+    /// Seals what the window has in memory, and closes it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`SealError`]: then the spool has to tell it at the next start.
+    /// [`SealError`]: the next start must restore the identities from the spool.
     pub fn close_window(&self) -> Result<(), SealError> {
         self.window.close()
     }
@@ -54,13 +54,13 @@ impl Deduplicator {
         self.fleet.as_ref()
     }
 
-    /// Claims a batch of identities: here, and then in the store what is fresh here.
+    /// Claims a batch of identities: first here, then in the store those that are fresh here.
     ///
-    /// What the store knows is released here, not remembered: a mark of the local window is a place in this gateway's own
-    /// spool, which that event does not have. Asking the store again is one look-up in its memory.
+    /// An identity that the store knows is released here, not remembered, because a mark of the local window is a position in
+    /// this gateway's own spool, and the event is not there. Asking the store again costs one lookup in its memory.
     ///
     /// # Errors
-    /// [`ClaimError::Full`]: then nothing is claimed.
+    /// [`ClaimError::Full`]: nothing is claimed.
     pub async fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claimed, ClaimError> {
         let local = self.window.claim(identities, now_millis)?;
         let outcomes = local.outcomes().to_vec();
@@ -71,9 +71,9 @@ impl Deduplicator {
         let fresh: Vec<Identity> = fresh.map(|(_, identity)| *identity).collect();
         let ids: Vec<Uuid> = fresh.iter().map(|identity| identity.id).collect();
         let number = fleet.store.number();
-        // Owned from now on, so that what is dropped while it is asked for is released too.
+        // Owned from now on, so that a drop during the request to the store also releases the claims there.
         claimed.shared = Some(Shared { fleet: fleet.clone(), number, identities: fresh });
-        // Boxed: every request's future would be larger by two kilobytes, and is copied.
+        // Boxed, because the future of every request would be two kilobytes larger, and it is copied.
         let verdicts = Box::pin(fleet.store.claim(&ids, number)).await;
         claimed.judge(&verdicts, identities);
         Ok(claimed)
@@ -87,31 +87,31 @@ impl Deduplicator {
 pub struct Claimed {
     local: Claims,
     outcomes: Vec<Claim>,
-    /// Input indices, ascending, of the fresh ones that the store was not asked about, or did not answer.
+    /// Input indices, ascending, of the fresh identities that the store was not asked about, or did not answer.
     unchecked: Vec<usize>,
     shared: Option<Shared>,
 }
 
 impl Claimed {
-    /// The fate of every identity, in input order.
+    /// The result for each identity, in input order.
     #[must_use]
     pub fn outcomes(&self) -> &[Claim] {
         &self.outcomes
     }
 
-    /// How many fresh identities it owns.
+    /// Number of fresh identities that it owns.
     #[must_use]
     pub fn fresh_len(&self) -> usize {
         self.local.fresh_len()
     }
 
-    /// Whether the fresh identity at input index `index` may be known to another gateway, because the store did not say.
+    /// Whether another gateway may know the fresh identity at input index `index`, because the store gave no answer.
     #[must_use]
     pub fn is_unchecked(&self, index: usize) -> bool {
         self.unchecked.binary_search(&index).is_ok()
     }
 
-    /// Confirms the fresh identities, which are durable now; see [`Claims::confirm`]. The store is told in the background.
+    /// Confirms the fresh identities, which are durable now; see [`Claims::confirm`]. The store is updated in the background.
     pub fn confirm(self, first_mark: u64) {
         let mut next = first_mark;
         self.confirm_each(|_| {
@@ -121,7 +121,7 @@ impl Claimed {
         });
     }
 
-    /// Confirms the fresh identities, each with the mark that `mark` gives for its input index.
+    /// Confirms the fresh identities, each with the mark that `mark` returns for its input index.
     pub fn confirm_each(self, mark: impl FnMut(usize) -> u64) {
         let Self { local, unchecked, shared, .. } = self;
         local.confirm_each(mark);
@@ -131,15 +131,15 @@ impl Claimed {
         }
     }
 
-    /// Gives up the batch without releasing its claims in the store: they end with their time. For events of which nobody
-    /// can say whether they are durable: where they turn up at the next start, they are confirmed.
+    /// Gives up the batch without releasing its claims in the store: they expire. For events that may or may not be durable:
+    /// if the next start finds them in the spool, it confirms them.
     pub fn leave_to_expire(mut self) {
         if let Some(shared) = &mut self.shared {
             shared.identities.clear();
         }
     }
 
-    /// Takes in what the store says of the fresh ones, in their order.
+    /// Applies the verdicts of the store on the fresh identities, in their order.
     fn judge(&mut self, verdicts: &[Verdict], identities: &[Identity]) {
         self.unchecked = apply(&mut self.outcomes, verdicts, identities);
         let outcomes = &self.outcomes;
@@ -151,10 +151,11 @@ impl Claimed {
     }
 }
 
-/// Replaces the fresh outcomes that the store knows better, and their twins with them. The indices of the unchecked ones.
+/// Replaces the fresh outcomes by the store's verdicts, and updates their twins. Returns the indices of the unchecked
+/// identities.
 fn apply(outcomes: &mut [Claim], verdicts: &[Verdict], identities: &[Identity]) -> Vec<usize> {
     let mut verdicts = verdicts.iter();
-    // What the store knows, by the place of the first of its kind.
+    // Fingerprints that the store knows, by the index of the first twin.
     let mut known = HashMap::new();
     let duplicate = |known: u32, index: usize| Claim::Duplicate { differs: differ(known, identities[index].fingerprint) };
     let mut unchecked = Vec::new();
@@ -226,7 +227,7 @@ mod tests {
             Claim::InFlight,
         ];
         let said = [Verdict::Duplicate { fingerprint: 7 }, Verdict::InFlight, Verdict::Unchecked, Verdict::Fresh];
-        // The first has the payload that the store knows, its twin another.
+        // The first has the payload that the store knows; its twin has another payload.
         let fingerprints = [7, 8, 0, 1, 1, 1, 1, 1, 1];
         let identities = fingerprints.map(|fingerprint| Identity { id: Uuid::nil(), fingerprint });
         let unchecked = apply(&mut outcomes, &said, &identities);

@@ -21,7 +21,7 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
     },
-    /// Another version of Lakegate wrote the folder. Setting it aside would forget what it holds, so a person decides.
+    /// Another version of Lakegate wrote the folder. Setting it aside would forget its identities, so a person must decide.
     #[error("{path} has dedup format {version}, which this version does not read", path = path.display())]
     Version {
         /// The file.
@@ -37,7 +37,7 @@ pub enum OpenError {
 /// Why identities are not sealed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SealError {
-    /// Writing the run failed. It is tried again in the background; ask again later.
+    /// The run could not be written. It is retried in the background; ask again later.
     #[error("sealing the dedup window to disk failed: {0}")]
     Disk(Arc<io::Error>),
     /// The window's background thread has ended.

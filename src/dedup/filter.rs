@@ -1,24 +1,24 @@
-//! The filter of one slice: tells without the disk that an identity is not there.
+//! The filter of one slice: tells without a disk read that an identity is absent.
 
 use xorf::{BinaryFuse8, Descriptor, Filter};
 
 use super::format::{RunError, SLICE_BYTES, u32_at, u64_at};
 
-/// What is known of one slice in memory.
+/// What memory holds of one slice.
 #[derive(Debug)]
 pub(super) enum SliceFilter {
     /// No identities in it.
     Empty,
-    /// A binary fuse filter over their hashes: about 9 bits each, wrong for 1 of 256 that are not there.
+    /// A binary fuse filter over the hashes: about 9 bits for each, false positive for 1 of 256 absent identities.
     Fuse(BinaryFuse8),
-    /// Their filter could not be built. Every lookup reads the page instead: slower, and still right.
+    /// The filter could not be built. Every lookup reads the page instead: slower, but correct.
     Unfiltered,
 }
 
 impl SliceFilter {
     /// Builds the filter of a slice from its sorted hashes.
     pub(super) fn build(hashes: &mut Vec<u64>) -> Self {
-        // Distinct identities may share a hash, and the construction needs distinct keys.
+        // Distinct identities may share a hash, but the construction needs distinct keys.
         hashes.dedup();
         if hashes.is_empty() {
             return Self::Empty;
@@ -32,7 +32,7 @@ impl SliceFilter {
         )
     }
 
-    /// Whether an identity with this hash may be in the slice; `false` is certain.
+    /// Whether an identity with this hash may be in the slice. `false` is certain.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         match self {
             Self::Fuse(filter) => filter.contains(&hash),
@@ -41,12 +41,12 @@ impl SliceFilter {
         }
     }
 
-    /// Its bytes in the file's filter section and in memory.
+    /// The filter's bytes in the file's filter section and in memory.
     pub(super) fn fingerprints(&self) -> &[u8] {
         if let Self::Fuse(filter) = self { &filter.fingerprints } else { &[] }
     }
 
-    /// Appends its entry in the slice table.
+    /// Appends the filter's entry to the slice table.
     pub(super) fn encode(&self, table: &mut Vec<u8>) {
         let descriptor = match self {
             Self::Fuse(filter) => filter.descriptor.clone(),
@@ -66,7 +66,7 @@ impl SliceFilter {
         table.extend_from_slice(&descriptor.seed.to_le_bytes());
     }
 
-    /// Reads a slice's entry and takes its fingerprints off the front of `section`.
+    /// Reads a slice's entry and takes its fingerprints from the front of `section`.
     pub(super) fn decode(entry: &[u8; SLICE_BYTES], section: &mut &[u8]) -> Result<Self, RunError> {
         let damaged = Err(RunError::Damaged("a filter"));
         let (kind, length, crc) = (u32_at(entry, 0), u32_at(entry, 4) as usize, u32_at(entry, 8));
@@ -79,7 +79,7 @@ impl SliceFilter {
             0 => Ok(Self::Empty),
             1 => {
                 let (segment_length, segment_count_length) = (u32_at(entry, 12), u32_at(entry, 16));
-                // What a probe relies on to stay inside the fingerprints.
+                // A probe relies on these relations to stay inside the fingerprints.
                 let sound = segment_length.is_power_of_two()
                     && segment_count_length.is_multiple_of(segment_length)
                     && u64::from(segment_count_length) + 2 * u64::from(segment_length) == length as u64;

@@ -1,16 +1,16 @@
-//! A dedup store shared by a fleet: what makes N gateways one (Redis 7.0 or later, or Valkey).
+//! A dedup store shared by a fleet, so that N gateways deduplicate as one (Redis 7.0 or later, or Valkey).
 //!
-//! Each gateway's own [`Window`](super::Window) stays in front: exact, and restored from its spool. Only what is fresh there
-//! is claimed in the store, in one round trip for a request (one for each thousand of a large one), under a deadline.
+//! Each gateway first asks its own [`Window`](super::Window), which is exact and restored from its spool. Only fresh
+//! identities are claimed in the store, in one round trip per request (one per thousand identities), with a deadline.
 //!
 //! # In the store
 //!
-//! One key an identity: the prefix, then its 16 bytes (the UUID within its scope). And one key for all, `scope-secret`
-//! behind the prefix: the secret by which all gateways scope the identities of browser keys. The first gateway sets it; each
-//! asks for it before it takes events, whenever it connects, and every few seconds (so it is set again after a store lost its
-//! memory). A gateway whose own secret is another takes the store's over, and says so: all agree, and none needs to be told.
-//! What it had claimed for browser keys under its own is fresh once more; that is a gateway which had run alone, or
-//! which started for the first time while the store was down.
+//! One key for each identity: the prefix, then its 16 bytes (the UUID within its scope). And one key for all, `scope-secret`
+//! behind the prefix: the secret with which all gateways scope the identities of browser keys. The first gateway sets it. Each
+//! gateway asks for it before it takes events, whenever it connects, and every few seconds (so the secret is set again after
+//! the store lost its memory). A gateway that has another secret adopts the store's and logs that, so all gateways agree
+//! without configuration. Its earlier claims for browser keys are then fresh again. That is a gateway that ran alone before,
+//! or that first started while the store was down.
 //!
 //! ```text
 //!            claim: SET key token NX GET PX claim_ttl              confirm: SET key n PX window
@@ -19,42 +19,43 @@
 //!    └────────── release, or claim_ttl over ────────────┘
 //! ```
 //!
-//! A token is the gateway (the spool's id, the same after a restart) and the number of the claim. A claim that meets
-//! `n` is a duplicate; `n` is 1, as before there were fingerprints, or 2 more than that of the payload. Another gateway's token, in flight; its own gateway's, a claim whose batch is over, because the local
-//! window lets one batch at a time claim an identity: it is taken over, under the new number. Confirmations and releases
-//! are queued and told in the background; a release tells its claim by number, so it may come late.
+//! A token is the gateway (the spool's id, the same after a restart) and the number of the claim. A claim that meets `n` is a
+//! duplicate; `n` is 1 without a fingerprint (as in older versions), else the payload's fingerprint plus 2. A claim that meets
+//! another gateway's token is in flight. A token of its own gateway belongs to a claim whose batch is over, because the local
+//! window lets one batch at a time claim an identity: the claim is taken over, under the new number. Confirmations and
+//! releases are queued and sent in the background. A release names its claim by number, so it may come late.
 //!
 //! # When a gateway is killed
 //!
 //! | the owner dies | another gateway meanwhile | the owner, once it is back |
 //! |---|---|---|
-//! | before the claim is in the store | knows nothing: accepts | has nothing of the event |
-//! | after it, before the event is durable | `in_flight` until the claim's time is over; then accepts | has nothing of the event; takes its own claim over, where it still is |
-//! | after the event is durable, before the confirmation | `in_flight` until the claim's time is over | finds the event in its spool: a duplicate there, and at start all that the spool holds is confirmed again |
+//! | before the claim is in the store | does not know the event: accepts | does not have the event |
+//! | after it, before the event is durable | `in_flight` until the claim expires; then accepts | does not have the event; takes its own claim over, if it still exists |
+//! | after the event is durable, before the confirmation | `in_flight` until the claim expires | finds the event in its spool: a duplicate there; the start confirms all events of the spool again |
 //! | after the confirmation | `duplicate` | `duplicate` |
 //!
-//! **What remains:** an owner that stays dead for longer than the claim's time, with the event durable on its disk and not
-//! confirmed. A retry through another gateway is then accepted there, and the lake has the event twice once the owner is
-//! back. No store can tell such a gateway from one that died before its event was durable, and the choice is for the event
-//! to be there twice rather than not at all. The stretch is some milliseconds of each event's life; `finishing dedup` in
-//! the lake removes it. The same holds for a claim that expires because the disk took longer to append than it lives.
+//! **Remaining case:** an owner stays dead for longer than the claim lives, with the event durable on its disk and not
+//! confirmed. Another gateway then accepts a retry, and the lake has the event twice once the owner is back. The store cannot
+//! tell such a gateway from one that died before its event was durable, and Lakegate prefers a duplicate event to a lost
+//! event. The gap is some milliseconds for each event; `finishing dedup` in the lake removes the copy. The same holds for a
+//! claim that expires because the append to disk took longer than the claim lives.
 //!
 //! # When the store fails
 //!
-//! Down, slow, full, a replica, refusing, or answering with something that Lakegate did not write: the event is accepted
-//! when the deadline is over, at the latest, and tagged `"dedup":"unchecked"`. The circuit opens: nobody asks the store until
-//! it has answered a probe in time again. What was accepted meanwhile is confirmed then, so that the others know it; of two
-//! gateways that accepted the same event meanwhile, both copies are tagged. A claim that the store executes after we gave
-//! up on it does no harm: the confirmation overwrites it, or its time ends it.
-//! Not noticed: a store that lost its memory, or the last moments of it in a failover. An identity that it knew is then fresh
-//! to every gateway but the one that accepted it.
+//! If the store is down, slow, full, a replica, refusing, or answers with something that Lakegate did not write, the event is
+//! accepted when the deadline ends, at the latest, and tagged `"dedup":"unchecked"`. The circuit opens: no request asks the
+//! store until it has answered a probe in time again. Then the events accepted meanwhile are confirmed, so that the other
+//! gateways know them. If two gateways accepted the same event meanwhile, both copies are tagged. A claim that the store
+//! executes after the deadline does no harm: the confirmation overwrites it, or it expires. Not detected: a store that lost
+//! its memory, or its last moments in a failover. An identity that it knew is then fresh to every gateway but the one that
+//! accepted it.
 //!
 //! # Not promised
 //!
-//! - A store that is a cluster. Every command names one key, so slots would not matter, but this speaks to one server.
-//! - For `Prefer: durability=delivered`, a duplicate known from the store is durable with another gateway; whether it was
-//!   delivered is not known here.
-//! - Two gateways on copies of one data folder have the same id, and would take each other's claims over.
+//! - A store that is a cluster. Every command names one key, so slots would not matter, but the client speaks to one server.
+//! - For `Prefer: durability=delivered`, a duplicate known from the store is durable on another gateway. This gateway does not
+//!   know whether it was delivered.
+//! - Two gateways on copies of one data folder have the same id, and would take over each other's claims.
 
 mod backlog;
 mod connection;
@@ -85,49 +86,49 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Where the store is, and how it is used.
+/// Settings of the store.
 #[derive(Clone)]
 pub struct FleetConfig {
     /// `redis://` or `rediss://`, with the password if there is one.
     pub url: String,
-    /// What every key begins with.
+    /// Prefix of every key.
     pub key_prefix: String,
-    /// For how long a claim is waited for, and [`FLEET_DEADLINE_PER_IDENTITY`] more for each identity.
+    /// Deadline of a claim, plus [`FLEET_DEADLINE_PER_IDENTITY`] for each identity.
     pub deadline: Duration,
-    /// For how long a claim lives that is neither confirmed nor released.
+    /// Lifetime of a claim that is neither confirmed nor released.
     pub claim_ttl: Duration,
-    /// For how long a confirmed identity lives.
+    /// Lifetime of a confirmed identity.
     pub window: Duration,
-    /// This gateway, the same after a restart.
+    /// Id of this gateway, the same after a restart.
     pub gateway: Uuid,
-    /// The secret that scopes identities: given to the store where that has none, else replaced by the store's.
+    /// The secret that scopes identities: written to the store if the store has none, else replaced by the store's.
     pub scopes: Scopes,
-    /// Where it is told that one of its tasks died.
+    /// Faults of its tasks are raised here.
     pub conditions: Conditions,
 }
 
-/// Why the store cannot be used at all. A store that does not answer is no error.
+/// Why the store cannot be used at all. A store that does not answer is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// The URL is none. It is not repeated, because it may hold a password.
+    /// The URL is invalid. The error does not repeat it, because it may hold a password.
     #[error("the URL of the shared dedup store is not understood: {0}")]
     Url(String),
 }
 
-/// What becomes of an identity that is fresh here, by what the store says.
+/// The store's verdict on an identity that is fresh here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Fresh,
-    /// With the fingerprint of the payload that was confirmed, where the store has one.
+    /// With the fingerprint of the confirmed payload, if the store has one.
     Duplicate {
         fingerprint: u32,
     },
     InFlight,
-    /// The store did not say.
+    /// The store gave no answer.
     Unchecked,
 }
 
-/// The shared store. Clones are the same one.
+/// The shared store. Clones share it.
 #[derive(Clone)]
 pub struct Fleet {
     pub(super) store: Arc<Store>,
@@ -144,19 +145,19 @@ pub(super) struct Store {
 }
 
 impl fmt::Debug for Fleet {
-    /// Without the URL.
+    /// Without the URL, because it may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fleet").field("gateway", &self.store.protocol.gateway).finish_non_exhaustive()
     }
 }
 
 impl Fleet {
-    /// Begins to connect, and to tell what is confirmed, in the background. Needs a runtime.
+    /// Starts connecting, and sending confirmations, in the background. Needs a runtime.
     ///
     /// # Errors
     /// See [`FleetError`].
     pub fn start(config: FleetConfig, metrics: Arc<Metrics>) -> Result<Self, FleetError> {
-        // For rediss://. The redis crate takes the process's provider; where one is set already, it is this one.
+        // For `rediss://`. The redis crate uses the process's default provider; if one is set already, it is this one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = redis::Client::open(config.url).map_err(|error| FleetError::Url(error.to_string()))?;
         let protocol = Protocol {
@@ -170,7 +171,7 @@ impl Fleet {
             protocol,
             backlog: Backlog::new(FLEET_BACKLOG_IDENTITIES_MAX),
             deadline: config.deadline,
-            // A gateway that was killed must not count through the same numbers again.
+            // Random, because a gateway that was killed must not use the same numbers again.
             next_number: AtomicU64::new(fastrand::u64(..)),
             metrics,
         });
@@ -184,19 +185,19 @@ impl Fleet {
         Ok(Self { store, tasks: Arc::new(tasks) })
     }
 
-    /// Waits until the first try to connect has succeeded or failed: a second or so, at most.
+    /// Waits until the first connection attempt has succeeded or failed: about a second at most.
     pub async fn when_tried(&self) {
         self.store.link.when_tried().await;
     }
 
-    /// Why the store is not used at the moment, where it fails.
+    /// Why the store is not used at the moment, if it fails.
     #[must_use]
     pub fn failing(&self) -> Option<String> {
         self.store.link.failing()
     }
 
-    /// Confirms identities that are known to be durable since before the start. Waits for room, so that memory stays flat
-    /// however many there are. False where the gateway is stopping.
+    /// Confirms identities that were durable before the start. Waits for room in the backlog, so memory stays bounded for any
+    /// number of identities. Returns false if the gateway is stopping.
     pub async fn reconfirm(&self, identities: Vec<Identity>) -> bool {
         let is_open = self.store.backlog.when_roomy().await;
         if is_open {
@@ -205,8 +206,7 @@ impl Fleet {
         is_open
     }
 
-    /// Waits until everything is told, for at most `wait` and not for a store that fails, and ends. Claims are unchecked from
-    /// then on.
+    /// Sends the backlog, for at most `wait` and not to a store that fails, and ends. After that, claims are unchecked.
     pub async fn close(&self, wait: Duration) {
         let wait = if self.failing().is_some() { Duration::ZERO } else { wait };
         if timeout(wait, self.store.backlog.when_empty()).await.is_err() {
@@ -226,8 +226,8 @@ impl Store {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Claims `ids`: one verdict each, in order, before the deadline is over. A large batch goes in portions, so that what
-    /// other requests ask meanwhile need not wait for all of it.
+    /// Claims `ids`: one verdict for each, in order, before the deadline. A large batch is sent in portions, so that other
+    /// requests do not wait for all of it.
     pub(super) async fn claim(&self, ids: &[Uuid], number: u64) -> Vec<Verdict> {
         let started = Instant::now();
         let until = started + self.deadline + FLEET_DEADLINE_PER_IDENTITY * ids.len() as u32;
@@ -270,7 +270,7 @@ impl Store {
         }));
     }
 
-    /// Sends claims; no answers where they did not come in time. One that is unclear fails the connection.
+    /// Sends claims. Returns no answers if they did not come in time. An unclear answer fails the connection.
     async fn ask(&self, connection: &Connection, pipeline: &Pipeline, until: Instant) -> Vec<Answer> {
         let left = until.saturating_duration_since(Instant::now());
         let values = self.link.exchange(connection, pipeline, left).await.unwrap_or_default();
@@ -294,7 +294,7 @@ impl Store {
         self.metrics.dedup_store_backlog.set(self.backlog.len() as i64);
     }
 
-    /// Tells the backlog to the store; runs until it is closed.
+    /// Sends the backlog to the store; runs until the backlog is closed.
     async fn settle(&self) {
         while let Some(portion) = self.backlog.take(FLEET_PIPELINE_IDENTITIES).await {
             let is_told = match self.link.connection() {
@@ -313,7 +313,7 @@ impl Store {
         }
     }
 
-    /// Whether the store took all of it. It may take some of it twice.
+    /// Whether the store took all of the portion. The store may take some of it twice.
     async fn tell(&self, connection: &Connection, portion: &Portion) -> bool {
         let mut pipeline = Pipeline::with_capacity(portion.confirms.len() + portion.releases.len());
         portion.confirms.iter().for_each(|identity| self.protocol.confirm(*identity, &mut pipeline));

@@ -1,4 +1,4 @@
-//! The window's folder: names of its files, and the few operations that make them durable, in the order that matters.
+//! The window's folder: the names of its files, and the operations that make them durable, in the necessary order.
 
 use std::fmt;
 use std::fs::File;
@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::errors::OpenError;
 use crate::durable;
 
-/// The generations a run holds, which is also its file's name: a merged run spans the generations of its inputs, so
-/// that after a crash the name alone tells which files it replaces.
+/// The generations in a run, and the name of its file. A merged run spans the generations of its inputs, so after a crash the
+/// name alone tells which files it replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Generations {
     pub(super) first_inclusive: u64,
@@ -40,7 +40,7 @@ impl Generations {
         let (first, last) = file_name.strip_suffix(extension)?.strip_suffix('.')?.split_once('-')?;
         let number = |text: &str| u64::from_str_radix(text, 16).ok();
         let generations = Self { first_inclusive: number(first)?, last_inclusive: number(last)? };
-        // Only the spelling that we write: no upper case, no missing zeros, no first after last.
+        // Only the spelling that Lakegate writes: no upper case, no missing zeros, no first after last.
         let ours = generations.first_inclusive <= generations.last_inclusive && generations.file_name(extension) == file_name;
         ours.then_some(generations)
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Generations {
     }
 }
 
-/// What lies in the folder.
+/// The content of the folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) runs: Vec<Generations>,
@@ -60,13 +60,13 @@ pub(super) struct Listing {
     pub(super) temporary: Vec<Generations>,
     /// Runs that have left the window and are still kept.
     pub(super) expired: Vec<Generations>,
-    /// Damaged runs, which a person is to look at.
+    /// Damaged runs, kept for a person to inspect.
     pub(super) damaged: Vec<PathBuf>,
-    /// The newest generation that any file names, the damaged ones included: no number is used twice.
+    /// The newest generation in any file name, damaged files included, because no number may be used twice.
     pub(super) newest_generation: u64,
 }
 
-/// An operation on the disk, announced before it is done so that tests can stop or fail there.
+/// An operation on the disk. It is announced before it is done, so that tests can stop or fail there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Create,
@@ -77,24 +77,24 @@ pub(super) enum Step {
     Remove,
 }
 
-/// Called before every step with the file's name; an error takes the step's place.
+/// Called before every step with the file's name. An error replaces the step.
 #[cfg(test)]
 pub(super) type Hook = Box<dyn Fn(Step, &str) -> io::Result<()> + Send + Sync>;
 
-/// The open folder. Holding it keeps every other process out.
+/// The open folder. It is locked against other processes.
 pub(super) struct Folder {
     path: PathBuf,
-    /// Replaced where the folder had to be made anew.
+    /// Replaced when the folder had to be created again.
     handle: Mutex<File>,
     #[cfg(test)]
     hook: Option<Hook>,
 }
 
 impl Folder {
-    /// Opens the folder, made if need be, for this process alone.
+    /// Opens the folder for this process alone; creates it if it is missing.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
-        // The folder's own name must be as durable as what is in it.
+        // The folder's own name must be as durable as its files.
         durable::make_folder(path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
@@ -121,7 +121,7 @@ impl Folder {
         self.path.join(run.file_name(TEMPORARY))
     }
 
-    /// What is there; files of other names are left alone.
+    /// Lists the files. Files with other names are ignored.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
         for entry in std::fs::read_dir(&self.path)? {
@@ -141,10 +141,10 @@ impl Folder {
         Ok(listing)
     }
 
-    /// Begins a run's file under its temporary name.
+    /// Creates a run's file under its temporary name.
     pub(super) fn create(&self, run: Generations) -> io::Result<File> {
         self.announce(Step::Create, &run.file_name(TEMPORARY))?;
-        // Readable too: the finished file is read through this handle.
+        // Readable too, because the finished file is read through this handle.
         durable::create(&self.temporary_path(run))
     }
 
@@ -158,21 +158,21 @@ impl Folder {
         file.sync_all()
     }
 
-    /// Gives a finished and synced file its final name, durably.
+    /// Gives a finished and synced file its final name, and makes the name durable.
     pub(super) fn install(&self, run: Generations) -> io::Result<()> {
         self.announce(Step::Rename, &run.file_name(RUN))?;
         std::fs::rename(self.temporary_path(run), self.run_path(run))?;
         self.sync_folder()
     }
 
-    /// Removes a run. Not synced: if the file comes back after a crash it is removed again, for the same reason.
+    /// Removes a run. Not synced: if the file comes back after a crash, it is removed again, for the same reason.
     pub(super) fn remove(&self, run: Generations) -> io::Result<()> {
         self.announce(Step::Remove, &run.file_name(RUN))?;
         std::fs::remove_file(self.run_path(run))
     }
 
-    /// Takes a run that has left the window out of it, and keeps its file. Not synced: a run that comes back after a crash
-    /// leaves the window again.
+    /// Takes a run out of the window, and keeps its file. Not synced: a run that comes back after a crash leaves the window
+    /// again.
     pub(super) fn expire(&self, run: Generations) -> io::Result<()> {
         self.announce(Step::Rename, &run.file_name(EXPIRED))?;
         std::fs::rename(self.run_path(run), self.expired_path(run))
@@ -198,7 +198,7 @@ impl Folder {
         std::fs::remove_file(self.temporary_path(run))
     }
 
-    /// Keeps a damaged run for a person to look at, under a name that is not read again.
+    /// Keeps a damaged run for a person, under a name that is not read again.
     pub(super) fn set_aside(&self, run: Generations) -> io::Result<PathBuf> {
         let aside = self.path.join(run.file_name(DAMAGED));
         self.announce(Step::Rename, &run.file_name(DAMAGED))?;
@@ -221,8 +221,8 @@ impl Folder {
         }
     }
 
-    /// Opens what has the folder's name now, made if need be. Its parent must be there: where all of the data is gone, nothing
-    /// is begun anew.
+    /// Opens the folder that has the name now; creates it if it is missing. Its parent must exist: if all of the data is gone,
+    /// nothing is created.
     pub(super) fn reopen(&self) -> Result<(), OpenError> {
         let failed = |source| OpenError::Folder { path: self.path.clone(), source };
         durable::make_subfolder(&self.path).map_err(failed)?;
@@ -247,7 +247,7 @@ impl Folder {
     }
 }
 
-/// Opens a folder and keeps every other process out of it.
+/// Opens a folder and locks it against other processes.
 fn lock(path: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Folder { path: path.to_owned(), source };
     let handle = File::open(path).map_err(failed)?;

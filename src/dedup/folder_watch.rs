@@ -1,7 +1,7 @@
-//! Checks once a second whether the folder and its runs are still where they belong, and raises the conditions of the window.
+//! Checks once a second whether the folder and its runs still have their names, and raises the conditions of the window.
 //!
-//! An open file can be read whatever became of its name. So where the folder or a run was moved away or removed, look-ups go on,
-//! and what is missing is written anew from the open files: nothing is lost that the gateway still holds.
+//! An open file can be read even without its name. So if the folder or a run was moved away or removed, lookups continue, and
+//! the missing files are written again from the open files. Nothing that the gateway still holds is lost.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,21 +19,21 @@ use super::unreadable_pages::PageState;
 use crate::conditions::Condition;
 use crate::limits::DEDUP_WRITE_BYTES;
 
-/// Looks once a second whether the folder and its runs are still there.
+/// Checks once a second whether the folder and its runs are still there.
 pub(super) struct FolderWatch {
     retry: Retry,
-    /// Damage that was raised as a condition, so that the condition is cleared when the damage is gone.
+    /// Damage that was raised as a condition. The condition is cleared when the damage is gone.
     reported: BTreeSet<(Condition, String)>,
 }
 
 impl FolderWatch {
-    /// `retry` says when a folder that could not be restored is tried again.
+    /// `retry` tells when a folder that could not be restored is tried again.
     pub(super) fn new(retry: Retry) -> Self {
         Self { retry, reported: BTreeSet::new() }
     }
 
-    /// Looks after the names, tries again what could not be read, and brings the list of conditions up to now. Drops the `merge`
-    /// whose inputs were written anew; sets `has_upkeep` where there may be something to merge.
+    /// Checks the names, retries unreadable pages, and updates the conditions. Drops the `merge` if its inputs were written
+    /// again; sets `has_upkeep` if there may be something to merge.
     pub(super) fn look(&mut self, shared: &Shared, folder: &Folder, merge: &mut Option<Merge>, has_upkeep: &mut bool) {
         let now = Instant::now();
         if self.retry.pause_left(now).is_none() {
@@ -46,7 +46,7 @@ impl FolderWatch {
         for run in &shared.runs.load_full().runs {
             if run.faults().are_waiting() {
                 run.try_again(now, &shared.counters);
-                // It may be merged as soon as that is decided.
+                // The run may be merged as soon as no page waits for a retry.
                 *has_upkeep |= !run.faults().are_waiting();
             }
         }
@@ -70,7 +70,7 @@ impl FolderWatch {
                 tell(Condition::DedupDamaged, run.generations.to_string(), format!("{why}; their identities are forgotten"));
             }
         }
-        // Where the folder cannot be listed, that is said elsewhere; what was told before stays.
+        // If the folder cannot be listed, another check reports it; the reported damage stays.
         let Ok(listing) = folder.list() else { return };
         shared.runs_set_aside.store(listing.damaged.len() as u64, Ordering::Relaxed);
         for path in listing.damaged {
@@ -85,7 +85,7 @@ impl FolderWatch {
     }
 }
 
-/// Makes the folder anew where it has lost its name, and writes the runs that are not in it.
+/// Creates the folder again if it has lost its name, and writes the runs that are missing in it.
 fn keep_names(shared: &Shared, folder: &Folder, merge: &mut Option<Merge>, has_upkeep: &mut bool) -> Result<(), OpenError> {
     let failed = |source| OpenError::Folder { path: folder.path().to_owned(), source };
     if !folder.is_there().map_err(failed)? {
@@ -101,7 +101,7 @@ fn keep_names(shared: &Shared, folder: &Folder, merge: &mut Option<Merge>, has_u
     if missing.is_empty() {
         return Ok(());
     }
-    // Its inputs are not the ones that are in the folder from now on.
+    // Its inputs are no longer the files in the folder.
     *merge = None;
     *has_upkeep = true;
     for run in missing {
@@ -124,7 +124,7 @@ pub(super) fn report_forgetting(shared: &Shared) {
     shared.config.conditions.set(Condition::DedupForgetting, "", is_short.then(detail));
 }
 
-/// Writes the file of an open run into the folder again, as it is.
+/// Copies the file of an open run into the folder again.
 fn copy(folder: &Folder, run: &Run) -> io::Result<Run> {
     let generations = run.generations;
     let mut file = folder.create(generations)?;

@@ -6,12 +6,12 @@ use super::identity::{Identity, KeyedHash};
 
 const MAGIC: [u8; 8] = *b"LG-DEDUP";
 
-/// How the entries of a run are laid out, by its format's version.
+/// Layout of the entries of a run, by format version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Format 1, which is only read: identities without fingerprints, and marks of a spool that it does not name.
+    /// Format 1, which is only read: identities without fingerprints, and marks of an unnamed spool.
     Bare,
-    /// Format 2: what is written.
+    /// Format 2, the one that is written.
     Fingerprinted,
 }
 
@@ -44,7 +44,7 @@ impl Layout {
         }
     }
 
-    /// The entries that a page has room for.
+    /// The entries in a page, padding included.
     pub(super) fn identities(self, page: &[u8]) -> impl Iterator<Item = Identity> + use<'_> {
         page.chunks_exact(self.entry_bytes()).map(|entry| {
             let (id, fingerprint) = entry.split_first_chunk().unwrap_or((&[0; 16], &[]));
@@ -55,7 +55,7 @@ impl Layout {
 }
 
 /// Bytes of a page, the unit of reading and of damage.
-/// Why: the unit in which disks and the page cache read anyway.
+/// Why: disks and the page cache read in this unit anyway.
 pub(super) const PAGE_BYTES: usize = 4096;
 
 /// Entries in a full page of the format that is written.
@@ -65,26 +65,26 @@ const _: () = assert!(PAGE_IDS == PAGE_BYTES / 20);
 /// Bytes of one entry in the slice table.
 pub(super) const SLICE_BYTES: usize = 32;
 
-/// Bits of a hash that choose the slice, at most.
+/// Maximum number of hash bits that choose the slice.
 /// Why: 2^24 slices of the smallest useful size exceed what a run may hold; a larger number is corruption.
 pub(super) const SLICE_BITS_MAX: u32 = 24;
 
-/// Why a run file was not taken.
+/// Why a run file was rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunError {
-    /// The bytes are not what was written.
+    /// The bytes are not those that were written.
     #[error("damaged: {0}")]
     Damaged(&'static str),
     /// Another version of Lakegate wrote it.
     #[error("written in format {0}; this version reads formats 1 and 2")]
     Version(u32),
-    /// It could not be opened, read or written.
+    /// The file could not be opened, read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl RunError {
-    /// As an error of the disk, with its kind where it is one.
+    /// Converts to an I/O error. Keeps the kind if it is one.
     pub(super) fn into_io(self) -> std::io::Error {
         match self {
             Self::Io(error) => error,
@@ -93,7 +93,7 @@ impl RunError {
     }
 }
 
-/// The first page: what the file is, and the seed of its hash.
+/// The first page: the format and the seed of the hash.
 pub(super) fn encode_header(hash: &KeyedHash) -> [u8; PAGE_BYTES] {
     let mut page = [0; PAGE_BYTES];
     page[0..8].copy_from_slice(&MAGIC);
@@ -109,7 +109,7 @@ pub(super) fn decode_header(page: &[u8; PAGE_BYTES]) -> Result<(KeyedHash, Layou
     if !is_sealed(page) || page[0..8] != MAGIC {
         return Err(RunError::Damaged("its header"));
     }
-    // Only after the checksum: a flipped bit in the version is damage, not another version.
+    // After the checksum, because a flipped bit in the version is damage, not another version.
     let version = u32_at(page, 8);
     let Some(layout) = [Layout::Bare, Layout::Fingerprinted].into_iter().find(|layout| layout.version() == version) else {
         return Err(RunError::Version(version));
@@ -120,7 +120,7 @@ pub(super) fn decode_header(page: &[u8; PAGE_BYTES]) -> Result<(KeyedHash, Layou
     Ok((KeyedHash { seed: [u64_at(page, 16), u64_at(page, 24)] }, layout))
 }
 
-/// The last bytes: what the file holds, and how long its parts are.
+/// The last bytes: what the file holds, and the lengths of its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) identities: u64,
@@ -129,14 +129,14 @@ pub(super) struct Footer {
     pub(super) filter_bytes: u64,
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
-    /// The spool whose numbers the marks are; nil where that is not known.
+    /// The spool whose sequence numbers the marks are; nil if unknown.
     pub(super) spool: Uuid,
     pub(super) mark_end_exclusive: u64,
     pub(super) layout: Layout,
 }
 
 impl Footer {
-    /// In the format that is written.
+    /// Encodes in format 2.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; Layout::Fingerprinted.footer_bytes()];
         bytes[0..8].copy_from_slice(&self.identities.to_le_bytes());
@@ -151,7 +151,7 @@ impl Footer {
         bytes
     }
 
-    /// Reads the footer of a file of `file_bytes`. Once it is taken, every length that follows from it fits the file.
+    /// Reads the footer of a file of `file_bytes`. If this succeeds, every length in the footer fits the file.
     pub(super) fn decode(bytes: &[u8], layout: Layout, file_bytes: u64) -> Result<Self, RunError> {
         let footer = Self {
             identities: u64_at(bytes, 0),
@@ -191,7 +191,7 @@ impl Footer {
     }
 }
 
-/// Puts the CRC32C of all other bytes into the last four.
+/// Writes the CRC32C of all other bytes into the last four.
 pub(super) fn seal(bytes: &mut [u8]) {
     let (body, crc) = bytes.split_at_mut(bytes.len() - 4);
     crc.copy_from_slice(&crc32c::crc32c(body).to_le_bytes());

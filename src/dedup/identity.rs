@@ -1,4 +1,4 @@
-//! An identity with its hash: what every table, filter and run of the window is keyed by.
+//! An identity with its hash: the key of every table, filter and run of the window.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -7,16 +7,16 @@ use uuid::Uuid;
 /// An event's identity, with a fingerprint of its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What makes it a duplicate.
+    /// Equal ids make a duplicate.
     pub id: Uuid,
-    /// Tells whether a duplicate has another payload. It decides nothing: an equal identity is a duplicate either way.
-    /// [`Identity::UNKNOWN`] where there is none.
+    /// Tells whether a duplicate has another payload. It decides nothing: an equal id is a duplicate in any case.
+    /// [`Identity::UNKNOWN`] if there is no fingerprint.
     pub fingerprint: u32,
 }
 
 impl Identity {
-    /// The fingerprint of a payload that nobody took one of. It differs from none.
-    /// A payload whose fingerprint happens to be this number is treated alike: one of four billion.
+    /// Means that there is no fingerprint. It is never reported as different. A payload whose fingerprint happens to be this
+    /// number is treated the same way: one of four billion.
     pub const UNKNOWN: u32 = 0;
 
     /// An identity without a fingerprint.
@@ -26,13 +26,13 @@ impl Identity {
     }
 }
 
-/// Whether two fingerprints are certainly of different payloads.
+/// Whether two fingerprints certainly belong to different payloads.
 pub(super) fn differ(one: u32, other: u32) -> bool {
     one != Identity::UNKNOWN && other != Identity::UNKNOWN && one != other
 }
 
-/// An identity and its hash, ordered as a run is: by hash, then by UUID. Of one UUID with several fingerprints a known one comes
-/// first, so that a merge keeps it.
+/// An identity and its hash, in the order of a run: by hash, then by UUID. For one UUID with several fingerprints, a known one
+/// comes first, so that a merge keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) hash: u64,
@@ -53,19 +53,19 @@ impl PartialOrd for Key {
     }
 }
 
-/// The hash that places identities: in the tables in memory, in the slices, filters and pages of a run.
+/// The hash that places identities in the tables in memory, and in the slices, filters and pages of a run.
 ///
-/// One hash for all, computed once per claim. It is part of the on-disk format, hence spelled out here instead of
-/// taken from a crate that may change it. It is keyed with a random seed because the identities come from outside:
-/// without the seed nobody can choose UUIDs that pile up in one bucket, one slice or one page.
-/// Two identities with the same hash are merely slow, never confused: the UUIDs are compared in full.
+/// One hash for all, computed once for each claim. It is part of the on-disk format, so it is written here and not taken from
+/// a crate that may change it. Its seed is random because identities come from outside: without knowing the seed, nobody can
+/// choose UUIDs that collide in one bucket, slice or page. Two identities with the same hash are only slower, because the
+/// UUIDs are compared in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyedHash {
     pub(super) seed: [u64; 2],
 }
 
 impl KeyedHash {
-    /// A hash that nobody outside knows.
+    /// A hash with a random seed.
     pub(super) fn random() -> Self {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         Self { seed: [high, low] }
@@ -79,7 +79,7 @@ impl KeyedHash {
     pub(super) fn of(&self, id: Uuid) -> u64 {
         let (high, low) = id.as_u64_pair();
         let folded = fold(high ^ self.seed[0], low ^ self.seed[1]);
-        // The second round spreads products that are small or regular (identities that merely count up) over all bits.
+        // The second round spreads small or regular products (identities that count up) over all bits.
         fold(folded ^ 0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93)
     }
 }
@@ -89,9 +89,9 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// The slice of `2^slice_bits` that `hash` falls into. Slices ascend with the hash, so a sorted run is cut by them.
+/// The slice of `2^slice_bits` that contains `hash`. Slices ascend with the hash, so they cut a sorted run.
 pub(super) fn slice_of(hash: u64, slice_bits: u32) -> usize {
-    // `checked_shr`: with 0 bits the shift is the whole width, and there is only slice 0.
+    // `checked_shr`: with 0 bits the shift is the full width, and there is only slice 0.
     hash.checked_shr(u64::BITS - slice_bits).unwrap_or(0) as usize
 }
 
@@ -99,7 +99,7 @@ pub(super) fn slice_of(hash: u64, slice_bits: u32) -> usize {
 pub(super) mod tests {
     use super::*;
 
-    /// Identities that all have one hash under `hash`: the first round multiplies, so all pairs of factors of one number fold alike.
+    /// Identities with the same hash under `hash`: the first round multiplies, so all factor pairs of one number fold alike.
     pub(in crate::dedup) fn colliding(hash: &KeyedHash, at_most: usize) -> Vec<Uuid> {
         let product: u64 = 2 * 2 * 2 * 2 * 3 * 3 * 5 * 7 * 11 * 13 * 17 * 19 * 23 * 29;
         let factors = (1_u64..2_000_000).filter(|factor| product.is_multiple_of(*factor));

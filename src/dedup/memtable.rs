@@ -1,5 +1,5 @@
-//! The identities that are not on disk yet: claims in flight, the hot generation, and the generation that is being sealed. It
-//! is in memory only, and takes no locks.
+//! The identities that are not on disk yet: claims in flight, the hot generation, and the generation that is being sealed.
+//! Memory only; takes no locks.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::folder::Generations;
 use super::identity::{Identity, Key, KeyedHash, differ};
 use super::run::Sealed;
 
-/// A confirmed identity, and where its event lies.
+/// A confirmed identity, and the position of its event.
 #[derive(Debug)]
 pub(super) struct Confirmed {
     pub(super) identity: Identity,
-    /// The event's number in the spool less [`Generation::mark_first_inclusive`]; [`UNPLACED`] where it is not known. Half as
-    /// long as the number, because there are half a million of it in memory.
+    /// The event's sequence number in the spool minus [`Generation::mark_first_inclusive`]; [`UNPLACED`] if unknown. Half as
+    /// long as the number, because memory holds half a million of these.
     place_offset: u32,
 }
 
@@ -26,7 +26,7 @@ const UNPLACED: u32 = u32::MAX;
 /// Identities confirmed in one period of time, which become one run on disk.
 #[derive(Debug)]
 pub(super) struct Generation {
-    /// Its place in the order of generations, and its file's name.
+    /// Its number in the order of generations, and the name of its file.
     pub(super) number: u64,
     pub(super) ids: HashTable<Confirmed>,
     /// Confirmation times, Unix milliseconds.
@@ -40,7 +40,7 @@ impl Generation {
     fn new(number: u64, capacity: usize) -> Self {
         Self {
             number,
-            // All at once: growing under the window's lock would stall every claim for milliseconds.
+            // Allocated at once, because growing under the window's lock would stall every claim for milliseconds.
             ids: HashTable::with_capacity(capacity),
             oldest_millis: i64::MAX,
             newest_millis: i64::MIN,
@@ -49,12 +49,12 @@ impl Generation {
         }
     }
 
-    /// The range of this one generation.
+    /// The range of this generation alone.
     pub(super) fn generations(&self) -> Generations {
         Generations { first_inclusive: self.number, last_inclusive: self.number }
     }
 
-    /// The fingerprint with which the identity was confirmed, where it was.
+    /// The fingerprint with which the identity was confirmed; `None` if it was not.
     fn fingerprint(&self, key: &Key) -> Option<u32> {
         self.find(key).map(|known| known.identity.fingerprint)
     }
@@ -63,7 +63,7 @@ impl Generation {
         self.ids.find(key.hash, |known| known.identity.id == key.id)
     }
 
-    /// Where the event with this identity lies, as far as it is known; `None` where it was not confirmed.
+    /// Position of the identity's event, as far as known; `None` if the identity was not confirmed.
     fn place(&self, key: &Key) -> Option<Place> {
         let known = self.find(key)?;
         Some(match known.place_offset {
@@ -80,7 +80,7 @@ impl Generation {
     }
 }
 
-/// A claimed identity: whose it is, so that a twin in the same batch is told from one in another.
+/// A claimed identity. Its batch tells a twin in the same batch from one in another batch.
 #[derive(Debug)]
 struct InFlight {
     id: Uuid,
@@ -88,35 +88,35 @@ struct InFlight {
     index: usize,
 }
 
-/// A fresh claim of a batch: the input's index and its key.
+/// A fresh claim of a batch: the index in the input, and the key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fresh {
     pub(super) index: usize,
     pub(super) key: Key,
 }
 
-/// Where in the spool the event lies that was confirmed with an identity.
+/// Position in the spool of the event that was confirmed with an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Its number.
+    /// The event has this sequence number.
     At(u64),
-    /// It has a smaller number, if it lies in this spool at all.
+    /// The event has a smaller sequence number, if it is in this spool at all.
     Before(u64),
 }
 
-/// Everything the window knows that is not in a sealed run. It lives under the window's one lock.
+/// Every identity that is not in a sealed run. The window's only lock protects it.
 #[derive(Debug)]
 pub(super) struct Memtable {
     hash: KeyedHash,
     hot: Generation,
-    /// Shared with the background thread, which reads it without the lock while claims still consult it.
+    /// Shared with the background thread, which reads it without the lock while claims still look it up.
     sealing: Option<Arc<Generation>>,
     in_flight: HashTable<InFlight>,
-    /// Confirmed identities at which the hot generation is handed over to be sealed.
+    /// Number of confirmed identities at which the hot generation is sealed.
     hot_identities: usize,
-    /// The newest generation that is in the runs. A lookup in an older set of runs must be repeated.
+    /// The newest generation in the runs. A lookup in an older set of runs must be repeated.
     sealed_generation: u64,
-    /// Confirmed identities with a smaller mark are to be sealed soon, full generation or not.
+    /// Confirmed identities with a smaller mark must be sealed soon, even in a generation that is not full.
     seal_below_mark: u64,
     /// One past the largest mark confirmed.
     mark_end_exclusive: u64,
@@ -159,23 +159,23 @@ impl Memtable {
         Some(self.hot.oldest_millis.min(sealing)).filter(|oldest| *oldest != i64::MAX)
     }
 
-    /// Whether there is no room for another claim. A claim takes its room at once, so that confirming it never has to ask.
-    /// Two generations: the one being sealed, and the one that fills meanwhile.
+    /// Whether there is no room for another claim. A claim takes its room at once, so that its confirmation always has room.
+    /// The limit is two generations: the one being sealed, and the one that fills meanwhile.
     fn is_full(&self) -> bool {
         self.confirmed_len() + self.in_flight.len() >= 2 * self.hot_identities
     }
 
-    /// The fingerprint of an identity that is confirmed and not yet in a run.
+    /// The fingerprint of an identity that is confirmed but not yet in a run.
     fn confirmed(&self, key: &Key) -> Option<u32> {
         self.hot.fingerprint(key).or_else(|| self.sealing.as_ref()?.fingerprint(key))
     }
 
-    /// Where the event of an identity lies that is confirmed and not yet in a run.
+    /// The event's position for an identity that is confirmed but not yet in a run.
     pub(super) fn place(&self, key: &Key) -> Option<Place> {
         self.hot.place(key).or_else(|| self.sealing.as_ref()?.place(key))
     }
 
-    /// Claims a batch; `sealed[i]` says what the runs know of `keys[i]`. All or nothing.
+    /// Claims a batch, all or nothing; `sealed[i]` is what the runs know of `keys[i]`.
     pub(super) fn claim(&mut self, keys: &[Key], sealed: &[Sealed]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
         debug_assert_eq!(keys.len(), sealed.len());
         self.batches += 1;
@@ -213,7 +213,7 @@ impl Memtable {
         Ok((outcomes, fresh))
     }
 
-    /// Gives claims back: their identities are unknown again.
+    /// Releases claims: their identities are unknown again.
     pub(super) fn release(&mut self, fresh: &[Fresh]) {
         for Fresh { key, .. } in fresh {
             if let Ok(claimed) = self.in_flight.find_entry(key.hash, |other| other.id == key.id) {
@@ -222,19 +222,19 @@ impl Memtable {
         }
     }
 
-    /// Makes a claim a confirmed identity. Returns whether a generation is now waiting to be sealed because of it.
+    /// Confirms a claimed identity. Returns whether a generation now waits to be sealed because of it.
     pub(super) fn confirm(&mut self, fresh: &Fresh, mark: u64, now_millis: i64) -> bool {
         self.release(std::slice::from_ref(fresh));
         self.insert(&fresh.key, mark, true, now_millis)
     }
 
-    /// Takes in an identity that was confirmed before the restart, or long ago. `None` where there is no room until a seal is
+    /// Restores an identity that was confirmed before the restart, or long ago. `None` if there is no room until a seal is
     /// done.
     pub(super) fn restore(&mut self, key: &Key, mark: u64, now_millis: i64) -> Option<bool> {
         if self.is_full() {
             return None;
         }
-        // One that could be read only later comes behind younger ones.
+        // An identity that could be read only later gets a place behind younger ones.
         let behind = mark.max(self.mark_end_exclusive.saturating_sub(1));
         Some(self.insert(key, behind, behind == mark, now_millis))
     }
@@ -251,22 +251,22 @@ impl Memtable {
         self.rotate_if_due()
     }
 
-    /// Asks that what is confirmed so far with a mark below `mark_exclusive` be sealed; the mark that answers the request.
+    /// Requests that identities confirmed so far with a mark below `mark_exclusive` be sealed. Returns the mark to wait for.
     pub(super) fn seal_below(&mut self, mark_exclusive: u64) -> u64 {
-        // What is confirmed later is no part of the request; without this bound a busy window could never fulfil it.
+        // Later confirmations are not part of the request; without this bound a busy window could never fulfil it.
         let mark = mark_exclusive.min(self.mark_end_exclusive);
         self.seal_below_mark = self.seal_below_mark.max(mark);
         self.rotate_if_due();
         mark
     }
 
-    /// Whether identities confirmed with a smaller mark are still only in memory.
+    /// Whether identities confirmed with a smaller mark are only in memory.
     pub(super) fn has_below(&self, mark_exclusive: u64) -> bool {
         let sealing = self.sealing.as_ref().is_some_and(|sealing| sealing.mark_first_inclusive < mark_exclusive);
         sealing || self.hot.mark_first_inclusive < mark_exclusive
     }
 
-    /// Lets go of the generation that has become a run, and hands over the next one if that is due already.
+    /// Drops the generation that has become a run, and hands over the next one if it is due already.
     pub(super) fn sealed(&mut self) -> Option<Arc<Generation>> {
         let done = self.sealing.take()?;
         self.sealed_generation = done.number;
@@ -359,7 +359,7 @@ mod tests {
         }
         assert_eq!(unsealed.sealing().map(|sealing| sealing.ids.len()), Some(2));
         assert_eq!([0, 1, 2].map(|n| unsealed.place(&k[n])), [70, 71, 90].map(|mark| Some(Place::At(mark))));
-        // One that could be read only later lies before the mark that it gets.
+        // An identity that could be read only later lies before the mark that it gets.
         assert_eq!(unsealed.restore(&k[3], 12, 0), Some(false));
         assert_eq!(unsealed.place(&k[3]), Some(Place::Before(91)));
         unsealed.sealed();

@@ -1,4 +1,4 @@
-//! Merging: many small runs become few large ones, so that a lookup probes few filters.
+//! Merging: many small runs become a few large ones, so that a lookup probes few filters.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,31 +31,31 @@ impl From<io::Error> for MergeError {
     }
 }
 
-/// The outermost size of a merged run.
+/// Maximum size of a merged run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MergeLimits {
     /// Identities in a run of tier 0.
     pub(super) hot_identities: u64,
-    /// A quarter of what the window may hold: a run is forgotten as a whole.
+    /// A quarter of the identities in the window, because a run is forgotten as a whole.
     pub(super) identities_max: u64,
     /// A quarter of the window, for the same reason.
     pub(super) span_millis_max: i64,
 }
 
-/// What the choice needs to know of a run.
+/// The facts about a run that the choice of a merge needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Size {
     pub(super) identities: u64,
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
-    /// A page of it cannot be read at the moment: it is left alone until that is decided.
+    /// A page of the run cannot be read at the moment: the run is not merged until the page is readable or lost.
     pub(super) waits: bool,
 }
 
-/// Chooses neighbours to merge among runs in order of age: of the first four of a tier as many as the limits admit.
+/// Chooses neighbours to merge among runs in order of age: of the first four of a tier, as many as the limits allow.
 ///
-/// Neighbours only, so that a run's generations stay one range. New runs come in at tier 0, and four of a tier become
-/// one of the next, so tiers descend with age and runs of one tier are neighbours.
+/// Only neighbours, so that a run's generations stay one range. New runs enter at tier 0, and four of a tier become one of the
+/// next, so tiers descend with age and runs of one tier are neighbours.
 pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>> {
     let tier = |run: &Size| {
         let mut tier = 0;
@@ -91,7 +91,7 @@ pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>
 struct Cursor {
     run: Arc<Run>,
     next_page: usize,
-    /// What was read and not yet given out, in reverse.
+    /// Keys that were read and not yet returned, in reverse.
     keys: Vec<Key>,
     pages: Vec<u8>,
 }
@@ -107,16 +107,16 @@ impl Cursor {
     fn fill(&mut self, counters: &Counters) -> Result<(), MergeError> {
         let count = DEDUP_READ_PAGES.min(self.run.pages() - self.next_page);
         self.pages.resize(count * PAGE_BYTES, 0);
-        // All at once, and one by one where that fails: one bad page costs itself only.
+        // All pages in one read. If that fails, one by one, so that a bad page costs only itself.
         let are_read = self.run.read_pages(self.next_page, &mut self.pages).is_ok();
         for (page, bytes) in (self.next_page..).zip(self.pages.chunks_exact_mut(PAGE_BYTES)) {
             let is_intact = are_read && self.run.is_intact(page, bytes);
             let state = if is_intact { PageState::Intact } else { self.run.read_page(page, bytes, counters) };
             match state {
                 PageState::Intact => self.keys.extend(self.run.identities(page, bytes).map(|one| self.run.hash.key(one))),
-                // Its identities are lost, whether it is merged or not.
+                // Its identities are lost with or without the merge.
                 PageState::Damaged => {}
-                // It may be read later, so it fails the merge and leaves the run alone.
+                // The page may be read later, so the merge fails and the run stays.
                 PageState::Unreadable => return Err(MergeError::Waits),
             }
         }
@@ -126,7 +126,7 @@ impl Cursor {
     }
 }
 
-/// A merge under way. Its memory is one slice in the making and the filters made so far, however large its inputs.
+/// A merge in progress. Its memory is one unfinished slice and the filters built so far, for inputs of any size.
 pub(super) struct Merge {
     inputs: Vec<Cursor>,
     /// The next key of every input that is not exhausted, with the input's index.
@@ -149,7 +149,8 @@ impl Merge {
         let facts = Facts {
             oldest_millis: runs.iter().map(|run| run.footer.oldest_millis).min().unwrap_or(0),
             newest_millis: runs.iter().map(|run| run.footer.newest_millis).max().unwrap_or(0),
-            // The newest one's, not the largest: where the spool was replaced by an empty one, marks began anew.
+            // The mark of the newest run, not the largest mark: if the spool was replaced by an empty one, marks began again
+            // at 0.
             mark_end_exclusive: last.footer.mark_end_exclusive,
             spool: last.footer.spool,
         };
@@ -164,20 +165,20 @@ impl Merge {
         Ok(Some(Self { inputs, heads, writer, facts }))
     }
 
-    /// The merged run is to say that its marks are worth nothing.
+    /// Makes the merged run invalidate its marks.
     pub(super) fn without_marks(mut self) -> Self {
         self.facts.mark_end_exclusive = 0;
         self
     }
 
-    /// The runs that it replaces.
+    /// The runs that the merge replaces.
     pub(super) fn inputs(&self) -> Vec<Arc<Run>> {
         self.inputs.iter().map(|input| Arc::clone(&input.run)).collect()
     }
 
     /// Merges about one slice. Returns whether there is more.
     pub(super) fn step(&mut self, counters: &Counters) -> Result<bool, MergeError> {
-        // The head is replaced in place: half the work of taking it out and putting another in.
+        // The head is replaced in place, which is half the work of a pop and a push.
         while let Some(mut head) = self.heads.peek_mut() {
             let Reverse((key, input)) = *head;
             match self.inputs[input].next(counters)? {
@@ -191,7 +192,7 @@ impl Merge {
         Ok(false)
     }
 
-    /// Makes the merged run durable. `None` where damage left nothing of the inputs.
+    /// Makes the merged run durable. `None` if damage left no identities of the inputs.
     pub(super) fn finish(self) -> Result<Option<Run>, MergeError> {
         self.writer.finish(self.facts).map_err(|error| MergeError::Disk(error.into_io()))
     }

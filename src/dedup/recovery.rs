@@ -1,4 +1,4 @@
-//! Opening the folder: which of its files count, and what becomes of the others.
+//! Opens the folder: decides which files count, and what happens to the others.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -16,30 +16,30 @@ use super::stats::Counters;
 use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
 use crate::limits::DEDUP_OPEN_PATIENCE;
 
-/// A run that has left the window and is still kept, in case that was wrong.
+/// A run that has left the window and is still kept, in case the time was wrong.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExpiredRun {
     pub(super) run: Generations,
     pub(super) identities: u64,
-    /// Since when, in confirmed time.
+    /// When it left the window, in confirmed time.
     pub(super) since_millis: i64,
 }
 
-/// What the folder held.
+/// The content of the folder.
 pub(super) struct Recovered {
     pub(super) runs: RunSet,
     pub(super) hash: KeyedHash,
     /// Runs that have left the window and are still kept.
     pub(super) kept: Vec<ExpiredRun>,
-    /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` where none was.
+    /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` if there was none.
     pub(super) forgotten_millis: i64,
     pub(super) report: OpenReport,
 }
 
-/// Takes every run that counts. A crash leaves a run unfinished (its temporary file is removed), or a merged run beside
-/// its inputs (they are removed). A damaged run is set aside, after which the inputs of a merge, if still there, count; so is
-/// one that cannot be read for longer than a start waits. Expired runs are taken back where confirmed time says that they
-/// have not expired.
+/// Takes every run that counts. After a crash, a run may be unfinished (its temporary file is removed), or a merged run may
+/// lie beside its inputs (they are removed). A damaged run is set aside; then the inputs of a merge, if they still exist,
+/// count. A run that cannot be read for longer than a start waits is set aside too. Expired runs are taken back if they have
+/// not expired by confirmed time.
 pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i64) -> Result<Recovered, OpenError> {
     let failed = |source| OpenError::Folder { path: folder.path().to_owned(), source };
     let mut opening = Opening { folder, patience: DEDUP_OPEN_PATIENCE, tries: Tries::default(), report: OpenReport::default() };
@@ -63,7 +63,7 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
     let mut taken_back = Vec::new();
     let mut kept = Vec::new();
     let mut forgotten_millis = i64::MIN;
-    // The newest first: of those that were too many, the newest were forgotten too early by most.
+    // The newest first, because of the runs that were forgotten for lack of room, the newest lost the most time.
     for (run, footer) in footers.into_iter().rev() {
         match footer {
             Some(footer) if footer.newest_millis >= expired_before_millis && footer.identities <= room => {
@@ -87,15 +87,15 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
         folder.sync_folder().map_err(failed)?;
     }
     runs.sort_by_key(|run| run.generations);
-    // Where no run is left, the seed of those that were set aside: a person may put them back.
+    // If no run is left, use the seed of the runs that were set aside, because a person may put them back.
     let aside = listing.damaged.into_iter().chain(report.set_aside.iter().cloned());
     let aside = aside.chain(kept.iter().map(|kept| folder.expired_path(kept.run)));
     let of_aside = || aside.into_iter().find_map(|path| read_hash(&path).ok());
     let hash = runs.first().map(|run| run.hash).or_else(of_aside).unwrap_or_else(KeyedHash::random);
     let mut runs = RunSet { runs, sealed_generation: listing.newest_generation };
     if runs.mark_end_exclusive(config.spool) > config.spool_end_exclusive {
-        // The spool was restored from an older backup. Its next events get numbers below this mark, and once they are beyond
-        // it, nothing would tell that they have to be restored. So the mark is taken back, durably, before there are any.
+        // The spool was restored from an older backup. Its next events get numbers below this mark. Once they are beyond it,
+        // nothing would show that they must be restored. So the mark is reset, durably, before there are such events.
         tracing::warn!("dedup: the spool is older than the dedup window; all that it holds is compared anew");
         runs = forget_marks(folder, &runs, config).map_err(|error| match error {
             MergeError::Disk(source) => failed(source),
@@ -108,7 +108,7 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
     Ok(Recovered { runs, hash, kept, forgotten_millis, report })
 }
 
-/// What opening runs goes through.
+/// State while runs are opened.
 struct Opening<'a> {
     folder: &'a Folder,
     patience: Patience,
@@ -121,7 +121,7 @@ impl Opening<'_> {
     fn take(&mut self, mut candidates: Vec<Generations>, runs: &mut Vec<Arc<Run>>) -> Result<(), OpenError> {
         let folder = self.folder;
         let failed = |source| OpenError::Folder { path: folder.path().to_owned(), source };
-        // Merged runs before their inputs; among equals the oldest, so that every start takes the same ones.
+        // Merged runs before their inputs; of equal ranges the oldest, so that every start takes the same runs.
         candidates.sort_by_key(|run| (Reverse(run.span()), *run));
         for candidate in candidates {
             if runs.iter().any(|run| run.generations.contains(&candidate)) {
@@ -146,7 +146,7 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Opens a run, with patience where the disk does not answer.
+    /// Opens a run; retries if the disk does not answer.
     fn open(&mut self, generations: Generations, hash: Option<KeyedHash>) -> Result<Run, RunError> {
         let path = self.folder.run_path(generations);
         let run = self.patiently(|| Run::open(&path, generations))?;
@@ -156,7 +156,7 @@ impl Opening<'_> {
         Ok(run)
     }
 
-    /// The footer of an expired run; `None` where it tells nothing.
+    /// The footer of an expired run; `None` if it cannot be read.
     fn footer(&mut self, generations: Generations) -> Option<super::format::Footer> {
         let path = self.folder.expired_path(generations);
         self.patiently(|| Run::read_footer(&path)).ok()
@@ -176,7 +176,7 @@ impl Opening<'_> {
     }
 }
 
-/// Writes the newest run anew, with marks that are worth nothing.
+/// Writes the newest run again, with invalid marks.
 fn forget_marks(folder: &Arc<Folder>, runs: &RunSet, config: &WindowConfig) -> Result<RunSet, MergeError> {
     let counters = Counters::default();
     let newest = runs.runs.last().map_or(&[] as &[_], std::slice::from_ref);

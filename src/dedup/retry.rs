@@ -7,7 +7,7 @@ use crate::conditions::{Condition, Conditions};
 use crate::fault::{FaultKind, Operation, Tries, fault_kind};
 use crate::limits::{DEDUP_TRANSIENT_PATIENCE, DEDUP_WRITE_PATIENCE};
 
-/// When the task `what` is tried again. A condition with this name is raised for as long as the task fails.
+/// Schedules the retries of the task `what`. The condition with this name is raised while the task fails.
 pub(super) struct Retry {
     what: &'static str,
     conditions: Conditions,

@@ -22,7 +22,7 @@ pub(super) enum Sealed {
     Known {
         fingerprint: u32,
     },
-    /// It is in none of the pages that could be read, and a page where it may be cannot be read at the moment.
+    /// No readable page holds the identity, but a page that may hold it cannot be read at the moment.
     Unreadable,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Reads and checks all of a run's file but its pages, which are checked whenever they are read.
+    /// Opens a run's file and checks everything but the pages; each read checks its page.
     pub(super) fn open(path: &Path, generations: Generations) -> Result<Self, RunError> {
         let file = File::open(path)?;
         let (hash, layout, footer) = read_ends(&file)?;
@@ -63,7 +63,7 @@ impl Run {
         let (entries, _) = slice_table.as_chunks::<SLICE_BYTES>();
         let slices = entries.iter().map(|entry| SliceFilter::decode(entry, &mut section)).collect::<Result<_, _>>()?;
 
-        // Lookups read single pages anywhere: reading ahead would only push others out of the page cache.
+        // Lookups read single pages at random positions, so read-ahead would only evict other pages from the page cache.
         #[cfg(target_os = "linux")]
         if let Err(error) = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random) {
             tracing::debug!(%error, "dedup: the kernel takes no advice on a run");
@@ -82,19 +82,19 @@ impl Run {
         })
     }
 
-    /// The footer of a run's file, which is all that is read of one that has expired.
+    /// Reads the footer of a run's file. Nothing else is read of an expired run.
     pub(super) fn read_footer(path: &Path) -> Result<Footer, RunError> {
         let file = File::open(path)?;
         Ok(read_ends(&file)?.2)
     }
 
-    /// Whether an identity of this hash may be in the run; `false` is certain and needs no disk.
+    /// Whether an identity of this hash may be in the run. `false` is certain and needs no disk read.
     pub(super) fn may_contain(&self, hash: u64) -> bool {
         self.slices.get(slice_of(hash, self.footer.slice_bits)).is_some_and(|slice| slice.may_contain(hash))
     }
 
-    /// What the run knows of the identity: reads the one page where it can only be. (More than one where a hash that it
-    /// shares with others stretches over pages.) A page that is damaged is counted and holds nothing.
+    /// Looks the identity up in the run: reads the only page where it can be. (More than one, if several identities share its
+    /// hash and lie on several pages.) A damaged page is counted and holds nothing.
     pub(super) fn look_up(&self, key: &Key, counters: &Counters) -> Sealed {
         let after = self.fence.partition_point(|first| *first <= key.hash);
         let mut otherwise = Sealed::Unknown;
@@ -110,7 +110,7 @@ impl Run {
                 PageState::Damaged => {}
                 PageState::Unreadable => otherwise = Sealed::Unreadable,
             }
-            // The page before can end with the hash that this one begins with.
+            // The page before can end with the same hash that this page begins with.
             if self.fence[page] != key.hash {
                 break;
             }
@@ -118,8 +118,8 @@ impl Run {
         otherwise
     }
 
-    /// Fills `bytes` with a page, and says whether they are worth anything. A page that cannot be read is tried again for
-    /// [`DEDUP_READ_PATIENCE`], not at every look-up.
+    /// Fills `bytes` with a page, and returns whether they are valid. A page that cannot be read is retried for
+    /// [`DEDUP_READ_PATIENCE`], but not at every lookup.
     pub(super) fn read_page(&self, page: usize, bytes: &mut [u8], counters: &Counters) -> PageState {
         if self.faults.exist()
             && let Some(known) = self.faults.known(page, Instant::now())
@@ -143,7 +143,7 @@ impl Run {
         state
     }
 
-    /// Tries the pages again that could not be read.
+    /// Retries the unreadable pages that are due.
     pub(super) fn try_again(&self, now: Instant, counters: &Counters) {
         let mut bytes = [0; PAGE_BYTES];
         for page in self.faults.due(now) {
@@ -164,7 +164,7 @@ impl Run {
         (self.footer.identities as usize - page * self.layout.page_ids()).min(self.layout.page_ids())
     }
 
-    /// Fills `bytes`, which are whole pages, from `first_page` on.
+    /// Reads whole pages into `bytes`, from `first_page` on.
     pub(super) fn read_pages(&self, first_page: usize, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, (PAGE_BYTES * (1 + first_page)) as u64)
     }
@@ -177,12 +177,12 @@ impl Run {
         &self.faults
     }
 
-    /// Reads a piece of the file as it is, whatever became of its name.
+    /// Reads raw bytes of the file, even if it has lost its name.
     pub(super) fn read_piece(&self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, at)
     }
 
-    /// Whether `path` names this very file.
+    /// Whether `path` names this file.
     pub(super) fn is_at(&self, path: &Path) -> io::Result<bool> {
         let ours = self.file.metadata()?;
         match std::fs::metadata(path) {
@@ -200,13 +200,13 @@ impl Run {
         self.footer.filter_bytes
     }
 
-    /// Bytes of its fence and page checksums in memory.
+    /// Bytes of the fence and the page checksums in memory.
     pub(super) fn index_bytes(&self) -> u64 {
         (self.fence.len() * 8 + self.page_crcs.len() * 4) as u64
     }
 }
 
-/// The hash of a run's file, whatever became of the rest of it.
+/// The hash of a run's file. The rest of the file may be damaged.
 pub(super) fn read_hash(path: &Path) -> Result<KeyedHash, RunError> {
     let mut header = [0; PAGE_BYTES];
     File::open(path)?.read_exact_at(&mut header, 0).map_err(unreadable)?;
@@ -230,7 +230,7 @@ fn read_ends(file: &File) -> Result<(KeyedHash, Layout, Footer), RunError> {
     Ok((hash, layout, Footer::decode(&footer, layout, file_bytes)?))
 }
 
-/// A read that fails may succeed later, but a file that ends too soon has lost what was written.
+/// A failed read may succeed later, but a file that ends too soon has lost data.
 fn unreadable(error: io::Error) -> RunError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => RunError::Damaged("it cannot be read to its end"),

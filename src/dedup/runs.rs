@@ -1,4 +1,4 @@
-//! The set of sealed runs at one moment. It is replaced as a whole, so that lookups need no lock.
+//! The current set of sealed runs. It is replaced as a whole, so that lookups need no lock.
 
 use std::sync::Arc;
 
@@ -13,35 +13,35 @@ use super::stats::Counters;
 #[derive(Debug, Default)]
 pub(super) struct RunSet {
     pub(super) runs: Vec<Arc<Run>>,
-    /// The newest generation that is in the runs: how a claim notices that a seal overtook its lookup.
+    /// The newest generation in the runs. A claim uses it to detect that a seal overtook its lookup.
     pub(super) sealed_generation: u64,
 }
 
-/// Runs that are to be forgotten.
+/// Runs to forget.
 #[derive(Debug, Default)]
 pub(super) struct Forgotten {
     /// All of their identities are older than the window.
     pub(super) expired: Vec<Arc<Run>>,
-    /// Within the window, but the window is full.
+    /// Within the window, but there are too many identities.
     pub(super) surplus: Vec<Arc<Run>>,
 }
 
 impl RunSet {
-    /// Notes in `found` what is known of each key.
+    /// Writes into `found` what the runs know of each key.
     pub(super) fn look_up(&self, keys: &[Key], found: &mut Vec<Sealed>, counters: &Counters) {
         let is_known = |found: &Sealed| matches!(found, Sealed::Known { .. });
         found.clear();
         found.resize(keys.len(), Sealed::Unknown);
         let mut maybe = Vec::new();
-        // The newest first: what comes twice mostly comes soon. All filters of a run before any of its pages: the
-        // probes of different keys wait for memory side by side, and none of them behind a read.
+        // The newest first, because most duplicates come soon. All filters of a run before any of its pages, so that the
+        // probes of different keys wait for memory side by side, and no probe waits for a read.
         for run in self.runs.iter().rev() {
             let probed = keys.iter().zip(found.iter()).enumerate();
             maybe
                 .extend(probed.filter(|(_, (key, found))| !is_known(found) && run.may_contain(key.hash)).map(|(index, _)| index));
             for index in maybe.drain(..) {
                 match run.look_up(&keys[index], counters) {
-                    // An older run may still know it, or not be readable either.
+                    // An older run may still know the key, or be unreadable too.
                     Sealed::Unknown => {}
                     known => found[index] = known,
                 }
@@ -49,14 +49,14 @@ impl RunSet {
         }
     }
 
-    /// The set with one more run, which holds the generation `sealed`.
+    /// The set plus one run, which holds the generation `sealed`.
     pub(super) fn with(&self, run: Option<Run>, sealed: u64) -> Self {
         let mut runs = self.runs.clone();
         runs.extend(run.map(Arc::new));
         Self { runs, sealed_generation: sealed }
     }
 
-    /// The set with `merged` in the place of the runs that it replaces.
+    /// The set with `merged` in place of its inputs.
     pub(super) fn replaced(&self, is_input: impl Fn(&Arc<Run>) -> bool, merged: Option<Run>) -> Self {
         let at = self.runs.iter().position(&is_input).unwrap_or(self.runs.len());
         let mut runs: Vec<Arc<Run>> = self.runs.iter().filter(|run| !is_input(run)).map(Arc::clone).collect();
@@ -64,7 +64,7 @@ impl RunSet {
         Self { runs, sealed_generation: self.sealed_generation }
     }
 
-    /// The set without what is to be forgotten by now, and what that is.
+    /// The set without the runs to forget now, and those runs.
     pub(super) fn forget(&self, expired_before_millis: i64, identities_max: u64) -> (Self, Forgotten) {
         let mut forgotten = Forgotten::default();
         let (expired, mut kept) =
@@ -79,7 +79,7 @@ impl RunSet {
         (Self { runs: kept, sealed_generation: self.sealed_generation }, forgotten)
     }
 
-    /// The neighbours that should become one run.
+    /// The neighbouring runs to merge next.
     pub(super) fn choose_merge(&self, limits: &MergeLimits) -> Option<&[Arc<Run>]> {
         let size = |run: &Arc<Run>| Size {
             identities: run.footer.identities,
@@ -91,17 +91,18 @@ impl RunSet {
         super::merge::choose(&sizes, limits).map(|range| &self.runs[range])
     }
 
-    /// When the next run may be forgotten, less the window.
+    /// When the next run may be forgotten, minus the window.
     pub(super) fn next_newest_millis(&self) -> Option<i64> {
         self.runs.iter().map(|run| run.footer.newest_millis).min()
     }
 
-    /// Every identity of `spool` confirmed with a smaller mark is in the runs, or was there. 0 where the marks are another's.
+    /// Every identity of `spool` confirmed with a smaller mark is in the runs, or was there. 0 if the marks belong to another
+    /// spool.
     pub(super) fn mark_end_exclusive(&self, spool: Uuid) -> u64 {
         self.runs.last().filter(|run| run.footer.spool == spool).map_or(0, |run| run.footer.mark_end_exclusive)
     }
 
-    /// The newest mark, where format 1 did not note whose it is; else 0.
+    /// The newest mark, if it is of format 1, which does not name the spool; else 0.
     pub(super) fn unnamed_mark_end_exclusive(&self) -> u64 {
         self.mark_end_exclusive(Uuid::nil())
     }

@@ -1,11 +1,11 @@
-//! The secret that scopes the identities of browser keys: made at the first start, kept, and shared by a fleet.
+//! The secret that scopes the identities of browser keys: created at the first start, stored, and shared by a fleet.
 //!
 //! ```text
 //! <data>/dedup/secret   64 hexadecimal digits and a line end, readable by its owner alone
 //! ```
 //!
-//! It lies beside the runs, because they mean nothing without it. Where it is gone or unreadable a new one is made: the
-//! browser events that the window knows are then fresh once more. In a fleet the store has the last word; see `fleet.rs`.
+//! The file is beside the runs, because they are useless without it. If it is missing or unreadable, a new secret is created,
+//! and the browser events that the window knows are fresh again. In a fleet the store's secret wins; see `fleet.rs`.
 
 use std::{
     fmt, fs, io,
@@ -25,24 +25,24 @@ const FILE: &str = "secret";
 const DAMAGED: &str = "secret.damaged";
 
 impl Identity {
-    /// The identity of an event with its payload's fingerprint: within the scope of `browser_key`, or of all server keys.
+    /// The identity of an event, with its payload's fingerprint, within the scope of `browser_key` or of all server keys.
     #[must_use]
     pub fn scoped(self, secret: &ScopeSecret, browser_key: Option<&str>) -> Self {
         Self { id: secret.identity(self.id, browser_key), ..self }
     }
 
-    /// What is claimed for a record, told by the record alone.
+    /// The identity to claim for a record, computed from the record alone.
     #[must_use]
     pub fn of(record: &Record, secret: &ScopeSecret) -> Self {
         if let Some(letter) = record.replay_of() {
-            // Its own identity is known since it was first accepted.
+            // The record's own identity is known since it was first accepted.
             return Self::unknown(letter);
         }
         Self { id: record.identity(secret), fingerprint: Self::fingerprint(record.payload()) }
     }
 
-    /// The fingerprint of a payload's bytes. No proof against somebody who wants two payloads to look alike, and none is
-    /// needed: it only tells senders' mistakes.
+    /// The fingerprint of a payload's bytes. It does not resist an attacker who wants two payloads to look alike. It need not,
+    /// because it only detects senders' mistakes.
     #[must_use]
     pub fn fingerprint(payload: &[u8]) -> u32 {
         crc32c::crc32c(payload)
@@ -55,21 +55,21 @@ impl Identity {
     }
 }
 
-/// The secret in use. Clones are the same one.
+/// The secret in use. Clones share it.
 #[derive(Clone)]
 pub struct Scopes(Arc<Inner>);
 
 struct Inner {
     secret: ArcSwap<ScopeSecret>,
-    /// Where it is kept; `None` in tests.
+    /// The folder that stores the secret; `None` in tests.
     folder: Option<PathBuf>,
 }
 
 impl Scopes {
-    /// The secret in `folder`, made if need be, and durable before it is used.
+    /// Reads the secret in `folder`, or creates it. It is durable before it is used.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk's I/O error.
     pub fn open(folder: &Path) -> io::Result<Self> {
         durable::make_folder(folder)?;
         let path = folder.join(FILE);
@@ -99,7 +99,7 @@ impl Scopes {
         Ok(Self::of(secret, Some(folder.to_owned())))
     }
 
-    /// With a secret that is kept nowhere.
+    /// A random secret that is not stored.
     #[must_use]
     pub fn random() -> Self {
         Self::of(ScopeSecret::random(), None)
@@ -115,11 +115,11 @@ impl Scopes {
         self.0.secret.load_full()
     }
 
-    /// Takes the fleet's secret into use, and keeps it. Blocks on the disk. What was claimed under the one before stays
-    /// known under that one only.
+    /// Uses the fleet's secret from now on, and stores it. Blocks on the disk. Earlier claims stay known under the old secret
+    /// only.
     ///
     /// # Errors
-    /// The disk's: then it is in use, and the next start asks the store for it again.
+    /// The disk's I/O error. The secret is in use, and the next start asks the store for it again.
     pub(super) fn adopt(&self, secret: ScopeSecret) -> io::Result<()> {
         let kept = self.0.folder.as_deref().map_or(Ok(()), |folder| write(folder, &secret));
         self.0.secret.store(Arc::new(secret));
@@ -133,7 +133,7 @@ impl fmt::Debug for Scopes {
     }
 }
 
-/// Replaced whole, and readable by its owner alone.
+/// Replaces the file as a whole; only its owner can read it.
 fn write(folder: &Path, secret: &ScopeSecret) -> io::Result<()> {
     let digits: String = secret.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     durable::replace_file(&folder.join(FILE), format!("{digits}\n").as_bytes())

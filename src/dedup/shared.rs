@@ -1,4 +1,4 @@
-//! What the window's handles, its claims and its background thread share.
+//! State shared by the window's handles, its claims and its background thread.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,44 +22,44 @@ pub(super) struct Shared {
     pub(super) config: WindowConfig,
     pub(super) hash: KeyedHash,
     state: Mutex<State>,
-    /// The background thread waits here.
+    /// The background thread waits on this.
     pub(super) work: Condvar,
-    /// Whoever waits for the background thread waits here.
+    /// Threads that wait for the background thread wait on this.
     pub(super) progress: Condvar,
-    /// Replaced only by the background thread; for a seal under the lock, together with the generation that it replaces.
+    /// Only the background thread replaces it. A seal does so under the lock, together with its generation.
     pub(super) runs: ArcSwap<RunSet>,
     pub(super) counters: Counters,
-    /// The latest time that a caller told, for the background thread.
+    /// The latest time that a caller gave, for the background thread.
     pub(super) now_millis: AtomicI64,
-    /// From when on a run may be forgotten.
+    /// Time from which on a run may be forgotten.
     pub(super) expiry_due_millis: AtomicI64,
-    /// The newest identity that was forgotten early; `i64::MIN` where none was.
+    /// The newest identity that was forgotten early; `i64::MIN` if there was none.
     pub(super) forgotten_millis: AtomicI64,
-    /// Damaged runs that lie in the folder, for the stats.
+    /// Damaged runs in the folder, for the stats.
     pub(super) runs_set_aside: AtomicU64,
 }
 
-/// What the one lock protects.
+/// The state under the lock.
 pub(super) struct State {
     pub(super) unsealed: Memtable,
     pub(super) control: Control,
 }
 
-/// What the background thread is told, and what it tells.
+/// Requests to the background thread, and its answers.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    /// End after the step at hand.
+    /// End after the current step.
     pub(super) stop: bool,
-    /// A failed seal is to be tried now, not after its pause.
+    /// Retry a failed seal now, not after its pause.
     pub(super) seal_now: bool,
-    /// The runs may have one to forget.
+    /// A run may have to be forgotten.
     pub(super) tidy: bool,
-    /// Why the last seal failed, and how many have.
+    /// Error of the last seal, if it failed, and the number of failures.
     pub(super) failure: Option<Arc<io::Error>>,
     pub(super) failures: u64,
     /// When a batch was first refused since the last seal.
     pub(super) refused_since: Option<Instant>,
-    /// The background thread has nothing to do, and has not been told otherwise since.
+    /// The background thread has nothing to do, and has got no request since.
     pub(super) is_idle: bool,
     /// The background thread has ended.
     pub(super) is_stopped: bool,
@@ -77,7 +77,7 @@ impl Control {
 }
 
 impl fmt::Debug for Shared {
-    /// Without the tables: a claim in a log line must not bring a quarter of a million identities with it.
+    /// Without the tables, because a claim in a log line must not print a quarter of a million identities.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
     }
@@ -101,7 +101,7 @@ impl Shared {
         }
     }
 
-    /// The lock is held for table operations only, never for I/O, and nothing under it panics half-way.
+    /// The lock is held for table operations only, never for I/O. Nothing under it panics half-way.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,7 +112,7 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Waits for the background thread to get on; an error where it has failed to seal since there were `failures`.
+    /// Waits for the background thread's progress. Returns an error if a seal failed since there were `failures`.
     pub(super) fn wait_for_seal<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -133,12 +133,12 @@ impl Shared {
         self.progress.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the caller's time, and wakes the background thread once a run may be forgotten.
+    /// Stores the caller's time, and wakes the background thread when a run may be forgotten.
     pub(super) fn note_now(&self, now_millis: i64) {
         self.now_millis.store(now_millis, Ordering::Relaxed);
         let due = self.expiry_due_millis.load(Ordering::Relaxed);
         if now_millis >= due && due != i64::MAX {
-            // Once: the background thread sets the next time.
+            // Only once: the background thread sets the next time.
             self.expiry_due_millis.store(i64::MAX, Ordering::Relaxed);
             let mut state = self.lock();
             state.control.tidy = true;
@@ -146,7 +146,7 @@ impl Shared {
         }
     }
 
-    /// Notes that a batch was refused, and raises that as a fault where it is more than a busy moment.
+    /// Counts a refused batch, and raises a condition if the refusals last longer than a busy moment.
     pub(super) fn note_refusal(&self) {
         self.counters.batches_refused.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! What the window tells of itself.
+//! Statistics of the window.
 
 use std::sync::atomic::AtomicU64;
 
@@ -12,15 +12,15 @@ pub(super) struct Counters {
     pub(super) batches_refused: AtomicU64,
 }
 
-/// How sealing the hot generation to disk goes.
+/// State of sealing the hot generation to disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sealing {
     /// Nothing waits to be sealed.
     Idle,
     /// A generation is being written.
     Busy,
-    /// The last try failed for this reason; it is tried again until it succeeds. Meanwhile nothing is lost, and claims
-    /// are refused once there is no room.
+    /// The last attempt failed for this reason. It is retried until it succeeds. Meanwhile nothing is lost, and claims are
+    /// refused once there is no room.
     Failing(String),
     /// The background thread has ended: the window was closed, or the thread panicked.
     Stopped,
@@ -46,21 +46,21 @@ pub struct Stats {
     pub index_bytes: u64,
     /// When the oldest remembered identity was confirmed, Unix milliseconds.
     pub oldest_millis: Option<i64>,
-    /// For how long an identity is certainly remembered, as of now: less than the configured window since
-    /// identities had to be forgotten early because there were too many.
+    /// For how long an identity is certainly remembered, as of now. Less than the configured window after identities were
+    /// forgotten early because there were too many.
     pub effective_window_seconds: u64,
     /// Identities forgotten before their time because there were too many.
     pub identities_forgotten_early: u64,
-    /// Pages that lookups read: nearly one for each duplicate that is sealed, and 0.4 % of the others for each run.
+    /// Pages that lookups read: nearly one for each sealed duplicate, and 0.4 % of the other lookups for each run.
     pub lookups_read_disk: u64,
-    /// Pages that were found damaged, or could not be read for too long. Identities in them count as unknown.
+    /// Pages that were damaged, or unreadable for too long. Their identities count as unknown.
     pub damaged_pages: u64,
     /// Identities in those pages.
     pub identities_damaged: u64,
-    /// Damaged runs that lie in the folder until a person removes them.
+    /// Damaged runs in the folder. They stay until a person removes them.
     pub runs_set_aside: u64,
     /// Batches refused because the window was full.
     pub batches_refused: u64,
-    /// How sealing goes.
+    /// State of sealing.
     pub sealing: Sealing,
 }

@@ -1,4 +1,4 @@
-//! What the whole window promises. The modules test themselves beside their code.
+//! Tests of the whole window's guarantees. The modules test themselves beside their code.
 
 mod concurrency;
 mod crash;
@@ -22,7 +22,7 @@ use super::{Claim, Identity, Window, WindowConfig};
 
 const DUPLICATE: Claim = Claim::Duplicate { differs: false };
 
-/// A window in which everything happens soon: generations of 8, slices of 64.
+/// A window with small limits: generations of 8, slices of 64.
 fn tiny(dir: &Path) -> WindowConfig {
     WindowConfig {
         window: Duration::from_secs(1000),
@@ -33,7 +33,7 @@ fn tiny(dir: &Path) -> WindowConfig {
     }
 }
 
-/// A folder in memory where there is one: these tests sync thousands of times, and follow by themselves what was synced.
+/// A folder in memory if possible, because these tests sync thousands of times, and track by themselves what was synced.
 fn scratch() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -42,7 +42,7 @@ fn open(config: &WindowConfig) -> Window {
     Window::open(config.clone(), 0).unwrap().0
 }
 
-/// How many files of this kind lie in the folder.
+/// Number of files with this extension in the folder.
 fn files(folder: &Path, extension: &str) -> usize {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.filter(|path| path.extension().is_some_and(|kind| kind == extension)).count()
@@ -65,12 +65,12 @@ fn unknown(ids: &[Uuid]) -> Vec<Identity> {
     ids.iter().map(|id| Identity::unknown(*id)).collect()
 }
 
-/// As the spool tells them: with their marks from `first_mark` on.
+/// As the spool gives them: with marks from `first_mark` on.
 fn marked(ids: &[Uuid], first_mark: u64) -> Vec<(Identity, u64)> {
     unknown(ids).into_iter().zip(first_mark..).collect()
 }
 
-/// Claims and confirms all, in batches that a window of this size takes, waiting for seals. Marks begin at `first_mark`.
+/// Claims and confirms all, in batches that fit a window of this size; waits for seals. Marks begin at `first_mark`.
 fn remember(window: &Window, ids: &[Uuid], first_mark: u64, now_millis: i64) {
     let batch = (window.shared().config.hot_identities / 2).max(1);
     let mut mark = first_mark;
@@ -87,7 +87,7 @@ fn remember(window: &Window, ids: &[Uuid], first_mark: u64, now_millis: i64) {
     }
 }
 
-/// How many of `ids` the window knows. What is unknown is claimed and released again.
+/// Number of `ids` that the window knows. Unknown ids are claimed and released again.
 fn known(window: &Window, ids: &[Uuid], now_millis: i64) -> usize {
     let batch = (window.shared().config.hot_identities / 2).max(1);
     let mut known = 0;

@@ -1,4 +1,4 @@
-//! Pages of a run that cannot be read. Each page is tried again for a limited time, and then its identities count as lost.
+//! Pages of a run that cannot be read. Each page is retried for a limited time; then its identities count as lost.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,17 +8,17 @@ use std::time::Instant;
 
 use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
 
-/// What a page came to.
+/// The state of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageState {
     Intact,
     /// Its identities are forgotten.
     Damaged,
-    /// It may be read later.
+    /// The page may be read later.
     Unreadable,
 }
 
-/// A page that could not be read, or was not what had been written.
+/// A page that could not be read, or whose bytes are not those that were written.
 #[derive(Debug)]
 struct PageFault {
     tries: Tries,
@@ -27,7 +27,7 @@ struct PageFault {
     reason: String,
 }
 
-/// The faulty pages of a run. Nothing is locked and nothing counted for as long as there are none.
+/// The faulty pages of a run. Without any, no lock is taken and nothing is counted.
 #[derive(Debug, Default)]
 pub(super) struct UnreadablePages {
     pages: Mutex<BTreeMap<usize, PageFault>>,
@@ -35,7 +35,7 @@ pub(super) struct UnreadablePages {
 }
 
 impl UnreadablePages {
-    /// What is known of the page, where it should not be read at the moment.
+    /// The known state of the page, if it should not be read at the moment.
     pub(super) fn known(&self, page: usize, now: Instant) -> Option<PageState> {
         let fault = self.lock();
         fault.get(&page).filter(|fault| now < fault.try_at).map(|fault| fault.state)
@@ -45,9 +45,9 @@ impl UnreadablePages {
         self.exist.load(Ordering::Relaxed)
     }
 
-    /// Notes that the page could not be read: what it counts as, and whether it is lost by this.
+    /// Notes that the page could not be read. Returns its state, and whether it became lost now.
     pub(super) fn unreadable(&self, page: usize, error: &io::Error, patience: &Patience, now: Instant) -> (PageState, bool) {
-        // What passes by itself is no damage, however long it takes.
+        // A transient error is not damage, however long it lasts.
         let passes = fault_kind(error, Operation::Read) == FaultKind::Transient;
         self.note(page, now, error.to_string(), |tries| {
             let pause = tries.failed(patience, now);
@@ -56,7 +56,7 @@ impl UnreadablePages {
         })
     }
 
-    /// Notes that the page was read, and is not what had been written. Whether that is new.
+    /// Notes that the page's bytes are not those that were written. Returns whether that is new.
     pub(super) fn damaged(&self, page: usize, patience: &Patience, now: Instant) -> bool {
         let reason = "its checksum differs".to_owned();
         self.note(page, now, reason, |_| (PageState::Damaged, now + patience.longest)).1
@@ -79,14 +79,14 @@ impl UnreadablePages {
         (fault.state, fault.state == PageState::Damaged && !was_damaged)
     }
 
-    /// The page can be read.
+    /// Notes that the page can be read.
     pub(super) fn intact(&self, page: usize) {
         let mut pages = self.lock();
         pages.remove(&page);
         self.exist.store(!pages.is_empty(), Ordering::Relaxed);
     }
 
-    /// Pages that are due to be tried again.
+    /// Pages that are due for a retry.
     pub(super) fn due(&self, now: Instant) -> Vec<usize> {
         let pages = self.lock();
         pages
@@ -106,7 +106,7 @@ impl UnreadablePages {
         self.exist() && self.lock().values().any(|fault| fault.state == PageState::Damaged)
     }
 
-    /// For a person: how many pages are in `state`, and why.
+    /// Text for a person: how many pages are in `state`, and why.
     pub(super) fn told(&self, state: PageState) -> Option<String> {
         if !self.exist() {
             return None;

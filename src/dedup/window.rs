@@ -23,13 +23,13 @@ use super::worker::Worker;
 use crate::clock::ConfirmedClock;
 use crate::limits::DEDUP_RESTORE_BATCH;
 
-/// The embedded dedup window. Clones are the same window; the last one dropped ends its thread.
+/// The embedded dedup window. Clones share it; dropping the last clone ends its thread.
 #[derive(Clone, Debug)]
 pub struct Window {
     handle: Arc<Handle>,
 }
 
-/// Owns the thread, apart from what is shared with it.
+/// Owns the thread; separate from the state that the thread shares.
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
@@ -38,15 +38,15 @@ struct Handle {
 }
 
 impl Window {
-    /// Opens the window in its folder, which is made if need be. Times are Unix milliseconds of confirmed time throughout
-    /// ([`crate::clock`]): the window goes on at the time of its newest identity, and [`clock`](Self::clock) says how late it is.
-    /// Only where there is none does it begin at `now_millis`.
+    /// Opens the window in its folder; creates the folder if it is missing. All times are Unix milliseconds of confirmed time
+    /// ([`crate::clock`]). The window continues at the time of its newest identity, and [`clock`](Self::clock) returns that
+    /// time. An empty window begins at `now_millis`.
     ///
-    /// Afterwards [`restore`](Self::restore) the identities that the spool holds from [`sealed_mark`](Self::sealed_mark) on,
-    /// before the first claim: those were confirmed but not yet sealed.
+    /// After this and before the first claim, [`restore`](Self::restore) the identities that the spool holds from
+    /// [`sealed_mark`](Self::sealed_mark) on: they were confirmed but not yet sealed.
     ///
     /// # Errors
-    /// See [`OpenError`]. A damaged run is none: it is set aside and reported.
+    /// See [`OpenError`]. A damaged run is not an error: it is set aside and reported.
     pub fn open(config: WindowConfig, now_millis: i64) -> Result<(Self, OpenReport), OpenError> {
         let folder = Folder::open(&config.dir)?;
         Self::open_in(folder, config, now_millis)
@@ -70,23 +70,23 @@ impl Window {
         Ok((Self { handle }, report))
     }
 
-    /// Claims a batch of identities: for each of them its fate, and for all fresh ones the ownership, until the returned
-    /// [`Claims`] are confirmed or dropped. One lock for the batch; the disk is read for sealed duplicates, mostly.
+    /// Claims a batch of identities: returns the result for each, and owns all fresh ones until the returned [`Claims`] are
+    /// confirmed or dropped. Takes one lock for the batch; reads the disk mostly for sealed duplicates only.
     ///
     /// # Errors
-    /// [`ClaimError::Full`]: then nothing is claimed.
+    /// [`ClaimError::Full`]: nothing is claimed.
     pub fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claims, ClaimError> {
         let shared = &self.handle.shared;
         shared.note_now(now_millis);
         let keys: Vec<Key> = identities.iter().map(|identity| shared.hash.key(*identity)).collect();
         let mut sealed = Vec::new();
         loop {
-            // The runs first and without the lock, because they may read the disk.
+            // The runs first and without the lock, because the lookup may read the disk.
             let runs = shared.runs.load_full();
             runs.look_up(&keys, &mut sealed, &shared.counters);
             let mut state = shared.lock();
-            // Where a generation was sealed meanwhile, its identities are neither in the runs that we looked at nor in
-            // memory any more. That is rare, as a seal takes a full generation, so all is simply looked up again.
+            // If a generation was sealed meanwhile, its identities are neither in the runs looked up nor in memory any more.
+            // That is rare, because a seal takes a full generation, so look up everything again.
             if state.unsealed.sealed_generation() != runs.sealed_generation {
                 continue;
             }
@@ -97,25 +97,25 @@ impl Window {
         }
     }
 
-    /// The mark from which on the spool's events must be [`restore`](Self::restore)d after opening: every identity confirmed
-    /// with a smaller mark is in sealed runs (or has left the window).
+    /// The mark from which on the spool's events must be [`restore`](Self::restore)d after opening. Every identity confirmed
+    /// with a smaller mark is in sealed runs, or has left the window.
     ///
-    /// It is 0 where the marks are those of another spool, or of a spool that has since been restored from an older backup: all
-    /// that the spool holds is to be restored then.
+    /// It is 0 if the marks belong to another spool, or to a spool that has since been restored from an older backup. Then
+    /// restore everything that the spool holds.
     #[must_use]
     pub fn sealed_mark(&self) -> u64 {
         self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool)
     }
 
-    /// The mark of a window that release 0.1.0 wrote, which did not note whose numbers its marks are; else 0. Too uncertain to
-    /// spare a [`restore`](Self::restore), but it tells that identities with a smaller mark were not lost.
+    /// The mark of a window that release 0.1.0 wrote, which did not store the spool of its marks; else 0. It is too uncertain
+    /// to skip a [`restore`](Self::restore), but it shows that identities with a smaller mark were not lost.
     #[must_use]
     pub fn unnamed_mark(&self) -> u64 {
         self.handle.shared.runs.load().unnamed_mark_end_exclusive()
     }
 
-    /// Where the event lies that was confirmed with the identity `id`: exactly where the identity is in memory, which holds the
-    /// newest, and those restored at the start; otherwise before what is sealed.
+    /// Position of the event that was confirmed with the identity `id`. Exact for identities in memory (the newest, and those
+    /// restored at the start); otherwise before [`sealed_mark`](Self::sealed_mark).
     #[must_use]
     pub fn place(&self, id: Uuid) -> Place {
         let shared = &self.handle.shared;
@@ -124,19 +124,19 @@ impl Window {
         placed.unwrap_or_else(|| Place::Before(self.sealed_mark()))
     }
 
-    /// Confirmed time, to be given to [`claim`](Self::claim) and [`restore`](Self::restore).
+    /// Confirmed time, for [`claim`](Self::claim) and [`restore`](Self::restore).
     #[must_use]
     pub fn clock(&self) -> ConfirmedClock {
         self.handle.clock
     }
 
-    /// Takes in identities that were confirmed before the restart, with their marks in ascending order. They count as
-    /// confirmed now: they may be remembered longer for it, never shorter. Returns how many there were.
+    /// Restores identities that were confirmed before the restart, with their marks in ascending order. They count as
+    /// confirmed now, so they may be remembered longer, never shorter. Returns their number.
     ///
-    /// Blocks while what is in memory is sealed, so memory stays flat however many there are.
+    /// Blocks while memory is being sealed, so memory use stays bounded for any number of identities.
     ///
     /// # Errors
-    /// [`SealError`] where that fails.
+    /// [`SealError`] if sealing fails.
     pub fn restore(&self, identities: impl IntoIterator<Item = (Identity, u64)>, now_millis: i64) -> Result<u64, SealError> {
         let shared = &self.handle.shared;
         shared.note_now(now_millis);
@@ -167,11 +167,11 @@ impl Window {
         }
     }
 
-    /// Makes every identity that is confirmed by now with a mark below `mark_exclusive` durable in sealed runs, and blocks
-    /// until it is. The deliverer calls this before it unlinks the spool's segments below that mark.
+    /// Makes every identity confirmed so far with a mark below `mark_exclusive` durable in sealed runs. Blocks until that is
+    /// done. The deliverer calls this before it unlinks the spool's segments below that mark.
     ///
     /// # Errors
-    /// [`SealError`]: then the segments must stay. Sealing is tried again in the background.
+    /// [`SealError`]: the segments must stay. Sealing is retried in the background.
     pub fn checkpoint(&self, mark_exclusive: u64) -> Result<(), SealError> {
         let shared = &self.handle.shared;
         let mut state = shared.lock();
@@ -187,17 +187,17 @@ impl Window {
         Ok(())
     }
 
-    /// The window at this moment.
+    /// The current statistics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.handle.shared.stats()
     }
 
-    /// Seals what is in memory and ends the background thread. Not needed for correctness, as the spool restores what
-    /// was not sealed; it makes the next start quick.
+    /// Seals what is in memory and ends the background thread. Not needed for correctness, because the spool restores unsealed
+    /// identities; it makes the next start faster.
     ///
     /// # Errors
-    /// [`SealError`] where sealing fails; the thread is ended all the same.
+    /// [`SealError`] if sealing fails; the thread ends all the same.
     pub fn close(&self) -> Result<(), SealError> {
         let sealed = self.checkpoint(u64::MAX);
         self.handle.stop();
@@ -229,7 +229,7 @@ impl Handle {
             self.shared.wake(&mut state);
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A thread that panicked has said so; `stats` and every wait tell that it has ended.
+        // A thread that panicked has logged that; `stats` and every wait report that it has ended.
         let _ = thread.map(JoinHandle::join);
     }
 }

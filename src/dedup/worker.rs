@@ -1,5 +1,5 @@
-//! The background thread: looks after the files, seals, forgets, merges, in this order of urgency. It alone changes the set of
-//! runs.
+//! The background thread: checks the files, seals, forgets, merges, in this order of urgency. Only this thread changes the set
+//! of runs.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -25,9 +25,9 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     folder: Arc<Folder>,
     merge: Option<Merge>,
-    /// There may be something to forget or to merge.
+    /// There may be a run to forget or to merge.
     has_upkeep: bool,
-    /// Runs that have left the window and are still kept, the longest kept first.
+    /// Runs that have left the window and are still kept, oldest first.
     kept: Vec<ExpiredRun>,
     seal_retry: Retry,
     merge_retry: Retry,
@@ -72,7 +72,7 @@ impl Worker {
         }
     }
 
-    /// Waits for something to do. A merge is done in steps, so a seal never waits for more than one of them.
+    /// Waits for the next job. A merge is done in steps, so a seal waits for one step at most.
     fn next_job(&mut self) -> Job {
         let mut state = self.shared.lock();
         loop {
@@ -111,19 +111,19 @@ impl Worker {
                 self.has_upkeep = true;
                 let runs = Arc::new(self.shared.runs.load().with(run, generation.number));
                 let mut state = self.shared.lock();
-                // Under the lock: a claim finds the identities in the runs or in the generation, at every moment.
+                // Under the lock, so that a claim always finds the identities, in the runs or in the generation.
                 self.shared.runs.store(runs);
                 let sealed = state.unsealed.sealed();
                 state.control.failure = None;
                 state.control.refused_since = None;
                 drop(state);
                 self.shared.config.conditions.clear(Condition::DedupFull, "");
-                // Megabytes are given back to the system only after the lock is.
+                // After the lock is released, because this returns megabytes to the system.
                 drop(sealed);
             }
             Err(error) => {
                 self.seal_retry.failed(&error);
-                // It may have failed because the folder is gone.
+                // The seal may have failed because the folder is gone.
                 self.look_at = Instant::now();
                 let mut state = self.shared.lock();
                 state.control.failure = Some(Arc::new(error));
@@ -161,19 +161,19 @@ impl Worker {
         };
         match result {
             Ok(()) => {}
-            // That input is left alone until it is known whether it can be read; others may be merged.
+            // That input is not merged until its page is readable or lost; others may be merged.
             Err(MergeError::Waits) => self.has_upkeep = true,
             Err(MergeError::Disk(error)) => self.merge_retry.failed(&error),
         }
     }
 
-    /// Takes out of the window what has expired, and the oldest runs where there are too many identities.
+    /// Removes expired runs from the window, and the oldest runs if there are too many identities.
     fn forget(&mut self) {
         let now_millis = self.shared.now_millis.load(Ordering::Relaxed);
         let expired_before_millis = now_millis.saturating_sub(self.shared.window_millis());
         let (kept, forgotten) = self.shared.runs.load().forget(expired_before_millis, self.shared.config.identities_max);
         let next = kept.next_newest_millis().map_or(i64::MAX, |newest| newest.saturating_add(self.shared.window_millis()));
-        // One past it: a run is forgotten when it is older than the window, not when it is as old.
+        // Plus one, because a run is forgotten when it is older than the window, not when it is as old.
         self.shared.expiry_due_millis.store(next.saturating_add(1), Ordering::Relaxed);
         if forgotten.expired.is_empty() && forgotten.surplus.is_empty() {
             return;
@@ -203,11 +203,11 @@ impl Worker {
                     let identities = run.footer.identities;
                     self.kept.push(ExpiredRun { run: run.generations, identities, since_millis: now_millis });
                 }
-                // Met again at the next start, and taken out for the same reason.
+                // The next start finds the run again, and removes it for the same reason.
                 Err(error) => tracing::warn!(run = %run.generations, %error, "dedup: an expired run could not be set aside"),
             }
         }
-        // Bounded, however fast they come.
+        // Bounds the kept runs, however fast runs leave.
         let mut identities: u64 = self.kept.iter().map(|kept| kept.identities).sum();
         while identities > self.shared.config.identities_max / DEDUP_RUN_GRAIN {
             let oldest = self.kept.remove(0);
@@ -216,7 +216,8 @@ impl Worker {
         }
     }
 
-    /// Unlinks what left the window long enough before now, when others leave it: a wrong time alone unlinks nothing.
+    /// Unlinks runs that left the window long enough ago. Called only when other runs leave, so that a wrong time alone
+    /// unlinks nothing.
     fn unlink_kept(&mut self, now_millis: i64) {
         let kept_for_millis = DEDUP_SET_ASIDE_FOR.as_millis() as i64;
         let is_old = |kept: &mut ExpiredRun| now_millis.saturating_sub(kept.since_millis) >= kept_for_millis;
@@ -265,10 +266,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Unlinks runs that no longer count. One that stays is met again, and unlinked for the same reason, at the next start.
+    /// Unlinks runs that no longer count. If that fails, the next start finds the run and unlinks it for the same reason.
     fn remove<'a>(&self, runs: impl Iterator<Item = &'a Arc<Run>>) {
         for run in runs {
-            // What a damaged one still holds is for a person.
+            // A damaged run is kept for a person.
             let removed = match run.faults().have_losses() {
                 true => self.folder.set_aside(run.generations).map(drop),
                 false => self.folder.remove(run.generations),
@@ -281,7 +282,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// However the thread ends, nobody may go on waiting for it.
+    /// However the thread ends, no other thread may wait for it any longer.
     fn drop(&mut self) {
         self.shared.lock().control.is_stopped = true;
         self.shared.progress.notify_all();

@@ -1,4 +1,4 @@
-//! Writes one run: keys come in ascending order, pages go out at once, what indexes them follows at the end.
+//! Writes one run. Keys come in ascending order; pages are written at once, and their index at the end.
 
 use std::fs::File;
 use std::io;
@@ -13,17 +13,17 @@ use super::identity::{Key, KeyedHash, slice_of};
 use super::run::Run;
 use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 
-/// What a run says of its identities besides listing them.
+/// Facts about the identities of a run, for its footer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
     pub(super) mark_end_exclusive: u64,
-    /// The spool whose numbers the marks are.
+    /// The spool whose sequence numbers the marks are.
     pub(super) spool: Uuid,
 }
 
-/// A run in the making. Dropped before [`finish`](Self::finish), it removes its file.
+/// An unfinished run. If it is dropped before [`finish`](Self::finish), it removes its file.
 pub(super) struct RunWriter {
     folder: Arc<Folder>,
     generations: Generations,
@@ -35,7 +35,7 @@ pub(super) struct RunWriter {
     fence: Vec<u64>,
     page_crcs: Vec<u32>,
     slices: Vec<SliceFilter>,
-    /// Hashes of the slice in the making.
+    /// Hashes of the unfinished slice.
     slice_hashes: Vec<u64>,
     identities: u64,
     last: Option<Key>,
@@ -43,7 +43,7 @@ pub(super) struct RunWriter {
 }
 
 impl RunWriter {
-    /// Begins a run of at most `identities_max`, in slices of about `slice_identities` at most.
+    /// Creates a run of at most `identities_max` identities, in slices of at most about `slice_identities`.
     pub(super) fn create(
         folder: &Arc<Folder>,
         generations: Generations,
@@ -71,7 +71,7 @@ impl RunWriter {
         Ok(writer)
     }
 
-    /// Adds a key; one of the identity that came last is already there. Returns whether a slice was finished before it.
+    /// Adds a key; ignores one with the same identity as the last key. Returns whether a slice was finished before it.
     pub(super) fn push(&mut self, key: Key) -> io::Result<bool> {
         if self.last.is_some_and(|last| last.id == key.id) {
             return Ok(false);
@@ -97,8 +97,8 @@ impl RunWriter {
         Ok(finishes)
     }
 
-    /// Completes the file, reads it back, and installs it: when this returns, the run is durable.
-    /// `None` where there was nothing to write.
+    /// Completes the file, reads it back, and installs it. When this returns, the run is durable. `None` if there were no
+    /// identities.
     pub(super) fn finish(mut self, facts: Facts) -> Result<Option<Run>, RunError> {
         if self.identities == 0 {
             return Ok(None);
@@ -132,14 +132,14 @@ impl RunWriter {
         tables.extend_from_slice(&footer.encode());
         self.write(&tables)?;
         self.folder.sync(self.generations, &self.file)?;
-        // Read back before it counts: what cannot be read must not replace what can.
+        // Read back first, because an unreadable run must not replace readable ones.
         let run = Run::open(&self.folder.temporary_path(self.generations), self.generations)?;
         self.folder.install(self.generations)?;
         self.is_installed = true;
         Ok(Some(run))
     }
 
-    /// Fills the page up.
+    /// Pads the page with zeros.
     fn pad(&mut self) {
         self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_BYTES), 0);
     }
@@ -175,7 +175,7 @@ impl RunWriter {
 impl Drop for RunWriter {
     fn drop(&mut self) {
         if !self.is_installed {
-            // Best effort: what stays is removed when the folder is opened.
+            // Best effort: opening the folder removes a leftover.
             let _ = self.folder.remove_temporary(self.generations);
         }
     }

@@ -1,4 +1,4 @@
-//! The cursor: how far the spool has been delivered. A small file, replaced whole.
+//! The cursor: the position up to which the spool has been delivered. A small file, replaced as a whole.
 
 use std::{
     io,
@@ -21,30 +21,30 @@ const MAGIC: &[u8; 8] = b"LKGCURS1";
 const NO_PLAN: u64 = u64::MAX;
 const BYTES: usize = 8 + 16 + 8 + 8 + 4;
 
-/// How far the spool has been delivered.
+/// Position up to which the spool has been delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// Everything below this sequence number is delivered and never needed again.
     pub delivered_exclusive: u64,
-    /// End of the stretch whose delivery had begun. After a crash the same stretch, from `delivered_exclusive` to here,
-    /// must be delivered again, because a sink may have named what it wrote by it.
+    /// End of the range whose delivery had begun. After a crash the same range, from `delivered_exclusive` to here, must be
+    /// delivered again, because a sink may have named its output after the range.
     pub planned_end_exclusive: Option<u64>,
 }
 
 /// Why the cursor was not moved.
 #[derive(Debug, thiserror::Error)]
 pub enum CursorError {
-    /// Below the cursor (it never goes back) or above the durable end.
+    /// Below the cursor (it never moves back) or above the durable end.
     #[error("sequence number {seq} is outside {from_inclusive}..={to_inclusive}")]
     OutOfRange {
-        /// What was asked for.
+        /// The requested number.
         seq: u64,
         /// Least number allowed.
         from_inclusive: u64,
         /// Greatest number allowed.
         to_inclusive: u64,
     },
-    /// The disk refused; the cursor is where it was, and the next try may succeed.
+    /// The disk refused. The cursor did not move, and the next attempt may succeed.
     #[error("the cursor was not written: {0}")]
     Refused(#[source] io::Error),
     /// The spool has failed; the process must restart.
@@ -52,7 +52,7 @@ pub enum CursorError {
     Failed,
 }
 
-/// What the cursor's file held at the start.
+/// Content of the cursor's file at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredCursor {
     Read(Cursor),
@@ -85,8 +85,8 @@ fn decode(bytes: &[u8], spool_id: Uuid) -> Option<Cursor> {
     })
 }
 
-/// The cursor of an open spool. Its lock is held while its file is written, so that what [`CursorCell::get`] answers is
-/// durable; no append ever waits for it.
+/// The cursor of an open spool. Its lock is held while its file is written, so that the value of [`CursorCell::get`] is
+/// durable. No append waits for it.
 #[derive(Debug)]
 pub(super) struct CursorCell(Mutex<Cursor>);
 
@@ -99,7 +99,7 @@ impl CursorCell {
         *self.lock()
     }
 
-    /// Writes it again as it is, because its file is gone. One that was never written stays so.
+    /// Writes the cursor's file again because it is gone. A cursor that was never written is not written.
     pub(super) fn restore(&self, shared: &Shared) -> Result<(), Fault> {
         let cursor = self.lock();
         if *cursor == Cursor::default() { Ok(()) } else { write(&*shared.disk, &shared.folder, *cursor, shared.id) }
@@ -133,7 +133,7 @@ fn check_range(seq: u64, from_inclusive: u64, to_inclusive: u64) -> Result<(), C
 
 fn store(shared: &Shared, cursor: &mut Cursor, new: Cursor) -> Result<(), CursorError> {
     if shared.has_failed() {
-        // The folder may be what failed to sync, and a second fsync of it would be worth nothing.
+        // The folder may be what failed to sync, and a second fsync of it would prove nothing.
         return Err(CursorError::Failed);
     }
     if *cursor == new {

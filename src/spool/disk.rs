@@ -1,4 +1,4 @@
-//! The disk as the spool sees it: a trait, so that tests can put a faulty one in its place, and the real one.
+//! The disk interface of the spool: a trait, so that tests can use a faulty disk, and the real implementation.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -10,37 +10,37 @@ use std::{
 
 use crate::durable::{self, FILE_MODE};
 
-/// Which file it is, whatever its name.
+/// Identifies a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     /// Its file system.
     pub device: u64,
-    /// Its number there.
+    /// Its inode number on that file system.
     pub inode: u64,
 }
 
-/// What a file system says of itself.
+/// State of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Bytes that this process may still write to it.
     pub free_bytes: u64,
-    /// Whether it is mounted read-only. What is written to a file that was opened before may then be dropped, and a sync of
-    /// it succeeds all the same.
+    /// Whether it is mounted read-only. Writes to a file that was opened before may then be dropped although their sync
+    /// succeeds.
     pub is_read_only: bool,
 }
 
-/// Just those operations on folders and names that the spool needs.
+/// The operations on folders and names that the spool needs.
 ///
 /// A change of a name (creation, rename, link, removal) is durable only after [`DiskDir::sync`] of its folder.
 pub trait Disk: Send + Sync {
-    /// Makes `dir` and its parents where they are missing. Their entries are durable then, also where they were found.
+    /// Creates `dir` and its missing parents. Afterwards all their entries are durable, including those that existed.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the exclusive lock on the file `path`, making it where it is missing. The lock is held until the answer is
-    /// dropped or the process ends. [`io::ErrorKind::WouldBlock`]: somebody else holds it.
+    /// Takes the exclusive lock on the file `path`; creates the file if it is missing. The lock is held until the returned
+    /// value is dropped or the process ends. [`io::ErrorKind::WouldBlock`]: another process holds the lock.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
     /// Names of the files in `dir`, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
-    /// Makes a file that must not exist yet.
+    /// Creates a file that must not exist yet.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
@@ -50,9 +50,9 @@ pub trait Disk: Send + Sync {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Opens a folder, so that syncing it needs no descriptor at a time when there is none.
+    /// Opens a folder, so that a later sync needs no new descriptor.
     fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>>;
-    /// The file or folder that `path` leads to; `None` where there is none.
+    /// The file or folder at `path`; `None` if there is none.
     fn id_at(&self, path: &Path) -> io::Result<Option<FileId>>;
     /// Length of the file at `path`.
     fn size_at(&self, path: &Path) -> io::Result<u64>;
@@ -62,9 +62,9 @@ pub trait Disk: Send + Sync {
 pub trait DiskDir: Send + Sync {
     /// Makes the names in it durable.
     fn sync(&self) -> io::Result<()>;
-    /// How its file system is.
+    /// State of its file system.
     fn space(&self) -> io::Result<Space>;
-    /// Which one it is.
+    /// The folder's id.
     fn id(&self) -> io::Result<FileId>;
 }
 
@@ -76,26 +76,26 @@ pub trait DiskLock: Send + Sync {
 
 /// An open file of a [`Disk`].
 pub trait DiskFile: Send + Sync {
-    /// Writes at `offset` and answers how many bytes it wrote, which may be fewer than there are.
+    /// Writes at `offset`. Returns the number of bytes written, which may be less than given.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
-    /// Reads at `offset` and answers how many bytes it read: fewer than fit is possible, none means the end.
+    /// Reads at `offset`. Returns the number of bytes read: possibly fewer than fit; 0 means the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The file's length.
     fn size(&self) -> io::Result<u64>;
-    /// How many names it has. A file without one is gone when it is closed.
+    /// Number of its names. A file without a name is gone when it is closed.
     fn links(&self) -> io::Result<u64>;
-    /// Which one it is.
+    /// The file's id.
     fn id(&self) -> io::Result<FileId>;
-    /// Cuts the file.
+    /// Truncates the file.
     fn truncate(&self, size: u64) -> io::Result<()>;
-    /// Makes content and length durable (`fdatasync`). After an error nobody can say what is on the disk, and a second
-    /// call may succeed without having written a byte.
+    /// Makes content and length durable (`fdatasync`). After an error, the content of the disk is unknown, and a second call
+    /// may succeed without having written a byte.
     fn sync_data(&self) -> io::Result<()>;
-    /// Asks the system to forget what it holds of the file in memory, so that reads show what is on the disk.
+    /// Asks the system to drop its cache of the file, so that reads show what is on the disk.
     fn forget_cached(&self) -> io::Result<()>;
 }
 
-/// Writes all of `parts` at `offset`, however few bytes the disk takes at a time.
+/// Writes all of `parts` at `offset`, even if the disk takes few bytes at a time.
 pub(super) fn write_all_at(file: &dyn DiskFile, mut parts: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
@@ -112,7 +112,7 @@ pub(super) fn write_all_at(file: &dyn DiskFile, mut parts: &mut [IoSlice<'_>], m
     Ok(())
 }
 
-/// Reads at `offset` until `buffer` is full or the file ends, and answers how much it read.
+/// Reads at `offset` until `buffer` is full or the file ends. Returns the number of bytes read.
 pub(super) fn read_full_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

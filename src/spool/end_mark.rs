@@ -1,9 +1,9 @@
-//! The end mark: how far the spool was surely durable, written when it rests.
+//! The end mark: the end of what was certainly durable, written when the spool is idle.
 //!
-//! Each group of frames is proved by the next one, whose first frame says that all before it was durable. Nothing in the
-//! segments proves the last group. So the writer notes its end here once nothing came for a moment, and when it stops: then
-//! damage in the last group is known to be damage, and which numbers it costs. One small write in place, never on the way of
-//! an append; torn by a power cut, it is no mark, and the last group is as unproved as before.
+//! Each group of frames is proved by the next one, whose first frame says that everything before it was durable. Nothing in
+//! the segments proves the last group. So the writer stores its end here when idle, and when it stops. Then damage in the last
+//! group is recognized, and the lost sequence numbers are known. The mark is one small write in place, never in the path of an
+//! append. A mark torn by a power cut is ignored, and the last group is unproved as before.
 
 use std::{
     io::{self, IoSlice},
@@ -22,19 +22,19 @@ const NAME: &str = "end";
 const MAGIC: &[u8; 8] = b"LKGSEND1";
 const BYTES: usize = 8 + 16 + 8 + 8 + 8 + 4;
 
-/// How far a segment was durable.
+/// Position up to which a segment was durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct EndMark {
     /// First sequence number of the newest segment.
     pub(super) segment: u64,
     /// Its durable length.
     pub(super) bytes: u64,
-    /// Sequence number after its last frame.
+    /// One past the sequence number of its last frame.
     pub(super) end_seq: u64,
 }
 
 impl EndMark {
-    /// The mark in `folder`, if there is a whole one of this spool.
+    /// The mark in `folder`, if it is whole and belongs to this spool.
     pub(super) fn load(disk: &dyn Disk, folder: &Folder, spool_id: Uuid) -> Option<Self> {
         let bytes = read_file(disk, &folder.join(NAME), BYTES + 1).ok()?;
         let fields = unseal(&bytes)?.strip_prefix(MAGIC)?.strip_prefix(spool_id.as_bytes())?;
@@ -49,7 +49,7 @@ impl EndMark {
     }
 }
 
-/// The file of the mark, and what it says.
+/// The file of the mark, and its content.
 pub(super) struct EndMarkFile {
     spool_id: Uuid,
     file: Option<Arc<dyn DiskFile>>,
@@ -61,7 +61,7 @@ impl EndMarkFile {
         Self { spool_id, file: None, written: None }
     }
 
-    /// Makes durable that all up to `mark` is.
+    /// Durably records that everything up to `mark` is durable.
     pub(super) fn write(&mut self, disk: &dyn Disk, folder: &Folder, mark: EndMark) -> Result<(), Fault> {
         if self.written == Some(mark) {
             return Ok(());
@@ -82,7 +82,7 @@ impl EndMarkFile {
         Ok(())
     }
 
-    /// Whether its file is where it was; if not, the next mark makes a new one.
+    /// Checks that its file is still in place; if not, the next mark creates a new one.
     pub(super) fn look_after(&mut self, disk: &dyn Disk, folder: &Folder) -> io::Result<()> {
         if let Some(file) = &self.file
             && disk.id_at(&folder.join(NAME))? != Some(file.id()?)

@@ -1,4 +1,4 @@
-//! What a failure left behind, by the policy of [`crate::fault`], and the small files that are replaced whole.
+//! Classifies failed changes by the policy of [`crate::fault`], and replaces small files as a whole.
 
 use std::{
     io::{self, IoSlice},
@@ -11,19 +11,19 @@ use super::{
 };
 use crate::fault::{FaultKind, Operation, fault_kind};
 
-/// What a failed change left behind.
+/// State after a failed change.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Nothing changed; the next try may succeed.
+    /// Nothing changed; the next attempt may succeed.
     Refused(io::Error),
-    /// Nobody can say what the disk holds: an fsync failed, or the way back. Never try again, restart.
+    /// The content of the disk is unknown, because an fsync or the undo of a change failed. Never retry; restart.
     Broken(io::Error),
-    /// The file system is mounted read-only. Nothing changed, and nothing will.
+    /// The file system is mounted read-only. Nothing changed, and nothing will change.
     ReadOnly(io::Error),
 }
 
 impl Fault {
-    /// What the failure of a single operation left.
+    /// The state after a single operation failed.
     pub(super) fn of(error: io::Error, operation: Operation) -> Self {
         match fault_kind(&error, operation) {
             FaultKind::Medium if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(error),
@@ -47,11 +47,11 @@ impl Fault {
     }
 }
 
-/// Suffix of a file that is not complete yet; what a crash leaves of it is removed at the next start.
+/// Suffix of an incomplete file. The next start removes leftovers of a crash.
 pub(super) const TEMP_SUFFIX: &str = ".tmp";
 
-/// Replaces `name` in `folder` by `bytes`, durably, so that a crash leaves the old content or the new one: written beside,
-/// fsynced, renamed, the folder fsynced.
+/// Replaces `name` in `folder` by `bytes`, durably, so that a crash leaves the old content or the new one: written to a
+/// temporary file, fsynced, renamed, the folder fsynced.
 pub(super) fn replace_file(disk: &dyn Disk, folder: &Folder, name: &str, bytes: &[u8]) -> Result<(), Fault> {
     let temp = folder.join(format!("{name}{TEMP_SUFFIX}"));
     let renamed = create_with(disk, &temp, bytes).and_then(|file| {
@@ -59,14 +59,14 @@ pub(super) fn replace_file(disk: &dyn Disk, folder: &Folder, name: &str, bytes: 
         disk.rename(&temp, &folder.join(name)).map_err(Fault::naming)
     });
     if let Err(fault) = renamed {
-        // Only to free its bytes; a leftover harms nothing.
+        // Only to free its bytes; a leftover does no harm.
         let _ = disk.remove(&temp);
         return Err(fault);
     }
     folder.sync().map_err(Fault::Broken)
 }
 
-/// A new file with `bytes`, not yet synced. What had its name is removed.
+/// Creates a file with `bytes`, not yet synced. Removes an existing file of that name.
 pub(super) fn create_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<std::sync::Arc<dyn DiskFile>, Fault> {
     match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Fault::naming(error)),
@@ -77,7 +77,7 @@ pub(super) fn create_with(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<
     Ok(file)
 }
 
-/// The file's whole content, at most `size_max` bytes of it.
+/// The file's content, at most `size_max` bytes.
 pub(super) fn read_file(disk: &dyn Disk, path: &Path, size_max: usize) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
     let mut bytes = vec![0; size_max];
@@ -86,7 +86,7 @@ pub(super) fn read_file(disk: &dyn Disk, path: &Path, size_max: usize) -> io::Re
     Ok(bytes)
 }
 
-/// `fields` one after another, with a checksum behind them: the form of every small record in a spool's folder.
+/// `fields` one after another, then their checksum: the format of every small record in a spool's folder.
 pub(super) fn seal(fields: &[&[u8]]) -> Vec<u8> {
     let mut bytes = fields.concat();
     let crc = crc32c::crc32c(&bytes);
@@ -94,7 +94,7 @@ pub(super) fn seal(fields: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// The bytes before the checksum, if it is right.
+/// The bytes before the checksum, if the checksum is right.
 pub(super) fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (fields, crc) = bytes.split_last_chunk()?;
     (crc32c::crc32c(fields) == u32::from_le_bytes(*crc)).then_some(fields)

@@ -1,9 +1,9 @@
-//! A disk in memory that fails on demand and forgets what was not synced. For tests only.
+//! A disk in memory that fails on demand and drops data that was not synced. For tests only.
 //!
-//! It is honest about durability: each file has the content that the running system sees and the content on the platter.
-//! Between them stand dirty pages. An fsync writes them; a power loss keeps any part of them; a *failed* fsync may write
-//! some, and forgets that the rest was ever dirty, as Linux does. Names are durable once their folder is synced, and till
-//! then each change of them survives or not, whatever became of the others.
+//! It models durability: each file has the content that the running system sees and the content on the platter. Dirty pages
+//! are the difference. An fsync writes them; a power loss keeps any part of them; a *failed* fsync may write some, and forgets
+//! that the rest was ever dirty, as Linux does. Names are durable once their folder is synced. Until then each change of a
+//! name survives or not, independent of the others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,7 +43,7 @@ impl Rng {
     }
 }
 
-/// What goes wrong by chance, in thousandths of the operations.
+/// Random faults, in thousandths of the operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     pub(super) short_write: u32,
@@ -51,9 +51,9 @@ pub(super) struct Faults {
     pub(super) read_error: u32,
     pub(super) sync_error: u32,
     pub(super) truncate_error: u32,
-    /// Opening or making a file or a folder finds no descriptor.
+    /// Opening or creating a file or a folder finds no descriptor.
     pub(super) no_descriptor: u32,
-    /// Reads and writes that a signal interrupts: to be made again, and no failure.
+    /// Reads and writes that a signal interrupts: must be repeated, and are no failure.
     pub(super) interrupted: u32,
 }
 
@@ -68,29 +68,29 @@ pub(super) struct State {
     durable_names: BTreeMap<PathBuf, usize>,
     changes: Vec<NameChange>,
     locked: BTreeSet<usize>,
-    /// Counts the lives of the process: files opened in an earlier one are gone.
+    /// Counts the processes: files opened by an earlier process are gone.
     life: u64,
     pub(super) is_dead: bool,
-    /// Folders and inodes whose sync failed in this life.
+    /// Folders and inodes whose sync failed in this process.
     failed_syncs: BTreeSet<SyncTarget>,
 
     /// Operations until the process dies in the middle of one.
     pub(super) dies_after: Option<u64>,
     pub(super) faults: Faults,
     pub(super) capacity: u64,
-    /// Of the capacity, what is shown as free and cannot be written.
+    /// Part of the capacity that is reported as free but cannot be written.
     pub(super) hidden_bytes: u64,
     pub(super) panics_on_write: bool,
-    /// Mounted read-only: names cannot be changed; a write to an open file goes to memory, and its sync says yes.
+    /// Mounted read-only: names cannot be changed; a write to an open file goes to memory, and its sync succeeds.
     pub(super) is_read_only: bool,
-    /// Counts the lives of the folder: each removal of it begins one.
+    /// Counts the folders: each removal of the folder begins a new one.
     folder: u64,
     /// Files that cannot be read in this range of bytes.
     pub(super) bad_sector: Option<(PathBuf, std::ops::Range<u64>)>,
     pub(super) creations: u64,
     pub(super) writes: u64,
     pub(super) syncs: u64,
-    /// Syncs of what had failed to sync before: there must be none.
+    /// Syncs repeated after a failed sync: there must be none.
     pub(super) retried_syncs: u64,
 }
 
@@ -104,9 +104,9 @@ enum SyncTarget {
 struct Inode {
     /// What reads show.
     cached: Vec<u8>,
-    /// What is on the platter.
+    /// Content on the platter.
     durable: Vec<u8>,
-    /// Pages of `cached` that the system knows to be newer than the platter.
+    /// Pages of `cached` that are newer than the platter.
     dirty: BTreeSet<usize>,
 }
 
@@ -166,7 +166,7 @@ impl Inode {
             let mut end = ((page + 1) * page_bytes).min(self.cached.len()).min(size);
             match rng.below(4) {
                 0 => continue,
-                // A page torn within.
+                // A page torn in the middle.
                 1 if end > start => end = start + rng.below(end - start + 1),
                 _ => {}
             }
@@ -179,7 +179,7 @@ impl Inode {
 }
 
 impl State {
-    /// Begins an operation: an error if the process is dead, true if it dies in the middle of this one.
+    /// Begins an operation: an error if the process is dead, true if the process dies in the middle of this operation.
     fn begin(&mut self, life: u64) -> io::Result<bool> {
         if self.is_dead || life != self.life {
             return Err(io::Error::other("the process is dead"));
@@ -202,7 +202,7 @@ impl State {
         if rate > 0 && self.rng.chance(rate) { Err(Errno::MFILE.into()) } else { Ok(()) }
     }
 
-    /// Changes a name. Where the process dies in this operation, the change may have happened or not.
+    /// Changes a name. If the process dies in this operation, the change may or may not have happened.
     fn change(&mut self, life: u64, change: &NameChange) -> io::Result<()> {
         let dies = self.begin(life)?;
         if self.is_read_only {
@@ -238,11 +238,11 @@ impl State {
     }
 }
 
-/// Numbers of folders begin here: those of files are lower.
+/// First inode number of folders; those of files are lower.
 const FOLDERS: u64 = 1 << 32;
 
 impl State {
-    /// The folder that `path` leads to now: one of the two of a spool, or one above them.
+    /// The folder at `path` now: one of the two of a spool, or one above them.
     fn folder_id(&self, path: &Path) -> Option<FileId> {
         let is_folder = path.ends_with("spool") || path.ends_with("quarantine") || path == Path::new("/");
         is_folder.then(|| FileId { device: 1, inode: FOLDERS + self.folder * 16 + path.components().count() as u64 })
@@ -283,7 +283,7 @@ impl FaultDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process is gone, the system runs on: its memory still holds what was written.
+    /// The process is gone, but the system runs: its memory still holds the writes.
     pub(super) fn kill(&self) {
         self.state().next_life();
     }
@@ -314,7 +314,7 @@ impl FaultDisk {
         Some(state.inodes[state.inode(path).ok()?].cached.clone())
     }
 
-    /// Puts a file there, durable: what another program, or decay, may have done.
+    /// Puts a file there, durably: models another program, or decay.
     pub(super) fn put(&self, path: &Path, content: &[u8]) {
         let mut state = self.state();
         let inode = state.inode(path).unwrap_or_else(|_| {
@@ -326,7 +326,7 @@ impl FaultDisk {
         state.durable_names.insert(path.to_owned(), inode);
     }
 
-    /// Takes the whole folder away, durably.
+    /// Removes the whole folder, durably.
     pub(super) fn take_folder(&self, dir: &Path) {
         let mut state = self.state();
         state.names.retain(|path, _| !path.starts_with(dir));
@@ -335,7 +335,7 @@ impl FaultDisk {
         state.folder += 1;
     }
 
-    /// Takes a file away, durably.
+    /// Removes a file, durably.
     pub(super) fn take(&self, path: &Path) {
         let mut state = self.state();
         state.names.remove(path);
@@ -348,7 +348,7 @@ impl FaultDisk {
         in_dir.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     }
 
-    /// A disk of its own with the same content, all of it durable.
+    /// A separate disk with the same content, all of it durable.
     pub(super) fn copy(&self) -> Self {
         let copy = Self::new(0);
         let paths: Vec<_> = self.state().names.keys().cloned().collect();
@@ -445,7 +445,7 @@ impl Disk for FaultDisk {
     fn id_at(&self, path: &Path) -> io::Result<Option<FileId>> {
         let state = self.state();
         let file = state.names.get(path).map(|inode| FileId { device: 1, inode: *inode as u64 });
-        // What is no file is a folder, and all of them are there.
+        // Other paths are folders, and all folders exist.
         Ok(file.or_else(|| state.folder_id(path)))
     }
 
@@ -472,7 +472,8 @@ impl DiskDir for FaultDir {
         let fails = state.rng.chance(rate);
         let State { rng, changes, durable_names, .. } = &mut *state;
         if dies || fails {
-            // Any of them may have got there. All stay pending, so that a later sync ends with the names as they are.
+            // Any of the changes may have reached the disk. All stay pending, so that a later sync ends with the names as they
+            // are.
             for change in changes.iter().filter(|change| change.touches(dir)) {
                 if rng.chance(500) {
                     change.apply(durable_names);
@@ -544,7 +545,7 @@ impl DiskFile for FaultFile {
         }
         inode.cached[range.clone()].copy_from_slice(&bytes[..size]);
         inode.dirty.extend(range.start / *page..range.end.div_ceil(*page));
-        // The system writes pages back whenever it likes.
+        // The system may write pages back at any time.
         if !*is_read_only && rng.chance(200) {
             let likes = [100, 500, 1000][rng.below(3)];
             let picked: Vec<_> = inode.dirty.iter().copied().filter(|_| rng.chance(likes)).collect();
@@ -631,7 +632,7 @@ impl DiskFile for FaultFile {
                 }
             }
             if fails {
-                // The rest is not on the platter, and nobody will ever write it there.
+                // The rest is not on the platter, and no later sync will write it.
                 inode.dirty.clear();
                 failed_syncs.insert(SyncTarget::Inode(self.inode));
             }

@@ -1,4 +1,5 @@
-//! A folder of the spool, held open: syncing it needs no descriptor, and whether its name still leads to it can be told.
+//! An open folder of the spool. Its handle can be synced without a new descriptor, and shows whether the name still leads to
+//! it.
 
 use std::{
     io,
@@ -15,7 +16,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder where it is missing, and opens it.
+    /// Creates the folder if it is missing, and opens it.
     pub(super) fn make(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         disk.make_dir(path)?;
         Ok(Self { path: path.to_owned(), open: Mutex::new(disk.open_dir(path)?) })
@@ -29,7 +30,7 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// The last part of its path: how conditions name it.
+    /// The last part of its path, used as its name in conditions.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
@@ -48,7 +49,7 @@ impl Folder {
         Ok(disk.id_at(&self.path)? == Some(self.handle().id()?))
     }
 
-    /// Whether the nearest folder above it that exists is on its file system: if not, that one is not mounted.
+    /// Whether the nearest existing folder above it is on the same file system. If not, the file system is not mounted.
     pub(super) fn is_mounted(&self, disk: &dyn Disk) -> io::Result<bool> {
         let device = self.handle().id()?.device;
         for above in self.path.ancestors() {
@@ -60,7 +61,7 @@ impl Folder {
         Ok(false)
     }
 
-    /// Makes it again where it is gone, and goes on with what its name leads to now.
+    /// Creates the folder again if it is gone, and continues with the folder that has its name now.
     pub(super) fn make_again(&self, disk: &dyn Disk) -> io::Result<()> {
         disk.make_dir(&self.path)?;
         let open = disk.open_dir(&self.path)?;

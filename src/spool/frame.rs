@@ -10,7 +10,7 @@ use crate::limits::FRAME_BODY_BYTES_MAX;
 /// Bytes before a frame's body.
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 
-/// Bit of the length that says: this frame began a group commit, so all before it was durable when it was written.
+/// Bit of the length that marks the start of a group commit: everything before this frame was durable when it was written.
 const GROUP_START: u32 = 1 << 31;
 
 const _: () = assert!(FRAME_BODY_BYTES_MAX < GROUP_START as usize);
@@ -18,28 +18,28 @@ const _: () = assert!(FRAME_BODY_BYTES_MAX < GROUP_START as usize);
 /// A frame read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its place among all frames that this spool ever took.
+    /// Its position among all frames of this spool.
     pub seq: u64,
-    /// What was appended. Shares the memory of the chunk (128 KiB) that it was read with: to keep a small body for
-    /// long, copy it.
+    /// The appended bytes. They share the memory of the chunk (128 KiB) that they were read with, so copy a small body that is
+    /// kept for long.
     pub body: Bytes,
 }
 
 impl Frame {
-    /// Bytes that it takes on disk, its header counted.
+    /// Bytes on disk, header included.
     #[must_use]
     pub fn size(&self) -> usize {
         FRAME_HEADER_BYTES + self.body.len()
     }
 }
 
-/// Why a body was not taken into a [`FrameBuffer`].
+/// Why a [`FrameBuffer`] rejected a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a body of {0} bytes; at most {FRAME_BODY_BYTES_MAX} are allowed")]
 pub struct BodyTooLong(pub usize);
 
-/// Frames of one append, built by the thread that asks for it. What only the writer knows (sequence number and
-/// checksum) it stamps in place, so that no byte is copied again on its way to the disk.
+/// Frames of one append, built by the calling thread. The writer stamps the sequence numbers and checksums in place, so that
+/// no byte is copied again on its way to the disk.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     bytes: Vec<u8>,
@@ -47,19 +47,19 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// An empty buffer with room for `bytes`, the 16 of each frame's header counted.
+    /// An empty buffer with room for `bytes`, including the 16 of each frame's header.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), frames: 0 }
     }
 
-    /// Adds one frame, whose body is what `append_body` appends to the vector it is given.
+    /// Adds one frame. Its body is what `append_body` appends to the given vector.
     ///
     /// # Errors
-    /// [`BodyTooLong`]; the buffer is then as it was before.
+    /// [`BodyTooLong`]; the buffer is unchanged.
     ///
     /// # Panics
-    /// If `append_body` shortens the vector, which would eat into the frames before.
+    /// If `append_body` shortens the vector, which would damage earlier frames.
     pub fn push(&mut self, append_body: impl FnOnce(&mut Vec<u8>)) -> Result<(), BodyTooLong> {
         let append_body = |buffer: &mut Vec<u8>| {
             append_body(buffer);
@@ -68,13 +68,13 @@ impl FrameBuffer {
         self.try_push(append_body).map(|_| ())
     }
 
-    /// As [`push`](Self::push), and no frame is added where `append_body` fails.
+    /// Like [`push`](Self::push), but adds no frame if `append_body` fails.
     ///
     /// # Errors
-    /// [`BodyTooLong`]; the buffer is then as it was before.
+    /// [`BodyTooLong`]; the buffer is unchanged.
     ///
     /// # Panics
-    /// If `append_body` shortens the vector, which would eat into the frames before.
+    /// If `append_body` shortens the vector, which would damage earlier frames.
     pub fn try_push<T, E>(
         &mut self,
         append_body: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
@@ -98,8 +98,8 @@ impl FrameBuffer {
         Ok(appended)
     }
 
-    /// Keeps the frames for which `keep` says so; it is called with the place and the body of each, in order, and may change
-    /// the body. Nothing is moved where all are kept.
+    /// Keeps the frames for which `keep` returns true. `keep` is called with the index and the body of each frame, in order,
+    /// and may change the body. If all are kept, no bytes move.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, &mut [u8]) -> bool) {
         let (mut from, mut to, mut index, mut kept) = (0, 0, 0, 0);
         while let Some(header) = self.bytes[from..].first_chunk().and_then(FrameHeader::parse) {
@@ -129,24 +129,24 @@ impl FrameBuffer {
         bodies
     }
 
-    /// Frames held.
+    /// Number of frames.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Bytes held, headers counted: what the append takes on disk.
+    /// Number of bytes, headers included: the size of the append on disk.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The frames as they go to the disk, once stamped.
+    /// The frames as they are written to disk, after [`stamp`](Self::stamp).
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Gives the frames their sequence numbers from `first_seq` on, and their checksums. Stamping again replaces both.
+    /// Sets the sequence numbers of the frames from `first_seq` on, and their checksums. Stamping again replaces both.
     pub(super) fn stamp(&mut self, salt: Salt, first_seq: u64, starts_group: bool) {
         let mut rest = self.bytes.as_mut_slice();
         let mut seq = first_seq;
@@ -167,8 +167,8 @@ impl FrameBuffer {
     }
 }
 
-/// What every checksum of a spool starts from: made of the spool's random id, so that neither a frame of another spool
-/// nor one that a client wrote inside a body passes for a frame of this one when damage is scanned.
+/// The initial value of every checksum of a spool. It is made from the spool's random id, so that a scan of damaged bytes
+/// accepts neither a frame of another spool nor one that a client wrote inside a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Salt(u32);
 
@@ -182,7 +182,7 @@ impl Salt {
     }
 }
 
-/// The first 16 bytes of a frame, not yet to be believed.
+/// The first 16 bytes of a frame, not verified yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameHeader {
     length_word: u32,
@@ -191,7 +191,7 @@ pub(super) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Takes 16 bytes; `None` where their length cannot be a frame's.
+    /// Parses 16 bytes; `None` if their length cannot be a frame's.
     pub(super) fn parse(bytes: &[u8; FRAME_HEADER_BYTES]) -> Option<Self> {
         let [l0, l1, l2, l3, c0, c1, c2, c3, seq @ ..] = *bytes;
         let header = Self {
@@ -211,7 +211,7 @@ impl FrameHeader {
         self.length_word & GROUP_START != 0
     }
 
-    /// Whether `frame`, all bytes of this frame, is what was written.
+    /// Whether `frame`, all bytes of this frame, matches the checksum.
     pub(super) fn matches(self, salt: Salt, frame: &[u8]) -> bool {
         salt.checksum(self.length_word, &frame[8..]) == self.crc
     }
@@ -302,7 +302,7 @@ mod tests {
         };
         frames.stamp(Salt::of(Uuid::nil()), 5, true);
         assert_eq!(starts(&frames), [(5, true), (6, false), (7, false)]);
-        // A group that the disk refused may be stamped again at another place in the next one.
+        // A group that the disk refused may be stamped again at another position in the next group.
         frames.stamp(Salt::of(Uuid::nil()), 8, false);
         assert_eq!(starts(&frames), [(8, false), (9, false), (10, false)]);
     }

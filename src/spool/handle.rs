@@ -1,4 +1,4 @@
-//! The spool as its users hold it.
+//! The public API of the spool.
 
 use std::{
     io,
@@ -36,55 +36,55 @@ use crate::{
     limits::{GROUP_COMMIT_BYTES_MAX, SEGMENT_PIECE_BYTES, SPOOL_LOOK_EVERY, SPOOL_START_PATIENCE},
 };
 
-/// Where a spool is, and its bounds.
+/// Location and limits of a spool.
 #[derive(Clone, Debug)]
 pub struct SpoolConfig {
-    /// Its folder, made where it is missing. One process at a time.
+    /// Its folder; created if it is missing. Only one process may use it at a time.
     pub dir: PathBuf,
-    /// Bytes at which a segment is closed and the next one begun.
+    /// Bytes at which a segment is closed and the next one begins.
     pub segment_bytes: u64,
-    /// Bytes that all segments may hold together.
+    /// Maximum total bytes of all segments.
     pub quota_bytes: u64,
     /// Bytes that must stay free on the file system.
     pub free_bytes_min: u64,
-    /// Bytes that may wait for the writer.
+    /// Maximum bytes that wait for the writer.
     pub queue_bytes_max: usize,
-    /// How long a place that cannot be read is tried again before its events are given up.
+    /// How long an unreadable place is retried before its events are given up.
     pub unreadable: Patience,
-    /// Where its faults are raised.
+    /// Faults are raised here.
     pub conditions: Conditions,
 }
 
-/// What a spool holds on disk.
+/// Statistics of a spool on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpoolStats {
-    /// Segment files, the active one counted.
+    /// Segment files, including the active one.
     pub segments: usize,
-    /// Their bytes: what the quota bounds.
+    /// Their bytes, which the quota limits.
     pub bytes: u64,
-    /// Sequence number with which the oldest segment begins.
+    /// First sequence number of the oldest segment.
     pub first_seq: u64,
-    /// Sequence number after the last durable frame.
+    /// One past the last durable sequence number.
     pub end_seq_exclusive: u64,
     /// Groups of appends made durable since the spool was opened, with one `fdatasync` each.
     pub syncs: u64,
 }
 
-/// An open spool. Dropping it writes what is queued, and ends the writer.
+/// An open spool. Dropping it writes the queue and ends the writer.
 pub struct Spool {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     cursor: Arc<CursorCell>,
-    /// Held while segments are unlinked, so that two callers do not remove the same file.
+    /// Held while segments are unlinked, so that two callers cannot remove the same file.
     unlinking: Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Spool {
-    /// Opens the spool in `config.dir`, recovering what a crash left, and starts its writer.
+    /// Opens the spool in `config.dir`, recovers from a crash, and starts the writer.
     ///
     /// # Errors
-    /// See [`OpenError`]. Damage is no error; it is in the report.
+    /// See [`OpenError`]. Damage is not an error; it is in the report.
     pub fn open(disk: Arc<dyn Disk>, config: SpoolConfig) -> Result<(Self, RecoveryReport), OpenError> {
         let (spool, writer, report) = Self::open_without_thread(disk, config)?;
         let thread = spool.shared.conditions.vital("spool-writer").thread(move || writer.run());
@@ -93,12 +93,12 @@ impl Spool {
         Ok((spool, report))
     }
 
-    /// For the simulator, which is its own writer so that a seed always gives the same run.
+    /// For the simulator, which steps the writer itself so that a seed always gives the same run.
     pub(super) fn open_without_thread(
         disk: Arc<dyn Disk>,
         config: SpoolConfig,
     ) -> Result<(Self, Writer, RecoveryReport), OpenError> {
-        // What the system lacks for a moment, or a folder that hiccups, is no reason not to start.
+        // Retry, because a transient error of the system or the folder must not prevent the start.
         let mut tries = Tries::default();
         loop {
             let error = match Self::try_open(disk.clone(), config.clone(), false) {
@@ -166,44 +166,44 @@ impl Spool {
         Ok((Self { shared, queue, cursor, unlinking: Mutex::default(), writer: Mutex::default() }, writer, report))
     }
 
-    /// Notes from now on what each group takes. Only the first call counts.
+    /// From now on, records metrics of each group. Only the first call counts.
     pub fn observe_groups(&self, metrics: GroupMetrics) {
         let _ = self.shared.groups.set(metrics);
     }
 
-    /// Identity of this spool, made once with its folder.
+    /// Id of this spool, created once with its folder.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.shared.id
     }
 
-    /// Appends `frames`, all or none. `done` is called exactly once: with `Ok` only when the frames are durable. Calls
-    /// come from the writer's thread and in the order of the appends, so `done` must be short and must not block; only
-    /// [`AppendError::Busy`] and [`AppendError::Closed`] are told at once, from the calling thread.
+    /// Appends all of `frames` or none. `done` is called exactly once, with `Ok` only when the frames are durable. The
+    /// writer's thread calls it, in the order of the appends, so `done` must be short and must not block. Only
+    /// [`AppendError::Busy`] and [`AppendError::Closed`] are reported at once, on the calling thread.
     pub fn append(&self, frames: FrameBuffer, done: impl FnOnce(Result<Appended, AppendError>) + Send + 'static) {
         self.queue.push(Pending::new(frames, Box::new(done)));
     }
 
-    /// Sequence number after the last durable frame.
+    /// One past the last durable sequence number.
     #[must_use]
     pub fn durable_end(&self) -> u64 {
         self.shared.durable_end()
     }
 
-    /// [`Spool::durable_end`], to wait for new frames.
+    /// Watches [`Spool::durable_end`], to wait for new frames.
     #[must_use]
     pub fn watch_durable_end(&self) -> watch::Receiver<u64> {
         self.shared.watch_durable_end()
     }
 
-    /// Becomes true when the disk did what cannot be recovered from while running, such as a failed fsync. Nothing is
-    /// appended or committed after; what is durable can still be read. The process must restart.
+    /// Becomes true after a disk fault that only a restart can recover from, such as a failed fsync. After that, nothing is
+    /// appended or committed; durable frames can still be read. The process must restart.
     #[must_use]
     pub fn watch_failed(&self) -> watch::Receiver<bool> {
         self.shared.watch_failed()
     }
 
-    /// What is on the disk.
+    /// Current statistics.
     #[must_use]
     pub fn stats(&self) -> SpoolStats {
         let segments = self.shared.segments();
@@ -216,19 +216,19 @@ impl Spool {
         }
     }
 
-    /// A reader whose first frame is the one with `seq`, or the next there is.
+    /// A reader that begins at the frame with `seq`, or at the next frame after it.
     #[must_use]
     pub fn reader(&self, seq: u64) -> Reader {
         Reader::new(Arc::clone(&self.shared), seq)
     }
 
-    /// How far the spool has been delivered. Durable.
+    /// Position up to which the spool has been delivered. Durable.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.cursor.get()
     }
 
-    /// Makes durable that all below `seq` is delivered. A plan that ends there or before is fulfilled. Blocks on the disk.
+    /// Durably records that everything below `seq` is delivered. Ends a plan that ends there or before. Blocks on the disk.
     ///
     /// # Errors
     /// See [`CursorError`].
@@ -236,7 +236,7 @@ impl Spool {
         self.cursor.commit(&self.shared, seq)
     }
 
-    /// Makes durable that the delivery of the stretch from the cursor to `end_seq` begins. Blocks on the disk.
+    /// Durably records that the delivery of the range from the cursor to `end_seq` begins. Blocks on the disk.
     ///
     /// # Errors
     /// See [`CursorError`].
@@ -245,21 +245,21 @@ impl Spool {
     }
 
     /// Asks the writer to close the active segment, if it holds frames and all of them are delivered, so that
-    /// [`Spool::unlink_delivered`] may unlink it too. For the deliverer when it has nothing to do.
+    /// [`Spool::unlink_delivered`] may unlink it too. The deliverer calls this when it is idle.
     pub fn roll_if_delivered(&self) {
         self.queue.ask_to_roll();
     }
 
-    /// Whether [`Spool::unlink_delivered`] has anything to unlink.
+    /// Whether [`Spool::unlink_delivered`] has a segment to unlink.
     #[must_use]
     pub fn has_delivered_segments(&self) -> bool {
         !self.shared.segments().below(self.shared.delivered()).is_empty()
     }
 
-    /// Unlinks the segments that are wholly delivered and answers how many. Blocks on the disk, but no append waits for it.
+    /// Unlinks the fully delivered segments. Returns their number. Blocks on the disk, but no append waits for it.
     ///
     /// # Errors
-    /// The disk's. What was not unlinked stays for the next call.
+    /// The disk's I/O error. The next call unlinks the remaining segments.
     pub fn unlink_delivered(&self) -> io::Result<usize> {
         let _unlinking = self.unlinking.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shared.has_failed() {
@@ -271,11 +271,11 @@ impl Spool {
         let mut nameless = Vec::new();
         for first_seq in &segments {
             let path = segment_path(folder.path(), *first_seq);
-            // What is damaged is kept until a person removes it.
+            // A damaged segment is kept until a person removes it.
             let removed = if self.shared.is_damaged(*first_seq) && disk.id_at(&path)?.is_some() {
                 self.keep_damaged(*first_seq)
             } else {
-                // Held open, so that its blocks are not given back at once: see `give_back`.
+                // Held open, so that its blocks are not freed all at once: see `give_back`.
                 nameless.extend(disk.open(&path).ok());
                 disk.remove(&path)
             };
@@ -291,14 +291,14 @@ impl Spool {
                 self.shared.look_into_quarantine();
             }
         }
-        // One that has another name, in the quarantine, is not cut.
+        // A file that has another name, in the quarantine, is not cut.
         let is_nameless = |file: &Arc<dyn DiskFile>| file.links().is_ok_and(|links| links == 0);
         nameless.iter().filter(|file| is_nameless(file)).for_each(|file| give_back(&**file));
         Ok(segments.len())
     }
 
-    /// Takes a damaged segment out of the spool: its name here is removed where the quarantine has it under another one, and
-    /// else it is moved there.
+    /// Takes a damaged segment out of the spool. If the quarantine already has the file under another name, removes the name
+    /// here; otherwise moves the file there.
     fn keep_damaged(&self, first_seq: u64) -> io::Result<()> {
         let Shared { disk, folder, quarantine, .. } = &*self.shared;
         let path = segment_path(folder.path(), first_seq);
@@ -315,24 +315,24 @@ impl Spool {
         }
     }
 
-    /// How long to wait before reading again what could not be read.
+    /// How long to wait before an unreadable place is read again.
     #[must_use]
     pub fn unreadable_pause(&self) -> Duration {
         self.shared.unreadable.pause()
     }
 
-    /// What was set aside, as it was seen last.
+    /// The quarantine, as last seen.
     #[must_use]
     pub fn quarantined(&self) -> Quarantined {
         *self.shared.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes no more appends, writes what is queued and waits for the writer's end. What is durable can still be read,
-    /// and the cursor be moved.
+    /// Takes no more appends, writes the queue and waits for the writer to end. After that, durable frames can still be read,
+    /// and the cursor can be moved.
     pub fn close(&self) {
         self.queue.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The last owner may be the callback of an append, on the writer's own thread, which cannot wait for its own end.
+        // The last owner may be the callback of an append, on the writer's own thread, which cannot join itself.
         if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id())
             && writer.join().is_err()
         {
@@ -341,14 +341,14 @@ impl Spool {
     }
 }
 
-/// Gives the blocks of a file that has no name any more back to the file system in pieces. All at once, as when the last
-/// descriptor is closed, the file system would be busy with them for some 50 ms, and the next `fdatasync` would wait for it.
+/// Frees the blocks of a file without a name in pieces. If they were freed all at once, as when the last descriptor is closed,
+/// the file system would be busy for about 50 ms, and the next `fdatasync` would wait for it.
 fn give_back(file: &dyn DiskFile) {
     let mut size = file.size().unwrap_or(0);
     while size > 0 {
         size = size.saturating_sub(SEGMENT_PIECE_BYTES);
         if let Err(error) = file.truncate(size) {
-            // Closing it gives back the rest.
+            // Closing the file frees the rest.
             tracing::debug!(%error, "a segment is given back at once");
             return;
         }
@@ -378,7 +378,7 @@ mod tests {
 
     use super::{super::disk::FileId, *};
 
-    /// Notes the sizes that it is cut to.
+    /// Records the sizes to which the file is truncated.
     #[derive(Default)]
     struct Cut(Mutex<Vec<u64>>);
 

@@ -1,4 +1,4 @@
-//! Looking at a spool's folder without opening it as one: nothing is changed, and a gateway may run on it.
+//! Inspects a spool's folder without opening the spool: nothing is changed, and a gateway may use it at the same time.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -14,18 +14,18 @@ use super::{
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, parse_segment_name, quarantine_dir, segment_name},
 };
 
-/// What a spool's folder holds.
+/// Content of a spool's folder.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// Identity of the spool; `None` where it cannot be read.
+    /// Id of the spool; `None` if it cannot be read.
     pub spool_id: Option<Uuid>,
-    /// How far it is delivered; `None` where that cannot be read.
+    /// The delivered position; `None` if it cannot be read.
     pub cursor: Option<Cursor>,
     /// Its segments, oldest first.
     pub segments: Vec<SegmentFile>,
-    /// What was set aside.
+    /// Files in the quarantine.
     pub quarantine: Vec<SegmentFile>,
-    /// What was lost.
+    /// Recorded losses.
     pub losses: Vec<Loss>,
 }
 
@@ -36,11 +36,11 @@ pub struct SegmentFile {
     pub name: String,
     /// Its bytes.
     pub bytes: u64,
-    /// The spool that wrote it; `None` where its header is damaged.
+    /// The spool that wrote it; `None` if its header is damaged.
     pub spool_id: Option<Uuid>,
-    /// Sequence number with which it begins.
+    /// Its first sequence number.
     pub first_seq: u64,
-    /// What its frames are like, where they were read.
+    /// Its frames, if they were read.
     pub content: Option<SegmentContent>,
 }
 
@@ -49,20 +49,20 @@ pub struct SegmentFile {
 pub struct SegmentContent {
     /// Whole frames.
     pub frames: u64,
-    /// Sequence number after the last whole frame.
+    /// One past the sequence number of the last whole frame.
     pub end_seq_exclusive: u64,
-    /// Bytes that are no frame: damage, or in the newest segment a write that goes on.
+    /// Bytes that are not frames: damage, or in the newest segment a write in progress.
     pub damaged_bytes: u64,
-    /// Frames that are missing between whole ones.
+    /// Frames missing between whole ones.
     pub lost_frames: u64,
     /// Blocks that cannot be read.
     pub unreadable_blocks: u64,
 }
 
-/// Looks at the spool in `dir`. `verify`: reads every frame.
+/// Inspects the spool in `dir`. `verify`: reads every frame.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn inspect(disk: &dyn Disk, dir: &Path, verify: bool) -> io::Result<Inspection> {
     let spool_id = spool_id(disk, dir);
     let cursor = spool_id.and_then(|id| match StoredCursor::load(disk, dir, id) {
@@ -96,13 +96,13 @@ fn segments(disk: &dyn Disk, dir: &Path, spool_id: Option<Uuid>, reads: bool) ->
     Ok(segments.collect())
 }
 
-/// The sequence number in the name of a segment, which may have a number of its own in the quarantine.
+/// The sequence number in the name of a segment. In the quarantine, the name may have a further number at its end.
 fn seq_of(name: &str) -> Option<u64> {
     let length = segment_name(0).len();
     name.get(..length).and_then(parse_segment_name)
 }
 
-/// Reads the whole frames of the segment `name` in `dir`, past whatever is damaged or cannot be read.
+/// Reads the whole frames of the segment `name` in `dir`; skips damaged and unreadable bytes.
 fn read_frames(
     disk: &dyn Disk,
     dir: &Path,
@@ -137,27 +137,27 @@ fn read_frames(
     }
 }
 
-/// Whole frames of a quarantined segment that were never delivered: those that are written down as lost and can be read after
-/// all, and all of another spool, of which nothing is known here.
+/// Whole frames of a quarantined segment that were never delivered: those recorded as lost that can be read after all, and all
+/// frames of another spool, because their delivery is unknown here.
 #[derive(Clone, Debug, Default)]
 pub struct Salvageable {
-    /// Written down as lost by this spool: surely not delivered.
+    /// Recorded as lost by this spool: certainly not delivered.
     pub lost: Vec<Frame>,
-    /// Of another spool.
+    /// Frames of another spool.
     pub foreign: Vec<Frame>,
 }
 
-/// What can be salvaged of `file` in the quarantine of the spool in `dir`.
+/// The frames that can be salvaged from `file` in the quarantine of the spool in `dir`.
 ///
 /// # Errors
-/// Where it cannot be read at all.
+/// If the file cannot be read at all.
 pub fn salvageable(disk: &dyn Disk, dir: &Path, whole: &Inspection, file: &SegmentFile) -> io::Result<Salvageable> {
     let mut found = Salvageable::default();
     let of_this = |loss: &&Loss| Some(loss.spool_id) == whole.spool_id;
     let lost: Vec<_> = whole.losses.iter().filter(of_this).map(|loss| loss.first_seq..loss.end_seq_exclusive).collect();
     let is_foreign = file.spool_id.is_some() && file.spool_id != whole.spool_id;
     read_frames(disk, &quarantine_dir(dir), &file.name, file.spool_id.or(whole.spool_id), &mut |frame| {
-        // A small body must not keep the chunk that it was read with.
+        // A small body must not keep the chunk that it was read with in memory.
         let frame = Frame { body: frame.body.to_vec().into(), ..frame };
         if is_foreign {
             found.foreign.push(frame);
@@ -168,10 +168,10 @@ pub fn salvageable(disk: &dyn Disk, dir: &Path, whole: &Inspection, file: &Segme
     Ok(found)
 }
 
-/// Removes from the quarantine of the spool in `dir` the files `names`, or everything. How many.
+/// Removes the files `names`, or all files, from the quarantine of the spool in `dir`. Returns their number.
 ///
 /// # Errors
-/// The disk's.
+/// The disk's I/O error.
 pub fn remove_quarantined(disk: &dyn Disk, dir: &Path, names: Option<&[String]>) -> io::Result<u64> {
     let quarantine = quarantine_dir(dir);
     let mut removed = 0;
@@ -186,5 +186,5 @@ pub fn remove_quarantined(disk: &dyn Disk, dir: &Path, names: Option<&[String]>)
     Ok(removed)
 }
 
-/// Name of the list of what was salvaged, in the quarantine: one identity a line.
+/// Name of the list of salvaged events in the quarantine: one identity on each line.
 pub const SALVAGED_NAME: &str = "salvaged.txt";

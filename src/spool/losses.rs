@@ -1,4 +1,4 @@
-//! What was lost, written down once: `quarantine/lost.ndjson`, one line for each stretch of lost events.
+//! The record of lost events: `quarantine/lost.ndjson`, one line for each range of lost events, written once.
 
 use std::{
     io::{self, IoSlice},
@@ -24,24 +24,24 @@ use crate::{
 /// Name of the list in the quarantine.
 pub(super) const LOSSES_NAME: &str = "lost.ndjson";
 
-/// A stretch of lost events.
+/// A range of lost events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// The spool that lost them.
     pub spool_id: Uuid,
-    /// Sequence number of the first.
+    /// First lost sequence number.
     pub first_seq: u64,
-    /// Sequence number after the last.
+    /// One past the last lost sequence number.
     pub end_seq_exclusive: u64,
-    /// Those whose identity can still be read, though their bytes are damaged: probably these.
+    /// Events whose identity can still be read from damaged bytes, so it is only probable.
     pub probable_events: Vec<LostEvent>,
     /// File name of the segment.
     pub segment: String,
-    /// Which bytes of it are bad, where that can be said.
+    /// Its bad bytes, if known.
     pub bytes: Option<[u64; 2]>,
-    /// What is wrong.
+    /// The reason for the loss.
     pub reason: String,
-    /// When it was noticed.
+    /// When the loss was detected.
     pub at: String,
 }
 
@@ -57,30 +57,30 @@ pub struct LostEvent {
 /// See the module.
 pub(super) struct Losses {
     spool_id: Uuid,
-    /// What the list holds of this spool.
+    /// Losses of this spool in the list.
     known: Mutex<Vec<Range<u64>>>,
 }
 
 impl Losses {
-    /// Reads what was written down before.
+    /// Reads the existing list.
     pub(super) fn load(disk: &dyn Disk, quarantine: &Path, spool_id: Uuid) -> Self {
         let known = read_losses(disk, quarantine).into_iter().filter(|loss| loss.spool_id == spool_id);
         let known = known.map(|loss| loss.first_seq..loss.end_seq_exclusive).collect();
         Self { spool_id, known: Mutex::new(known) }
     }
 
-    /// How many events of this spool are written down.
+    /// Number of lost events of this spool in the list.
     pub(super) fn events(&self) -> u64 {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// The list was removed: what is lost from now on is written to a new one.
+    /// The list was removed: later losses are written to a new one.
     pub(super) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Writes a loss down, durably, unless it is there already.
+    /// Records a loss durably, unless it is recorded already.
     pub(super) fn note(&self, disk: &dyn Disk, quarantine: &Folder, mut loss: Loss) -> Result<(), Fault> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let range = loss.first_seq..loss.end_seq_exclusive;
@@ -113,7 +113,7 @@ fn append_line(disk: &dyn Disk, quarantine: &Folder, line: &str) -> Result<(), F
     file.sync_data().and_then(|()| quarantine.sync()).map_err(Fault::Broken)
 }
 
-/// What the list in `quarantine` holds. Lines that cannot be read are passed over.
+/// The entries of the list in `quarantine`. Skips unreadable lines.
 pub(super) fn read_losses(disk: &dyn Disk, quarantine: &Path) -> Vec<Loss> {
     let text = read_file(disk, &quarantine.join(LOSSES_NAME), SPOOL_LOSSES_READ_BYTES).unwrap_or_default();
     text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()

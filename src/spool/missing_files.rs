@@ -26,11 +26,11 @@ use crate::{
     limits::{SPOOL_LOOK_SEGMENTS, SPOOL_MISSING_PATIENCE, SPOOL_READ_CHUNK_BYTES, SPOOL_UNREADABLE_BLOCK_BYTES},
 };
 
-/// Why something that is missing was not made again.
+/// Why a missing file was not made again.
 enum Missing {
-    /// The disk's answer: it is tried again.
+    /// An I/O error. It is retried.
     Fault(Fault),
-    /// It waits for somebody to put it back.
+    /// The writer waits for a person to put the folder back.
     Waits(String),
 }
 
@@ -47,7 +47,7 @@ impl From<Fault> for Missing {
 }
 
 impl Writer {
-    /// Looks whether everything is where it should be, and makes again what is not.
+    /// Checks that every file is in place, and makes missing files again.
     pub(super) fn look_after(&mut self, now: Instant) {
         self.looked_at = now;
         if self.shared.has_failed() {
@@ -105,7 +105,7 @@ impl Writer {
                 return Err(Missing::Fault(Fault::Broken(error)));
             }
             Ok(None) => replace_file(disk, folder, ID_NAME, &id_bytes(*id))?,
-            // It cannot be read now. It is there.
+            // The id cannot be read now, but the file is there.
             Err(_) => {}
         }
         let lock_path = folder.join(LOCK_NAME);
@@ -127,7 +127,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether nothing is lost by going on in a new folder, or the time is over in which somebody could put the old one back.
+    /// Whether the writer may continue in a new folder, because nothing is lost by that, or because the time to put the old
+    /// one back is over.
     fn may_go_on_without_the_folder(&self, now: Instant) -> Result<(), Missing> {
         let shared = &self.shared;
         if !shared.folder.is_mounted(&*shared.disk)? {
@@ -146,7 +147,7 @@ impl Writer {
         )))
     }
 
-    /// Copies the active segment, which is held open and has lost its name, into a file that has it.
+    /// Copies the active segment, which is open but has lost its name, into a file with that name.
     fn make_segment_again(&mut self) -> Result<(), Missing> {
         let Shared { disk, folder, quarantine, .. } = &*self.shared;
         let Active { file: old, path, first_seq, bytes, .. } = &self.active;
@@ -158,7 +159,7 @@ impl Writer {
             let size = (*bytes - offset).min(chunk.len() as u64) as usize;
             let chunk = &mut chunk[..size];
             if read_full_at(&**old, chunk, offset).is_err() {
-                // What cannot be read stays zero: damage, which the reader names.
+                // Unreadable blocks stay zero: the reader reports them as damage.
                 for (index, block) in chunk.chunks_mut(SPOOL_UNREADABLE_BLOCK_BYTES).enumerate() {
                     let at = offset + (index * SPOOL_UNREADABLE_BLOCK_BYTES) as u64;
                     if read_full_at(&**old, block, at).is_err() {
@@ -182,7 +183,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Says which closed segments are gone. Their events are not lost before the reader has waited for them.
+    /// Reports closed segments that are gone. Their events are not lost before the reader has waited for them.
     fn look_at_closed_segments(&mut self) {
         let Shared { disk, folder, unreadable, .. } = &*self.shared;
         let closed = self.shared.segments().closed_from(self.shared.delivered());

@@ -1,4 +1,4 @@
-//! What waits for the writer: appends, bounded in bytes, each answered exactly once.
+//! The queue of appends before the writer. It is bounded in bytes, and each append is answered exactly once.
 
 use std::{
     collections::VecDeque,
@@ -9,42 +9,43 @@ use std::{
 use super::frame::FrameBuffer;
 use crate::limits::{GROUP_GATHER_FROM, GROUP_GATHER_TIME, SPOOL_LOOK_EVERY};
 
-/// Where the frames of one append went.
+/// Position of the frames of one append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Sequence number of the first frame.
     pub first_seq: u64,
-    /// Sequence number after the last frame.
+    /// One past the sequence number of the last frame.
     pub end_seq_exclusive: u64,
 }
 
-/// Why an append was not acknowledged. Except after [`AppendError::Failed`], none of its frames will ever be read.
+/// Why an append was not acknowledged. Except after [`AppendError::Failed`], its frames will never be read.
 ///
-/// After `Failed` they may: nobody can say what of the group reached the disk. The next start finds whole frames of it or none,
-/// and delivers what it finds. So an identity whose append failed so is in doubt until that start: a store that outlives this
-/// process (the one a fleet shares) must not hand it out again before, or the event is delivered twice. The window in this
-/// process needs no care, since it is read back from the spool at that start.
+/// After `Failed` they may be read, because it is unknown how much of the group reached the disk. The next start finds whole
+/// frames of it or none, and delivers those that it finds. So until that start, the identity of such an append is in doubt. A
+/// store that outlives this process (the one that a fleet shares) must not release it before, or the event is delivered twice.
+/// The window in this process is restored from the spool at that start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Too many bytes wait for the writer already; try again soon.
+    /// Too many bytes already wait for the writer; try again soon.
     #[error("too many bytes wait for the disk")]
     Busy,
-    /// The segments hold as many bytes as they may; there is room again when some are delivered.
+    /// The segments have reached the quota; there is room again when some are delivered.
     #[error("the spool's quota is used up")]
     QuotaFull,
-    /// The file system is as full as it may get, or full.
+    /// The file system has reached its limit, or is full.
     #[error("the disk is full")]
     NoSpace,
-    /// The disk refused the bytes for another reason; what it took of them is taken back, and the next append may succeed.
+    /// The disk refused the bytes for another reason. Bytes already written are cut off again, and the next append may
+    /// succeed.
     #[error("the disk refused the write")]
     WriteFailed,
-    /// The file system is mounted read-only. A restart on a disk that takes writes is needed.
+    /// The file system is mounted read-only. Restart the gateway on a writable disk.
     #[error("the file system is read-only")]
     ReadOnly,
-    /// The spool's folder or its file was removed or replaced while the gateway runs. It goes on once they are there again.
+    /// The spool's folder or its file was removed or replaced at runtime. The spool continues once they are there again.
     #[error("the spool's files are missing")]
     Missing,
-    /// The spool has failed and takes nothing more before a restart. The frames may turn up then, whole, or not at all.
+    /// The spool has failed and takes nothing more before a restart. That start may find the frames, whole, or not at all.
     #[error("the spool has failed")]
     Failed,
     /// The spool is closing.
@@ -54,10 +55,10 @@ pub enum AppendError {
 
 type Done = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 
-/// One append on its way. Whatever becomes of it, even a panic of the writer, its `done` is called once.
+/// A queued append. Its `done` is called exactly once, even if the writer panics.
 pub(super) struct Pending {
     pub(super) frames: FrameBuffer,
-    /// What it will be told once its group is written. Not before: `Ok` only says what is hoped for.
+    /// The outcome, reported only after the group is written. Before that, `Ok` is provisional.
     pub(super) outcome: Result<Appended, AppendError>,
     done: Option<Done>,
 }
@@ -67,7 +68,7 @@ impl Pending {
         Self { frames, outcome: Err(AppendError::Failed), done: Some(done) }
     }
 
-    /// Tells the outcome.
+    /// Reports the outcome.
     pub(super) fn answer(mut self) {
         let outcome = self.outcome;
         self.call_done(outcome);
@@ -75,7 +76,7 @@ impl Pending {
 
     fn call_done(&mut self, outcome: Result<Appended, AppendError>) {
         if let Some(done) = self.done.take() {
-            // One caller's panic must not end the writer for all others.
+            // A panic in one callback must not end the writer for all others.
             if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
                 tracing::error!(is_appended = outcome.is_ok(), "the callback of an append panicked: this is a bug");
             }
@@ -89,16 +90,16 @@ impl Drop for Pending {
     }
 }
 
-/// What the writer does next.
+/// The next work of the writer.
 #[derive(Default)]
 pub(super) struct Group {
     /// Appends that share one write and one fsync.
     pub(super) appends: Vec<Pending>,
-    /// Somebody asked for the active segment to be closed, if it is wholly delivered.
+    /// The active segment should be closed, if it is fully delivered.
     pub(super) roll: bool,
 }
 
-/// The queue between all who append and the one writer.
+/// The queue between the callers of append and the writer.
 pub(super) struct Queue {
     state: Mutex<State>,
     wake: Condvar,
@@ -109,11 +110,11 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     appends: VecDeque<Pending>,
-    /// Bytes of appends that wait or are being written: all the memory that the spool holds for them.
+    /// Bytes of appends that wait or are being written: all memory that the spool holds for them.
     bytes: usize,
     roll: bool,
     is_closed: bool,
-    /// Appends at which the writer wants to be woken; 0 while it is at work. Waking costs a system call, also for nothing.
+    /// Number of appends at which the writer wants to be woken; 0 while it works. Every wake-up costs a system call.
     wake_at: usize,
 }
 
@@ -128,7 +129,7 @@ impl Queue {
         Self { state: Mutex::default(), wake: Condvar::new(), bytes_max, group_bytes_max }
     }
 
-    /// Queues an append, or answers at once why not, on this thread.
+    /// Queues an append, or reports at once on this thread why not.
     pub(super) fn push(&self, mut append: Pending) {
         let refusal = {
             let mut state = self.lock();
@@ -136,7 +137,8 @@ impl Queue {
             if state.is_closed {
                 AppendError::Closed
             } else if state.bytes > 0 && bytes > self.bytes_max {
-                // An append that finds the queue empty always fits, or one larger than the queue would be refused for ever.
+                // An append that finds the queue empty always fits. Otherwise one larger than the queue would always be
+                // refused.
                 AppendError::Busy
             } else {
                 state.bytes = bytes;
@@ -158,14 +160,14 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Takes nothing more. What is queued is still written.
+    /// Takes no more appends. Queued appends are still written.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.wake.notify_one();
     }
 
-    /// Where the last group was of many appends, waits a moment until as many are there again and some more: under load
-    /// fewer and larger groups save an fsync each, and nobody who is alone waits for others.
+    /// If the last group had many appends, waits a moment for that many and a quarter more. Under load, fewer and larger
+    /// groups save fsyncs; a single caller does not wait for others.
     pub(super) fn gather(&self, last_group: usize) {
         if last_group < GROUP_GATHER_FROM {
             return;
@@ -189,7 +191,7 @@ impl Queue {
         state
     }
 
-    /// Waits for work, and for [`SPOOL_LOOK_EVERY`] at most, after which the group is empty; `None` once the queue is closed and
+    /// Waits for work, for at most [`SPOOL_LOOK_EVERY`]; after that the group is empty. `None` once the queue is closed and
     /// empty.
     pub(super) fn next_group(&self) -> Option<Group> {
         let mut state = self.wait_for_work();
@@ -206,12 +208,12 @@ impl Queue {
         (group.roll || !group.appends.is_empty() || !state.is_closed).then_some(group)
     }
 
-    /// The memory of `bytes` is free again.
+    /// Frees the memory of `bytes`.
     pub(super) fn release(&self, bytes: usize) {
         self.lock().bytes -= bytes;
     }
 
-    /// Closes the queue and answers all that waits with [`AppendError::Failed`]: there is no writer any more.
+    /// Closes the queue and answers all waiting appends with [`AppendError::Failed`], because the writer has ended.
     pub(super) fn abandon(&self) {
         let abandoned = {
             let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! Reading the spool in order, from any sequence number, past whatever decayed.
+//! Reads the spool in order, from any sequence number, and skips damage.
 
 use std::{io, ops::Range, sync::Arc, time::Instant};
 
@@ -15,26 +15,26 @@ use super::{
 };
 use crate::limits::SPOOL_LOSS_EVENTS_MAX;
 
-/// What one [`Reader::read`] found. Both lists are in order, and together they hold every sequence number between the
-/// reader's position before and after exactly once, save those that were delivered and unlinked.
+/// Result of one [`Reader::read`]. Both lists are in order. Together they hold every sequence number between the reader's
+/// position before and after exactly once, except those that were delivered and unlinked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadBatch {
-    /// Frames, whole and checked.
+    /// Whole and verified frames.
     pub frames: Vec<Frame>,
-    /// Sequence numbers whose frames are lost. The damaged file is kept in `quarantine/`, where `lost.ndjson` names them.
+    /// Sequence numbers of lost frames. `quarantine/` keeps the damaged file, and `lost.ndjson` there lists them.
     pub lost: Vec<Range<u64>>,
 }
 
-/// A position in the spool. Readers are independent of each other and never hold up the writer. Reading blocks on the
-/// disk, so it belongs on a blocking thread. A clone looks ahead from the same position without moving it.
+/// A position in the spool. Readers are independent of each other and never delay the writer. Reading blocks on the disk, so
+/// read on a blocking thread. A clone reads ahead from the same position without moving the original.
 #[derive(Clone)]
 pub struct Reader {
     shared: Arc<Shared>,
     next_seq: u64,
     open: Option<OpenSegment>,
-    /// The frame at `next_seq`, read already but too large for the last batch.
+    /// The frame at `next_seq`, already read but too large for the last batch.
     held: Option<Frame>,
-    /// It only looks: see [`Reader::that_only_looks`].
+    /// See [`Reader::that_only_looks`].
     only_looks: bool,
 }
 
@@ -45,7 +45,7 @@ struct OpenSegment {
     is_quarantined: bool,
 }
 
-/// How much of a batch may still be filled.
+/// Remaining room in a batch.
 struct Limits {
     end_seq: u64,
     records_max: usize,
@@ -57,32 +57,32 @@ impl Reader {
         Self { shared, next_seq: seq, open: None, held: None, only_looks: false }
     }
 
-    /// Waits for nothing and decides nothing: what cannot be read now is among the [`ReadBatch::lost`] at once, though it is not
-    /// lost yet; nothing is written down and nothing is set aside. For whoever may come back later.
+    /// Makes the reader neither wait nor decide: places that cannot be read now are in [`ReadBatch::lost`] at once, although
+    /// they are not lost yet. Nothing is recorded and nothing is set aside. For callers that can read again later.
     #[must_use]
     pub fn that_only_looks(self) -> Self {
         Self { only_looks: true, ..self }
     }
 
-    /// Sequence number that comes next.
+    /// The next sequence number.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// Reads on: at most `records_max` frames, whose bodies have at most `bytes_max` bytes together (but always one, if
-    /// there is one). Never past the durable end; an empty batch means that it is reached.
+    /// Reads the next frames: at most `records_max` frames with bodies of at most `bytes_max` bytes in total (but at least one
+    /// frame, if there is one). Never past the durable end; an empty batch means that the end is reached.
     ///
     /// # Errors
-    /// The disk's, with the position where it was: read again after [`Spool::unreadable_pause`](super::Spool). What lies
-    /// before the bad place was answered first. A place that stays unreadable is taken for damaged when its time is over, so
-    /// that what follows is not held up for ever; the time is the place's, whichever reader comes to it.
+    /// The disk's I/O error; the position does not move. Read again after [`Spool::unreadable_pause`](super::Spool). Frames
+    /// before the bad place were returned first. A place that stays unreadable counts as damaged when its time is over, so
+    /// that it does not block later events for ever. The time belongs to the place, and all readers share it.
     pub fn read(&mut self, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
         self.read_until(u64::MAX, records_max, bytes_max)
     }
 
-    /// [`Reader::read`] of what lies below `end_seq`, so that a batch is the same when it is read again, whatever decayed in
-    /// it meanwhile. Only a loss may reach beyond.
+    /// [`Reader::read`] of frames below `end_seq`, so that a second read returns the same batch, even if parts of it have
+    /// decayed meanwhile. Only a loss may reach beyond `end_seq`.
     ///
     /// # Errors
     /// As [`Reader::read`].
@@ -90,7 +90,7 @@ impl Reader {
         let mut batch = ReadBatch::default();
         let mut limits = Limits { end_seq, records_max: records_max.max(1), bytes_left: bytes_max };
         match self.fill(&mut batch, &mut limits) {
-            // What came before the failure is good; the next call meets it again.
+            // Frames before the failure are valid; the next call meets the failure again.
             Err(error) if batch == ReadBatch::default() => Err(error),
             _ => Ok(batch),
         }
@@ -121,7 +121,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The segment of `span`; `None` where it was passed, because it is gone.
+    /// Opens the segment of `span`; `None` if it was skipped because it is gone.
     fn open(&mut self, span: Span, batch: &mut ReadBatch) -> io::Result<Option<OpenSegment>> {
         let is_same = |open: &OpenSegment| (open.span.first_seq, open.span.remade) == (span.first_seq, span.remade);
         if let Some(mut open) = self.open.take().filter(is_same) {
@@ -131,7 +131,7 @@ impl Reader {
             }
             return Ok(Some(open));
         }
-        // One that could not be opened at the start has no known length.
+        // A segment that could not be opened at the start has no known length.
         let is_unknown = span.bytes == SEGMENT_HEADER_BYTES && span.end_seq > span.first_seq;
         let file = self.shared.disk.open(&segment_path(self.shared.folder.path(), span.first_seq));
         let file = file.and_then(|file| Ok((if is_unknown { file.size()? } else { span.bytes }, file)));
@@ -141,9 +141,9 @@ impl Reader {
                 let scan = Scan::new(file, self.shared.salt, span.first_seq, end);
                 Ok(Some(OpenSegment { span, scan, is_quarantined: false }))
             }
-            // Unlinked since we looked, or made anew: looking again shows it.
+            // Unlinked or made again since the lookup. A new lookup shows which.
             Err(_) if !self.shared.segments().is_live(span) => Ok(None),
-            // The writer holds it open, and makes its name again or ends the process. However long that takes, nothing is lost.
+            // The writer holds it open, and makes its name again or ends the process. Nothing is lost meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_held_by_the_writer(span) => {
                 Err(again(span.first_seq, &error))
             }
@@ -210,7 +210,7 @@ impl Reader {
         Ok(Filled::ToTheEnd)
     }
 
-    /// Goes on where the place has had its time; else the error.
+    /// `Ok` to continue, if the time of the place is over; otherwise the error.
     fn wait_or_give_up(&self, segment: u64, block: u64, error: &io::Error) -> io::Result<()> {
         if self.only_looks {
             return if concerns_the_place(error) { Ok(()) } else { Err(again(segment, error)) };
@@ -222,19 +222,19 @@ impl Reader {
     }
 
     fn wait_or_give_up_block(&self, open: &mut OpenSegment, block: u64, error: &io::Error) -> io::Result<()> {
-        // A block beside one that had its time has had it too: a large hole costs its time once.
+        // A block beside one that was given up is given up too, so that a large hole costs its time only once.
         let is_beside = block.checked_sub(BLOCK).is_some_and(|before| open.scan.has_given_up(before));
         if !(is_beside && concerns_the_place(error)) {
             self.wait_or_give_up(open.span.first_seq, block, error)?;
         }
-        // One last look, past the system's memory.
+        // A last attempt, without the system's cache.
         if self.only_looks || !open.scan.yields(block) {
             open.scan.give_up(block);
         }
         Ok(())
     }
 
-    /// Whether the disk yields anything. One that does not is gone, not damaged, and may come back.
+    /// Whether the disk can be read at all. A disk that cannot be read is gone, not damaged, and may come back.
     fn disk_answers(&self, segment: u64) -> bool {
         let header = || {
             let file = self.shared.disk.open(&segment_path(self.shared.folder.path(), segment))?;
@@ -249,8 +249,8 @@ impl Reader {
         header().is_ok() || id().is_ok()
     }
 
-    /// Goes on at `seq`: no file holds what is before it. That is a loss only from the cursor on; what is missing below was
-    /// delivered and unlinked.
+    /// Continues at `seq`, because no file holds the frames before it. They are lost only from the cursor on; frames below it
+    /// were delivered and unlinked.
     fn skip_missing(&mut self, seq: u64, reason: &str, batch: &mut ReadBatch) {
         let segment = match self.shared.segments().place(self.next_seq) {
             Place::In(span) => segment_name(span.first_seq),
@@ -278,7 +278,7 @@ impl Reader {
         for frame in open.scan.seeming_frames(bytes.clone(), all.start) {
             events.extend(frame.event.map(|event_uuid| LostEvent { seq: frame.seq, event_uuid }));
         }
-        // The header of a single frame is bad; its body may not be.
+        // The header of a single frame is bad, but its body may be intact.
         if events.is_empty() && all.end - all.start == 1 {
             let event = open.scan.probable_event(bytes.start, bytes.end);
             events.extend(event.map(|event_uuid| LostEvent { seq: all.start, event_uuid }));
@@ -293,7 +293,7 @@ impl Reader {
         self.note_loss(lost, events, segment_name(open.span.first_seq), Some([bytes.start, bytes.end]), reason.to_owned());
     }
 
-    /// Reports what of `lost` this reader had not passed yet.
+    /// Reports the part of `lost` that this reader has not passed yet.
     fn lose(&mut self, lost: Range<u64>, batch: &mut ReadBatch) -> Option<Range<u64>> {
         let lost = lost.start.max(self.next_seq)..lost.end;
         if lost.is_empty() {
@@ -315,7 +315,7 @@ impl Reader {
         bytes: Option<[u64; 2]>,
         reason: String,
     ) {
-        // What was delivered before is no loss, whatever became of it since.
+        // Delivered frames are never a loss, even if they decayed later.
         let lost = lost.start.max(self.shared.delivered())..lost.end;
         if self.only_looks || lost.is_empty() {
             return;
@@ -323,7 +323,7 @@ impl Reader {
         let (first_seq, end_seq_exclusive) = (lost.start, lost.end);
         let (spool_id, at) = (self.shared.id, String::new());
         let loss = Loss { spool_id, first_seq, end_seq_exclusive, probable_events, segment, bytes, reason, at };
-        // A disk that failed to sync is asked for nothing more. The loss is met again after the restart.
+        // After a failed sync, the disk is not used any more. The restart finds the loss again.
         if self.shared.has_failed() {
             return;
         }
@@ -350,15 +350,15 @@ impl Reader {
     }
 }
 
-/// What failed at this segment, to be tried again.
+/// The error at this segment, to be retried.
 fn again(segment: u64, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", segment_name(segment)))
 }
 
 #[derive(PartialEq, Eq)]
 enum Filled {
-    /// The batch is as large as it may be.
+    /// The batch is full.
     ToTheLimit,
-    /// The segment has no more.
+    /// The segment has no more frames.
     ToTheEnd,
 }

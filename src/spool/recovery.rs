@@ -1,4 +1,4 @@
-//! Opening the folder: what a crash or a decaying disk left is made whole, or set aside, and told.
+//! Opens the folder: repairs, sets aside and reports what a crash or a decaying disk left.
 
 use std::{
     fmt, io,
@@ -24,14 +24,14 @@ use super::{
 };
 use crate::fault::{FaultKind, Operation, fault_kind};
 
-/// Name of the file that is locked.
+/// Name of the lock file.
 pub(super) const LOCK_NAME: &str = "lock";
-/// Name of the file with the spool's identity.
+/// Name of the file with the spool's id.
 pub(super) const ID_NAME: &str = "spool.id";
 const ID_MAGIC: &[u8; 8] = b"LKGSPID1";
 const ID_BYTES: usize = 8 + 16 + 4;
 
-/// What only reads, as errors name it.
+/// Operations that only read, as errors name them.
 const READING: [&str; 4] = [LISTING, READING_ID, READING_CURSOR, "asking for a segment's length"];
 const LISTING: &str = "listing the spool";
 const READING_ID: &str = "reading the spool's id";
@@ -54,38 +54,38 @@ pub enum OpenError {
     /// The disk failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
-        /// The disk's answer.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
-/// What was found at the start, beside whole segments. Losses are *also* returned by the [`Reader`](super::Reader) that
-/// comes to the place, exactly; count them there, and log these.
+/// What the start found, besides whole segments. The [`Reader`](super::Reader) *also* reports losses, exactly, when it comes
+/// to the place. Count losses there, and only log these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Bytes behind the last whole frame that were cut: a write that a crash interrupted, never acknowledged.
+    /// Bytes cut after the last whole frame: a write that a crash interrupted, never acknowledged.
     pub torn_bytes_cut: u64,
-    /// Segments that a crash interrupted before their header was written; removed, they held nothing.
+    /// Segments that a crash interrupted before their header was written. They held no frames and were removed.
     pub torn_segments_removed: u64,
-    /// Files that a crash left before they were complete; removed.
+    /// Incomplete files that a crash left, removed.
     pub temp_files_removed: u64,
-    /// Segments of another spool, moved to `quarantine/`, and the sequence numbers they stood for.
+    /// Segments of another spool, moved to `quarantine/`, and their sequence numbers.
     pub set_aside: Vec<(PathBuf, Range<u64>)>,
-    /// Segments whose header decayed, or says another name. Their frames are read all the same.
+    /// Segments whose header decayed, or does not match the name. Their frames are read all the same.
     pub damaged_headers: Vec<PathBuf>,
-    /// The newest segment is damaged at its end, so writing goes on behind all sequence numbers that it could hold.
+    /// The newest segment is damaged at its end, so writing continues after all sequence numbers that it could hold.
     pub newest_unreadable: Option<PathBuf>,
-    /// The cursor was unreadable, so all that is stored will be delivered again.
+    /// The cursor was unreadable, so all stored events will be delivered again.
     pub cursor_lost: bool,
     /// `spool.id` was unreadable and was restored from the segments.
     pub id_restored: bool,
 }
 
 impl OpenError {
-    /// Whether trying again may help: the system lacks something for a moment, or something could not be read. A sync that
-    /// failed is never tried again.
+    /// Whether a retry may help: a resource is missing for a moment, or something could not be read. A failed sync is never
+    /// retried.
     pub(super) fn may_pass(&self) -> bool {
         let Self::Io { doing, source } = self else { return false };
         match fault_kind(source, Operation::Name) {
@@ -104,7 +104,7 @@ impl RecoveryReport {
     }
 }
 
-/// For the log: what was found, or that nothing was.
+/// Text for the log: what was found, or that nothing was.
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut found = Vec::new();
@@ -139,14 +139,14 @@ pub(super) struct Recovered {
     pub(super) report: RecoveryReport,
 }
 
-/// Makes the folder ready and reads it. The lock must be held. `gives_up`: an id or a cursor that cannot be read counts as
-/// damaged, because it had its time.
+/// Prepares the folder and reads it. The lock must be held. `gives_up`: an id or a cursor that cannot be read counts as
+/// damaged, because its retry time is over.
 pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, gives_up: bool) -> Result<Recovered, OpenError> {
     let mut report = RecoveryReport::default();
     let dir = folder.path();
     let mut found = list(disk, dir, &mut report)?;
     let stored_id = match load_id(disk, dir) {
-        // The segments know it too.
+        // The segments hold the id too.
         Err(error) if gives_up && error.may_pass() => None,
         loaded => loaded?,
     };
@@ -159,8 +159,8 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
 
     set_aside_strangers(disk, dir, quarantine, id, &mut found, &mut report)?;
     let torn_seq = remove_torn_creations(disk, dir, &mut found, &mut report)?;
-    // The names as they are now must be what the next crash finds: should a removed segment reappear, it would say that
-    // the segment before it ends there. And should the newest one vanish, so would what is about to be acknowledged.
+    // Make the current names durable for the next crash. If a removed segment reappeared, it would say that the segment before
+    // it ends there. If the newest one vanished, the frames acknowledged next would vanish too.
     folder.sync().map_err(sync_failed("syncing the spool's folder"))?;
 
     let stored = match StoredCursor::load(disk, dir, id).map_err(failed(READING_CURSOR)) {
@@ -168,7 +168,7 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
         loaded => loaded?,
     };
     if found.is_empty() && !matches!(stored, StoredCursor::Read(_)) {
-        // Nothing tells which sequence numbers were given out, so they begin anew, under a name that sinks never saw.
+        // No file tells which sequence numbers were used, so they begin again at 0, under a new id that sinks never saw.
         id = Uuid::new_v4();
     }
     if stored_id != Some(id) {
@@ -183,7 +183,7 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
         }
     };
     let mark = EndMark::load(disk, folder, id);
-    // What is below was durable once, whatever is left of it: none of these numbers is given out again.
+    // Everything below was durable once, so none of these numbers is used again, even if the frames are gone.
     let known =
         [torn_seq, cursor.delivered_exclusive, cursor.planned_end_exclusive.unwrap_or(0), mark.map_or(0, |mark| mark.end_seq)];
     let seq_floor = known.into_iter().max().unwrap_or(0);
@@ -191,7 +191,7 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
     Ok(Recovered { id, cursor, segments, active, report })
 }
 
-/// What the file with the spool's identity holds.
+/// Content of the file with the spool's id.
 pub(super) fn id_bytes(id: Uuid) -> Vec<u8> {
     seal(&[ID_MAGIC, id.as_bytes()])
 }
@@ -200,7 +200,7 @@ fn failed(doing: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, source }
 }
 
-/// A failed sync says nothing that could be tried again, whatever its error.
+/// A failed sync must not be retried, whatever its error.
 fn sync_failed(doing: &'static str) -> impl Fn(io::Error) -> OpenError {
     move |error| OpenError::Io { doing, source: io::Error::other(error) }
 }
@@ -212,7 +212,7 @@ fn fault(doing: &'static str) -> impl Fn(Fault) -> OpenError {
     }
 }
 
-/// A segment as it was found.
+/// A segment found in the folder.
 struct Found {
     first_seq: u64,
     bytes: u64,
@@ -221,7 +221,7 @@ struct Found {
     opens: bool,
 }
 
-/// The segments in the folder, oldest first. Leftovers of files that were being replaced are removed.
+/// The segments in the folder, oldest first. Removes leftovers of files that were being replaced.
 fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<Found>, OpenError> {
     let names = disk.list(dir).map_err(failed(LISTING))?;
     for name in names.iter().filter(|name| name.ends_with(TEMP_SUFFIX)) {
@@ -236,7 +236,7 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
         let file = match disk.open(&segment) {
             Ok(file) => file,
             Err(error) if fault_kind(&error, Operation::Name) == FaultKind::Place => {
-                // It keeps its place, and the reader gives it its time.
+                // The segment stays in the list, and the reader retries it for its time.
                 tracing::error!(segment = %segment.display(), %error, "a segment cannot be opened");
                 let bytes = disk.size_at(&segment).unwrap_or(SEGMENT_HEADER_BYTES);
                 let header = SegmentHeader::Damaged;
@@ -246,9 +246,9 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
             Err(error) => return Err(failed("opening a segment")(error)),
         };
         if first_seqs.last() == Some(&first_seq) {
-            // After a failed fsync the system's memory may show a header or frames that the disk never got. (All other
-            // segments were synced before the one after them began.) If it refuses to forget them, the fsync that
-            // follows is all there is.
+            // After a failed fsync the system's cache may show a header or frames that the disk never got. (All other segments
+            // were synced before the one after them began.) If the system refuses to drop its cache, only the following fsync
+            // protects the data.
             let _ = file.forget_cached();
         }
         let bytes = file.size().map_err(failed("asking for a segment's length"))?;
@@ -262,13 +262,13 @@ fn list(disk: &dyn Disk, dir: &Path, report: &mut RecoveryReport) -> Result<Vec<
     Ok(found)
 }
 
-/// Identity of the spool in `dir`, which may be open; `None` where there is none.
+/// Id of the spool in `dir`, which may be open; `None` if there is no spool.
 #[must_use]
 pub fn spool_id(disk: &dyn Disk, dir: &Path) -> Option<Uuid> {
     load_id(disk, dir).ok().flatten()
 }
 
-/// The id in its file, if it is whole.
+/// The id in its file, if the file is whole.
 pub(super) fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenError> {
     match read_file(disk, &dir.join(ID_NAME), ID_BYTES + 1) {
         Ok(bytes) => {
@@ -280,7 +280,7 @@ pub(super) fn load_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, OpenE
     }
 }
 
-/// Moves what is no segment of this spool out of the way, replacing nothing that was set aside before.
+/// Moves segments of other spools to the quarantine, without replacing files there.
 fn set_aside_strangers(
     disk: &dyn Disk,
     dir: &Path,
@@ -310,8 +310,8 @@ fn set_aside_strangers(
     Ok(())
 }
 
-/// Removes the newest segment if a crash came before its header was durable: no frame was ever written to it. Answers the
-/// sequence number that it was to begin with, at which the one before it ended.
+/// Removes the newest segment if a crash came before its header was durable, because no frame was ever written to it. Returns
+/// its first sequence number, at which the segment before it ended.
 fn remove_torn_creations(
     disk: &dyn Disk,
     dir: &Path,
@@ -329,7 +329,7 @@ fn remove_torn_creations(
     Ok(first_seq)
 }
 
-/// Only the newest segment is read: all others were durable before the one after them began.
+/// Only the newest segment is read, because all others were durable before the one after them began.
 fn recover_segments(
     disk: &dyn Disk,
     folder: &Folder,
@@ -363,7 +363,7 @@ fn recover_segments(
     Ok((segments, active))
 }
 
-/// Finds the end of the newest segment and cuts what is torn. No file where it cannot be opened.
+/// Finds the end of the newest segment and cuts torn bytes. Returns no file if it cannot be opened.
 fn read_newest(
     disk: &dyn Disk,
     path: &Path,
@@ -393,7 +393,7 @@ fn read_newest(
             Span::new(first_seq, end_seq, newest.bytes)
         }
     };
-    // What a dead process left in the system's memory counts as durable only now.
+    // Bytes that a dead process left in the system's cache are durable only after this sync.
     file.sync_data().map_err(sync_failed("syncing the newest segment"))?;
     Ok((span, Some(file)))
 }

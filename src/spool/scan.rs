@@ -1,4 +1,4 @@
-//! Reading one segment, frame by frame and past damage.
+//! Reads one segment, frame by frame, and skips damage.
 
 use std::{collections::BTreeSet, io, ops::Range, sync::Arc};
 
@@ -17,18 +17,18 @@ use crate::{
 /// See [`SPOOL_UNREADABLE_BLOCK_BYTES`].
 pub(super) const BLOCK: u64 = SPOOL_UNREADABLE_BLOCK_BYTES as u64;
 
-/// What lies next in a segment.
+/// The next item in a segment.
 #[derive(Debug)]
 pub(super) enum Step {
     Frame {
         frame: Frame,
-        /// All before this frame was durable when it was written.
+        /// Everything before this frame was durable when it was written.
         starts_group: bool,
     },
-    /// Bytes that are no frame.
+    /// Bytes that are not a frame.
     Damage {
         bytes: Range<u64>,
-        /// The frames that are missing for it: none, if the bytes were put between two.
+        /// The frames lost in these bytes. Empty if the bytes were inserted between two frames.
         lost: Range<u64>,
         /// Whether a whole frame follows.
         frame_follows: bool,
@@ -39,7 +39,7 @@ pub(super) enum Step {
 /// A block that cannot be read now.
 #[derive(Debug)]
 pub(super) struct ReadFault {
-    /// Where it begins.
+    /// Offset of the block.
     pub(super) block: u64,
     pub(super) error: io::Error,
 }
@@ -51,13 +51,13 @@ pub(super) struct Scan {
     salt: Salt,
     chunk: Bytes,
     chunk_start: u64,
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     offset: u64,
-    /// Durable length of the file: nothing beyond it is looked at.
+    /// Durable length of the file: nothing beyond it is read.
     end: u64,
-    /// Sequence number that the next frame must have.
+    /// Sequence number of the next frame.
     expected_seq: u64,
-    /// Blocks that were given up: they count as damaged, whatever a later read shows.
+    /// Blocks that were given up: they count as damaged, even if a later read succeeds.
     given_up: BTreeSet<u64>,
 }
 
@@ -75,7 +75,7 @@ impl Scan {
         }
     }
 
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -84,12 +84,12 @@ impl Scan {
         self.expected_seq
     }
 
-    /// The file has become longer.
+    /// Extends the scan to a grown file.
     pub(super) fn extend(&mut self, end: u64) {
         self.end = end;
     }
 
-    /// Takes the block that begins here for damaged.
+    /// Marks the block that begins here as damaged.
     pub(super) fn give_up(&mut self, block: u64) {
         self.given_up.insert(block);
         self.forget_chunk();
@@ -100,7 +100,7 @@ impl Scan {
         self.given_up.contains(&block)
     }
 
-    /// Whether some block was.
+    /// Whether any block was given up.
     pub(super) fn has_given_up_any(&self) -> bool {
         !self.given_up.is_empty()
     }
@@ -109,17 +109,17 @@ impl Scan {
         self.chunk = Bytes::new();
     }
 
-    /// Whether the block can be read after all, from the disk itself and not from the system's memory.
+    /// Whether the block can be read after all, from the disk itself and not from the system's cache.
     pub(super) fn yields(&self, block: u64) -> bool {
         let mut bytes = vec![0; SPOOL_UNREADABLE_BLOCK_BYTES];
         let size = self.end.saturating_sub(block).min(BLOCK) as usize;
         self.file.forget_cached().is_ok() && read_full_at(&*self.file, &mut bytes[..size], block).is_ok()
     }
 
-    /// Goes one frame, or one stretch of damage, further. Frames at `seq_end` or beyond belong to other segments.
+    /// Advances by one frame, or by one damaged range. Frames at `seq_end` or beyond belong to other segments.
     ///
     /// # Errors
-    /// The disk's; the position is then as it was.
+    /// The disk's I/O error; the position does not move.
     pub(super) fn next(&mut self, seq_end: u64) -> Result<Step, ReadFault> {
         if self.offset >= self.end || self.expected_seq >= seq_end {
             return Ok(Step::End);
@@ -135,11 +135,11 @@ impl Scan {
         }
     }
 
-    /// Looks for the next whole frame, byte by byte: a frame's length cannot be trusted when the frame cannot.
+    /// Searches for the next whole frame, byte by byte, because the length of a damaged frame cannot be trusted.
     fn skip_damage(&mut self, seq_end: u64) -> Result<Step, ReadFault> {
         let (damage_start, expected) = (self.offset, self.expected_seq);
         for offset in damage_start + 1..self.end {
-            // Each lost frame took at least its header. This tells frames from what only looks like one.
+            // Each lost frame took at least its header. This limit rejects bytes that only look like a frame.
             let lost_max = (offset - damage_start) / FRAME_HEADER_BYTES as u64;
             let seq_max = expected.saturating_add(lost_max).min(seq_end - 1);
             if let Some((header, _)) = self.frame_at(offset, expected..=seq_max)? {
@@ -151,7 +151,7 @@ impl Scan {
         Ok(Step::Damage { bytes: damage_start..self.end, lost: expected..seq_end, frame_follows: false })
     }
 
-    /// The frame at `offset`, if there is a whole one with one of these sequence numbers.
+    /// The frame at `offset`, if it is whole and has one of these sequence numbers.
     fn frame_at(&mut self, offset: u64, seqs: std::ops::RangeInclusive<u64>) -> Result<Option<(FrameHeader, Bytes)>, ReadFault> {
         let rest = self.end - offset;
         if rest < FRAME_HEADER_BYTES as u64 {
@@ -170,8 +170,8 @@ impl Scan {
         Ok(Some((header, self.chunk.slice(frame.start + FRAME_HEADER_BYTES..frame.end))))
     }
 
-    /// Frames that the damaged `bytes` seem to have held, by their headers: sequence number, and where each ends. It stops at
-    /// the first header that cannot be one. Nothing proves any of it.
+    /// Frames that the damaged `bytes` seem to have held, from their headers: sequence number and end of each. Stops at the
+    /// first header that cannot be valid. Nothing proves any of it.
     pub(super) fn seeming_frames(&self, bytes: Range<u64>, first_seq: u64) -> Vec<SeemingFrame> {
         let mut found = Vec::new();
         let (mut offset, mut seq) = (bytes.start, first_seq);
@@ -189,7 +189,7 @@ impl Scan {
         (frame_end <= end).then(|| SeemingFrame { seq, end: frame_end, event: self.probable_event(offset, frame_end) })
     }
 
-    /// Whether the frame that begins here is longer than the file: a write that a crash cut short.
+    /// Whether the frame that begins here is longer than the file: a write that a crash interrupted.
     pub(super) fn runs_past_the_end(&self, offset: u64, seq: u64) -> bool {
         let head: Option<[u8; FRAME_HEADER_BYTES]> = self.damaged_bytes(offset, self.end);
         let header = head.as_ref().and_then(FrameHeader::parse).filter(|header| header.seq == seq);
@@ -201,13 +201,13 @@ impl Scan {
         self.given_up.contains(&(offset - offset % BLOCK))
     }
 
-    /// The event whose frame, header counted, lay in these bytes.
+    /// The event whose frame, header included, was in these bytes.
     pub(super) fn probable_event(&self, start: u64, end: u64) -> Option<uuid::Uuid> {
         let body: [u8; 26] = self.damaged_bytes(start + FRAME_HEADER_BYTES as u64, end)?;
         probable_uuid(&body)
     }
 
-    /// Whether all of `bytes` are zero, as where a write never arrived. What cannot be read counts as zero.
+    /// Whether all of `bytes` are zero, as if a write never reached the disk. Unreadable bytes count as zero.
     pub(super) fn is_zero(&self, bytes: Range<u64>) -> bool {
         let mut offset = bytes.start;
         while offset < bytes.end {
@@ -227,12 +227,12 @@ impl Scan {
         is_whole.then_some(bytes)
     }
 
-    /// Has the `size` bytes at `offset` in the chunk, and answers where in it.
+    /// Loads `size` bytes at `offset` into the chunk. Returns their position in it.
     fn load(&mut self, offset: u64, size: usize) -> Result<usize, ReadFault> {
         let is_loaded = offset >= self.chunk_start && offset + size as u64 <= self.chunk_start + self.chunk.len() as u64;
         if !is_loaded {
             let rest = usize::try_from(self.end - offset).unwrap_or(usize::MAX);
-            // Bytes that the file should have and has not stay zero, which no frame is.
+            // Bytes that the file should have but has not stay zero, and zeros are never a frame.
             let mut bytes = vec![0; size.max(rest.min(SPOOL_READ_CHUNK_BYTES))];
             let read = match self.given_up.is_empty() {
                 true => read_full_at(&*self.file, &mut bytes, offset),
@@ -247,8 +247,8 @@ impl Scan {
         Ok((offset - self.chunk_start) as usize)
     }
 
-    /// Reads block by block, with zeros for those that were given up. Where one cannot be read, what lies before it is
-    /// enough if that has `size` bytes.
+    /// Reads block by block, with zeros for blocks that were given up. If a block cannot be read, the bytes before it are
+    /// enough if there are at least `size`.
     fn read_by_blocks(&self, bytes: &mut Vec<u8>, offset: u64, size: usize) -> Result<(), ReadFault> {
         let mut at = 0;
         while at < bytes.len() {
@@ -269,7 +269,7 @@ impl Scan {
     }
 }
 
-/// What a damaged frame's header says.
+/// The content of a damaged frame's header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeemingFrame {
     pub(super) seq: u64,

@@ -1,4 +1,4 @@
-//! The segment: a file of frames, named by the sequence number of its first (layout: see [the spool](super)).
+//! The segment: a file of frames, named by the sequence number of its first frame (layout: see [the spool](super)).
 
 use std::{
     io::IoSlice,
@@ -20,7 +20,7 @@ pub(super) const SEGMENT_HEADER_BYTES: u64 = 40;
 const MAGIC: &[u8; 8] = b"LKGSPOOL";
 const VERSION: u32 = 1;
 
-/// `00000000000000000042.seg`: twenty digits hold every u64, and the names sort as the numbers do.
+/// `00000000000000000042.seg`: twenty digits fit every u64, and the names sort like the numbers.
 pub(super) fn segment_name(first_seq: u64) -> String {
     format!("{first_seq:020}.seg")
 }
@@ -32,24 +32,24 @@ pub(super) fn parse_segment_name(name: &str) -> Option<u64> {
     if is_number { digits.parse().ok() } else { None }
 }
 
-/// Where the segment is, in the spool's folder or in its quarantine.
+/// Path of the segment, in the spool's folder or in its quarantine.
 pub(super) fn segment_path(dir: &Path, first_seq: u64) -> PathBuf {
     dir.join(segment_name(first_seq))
 }
 
-/// What a segment says of itself.
+/// Content of a segment's header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SegmentHeader {
-    /// Whole, of this version.
+    /// Whole and of this version.
     Read { spool_id: Uuid, first_seq: u64 },
-    /// Whole, of a version that this program does not know.
+    /// Whole, but of a version that this program does not know.
     Foreign { version: u32 },
     /// Torn or decayed.
     Damaged,
 }
 
 impl SegmentHeader {
-    /// Reads the header of `file`. Bytes that cannot be read count as damaged.
+    /// Reads the header of `file`. Unreadable bytes count as damaged.
     pub(super) fn read(file: &dyn DiskFile) -> Self {
         let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
         match read_full_at(file, &mut bytes, 0) {
@@ -78,10 +78,10 @@ impl SegmentHeader {
     }
 }
 
-/// Makes the segment that begins with `first_seq`: file, header and name are durable when this returns.
+/// Creates the segment that begins with `first_seq`. File, header and name are durable when this returns.
 ///
-/// A creation that the disk refuses is taken back *durably*: should the name reappear after a crash, it would say that
-/// the segment before it ends there, while frames went on being written to that one.
+/// If the disk refuses, the creation is undone *durably*. Otherwise the name could reappear after a crash and say that the
+/// segment before it ends there, although more frames were written to that segment.
 pub(super) fn create_segment(disk: &dyn Disk, folder: &Folder, id: Uuid, first_seq: u64) -> Result<Arc<dyn DiskFile>, Fault> {
     let path = segment_path(folder.path(), first_seq);
     let file = disk.create_new(&path).map_err(Fault::naming)?;
@@ -93,15 +93,15 @@ pub(super) fn create_segment(disk: &dyn Disk, folder: &Folder, id: Uuid, first_s
     Ok(file)
 }
 
-/// Keeps a damaged segment for a person to look at: a second name in `quarantine` for the same file, which takes no room of
-/// its own until the segment is unlinked. Done once; damage found again changes nothing.
+/// Keeps a damaged segment for a person: a second name in `quarantine` for the same file, which takes no extra space until the
+/// segment is unlinked. Done once; further damage changes nothing.
 pub(super) fn quarantine_segment(disk: &dyn Disk, dir: &Path, quarantine: &Folder, first_seq: u64) -> Result<(), Fault> {
     let segment = segment_path(dir, first_seq);
     let Some(id) = disk.id_at(&segment).map_err(Fault::naming)? else { return Ok(()) };
     for path in names_in_quarantine(quarantine, first_seq) {
         match disk.id_at(&path).map_err(Fault::naming)? {
             Some(there) if there == id => return Ok(()),
-            // Of an earlier spool, or set aside before.
+            // It belongs to an earlier spool, or was set aside before.
             Some(_) => {}
             None => {
                 disk.link(&segment, &path).map_err(Fault::naming)?;
@@ -112,7 +112,7 @@ pub(super) fn quarantine_segment(disk: &dyn Disk, dir: &Path, quarantine: &Folde
     unreachable!("there is always another name")
 }
 
-/// Moves a segment to the quarantine, under a name that is free there.
+/// Moves a segment to the quarantine, under a free name.
 pub(super) fn set_aside(disk: &dyn Disk, dir: &Path, quarantine: &Folder, first_seq: u64) -> Result<PathBuf, Fault> {
     for path in names_in_quarantine(quarantine, first_seq) {
         if disk.id_at(&path).map_err(Fault::naming)?.is_none() {
@@ -130,7 +130,7 @@ fn names_in_quarantine(quarantine: &Folder, first_seq: u64) -> impl Iterator<Ite
     (0_u64..).map(move |n| quarantine.join(if n == 0 { name.clone() } else { format!("{name}.{n}") }))
 }
 
-/// The folder of what was set aside.
+/// The quarantine folder.
 pub(super) fn quarantine_dir(dir: &Path) -> PathBuf {
     dir.join("quarantine")
 }

@@ -1,4 +1,4 @@
-//! What the writer, the readers and the deliverer of one spool share.
+//! State shared by the writer, the readers and the deliverer of a spool.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::conditions::{Condition, Conditions};
 
-/// What is noted of each group that is made durable.
+/// Metrics of each durable group.
 #[derive(Clone, Debug)]
 pub struct GroupMetrics {
     /// Seconds of its `fdatasync`.
@@ -31,7 +31,7 @@ pub struct GroupMetrics {
     pub bytes: Histogram,
 }
 
-/// Durable facts of an open spool. No lock in here is held while the disk works.
+/// State of an open spool. No lock in here is held during disk I/O.
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) folder: Folder,
@@ -41,32 +41,32 @@ pub(super) struct Shared {
     pub(super) segments: Mutex<Segments>,
     pub(super) durable_end: watch::Sender<u64>,
     pub(super) failed: watch::Sender<bool>,
-    /// Copy of the cursor, so that the writer need not wait for a cursor that is being written.
+    /// Copy of the cursor, so that the writer need not wait while the cursor is being written.
     pub(super) delivered: AtomicU64,
     /// Groups that the writer made durable, one `fdatasync` each, since this process opened the spool.
     pub(super) syncs: AtomicU64,
-    /// Where seconds and bytes of each group are noted, once somebody wants to know.
+    /// Metrics of each group, once [`Spool::observe_groups`](super::Spool::observe_groups) was called.
     pub(super) groups: OnceLock<GroupMetrics>,
-    /// Where its faults are raised.
+    /// Faults are raised here.
     pub(super) conditions: Conditions,
-    /// The file system was seen to be read-only: nothing is taken any more.
+    /// The file system was seen read-only: no more appends are taken.
     pub(super) is_read_only: AtomicBool,
-    /// Places that cannot be read, and for how long they are waited for.
+    /// Places that cannot be read, and their retry times.
     pub(super) unreadable: Unreadable,
-    /// What was lost, written down.
+    /// The record of lost events.
     pub(super) losses: Losses,
-    /// Segments that are damaged and not in the quarantine under their last name yet.
+    /// Damaged segments that are not in the quarantine under their final name yet.
     pub(super) damaged: Mutex<BTreeSet<u64>>,
-    /// What the quarantine holds, as it was seen last.
+    /// The quarantine, as last seen.
     pub(super) quarantined: Mutex<Quarantined>,
-    /// Keeps other processes out of the folder for as long as anybody here could write to it.
+    /// Excludes other processes from the folder for as long as this one could write to it.
     pub(super) lock: Mutex<Box<dyn DiskLock>>,
 }
 
-/// What a spool's quarantine holds.
+/// Size of a spool's quarantine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Its files, the list of losses not counted.
+    /// Its files, without the list of losses.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -85,7 +85,7 @@ impl Shared {
         self.durable_end.subscribe()
     }
 
-    /// Frames up to `end_seq` are on the disk; `bytes` is the active segment's length with them.
+    /// Frames up to `end_seq` are on the disk; `bytes` is the new length of the active segment.
     pub(super) fn extend(&self, end_seq: u64, bytes: u64) {
         self.segments().extend_last(end_seq, bytes);
         self.durable_end.send_replace(end_seq);
@@ -107,7 +107,7 @@ impl Shared {
         self.failed.subscribe()
     }
 
-    /// Ends the spool's writing for the life of this process.
+    /// Stops all writing to the spool until the process restarts.
     pub(super) fn fail(&self, doing: &str, error: &io::Error) {
         let detail = format!("the spool failed while {doing}: {error}; it takes nothing more until a restart");
         self.conditions.raise(Condition::SpoolFailed, &self.folder.name(), detail);
@@ -118,15 +118,15 @@ impl Shared {
         self.is_read_only.load(Ordering::Acquire)
     }
 
-    /// The file system is read-only. What was durable is read and delivered on, but nothing is taken: a write to it may vanish
-    /// although its sync succeeds.
+    /// The file system is read-only. Durable frames are still read and delivered, but no appends are taken, because a write
+    /// may vanish although its sync succeeds.
     pub(super) fn note_read_only(&self) {
         let detail = "the file system is mounted read-only: nothing is taken. Mount it for writing and restart the gateway";
         self.conditions.raise(Condition::DiskReadOnly, &self.folder.name(), detail);
         self.is_read_only.store(true, Ordering::Release);
     }
 
-    /// This segment is damaged: it is not unlinked, but moved to the quarantine.
+    /// Marks a segment as damaged: it is moved to the quarantine instead of unlinked.
     pub(super) fn note_damaged(&self, first_seq: u64) {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(first_seq);
     }
@@ -135,7 +135,7 @@ impl Shared {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&first_seq)
     }
 
-    /// Brings what is known of the quarantine up to date, and says so while there is anything in it.
+    /// Refreshes the state of the quarantine. Raises a condition while it holds files.
     pub(super) fn look_into_quarantine(&self) {
         let Ok(names) = self.disk.list(self.quarantine.path()) else { return };
         let mut now = Quarantined::default();
@@ -157,7 +157,7 @@ impl Shared {
         self.conditions.set(Condition::SpoolDamaged, &self.folder.name(), detail);
     }
 
-    /// The cursor was written, or refused.
+    /// The cursor was written, or the write was refused.
     pub(super) fn note_cursor(&self, refused: Option<&io::Error>) {
         let detail = refused.map(|error| format!("{error}; delivered events stay on disk and may be sent again after a restart"));
         self.conditions.set(Condition::CursorUnwritable, &self.folder.name(), detail);
@@ -168,11 +168,11 @@ impl Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) first_seq: u64,
-    /// Sequence number after its last frame: where the next segment begins, or the durable end.
+    /// One past its last sequence number: where the next segment begins, or the durable end.
     pub(super) end_seq: u64,
     /// Durable length of its file.
     pub(super) bytes: u64,
-    /// How often its file was made anew, because it lost its name. A reader then opens it again.
+    /// How often its file was made again, because it lost its name. A reader then opens it again.
     pub(super) remade: u32,
 }
 
@@ -182,11 +182,11 @@ impl Span {
     }
 }
 
-/// Where a sequence number is to be found.
+/// Position of a sequence number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     In(Span),
-    /// In no segment, though the next one begins here.
+    /// In no segment; the next segment begins here.
     Before(u64),
     /// Not written yet.
     End,
@@ -236,7 +236,7 @@ impl Segments {
         }
     }
 
-    /// The segments that are closed and not wholly below `seq`.
+    /// The closed segments that are not fully below `seq`.
     pub(super) fn closed_from(&self, seq: u64) -> Vec<Span> {
         let closed = self.spans.len().saturating_sub(1);
         self.spans.iter().take(closed).filter(|span| span.end_seq > seq).copied().collect()
@@ -251,13 +251,13 @@ impl Segments {
         }
     }
 
-    /// Segments that lie wholly below `seq`, oldest first; never the active one.
+    /// Segments fully below `seq`, oldest first; never the active one.
     pub(super) fn below(&self, seq: u64) -> Vec<u64> {
         let closed = self.spans.len().saturating_sub(1);
         self.spans.iter().take(closed).take_while(|span| span.end_seq <= seq).map(|span| span.first_seq).collect()
     }
 
-    /// Forgets the oldest segment, if it is this one.
+    /// Removes the oldest segment from the list, if it is this one.
     pub(super) fn remove_first(&mut self, first_seq: u64) {
         if let Some(first) = self.spans.front().copied().filter(|first| first.first_seq == first_seq) {
             self.bytes -= first.bytes;
@@ -265,12 +265,12 @@ impl Segments {
         }
     }
 
-    /// Whether this segment is the one that is written to, which the writer holds open.
+    /// Whether this segment is the active one, which the writer holds open.
     pub(super) fn is_active(&self, span: Span) -> bool {
         self.spans.back().is_some_and(|active| active.first_seq == span.first_seq)
     }
 
-    /// Whether this segment, in this file, is there still.
+    /// Whether this segment still exists, with this file.
     pub(super) fn is_live(&self, span: Span) -> bool {
         self.spans.iter().any(|live| (live.first_seq, live.remade) == (span.first_seq, span.remade))
     }

@@ -1,4 +1,4 @@
-//! The whole spool against a model, on a disk that fails, with crashes in the middle of any operation. A seed always gives
+//! Tests the whole spool against a model, on a faulty disk, with crashes in the middle of any operation. A seed always gives
 //! the same run; `SPOOL_SIM_SEEDS=100000` runs that many.
 
 use std::{
@@ -23,7 +23,7 @@ fn dir() -> PathBuf {
     PathBuf::from("/spool")
 }
 
-/// A body that says which it is, and can be checked whole.
+/// A body that contains its id, and can be verified.
 fn body_of(id: u64) -> Vec<u8> {
     let filler = (0..id * 7 % 90).map(|index| (id * 31 + index) as u8);
     id.to_le_bytes().into_iter().chain(filler).collect()
@@ -35,7 +35,7 @@ fn id_of(frame: &Frame) -> u64 {
     id
 }
 
-/// Answers as they came: number of the append, and what it was told.
+/// Answers in order of arrival: number of the append, and its result.
 type Answers = Arc<Mutex<Vec<(usize, Result<Appended, AppendError>)>>>;
 
 struct Process {
@@ -49,22 +49,22 @@ struct Simulation {
     disk: FaultDisk,
     process: Option<Process>,
     answers: Answers,
-    /// Ids of the bodies of each append that has no answer yet, by its number.
+    /// Ids of the bodies of each unanswered append, by its number.
     waiting: BTreeMap<usize, Vec<u64>>,
     appends: usize,
     next_id: u64,
-    /// What was acknowledged, or found at a start, and is not delivered.
+    /// Acknowledged, or found at a start, and not delivered.
     kept: BTreeMap<u64, u64>,
-    /// All sequence numbers below were acknowledged once.
+    /// All sequence numbers below this one were acknowledged once.
     end_seq: u64,
-    /// Bodies that may turn up at a start: never acknowledged, never refused.
+    /// Bodies that a start may find: neither acknowledged nor refused.
     in_doubt: BTreeSet<u64>,
-    /// What the cursor's file may hold.
+    /// Possible contents of the cursor's file.
     cursors: Vec<Cursor>,
     spool_id: Option<uuid::Uuid>,
-    /// Acknowledged and named as lost: the third ending, where blocks get no time at all.
+    /// Acknowledged, then reported as lost: the third possible end, if blocks get no retry time at all.
     named: BTreeMap<u64, u64>,
-    /// Blocks that cannot be read are given up at once.
+    /// Unreadable blocks are given up at once.
     is_impatient: bool,
     acknowledged: usize,
     found_in_doubt: usize,
@@ -150,7 +150,7 @@ impl Simulation {
                 self.disk.state().dies_after = Some(after);
             }
             90..=92 => {
-                // What the file system says is free, and what it then gives, are two things.
+                // The file system may give less space than it reports as free.
                 let (capacity, hidden_bytes) = (1500 + self.rng.below(5000), self.rng.below(500));
                 let mut state = self.disk.state();
                 (state.capacity, state.hidden_bytes) = (capacity as u64, hidden_bytes as u64);
@@ -167,7 +167,7 @@ impl Simulation {
                     interrupted: rate(&mut self.rng),
                     no_descriptor: rate(&mut self.rng),
                 };
-                // A segment, the active one too, that cannot be read at all.
+                // A segment, possibly the active one, that cannot be read at all.
                 let segments: Vec<_> = self.disk.names(&dir()).into_iter().filter(|name| name.ends_with(".seg")).collect();
                 let bad = (self.is_impatient && self.rng.chance(600)).then(|| self.rng.below(segments.len()));
                 let mut state = self.disk.state();
@@ -196,7 +196,7 @@ impl Simulation {
             process.spool.append(frames, move |answer| answers.lock().unwrap().push((number, answer)));
         }
         let quota_before = process.spool.stats().bytes;
-        // Sometimes they wait for the next step, or a crash.
+        // Sometimes the appends wait for the next step, or a crash.
         if self.rng.chance(800) {
             assert!(process.writer.step().is_some());
         }
@@ -228,7 +228,7 @@ impl Simulation {
         }
     }
 
-    /// Reads on, and checks that it is what was acknowledged, in order.
+    /// Reads on, and checks that the frames are the acknowledged ones, in order.
     fn read(&mut self) {
         self.take_answers();
         let process = self.process.as_mut().unwrap();
@@ -260,7 +260,7 @@ impl Simulation {
         }
     }
 
-    /// What was acknowledged with this number, or found at a start.
+    /// The body acknowledged with this number, or found at a start.
     fn known(&self, seq: u64) -> Option<u64> {
         self.kept.get(&seq).or_else(|| self.named.get(&seq)).copied()
     }
@@ -269,7 +269,7 @@ impl Simulation {
         self.process.as_mut().unwrap().writer.look_after(Instant::now());
     }
 
-    /// Files of a running spool are removed. Nothing is lost, if the process lives until it notices.
+    /// Removes files of a running spool. Nothing is lost, if the process lives until it notices.
     fn something_vanishes(&mut self) {
         {
             let mut state = self.disk.state();
@@ -291,7 +291,7 @@ impl Simulation {
         }
         self.made_again += 1;
         if self.rng.chance(500) {
-            // The group that meets it is not acknowledged.
+            // The group being written then is not acknowledged.
             self.append();
         }
         self.look();
@@ -376,7 +376,7 @@ impl Simulation {
         }
     }
 
-    /// Ends the process, with or without the machine, and starts again, perhaps crashing on the way.
+    /// Ends the process, with or without the machine, and starts again, possibly with crashes on the way.
     fn restart(&mut self, may_fail: bool) {
         self.restarts += 1;
         self.process = None;
@@ -399,7 +399,7 @@ impl Simulation {
                 state.hidden_bytes = 0;
                 state.is_read_only = false;
                 state.bad_sector = None;
-                // A full disk must not keep the spool from opening, except where it must begin a segment.
+                // A full disk must not prevent the spool from opening, unless it must begin a segment.
                 if !may_fail || self.rng.chance(700) {
                     state.capacity = u64::MAX;
                 }
@@ -418,7 +418,7 @@ impl Simulation {
                     self.disk.state().faults = Faults::default();
                     let reader = spool.reader(spool.cursor().delivered_exclusive);
                     self.process = Some(Process { spool, writer, reader });
-                    // What it finds may be written down, and the next death is not for that.
+                    // The check may write to the disk to record losses, and the planned crash must not hit it.
                     let dies_after = self.disk.state().dies_after.take();
                     self.check_all();
                     self.disk.state().dies_after = dies_after;
@@ -437,8 +437,8 @@ impl Simulation {
         }
     }
 
-    /// After a start: everything acknowledged and not delivered is there, once and in order; what else is there is whole
-    /// and was in doubt. From now on that is as good as acknowledged.
+    /// After a start: everything acknowledged and not delivered is there, once and in order. Anything else there is whole and
+    /// was in doubt. From now on it counts as acknowledged.
     fn check_all(&mut self) {
         let process = self.process.as_ref().unwrap();
         let spool = &process.spool;
@@ -451,7 +451,7 @@ impl Simulation {
         let mut seq = cursor.delivered_exclusive;
         loop {
             let batch = reader.read(7, 1000).expect("no faults now");
-            // Of a group that was never acknowledged some may be named.
+            // Frames of a group that was never acknowledged may be reported as lost.
             let mut ended = std::mem::replace(&mut seq, reader.next_seq());
             let may_be_lost = |seq: u64| seq >= self.end_seq || !self.kept.contains_key(&seq);
             assert!(
@@ -482,11 +482,11 @@ impl Simulation {
         assert!(seq >= self.end_seq, "acknowledged frames {seq}..{} are lost", self.end_seq);
         assert_eq!(seq, spool.durable_end());
         self.end_seq = seq;
-        // What was in doubt and is not there was cut.
+        // Bodies in doubt that are not there were cut.
         self.in_doubt.clear();
     }
 
-    /// With a healthy disk everything can be delivered and unlinked, and then there is room again.
+    /// On a healthy disk everything can be delivered and unlinked, and then there is room again.
     fn drains_and_goes_on(&mut self) {
         while self.process.as_ref().unwrap().reader.next_seq() < self.end_seq {
             self.read();
@@ -522,7 +522,7 @@ fn no_crash_and_no_fault_loses_repeats_or_reorders_what_was_acknowledged() {
         made_again += simulation.made_again;
     }
     assert!(named_lost > seeds as usize / 5 && made_again > seeds as usize, "{named_lost} named, {made_again} made again");
-    // The runs must have been through something, or they prove nothing.
+    // The runs must have had enough events, or they prove nothing.
     assert!(acknowledged > seeds as usize * 20, "{acknowledged} acknowledged");
     assert!(found_in_doubt > seeds as usize / 20 && restarts > seeds as usize, "{found_in_doubt} in doubt, {restarts} restarts");
 }

@@ -1,13 +1,15 @@
-//! Where the newest segment ends: the one place at which a crash and a decayed disk must be told apart.
+//! Finds the end of the newest segment: the only place where a crash and a decayed disk must be told apart.
 //!
-//! What was durable is proved up to the last frame that *began* a group, because all before it was durable when it was written,
-//! and up to the end mark. Behind that lies the last group, which may have been acknowledged or not. There, a process that was
-//! killed leaves whole frames or a short file. A power cut leaves zeros, or a short file, where the write did not arrive. So:
+//! Durability is proved up to the last frame that *began* a group, because everything before it was durable when it was
+//! written, and up to the end mark. After that comes the last group, which may or may not have been acknowledged. There, a
+//! killed process leaves whole frames or a short file. A power cut leaves zeros, or a short file, where the write did not
+//! reach the disk. So:
 //!
-//! - the file ends within a frame, or zeros begin where a frame should: torn, and cut without a word, because the sync of that
-//!   group had not ended, or the mark would know it;
-//! - anything else that is no frame is damage: its numbers may have been acknowledged, so they are named as lost and never
-//!   given again. After a power cut in the middle of a write that may name a few that were never acknowledged.
+//! - if the file ends within a frame, or zeros begin where a frame should: the group is torn, and is cut without a report,
+//!   because its sync had not ended, or the mark would cover it;
+//! - any other bytes that are not a frame are damage: their sequence numbers may have been acknowledged, so they are reported
+//!   as lost and never used again. After a power cut in the middle of a write, that may report a few that were never
+//!   acknowledged.
 
 use std::{io, sync::Arc};
 
@@ -23,28 +25,28 @@ use crate::fault::{FaultKind, Operation, fault_kind};
 /// Where the newest segment ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Behind its last frame that counts; what follows is torn.
+    /// After its last valid frame; the bytes after it are torn.
     At {
         /// Length to keep.
         bytes: u64,
-        /// Sequence number after the last frame.
+        /// One past the sequence number of the last frame.
         end_seq: u64,
     },
-    /// It is damaged at its end. None of its frames has this sequence number or a higher one.
+    /// The segment is damaged at its end. None of its frames has this sequence number or a higher one.
     Damaged { end_seq: u64 },
 }
 
-/// A hole in what is not proved.
+/// A hole in the unproved part.
 struct Hole {
     start: u64,
     first_lost: u64,
 }
 
 impl Tail {
-    /// Reads the segment through.
+    /// Reads the whole segment.
     ///
     /// # Errors
-    /// Those that pass by themselves. A block that cannot be read counts as damaged here; the reader gives it its time.
+    /// Transient errors. A block that cannot be read counts as damaged here; the reader retries it for its time.
     pub(super) fn find(
         file: &Arc<dyn DiskFile>,
         salt: Salt,
@@ -56,7 +58,7 @@ impl Tail {
         let proved = mark.map_or(0, |mark| mark.bytes);
         let mut scan = Scan::new(Arc::clone(file), salt, first_seq, size);
         let (mut bytes, mut end_seq) = (SEGMENT_HEADER_BYTES, first_seq);
-        // The first hole that a power cut may have left: from there on everything is cut, unless a later group proves it.
+        // The first hole that a power cut may have left. Everything from there on is cut, unless a later group proves it.
         let mut torn: Option<Hole> = None;
         loop {
             match scan.next(u64::MAX) {
@@ -89,8 +91,8 @@ impl Tail {
             return Ok(Self::Damaged { end_seq: end_seq + more });
         }
         let nothing_follows = bytes >= size;
-        // The header was durable before the first frame was written. A bad header with nothing whole behind it means that the
-        // file decayed, and its frames may have been acknowledged.
+        // The header was durable before the first frame was written. A bad header without a whole frame after it means that
+        // the file decayed, and its frames may have been acknowledged.
         let is_whole = has_header || end_seq > first_seq;
         if is_whole && (nothing_follows || bytes >= proved && scan.is_torn(bytes, end_seq, size)) {
             return Ok(Self::At { bytes, end_seq });
@@ -99,7 +101,7 @@ impl Tail {
     }
 }
 
-/// How many frames the damaged rest of the file can have held.
+/// Maximum number of frames that the damaged rest of the file can have held.
 fn frames_max(scan: &Scan, start: u64, first_seq: u64, size: u64) -> u64 {
     let seeming = scan.seeming_frames(start..size, first_seq);
     let (count, end) = seeming.last().map_or((0, start), |last| (seeming.len() as u64, last.end));
@@ -115,7 +117,7 @@ fn begins_with_zeros(scan: &Scan, start: u64, end: u64) -> bool {
 }
 
 impl Scan {
-    /// Whether what follows the last whole frame is a write that did not arrive.
+    /// Whether the bytes after the last whole frame are a write that did not reach the disk.
     fn is_torn(&self, start: u64, expected_seq: u64, size: u64) -> bool {
         size - start < FRAME_HEADER_BYTES as u64
             || begins_with_zeros(self, start, size)

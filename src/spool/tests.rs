@@ -1,4 +1,4 @@
-//! The spool as a whole: what decays, what runs full, how it starts and stops. Crashes are the simulator's.
+//! Tests of the whole spool: damage, limits, start and stop. The simulator tests crashes.
 
 mod decay;
 mod life;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{conditions::Conditions, fault::Patience};
 
-/// No patience at all.
+/// No retry time at all.
 const AT_ONCE: Patience = Patience { first: Duration::ZERO, longest: Duration::from_secs(1), budget: Duration::ZERO };
 
 fn dir() -> PathBuf {

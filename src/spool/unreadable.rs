@@ -1,9 +1,9 @@
-//! Patience with what cannot be read: a block, or a whole segment. It belongs to the place, not to who reads it, so that every
-//! reader and every clone of one counts on the same clock.
+//! Retry times of unreadable places: a block, or a whole segment. The time belongs to the place, not to the reader, so that
+//! all readers and their clones share it.
 //!
-//! A block gets minutes, because a network disk or a controller comes back. Only then it is taken for damaged, and only where
-//! the disk answers elsewhere: a disk that yields nothing is gone, not damaged, and may come back whole. An error that says
-//! nothing about the block (no descriptor, no memory, no permission) is waited out however long it takes.
+//! A block is retried for minutes, because a network disk or a controller may come back. After that it counts as damaged, but
+//! only if the disk can be read elsewhere: a disk that cannot be read at all is gone, not damaged, and may come back whole.
+//! Errors that say nothing about the block (no descriptor, no memory, no permission) are retried without limit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use crate::{
 /// The whole segment: its file cannot be opened.
 pub(super) const WHOLE_FILE: u64 = u64::MAX;
 
-/// A place: first sequence number of the segment, offset of the block in it.
+/// A place: first sequence number of the segment, and offset of the block in it.
 type Key = (u64, u64);
 
 /// What to do about a failed read.
@@ -31,15 +31,15 @@ type Key = (u64, u64);
 pub(super) enum Verdict {
     /// Try again later.
     Wait,
-    /// It had its time.
+    /// The retry time is over.
     Spent,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    /// Errors that say something about the place.
+    /// Errors that concern the place.
     lasting: Tries,
-    /// Errors that pass by themselves.
+    /// Transient errors.
     passing: Tries,
     pause: Duration,
     last: Instant,
@@ -49,11 +49,11 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) struct Unreadable {
     patience: Patience,
-    /// How the spool's folder is named in the conditions.
+    /// Name of the spool's folder in the conditions.
     folder: String,
     conditions: Conditions,
     waiting: Mutex<BTreeMap<Key, Waiting>>,
-    /// Segments whose files were waited for in vain.
+    /// Segments whose files did not come back in time.
     given_up: Mutex<BTreeSet<u64>>,
 }
 
@@ -62,12 +62,12 @@ impl Unreadable {
         Self { patience, folder, conditions, waiting: Mutex::default(), given_up: Mutex::default() }
     }
 
-    /// A read at this place failed at `now`.
+    /// Notes that a read at this place failed at `now`.
     pub(super) fn failed(&self, segment: u64, block: u64, error: &io::Error, now: Instant) -> Verdict {
         let mut waiting = self.lock();
         let fresh = || Waiting { lasting: Tries::default(), passing: Tries::default(), pause: self.patience.first, last: now };
         let at = waiting.entry((segment, block)).or_insert_with(fresh);
-        // Time in which nobody tried is no time in which it failed.
+        // A long time without an attempt does not count as retry time.
         if now.duration_since(at.last) > 4 * self.patience.longest {
             *at = fresh();
         }
@@ -91,7 +91,7 @@ impl Unreadable {
         Verdict::Wait
     }
 
-    /// The file of this segment is gone. Its time begins when somebody wants to read it.
+    /// Notes that the file of this segment is gone. Its retry time begins with the first read.
     pub(super) fn is_missing(&self, segment: u64, detail: String, now: Instant) {
         if self.given_up.lock().unwrap_or_else(PoisonError::into_inner).contains(&segment) {
             return;
@@ -102,13 +102,13 @@ impl Unreadable {
         self.conditions.raise(Condition::SpoolUnreadable, &self.place(key), detail);
     }
 
-    /// The file of this segment was waited for in vain.
+    /// Notes that the file of this segment did not come back in time.
     pub(super) fn gave_up(&self, segment: u64) {
         self.given_up.lock().unwrap_or_else(PoisonError::into_inner).insert(segment);
         self.passed(segment, 0..0);
     }
 
-    /// Of this segment, everything in `blocks` was passed: read, or given up.
+    /// Notes that everything in `bytes` of this segment was read or given up.
     pub(super) fn passed(&self, segment: u64, bytes: std::ops::Range<u64>) {
         let mut waiting = self.lock();
         if waiting.is_empty() {
@@ -121,13 +121,13 @@ impl Unreadable {
         over.into_iter().for_each(|key| self.conditions.clear(Condition::SpoolUnreadable, &self.place(key)));
     }
 
-    /// Segments below `seq` are gone: nobody waits for them any more.
+    /// Forgets segments below `seq`, because they are gone.
     pub(super) fn forget_below(&self, seq: u64) {
         let over: Vec<u64> = self.lock().keys().map(|key| key.0).filter(|segment| *segment < seq).collect();
         over.into_iter().for_each(|segment| self.passed(segment, 0..u64::MAX));
     }
 
-    /// How long to wait before the next try: the shortest pause of all places that fail now.
+    /// Pause before the next attempt: the shortest pause of all failing places.
     pub(super) fn pause(&self) -> Duration {
         self.lock().values().map(|at| at.pause).min().unwrap_or(self.patience.first)
     }
@@ -142,7 +142,7 @@ impl Unreadable {
     }
 }
 
-/// Whether `error`, of a read or an open, says that what is stored there may be lost.
+/// Whether `error`, of a read or an open, means that the stored data may be lost.
 pub(super) fn concerns_the_place(error: &io::Error) -> bool {
     let is_forbidden = matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::ACCESS | Errno::PERM));
     !is_forbidden && fault_kind(error, Operation::Read) == FaultKind::Place
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(places.failed(7, 4096, &eio, start), Verdict::Wait);
         assert_eq!(places.failed(7, 8192, &eio, start + 9 * SECOND), Verdict::Wait);
         assert_eq!(places.conditions.list().len(), 2);
-        // Nobody tried the first for longer than any pause takes: its time begins anew.
+        // Without an attempt on the first for longer than any pause, its time begins again.
         assert_eq!(places.failed(7, 4096, &eio, start + 9 * SECOND), Verdict::Wait);
         for second in 10..19 {
             assert_eq!(places.failed(7, 4096, &eio, start + second * SECOND), Verdict::Wait);

@@ -1,4 +1,4 @@
-//! The one writer: takes what waits, writes it with one write and one fsync, and answers in the order of the appends.
+//! The only writer: takes the queued appends, writes them with one write and one fsync, and answers in their order.
 
 use std::{
     io::{self, IoSlice},
@@ -23,13 +23,13 @@ use crate::{
     limits::SEGMENT_STRETCH_MAX,
 };
 
-/// The segment that frames are written to.
+/// The active segment, to which frames are written.
 pub(super) struct Active {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) file_id: FileId,
     pub(super) path: PathBuf,
     pub(super) first_seq: u64,
-    /// Its durable length: where the next group begins.
+    /// Its durable length: offset of the next group.
     pub(super) bytes: u64,
 }
 
@@ -39,13 +39,13 @@ impl Active {
         Ok(Self { file_id: file.id()?, file, path: segment_path(folder.path(), first_seq), first_seq, bytes })
     }
 
-    /// Whether its name still leads to it.
+    /// Whether its name still leads to its file.
     pub(super) fn is_in_place(&self, disk: &dyn Disk) -> io::Result<bool> {
         Ok(disk.id_at(&self.path)? == Some(self.file_id))
     }
 }
 
-/// Bounds of what the writer may put on the disk.
+/// Limits on the writer's use of the disk.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DiskBounds {
     pub(super) segment_bytes: u64,
@@ -61,19 +61,19 @@ pub(super) struct Writer {
     pub(super) bounds: DiskBounds,
     pub(super) cursor: Arc<CursorCell>,
     pub(super) end_mark: EndMarkFile,
-    /// Pause between two looks at the spool's files; [`Duration::MAX`]: whoever steps the writer says when.
+    /// Interval between checks of the spool's files; [`Duration::MAX`]: the caller of `step` decides when.
     pub(super) look_every: Duration,
     pub(super) looked_at: Instant,
-    /// The spool's files are missing, and could not be made again yet.
+    /// The spool's files are missing, and have not been made again yet.
     pub(super) missing: Tries,
-    /// The next segment could not be begun; the present one is written on.
+    /// The next segment could not be created; the writer continues in the current one.
     pub(super) is_stretched: bool,
-    /// Where the next look at closed segments begins.
+    /// First closed segment of the next check.
     pub(super) look_from: usize,
 }
 
 impl Writer {
-    /// Works until the queue is closed and empty. A panic of it leaves nobody waiting, and goes on to whoever runs it.
+    /// Works until the queue is closed and empty. After a panic, no caller stays waiting, and the panic continues.
     pub(super) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
         let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -90,7 +90,7 @@ impl Writer {
         }
     }
 
-    /// Waits for one group and writes it. How many appends it had; `None` once there will be no more.
+    /// Waits for one group and writes it. Returns its number of appends; `None` once the queue has ended.
     pub(super) fn step(&mut self) -> Option<usize> {
         let Group { mut appends, roll } = self.queue.next_group()?;
         let is_idle = appends.is_empty() && !roll;
@@ -114,8 +114,8 @@ impl Writer {
         Some(count)
     }
 
-    /// Makes the appends durable that there is room for. Each one's outcome is set, to be told when this returns; an
-    /// error takes the place of every `Ok` among them.
+    /// Makes the appends durable that fit. Sets the outcome of each, to be reported when this returns. An error replaces every
+    /// `Ok` among them.
     fn store(&mut self, appends: &mut [Pending]) -> Result<(), AppendError> {
         if self.shared.has_failed() {
             // Each outcome says so already.
@@ -164,9 +164,9 @@ impl Writer {
         Ok(())
     }
 
-    /// How the file system is; `None` where it is read-only.
+    /// State of the file system; `None` if it is read-only.
     pub(super) fn space(&self) -> Option<Space> {
-        // Where the disk cannot say, it will refuse the write itself when it is full.
+        // If the disk cannot tell its free space, a full disk will refuse the write itself.
         let unknown = Space { free_bytes: u64::MAX, is_read_only: false };
         let space = self.shared.folder.space().unwrap_or(unknown);
         if space.is_read_only {
@@ -176,8 +176,8 @@ impl Writer {
         Some(space)
     }
 
-    /// After a sync: whether it counts. The file may have lost its name, so that nobody would find it after a restart, or the
-    /// file system may have become read-only, so that the sync did nothing.
+    /// Checks after a sync whether the sync counts. The file may have lost its name, so that a restart would not find it, or
+    /// the file system may have become read-only, so that the sync did nothing.
     fn is_still_there(&mut self) -> Result<(), AppendError> {
         match self.is_in_place() {
             Ok(true) => {}
@@ -198,11 +198,11 @@ impl Writer {
         self.active.is_in_place(&*self.shared.disk)
     }
 
-    /// Decides which appends there is room for, and stamps them with their sequence numbers.
+    /// Decides which appends fit, and stamps them with their sequence numbers.
     fn admit(&self, appends: &mut [Pending], space: Space) {
         let quota_left = self.bounds.quota_bytes.saturating_sub(self.shared.segments().bytes());
         let free_left = space.free_bytes.saturating_sub(self.bounds.free_bytes_min);
-        // The group may begin a new segment, and its header takes room too.
+        // The group may begin a new segment, whose header needs room too.
         let mut needed = SEGMENT_HEADER_BYTES;
         let mut seq = self.next_seq;
         for append in appends {
@@ -220,8 +220,8 @@ impl Writer {
         }
     }
 
-    /// After a refused write: cuts what arrived of the group. The cut is made durable, so that no frame that was answered
-    /// with an error turns up after a crash, beside the one its client sent again.
+    /// After a refused write: cuts off the part of the group that was written. The cut is made durable, so that no frame that
+    /// was answered with an error reappears after a crash, beside the client's retry.
     fn take_back(&mut self, refusal: io::Error) -> AppendError {
         let fault = Fault::writing(refusal);
         if matches!(fault, Fault::Refused(_)) {
@@ -238,7 +238,7 @@ impl Writer {
             }
         }
         match self.refused("a write", &fault) {
-            // What it took before it refused cannot be taken back.
+            // Bytes that a read-only disk took before it refused cannot be taken back.
             AppendError::ReadOnly => AppendError::Failed,
             refused => refused,
         }
@@ -262,8 +262,8 @@ impl Writer {
         }
     }
 
-    /// Begins the next segment. Where that cannot be done now (no descriptor, no room for another file), the present one is
-    /// written on, up to a limit: it is as good as another.
+    /// Begins the next segment. If that fails for now (no descriptor, no room for another file), continues in the current
+    /// segment, up to a limit.
     fn roll_or_go_on(&mut self) -> Result<(), AppendError> {
         let Err(fault) = self.roll() else {
             self.is_stretched = false;
@@ -281,9 +281,9 @@ impl Writer {
         Err(self.refused("a new segment", &fault))
     }
 
-    /// Closes the active segment, which is durable whenever no group is being written, and begins the next.
+    /// Closes the active segment, which is durable between groups, and begins the next.
     fn roll(&mut self) -> Result<(), Fault> {
-        // It is held open no longer: now it must have its name.
+        // The file will not be held open any longer, so it must have its name now.
         if !self.is_in_place().map_err(Fault::naming)? {
             self.look_after(Instant::now());
             if self.shared.has_failed() || !self.is_in_place().map_err(Fault::naming)? {
@@ -297,21 +297,21 @@ impl Writer {
         Ok(())
     }
 
-    /// A gateway with little traffic would keep its last delivered events for ever in a segment that never fills.
+    /// Closes a delivered segment. Without this, a gateway with little traffic would keep its last delivered events for ever.
     fn roll_if_delivered(&mut self) {
         let holds_frames = self.next_seq > self.active.first_seq;
         let may_write = !self.shared.has_failed() && !self.shared.is_read_only() && !self.missing.are_failing();
         if holds_frames && self.shared.delivered() >= self.next_seq && may_write {
             match self.roll() {
                 Ok(()) => self.is_stretched = false,
-                // It was worth a try.
+                // A refusal does no harm here.
                 Err(Fault::Refused(error)) => tracing::debug!(%error, "a delivered segment is not closed yet"),
                 Err(fault) => _ = self.refused("a new segment", &fault),
             }
         }
     }
 
-    /// Notes how far it is durable, now that nothing comes.
+    /// Records the durable position while the spool is idle.
     pub(super) fn rest(&mut self) {
         if self.shared.has_failed() || self.shared.is_read_only() || self.missing.are_failing() {
             return;

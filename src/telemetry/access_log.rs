@@ -1,8 +1,8 @@
 //! One line of JSON for each request, on standard output.
 //!
-//! No query, header, body or address is in it, so no key can be. What the client chose (path, user agent, request id) is
-//! cut, and every byte of it that is not plain ASCII is escaped, so that no line can be broken or forged. A thread of its
-//! own writes ([`LineWriter`]): an output that nobody reads costs lines, which are counted, and no request.
+//! It contains no query, header, body or address, so it cannot contain a key. Client text (path, user agent, request id) is
+//! truncated, and every byte that is not plain ASCII is escaped, so that no line can be broken or forged. A separate thread
+//! writes ([`LineWriter`]): if nobody reads the output, lines are dropped and counted, and no request waits.
 
 use std::{
     io::{self, Write},
@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::line_writer::LineWriter;
 use crate::limits::{ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
 
-/// What is escaped, besides everything that is not ASCII: what ends a line or moves a terminal's cursor, and the sign of an
-/// escape itself where it would be mistaken for one of ours.
+/// Characters escaped besides non-ASCII: those that end a line or move a terminal's cursor, the quote, and the backslash that
+/// begins an escape.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'"').add(b'\\');
 
 /// A request that was answered.
@@ -37,21 +37,21 @@ pub struct AccessLine<'a> {
     pub version: &'static str,
     /// The status of the answer.
     pub status: u16,
-    /// The code of the answer, where it is a problem.
+    /// The code of the answer, if it is a problem.
     pub code: Option<&'static str>,
-    /// Bytes of the body, as announced.
+    /// `Content-Length` of the request.
     pub request_bytes: Option<u64>,
     /// Bytes of the answer's body.
     pub response_bytes: Option<u64>,
-    /// What the client says it is.
+    /// The client's `User-Agent`.
     pub user_agent: Option<&'a [u8]>,
     /// Its id.
     pub request_id: &'a str,
-    /// The trace that it is part of.
+    /// The trace that the request is part of.
     pub trace_id: Option<String>,
 }
 
-/// As it is written.
+/// The JSON that is written.
 #[derive(Serialize)]
 struct Written<'a> {
     time: String,
@@ -74,13 +74,13 @@ struct Written<'a> {
     trace_id: Option<String>,
 }
 
-/// Cut and escaped.
+/// Truncates and escapes the text.
 fn plain(text: &[u8]) -> String {
     percent_encode(&text[..text.len().min(ACCESS_LOG_TEXT_BYTES_MAX)], ESCAPED).to_string()
 }
 
 impl AccessLine<'_> {
-    /// The line, with its end.
+    /// The line, with its line end.
     fn write(self) -> Vec<u8> {
         let millis = i64::try_from(self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis());
         let written = Written {
@@ -109,10 +109,10 @@ impl AccessLine<'_> {
 pub struct AccessLog(LineWriter);
 
 impl AccessLog {
-    /// Begins to write to `output`; `dropped` counts the lines that it does not take in time.
+    /// Starts writing to `output`; `dropped` counts the lines that it does not take in time.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start(output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
         LineWriter::start("access-log", output, dropped).map(Self)
     }
@@ -122,19 +122,19 @@ impl AccessLog {
         self.0.add(line.write());
     }
 
-    /// Why its lines do not get out at the moment, where they do not.
+    /// Why its lines are not written at the moment, if they are not.
     #[must_use]
     pub fn stalled(&self) -> Option<String> {
         self.0.stalled()
     }
 
-    /// Whether the thread that writes it has ended.
+    /// Whether its writer thread has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.0.has_ended()
     }
 
-    /// Writes what waits, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
+    /// Writes the queued lines, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
     pub fn close(&self) {
         if !self.0.flush(TELEMETRY_CLOSE_TIMEOUT) {
             tracing::warn!("nobody read the last lines of the access log");
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn no_text_of_a_client_breaks_or_forges_a_line_and_none_is_long() {
-        // A line end, the ones of Unicode, a terminal's escape, and the end of a JSON string.
+        // A line end, Unicode line ends, a terminal escape, and the end of a JSON string.
         let hostile = "/x\r\n{\"status\":200}\u{2028}\u{85}\u{1b}[2J";
         let written = line(hostile, b"curl\xff\n");
         let text = String::from_utf8(written).unwrap();

@@ -1,4 +1,4 @@
-//! What is counted of a deliverer.
+//! Metrics of a deliverer.
 
 use std::sync::atomic::AtomicI64;
 
@@ -31,7 +31,7 @@ metrics! {
         pub delivered_events: Counter = "Events the sink confirmed";
         /// They are dead letters now.
         pub refused_events: Counter = "Accepted events the sink refused for good";
-        /// What is left of them lies in the spool's quarantine.
+        /// Their remains are in the spool's quarantine.
         pub lost_events as "spool_lost_events": Counter = "Events lost to a damaged disk";
         pub retries as "delivery_retries": Counter = "Deliveries that needed another try";
         /// Each may be in the stream twice.
@@ -39,16 +39,16 @@ metrics! {
         pub seconds as "delivery_seconds": Histogram = "Seconds the sink took for one batch or call", SECONDS;
         pub batch_events as "delivery_batch_events": Histogram = "Events of one batch or call", COUNTS;
         pub batch_bytes as "delivery_batch_bytes": Histogram = "Bytes of one batch or call", BATCH_BYTES;
-        /// 0 while it takes nothing. What fails alone is a condition of its own.
+        /// 0 while the sink takes nothing. Partial failures have their own conditions.
         pub sink_up: Gauge<i64, AtomicI64> = "1 while the last delivery succeeded";
         pub calls as "stream_calls": Family<AnswerLabel, Counter> = "PutRecords calls by how they ended";
-        /// One may hold many events.
+        /// A record may hold many events.
         pub stream_records: Counter = "Records that the stream took";
         pub stream_bytes: Counter = "Bytes of those records with their keys";
         /// As provisioned streams bill them.
         pub stream_put_units: Counter = "Their PUT payload units of 25 KB";
         pub shard_throttled as "shard_throttled_records": Family<ShardLabel, Counter> = "Records that a shard throttled";
-        /// Absent: not held.
+        /// Absent if the shard is not limited.
         pub shard_rate: Family<ShardLabel, F64Gauge> = "Rate that a shard is held to; 1 is 1,000 records or 1 MB a second";
         pub shard_waiting_events: Family<ShardLabel, Gauge<i64, AtomicI64>> = "Events in memory that wait for a shard";
     }

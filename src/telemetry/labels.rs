@@ -1,4 +1,4 @@
-//! The labels by which metrics are told apart.
+//! The labels of the metrics.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,11 +13,11 @@ pub struct SourceOutcome {
     pub outcome: &'static str,
 }
 
-/// The count of a key's accepted events, once it was looked up: nearly all events end there.
+/// Counter of a key's accepted events, cached after the first lookup, because nearly all events are counted there.
 #[derive(Debug, Default)]
 pub struct AcceptedEvents(pub(super) OnceLock<Counter>);
 
-/// Label of what is counted by key.
+/// Label of metrics by key.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct SourceLabel {
     /// Name of the key.
@@ -41,11 +41,11 @@ pub struct Code {
 /// Labels of the count of requests.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct RouteStatus {
-    /// The route's pattern, never the path that a client made up.
+    /// The route's pattern, never the client's path.
     pub(super) route: &'static str,
     /// The HTTP status code.
     pub(super) status: u16,
 }
 
-/// Events that were taken.
+/// Accepted events.
 pub(super) const USUAL_REQUEST: RouteStatus = RouteStatus { route: "/v1/events", status: 202 };

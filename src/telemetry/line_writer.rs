@@ -22,7 +22,7 @@ use crate::{
     limits::{LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PAUSES, LOG_STALLED_AFTER},
 };
 
-/// A queue of lines and the thread that writes them. Dropping it ends the thread once everything is written.
+/// A queue of lines and the thread that writes them. Dropping it ends the thread after all lines are written.
 #[derive(Debug)]
 pub(super) struct LineWriter {
     shared: Arc<Shared>,
@@ -32,7 +32,7 @@ pub(super) struct LineWriter {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is a line, or it is the end.
+    /// A line was added, or the queue was closed.
     is_wanted: Condvar,
     /// A line was written or dropped.
     is_settled: Condvar,
@@ -41,14 +41,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// Bytes of those that wait.
+    /// Bytes of the waiting lines.
     bytes: usize,
-    /// Lines that were ever added, and of those, how many were written or dropped since.
+    /// Lines added in total, and how many of them were written or dropped.
     added: u64,
     settled: u64,
-    /// Since when the line in hand is being written.
+    /// When the write of the current line began.
     writing_since: Option<Instant>,
-    /// What the output said to the last line, where it did not take it.
+    /// Error of the last line, if the output did not take it.
     failing: Option<String>,
     /// No more lines will come.
     is_closed: bool,
@@ -56,19 +56,19 @@ struct State {
     has_ended: bool,
 }
 
-/// An output without the buffer and the lock that std puts before it: whoever prints beside us must not wait for a stuck line.
+/// The output without std's buffer and lock, because other code that prints must not wait for a stuck line.
 ///
 /// # Errors
-/// Where the system has no descriptor left.
+/// If the system has no descriptor left.
 pub fn own_output(output: impl AsFd) -> io::Result<File> {
     Ok(File::from(output.as_fd().try_clone_to_owned()?))
 }
 
 impl LineWriter {
-    /// Begins to write to `output` on a thread with this name; `dropped` counts the lines that do not get there.
+    /// Starts writing to `output` on a thread with this name; `dropped` counts the lines that are not written.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn start(name: &str, output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let writer = Writer { shared: shared.clone(), output, dropped: dropped.clone(), is_torn: false };
@@ -91,7 +91,7 @@ impl LineWriter {
         self.shared.is_wanted.notify_one();
     }
 
-    /// Waits until the lines that were added before are written or dropped, for at most `limit`. Says whether they are.
+    /// Waits until the lines added before are written or dropped, for at most `limit`. Returns whether they are.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let state = self.shared.lock();
         let until = state.added;
@@ -99,7 +99,7 @@ impl LineWriter {
         waited.unwrap_or_else(PoisonError::into_inner).0.settled >= until
     }
 
-    /// Why lines do not get to the output at the moment, where they do not.
+    /// Why lines are not written at the moment, if they are not.
     pub(super) fn stalled(&self) -> Option<String> {
         let state = self.shared.lock();
         let stuck = state.writing_since.map(|since| since.elapsed()).filter(|time| *time >= LOG_STALLED_AFTER);
@@ -111,7 +111,7 @@ impl LineWriter {
         Some(format!("{why}; {} lines are dropped so far, {} wait", self.dropped.get(), state.waiting.len()))
     }
 
-    /// Whether the thread has ended, which it does not while somebody may add lines.
+    /// Whether the thread has ended. It does not end while lines may be added.
     pub(super) fn has_ended(&self) -> bool {
         self.shared.lock().has_ended
     }
@@ -134,12 +134,12 @@ struct Writer<W: Write> {
     shared: Arc<Shared>,
     output: W,
     dropped: Counter,
-    /// The last line got there in part, and never will as a whole.
+    /// The last line was written in part, and will never be complete.
     is_torn: bool,
 }
 
 impl<W: Write> Drop for Writer<W> {
-    /// Also where it panicked.
+    /// Also after a panic.
     fn drop(&mut self) {
         self.shared.lock().has_ended = true;
         self.shared.is_settled.notify_all();
@@ -172,7 +172,7 @@ impl<W: Write> Writer<W> {
         Some(line)
     }
 
-    /// Writes a line, all of it. Waits for an output that will take it later, such as a full disk; not for one that is gone.
+    /// Writes a whole line. Waits for an output that will take it later, such as a full disk, but not for one that is gone.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.output.write_all(b"\n")?;
@@ -200,7 +200,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Waits before the next try. False where nobody wants the rest any more.
+    /// Waits before the next attempt. Returns false once the queue is closed.
     fn pause(&self, error: &io::Error, tries: &mut Tries) -> bool {
         const PATIENCE: Patience = Patience { first: LOG_PAUSES.0, longest: LOG_PAUSES.1, budget: Duration::MAX };
         let Some(pause) = tries.failed(&PATIENCE, Instant::now()) else { return false };
@@ -219,7 +219,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(30);
 
-    /// Answers each write with what the test says: so many bytes, or an error.
+    /// Answers each write as the test says: a number of bytes, or an error.
     struct Told(mpsc::Receiver<io::Result<usize>>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Told {

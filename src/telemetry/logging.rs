@@ -1,6 +1,7 @@
 //! The program's own log, on standard error.
 //!
-//! It is the process's, as standard error is. A thread of its own writes it ([`LineWriter`]): nobody waits for whoever does not read it.
+//! One log for the process, like standard error. A separate thread writes it ([`LineWriter`]), so that no caller waits for a
+//! slow reader.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -21,17 +22,17 @@ use crate::{
 static LINES: OnceLock<LineWriter> = OnceLock::new();
 static DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 
-/// The log of this process, once it was started. Dropping it waits until what was logged is written, for a while.
+/// The log of this process, after it was started. Dropping it waits a limited time until all lines are written.
 #[derive(Debug)]
 pub struct Log(());
 
-/// Starts logging to standard error. Payloads, keys and addresses of clients are never logged. From now on a panic is a line
-/// of the log.
+/// Starts logging to standard error. Payloads, keys and client addresses are never logged. From now on a panic is a line of
+/// the log.
 ///
 /// # Errors
-/// Where the filter is malformed, or logging was started before.
+/// If the filter is malformed, or logging was started before.
 pub fn start_logging(config: &TelemetryConfig) -> Result<Log, String> {
-    // The SDK warns at every try of every provider of credentials; what they come to is reported once, by the deliverer.
+    // The SDK warns at every attempt of every credentials provider. The deliverer reports the result once.
     let filter = EnvFilter::try_new(format!("aws_config=error,{}", config.log_filter))
         .map_err(|error| format!("telemetry.log_filter: {error}"))?;
     let pretty = match config.log_format {
@@ -58,14 +59,14 @@ fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let said = panic.payload_as_str().unwrap_or("without a text");
     let location = panic.location().map(ToString::to_string);
     let thread = thread::current();
-    // Only where RUST_BACKTRACE asks for it.
+    // Only if `RUST_BACKTRACE` asks for it.
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     tracing::error!(panic = said, location, thread = thread.name(), backtrace, "a panic: this is a bug");
 }
 
 impl Log {
-    /// Adds a line as it is.
+    /// Adds a line without changes.
     pub fn say(&self, line: &str) {
         if let Some(lines) = LINES.get() {
             lines.add(format!("{line}\n").into_bytes());
@@ -79,13 +80,13 @@ impl Drop for Log {
     }
 }
 
-/// Waits until what was logged is written, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
+/// Waits until all lines are written, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
 pub fn flush_log() {
-    // Whom should it be told?
+    // A failed flush of the log cannot be logged.
     let _ = LINES.get().map(|lines| lines.flush(TELEMETRY_CLOSE_TIMEOUT));
 }
 
-/// Why the log's lines do not get out at the moment, where they do not.
+/// Why the log's lines are not written at the moment, if they are not.
 #[must_use]
 pub fn log_stalled() -> Option<String> {
     LINES.get().and_then(LineWriter::stalled)
@@ -97,7 +98,7 @@ pub fn log_has_ended() -> bool {
     LINES.get().is_some_and(LineWriter::has_ended)
 }
 
-/// Counts the lines of the log that did not get out.
+/// Counts the lines of the log that were dropped.
 pub(super) fn log_dropped_lines() -> Counter {
     DROPPED.clone()
 }

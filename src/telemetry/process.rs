@@ -1,4 +1,4 @@
-//! What the system says of the process, under the names that Prometheus' own clients use.
+//! The system's facts about the process, under the metric names of Prometheus' own clients.
 
 use std::{
     fmt, fs,
@@ -15,7 +15,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-/// Asked at each scrape.
+/// Read at each scrape.
 #[derive(Debug)]
 pub(super) struct Process {
     started: SystemTime,
@@ -27,7 +27,7 @@ impl Process {
     }
 }
 
-/// Resident memory. What the kernel does not say is left out.
+/// Resident memory; `None` if the kernel does not tell.
 fn resident_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,9 +1,9 @@
-//! The log of what clients are refused: one line for each key and code a minute, with a count.
+//! The log of refusals: one line a minute for each key and code, with a count.
 //!
-//! The first refusal is logged at once, so that whoever tries a first request sees why it failed. Further ones of the same key
-//! and code are counted for [`REFUSALS_LOG_INTERVAL`] and logged together. So a client that is refused a thousand times a second
-//! writes one line a minute. The table has a limit ([`REFUSALS_MAX`]); beyond it refusals are counted together, without a key.
-//! Only names from the configuration and codes of the gateway are logged, never what a client sent.
+//! The first refusal is logged at once, so that a developer sees why a first request failed. Further ones of the same key and
+//! code are counted for [`REFUSALS_LOG_INTERVAL`] and logged together. So a client that is refused a thousand times a second
+//! writes one line a minute. The table has a limit ([`REFUSALS_MAX`]); beyond it, refusals are counted together, without a
+//! key. Only names from the configuration and codes of the gateway are logged, never data that a client sent.
 
 use std::{
     collections::HashMap,
@@ -13,16 +13,16 @@ use std::{
 
 use crate::limits::{REFUSALS_LOG_INTERVAL, REFUSALS_MAX};
 
-/// The key of a refusal that has none, or that found no place in the table.
+/// The key of a refusal without a key, or without room in the table.
 const NO_KEY: &str = "-";
 
-/// The code of the refusals that found no place in the table.
+/// The code of refusals without room in the table.
 const OTHER_CODES: &str = "other";
 
-/// What was refused.
+/// Key and code of a refusal.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 struct Kind {
-    /// Name of the key, where a request had a good one.
+    /// Name of the key, if the request had a valid one.
     key: Option<Arc<str>>,
     code: &'static str,
 }
@@ -60,20 +60,20 @@ impl Line {
 pub struct Refusals(Mutex<HashMap<Kind, Recent>>);
 
 impl Refusals {
-    /// Counts `count` requests or events that were refused, and logs them where they are the first of their kind for a minute.
-    /// `meaning` says in words what `code` says.
+    /// Counts `count` refused requests or events, and logs them if they are the first of their kind for a minute. `meaning`
+    /// explains `code` in words.
     pub fn count(&self, key: Option<&Arc<str>>, code: &'static str, count: u64, meaning: &'static str) {
         if let Some(line) = self.add(Kind { key: key.cloned(), code }, count, meaning, Instant::now()) {
             line.write();
         }
     }
 
-    /// Logs what was counted more than a minute ago.
+    /// Logs refusals that were counted more than a minute ago.
     pub fn log_due(&self) {
         self.due(Instant::now()).iter().for_each(Line::write);
     }
 
-    /// Logs what was counted and is not logged yet.
+    /// Logs all refusals that are counted but not logged yet.
     pub fn log_all(&self) {
         self.due(Instant::now() + REFUSALS_LOG_INTERVAL).iter().for_each(Line::write);
     }
@@ -97,7 +97,7 @@ impl Refusals {
         }
     }
 
-    /// Takes the lines whose minute is over, and forgets what was not refused again.
+    /// Takes the lines whose minute is over, and removes kinds that were not refused again.
     fn due(&self, now: Instant) -> Vec<Line> {
         let mut lines = Vec::new();
         self.lock().retain(|kind, recent| {

@@ -1,5 +1,5 @@
-//! A table of metrics: each line is a field, its type, and its help text, which is also its documentation. A metric is named as its
-//! field, or as `as` says.
+//! A table of metrics. Each line is a field, its type, and its help text, which is also its documentation. A metric has the
+//! name of its field, or the name after `as`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-/// A gauge of what is no whole number.
+/// A gauge with fractions.
 pub(super) type F64Gauge = Gauge<f64, AtomicU64>;
 
 /// First bucket, factor from one bucket to the next, and number of buckets.
@@ -21,15 +21,15 @@ pub(super) type Buckets = (f64, f64, u16);
 pub(super) const SECONDS: Buckets = (0.000_25, 2.0, 17);
 /// 256 B to 16 MiB.
 pub(super) const BYTES: Buckets = (256.0, 4.0, 9);
-/// 10 µs to 2.6 s, for what is CPU alone.
+/// 10 µs to 2.6 s, for CPU time only.
 pub(super) const FINE_SECONDS: Buckets = (0.000_01, 4.0, 10);
-/// 1 KiB to 64 MiB, for what is gathered of many requests.
+/// 1 KiB to 64 MiB, for batches of many requests.
 pub(super) const BATCH_BYTES: Buckets = (1024.0, 4.0, 9);
 /// 1 to 65,536.
 pub(super) const COUNTS: Buckets = (1.0, 4.0, 9);
 
-/// Declares a struct of metrics, and `register`, which makes them all and adds them to a registry. Behind the help text of a
-/// histogram stand its buckets. `beside` holds the fields that are no line of the table; their values may use the registry.
+/// Declares a struct of metrics, and `register`, which creates them all and adds them to a registry. The buckets of a
+/// histogram follow its help text. `beside` holds the fields that are not in the table; their values may use the registry.
 macro_rules! metrics {
     (
         $(#[$about:meta])*
@@ -47,7 +47,7 @@ macro_rules! metrics {
         }
 
         impl $Struct {
-            /// All metrics at zero, added to `registry`, their names behind `prefix`.
+            /// Creates all metrics at zero and adds them to `registry`, with `prefix` before their names.
             fn register($registry: &mut Registry, $prefix: &str) -> Self {
                 Self {
                     $( $field: metrics!(@new $registry, &format!("{}{}", $prefix, metrics!(@name $field $($name)?)), $help $(, $buckets)?), )*
@@ -71,14 +71,14 @@ macro_rules! metrics {
 }
 pub(super) use metrics;
 
-/// A metric at zero, added to `registry`.
+/// Creates a metric at zero and adds it to `registry`.
 pub(super) fn metric<M: Metric + Default + Clone>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());
     metric
 }
 
-/// A histogram without observations, added to `registry`.
+/// Creates a histogram without observations and adds it to `registry`.
 pub(super) fn histogram(registry: &mut Registry, name: &str, help: &str, (first, factor, count): Buckets) -> Histogram {
     let histogram = Histogram::new(exponential_buckets(first, factor, count));
     registry.register(name, help, histogram.clone());

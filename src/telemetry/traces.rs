@@ -1,9 +1,9 @@
 //! Traces for an OpenTelemetry collector (OTLP over HTTP): a span for each sampled request and each sampled delivery.
 //!
-//! A span is made when what it tells of is over, from the times that are taken anyway, so that nothing is carried along
-//! while a request is worked on; with no collector configured nothing at all is done. Who calls with a `traceparent`
-//! (W3C Trace Context) finds the request in its own trace, and its decision whether to sample counts. Spans wait in a
-//! bounded queue and are dropped where the collector is away.
+//! A span is created when its request or delivery is over, from times that are measured anyway, so that a request carries no
+//! span. Without a configured collector, nothing is done. If a client sends `traceparent` (W3C Trace Context), the request is
+//! part of the client's trace, and the client's sampling decision counts. Spans wait in a bounded queue and are dropped if the
+//! collector is away.
 
 use std::{fmt, pin::Pin, time::Duration, time::SystemTime};
 
@@ -36,7 +36,7 @@ use crate::{
     limits::{TELEMETRY_CLOSE_TIMEOUT, TRACE_ANSWER_BYTES_MAX, TRACE_EXPORT_TIMEOUT, TRACE_QUEUE_SPANS_MAX},
 };
 
-/// Makes spans, or does nothing.
+/// Creates spans, or does nothing.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Tracing>);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Traces {
     }
 }
 
-/// A request that was answered.
+/// An answered request.
 #[derive(Debug)]
 pub struct RequestSpan<'a> {
     /// Its method.
@@ -69,7 +69,7 @@ pub struct RequestSpan<'a> {
     pub took: Duration,
 }
 
-/// A batch that was given to the sink, or a call to the stream.
+/// A batch given to the sink, or a call to the stream.
 #[derive(Debug)]
 pub struct DeliverySpan<'a> {
     /// Name of the sink.
@@ -78,17 +78,18 @@ pub struct DeliverySpan<'a> {
     pub events: usize,
     /// Bytes of those events.
     pub bytes: usize,
-    /// Why not all of it was taken, where it was not.
+    /// Why some of it was not taken, if so.
     pub failing: Option<&'a str>,
-    /// How long it took; it ended now.
+    /// Its duration; it ended now.
     pub took: Duration,
 }
 
 impl Traces {
-    /// As configured. Runs its client on the current runtime; `failures` counts exports that the collector did not take.
+    /// Starts as configured. Runs its client on the current runtime; `failures` counts exports that the collector did not
+    /// take.
     ///
     /// # Errors
-    /// Where the exporter cannot be made, such as for want of any certificate authority.
+    /// If the exporter cannot be created, for example without any certificate authority.
     pub fn start(config: &TelemetryConfig, failures: Counter) -> Result<Self, String> {
         let base = config.otlp_endpoint.trim_end_matches('/');
         if base.is_empty() {
@@ -105,7 +106,7 @@ impl Traces {
             .map_err(|error| wrong(&error))?;
         let queue = BatchConfigBuilder::default().with_max_queue_size(TRACE_QUEUE_SPANS_MAX).build();
         let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-        // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go before.
+        // `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have priority.
         let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
         let resource = if named { resource } else { resource.with_service_name("lakegate") };
         let provider = SdkTracerProvider::builder()
@@ -117,14 +118,14 @@ impl Traces {
         Ok(Self(Some(Tracing { provider, tracer })))
     }
 
-    /// What a request says of the trace that it is part of; `None` where nothing is traced.
+    /// The trace context in a request's headers; `None` if traces are off.
     #[must_use]
     pub fn parent(&self, headers: &HeaderMap) -> Option<Context> {
         self.0.as_ref()?;
         Some(TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers)))
     }
 
-    /// Tells of a request. Says the id of its trace.
+    /// Records the span of a request. Returns the id of its trace.
     pub fn request(&self, parent: Option<&Context>, span: &RequestSpan<'_>) -> Option<TraceId> {
         let Tracing { tracer, .. } = self.0.as_ref()?;
         let RequestSpan { method, route, request_id, status, started, took } = *span;
@@ -146,7 +147,7 @@ impl Traces {
         Some(span.span_context().trace_id())
     }
 
-    /// Tells of a delivery.
+    /// Records the span of a delivery.
     pub fn delivery(&self, span: &DeliverySpan<'_>) {
         let Some(Tracing { tracer, .. }) = &self.0 else { return };
         let DeliverySpan { sink, events, bytes, failing, took } = *span;
@@ -168,7 +169,7 @@ impl Traces {
         span.end_with_timestamp(ended);
     }
 
-    /// Sends what waits, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
+    /// Sends the queued spans, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
     pub fn close(&self) {
         if let Some(Tracing { provider, .. }) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(TELEMETRY_CLOSE_TIMEOUT)
@@ -178,7 +179,8 @@ impl Traces {
     }
 }
 
-/// The collector, as the exporter's own thread asks it: that thread has no runtime, so the work is done on the gateway's.
+/// HTTP client for the collector. The exporter's own thread calls it and has no runtime, so the gateway's runtime does the
+/// work.
 struct Collector {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Handle,

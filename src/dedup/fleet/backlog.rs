@@ -1,4 +1,4 @@
-//! What is still to be told to the store: confirmations and releases. Bounded; never waits.
+//! Confirmations and releases that wait to be sent to the store. Bounded; adding never waits.
 
 use std::{
     collections::VecDeque,
@@ -10,23 +10,23 @@ use uuid::Uuid;
 
 use crate::dedup::Identity;
 
-/// A claim that is given up: the identity, and the claim's number.
+/// A claim to release: the identity, and the number of the claim.
 pub(super) type Release = (Uuid, u64);
 
-/// Some of the backlog, taken to be told.
+/// A part of the backlog, taken to be sent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Portion {
     pub(super) confirms: Vec<Identity>,
     pub(super) releases: Vec<Release>,
 }
 
-/// See the module. The order does not matter: a release tells its claim by number, and never touches a confirmation.
+/// See the module. The order does not matter, because a release names its claim by number and never removes a confirmation.
 pub(super) struct Backlog {
     state: Mutex<State>,
     identities_max: usize,
     /// Something was added, or the backlog was closed.
     added: Notify,
-    /// Something was told, or given up, or the backlog was closed.
+    /// Something was sent or given up, or the backlog was closed.
     settled: Notify,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Backlog {
 struct State {
     confirms: VecDeque<Identity>,
     releases: VecDeque<Release>,
-    /// Taken, and neither settled nor put back.
+    /// Number of entries taken, and neither settled nor put back.
     taken: usize,
     is_closed: bool,
 }
@@ -44,8 +44,8 @@ impl State {
         self.confirms.len() + self.releases.len()
     }
 
-    /// Makes it fit again: releases first, which expire by themselves, then the oldest confirmations, whose clients have
-    /// stopped asking. How many confirmations were given up.
+    /// Shrinks the backlog: first releases, because claims expire, then the oldest confirmations, because their clients have
+    /// stopped retrying. Returns the number of lost confirmations.
     fn shrink_to(&mut self, identities_max: usize) -> u64 {
         let excess = self.len().saturating_sub(identities_max);
         let releases = excess.min(self.releases.len());
@@ -60,12 +60,12 @@ impl Backlog {
         Self { state: Mutex::default(), identities_max, added: Notify::new(), settled: Notify::new() }
     }
 
-    /// Adds confirmations, and answers how many had to be given up for it.
+    /// Adds confirmations. Returns how many confirmations were given up for lack of room.
     pub(super) fn confirm(&self, identities: impl IntoIterator<Item = Identity>) -> u64 {
         self.add(|state| state.confirms.extend(identities))
     }
 
-    /// Adds releases, likewise.
+    /// Adds releases. Returns the same.
     pub(super) fn release(&self, releases: impl IntoIterator<Item = Release>) -> u64 {
         self.add(|state| state.releases.extend(releases))
     }
@@ -79,13 +79,13 @@ impl Backlog {
         given_up
     }
 
-    /// Waits until half of the room is free. False once the backlog is closed.
+    /// Waits until half of the room is free. Returns false once the backlog is closed.
     pub(super) async fn when_roomy(&self) -> bool {
         self.when_settled(|state| state.len() < self.identities_max / 2).await;
         !self.lock().is_closed
     }
 
-    /// Waits until everything is told.
+    /// Waits until everything is sent.
     pub(super) async fn when_empty(&self) {
         self.when_settled(|state| state.len() + state.taken == 0).await;
     }
@@ -93,7 +93,7 @@ impl Backlog {
     async fn when_settled(&self, is_reached: impl Fn(&State) -> bool) {
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
-            // Before looking, so that what is settled in between is not missed.
+            // Registered before the check, so that a change in between is not missed.
             settled.as_mut().enable();
             {
                 let state = self.lock();
@@ -105,7 +105,7 @@ impl Backlog {
         }
     }
 
-    /// Waits for something to tell, and takes at most `identities_max` of it. `None` once the backlog is closed.
+    /// Waits for entries, and takes at most `identities_max` of them. `None` once the backlog is closed.
     pub(super) async fn take(&self, identities_max: usize) -> Option<Portion> {
         loop {
             {
@@ -127,13 +127,13 @@ impl Backlog {
         }
     }
 
-    /// What was taken is told.
+    /// Marks a portion as sent.
     pub(super) fn settle(&self, portion: &Portion) {
         self.lock().taken -= portion.confirms.len() + portion.releases.len();
         self.settled.notify_waiters();
     }
 
-    /// What was taken could not be told, and is to be taken again. How many confirmations had to be given up.
+    /// Puts back a portion that could not be sent. Returns the number of confirmations given up for lack of room.
     pub(super) fn put_back(&self, portion: Portion) -> u64 {
         let mut state = self.lock();
         state.taken -= portion.confirms.len() + portion.releases.len();
@@ -145,13 +145,13 @@ impl Backlog {
         given_up
     }
 
-    /// Identities that wait or are being told.
+    /// Number of identities that wait or are being sent.
     pub(super) fn len(&self) -> usize {
         let state = self.lock();
         state.len() + state.taken
     }
 
-    /// Ends everybody's waiting. What is in it stays untold.
+    /// Ends all waiting. Entries that are left are not sent.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.added.notify_waiters();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// Steps: add so many, or take so many and settle them, or take and put them back.
+        /// Steps: add so many, or take so many and settle them, or take them and put them back.
         #[test]
         fn every_confirmation_is_told_or_counted_as_given_up(steps in prop::collection::vec((0..3u8, 1..20u64), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

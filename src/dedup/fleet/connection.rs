@@ -17,18 +17,18 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// A connection, told from those before it.
+/// A connection, with a number that tells it from earlier ones.
 #[derive(Clone)]
 pub(super) struct Connection {
     redis: MultiplexedConnection,
     number: u64,
 }
 
-/// What is known of the store.
+/// The known state of the store.
 enum State {
-    /// It answers.
+    /// The store answers.
     Up(Connection),
-    /// It does not, for this reason; `None` before the first try.
+    /// The store does not answer, for this reason; `None` before the first attempt.
     Down(Option<String>),
 }
 
@@ -48,7 +48,7 @@ impl StoreConnection {
         Self { client, protocol, scopes, deadline, state: watch::Sender::new(State::Down(None)), metrics }
     }
 
-    /// The connection, unless the store is known to be down.
+    /// The connection, unless the store is down.
     pub(super) fn connection(&self) -> Option<Connection> {
         match &*self.state.borrow() {
             State::Up(connection) => Some(connection.clone()),
@@ -56,7 +56,7 @@ impl StoreConnection {
         }
     }
 
-    /// Why the store is down, where it is.
+    /// Why the store is down, if it is.
     pub(super) fn failing(&self) -> Option<String> {
         match &*self.state.borrow() {
             State::Up(_) | State::Down(None) => None,
@@ -64,7 +64,7 @@ impl StoreConnection {
         }
     }
 
-    /// The connection, once there is one.
+    /// Waits for a connection.
     pub(super) async fn when_up(&self) -> Option<Connection> {
         let mut state = self.state.subscribe();
         let up = state.wait_for(|state| matches!(state, State::Up(_))).await.ok()?;
@@ -74,13 +74,13 @@ impl StoreConnection {
         }
     }
 
-    /// Waits until the first try to connect has succeeded or failed.
+    /// Waits until the first connection attempt has succeeded or failed.
     pub(super) async fn when_tried(&self) {
         let _ = self.state.subscribe().wait_for(|state| !matches!(state, State::Down(None))).await;
     }
 
-    /// Sends a pipeline and waits for its answers, at most for `wait`. Where there are none in time, nobody asks this
-    /// connection again. What was sent may still be executed.
+    /// Sends a pipeline and waits for its answers, for at most `wait`. Without answers in time, this connection is not used
+    /// again. The store may still execute what was sent.
     pub(super) async fn exchange(&self, connection: &Connection, pipeline: &Pipeline, wait: Duration) -> Option<Vec<Value>> {
         let mut redis = connection.redis.clone();
         match answers(&mut redis, pipeline, wait).await {
@@ -92,7 +92,7 @@ impl StoreConnection {
         }
     }
 
-    /// The store has failed on `connection`, unless that has been replaced already.
+    /// Marks the store as failed on `connection`, unless the connection has been replaced already.
     pub(super) fn fail(&self, connection: &Connection, reason: String) {
         let is_current = |state: &State| matches!(state, State::Up(current) if current.number == connection.number);
         self.state.send_if_modified(|state| {
@@ -174,7 +174,7 @@ impl StoreConnection {
         Ok(())
     }
 
-    /// The fleet's secret is another than ours: from now on it is ours.
+    /// Adopts the fleet's secret, which differs from this gateway's.
     async fn adopt(&self, secret: ScopeSecret) {
         let scopes = self.scopes.clone();
         let kept = tokio::task::spawn_blocking(move || scopes.adopt(secret)).await.map_err(std::io::Error::other).flatten();
@@ -188,8 +188,8 @@ impl StoreConnection {
         }
     }
 
-    /// Returns once the connection has failed. Probes it, so that this is found out also when nothing comes in; with
-    /// patience, as the probe waits its turn behind what requests ask.
+    /// Returns once the connection has failed. Probes the connection, so that a failure is found without traffic. The probe's
+    /// timeout is long, because the probe waits behind the requests' commands.
     async fn watch(&self, connection: &Connection) {
         let mut state = self.state.subscribe();
         loop {
@@ -204,7 +204,7 @@ impl StoreConnection {
     }
 }
 
-/// As many answers as there are commands, or why not.
+/// As many answers as there are commands, or the reason why not.
 async fn answers(redis: &mut MultiplexedConnection, pipeline: &Pipeline, wait: Duration) -> Result<Vec<Value>, String> {
     let values = timeout(wait, redis.send_packed_commands(pipeline, 0, pipeline.len())).await;
     let values = values.map_err(|_| format!("no answer within {} ms", wait.as_millis()))?.map_err(|error| error.to_string())?;
@@ -214,7 +214,7 @@ async fn answers(redis: &mut MultiplexedConnection, pipeline: &Pipeline, wait: D
     Ok(values)
 }
 
-/// None at first, then longer with each failure in a row, half of it by chance, so that a fleet does not come all at once.
+/// None at first, then longer after each failure in a row. Half is random, so that a fleet does not reconnect all at once.
 fn pause(failures: u32) -> Duration {
     let (first, longest) = FLEET_PROBE_PAUSE;
     let bound = match failures {
@@ -237,7 +237,7 @@ mod tests {
             let pauses: Vec<Duration> = (0..200).map(|_| pause(failures)).collect();
             let (shortest, greatest) = (pauses.iter().min().unwrap(), pauses.iter().max().unwrap());
             assert!(*shortest >= bound / 2 && *greatest <= bound, "{failures}: {shortest:?} to {greatest:?}, bound {bound:?}");
-            // Chance spreads them over most of that half.
+            // The random part spreads over most of that half.
             assert!(*greatest - *shortest > bound / 4, "{failures}: {shortest:?} to {greatest:?}");
             bound = (bound * 2).min(longest);
         }

@@ -1,4 +1,4 @@
-//! What is said to the store: keys, values, commands, and how its answers are read. Pure, no I/O.
+//! The protocol with the store: keys, values, commands, and how to read the answers. Pure, no I/O.
 
 use redis::{Cmd, Pipeline, Value};
 use uuid::Uuid;
@@ -8,8 +8,8 @@ use crate::{dedup::Identity, event::ScopeSecret};
 /// Bytes of a [`Token`].
 const TOKEN_BYTES: usize = 24;
 
-/// Value of a confirmed identity without a fingerprint. One with a fingerprint has that and 2 more: the store keeps whole
-/// numbers in the object itself, without memory for a text.
+/// Value of a confirmed identity without a fingerprint. With a fingerprint, the value is the fingerprint plus 2. The store
+/// keeps integers in the object itself, without extra memory for a string.
 const CONFIRMED: u64 = 1;
 
 /// See [`CONFIRMED`].
@@ -19,27 +19,27 @@ fn confirmed(fingerprint: u32) -> u64 {
     if fingerprint == Identity::UNKNOWN { CONFIRMED } else { FINGERPRINTS_FROM + u64::from(fingerprint) }
 }
 
-/// The fingerprint in a value that [`confirmed`] gave.
+/// The fingerprint in a value that [`confirmed`] returned.
 fn fingerprint(value: &[u8]) -> Option<u32> {
     let number: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
     let fingerprint =
         if number == CONFIRMED { Identity::UNKNOWN } else { u32::try_from(number.checked_sub(FINGERPRINTS_FROM)?).ok()? };
-    // Only the spelling that we write.
+    // Only the spelling that Lakegate writes.
     (confirmed(fingerprint).to_string().as_bytes() == value).then_some(fingerprint)
 }
 
-/// Where the fleet's secret is, behind the prefix. Not 16 bytes, so no identity has this key.
+/// Key of the fleet's secret, behind the prefix. It is not 16 bytes long, so no identity has this key.
 const SECRET: &[u8] = b"scope-secret";
 
-/// Takes over a claim that this gateway made earlier, or one that has expired meanwhile; else answers what is there.
+/// Takes over a claim that this gateway made earlier, or one that has expired meanwhile; otherwise returns the value found.
 /// `ARGV`: gateway, token, milliseconds to live.
 const TAKE_OVER: &str = "local v=redis.call('GET',KEYS[1]) \
     if v==false or string.sub(v,1,16)==ARGV[1] then redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return false end return v";
 
-/// Deletes a claim, if it is still this one. `ARGV`: token.
+/// Deletes a claim, if it still has this token. `ARGV`: token.
 const RELEASE: &str = "if redis.call('GET',KEYS[1])==ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0";
 
-/// Who holds a claim: the gateway, and which of its claims.
+/// The holder of a claim: the gateway, and the number of the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) gateway: Uuid,
@@ -55,18 +55,18 @@ impl Token {
     }
 }
 
-/// What the store says to a claim of one identity.
+/// The store's answer to a claim of one identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// Nobody had it; it is claimed now.
+    /// The key did not exist; the identity is claimed now.
     Fresh,
-    /// A gateway has confirmed it, with this fingerprint.
+    /// A gateway has confirmed the identity, with this fingerprint.
     Duplicate { fingerprint: u32 },
-    /// Another gateway has claimed it.
+    /// Another gateway has claimed the identity.
     InFlight,
-    /// This gateway has claimed it, and has neither confirmed nor released it there.
+    /// This gateway has claimed the identity earlier, and has neither confirmed nor released it in the store.
     Own,
-    /// Nothing that a claim can be answered with: for this reason.
+    /// Not an answer to a claim, for this reason.
     Unclear(String),
 }
 
@@ -86,7 +86,7 @@ impl Answer {
     }
 }
 
-/// Why an answer is not one that was expected. Never what it holds, which may be anything.
+/// Why an answer is unexpected. Never contains the answer's data, which may be anything.
 pub(super) fn complaint(value: &Value) -> String {
     match value {
         Value::ServerError(error) => error.to_string(),
@@ -94,7 +94,7 @@ pub(super) fn complaint(value: &Value) -> String {
     }
 }
 
-/// How this gateway speaks to the store. Every command names one key, so that a cluster could split them by slot.
+/// Encodes the commands of this gateway. Every command names one key, so that a cluster could split them by slot.
 #[derive(Clone, Debug)]
 pub(super) struct Protocol {
     pub(super) gateway: Uuid,
@@ -108,7 +108,7 @@ impl Protocol {
         [self.key_prefix.as_bytes(), id.as_bytes()].concat()
     }
 
-    /// Claims: each sets its key where there is none, and answers what was there. `NX` with `GET` needs Redis 7.0 or Valkey.
+    /// Claims: each sets its key if there is none, and returns the value found. `NX` with `GET` needs Redis 7.0 or Valkey.
     pub(super) fn claims<'a>(&self, ids: impl ExactSizeIterator<Item = &'a Uuid>, token: Token) -> Pipeline {
         let mut pipeline = Pipeline::with_capacity(ids.len());
         for id in ids {
@@ -128,7 +128,7 @@ impl Protocol {
         pipeline
     }
 
-    /// Confirms an identity, whatever the store has of it: its event is durable.
+    /// Confirms an identity, whatever value the store holds, because its event is durable.
     pub(super) fn confirm(&self, identity: Identity, pipeline: &mut Pipeline) {
         let mut command = Cmd::new();
         let value = confirmed(identity.fingerprint);
@@ -136,15 +136,16 @@ impl Protocol {
         pipeline.add_command(command);
     }
 
-    /// Releases a claim, if it is still the one with that number.
+    /// Releases a claim, if it still has that number.
     pub(super) fn release(&self, id: Uuid, number: u64, pipeline: &mut Pipeline) {
         let mut command = eval(RELEASE, &self.key(id));
         command.arg(Token { gateway: self.gateway, number }.bytes().as_slice());
         pipeline.add_command(command);
     }
 
-    /// Asks for everything that will be asked for later, on keys that are no identity's: a store that is a replica, full,
-    /// too old or forbids it says so here. The last answer is the secret of the fleet: `secret` where it had none.
+    /// Tries every command that is needed later, on keys that are no identity's, so that a store that is a replica, full, too
+    /// old or forbids a command fails here. The last answer is the fleet's secret; the probe sets `secret` if the store has
+    /// none.
     pub(super) fn probe(&self, secret: &ScopeSecret) -> Pipeline {
         let key = |name: &[u8]| [self.key_prefix.as_bytes(), name].concat();
         let mut keep = Cmd::new();
@@ -160,10 +161,10 @@ impl Protocol {
     }
 }
 
-/// The fleet's secret, by the answer to a [`Protocol::probe`]; `None` where it is the one that the probe brought.
+/// The fleet's secret, from the answer to a [`Protocol::probe`]. `None` if the store took the secret of the probe.
 ///
 /// # Errors
-/// Why the answer is none.
+/// Why the answer is not a secret.
 pub(super) fn fleet_secret(value: &Value) -> Result<Option<ScopeSecret>, String> {
     match value {
         Value::Nil => Ok(None),
@@ -181,7 +182,7 @@ fn set_new(key: &[u8], value: &[u8], ttl_millis: u64) -> Cmd {
     command
 }
 
-/// By text, not by hash: both scripts are rare and short, and a store that restarted knows no hash.
+/// By text, not by hash, because both scripts are rare and short, and a restarted store knows no hash.
 fn eval(script: &str, key: &[u8]) -> Cmd {
     let mut command = Cmd::new();
     command.arg("EVAL").arg(script).arg(1).arg(key);
@@ -203,7 +204,7 @@ mod tests {
             let value = Value::BulkString(confirmed(fingerprint).to_string().into_bytes());
             assert_eq!(Answer::of(&value, HERE), Answer::Duplicate { fingerprint });
         }
-        // As it was before there were fingerprints.
+        // The value from before there were fingerprints.
         assert_eq!(confirmed(Identity::UNKNOWN), 1);
         assert_eq!(Answer::of(&token(HERE), HERE), Answer::Own);
         assert_eq!(Answer::of(&token(THERE), HERE), Answer::InFlight);

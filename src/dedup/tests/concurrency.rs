@@ -1,4 +1,4 @@
-//! Twins from many threads, with seals and merges going on behind them.
+//! Twins from many threads, while seals and merges run.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Barrier, Mutex};
@@ -32,7 +32,7 @@ fn of_concurrent_twins_exactly_one_is_fresh_and_after_release_exactly_one_again(
                 for (round, again) in [false, true].into_iter().enumerate() {
                     barrier.wait();
                     let mut held = Vec::new();
-                    // From another place each, so that they meet everywhere.
+                    // Each thread starts at another position, so that the threads meet everywhere.
                     for step in 0..20 {
                         let from = (step + thread * 5) % 20 * 50;
                         let claims = claim(window, &ids[from..from + 50]);
@@ -46,7 +46,7 @@ fn of_concurrent_twins_exactly_one_is_fresh_and_after_release_exactly_one_again(
                         held.push((from, claims));
                     }
                     barrier.wait();
-                    // Of the first round the even ones are released, one way or the other.
+                    // In the first round the even ones are released, in one of two ways.
                     for (_, mut claims) in held {
                         if !again {
                             claims.retain(|index| index % 2 == 1);
@@ -78,7 +78,7 @@ fn an_identity_is_never_unknown_while_its_generation_becomes_a_run() {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for from in (0..ids.len()).step_by(2) {
-                    // Once more what is just being sealed, a generation or two behind.
+                    // Claim again what is just being sealed, a generation or two behind.
                     for from in [from, from.saturating_sub(8), from.saturating_sub(16)] {
                         let claims = claim(&window, &ids[from..from + 2]);
                         for (index, outcome) in claims.outcomes().iter().enumerate() {

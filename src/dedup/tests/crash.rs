@@ -1,4 +1,4 @@
-//! Crashes between any two operations on the disk, with what the disk may then hold.
+//! Crashes between any two disk operations, with every state that the disk may then hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -14,7 +14,7 @@ use crate::dedup::folder::{Folder, Step};
 /// A folder as it may be found after a crash.
 type Image = BTreeMap<String, Vec<u8>>;
 
-/// Images of one moment, with what was confirmed and what the spool no longer held.
+/// Images of one moment, with the end of the confirmed and of the dropped events.
 struct Moment {
     before: (Step, String),
     images: Vec<Image>,
@@ -22,7 +22,7 @@ struct Moment {
     checkpointed: u64,
 }
 
-/// Follows the disk: what was synced, and what was merely written.
+/// Tracks the disk: which bytes were synced, and which were only written.
 #[derive(Default)]
 struct Disk {
     done: Option<(Step, String)>,
@@ -37,7 +37,7 @@ impl Disk {
         entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().ino())).collect()
     }
 
-    /// Takes in the step that was announced last time and has been done by now.
+    /// Applies the step that was announced last time, and is done by now.
     fn advance(&mut self, folder: &Path) {
         let inode = |name: &str| fs::metadata(folder.join(name)).unwrap().ino();
         match self.done.take() {
@@ -50,8 +50,8 @@ impl Disk {
         }
     }
 
-    /// What a crash may leave: everything (the process is killed), or after a power loss only what was synced, with
-    /// names and removals that happen to have reached the disk, or not.
+    /// The states that a crash may leave: everything (the process is killed), or after a power loss only synced data, with
+    /// names and removals that may or may not have reached the disk.
     fn images(&self, folder: &Path) -> Vec<Image> {
         let names = Self::names(folder);
         let synced = |(name, inode): (&String, &u64)| (name.clone(), self.synced_contents[inode].clone());

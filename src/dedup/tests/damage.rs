@@ -1,4 +1,4 @@
-//! A damaged run is noticed, never believed.
+//! A damaged run is detected, and its data is never used.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,8 @@ fn one_run(folder: &Path) -> (WindowConfig, Vec<Uuid>, PathBuf) {
     (config, ids, runs[0].clone())
 }
 
-/// Opens the folder and asks for everything; what was known, and whether the run was set aside or had damaged pages.
+/// Opens the folder and looks up everything. Returns how many were known, and whether the run was set aside or had damaged
+/// pages.
 fn examine(config: &WindowConfig, ids: &[Uuid], unknown: &[Uuid]) -> (usize, bool) {
     let (window, report) = Window::open(config.clone(), 0).unwrap();
     let found = known(&window, ids, 0);
@@ -33,7 +34,7 @@ fn a_flipped_byte_anywhere_is_noticed_and_never_makes_a_duplicate() {
     let unknown = random_ids(100);
     let intact = fs::read(&run).unwrap();
     let pages_end = 4096 * 5;
-    // Densely where each byte means something else, here and there in the pages, up to the last byte.
+    // Every byte of the header's fields, samples of the rest, and the last byte.
     let places =
         (0..64).chain((64..pages_end).step_by(151)).chain((pages_end..intact.len()).step_by(3)).chain([intact.len() - 1]);
     let mut set_aside = 0;
@@ -68,7 +69,7 @@ fn a_run_cut_short_or_grown_or_swapped_is_set_aside() {
         assert_eq!(examine(&config, &ids, &[]), (0, true), "{} of {} bytes", bytes.len(), intact.len());
         assert!(run.with_extension("damaged").exists() && !run.exists());
     }
-    // Two pages that changed places have sound bytes, only not these.
+    // Two swapped pages have intact bytes, but in the wrong place.
     let mut swapped = intact.clone();
     swapped[4096..4096 * 3].rotate_left(4096);
     fs::write(&run, &swapped).unwrap();

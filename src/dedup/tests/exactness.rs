@@ -1,4 +1,4 @@
-//! No false positive, and nothing confirmed forgotten.
+//! No false positive, and no confirmed identity forgotten.
 
 use super::*;
 use crate::dedup::identity::tests::colliding;
@@ -96,7 +96,7 @@ fn restoring_any_number_keeps_memory_flat() {
     let ids = random_ids(5000);
     let mut in_memory_max = 0;
     let marked = ids.iter().zip(0..).map(|(id, mark)| {
-        // Asked while the batch is drawn, when the window is not locked.
+        // Read while the batch is built, when the window is not locked.
         in_memory_max = in_memory_max.max(window.stats().identities_hot);
         (Identity::unknown(*id), mark)
     });

@@ -71,7 +71,8 @@ fn what_left_the_window_is_unlinked_a_day_later_when_more_leaves_it() {
     let config = WindowConfig { window: Duration::from_secs(3600), ..tiny(folder.path()) };
     let window = open(&config);
     remember_hourly(&window, &random_ids(240), 0, 0..30);
-    // Hours 0 to 27 have left it. The last that left did so at hour 29, and took those with it that left by hour 5.
+    // Hours 0 to 27 have left the window. The last run left at hour 29, and the runs that had left by hour 5 were unlinked
+    // then.
     assert_eq!(files(folder.path(), "run"), 2);
     let kept = files(folder.path(), "expired");
     assert!((23..=25).contains(&kept), "{kept}");
@@ -87,7 +88,7 @@ fn what_left_the_window_comes_back_at_the_start_where_the_time_was_wrong() {
     window.settle();
     remember(&window, &ids[8..], 8, 10 * SECOND);
     window.settle();
-    // A time that nothing on disk bears out: the gateway is killed before anything is stored at it.
+    // A time that nothing on disk confirms: the gateway is killed before it stores anything at that time.
     known(&window, &ids[..1], 50_000 * SECOND);
     window.settle();
     assert_eq!((known(&window, &ids, 50_000 * SECOND), files(folder.path(), "expired")), (0, 2));

@@ -1,4 +1,4 @@
-//! A disk that refuses: nothing confirmed is lost, memory stays bounded, and all is well again afterwards.
+//! A disk that refuses: no confirmed identity is lost, memory stays bounded, and the window recovers.
 
 use std::io;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn a_full_disk_refuses_new_claims_but_loses_nothing_whatever_step_fails() {
 
 #[test]
 fn a_merge_that_fails_holds_up_no_seal_and_is_done_later() {
-    // Merged runs are the ones whose name spans generations.
+    // The name of a merged run spans several generations.
     fn is_merged(name: &str) -> bool {
         name.len() > 33 && name[..16] != name[17..33]
     }

@@ -1,4 +1,4 @@
-//! Whether a duplicate has another payload, through memory, runs, merges, restarts and the format that had no fingerprints.
+//! Whether a duplicate has another payload, through memory, runs, merges, restarts and format 1, which has no fingerprints.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn with(ids: &[Uuid], fingerprint: u32) -> Vec<Identity> {
     ids.iter().map(|id| Identity { id: *id, fingerprint }).collect()
 }
 
-/// How many of `identities` are duplicates, and of how many of those the payload differs.
+/// Number of `identities` that are duplicates, and of those whose payload differs.
 fn duplicates(window: &Window, identities: &[Identity]) -> (usize, usize) {
     let claims = window.claim(identities, 0).unwrap();
     let is = |claim: &&Claim| matches!(claim, Claim::Duplicate { .. });
@@ -61,7 +61,7 @@ fn what_the_spool_restores_brings_its_fingerprints_and_a_merge_keeps_the_known_o
     assert_eq!(duplicates(&window, &with(&ids, 11)), (8, 0));
 }
 
-/// A run as format 1 was written: one slice, no fingerprints, a shorter footer.
+/// A run in format 1: one slice, no fingerprints, a shorter footer.
 fn format_1(ids: &[Uuid], mark_end_exclusive: u64) -> Vec<u8> {
     let hash = KeyedHash { seed: [21, 22] };
     let mut keys: Vec<(u64, Uuid)> = ids.iter().map(|id| (hash.of(*id), *id)).collect();

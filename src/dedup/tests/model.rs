@@ -1,4 +1,4 @@
-//! The window against a map that says what it must answer, over random histories.
+//! The window against a reference model (a map), over random histories.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -9,14 +9,14 @@ use crate::dedup::Claims;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// Claims these, and holds the claims.
+    /// Claims these identities, and holds the claims.
     Claim(Vec<usize>),
-    /// Ends the oldest held claims: confirmed, the ones at odd places released first, or dropped.
+    /// Ends the oldest held claims: confirmed, or the ones at odd places released first, or dropped.
     Confirm,
     ConfirmEven,
     Drop,
     Settle,
-    /// Up to this many marks ago; the spool then forgets what it may.
+    /// Up to this many marks ago; the spool then drops what it may.
     Checkpoint(u64),
     /// Without or with sealing first.
     Crash,
@@ -40,15 +40,15 @@ fn op() -> impl Strategy<Value = Op> {
 
 #[derive(Default)]
 struct Model {
-    /// Mark and time of every confirmation.
+    /// Mark and time of each confirmed identity.
     confirmed: HashMap<usize, (u64, i64)>,
-    /// Once confirmed, and taken for new since. A restart may take it back, because it counts only the time that was stored.
+    /// Confirmed once, and later claimed as fresh. A restart may take this back, because it restores only the stored time.
     left: HashSet<usize>,
     in_flight: HashMap<usize, usize>,
     next_mark: u64,
     checkpointed: u64,
     now: i64,
-    /// The latest time that the window was told.
+    /// The latest time that the window was given.
     told: i64,
     batches: usize,
 }
@@ -60,7 +60,7 @@ fn id(n: usize) -> Uuid {
 }
 
 impl Model {
-    /// Checks a claim's outcomes, and takes them in.
+    /// Checks the outcomes of a claim, and applies them.
     fn claimed(&mut self, ids: &[usize], outcomes: &[Claim]) {
         self.batches += 1;
         let mut first: HashMap<usize, usize> = HashMap::new();
@@ -71,7 +71,7 @@ impl Model {
                 (Some(batch), _) if *batch == self.batches => Claim::TwinOf(twin.unwrap()),
                 (Some(_), _) => Claim::InFlight,
                 (None, Some((_, at))) if self.now - at <= WINDOW_MILLIS => DUPLICATE,
-                // Past the window both are right, until the run that holds it has been forgotten.
+                // After the window both answers are right, until the run that holds the identity has been forgotten.
                 (None, Some(_)) if matches!(outcome, Claim::Duplicate { .. }) => DUPLICATE,
                 (None, None) if self.left.contains(n) && *outcome == DUPLICATE => DUPLICATE,
                 (None, _) => Claim::Fresh,
@@ -85,7 +85,7 @@ impl Model {
         }
     }
 
-    /// Takes in the end of a batch.
+    /// Applies the end of a batch.
     fn ended(&mut self, ns: &[usize], outcomes: &[Claim], confirms: impl Fn(usize) -> bool) {
         for (index, (n, outcome)) in ns.iter().zip(outcomes).enumerate() {
             if *outcome == Claim::Fresh {

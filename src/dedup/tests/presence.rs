@@ -14,7 +14,7 @@ fn filled(folder: &Path) -> (WindowConfig, Window, Vec<Uuid>) {
     (config, window, ids)
 }
 
-/// What the window knew, it knows; what it is told now, it seals; and a restart finds all of it.
+/// Old identities are known, new ones are sealed, and a restart finds all of them.
 fn goes_on(config: &WindowConfig, window: Window, ids: &[Uuid]) {
     assert_eq!(known(&window, ids, 0), 100, "before anything is made anew");
     let runs = || window.stats().runs as usize;

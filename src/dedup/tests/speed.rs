@@ -1,4 +1,4 @@
-//! Numbers, printed: `cargo test --release dedup::tests::speed -- --nocapture`. Checked only against gross loss.
+//! Measurements, printed: `cargo test --release dedup::tests::speed -- --nocapture`. Only gross slowness fails the test.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::limits::DEDUP_HOT_IDENTITIES;
 #[test]
 #[expect(clippy::print_stderr, reason = "the numbers are what this test is for")]
 fn a_claim_and_its_confirmation_cost_half_a_microsecond_with_millions_sealed() {
-    // Unoptimised the same path is walked with fewer identities: the numbers then mean nothing.
+    // In a debug build, the same path with fewer identities; the numbers then mean nothing.
     let hot = if cfg!(debug_assertions) { 2_048 } else { DEDUP_HOT_IDENTITIES };
     // 23 generations are 1 + 1 + 3 runs of three tiers; 6 million identities at the usual size.
     let sealed = 23 * hot as u64;

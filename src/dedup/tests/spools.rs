@@ -1,4 +1,4 @@
-//! Marks belong to one spool, and to one life of it.
+//! Marks belong to one spool, and to one history of that spool.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn the_mark_of_another_spool_is_worth_nothing_until_this_one_has_sealed_its_own(
     window.close().unwrap();
     assert_eq!(window.sealed_mark(), 108);
     drop(window);
-    // The spool was removed: the new one has come beyond 108 and nothing of it is sealed.
+    // The spool was removed: the new spool has passed 108, and none of its events is sealed.
     let window = open(&of_spool(folder.path(), 2, 200));
     assert_eq!(window.sealed_mark(), 0);
     remember(&window, &ids[8..], 0, 0);

@@ -1,4 +1,4 @@
-//! Disks that forget, and what the reader makes of it.
+//! Disks that lose data, and the results of the reader.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn damage_anywhere_but_in_the_newest_segment_loses_exactly_the_frames_it_touches
                 0 => damage(&disk, &segment, |content| content[start..end].fill(0)),
                 1 => damage(&disk, &segment, |content| content[start..end].iter_mut().for_each(|byte| *byte = rng.next() as u8)),
                 2 => damage(&disk, &segment, |content| content.truncate(start)),
-                // Bytes of another segment, as from a block that was written to the wrong place.
+                // Bytes of another segment, as if a block was written to the wrong place.
                 _ => damage(&disk, &segment, |content| {
                     let other = pristine.content(&path_of(names[0])).unwrap();
                     let end = end.min(other.len()).max(start);
@@ -95,11 +95,11 @@ fn a_flipped_byte_in_the_newest_segment_costs_no_other_frame_that_was_acknowledg
         let hit = frames.iter().find(|(_, start, end)| (*start..*end).contains(&at)).map(|(seq, ..)| *seq);
         let batch = read_from(&spool, 0);
         assert_frames(&batch.frames, (0..7).filter(|seq| Some(*seq) != hit));
-        // The end mark proves the last group, too.
+        // The end mark proves the last group too.
         assert_eq!(batch.lost, hit.map(|seq| seq..seq + 1).into_iter().collect::<Vec<_>>());
         assert_eq!((report.torn_bytes_cut, spool.durable_end()), (0, 7), "at {at}");
         assert_eq!(losses(&disk).len(), usize::from(hit.is_some()));
-        // What is appended after the damage can be read after the next start.
+        // Frames appended after the damage can be read after the next start.
         append(&spool, &[body(7)]).unwrap();
         drop(spool);
         assert_frames(&read_from(&open(&disk).0, 0).frames, (0..=7).filter(|seq| Some(*seq) != hit));
@@ -117,7 +117,7 @@ fn without_an_end_mark_damage_in_the_last_group_is_named_and_its_number_is_not_g
         let (spool, report) = open(&disk);
         let batch = read_from(&spool, 0);
         assert_frames(&batch.frames, 0..6);
-        // A length beyond the end of the file looks as a write that was cut short. Nothing else does.
+        // A length beyond the end of the file looks like a write that was cut short. No other change does.
         let is_longer = (start..start + 4).contains(&at) && report.torn_bytes_cut > 0;
         assert_eq!(batch.lost.first().map(|lost| lost.start), (!is_longer).then_some(6), "at {at}");
         if at >= start + FRAME_HEADER_BYTES {
@@ -190,7 +190,7 @@ fn a_missing_segment_is_reported_and_passed() {
     let batch = read_from(&spool, 0);
     assert_eq!(batch.lost, std::iter::once(lost.clone()).collect::<Vec<_>>());
     assert_frames(&batch.frames, (0..40).filter(|seq| !lost.contains(seq)));
-    // One that is taken away while the spool is open, too.
+    // A segment that is removed while the spool is open is reported too.
     disk.take(&path_of(names[1]));
     assert_eq!(read_from(&spool, 0).lost, std::iter::once(names[1]..names[3]).collect::<Vec<_>>());
 }
@@ -221,7 +221,7 @@ fn what_looks_like_a_frame_inside_a_damaged_body_is_not_taken_for_one() {
         frames.stamp(salt, seq, true);
         frames.as_bytes().to_vec()
     };
-    // A stranger does not know the spool's id; and bytes copied from a later frame claim more than can have been lost.
+    // A stranger does not know the spool's id, and bytes copied from a later frame claim more frames than can have been lost.
     let stranger = forged(Salt::of(Uuid::nil()), 1);
     let copied = forged(Salt::of(spool.id()), 4);
     append(&spool, &[[stranger, copied].concat(), body(1), body(2), body(3), body(4)]).unwrap();
@@ -236,7 +236,7 @@ fn what_looks_like_a_frame_inside_a_damaged_body_is_not_taken_for_one() {
 fn damage_in_one_segment_does_not_reach_into_the_next() {
     let disk = filled(40);
     let middle = segments(&disk)[1];
-    // Its later frames are in a segment of their own, too; in the first they are damaged.
+    // Its later frames also exist in another segment; in the first they are damaged.
     disk.put(&path_of(middle + 2), &disk.content(&path_of(middle)).unwrap());
     let frames = layout(&disk, &path_of(middle));
     damage(&disk, &path_of(middle), |content| content[frames[1].1..frames[2].2].fill(0xAA));
@@ -245,7 +245,7 @@ fn damage_in_one_segment_does_not_reach_into_the_next() {
     assert_frames(&batch.frames, (0..40).filter(|seq| *seq != middle + 1));
 }
 
-/// Patience for a moment.
+/// A short retry time.
 fn for_a_moment() -> SpoolConfig {
     let (first, longest, budget) = (Duration::from_millis(2), Duration::from_millis(20), Duration::from_millis(60));
     SpoolConfig { unreadable: Patience { first, longest, budget }, ..config() }
@@ -255,7 +255,7 @@ fn open_with(disk: &FaultDisk, config: SpoolConfig) -> Spool {
     Spool::open(Arc::new(disk.clone()), config).unwrap().0
 }
 
-/// Reads on until something comes, however often it fails.
+/// Reads until frames or losses come, even after many failures.
 fn read_patiently(spool: &Spool, mut next: impl FnMut() -> std::io::Result<ReadBatch>) -> (ReadBatch, u32) {
     let mut failures = 0;
     loop {
@@ -281,20 +281,20 @@ fn a_bad_block_holds_back_what_lies_in_it_for_its_time_and_is_then_lost_by_numbe
     disk.state().bad_sector = Some((path_of(names[3]), start as u64..end as u64));
     let spool = open_with(&disk, for_a_moment());
     let mut reader = spool.reader(names[2]);
-    // What lies before it comes first.
+    // Frames before the bad place come first.
     assert_frames(&reader.read(1000, 1 << 20).unwrap().frames, names[2]..names[3]);
     let raised = || config_conditions(&spool).iter().any(|raised| raised.condition == Condition::SpoolUnreadable);
     assert!(reader.read(1000, 1 << 20).is_err() && raised());
     assert_eq!(reader.next_seq(), names[3]);
     let (batch, failures) = read_patiently(&spool, || reader.read(1000, 1 << 20));
     assert!(failures >= 2, "{failures}");
-    // The whole block that holds the sector is gone, and with it this small segment.
+    // The whole block that holds the sector is lost, and with it this small segment.
     assert_eq!(batch.lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
     assert!(batch.lost[0].contains(&seq) && !raised());
     assert_frames(&batch.frames, names[4]..200);
     let written: Vec<_> = losses(&disk).into_iter().map(|loss| (loss.first_seq, loss.end_seq_exclusive, loss.segment)).collect();
     assert_eq!(written, [(names[3], names[4], segment_name(names[3]))]);
-    // Whoever comes by again, even after a restart, adds nothing.
+    // A second reader, even after a restart, adds no entry.
     drop((reader, spool));
     let (spool, _) = open(&disk);
     assert_eq!(read_from(&spool, 0).lost, std::iter::once(names[3]..names[4]).collect::<Vec<_>>());
@@ -329,7 +329,7 @@ fn a_segment_that_loses_its_name_while_it_is_written_is_waited_for_without_any_p
     let (spool, _) = open(&disk);
     append(&spool, &[body(0), body(1)]).unwrap();
     disk.remove(&path_of(0)).unwrap();
-    // The reader comes before the writer looks.
+    // The reader sees it before the writer checks.
     let mut reader = spool.reader(0);
     let (batch, _) = read_patiently(&spool, || reader.read(1000, 1 << 20));
     assert_frames(&batch.frames, 0..2);

@@ -1,4 +1,4 @@
-//! Many at once, starting, stopping, and the real disk.
+//! Many callers at once, starting, stopping, and the real disk.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -25,7 +25,7 @@ fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
     let config = SpoolConfig { segment_bytes: 1 << 20, ..config() };
     let (spool, _) = Spool::open(Arc::new(disk.clone()), config).unwrap();
     let (go, wait) = mpsc::channel::<()>();
-    // The writer calls this, so it stands still until all others have queued.
+    // The writer calls this, so it waits until all others have queued.
     let (entered, is_entered) = mpsc::channel();
     spool.append(frames_of(&[body(0)]), move |_| {
         entered.send(()).unwrap();
@@ -50,7 +50,8 @@ fn concurrent_appends_share_an_fsync_and_are_answered_in_order() {
         go.send(()).unwrap();
     });
     spool.close();
-    // The others are those of the end mark, which is written when the spool closes: its file, and the folder for its name.
+    // The other syncs are those of the end mark, which is written when the spool closes: its file, and the folder for its
+    // name.
     assert_eq!(disk.state().syncs, syncs + 1 + 2, "eighty appends, one fsync");
     let expected: Vec<_> = (0..80).map(|n| Appended { first_seq: 1 + 2 * n, end_seq_exclusive: 3 + 2 * n }).collect();
     assert_eq!(*answers.lock().unwrap(), expected);
@@ -72,14 +73,14 @@ fn a_group_takes_no_more_bytes_than_it_may_but_at_least_one_append() {
 fn after_a_group_of_many_the_next_one_waits_for_others_but_not_for_long() {
     let queue = Queue::new(usize::MAX, usize::MAX);
     let push = || queue.push(Pending::new(frames_of(&[body(0)]), Box::new(|_| ())));
-    // It would wait here for the first append.
+    // With a larger number it would wait here for the first append.
     queue.gather(GROUP_GATHER_FROM - 1);
     push();
     let started = Instant::now();
     queue.gather(64);
     assert!(started.elapsed() >= GROUP_GATHER_TIME, "{:?}", started.elapsed());
     assert_eq!(queue.next_group().map(|group| group.appends.len()), Some(1), "nobody else came");
-    // Waits for the first append, and loses none that comes meanwhile.
+    // Waits for the first append, and loses no later one.
     let groups = thread::scope(|scope| {
         scope.spawn(|| (0..100).for_each(|_| push()));
         let mut appends = 0;
@@ -219,7 +220,7 @@ fn a_reader_goes_on_in_a_segment_that_is_unlinked_and_misses_nothing_that_is_del
     let rest = reader.read(1000, 1 << 20).unwrap();
     assert_eq!(rest.lost, [], "what was delivered is not lost");
     assert_eq!(rest.frames.last().map(|frame| frame.seq), Some(39));
-    // A new reader below the oldest segment begins with that one.
+    // A new reader below the oldest segment begins with that segment.
     let batch = read_from(&spool, 0);
     assert_eq!(batch.lost, []);
     assert_frames(&batch.frames, spool.stats().first_seq..40);

@@ -1,4 +1,4 @@
-//! What happens when something runs full, or the disk says no.
+//! Full disks, full quotas, and a disk that refuses.
 
 use super::{
     super::{CursorError, fault_disk::Faults},
@@ -17,12 +17,12 @@ fn at_the_quota_appends_are_refused_until_something_is_unlinked() {
     }
     assert_eq!(append(&spool, &[body(seq)]), Err(AppendError::QuotaFull));
     assert!(spool.stats().bytes <= 1000 && spool.stats().bytes > 900);
-    // Delivered alone frees nothing.
+    // Delivery alone frees nothing.
     spool.commit(seq).unwrap();
     assert_eq!(append(&spool, &[body(seq)]), Err(AppendError::QuotaFull));
     assert!(spool.unlink_delivered().unwrap() > 0);
     assert_eq!(append(&spool, &[body(seq)]), Ok(Appended { first_seq: seq, end_seq_exclusive: seq + 1 }));
-    // Nor is the room of what was unlinked counted twice.
+    // The space of unlinked segments is not counted twice.
     assert_eq!(
         spool.stats().bytes,
         segments(&disk).iter().map(|s| disk.content(&path_of(*s)).unwrap().len() as u64).sum::<u64>()
@@ -67,14 +67,14 @@ fn a_disk_that_runs_full_within_a_write_leaves_no_trace_of_it_and_goes_on_when_t
     let (spool, _) = Spool::open(Arc::new(disk.clone()), config.clone()).unwrap();
     append(&spool, &[body(0)]).unwrap();
     let size = disk.content(&path_of(0)).unwrap().len();
-    // What the file system says is free, and what it then gives, are two things.
+    // The file system may give less space than it reports as free.
     disk.state().hidden_bytes = 100;
     disk.state().capacity = size as u64 + 200;
     assert_eq!(append(&spool, &[vec![b'x'; 150]]), Err(AppendError::NoSpace));
     assert_eq!(disk.content(&path_of(0)).unwrap().len(), size);
     disk.state().capacity = 10_000;
     assert_eq!(append(&spool, &[body(1)]), Ok(Appended { first_seq: 1, end_seq_exclusive: 2 }));
-    // And the same where a new segment cannot be begun.
+    // The same if a new segment cannot be created.
     disk.state().hidden_bytes = 0;
     drop(spool);
     let (spool, _) = Spool::open(Arc::new(disk.clone()), SpoolConfig { segment_bytes: 10, ..config }).unwrap();
@@ -93,7 +93,7 @@ fn interrupted_and_short_writes_are_no_failures() {
     let (spool, _) = open(&disk);
     disk.state().faults = Faults { interrupted: 500, short_write: 500, ..Faults::default() };
     for seq in 0..20 {
-        // A write of nothing at all is one, though.
+        // But a write of zero bytes is an error.
         while append(&spool, &[body(seq)]) == Err(AppendError::NoSpace) {}
         assert_eq!(spool.durable_end(), seq + 1);
     }
@@ -121,7 +121,7 @@ fn a_failed_fsync_ends_all_writing_and_is_never_tried_again() {
     assert!(spool.unlink_delivered().is_err());
     assert_eq!(work(), before);
     assert_eq!(spool.durable_end(), 5);
-    // What was durable is still read, and a restart goes on.
+    // Durable frames are still read, and a restart continues.
     assert_frames(&read_from(&spool, 0).frames, 0..5);
     drop(spool);
     disk.power_loss();

@@ -1,4 +1,4 @@
-//! Starting on what a crash, an operator or another program left.
+//! Starts on a folder that a crash, an operator or another program left.
 
 use uuid::Uuid;
 
@@ -195,7 +195,7 @@ fn without_segments_numbers_go_on_at_the_cursor_and_without_a_cursor_the_spool_i
 #[test]
 fn the_name_of_a_torn_segment_still_says_which_numbers_were_given() {
     let disk = filled(5);
-    // The segment before it decayed at its end, and the one after it was just being made.
+    // The segment before it decayed at its end, and the one after it was just being created.
     let cut = layout(&disk, &path_of(0))[3].1;
     damage(&disk, &path_of(0), |content| content.truncate(cut));
     disk.put(&path_of(5), b"LKG");
