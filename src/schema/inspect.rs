@@ -1,4 +1,4 @@
-//! Checks every file of a registry's folder and lists all faults, where loading would only refuse the whole.
+//! Checks every file of a registry's folder and lists all faults; loading would only refuse the whole folder.
 
 use std::{
     cell::RefCell,

@@ -56,7 +56,7 @@ impl BatchDeliverer {
         if target <= cursor || self.cursor.move_to(&self.shared, target, now) {
             self.planned.retain(|_, end| *end > target.max(cursor));
         } else if !was_failing {
-            // The journal then records what is settled.
+            // The cursor did not move, so the journal records which events are settled.
             let settled: Vec<u64> = (cursor..target).filter(|seq| self.shared.progress.is_settled(*seq)).collect();
             self.journal.settled(&settled);
         }
