@@ -3,7 +3,7 @@
 //! `dead-letters/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
 //! answered `rejected` (promise P3). Each source has its own quota, so that a source which sends only garbage fills only its
 //! own folder; at the quota its bad events are answered `retry`. The last quarter of the quota is reserved for small letters.
-//! Letters of one request beyond a few KiB are packed ([`pack`]). To free space, delete files or run `lakegate dead-letters drop`.
+//! Letters of one request beyond a few KiB are packed ([`pack`]). To free space, delete files, or `lakegate dead-letters drop`.
 //!
 //! If dead letters have their own stream, each line becomes a frame of a second spool instead, also durable before the answer,
 //! and is delivered from there. Only two kinds still go into files: letters too large for a frame or a record, and letters

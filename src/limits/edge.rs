@@ -266,7 +266,7 @@ pub const BROWSER_CREATED_DAYS: (u16, u16) = (4, 1);
 /// Why: below the 30 s after which load balancers and clients usually time out.
 pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
 
-/// Remembered events whose client stopped waiting before they were delivered.
+/// Events whose client waited in vain, remembered until they are delivered.
 /// Why: a few MB; a client asks for its event again within seconds, or has gone.
 pub const AWAITED_EVENTS_MAX: usize = 65_536;
 
@@ -364,7 +364,7 @@ pub const HEAVY_FROM_EVENT_BYTES: usize = HEAVY_FROM_BYTES / 8;
 pub const HEAVY_FROM_EVENTS: usize = 500;
 
 /// Bytes of a compressed body from which it is inflated in turns from the start.
-/// Why: events compress at least four times, so a shorter body may turn out to be light; a longer one cannot.
+/// Why: events compress at least four times, so a shorter body may turn out to be light; a longer one is not tried.
 pub const HEAVY_FROM_COMPRESSED_BYTES: usize = HEAVY_FROM_BYTES / 4;
 
 /// Compressed streams in one body from which it is inflated in turns.
@@ -388,7 +388,7 @@ pub const WORK_WAITING_PER_SENDER_MAX: usize = 32;
 pub const SUGGESTIONS_PER_BODY: usize = 8;
 
 /// Names before and after an unknown name, sorted by name and by ending, that are compared with it.
-/// Why: a registry with fewer names in all four directions is compared whole; a search takes about 0.2 ms for any size.
+/// Why: a registry with no more names in all four directions is compared whole; a search takes about 0.2 ms for any size.
 pub const SUGGESTION_NEIGHBOURS: usize = 32;
 
 /// Names or values that an unknown name or value is compared with.

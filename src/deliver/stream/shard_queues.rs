@@ -155,7 +155,7 @@ impl ShardQueues {
         queue.waiting[class as usize].bytes < whole / 100 * share
     }
 
-    /// A place for an event that may go anywhere: the next queue in turn with space and without throttling, or else the queue with
+    /// A place for an event of any place: the next queue in turn with space and without throttling, or else the queue with
     /// the fewest waiting bytes.
     pub(super) fn any_place(&mut self, class: Class, now: Instant) -> HashKey {
         let mut turns = (1..=self.queues.len()).map(|step| (self.turn + step) % self.queues.len());

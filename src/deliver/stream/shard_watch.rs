@@ -96,7 +96,7 @@ impl ShardWatch {
             Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(queues, now),
             Ok(_) => {}
             Err(ShardsUnknown { reason, is_denied }) => {
-                // A failed request is also an answer for the wait on the first one.
+                // A failed request also ends the wait for the first answer.
                 self.is_doubted = was_doubted || !is_denied;
                 if is_denied && !std::mem::replace(&mut self.has_warned, true) {
                     tracing::warn!(reason, "the stream's shards are not known, so a hot shard cannot be told from the others");

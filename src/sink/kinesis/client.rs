@@ -126,7 +126,7 @@ impl KinesisStream {
                 return Ok(ShardMap::unknown());
             }
             match page.next_token() {
-                // The token identifies the stream; the API refuses both together.
+                // The token identifies the stream; do not name the stream too.
                 Some(token) => call = self.client.list_shards().next_token(token),
                 None => break,
             }
