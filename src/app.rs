@@ -1,8 +1,8 @@
-//! The whole: what is opened in which order, and what is closed in which.
+//! The whole gateway: opens its components in order, and closes them in order.
 //!
 //! ```text
 //! start   listeners ─▶ registry ─▶ spool ─▶ dedup window ◀─ identities of the spool ─▶ sink ─▶ accept
-//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ tell the fleet's dedup store ─▶ close
+//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ confirm in the fleet's dedup store ─▶ close
 //! ```
 
 mod background_tasks;
@@ -60,27 +60,27 @@ use stores::restore_later;
 
 /// A running gateway.
 pub struct App {
-    /// Where events are taken.
+    /// Address of the listener for events.
     pub address: SocketAddr,
-    /// Where operators look.
+    /// Address of the listener for operators.
     pub admin_address: SocketAddr,
-    /// The certificate that the gateway made itself, where it did.
+    /// The certificate, if the gateway created its own.
     pub self_signed: Option<PathBuf>,
-    /// Puts another configuration in force.
+    /// Applies another configuration.
     pub reloader: Arc<Reloader>,
     gate: Arc<Gate>,
-    /// That of the events, then that of the dead letters, where they have one.
+    /// The spool of the events, then the spool of the dead letters, if there is one.
     spools: Vec<Arc<Spool>>,
     phases: Phases,
     server: JoinHandle<()>,
     admin: JoinHandle<()>,
     deliverers: Vec<JoinHandle<()>>,
-    /// What goes on beside the requests for as long as the gateway runs.
+    /// Tasks that run beside the requests until the gateway stops.
     background_tasks: JoinSet<()>,
     drain_timeout: Duration,
 }
 
-/// What ends, one after the other.
+/// The phases of a stop, in order.
 struct Phases {
     serving_ends: watch::Sender<bool>,
     delivering_ends: watch::Sender<bool>,
@@ -88,10 +88,10 @@ struct Phases {
 }
 
 impl App {
-    /// Opens everything and begins to accept.
+    /// Opens everything and begins to accept events.
     ///
     /// # Errors
-    /// Whatever stands in the way, said for whoever starts the gateway.
+    /// The obstacle to the start, worded for the operator.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let listen = config.http.listen;
         let policy = policy(config, None)?;
@@ -106,7 +106,7 @@ impl App {
 
         let metrics = Arc::new(Metrics::new());
         let traces = Traces::start(&config.telemetry, metrics.trace_export_failures.clone()).map_err(anyhow::Error::msg)?;
-        // Seen before it is loaded, so that what changes meanwhile is noticed.
+        // Taken before loading, so that a change meanwhile is noticed.
         let schemas_stamp = schema::FolderStamp::of(&config.schemas.dir);
         let components = Components::open(config, metrics.clone(), traces).await?;
         if let Some(fleet) = &components.fleet {
@@ -159,7 +159,7 @@ impl App {
             connections_max: ADMIN_CONNECTIONS_MAX,
             connections_per_address_max: ADMIN_CONNECTIONS_MAX,
             times: Timeouts { idle: IDLE_TIMEOUT, head: HEADER_READ_TIMEOUT, answer: ANSWER_READ_TIMEOUT },
-            // A scrape does not count itself.
+            // Scrapes are not counted in the metrics.
             metrics: ServerMetrics::default(),
         };
         let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
@@ -193,7 +193,7 @@ impl App {
 
 async fn bind(config: &Config, address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(address).await {
-        // The usual case: a gateway runs already, with the same configuration.
+        // The usual case: a gateway with the same configuration is already running.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_running(&config.data_dir).unwrap_or(false) => {
             Err(folder_holder::in_use(&config.data_dir).context(format!("{key}: cannot listen on {address}")))
         }

@@ -138,7 +138,7 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(code) => code,
-        // The reader of the pipe has seen enough.
+        // The reader of the pipe has closed it.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),
     }

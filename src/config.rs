@@ -1,7 +1,7 @@
 //! Configuration: TOML, then `LAKEGATE__SECTION__KEY` from the environment, then the command line.
 //!
-//! One small struct per component, each with its own defaults, each refusing keys it does not know. With nothing configured
-//! the gateway runs embedded, on loopback.
+//! One small struct per component, with its own defaults; unknown keys are refused. Without any configuration the gateway runs
+//! embedded, on loopback.
 
 mod browser;
 mod dedup;

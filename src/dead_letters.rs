@@ -1,39 +1,39 @@
-//! Dead letters: every rejected event, whole, with the reason, where a person finds it.
+//! Dead letters: every rejected event, whole, with the reason, in files that a person can read.
 //!
 //! `dead-letters/<source>/00000001.ndjson`, one JSON object per line ([`letter`]). A line is fsynced before its event is
-//! answered `rejected` (promise P3). Each source has its own quota, so that one which sends only garbage fills its own
-//! folder and nobody else's; at the quota its bad events are answered `retry`. The last quarter of it is left to small ones.
-//! What one request brings beyond a few KiB is packed ([`pack`]). To make room, delete files, or `lakegate dead-letters drop`.
+//! answered `rejected` (promise P3). Each source has its own quota, so that a source which sends only garbage fills only its
+//! own folder; at the quota its bad events are answered `retry`. The last quarter of the quota is reserved for small letters.
+//! Letters of one request beyond a few KiB are packed ([`pack`]). To free space, delete files, or `lakegate dead-letters drop`.
 //!
-//! Where dead letters have a stream of their own, each line becomes a frame of a second spool instead, durable before the
-//! answer all the same, and is delivered from there. Only what no frame and no record can hold still goes into a file, and what
-//! a source sends beyond its share of that spool ([`LetterStream`]).
+//! If dead letters have their own stream, each line becomes a frame of a second spool instead, also durable before the answer,
+//! and is delivered from there. Only two kinds still go into files: letters too large for a frame or a record, and letters
+//! beyond their source's share of that spool ([`LetterStream`]).
 //!
 //! # On disk
 //!
 //! ```text
 //! dead-letters/<source>/00000001.ndjson   letters, oldest first; the file with the highest number is written to
-//! dead-letters/<source>/*.ndjson.damaged  what a power cut or a damaged disk left in such a file and is no letter
-//! dead-letters/<source>/repairs.journal   what was done about them: replayed, still rejected, dropped (journal.rs)
-//! dead-letters/<source>/letters.tmp       a file being written anew by a drop: fsynced, renamed, the folder fsynced
+//! dead-letters/<source>/*.ndjson.damaged  bytes of such a file that are no letters, after a power cut or disk damage
+//! dead-letters/<source>/repairs.journal   what was done with the letters: replayed, still rejected, dropped (journal.rs)
+//! dead-letters/<source>/letters.tmp       a file being rewritten by a drop: fsynced, renamed, the folder fsynced
 //!
 //! line   = letter | packed
 //! packed = {"packed_letters":312,"source":"web","unpacked_bytes":190234,"zstd":"<the lines, zstd, base64>"}     (pack.rs)
 //! letter = {"received_datetime":"2026-11-21T02:45:22.831Z","source":"web","event_uuid":"…"|null,"event_name":"…"|null,
 //!           "code":"schema_violation","detail":"…","pointer":"/price_minor"[,"schema":"menu:item:viewed/2"]
 //!           [,"errors":[{"detail":"…","pointer":"…"},…]],"raw":"<the event>" or "raw_base64":"<the event, no UTF-8>"}
-//!          of an event above DEAD_LETTER_EVENT_BYTES_MAX, instead of "raw": "raw_bytes":5242880,"raw_head":"<its beginning>"
+//!          for an event above DEAD_LETTER_EVENT_BYTES_MAX, instead of "raw": "raw_bytes":5242880,"raw_head":"<its beginning>"
 //! ```
 //!
-//! A line never changes. What has become of its letter stands in the journal, under a name made of the line's own bytes
-//! ([`LetterId`]), so that it stays true when a drop writes the file anew. Everybody may read at any time ([`Archive`]);
-//! only one process writes, the one that holds the lock of the spool.
+//! A line never changes. The state of its letter is in the journal, under a name computed from the bytes of the line
+//! ([`LetterId`]), so that it stays valid when a drop rewrites the file. Any process may read at any time ([`Archive`]); only
+//! the process that holds the lock of the spool writes.
 //!
-//! # The way through the code
+//! # The modules
 //!
-//! `letter` writes a line, `stored` reads it back · `pack` many of them · `writer` keeps them, `folder` in the files of a source · `filter` which ones are meant · `archive` finds them
-//! · `groups` counts them · `journal` what was done · `removal` takes them out · `old_folder` takes over
-//! the folder of release 0.1.0
+//! `letter` writes a line, `stored` reads it back · `pack` packs many lines · `writer` writes letters, `folder` the files of a
+//! source · `filter` selects letters · `archive` finds them · `groups` counts them · `journal` records repairs · `removal`
+//! removes letters · `old_folder` migrates the folder of release 0.1.0
 
 mod archive;
 mod filter;
@@ -87,17 +87,17 @@ pub struct DeadLetters {
     root: PathBuf,
     queued_bytes: Arc<AtomicUsize>,
     writer: Option<JoinHandle<()>>,
-    /// Their own stream.
+    /// The stream of the dead letters, if they have one.
     stream: Option<LetterStream>,
     metrics: Arc<Metrics>,
 }
 
 impl DeadLetters {
-    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source in it; `stream`
-    /// is a stream of their own.
+    /// Opens the folder `root`, which may not exist yet. `bytes_per_source_max` is the quota of each source in the folder;
+    /// `stream` is the stream of the dead letters.
     ///
     /// # Errors
-    /// Where the folder cannot be made or the thread cannot be started.
+    /// If the folder cannot be created or the thread cannot be started.
     pub fn open(
         root: PathBuf,
         bytes_per_source_max: u64,
@@ -111,12 +111,12 @@ impl DeadLetters {
         let queued_bytes = Arc::new(AtomicUsize::new(0));
         let vital = conditions.vital("dead-letters");
         let writer = Writer::new(root.clone(), bytes_per_source_max, queued_bytes.clone(), metrics.clone(), conditions);
-        // It ends when this here is dropped.
+        // The thread ends when this value is dropped.
         let thread = vital.thread(move || writer.run(&receiver))?;
         Ok(Self { jobs: Some(jobs), root, queued_bytes, writer: Some(thread), stream, metrics })
     }
 
-    /// Keeps `lines`. What is returned resolves once they are durable, all of them, or none.
+    /// Stores `lines`. The returned receiver resolves when all of them are durable, or none.
     pub fn append(&self, lines: Lines) -> oneshot::Receiver<Result<(), DeadLetterError>> {
         let stream = self.stream.as_ref().filter(|stream| stream.has_room_for(&lines.source, lines.text.len()));
         match stream.zip(frames(&lines)) {
@@ -149,7 +149,7 @@ impl DeadLetters {
         receiver
     }
 
-    /// Keeps `lines` in a file, also where the others go to a stream.
+    /// Stores `lines` in a file, even if other letters go to a stream.
     pub fn append_to_file(&self, lines: Lines) -> oneshot::Receiver<Result<(), DeadLetterError>> {
         let (done, receiver) = oneshot::channel();
         let bytes = lines.text.len();
@@ -159,7 +159,7 @@ impl DeadLetters {
             return receiver;
         }
         if let Some(jobs) = &self.jobs {
-            // A writer that is gone drops the job, and with it `done`: the receiver then says so.
+            // A writer that ended drops the job and its `done`: the receiver then reports that.
             let _ = jobs.send(Order::Write(Job { lines, done }));
         }
         receiver
@@ -171,11 +171,11 @@ impl DeadLetters {
         Archive::new(&self.root)
     }
 
-    /// Takes the letters that `filter` means out for good. Blocks on the disk; letters go on being written meanwhile. One at a
-    /// time, and never beside a replay.
+    /// Removes the letters that `filter` selects permanently. Blocks on the disk; letters are still written meanwhile. Run one
+    /// removal at a time, and never during a replay.
     ///
     /// # Errors
-    /// The disk's. What was taken out until then is gone.
+    /// The error of the disk. Letters removed until then are gone.
     pub fn remove(&self, filter: &Filter, run: &Run) -> std::io::Result<Removed> {
         let archive = self.archive();
         let mut removed = Removed::default();
@@ -197,7 +197,7 @@ impl DeadLetters {
 }
 
 impl Drop for DeadLetters {
-    /// Writes what is queued, then ends the thread.
+    /// Writes the queue, then ends the thread.
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(writer) = self.writer.take() {
@@ -206,7 +206,7 @@ impl Drop for DeadLetters {
     }
 }
 
-/// A frame for each line; `None` where one is too long.
+/// A frame for each line; `None` if a line is too long.
 fn frames(lines: &Lines) -> Option<FrameBuffer> {
     let mut frames = FrameBuffer::default();
     for line in lines.text.split_inclusive(|&byte| byte == b'\n') {
@@ -405,7 +405,7 @@ mod tests {
         let id = LetterId::of(&line.text).to_string();
         assert_eq!(letters.append(line).blocking_recv().unwrap(), Ok(()));
         assert_eq!(letters.append(letter("web", "b", 2)).blocking_recv().unwrap(), Ok(()));
-        // It got as far as the journal.
+        // Only the journal was written before the crash.
         let noted = format!("{{\"at\":\"\",\"run\":\"\",\"letter\":\"{id}\",\"outcome\":\"dropped\"}}\n");
         let folder = root.path().join("dead-letters/web");
         fs::write(folder.join("repairs.journal"), noted).unwrap();

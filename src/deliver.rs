@@ -1,14 +1,14 @@
 //! From the spool to the sink: read, deliver, move the cursor, unlink.
 //!
 //! ```text
-//! batches   for the lake: one stretch after the other; what a partition owes of each is repeated until it is settled
+//! batches   for the lake: one range after the other; a failed partition is retried until its records are settled
 //! stream    for Kinesis: many calls in flight, each record on its own, shard by shard
-//! journal   for both: what is settled beyond the cursor, and which stretches were begun
+//! journal   for both: what is settled beyond the cursor, and which ranges were begun
 //! ```
 //!
-//! In both each record's own result decides: what failed is sent again, and only that, until the sink has it or refuses
-//! it for good. Nothing is given up. What fails holds up itself alone: a partition, a shard, a record, a block of the disk
-//! each have their own pauses, and the rest goes on.
+//! In both modes the result of each record decides: only failed records are sent again, until the sink stores them or refuses
+//! them permanently. No record is given up. A failure delays only its own partition, shard, record or disk block, because each
+//! has its own pauses; the rest continues.
 
 mod batches;
 mod journal;
@@ -23,7 +23,7 @@ pub use stream::{EventFormat, StreamDeliverer, StreamFormat, StreamSettings};
 
 use tokio::sync::watch;
 
-/// Either way of delivering.
+/// One of the two delivery modes.
 pub enum Deliverer {
     /// In batches.
     Batches(Box<BatchDeliverer>),

@@ -1,8 +1,8 @@
-//! Every hard number of Lakegate, in one place: what it bounds, why it has this value, where the value comes from.
+//! Every hard limit of Lakegate in one place: what it bounds, why it has this value, where the value comes from.
 //!
-//! Configuration may move many of these at run time; then the constant is the default or the outermost bound.
-//! Numbers that a file format consists of stand beside the format.
-//! The assertions at the end hold the relations between the numbers, so that a change which breaks one does not compile.
+//! Configuration can change many of these limits; the constant is then the default or the outer bound. Numbers that belong to a
+//! file format are declared beside the format. The assertions at the end check the relations between the limits at compile
+//! time.
 
 mod compat;
 mod delivery;

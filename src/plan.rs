@@ -1,6 +1,6 @@
-//! What a load needs and costs, reckoned from measured figures and a table of prices (`plan/facts.toml`).
+//! Estimates the resources and cost of a load, from measured figures and a price table (`plan/facts.toml`).
 //!
-//! It is arithmetic on averages and one peak factor: a plan, not a promise. Every fact can be overridden.
+//! The estimate is arithmetic on averages and one peak factor: a plan, not a guarantee. Every fact can be overridden.
 
 mod facts;
 mod report;
@@ -9,31 +9,31 @@ pub use facts::{Facts, FactsError, GatewayFacts, Prices};
 
 use crate::limits::{KINESIS_AGGREGATE_BYTES, KINESIS_LINGER, PLAN_HOURS_PER_MONTH};
 
-/// What is asked.
+/// The load to plan for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// Events in an average hour.
     pub events_per_hour: f64,
-    /// Bytes of an average event, as it is sent.
+    /// Bytes of an average event, as sent.
     pub event_bytes: f64,
-    /// The busiest hour, as a multiple of the average one.
+    /// The busiest hour, as a multiple of the average hour.
     pub peak: f64,
-    /// Hours that the stream may be away without an event being refused.
+    /// Hours of a stream outage during which no event may be refused.
     pub outage_hours: f64,
     /// Days for which identities are remembered.
     pub window_days: f64,
-    /// Event types, each of which has files of its own.
+    /// Event types; each has its own files.
     pub event_types: f64,
 }
 
-/// What it takes.
+/// The estimated resources and cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// What was asked.
+    /// The planned load.
     pub load: Load,
     /// Events per second in the busiest hour.
     pub peak_events_per_second: f64,
-    /// Gateways, two at least, so that one may fail.
+    /// Gateways, at least two, so that one may fail.
     pub gateways: u64,
     /// Identities in the window, of the whole fleet.
     pub identities: f64,
@@ -41,19 +41,19 @@ pub struct Plan {
     pub dedup_disk_bytes: f64,
     /// Bytes of memory of each gateway, the dedup window's filters included.
     pub memory_bytes: f64,
-    /// Bytes of the store that a fleet shares.
+    /// Bytes of the shared store of a fleet.
     pub store_bytes: f64,
     /// Bytes of the spool on each gateway for the longest outage.
     pub spool_bytes: f64,
     /// USD a month for the gateways with their disks.
     pub gateways_usd: f64,
-    /// USD a month for Parquet files written straight to S3 by the gateways, with what is kept for a month.
+    /// USD a month for Parquet files that the gateways write directly to S3, with a month of storage.
     pub direct_usd: f64,
-    /// The stream, packed and not.
+    /// The stream, packed and unpacked.
     pub streams: Vec<StreamPlan>,
 }
 
-/// What a stream takes with one way of packing. USD are per month.
+/// The resources and cost of a stream with one way of packing. USD are per month.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamPlan {
     /// `none` or `kpl`; `ndjson` is within a percent of `kpl`.
@@ -75,7 +75,7 @@ pub struct StreamPlan {
 const GB: f64 = 1e9;
 
 impl Plan {
-    /// Reckons.
+    /// Computes the plan.
     #[must_use]
     pub fn new(load: Load, facts: &Facts) -> Self {
         let (prices, gateway) = (&facts.prices, &facts.gateway);
@@ -90,7 +90,7 @@ impl Plan {
         let disk_gb = (dedup_disk_bytes + spool_bytes) / GB + 8.0;
         let month = load.events_per_hour * PLAN_HOURS_PER_MONTH;
         let lake_gb = month * load.event_bytes * gateway.parquet_ratio / GB;
-        // One file for each type, day of creation and flush of a minute; a type without events has none.
+        // One file for each type and flush of a minute; a type without events has none.
         let flushes = (PLAN_HOURS_PER_MONTH * 60.0 * gateways).min(month / load.event_types.max(1.0));
         Self {
             load,
@@ -112,7 +112,7 @@ fn stream(load: Load, facts: &Facts, gateways: f64, aggregation: &'static str) -
     let (prices, gateway) = (&facts.prices, &facts.gateway);
     let event = load.event_bytes + gateway.added_stream_bytes;
     let events = load.events_per_hour * PLAN_HOURS_PER_MONTH;
-    // A record is full only where enough events come in while the first one lingers.
+    // A record is full only if enough events arrive while the first one lingers.
     let in_one_linger = load.events_per_hour / 3600.0 / gateways * KINESIS_LINGER.as_secs_f64();
     let full = (KINESIS_AGGREGATE_BYTES as f64 / event).floor().min(in_one_linger);
     let per_record = if aggregation == "none" { 1.0 } else { full.max(1.0) };
@@ -146,8 +146,8 @@ mod tests {
         Plan::new(load, &Facts::default())
     }
 
-    /// KINESIS.md: 10,000 events/s of 500 B for 30 days are about $471 one by one and $61 in 25 KB records, provisioned;
-    /// about $2,000 and $1,000 on demand. There nothing is added to an event.
+    /// KINESIS.md: 10,000 events/s of 500 B for 30 days are about $471 one by one and $61 in 25 KB records, provisioned; about
+    /// $2,000 and $1,000 on demand. The published example adds nothing to an event.
     #[test]
     fn the_published_example_comes_out() {
         let plan = plan(36e6, 500.0 - 190.0);

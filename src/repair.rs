@@ -1,39 +1,38 @@
-//! The repair of dead letters: what was rejected goes the way of an event once more, as it was sent or patched.
+//! The repair of dead letters: rejected events are ingested again, as they were sent or patched.
 //!
 //! ```text
-//! files, or lines given ─▶ filter ─▶ patch ─▶ judge ─▶ claim ─▶ append ─▶ confirm ─▶ journal
-//! dead_letters             open ones  json     ingest, as for a request                dead_letter
+//! files, or lines given ─▶ filter ─▶ patch ─▶ validate ─▶ claim ─▶ append ─▶ confirm ─▶ journal
+//! dead_letters             open ones  json     ingest, as for a request                   dead_letters
 //! ```
 //!
 //! # Each event once
 //!
-//! A letter is open until the journal says that its event was stored, or had been. Between the spool and the journal a crash
-//! may come: the letter is then still open, a second replay meets its identity in the dedup window, and the answer
-//! `duplicate` closes it. So a replay may be cut short at any moment and run again, for as long as the dedup window knows
-//! what it stored. Two replays at once, or a replay and a drop, wait for each other.
+//! A letter is open until the journal says that its event is stored. A crash may come between the spool and the journal: the
+//! letter is then still open, a second replay finds its identity in the dedup window, and the result `duplicate` closes it. So
+//! a replay may be interrupted at any moment and run again, as long as the dedup window remembers the stored events. Two
+//! replays at once, or a replay and a drop, wait for each other.
 //!
 //! An event that the *sink* refused (`refused_by_sink`) was accepted once, so the window knows its identity. Its replay claims
-//! the letter's name instead ([`Refused`]), which the stored record carries: so it reaches the sink again, once for each
-//! letter, by the same steps. If the sink refuses it again, that makes a letter of its own.
+//! the letter's name instead ([`Refused`]), which the stored record carries: so the event reaches the sink again, once per
+//! letter, by the same steps. If the sink refuses it again, that makes a new letter.
 //!
-//! A conflicting duplicate (`conflicting_duplicate`) was stored nowhere: another event has its identity. Its replay is
+//! A conflicting duplicate (`conflicting_duplicate`) was not stored, because another event has its identity. Its replay is
 //! `duplicate` again and makes no second letter. The letter stays open until it is dropped, or replayed with another
 //! `event_uuid` by a patch.
 //!
 //! # Without a patch, and with one
 //!
-//! Without a patch the event's own bytes are replayed (promise P6). A patch is spliced into them ([`Patch`]): what it does not
-//! name keeps every byte. A letter to which the patch does not apply stays as it is; where it applies to none, that is an
+//! Without a patch the event's own bytes are replayed (promise P6). A patch is spliced into them ([`Patch`]): all other bytes
+//! stay the same. A letter to which the patch does not apply is not changed; if the patch applies to no letter, that is an
 //! error.
 //!
-//! An event of which only the beginning was kept, because it was far larger than any may be, is still rejected
-//! (`event_cut`).
+//! An event of which only the beginning was stored, because it was far too large, is rejected again (`event_cut`).
 //!
 //! # What is counted
 //!
-//! The ledger of requests (received = accepted + duplicate + rejected + retry) does not count replays: each of their events
-//! was counted as rejected when it came. They have `lakegate_replayed_events_total` by outcome, and what was spooled is
-//! accepted + replayed and accepted.
+//! The ledger of requests (received = accepted + duplicate + rejected + retry) does not count replays, because each of their
+//! events was counted as rejected on arrival. Replays are counted in `lakegate_replayed_events_total` by outcome; the spooled
+//! events are accepted + replayed and accepted.
 
 mod feed;
 mod report;
@@ -60,18 +59,18 @@ pub use report::{Dropped, ReplayReport, Shown};
 pub use request::{Letters, Replay};
 pub use simulate::{Change, Simulated, Simulation};
 
-/// Why a repair came to nothing, or not to its end.
+/// Why a repair failed or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// The patch fits none of the letters that are meant.
+    /// The patch applies to none of the selected letters.
     #[error("the patch applies to none of the {letters} dead letters that are meant, so nothing was changed: {first}")]
     NotApplicable {
-        /// How many they are.
+        /// Number of selected letters.
         letters: u64,
-        /// Why it does not apply to the first.
+        /// Why the patch does not apply to the first.
         first: String,
     },
-    /// The disk.
+    /// The error of the disk.
     #[error("the dead letters cannot be read, or what was done cannot be noted: {0}")]
     Disk(#[from] std::io::Error),
 }
@@ -83,7 +82,7 @@ pub struct Repair {
     turn: Mutex<()>,
 }
 
-/// One replay that goes on.
+/// A running replay.
 struct Work<'a> {
     replay: &'a Replay,
     senders: &'a [Arc<Source>],
@@ -94,7 +93,7 @@ struct Work<'a> {
 }
 
 impl Repair {
-    /// For the letters of `ingest`.
+    /// A repair for the letters of `ingest`.
     #[must_use]
     pub fn new(ingest: Arc<Ingest>) -> Self {
         let archive = ingest.dead_letters.archive();
@@ -107,10 +106,10 @@ impl Repair {
         &self.archive
     }
 
-    /// Replays letters. `senders` are the keys there are; a letter of another source may hold any event.
+    /// Replays letters. `senders` are the existing keys; a letter of another source may hold any event.
     ///
     /// # Errors
-    /// [`RepairError`]. What was stored until then is stored, and known when the replay is run again.
+    /// [`RepairError`]. Events stored until then stay stored, and the next replay recognises them.
     pub async fn replay(&self, replay: Replay, senders: &[Arc<Source>]) -> Result<ReplayReport, RepairError> {
         let _turn = self.turn.lock().await;
         let run = new_run();
@@ -144,7 +143,7 @@ impl Repair {
         }
     }
 
-    /// Replays letters of one source together. Breaks where nothing can be stored at present.
+    /// Replays letters of one source together. Breaks if nothing can be stored at present.
     async fn batch(&self, work: &mut Work<'_>, batch: &Batch) -> Result<ControlFlow<()>, RepairError> {
         let mut patched: Vec<(&Taken, std::borrow::Cow<'_, [u8]>)> = Vec::with_capacity(batch.letters.len());
         for letter in &batch.letters {
@@ -194,10 +193,10 @@ impl Repair {
         Ok(flow)
     }
 
-    /// Takes letters out for good.
+    /// Removes letters permanently.
     ///
     /// # Errors
-    /// The disk's. What was taken out until then is gone.
+    /// The error of the disk. Letters removed until then are gone.
     pub async fn drop_letters(&self, filter: &Filter) -> Result<Dropped, RepairError> {
         let _turn = self.turn.lock().await;
         let run = new_run();
@@ -209,11 +208,11 @@ impl Repair {
     }
 }
 
-/// Calls `visit` with the first letters that `filter` means, whole, with what was done about each: with `count` of them at most,
-/// and at most [`LETTERS_SHOWN_MAX`].
+/// Calls `visit` with the first whole letters that `filter` selects, and the repairs of each: with at most `count` letters, and
+/// at most [`LETTERS_SHOWN_MAX`].
 ///
 /// # Errors
-/// The disk's.
+/// The error of the disk.
 pub fn visit_shown(
     archive: &Archive,
     filter: &Filter,
@@ -238,14 +237,14 @@ fn now() -> String {
     iso_millis(unix_millis(SystemTime::now())).as_str().to_owned()
 }
 
-/// Whether a letter holds what the sink refused.
+/// The event in the letter, if the sink refused it.
 fn refused(letter: &Taken) -> Option<Refused> {
     let is_refused = letter.code == RejectCode::RefusedBySink.as_str();
     let event_uuid = letter.event_uuid.as_ref().filter(|_| is_refused)?.parse().ok()?;
     Some(Refused { letter: letter.id.as_identity(), event_uuid })
 }
 
-/// An event's bytes with the patch in them.
+/// Applies the patch to an event's bytes.
 fn apply<'a>(patch: Option<&Patch>, raw: &'a [u8]) -> Result<std::borrow::Cow<'a, [u8]>, String> {
     let Some(patch) = patch else { return Ok(raw.into()) };
     let text = std::str::from_utf8(raw).map_err(|_| "the event is not UTF-8".to_owned())?;
@@ -253,7 +252,7 @@ fn apply<'a>(patch: Option<&Patch>, raw: &'a [u8]) -> Result<std::borrow::Cow<'a
     Ok(patched.into_bytes().into())
 }
 
-/// What is noted of a letter; nothing where nothing was decided.
+/// The journal entry of a letter; `None` if nothing was decided.
 fn entry(run: &Run, patch_sha256: Option<&String>, letter: LetterId, fate: &Fate) -> Option<RepairEntry> {
     let (outcome, rejection) = match &fate.outcome {
         Outcome::Accepted => (Done::Accepted, None),

@@ -1,8 +1,8 @@
-//! The schema registry: which events there are, and what each must look like.
+//! The schema registry: the known events, and the schema of each.
 //!
-//! `schemas/menu/item/viewed/1.json` holds version 1 of `menu:item:viewed`. The newest version judges unless the event
-//! names one. `$ref` reaches into the folder (`/common/…`) and nowhere else. Everything is compiled when it is loaded;
-//! a registry with any fault in it is refused whole, with every fault named.
+//! `schemas/menu/item/viewed/1.json` holds version 1 of `menu:item:viewed`. The newest version validates an event unless the
+//! event names a version. `$ref` may only refer to files in the folder (`/common/…`). All schemas are compiled when they are
+//! loaded; a registry with any fault is refused as a whole, and every fault is listed.
 
 mod bundle;
 pub mod compat;

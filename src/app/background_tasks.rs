@@ -1,4 +1,4 @@
-//! The tasks that run beside the requests for as long as the gateway runs.
+//! The tasks that run beside the requests until the gateway stops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     tls::Tls,
 };
 
-/// Starts them.
+/// Starts the tasks.
 pub(super) fn background_tasks(gate: &Arc<Gate>, tls: Option<Arc<Tls>>, schemas: Arc<Schemas>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let vital = |name| gate.conditions.vital(name);
@@ -38,7 +38,7 @@ pub(super) fn background_tasks(gate: &Arc<Gate>, tls: Option<Arc<Tls>>, schemas:
     tasks
 }
 
-/// Looks every second for what raises no condition by itself.
+/// Checks every second for faults that raise no condition themselves.
 async fn watch_conditions(gate: Arc<Gate>) {
     let vital = gate.conditions.vital("watch of the conditions");
     let mut second = tokio::time::interval(Duration::from_secs(1));

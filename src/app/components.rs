@@ -1,4 +1,4 @@
-//! The components of a gateway: opened from the data folder, and put together.
+//! The components of a gateway: opened from the data folder, and connected.
 
 use std::{
     ops::Range,
@@ -40,18 +40,18 @@ use crate::{
     work_pool::WorkPool,
 };
 
-/// What lies on disk, opened.
+/// The components with data on disk.
 pub(super) struct Components {
     pub(super) registry: schema::Registry,
     pub(super) spool: Arc<Spool>,
     pub(super) window: Window,
-    /// Numbers of events whose identities the window does not have yet, because they could not be read.
+    /// Numbers of events whose identities are not in the window yet, because the events could not be read.
     pub(super) unread: Vec<Range<u64>>,
     pub(super) scopes: Scopes,
     pub(super) fleet: Option<Fleet>,
     pub(super) dead_letter_spool: Option<Arc<Spool>>,
     pub(super) dead_letters: Arc<DeadLetters>,
-    /// A sentence, where the folder of the dead letters had its old name.
+    /// A notice, if the folder of the dead letters had its old name.
     pub(super) old_folder: Option<String>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) traces: Traces,
@@ -160,7 +160,7 @@ impl Components {
                 kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
             }
         }];
-        // By now it is known what was delivered beyond the cursor.
+        // At this point the progress knows what was delivered beyond the cursor.
         metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
         if let Some((spool, progress)) = dead_letter_progress {
@@ -245,7 +245,7 @@ async fn kinesis_deliverer(config: &Config, stream: &str, form: StreamFormat, sh
     Deliverer::Stream(Box::new(deliverer))
 }
 
-/// Where the configuration says the lake is.
+/// The configured location of the lake.
 #[must_use]
 pub fn lake_location(config: &Config) -> Location {
     let lake = &config.lake;

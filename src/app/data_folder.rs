@@ -1,8 +1,8 @@
-//! The mark of a data folder: `lakegate.id`, left by the first start.
+//! The marker of a data folder: `lakegate.id`, created by the first start.
 //!
-//! A file system that did not mount leaves an empty folder in its place. A gateway that starts on it knows no event any more, takes
-//! everything that is sent again for new, and hides what it wrote as soon as the file system is mounted. Whoever sets
-//! `require_existing_data` has it refuse a folder without the mark.
+//! If a file system is not mounted, its mount point is an empty folder. A gateway that starts there has no known events,
+//! accepts everything that is sent again as new, and its data is hidden when the file system is mounted. With
+//! `require_existing_data` the gateway refuses a folder without the marker.
 
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
@@ -13,10 +13,10 @@ use crate::{config::Config, durable};
 
 const NAME: &str = "lakegate.id";
 
-/// Refuses a data folder that was not used before, where the configuration says so. Changes nothing.
+/// Refuses a data folder that was not used before, if the configuration requires that. Changes nothing.
 ///
 /// # Errors
-/// The folder has no mark, or cannot be looked at.
+/// The folder has no marker, or cannot be checked.
 pub fn check_data_folder(config: &Config) -> anyhow::Result<()> {
     let mark = config.data_dir.join(NAME);
     if !config.require_existing_data {
@@ -32,13 +32,13 @@ pub fn check_data_folder(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Leaves the mark, durably. Only for whoever holds the lock of the spool.
+/// Creates the marker durably. Only for the process that holds the lock of the spool.
 pub(super) fn mark(data_dir: &Path) -> anyhow::Result<()> {
     write(data_dir).with_context(|| format!("{}: {NAME} cannot be written", data_dir.display()))
 }
 
-/// Says which folders others than the gateway's user can look into: those of an older version, or restored without their
-/// permissions. They stay as they are, because somebody may want it so. Who may read the lake is its owner's affair anyway.
+/// Warns of folders that other users can read: folders of an older version, or restored without their permissions. The
+/// permissions stay unchanged, because they may be intended. Access to the lake is its owner's decision.
 pub(super) fn warn_of_open_folders(data_dir: &Path) {
     let Ok(entries) = fs::read_dir(data_dir) else { return };
     let mut open: Vec<String> = entries
@@ -56,7 +56,7 @@ pub(super) fn warn_of_open_folders(data_dir: &Path) {
 
 fn write(data_dir: &Path) -> io::Result<()> {
     let mark = data_dir.join(NAME);
-    // One that a crash left empty is none.
+    // A marker that a crash left empty does not count.
     if fs::metadata(&mark).is_ok_and(|mark| mark.len() > 0) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Names of what is another.
+/// The names that differ.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Difference {
     pub(super) added: Vec<String>,

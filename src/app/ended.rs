@@ -3,17 +3,17 @@
 /// How a gateway ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Events that are spooled and not delivered; the next start delivers them. `None` where the end was cut short.
+    /// Events that are spooled and not delivered; the next start delivers them. `None` if the stop was interrupted.
     pub undelivered_events: Option<u64>,
-    /// Why, where nobody asked it to.
+    /// The reason, if the stop was not requested.
     pub failure: Option<Failure>,
 }
 
-/// Why a gateway ended although nobody asked it to.
+/// Why a gateway stopped without a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The disk failed, so that a restart is needed.
     Disk,
-    /// A thread or a task died: which one, and how.
+    /// A thread or a task ended: its name, and how.
     Part(String),
 }

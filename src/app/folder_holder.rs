@@ -1,7 +1,7 @@
-//! Which process has the data folder open: `lakegate.pid`, written by whoever takes the lock.
+//! Which process has the data folder open: `lakegate.pid`, written by the process that takes the lock.
 //!
-//! The file stays when its process ends, so it is believed only where the process proves it: it was started at the moment that the
-//! file says, and it has the lock file open. Else nobody is named.
+//! The file stays when its process ends, so its content counts only if the process proves it: the process was started at the
+//! time in the file, and has the lock file open. Otherwise no process is named.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
 
 const NAME: &str = "lakegate.pid";
 
-/// The lock of the data folder, which is that of the spool.
+/// The lock of the data folder, which is the spool's lock.
 pub(super) fn lock_of(data_dir: &Path) -> PathBuf {
     data_dir.join("spool/lock")
 }
@@ -28,7 +28,7 @@ pub(super) fn lock_of(data_dir: &Path) -> PathBuf {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Holder {
     pid: u32,
-    /// When it was started, in clock ticks since the machine was: a process id is used again, this pair is not.
+    /// Start time of the process, in clock ticks since boot: process ids are reused, this pair is not.
     started_ticks: u64,
     /// `serve`, or another command.
     command: String,
@@ -43,7 +43,7 @@ impl Holder {
         Some(Self { pid, started_ticks: started_ticks(pid)?, command, since })
     }
 
-    /// Whether its process is there, and has the lock file open.
+    /// Whether the process exists, and has the lock file open.
     fn holds(&self, lock: &Path) -> bool {
         let Ok(lock) = fs::metadata(lock) else { return false };
         let Ok(open) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return false };
@@ -53,13 +53,13 @@ impl Holder {
     }
 }
 
-/// When a process was started (proc(5): the 22nd field of its `stat`; the second one, in parentheses, may hold anything).
+/// Start time of a process (proc(5): the 22nd field of its `stat`; the second one, in parentheses, may hold any characters).
 fn started_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Notes that this process has the data folder open. Only for whoever holds the lock.
+/// Records that this process has the data folder open. Only for the process that holds the lock.
 pub(super) fn write(data_dir: &Path) {
     let Some(holder) = Holder::of_this_process() else { return };
     let text = serde_json::to_string(&holder).unwrap_or_default();
@@ -68,7 +68,7 @@ pub(super) fn write(data_dir: &Path) {
     }
 }
 
-/// The error of a start on a data folder whose lock another process holds: which one, and what to do.
+/// The error of a start on a data folder whose lock another process holds: the process, and what to do.
 pub(super) fn in_use(data_dir: &Path) -> anyhow::Error {
     let holder = read(data_dir).filter(|holder| holder.holds(&lock_of(data_dir)));
     let who = holder.map_or_else(

@@ -1,8 +1,8 @@
 //! Work on the data folder while no gateway runs on it, and the check whether one runs.
 //!
-//! Whoever opens the spool holds its lock, so a gateway and a command never write at the same time. A command asks a running
-//! gateway instead: the gateway writes the address of its operators' listener to `admin.address`. The file is valid only
-//! while the lock is held.
+//! A process that opens the spool holds its lock, so a gateway and a command never write at the same time. If a gateway runs,
+//! the command asks the gateway: the gateway writes the address of its operators' listener to `admin.address`. The file is
+//! valid only while the lock is held.
 
 use std::{collections::HashSet, fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -29,13 +29,13 @@ use crate::{
 
 const ADDRESS_FILE: &str = "admin.address";
 
-/// A data folder opened without listeners and without a sink. The next start delivers what is stored here.
+/// A data folder opened without listeners and without a sink. The next start delivers events stored here.
 pub struct Offline {
     /// Replays and drops.
     pub repair: Repair,
-    /// The keys there are.
+    /// The configured keys.
     pub senders: Vec<Arc<Source>>,
-    /// A sentence for the user, where the folder of the dead letters had its old name.
+    /// A notice for the user, if the folder of the dead letters had its old name.
     pub old_folder: Option<String>,
     ingest: Arc<Ingest>,
 }
@@ -44,13 +44,13 @@ impl Offline {
     /// Opens the data folder of `config`.
     ///
     /// # Errors
-    /// Whatever stands in the way, a gateway that runs on it too.
+    /// Any obstacle, including a gateway that runs on the folder.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new());
         let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
         let components = Components::open(config, metrics.clone(), Traces::default()).await?;
         if let Some(fleet) = &components.fleet {
-            // As a start does: what a gateway that was killed left unconfirmed.
+            // As at a start: events that a killed gateway left unconfirmed.
             reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret()).await;
         }
         let Components { registry, spool, window, scopes, fleet, dead_letters, old_folder, .. } = components;
@@ -72,11 +72,11 @@ impl Offline {
         Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), old_folder, ingest })
     }
 
-    /// Stores again what was salvaged from damaged files: `lost` was acknowledged once and never delivered, though the window
-    /// knows it; `foreign` is judged by the window as any event is. How many of each were taken.
+    /// Stores salvaged events again: `lost` were acknowledged but never delivered, although the window knows them; `foreign`
+    /// are deduplicated like any event. Returns how many of each were stored.
     ///
     /// # Errors
-    /// Where the spool takes nothing.
+    /// If the spool refuses them.
     pub async fn salvage(&self, lost: Vec<Record>, foreign: Vec<Record>) -> anyhow::Result<(u64, u64)> {
         let mut taken_foreign = 0;
         for records in foreign.chunks(SALVAGE_RECORDS) {
@@ -101,7 +101,7 @@ impl Offline {
         Ok((lost.len() as u64, taken_foreign))
     }
 
-    /// The identities of what waits for its delivery: a client that was told of a loss may have sent the event again.
+    /// The identities of undelivered events: a client that was told of a loss may have sent the event again.
     fn spooled_identities(&self) -> anyhow::Result<HashSet<Uuid>> {
         let (spool, secret) = (&self.ingest.spool, self.ingest.scopes.secret());
         let mut reader = spool.reader(spool.cursor().delivered_exclusive).that_only_looks();
@@ -135,7 +135,7 @@ fn frames_of(records: &[Record]) -> anyhow::Result<FrameBuffer> {
 /// Whether a gateway, or a command such as this one, has the data folder open.
 ///
 /// # Errors
-/// Where that cannot be told.
+/// If that cannot be determined.
 pub fn is_running(data_dir: &Path) -> anyhow::Result<bool> {
     let lock = lock_of(data_dir);
     if !lock.exists() {
@@ -148,14 +148,14 @@ pub fn is_running(data_dir: &Path) -> anyhow::Result<bool> {
     }
 }
 
-/// Identity of the gateway whose data folder this is. It goes with every question, so that a gateway which took over an address
-/// answers for no other one's letters.
+/// Identity of the gateway that owns this data folder. Every request has it, so that a gateway which took over an address does
+/// not answer for another gateway's letters.
 #[must_use]
 pub fn gateway_id(data_dir: &Path) -> Option<Uuid> {
     spool_id(&RealDisk, &data_dir.join("spool"))
 }
 
-/// Where the gateway that has the data folder open listens for operators, by its own word.
+/// The operators' address of the gateway that has the data folder open, from its file.
 #[must_use]
 pub fn admin_address(data_dir: &Path) -> Option<SocketAddr> {
     fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()

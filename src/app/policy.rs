@@ -1,4 +1,4 @@
-//! Who may send, and how much, made from the configuration.
+//! Builds the keys and limits from the configuration.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::{
     rate_limit::{AddressRates, Allowance},
 };
 
-/// Who may send, and how much. What is as it was `before` goes on with the buckets it had.
+/// The keys and limits. Entries that did not change since `before` keep their buckets.
 pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result<Policy> {
     let rate = &config.rate_limit;
     let events = Allowance { per_second: rate.address_events_per_second, burst: rate.address_events_burst };
     let bytes = Allowance::of_bytes(rate.address_bytes_per_second, rate.address_bytes_burst, events);
     let requests = Allowance { per_second: rate.address_requests_per_second, burst: rate.address_requests_burst };
     let is_off = events.per_second == 0 || requests.per_second == 0;
-    // Behind a load balancer that nobody trusts, all clients have its address.
+    // Behind an untrusted load balancer all clients have its address.
     let is_blind = config.http.plaintext && config.proxy.trusted.is_empty();
     if is_blind && before.is_none() && !is_off {
         tracing::warn!("plaintext without proxy.trusted: client addresses are not known, and held to no limits");

@@ -1,6 +1,6 @@
-//! Another configuration while the gateway runs: keys, limits, privacy, schemas and the certificate.
+//! Applies another configuration while the gateway runs: keys, limits, privacy, schemas and the certificate.
 //!
-//! Everything is built before anything is put in force. What is wrong anywhere leaves all as it was.
+//! Everything is built before anything is applied. After any error nothing changes.
 
 use std::{
     collections::BTreeMap,
@@ -20,17 +20,17 @@ use crate::{
     tls::Tls,
 };
 
-/// Puts another configuration in force.
+/// Applies another configuration.
 pub struct Reloader {
     pub(super) gate: Arc<Gate>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) schemas: Arc<Schemas>,
-    /// What is in force; also so that there is one reload at a time.
+    /// The current configuration; the lock also allows only one reload at a time.
     pub(super) config: Mutex<Config>,
 }
 
 impl Reloader {
-    /// Puts in force what `read` gives, or says why not; either in one line of the log.
+    /// Applies the result of `read`, or logs the error; both write one line to the log.
     pub fn reload(&self, read: impl FnOnce() -> anyhow::Result<Config>) {
         let metrics = &self.gate.metrics;
         match read().and_then(|config| self.apply(&config)) {
@@ -58,7 +58,7 @@ impl Reloader {
 
     fn apply(&self, new: &Config) -> anyhow::Result<Changes> {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        // Where the files of the schemas and of the certificate are is not changed, but what is in them is.
+        // The paths of the schemas and of the certificate do not change, but their contents do.
         let registry = self.schemas.compile().context("schemas")?;
         let before = self.gate.policy.load();
         let merged =

@@ -1,4 +1,4 @@
-//! Another registry while the gateway runs: compiled whole beside the one in force, and put in its place in one step.
+//! Replaces the registry while the gateway runs: compiles the new one as a whole, then swaps it in one step.
 
 use std::{
     collections::BTreeMap,
@@ -18,44 +18,44 @@ use crate::{
     schema::{self, FolderStamp, LoadError, Registry},
 };
 
-/// Niceness of the thread that compiles. It has the processors that requests leave.
+/// Niceness of the compiling thread. It uses the processor time that requests leave.
 const NICENESS: i32 = 10;
 
-/// The folder of the registry, looked at again and again.
+/// The folder of the registry, checked periodically.
 pub(super) struct Schemas {
     dir: PathBuf,
-    /// Whether its changes are put in force without being asked for.
+    /// Whether changes take effect automatically.
     is_watched: bool,
     state: Mutex<State>,
 }
 
 struct State {
-    /// The folder when it was last compiled, whether or not that could be used.
+    /// The stamp of the folder at the last compilation, successful or not.
     tried: Option<FolderStamp>,
-    /// Registries that were in force. Freeing a thousand schemas takes milliseconds, which no request must pay: they are
-    /// kept until no request has them any more.
+    /// Previous registries. Freeing a thousand schemas takes milliseconds, which must not delay a request: they are kept until
+    /// no request uses them.
     retired: Vec<Arc<Registry>>,
 }
 
-/// A registry that can be put in force.
+/// A registry that is ready to use.
 pub(super) struct Compiled {
     registry: Registry,
     stamp: Option<FolderStamp>,
 }
 
 impl Schemas {
-    /// On the folder as it was just loaded.
+    /// For a folder that was just loaded.
     pub(super) fn new(config: &SchemasConfig, stamp: Option<FolderStamp>) -> Self {
         Self { dir: config.dir.clone(), is_watched: config.watch, state: Mutex::new(State { tried: stamp, retired: Vec::new() }) }
     }
 
-    /// Compiles what the folder holds now.
+    /// Compiles the current contents of the folder.
     pub(super) fn compile(&self) -> anyhow::Result<Compiled> {
         let stamp = FolderStamp::of(&self.dir);
         Ok(Compiled { registry: compile_aside(self.dir.clone())??, stamp })
     }
 
-    /// Puts a registry in force. Says which schemas are others now.
+    /// Swaps the registry. Returns the schemas that changed.
     pub(super) fn put(&self, gate: &Gate, compiled: Compiled) -> Difference {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = gate.ingest.registry.swap(Arc::new(compiled.registry));
@@ -65,19 +65,19 @@ impl Schemas {
         difference
     }
 
-    /// Puts in force what the folder holds whenever it has changed, and has then been still for one look: who copies a
-    /// folder writes its files one after the other. Ends never.
+    /// Applies every change of the folder after one check without further changes, because copying a folder writes its files
+    /// one by one. Never returns.
     pub(super) async fn watch(self: Arc<Self>, gate: Arc<Gate>) {
         let mut last = None;
         loop {
             tokio::time::sleep(SCHEMA_LOOK_INTERVAL).await;
             let (schemas, gate) = (self.clone(), gate.clone());
-            // Files are looked at, and schemas compiled and freed.
+            // Blocking: reads files, and compiles and frees schemas.
             last = tokio::task::spawn_blocking(move || schemas.look(&gate, last)).await.unwrap_or_default();
         }
     }
 
-    /// One look: `last` is what the one before saw.
+    /// One check; `last` is the result of the previous check.
     fn look(&self, gate: &Gate, last: Option<Option<FolderStamp>>) -> Option<Option<FolderStamp>> {
         let tried = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +92,7 @@ impl Schemas {
             return Some(now);
         }
         let compiled = self.compile();
-        // What was written to meanwhile is looked at again, when it is still.
+        // If files were written meanwhile, they are checked again when the folder no longer changes.
         let after = FolderStamp::of(&self.dir);
         if after != now {
             return Some(after);
@@ -119,10 +119,10 @@ impl Schemas {
     }
 }
 
-/// Loads a registry on one thread of its own, which gives way to those that serve.
+/// Loads a registry on a separate thread with low priority.
 fn compile_aside(dir: PathBuf) -> io::Result<Result<Registry, LoadError>> {
     let compile = move || {
-        // On Linux this is the thread alone. Refused or not, it compiles.
+        // On Linux this affects only the current thread. If it fails, compile anyway.
         let _ = setpriority_process(None, NICENESS);
         schema::load_with(&dir, 1)
     };
@@ -130,13 +130,13 @@ fn compile_aside(dir: PathBuf) -> io::Result<Result<Registry, LoadError>> {
     thread.join().map_err(|_| io::Error::other("compiling the schemas panicked"))
 }
 
-/// Every schema as it is served, by its label.
+/// Every schema as served, by its label.
 fn documents(registry: &Registry) -> BTreeMap<String, Arc<str>> {
     let versions = registry.iter().flat_map(|(_, versions)| versions);
     versions.map(|schema| (schema.label(), schema.document.clone())).collect()
 }
 
-/// The first few of many names, and how many more there are.
+/// The first names of a long list, and the number of the others.
 pub(super) fn shortened(mut names: Vec<String>) -> String {
     if let Some(more) = names.len().checked_sub(RELOAD_NAMES_LOGGED_MAX).filter(|more| *more > 0) {
         names.truncate(RELOAD_NAMES_LOGGED_MAX);

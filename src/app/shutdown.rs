@@ -1,8 +1,8 @@
-//! What ends a gateway, and in which order it closes.
+//! When a gateway stops, and the order in which it closes.
 //!
-//! A gateway runs until somebody asks it to stop, the disk fails, or one of its threads or tasks dies
-//! ([`Condition::PartEnded`]). A gateway with a missing part would still look healthy. So it ends and says why, and a
-//! supervisor starts it again. Acknowledged events are on disk.
+//! A gateway runs until a stop is requested, the disk fails, or one of its threads or tasks dies ([`Condition::PartEnded`]). A
+//! gateway with a missing part would still look healthy. So it ends and reports why, and a supervisor starts it again.
+//! Acknowledged events are on disk.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,13 +22,13 @@ use crate::{
 };
 
 impl App {
-    /// What is wrong at the moment: for whoever runs a task beside the gateway that it cannot do without.
+    /// The current conditions, for the owner of a task that the gateway depends on.
     #[must_use]
     pub fn conditions(&self) -> Conditions {
         self.gate.conditions.clone()
     }
 
-    /// Runs until `stop` resolves, the disk fails or a part dies; then ends gracefully, after a failure within
+    /// Runs until `stop` resolves, the disk fails or a part ends; then stops gracefully, after a failure within
     /// [`FAILED_STOP_TIMEOUT`].
     pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
         let mut failures = JoinSet::new();
@@ -52,14 +52,14 @@ impl App {
                         tracing::error!(part, "a part of the gateway died: what was acknowledged is on disk, the gateway ends");
                     }
                 }
-                // What is dead or stuck may be waited for in many places.
+                // Many places may wait for a dead or stuck part.
                 timeout(FAILED_STOP_TIMEOUT, self.end(false)).await.ok()
             }
         };
         Ended { undelivered_events, failure }
     }
 
-    /// Closes in order. Answers how many events stay undelivered.
+    /// Closes in order. Returns the number of undelivered events.
     async fn end(mut self, may_drain: bool) -> u64 {
         tracing::info!("stopping: no more events are taken");
         self.gate.stopping.store(true, Ordering::Relaxed);
@@ -71,12 +71,12 @@ impl App {
         let deadline = tokio::time::Instant::now() + if may_drain { self.drain_timeout } else { Duration::ZERO };
         for mut deliverer in self.deliverers {
             if tokio::time::timeout_at(deadline, &mut deliverer).await.is_err() {
-                // Cut in the middle: the next start delivers again what was not confirmed.
+                // Interrupted: the next start delivers unconfirmed records again.
                 deliverer.abort();
                 let _ = deliverer.await;
             }
         }
-        // So that what was accepted is known, and how late it is, also where the spool is not there at the next start.
+        // Makes the accepted identities and their latest time known to the next start, even if the spool is then missing.
         let dedup = self.gate.ingest.dedup.clone();
         aside(move || {
             if let Err(error) = dedup.close_window() {
@@ -103,7 +103,7 @@ impl App {
     }
 }
 
-/// Does what blocks on a thread of its own; on this one where the system has no more, which may be the very reason for the end.
+/// Runs blocking work on a separate thread; on this thread if the system has no more, which may be the cause of the stop.
 async fn aside(work: impl Fn() + Send + Sync + 'static) {
     let work = Arc::new(work);
     let (done, ended) = oneshot::channel::<()>();
@@ -113,7 +113,7 @@ async fn aside(work: impl Fn() + Send + Sync + 'static) {
         drop(done);
     });
     match thread {
-        // Dropped in any case, also by a panic.
+        // Dropped in any case, also after a panic.
         Ok(_) => drop(ended.await),
         Err(_) => work(),
     }

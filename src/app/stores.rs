@@ -1,4 +1,4 @@
-//! What lies on disk and outlives the program: the spool and the dedup window, and the store that a fleet shares.
+//! The persistent stores: the spool and the dedup window, and the shared store of a fleet.
 
 use std::{
     ops::Range,
@@ -21,7 +21,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Opens the spool in `folder` of the data folder, recovering what a crash left.
+/// Opens the spool in `folder` of the data folder, and recovers it after a crash.
 pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64, conditions: Conditions) -> anyhow::Result<Spool> {
     let budget = Duration::from_secs(config.spool.unreadable_block_seconds);
     let (spool, report) = Spool::open(
@@ -44,7 +44,7 @@ pub(super) fn open_spool(config: &Config, folder: &str, quota_bytes: u64, condit
     Ok(spool)
 }
 
-/// What keys can have shares of, all of it free.
+/// The limits that keys have shares of, with no usage yet.
 pub(super) fn shares(config: &Config) -> Shares {
     Shares::new(ShareConfig {
         spool_bytes: config.spool.quota_bytes,
@@ -57,13 +57,13 @@ fn dedup_window(config: &Config) -> Duration {
     Duration::from_secs(u64::from(config.dedup.window_days) * 86_400)
 }
 
-/// The secret that scopes identities, made at the first start.
+/// The secret that scopes identities, created at the first start.
 pub(super) fn open_scopes(config: &Config) -> anyhow::Result<Scopes> {
     Scopes::open(&config.data_dir.join("dedup")).context("the secret of the dedup window cannot be read or made")
 }
 
-/// Opens the dedup window and gives back to it the identities that only the spool still has. What cannot be read now does not
-/// hold up the start: its numbers are answered, for [`restore_later`].
+/// Opens the dedup window and restores the identities that only the spool still has. Unreadable events do not delay the start:
+/// their numbers are returned for [`restore_later`].
 pub(super) fn open_window(
     config: &Config,
     spool: &Spool,
@@ -78,12 +78,12 @@ pub(super) fn open_window(
         conditions: conditions.clone(),
         ..WindowConfig::new(config.data_dir.join("dedup"))
     };
-    // The wall clock counts only where nothing on disk tells the time.
+    // The wall clock is used only if no time is stored on disk.
     let (window, report) = Window::open(window_config, unix_millis(SystemTime::now()))?;
     let mark = window.sealed_mark();
     let first = spool.stats().first_seq;
     if first > mark.max(window.unnamed_mark()) {
-        // The spool drops events only once the window has them on disk: it had them, and they are gone.
+        // The spool drops events only after the window has them on disk: the window had them, and they are gone.
         let detail =
             format!("the identities of the events {mark} to {first} are not known: was the dedup folder removed or restored?");
         conditions.raise(Condition::DedupDamaged, "start", detail);
@@ -97,7 +97,7 @@ pub(super) fn open_window(
     Ok((window, unread))
 }
 
-/// Gives the identities of these events to the window. How many there were, and which could not be read now.
+/// Restores the identities of these events in the window. Returns their number, and the ranges that are unreadable now.
 fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) -> Result<(u64, Vec<Range<u64>>), SealError> {
     let mut reader = spool.reader(seqs.start).that_only_looks();
     let (mut restored, mut unread) = (0, Vec::new());
@@ -124,7 +124,7 @@ fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) ->
         tries.succeeded();
         let frames = batch.frames.into_iter().filter(|frame| frame.seq < seqs.end);
         let identities = frames.filter_map(|frame| {
-            // An unreadable record is met again, and reported, when it is delivered.
+            // The delivery meets an unreadable record again, and reports it.
             Record::decode(frame.body).ok().map(|record| (Identity::of(&record, &secret), frame.seq))
         });
         restored += window.restore(identities, window.clock().millis_at(Instant::now()))?;
@@ -133,8 +133,8 @@ fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) ->
     Ok((restored, unread))
 }
 
-/// Restores the identities of events that could not be read at the start as soon as they can be, so that a client's retry of
-/// one is a duplicate. Ends when all are restored, delivered, or given up by the deliverer.
+/// Restores the identities of events that were unreadable at the start as soon as possible, so that a client's retry is a
+/// duplicate. Ends when all are restored, delivered, or given up by the deliverer.
 pub(super) async fn restore_later(window: Window, spool: Arc<Spool>, scopes: Scopes, mut unread: Vec<Range<u64>>) {
     while !unread.is_empty() {
         tokio::time::sleep(SPOOL_UNREADABLE_PATIENCE.longest).await;
@@ -160,8 +160,8 @@ pub(super) async fn restore_later(window: Window, spool: Arc<Spool>, scopes: Sco
     }
 }
 
-/// Begins to speak to the dedup store of the fleet, where one is configured, and waits until it has answered or failed: so that
-/// the fleet's secret is known before an identity is scoped, and the first events are checked too.
+/// Connects to the shared dedup store, if configured, and waits for an answer or a failure: so the fleet's secret is known
+/// before an identity is scoped, and the first events are checked too.
 pub(super) async fn start_fleet(
     config: &Config,
     spool: &Spool,

@@ -1,4 +1,4 @@
-//! A client for the operators' listener of the gateway that runs on this machine.
+//! A client for the operators' listener of the gateway on this machine.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::limits::{OPERATOR_ANSWER_BYTES_MAX, OPERATOR_RETRY_AFTER};
 
-/// The code of a gateway that does something else at the moment, and has not begun this.
+/// The code of a gateway that is busy and has not begun the request.
 const BUSY: &str = "busy";
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Problem {
     detail: String,
 }
 
-/// Posts `question` and reads the answer. It waits for as long as the gateway works on it, and on what others asked before.
+/// Posts `question` and reads the answer. Waits while the gateway works on this request and on earlier ones.
 pub(super) async fn post<T: DeserializeOwned>(address: SocketAddr, path: &str, question: &impl Serialize) -> anyhow::Result<T> {
     let question = Bytes::from(serde_json::to_vec(question)?);
     loop {

@@ -1,4 +1,4 @@
-//! Where a command finds the configuration and the data folder.
+//! Finds the configuration and the data folder of a command.
 
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ impl PlaceArgs {
     }
 }
 
-/// Names the configuration file where no option does, so that a container's gateway and its health check read the same one.
+/// Names the configuration file if no option does, so that a container's gateway and its health check read the same file.
 const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
 
 pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
@@ -39,14 +39,14 @@ pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
-/// The same for commands that have no log: old names are told on standard error.
+/// The same for commands without a log: notices about old names go to standard error.
 pub(super) fn load_and_tell(file: Option<&Path>) -> anyhow::Result<Config> {
     let config = load(file)?;
     config.old_names.iter().for_each(|text| notice(text));
     Ok(config)
 }
 
-/// Opens the data folder for a command that changes something.
+/// Opens the data folder for a command that changes data.
 pub(super) async fn open_offline(config: &Config) -> anyhow::Result<Offline> {
     let offline = Offline::open(config).await?;
     offline.old_folder.iter().for_each(|text| notice(text));

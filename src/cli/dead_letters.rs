@@ -1,7 +1,7 @@
-//! `lakegate dead-letters …`: the dead letters, whether a gateway runs on the data folder or not.
+//! `lakegate dead-letters …`: the dead letters, with or without a running gateway on the data folder.
 //!
-//! To look, the files are read; that is safe at any time. What changes something is done by the gateway that holds the lock
-//! of the data folder, where there is one, and else by this process, which takes the lock.
+//! Read commands read the files, which is safe at any time. Changes are made by the gateway that holds the lock of the data
+//! folder; without a gateway this process takes the lock and makes them.
 
 pub(super) mod print;
 
@@ -132,7 +132,7 @@ impl MeantArgs {
     }
 }
 
-/// Runs the command. The exit code is 1 where nothing was found to show, or not all that was meant is repaired.
+/// Runs the command. The exit code is 1 if there was nothing to show, or if not all selected letters are repaired.
 pub(super) fn run(command: &DeadLettersCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
@@ -166,7 +166,7 @@ fn read_text(file: &std::path::Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
 }
 
-/// The letters in files. Says where else there are some.
+/// The letters in files. Prints a notice if there are letters elsewhere.
 pub(in crate::cli) fn archive(config: &Config) -> Archive {
     if config.dead_letters.kind == DeadLettersKind::Kinesis {
         let stream = &config.dead_letters.stream;
@@ -199,14 +199,14 @@ fn show_some(
 ) -> anyhow::Result<bool> {
     let archive = archive(config);
     let mut conditions = meant.conditions.clone();
-    // Whoever names one wants to see it, whatever became of it.
+    // A named letter is shown in any state.
     conditions.extend(which.map(|_| "state=any".to_owned()));
     let filter = |name: &str| {
         let mut conditions = conditions.clone();
         conditions.extend(which.map(|which| format!("{name}={which}")));
         Filter::parse(&conditions, unix_millis(SystemTime::now()))
     };
-    // Printed as they are read: some are long.
+    // Printed while reading, because some letters are long.
     let mut show = |filter: &Filter| {
         let (mut count, mut printed) = (0, Ok(()));
         visit_shown(&archive, filter, limit, &mut |letter| {
@@ -220,7 +220,7 @@ fn show_some(
     if is_found || which.is_none() { Ok(is_found) } else { Ok(show(&filter("letter")?)?) }
 }
 
-/// What a gateway that runs is asked, and what is done here where none does.
+/// The request to a running gateway; without one, this process runs it.
 #[derive(Serialize)]
 struct ReplayRequest<'a> {
     #[serde(rename = "where")]
@@ -262,7 +262,7 @@ impl ReplayRequest<'_> {
         Ok(self.patch.as_deref().map(Patch::parse).transpose()?)
     }
 
-    /// The letters that are given, in portions that a request may have; one `None` where none are.
+    /// The given letters, in portions within the limit of a request; a single `None` if no letters are given.
     fn portions(&self) -> Vec<Option<&str>> {
         let Some(letters) = &self.letters else { return vec![None] };
         let mut portions = Vec::new();
@@ -272,7 +272,7 @@ impl ReplayRequest<'_> {
             let at = match rest[..end].rfind('\n') {
                 _ if end == rest.len() => end,
                 Some(at) => at + 1,
-                // One letter is longer than that.
+                // One letter is longer than a portion.
                 None => rest.find('\n').map_or(rest.len(), |at| at + 1),
             };
             portions.push(Some(&rest[..at]));
@@ -282,9 +282,9 @@ impl ReplayRequest<'_> {
     }
 }
 
-/// Where work is done that changes something.
+/// Where changes are made.
 enum Place {
-    /// By the gateway that listens here.
+    /// By the gateway at this address.
     Running(SocketAddr),
     /// By this process.
     Offline,
@@ -314,7 +314,7 @@ fn replay(
     format: Format,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    // Whoever does it, what is wrong with them is said the same, and before anything is opened.
+    // Validated first, so that errors are the same in both places, and before anything is opened.
     let filter = Filter::parse(request.conditions, unix_millis(SystemTime::now()))?;
     request.patch()?;
     let mut whole: Option<ReplayReport> = None;

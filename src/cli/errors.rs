@@ -1,4 +1,4 @@
-//! `lakegate errors`: every stable code, from the code itself. `ERRORS.md` is its output.
+//! `lakegate errors`: every stable code, from the source. `ERRORS.md` is its output.
 
 use std::{fmt::Write, process::ExitCode};
 
@@ -14,7 +14,7 @@ use crate::{
     outcome::{RejectCode, RetryCause},
 };
 
-/// How `lakegate serve` ends.
+/// The exit codes of `lakegate serve`.
 const EXIT_CODES: [(u8, &str, &str); 6] = [
     (0, "It was asked to stop, by SIGTERM or SIGINT, and did.", "no"),
     (

@@ -13,13 +13,13 @@ pub(super) fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Says on standard error that something old was used, and what replaces it.
+/// Prints a notice on standard error that an old name was used, and its replacement.
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
 pub(super) fn notice(text: &str) {
     eprintln!("lakegate: {text}");
 }
 
-/// Whether the reader of a pipe has gone.
+/// Whether the reader of a pipe has closed it.
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let is_broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| match cause.downcast_ref() {
@@ -28,7 +28,7 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error with its causes, leaving out those that it names itself.
+/// An error with its causes, without causes that its own text already contains.
 pub(super) fn in_full(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |text, cause| match cause.to_string() {
         cause if text.is_empty() => cause,

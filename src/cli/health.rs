@@ -1,6 +1,6 @@
-//! `lakegate health`: asks the gateway on this machine, where its events come in and as they come in, how it is.
+//! `lakegate health`: asks the gateway on this machine for its health, through the listener for events.
 //!
-//! For the health check of a container or a supervisor, which then needs no other program.
+//! For health checks of containers and supervisors, which then need no other program.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -51,7 +51,7 @@ pub(super) struct HealthArgs {
     live: bool,
 }
 
-/// Asks, and says what the answer was.
+/// Sends the request, and prints the answer.
 pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let listen = args.listen.clone().unwrap_or_else(|| reachable(config.http.listen).to_string());
     if listen.ends_with(":0") {
@@ -74,7 +74,7 @@ pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode
     Ok(ExitCode::FAILURE)
 }
 
-/// An address that listens everywhere is asked on loopback.
+/// A listener on all addresses is called on loopback.
 pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -109,7 +109,7 @@ async fn get(
     Ok((parts.status, body))
 }
 
-/// What the answer says beside its status: warnings of one that is ready, and why another is not.
+/// The details in the answer: warnings of a ready gateway, or why it is not ready.
 fn reasons(body: &[u8]) -> String {
     #[derive(Default, Deserialize)]
     struct Answer {
@@ -125,8 +125,8 @@ fn reasons(body: &[u8]) -> String {
     answer.reasons.iter().map(|Reason { code, detail }| format!("; {code}: {detail}")).collect()
 }
 
-/// Believes every certificate: the question goes to this machine's own listener, holds no secret, and is whether it
-/// answers, not who it is. A certificate for the public name would not match the address anyway.
+/// Accepts every certificate: the request goes to this machine's own listener, holds no secret, and only asks whether the
+/// gateway answers. A certificate for the public name would not match the address anyway.
 #[derive(Debug)]
 struct Whoever;
 

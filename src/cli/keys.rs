@@ -12,7 +12,7 @@ use crate::{
     config::{KeyConfig, KeyKind, check_keys},
 };
 
-/// Random bytes of a secret: more than anyone can guess, and as many characters as a UUID.
+/// Random bytes of a secret: too many to guess, and as many characters as a UUID.
 const SECRET_BYTES: usize = 27;
 
 /// Make keys.
@@ -47,7 +47,7 @@ enum Kind {
     Browser,
 }
 
-/// As the configuration has them.
+/// The keys in the form of the configuration.
 #[derive(Serialize)]
 struct Keys {
     keys: [KeyConfig; 1],

@@ -1,4 +1,4 @@
-//! `lakegate lake …`: what the lake holds, without a query engine.
+//! `lakegate lake …`: reads the lake without a query engine.
 
 use std::{
     io::{self, BufWriter, Write},
@@ -126,7 +126,7 @@ impl QueryArgs {
     }
 }
 
-/// Runs the command. The exit code is 1 where nothing was found, or files had to be left out.
+/// Runs the command. The exit code is 1 if nothing was found, or if files were left out.
 pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let out = &mut Visible::new(&mut stdout);
@@ -135,7 +135,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         LakeCommand::Count { query, by_name } => count(query, *by_name, out),
         LakeCommand::Find { event_uuid, query } => find(query, *event_uuid, out),
         LakeCommand::Export { query, distinct } => export(query, *distinct, out),
-        // Only what operators wrote themselves, and names that must stay as they are.
+        // The output has only text of operators, and names that must stay unchanged.
         LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
     };
     let complete = result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?))?;
@@ -188,7 +188,7 @@ fn find(query: &QueryArgs, event_uuid: Uuid, out: &mut impl Write) -> anyhow::Re
     Ok(report(&left_out) && found > 0)
 }
 
-/// What `find` prints; the payload as its client wrote it, digit for digit.
+/// The output of `find`; the payload is unchanged.
 #[derive(Serialize)]
 struct FoundEvent<'a> {
     file: &'a str,
@@ -249,7 +249,7 @@ fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
         received_millis: row.received_millis,
         source: row.source,
         client_address: row.client_address,
-        // Not kept in the lake: looking for them does no harm where there are none.
+        // The lake does not store this: a search for reserved fields does no harm if there are none.
         has_reserved_fields: true,
         names_its_version: false,
         dedup_unchecked: false,
@@ -270,14 +270,14 @@ fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>,
         DialectArg::Athena => Dialect::Athena,
     };
     let root = place.root()?;
-    // Too late a day would hide events: where the lake cannot be asked, the earliest that a partition may have now.
+    // A later day would hide events: if the lake cannot be read, use the earliest day that a partition may have now.
     let earliest = Date { days: today.days - i32::from(CREATED_DATE_DAYS_BACK_MAX) };
     let first_date = match dialect {
         Dialect::Athena => place.open().ok().and_then(|lake| lake.first_date().ok()).flatten().unwrap_or(earliest),
         Dialect::Duckdb => earliest,
     };
     let has_addresses = configured.privacy.keeps_addresses();
-    // Athena's views have the old folders always.
+    // Athena's views always include the old folders.
     let has_late_folders =
         dialect == Dialect::Duckdb && place.open().is_ok_and(|lake| lake.has_late_folders().is_ok_and(|has_some| has_some));
     let request = ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses, has_late_folders };
@@ -285,7 +285,7 @@ fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>,
     Ok(true)
 }
 
-/// Says which files were left out, and whether there were none.
+/// Prints the files that were left out. Returns whether there were none.
 #[allow(clippy::print_stderr, reason = "this is what standard error is for")]
 fn report(left_out: &[LeftOut]) -> bool {
     for file in left_out {

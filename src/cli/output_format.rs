@@ -1,4 +1,4 @@
-//! How a command prints what it found.
+//! How a command prints its results.
 
 use std::{
     fmt::Display,

@@ -1,4 +1,4 @@
-//! `lakegate schemas …`: the registry, for who writes schemas and for who reads them.
+//! `lakegate schemas …`: the registry, for authors and readers of schemas.
 
 mod check;
 mod diff;

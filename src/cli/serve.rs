@@ -13,16 +13,16 @@ use crate::{
     telemetry,
 };
 
-/// Exit code when something stood in the way of the start.
+/// Exit code of a failed start.
 pub(super) const EXIT_NOT_STARTED: u8 = 1;
-/// Exit code when the disk failed and a restart is needed (sysexits' `EX_IOERR`).
+/// Exit code after a disk failure that needs a restart (sysexits' `EX_IOERR`).
 pub(super) const EXIT_DISK_FAILED: u8 = 74;
-/// Exit code when a part of the program died, which is a bug (sysexits' `EX_SOFTWARE`).
+/// Exit code after the death of a part of the program, which is a bug (sysexits' `EX_SOFTWARE`).
 pub(super) const EXIT_INTERNAL: u8 = 70;
-/// Exit code when a second signal asked to stop at once: that of a shell's command which SIGINT ended.
+/// Exit code after a second signal that asks to stop at once: as of a shell command that SIGINT ended.
 pub(super) const EXIT_AT_ONCE: u8 = 130;
 
-/// Runs the gateway until it is told to stop. SIGHUP puts in force what `read` gives.
+/// Runs the gateway until a stop is requested. SIGHUP applies the result of `read`.
 pub(super) fn serve(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
@@ -33,15 +33,15 @@ pub(super) fn serve(
         tracing::warn!("{notice}");
     }
     let code = run(config, read).unwrap_or_else(|error| {
-        // Nobody may read standard error, so a thread of the log's own says this too.
+        // Standard error may have no reader, so the log's own thread writes this too.
         log.say(&format!("lakegate: {}", in_full(&error)));
         EXIT_NOT_STARTED
     });
     Ok(ExitCode::from(code))
 }
 
-/// A panic of this thread, the main one, ends the program at once: to unwind would be to wait for the runtime's threads, of which
-/// some may never have begun. What other threads do is their own affair, and [`App::run`]'s.
+/// A panic of the main thread ends the program at once: unwinding would wait for the runtime's threads, some of which may not
+/// have started. Panics of other threads are handled there, and by [`App::run`].
 fn end_by_panic_here() {
     let here = thread::current().id();
     let log_it = panic::take_hook();
@@ -68,14 +68,14 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        // Before anything else is up, since its default is to end the process.
+        // Registered before anything else, because the signal's default action ends the process.
         let mut hangup = signal(SignalKind::hangup())?;
         let app = App::start(config).await?;
         let (reloader, read) = (app.reloader.clone(), Arc::new(read));
         let reload = async move {
             while hangup.recv().await.is_some() {
                 let (reloader, read) = (reloader.clone(), read.clone());
-                // Schemas are compiled, and files are read.
+                // Blocking: compiles schemas and reads files.
                 let _ = tokio::task::spawn_blocking(move || reloader.reload(|| read())).await;
             }
         };
@@ -86,8 +86,8 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            // Whoever asks a second time does not want to wait for the drain; everything acknowledged is on disk anyway.
-            // Should this task die, the stop goes on without it.
+            // A second signal means: do not wait for the drain; everything acknowledged is on disk anyway. If this task dies,
+            // the stop continues without it.
             tokio::spawn(async move {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -104,7 +104,7 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
     if ended.undelivered_events.is_none() {
         tracing::error!("something did not end in time; what was acknowledged is on disk");
         telemetry::flush_log();
-        // What is stuck would be waited for.
+        // A normal exit would wait for stuck threads.
         std::process::exit(code.into());
     }
     // Work that is still on a blocking thread is a delivery that will be repeated.
@@ -112,7 +112,7 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
     Ok(code)
 }
 
-/// Raises the soft limit of descriptors to the hard one, as servers do: many shells give 1,024.
+/// Raises the soft limit of descriptors to the hard limit, as servers do: many shells set 1,024.
 fn make_room_for_connections(connections_max: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -123,7 +123,7 @@ fn make_room_for_connections(connections_max: usize) {
     }
 }
 
-/// Says where to send events, and how.
+/// Prints where to send events, and how.
 fn announce(app: &App, config: &Config) {
     let scheme = if config.http.plaintext { "http" } else { "https" };
     let port = app.address.port();

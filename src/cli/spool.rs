@@ -1,6 +1,6 @@
-//! `lakegate spool …`: what the spool holds, what was set aside as damaged, and how it gets back in.
+//! `lakegate spool …`: the contents of the spool, the damaged files that were set aside, and how to salvage them.
 //!
-//! To look, files are read; that is safe beside a running gateway. What changes the spool is done while no gateway runs.
+//! Read commands are safe beside a running gateway. Commands that change the spool need a stopped gateway.
 
 use std::{
     collections::HashSet,
@@ -120,7 +120,7 @@ impl SpoolArgs {
     }
 }
 
-/// Runs the command. The exit code is 1 where something is damaged or lost.
+/// Runs the command. The exit code is 1 if anything is damaged or lost.
 pub(super) fn run(command: &SpoolCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(BufWriter::new(io::stdout().lock()));
     let result = match command {
@@ -143,7 +143,7 @@ fn show(place: &SpoolArgs, verify: bool, as_json: bool, out: &mut impl Write) ->
     let (folder, found) = place.inspect(verify)?;
     let delivered = found.cursor.map(|cursor| cursor.delivered_exclusive);
     let newest = found.segments.last().map(|segment| segment.name.clone());
-    // Bytes behind the last frame of the newest segment may be a write that goes on.
+    // Bytes after the last frame of the newest segment may be an unfinished write.
     let is_damaged = |file: &SegmentFile| {
         let content = file.content.clone().unwrap_or_default();
         content.lost_frames + content.unreadable_blocks > 0 || content.damaged_bytes > 0 && Some(&file.name) != newest.as_ref()
@@ -226,8 +226,8 @@ fn list(place: &SpoolArgs, as_json: bool, out: &mut impl Write) -> anyhow::Resul
     Ok(is_empty)
 }
 
-/// Without those that the lake has: an attempt that a crash interrupted may have delivered what its repetition could not read,
-/// and a client that was told of the loss may have sent the event again. A stream cannot be asked.
+/// Removes records that the lake has: an interrupted attempt may have delivered records that its repetition could not read, and
+/// a client that was told of the loss may have sent the event again. A stream cannot be queried.
 fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>> {
     if config.sink.kind != SinkKind::Lake || lost.is_empty() {
         return Ok(lost);
@@ -239,7 +239,7 @@ fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>
     let mut missing = Vec::new();
     for record in lost {
         let envelope = record.envelope();
-        // Where the day is that of the receipt, the event may be there under another one.
+        // If the day is that of the receipt, the event may be in the lake under another day.
         let day = Some(envelope.created_date()).filter(|_| !envelope.is_late);
         let event_name = Some(envelope.event_name.as_str().to_owned());
         let filters = Filters { event_name, from_inclusive: day, to_inclusive: day, ..Filters::default() };

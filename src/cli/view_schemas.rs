@@ -1,4 +1,4 @@
-//! What the typed views need of the registry: the top-level fields of every schema with their types.
+//! The input of the typed views: the top-level fields of every schema with their types.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ const REFERENCES_MAX: usize = 16;
 /// The fields of every version of every event.
 ///
 /// # Errors
-/// Where a schema's document is not JSON, which the registry never holds.
+/// If a schema's document is not JSON, which the registry never holds.
 pub(super) fn view_schemas(registry: &Registry) -> serde_json::Result<Vec<ViewSchema>> {
     let mut schemas = Vec::new();
     for (event_name, versions) in registry.iter() {
@@ -30,7 +30,7 @@ pub(super) fn view_schemas(registry: &Registry) -> serde_json::Result<Vec<ViewSc
     Ok(schemas)
 }
 
-/// The type of a property, which may be behind references within the document.
+/// The type of a property, which may be defined by references within the document.
 fn kind<'a>(document: &'a Value, mut property: &'a Value) -> ColumnType {
     for _ in 0..REFERENCES_MAX {
         let types: Vec<&str> = match &property["type"] {

@@ -1,4 +1,4 @@
-//! `[dedup]`: the window, and the store that a fleet shares.
+//! `[dedup]`: the window, and the shared store of a fleet.
 
 use std::fmt;
 
@@ -10,13 +10,13 @@ use crate::limits;
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupConfig {
-    /// Days that an identity is remembered.
+    /// Days for which an identity is remembered.
     pub window_days: u32,
-    /// Identities remembered at most; beyond it the oldest are forgotten early, and `/metrics` says so.
+    /// Largest number of remembered identities; beyond it the oldest are forgotten early, and `/metrics` reports that.
     pub identities_max: u64,
-    /// Who else is asked.
+    /// The store beside the gateway's own window.
     pub store: DedupStore,
-    /// The shared store, where there is one.
+    /// The shared store, if there is one.
     pub redis: RedisConfig,
 }
 
@@ -31,11 +31,11 @@ impl Default for DedupConfig {
     }
 }
 
-/// Who is asked beside the gateway's own window.
+/// The store beside the gateway's own window.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum DedupStore {
-    /// Nobody: one gateway, or one that gets all events of an identity.
+    /// None: there is one gateway, or this gateway gets all events of an identity.
     Local,
     /// A Redis (7.0 or later) or Valkey that all gateways share.
     Redis,
@@ -45,13 +45,13 @@ pub enum DedupStore {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// Where it is: `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS.
+    /// The URL: `redis://[[user]:password@]host[:port][/database]`, or `rediss://` for TLS.
     pub url: StoreUrl,
-    /// What every key begins with. All gateways of a fleet have the same.
+    /// Prefix of every key; the same for all gateways of a fleet.
     pub key_prefix: String,
-    /// Milliseconds that a request waits for it, and a hundredth more for each event; then its events are accepted unchecked.
+    /// Milliseconds that a request waits for it, plus a hundredth per event; then its events are accepted unchecked.
     pub deadline_ms: u64,
-    /// Seconds that a claim lives whose gateway died.
+    /// Seconds after which a claim of a dead gateway expires.
     pub claim_ttl_seconds: u64,
 }
 
@@ -67,7 +67,7 @@ impl Default for RedisConfig {
 }
 
 impl RedisConfig {
-    /// What is wrong, if anything, with the section of a fleet: the key and the reason.
+    /// The first fault of a fleet's section: the key and the reason.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, reason: String| Err((format!("dedup.redis.{key}"), reason));
         if !self.url.is_usable() {
@@ -97,13 +97,13 @@ impl RedisConfig {
     }
 }
 
-/// A URL that may hold a password. Whatever prints it prints `***` instead of who and with which password.
+/// A URL that may hold a password. Printed with `***` instead of user and password.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct StoreUrl(String);
 
 impl StoreUrl {
-    /// With the password. Not to be logged.
+    /// The URL with the password. Do not log it.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0
@@ -117,7 +117,7 @@ impl StoreUrl {
 
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // After the last `@`, so that nothing of a password shows that holds one itself.
+        // Split at the last `@`, so that a password with an `@` is hidden completely.
         match (self.0.split_once("://"), self.0.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, place))) => write!(f, "{scheme}://***@{place}"),
             (None, Some(_)) => f.write_str("***"),
@@ -133,7 +133,7 @@ impl fmt::Debug for StoreUrl {
 }
 
 impl Serialize for StoreUrl {
-    /// As it is shown: this is what `lakegate config check` prints.
+    /// The printed form: `lakegate config check` prints it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

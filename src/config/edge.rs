@@ -1,4 +1,4 @@
-//! `[http]`, `[tls]`, `[proxy]` and `[rate_limit]`: the listener for events, and what it lets in.
+//! `[http]`, `[tls]`, `[proxy]` and `[rate_limit]`: the listener for events, and its limits.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,17 +17,17 @@ use crate::limits;
 pub struct HttpConfig {
     /// Address and port.
     pub listen: SocketAddr,
-    /// HTTP without TLS, for a load balancer in front that ends TLS.
+    /// HTTP without TLS, behind a load balancer that terminates TLS.
     pub plaintext: bool,
     /// Connections open at one time.
     pub connections_max: usize,
     /// Connections open at one time from one client address.
     pub connections_per_address_max: usize,
-    /// Seconds for which a connection is kept on which no request is open.
+    /// Seconds for which a connection without an open request is kept.
     pub idle_timeout_seconds: u64,
-    /// Seconds in which the head of a request must arrive, from its first byte.
+    /// Seconds within which the head of a request must arrive, from its first byte.
     pub header_timeout_seconds: u64,
-    /// Seconds in which a client over HTTP/1 must read an answer, once it does not keep up.
+    /// Seconds within which a client over HTTP/1 must read an answer, after it falls behind.
     pub answer_timeout_seconds: u64,
     /// Seconds that `Prefer: durability=delivered` waits for the sink.
     pub delivered_wait_seconds: u64,
@@ -49,7 +49,7 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    /// Time for which a connection is kept on which no request is open.
+    /// Time for which a connection without an open request is kept.
     #[must_use]
     pub fn idle_timeout(&self) -> Duration {
         Duration::from_secs(self.idle_timeout_seconds)
@@ -61,7 +61,7 @@ impl HttpConfig {
         Duration::from_secs(self.header_timeout_seconds)
     }
 
-    /// Time for an answer to be read over HTTP/1.
+    /// Time for reading an answer over HTTP/1.
     #[must_use]
     pub fn answer_timeout(&self) -> Duration {
         Duration::from_secs(self.answer_timeout_seconds)
@@ -72,15 +72,15 @@ impl HttpConfig {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: one is made.
+    /// PEM file of the certificate chain, the server's own first. Absent on a loopback listener: the gateway creates one.
     pub certificate: Option<PathBuf>,
-    /// PEM file of its private key.
+    /// PEM file of the private key.
     pub private_key: Option<PathBuf>,
-    /// PEM file of the authorities whose certificates clients may show. Absent: none is asked for.
+    /// PEM file of the authorities for client certificates. Absent: no client certificate is requested.
     pub client_ca: Option<PathBuf>,
-    /// Whether a client without a certificate is let in. Keys with `client_certificate = true` want one anyway.
+    /// Whether a client without a certificate may connect. Keys with `client_certificate = true` always need one.
     pub client_auth: ClientAuth,
-    /// Seconds for which browsers are told to use HTTPS only (`Strict-Transport-Security`). 0: they are not told.
+    /// Seconds for which browsers must use only HTTPS (`Strict-Transport-Security`). 0: the header is not sent.
     pub hsts_seconds: u64,
 }
 
@@ -88,10 +88,10 @@ pub struct TlsConfig {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientAuth {
-    /// Those that have one show it.
+    /// Clients may connect without a certificate.
     #[default]
     Optional,
-    /// Nobody gets in without.
+    /// Clients must have a certificate.
     Required,
 }
 
@@ -99,16 +99,16 @@ pub enum ClientAuth {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyConfig {
-    /// Addresses and networks of the proxies whose word is taken for where a client is.
+    /// Addresses and networks of the proxies that are trusted to report the client's address.
     #[serde(deserialize_with = "networks")]
     pub trusted: Vec<IpNet>,
-    /// Whether they say it in `X-Forwarded-For`.
+    /// Whether the proxies report it in `X-Forwarded-For`.
     pub forwarded_for: bool,
-    /// Whether they begin each connection with the PROXY protocol, version 1 or 2.
+    /// Whether the proxies begin each connection with the PROXY protocol, version 1 or 2.
     pub proxy_protocol: bool,
 }
 
-/// Networks, and addresses as networks of one.
+/// Networks; an address is a network of one.
 fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     let network = |text: &String| {
@@ -132,8 +132,8 @@ pub struct RateLimitConfig {
     pub events_per_second: u32,
     /// Events that one key may send at once, above that rate.
     pub events_burst: u32,
-    /// Bytes per second with one key, of bodies after decompression. Absent: 4 KiB for each event of `events_per_second`, and
-    /// 1 MiB at least.
+    /// Bytes per second with one key, of bodies after decompression. Absent: 4 KiB for each event of `events_per_second`, at
+    /// least 1 MiB.
     pub bytes_per_second: Option<u32>,
     /// Bytes at once with one key. Absent: 4 KiB for each event of `events_burst`.
     pub bytes_burst: Option<u32>,
@@ -141,7 +141,7 @@ pub struct RateLimitConfig {
     pub requests_per_second: Option<u32>,
     /// Requests at once with one key. Absent: as many as events.
     pub requests_burst: Option<u32>,
-    /// Events per second from one client address, of those that are held to it. 0: addresses are held to nothing.
+    /// Events per second from one client address, for limited addresses. 0: addresses have no limit.
     pub address_events_per_second: u32,
     /// Events at once from one client address.
     pub address_events_burst: u32,
@@ -149,7 +149,7 @@ pub struct RateLimitConfig {
     pub address_bytes_per_second: Option<u32>,
     /// Bytes at once from one client address. Absent: as with one key, for the events of an address.
     pub address_bytes_burst: Option<u32>,
-    /// Requests per second from one client address. 0: addresses are held to nothing.
+    /// Requests per second from one client address. 0: addresses have no limit.
     pub address_requests_per_second: u32,
     /// Requests at once from one client address.
     pub address_requests_burst: u32,
@@ -174,7 +174,7 @@ impl Default for RateLimitConfig {
     }
 }
 
-/// What the types cannot say of these sections. The key and the reason of the first fault.
+/// Validates these sections beyond their types. Returns the key and the reason of the first fault.
 pub(super) fn check(
     http: &HttpConfig,
     tls: &TlsConfig,

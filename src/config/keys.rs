@@ -1,4 +1,4 @@
-//! `[[keys]]`: who may send, from where, what, and how much.
+//! `[[keys]]`: the senders, with their origins, events and limits.
 
 use std::collections::HashSet;
 
@@ -18,24 +18,24 @@ use crate::{
 pub struct KeyConfig {
     /// Name, which becomes the `source` of its events: letters, digits, `_`, `-`, `.`.
     pub name: String,
-    /// SHA-256 of the secret, 64 hexadecimal digits. The secret itself is in no file.
+    /// SHA-256 of the secret, 64 hexadecimal digits. No file holds the secret itself.
     pub secret_sha256: String,
-    /// Who holds it.
+    /// The kind of sender.
     #[serde(default)]
     pub kind: KeyKind,
-    /// Browser keys: the web pages that may use it, such as `https://menu.example`, `https://*.menu.example`, or `*`.
+    /// Browser keys: the web pages that may use the key, such as `https://menu.example`, `https://*.menu.example`, or `*`.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
-    /// Names of the events that it may send, such as `menu:*`. Empty: all.
+    /// Names of the events that the key may send, such as `menu:*`. Empty: all.
     #[serde(default)]
     pub allowed_events: Vec<String>,
-    /// Whether it is good only on connections whose client showed a certificate: see `tls.client_ca`.
+    /// Whether the key is valid only on connections with a client certificate: see `tls.client_ca`.
     #[serde(default)]
     pub client_certificate: bool,
-    /// Events per second that it may send, on average. Absent: as `[rate_limit]` has it, like the following.
+    /// Events per second that the key may send, on average. If this or one of the following is absent, `[rate_limit]` applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<u32>,
-    /// Events that it may send at once.
+    /// Events that the key may send at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events_burst: Option<u32>,
     /// Bytes per second, of bodies after decompression.
@@ -44,7 +44,7 @@ pub struct KeyConfig {
     /// Bytes at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_burst: Option<u32>,
-    /// Bytes of one event. Absent: 64 KiB for a browser key, and the most that the gateway takes for a server key.
+    /// Bytes of one event. Absent: 64 KiB for a browser key, and the gateway's limit for a server key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_bytes_max: Option<usize>,
     /// Requests per second.
@@ -53,24 +53,24 @@ pub struct KeyConfig {
     /// Requests at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_burst: Option<u32>,
-    /// Days before the day of its receipt on which an event may have been created and be in the partition of that day. Absent,
-    /// like the next one: [`KeyConfig::created_days`].
+    /// Largest number of days between creation and receipt of an event that still gets the partition of its creation day.
+    /// Absent, like the next one: [`KeyConfig::created_days`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_days_back: Option<u16>,
-    /// Days after it.
+    /// The same for events created after the day of their receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_days_ahead: Option<u16>,
-    /// Percent of the spool, and of the dedup window, that its events may hold. Absent: 50 for a browser key, 90 for a server
-    /// key, 100 for the only key there is.
+    /// Percent of the spool, and of the dedup window, that the events of the key may hold. Absent: 50 for a browser key, 90 for
+    /// a server key, 100 for the only key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<u8>,
-    /// Whether it may send now.
+    /// Whether the key may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
 }
 
 impl KeyConfig {
-    /// A key of a service, with nothing but what it needs.
+    /// A service key with only the required fields.
     #[must_use]
     pub fn new(name: &str, secret_sha256: String) -> Self {
         Self {
@@ -94,8 +94,8 @@ impl KeyConfig {
         }
     }
 
-    /// How far from its receipt an event of this key may have been created and be in the partition of that day:
-    /// [`CreatedDays::WIDEST`] for a server key and [`BROWSER_CREATED_DAYS`] for a browser key, unless it has its own.
+    /// How far from its receipt an event of this key may have been created and still get the partition of that day:
+    /// [`CreatedDays::WIDEST`] for a server key and [`BROWSER_CREATED_DAYS`] for a browser key, unless configured.
     #[must_use]
     pub fn created_days(&self) -> CreatedDays {
         let default = match self.kind {
@@ -109,14 +109,14 @@ impl KeyConfig {
     }
 }
 
-/// Who holds a key.
+/// The kind of sender.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyKind {
     /// A service: the key is a secret.
     #[default]
     Server,
-    /// Web pages: everyone can read the key in them, so it is good for their origins only.
+    /// Web pages: everyone can read the key in a page, so it is valid only for the page's origins.
     Browser,
 }
 
@@ -124,7 +124,7 @@ fn enabled() -> bool {
     true
 }
 
-/// Checks keys that need no authority for client certificates.
+/// Validates keys in a configuration without an authority for client certificates.
 ///
 /// # Errors
 /// The key and the reason of the first fault.
@@ -132,7 +132,7 @@ pub fn check_keys(keys: &[KeyConfig]) -> Result<(), (String, String)> {
     check(keys, false)
 }
 
-/// What the types cannot say. The key and the reason of the first fault.
+/// Validates keys beyond their types. Returns the key and the reason of the first fault.
 pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (String, String)> {
     if keys.len() > KEYS_MAX {
         return Err(("keys".into(), format!("found {}; at most {KEYS_MAX} are allowed", keys.len())));
@@ -193,7 +193,7 @@ pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (Stri
     Ok(())
 }
 
-/// Whether a key may have this name: it is a folder of the dead letters and stands unescaped in JSON.
+/// Whether a key may have this name: the name is a folder of the dead letters, and is not escaped in JSON.
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
@@ -226,7 +226,7 @@ fn check_origins(key: &KeyConfig) -> Result<(), String> {
     }
 }
 
-/// Whether a browser could send this, or `*` stands where a name and its dot could.
+/// Whether a browser could send this origin; `*` may replace a name and its dot.
 fn is_origin(text: &str) -> bool {
     if matches!(text, "*" | "null") {
         return true;

@@ -1,4 +1,4 @@
-//! `[kinesis]`: the stream, and what its records look like.
+//! `[kinesis]`: the stream, and the format of its records.
 
 use std::ops::RangeInclusive;
 
@@ -20,13 +20,13 @@ pub struct KinesisConfig {
     pub partition_key: String,
     /// Whether events of one partition key arrive in the order in which they were accepted.
     pub ordered_by_key: bool,
-    /// What one event looks like.
+    /// The format of one event.
     pub format: RecordFormat,
     /// How events are packed into records.
     pub aggregation: Aggregation,
     /// Bytes of one packed record.
     pub aggregate_bytes_max: usize,
-    /// Milliseconds that an event waits for others to be sent with it.
+    /// Milliseconds that an event waits for other events to share its record.
     pub linger_ms: u64,
     /// Records in one PutRecords call.
     pub call_records_max: usize,
@@ -38,9 +38,9 @@ pub struct KinesisConfig {
     pub calls_in_flight_max: usize,
     /// Milliseconds after which a call counts as unanswered.
     pub call_timeout_ms: u64,
-    /// Bytes of events held in memory: waiting, in flight, and to be sent again. Everything else waits on disk.
+    /// Bytes of events in memory: waiting, in flight, or to be sent again. All other events wait on disk.
     pub memory_bytes_max: usize,
-    /// Percent of the throughput that events from an outage get while new ones flow.
+    /// Percent of the throughput for events from an outage while new events arrive.
     pub backlog_percent: u8,
 }
 
@@ -67,13 +67,13 @@ impl Default for KinesisConfig {
     }
 }
 
-/// What one event looks like in a record. Both end with a line end.
+/// The format of one event in a record. Both formats end with a line end.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordFormat {
-    /// The event's own object with the added fields.
+    /// The event's own object plus the added fields.
     Flat,
-    /// An object with the lake's columns, the event itself as one string in `payload`.
+    /// An object with the lake's columns; the event itself is one string in `payload`.
     Envelope,
 }
 
@@ -83,13 +83,13 @@ pub enum RecordFormat {
 pub enum Aggregation {
     /// One event, one record.
     None,
-    /// The Kinesis Producer Library's format, which KCL and Firehose unpack by themselves.
+    /// The format of the Kinesis Producer Library, which KCL and Firehose unpack automatically.
     Kpl,
-    /// Several lines in one record, which Firehose splits when asked to.
+    /// Several lines in one record, which Firehose splits if configured.
     Ndjson,
 }
 
-/// What the types cannot say. The key and the reason of the first fault.
+/// Validates the section beyond its types. Returns the key and the reason of the first fault.
 pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
     let within = |key: &str, found: usize, range: RangeInclusive<usize>| {
         let (least, most) = (*range.start(), *range.end());

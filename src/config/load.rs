@@ -1,4 +1,4 @@
-//! From a file and the environment to a checked [`Config`]. Every error names the place, what was found and what is allowed.
+//! Loads a validated [`Config`] from a file and the environment. Every error names the place, the value and the allowed values.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::limits;
 
-/// Why there is no configuration.
+/// Why the configuration cannot be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -24,7 +24,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: String,
     },
     /// The file is not TOML.
@@ -40,7 +40,7 @@ pub enum ConfigError {
     UnknownKey {
         /// The file and the key, or the environment variable.
         place: String,
-        /// Which key was probably meant.
+        /// The key that was probably meant.
         hint: String,
     },
     /// The value of a key is wrong.
@@ -50,12 +50,12 @@ pub enum ConfigError {
         origin: String,
         /// As `spool.quota_bytes`.
         key: String,
-        /// What was found and what is allowed.
+        /// The value and the allowed values.
         reason: String,
     },
 }
 
-/// Reads `file`, where one is named, and lays `environment` over it.
+/// Reads `file`, if given, and overrides it with `environment`.
 ///
 /// # Errors
 /// See [`ConfigError`].
@@ -82,7 +82,7 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
         })?;
         overridden.insert(path.join("."), name);
     }
-    // A variable may also hold a whole section or list, of which `key` is a part.
+    // A variable may also hold a whole section or list that contains `key`.
     let is_part =
         |key: &str, whole: &str| key.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
     let origin = |key: &str| match overridden.iter().find(|(whole, _)| is_part(key, whole)) {
@@ -107,7 +107,7 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
     Ok(Config { old_names, ..config })
 }
 
-/// A variable of the environment that sets a key; `None` for any other.
+/// An environment variable that sets a key; `None` for any other.
 fn variable((name, text): (String, String)) -> Option<Variable> {
     let path = name.strip_prefix(PREFIX)?.split("__").map(str::to_lowercase).collect();
     Some(Variable { name, path, text })
@@ -127,7 +127,7 @@ fn is_in(table: &Table, key: &str) -> bool {
     }
 }
 
-/// A variable's text as TOML where it is TOML (`5`, `true`, `[1, 2]`), else as a string.
+/// A variable's text as TOML if it is TOML (`5`, `true`, `[1, 2]`), otherwise as a string.
 fn scalar(text: &str) -> Value {
     #[derive(Deserialize)]
     struct Line {
@@ -148,7 +148,7 @@ fn set(table: &mut Table, path: &[String], value: Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What the types cannot say. The key and the reason of the first fault.
+/// Validates the configuration beyond its types. Returns the key and the reason of the first fault.
 fn check(config: &Config) -> Result<(), (String, String)> {
     let at_least = |key: &str, found: u64, least: u64| {
         if found < least { Err((key.to_owned(), format!("found {found}; at least {least} is allowed"))) } else { Ok(()) }
@@ -218,7 +218,7 @@ mod tests {
     fn the_annotated_example_equals_the_defaults() {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("lakegate.example.toml");
         assert_eq!(load(Some(&example), []), Ok(Config::default()));
-        // Every key is in it: what is serialised from the defaults names no key that the example lacks.
+        // The example has every key: the serialised defaults name no key that the example lacks.
         let written: Table = fs::read_to_string(&example).unwrap().parse().unwrap();
         let Value::Table(all) = Value::try_from(Config::default()).unwrap() else { panic!() };
         for (section, value) in all {
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!((config.dead_letters.share_percent, &*config.dead_letters.stream), (7, "x"));
         assert!(config.old_names[0].contains("[dead_letter] of the configuration file is now called [dead_letters]"));
         assert!(config.old_names[1].contains("now called LAKEGATE__DEAD_LETTERS__…"), "{:?}", config.old_names);
-        // The environment goes over the file, whichever names they use.
+        // The environment overrides the file, also under an old name.
         let config = from("[dead_letter]\nshare_percent = 7", &[("LAKEGATE__DEAD_LETTERS__SHARE_PERCENT", "8")]).unwrap();
         assert_eq!((config.dead_letters.share_percent, config.old_names.len()), (8, 1));
         let both = from("[dead_letter]\nshare_percent = 7\n[dead_letters]\nstream = \"x\"", &[]).unwrap_err();
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
-        /// Text of a file, the environment, and what the error must hold.
+        /// Text of a file, the environment, and the texts that the error must contain.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
         let cases: [Case; 33] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),

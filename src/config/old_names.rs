@@ -1,13 +1,13 @@
-//! Sections that were renamed since the last release. The old names are accepted, and the user is told once.
+//! Sections that were renamed since the last release. The old names are accepted, and the user gets one notice.
 
 use toml::Table;
 
 /// The old name of a section, and the name that replaces it.
 const SECTIONS: [(&str, &str); 1] = [("dead_letter", "dead_letters")];
 
-/// A variable of the environment that sets a key.
+/// An environment variable that sets a key.
 pub(super) struct Variable {
-    /// As the environment has it, for error messages.
+    /// The name in the environment, for error messages.
     pub(super) name: String,
     /// The key, split at its dots.
     pub(super) path: Vec<String>,
@@ -15,17 +15,17 @@ pub(super) struct Variable {
     pub(super) text: String,
 }
 
-/// An old name stands beside the new one: nobody can say which is meant.
+/// Both the old and the new name are used, so the intention is unclear.
 pub(super) struct BothNames {
-    /// The variable that has the old name, where the environment has both.
+    /// The variable with the old name, if both are in the environment.
     pub(super) variable: Option<String>,
     /// The old name.
     pub(super) key: String,
-    /// What to do about it.
+    /// How to fix it.
     pub(super) reason: String,
 }
 
-/// Gives the sections of a file their new names. Returns a sentence for each old one.
+/// Renames old sections of a file. Returns a notice for each.
 pub(super) fn rename_in_file(table: &mut Table) -> Result<Vec<String>, BothNames> {
     let mut told = Vec::new();
     for (old, new) in SECTIONS {
@@ -40,7 +40,7 @@ pub(super) fn rename_in_file(table: &mut Table) -> Result<Vec<String>, BothNames
     Ok(told)
 }
 
-/// Gives the sections that the environment names their new names. Returns a sentence for each old one.
+/// Renames old sections in environment variables. Returns a notice for each.
 pub(super) fn rename_in_environment(variables: &mut [Variable]) -> Result<Vec<String>, BothNames> {
     let mut told = Vec::new();
     for (old, new) in SECTIONS {

@@ -1,4 +1,4 @@
-//! The sections. Every field says what it is, its unit, and its default; `lakegate.example.toml` shows them all.
+//! The sections. Every field has its meaning, unit and default; `lakegate.example.toml` shows them all.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,9 +17,9 @@ use crate::limits;
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Folder of everything that the gateway keeps: spool, dedup window, lake, dead letters, its own certificate.
+    /// Folder of all data of the gateway: spool, dedup window, lake, dead letters, its own certificate.
     pub data_dir: PathBuf,
-    /// Refuse to start where `data_dir` was not used before: its file system is not mounted, most likely.
+    /// Refuse to start if `data_dir` was not used before, because then its file system is probably not mounted.
     pub require_existing_data: bool,
     /// Listener for events.
     pub http: HttpConfig,
@@ -29,13 +29,13 @@ pub struct Config {
     pub proxy: ProxyConfig,
     /// Listener for operators.
     pub admin: AdminConfig,
-    /// Who may send. Empty: the key `dev`, on loopback only.
+    /// The senders. Empty: the key `dev`, on loopback only.
     pub keys: Vec<KeyConfig>,
-    /// What web pages need.
+    /// Settings for web pages.
     pub browser: BrowserConfig,
-    /// What is kept of the people behind the events.
+    /// Settings for personal data in events.
     pub privacy: PrivacyConfig,
-    /// How much one key may send.
+    /// Limits of one key.
     pub rate_limit: RateLimitConfig,
     /// The schema registry.
     pub schemas: SchemasConfig,
@@ -43,19 +43,19 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// The window in which a repeated `event_uuid` is a duplicate.
     pub dedup: DedupConfig,
-    /// Where accepted events go.
+    /// The destination of accepted events.
     pub sink: SinkConfig,
     /// The Parquet lake.
     pub lake: LakeConfig,
     /// The Kinesis stream.
     pub kinesis: KinesisConfig,
-    /// What was rejected.
+    /// Rejected events.
     pub dead_letters: DeadLettersConfig,
     /// Graceful stop.
     pub stop: StopConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
-    /// Sentences about old names that the file or the environment uses, for whoever runs the gateway. Not a key.
+    /// Notices about old names in the file or the environment, for the operator. Not a key.
     #[serde(skip)]
     pub old_names: Vec<String>,
 }
@@ -93,8 +93,8 @@ impl Default for Config {
 pub struct AdminConfig {
     /// Address and port. Plain HTTP without keys: keep it on loopback or a private network.
     pub listen: SocketAddr,
-    /// Names that the gateway may be called by on this listener, beside addresses, `localhost` and names without a dot. `*.example`
-    /// is all below `example`.
+    /// Names under which clients may call this listener, in addition to addresses, `localhost` and names without a dot.
+    /// `*.example` matches all names below `example`.
     pub hosts: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Default for AdminConfig {
 }
 
 impl AdminConfig {
-    /// What the types cannot say of it.
+    /// Validates the section beyond its types.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |reason: String| Err(("admin.hosts".to_owned(), reason));
         let is_name = |name: &str| {
@@ -129,9 +129,9 @@ impl AdminConfig {
 pub struct SchemasConfig {
     /// Folder of the registry.
     pub dir: PathBuf,
-    /// What becomes of an event whose name no schema has.
+    /// Handling of events whose name has no schema.
     pub unknown_events: UnknownEvents,
-    /// Whether a change of the folder is put in force by itself; else `SIGHUP` does it.
+    /// Whether a change of the folder takes effect automatically; otherwise `SIGHUP` is needed.
     pub watch: bool,
 }
 
@@ -141,13 +141,13 @@ impl Default for SchemasConfig {
     }
 }
 
-/// What becomes of an event whose name no schema has.
+/// Handling of events whose name has no schema.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownEvents {
-    /// It is rejected, with the nearest known name in the detail.
+    /// The event is rejected, with the nearest known name in the detail.
     Reject,
-    /// It is accepted without a schema.
+    /// The event is accepted without a schema.
     Accept,
 }
 
@@ -159,9 +159,9 @@ pub struct SpoolConfig {
     pub quota_bytes: u64,
     /// Bytes that must stay free on the file system; below it the answer is 503.
     pub free_bytes_min: u64,
-    /// Bytes at which a segment file is closed and the next one begun.
+    /// Bytes at which a segment file is closed and the next one is opened.
     pub segment_bytes: u64,
-    /// Seconds for which a block that cannot be read is tried again before its events are given up, and named.
+    /// Seconds for which an unreadable block is retried before its events are given up, and listed.
     pub unreadable_block_seconds: u64,
 }
 
@@ -180,7 +180,7 @@ impl Default for SpoolConfig {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct SinkConfig {
-    /// Where accepted events go.
+    /// The destination of accepted events.
     pub kind: SinkKind,
 }
 
@@ -190,7 +190,7 @@ impl Default for SinkConfig {
     }
 }
 
-/// Where accepted events go.
+/// The destination of accepted events.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum SinkKind {
@@ -208,13 +208,13 @@ pub struct LakeConfig {
     pub root: String,
     /// Age in milliseconds of the oldest event at which files are written.
     pub flush_age_ms: u64,
-    /// Bytes of waiting events at which files are written, whatever their age.
+    /// Bytes of waiting events at which files are written, at any age.
     pub batch_bytes_max: usize,
     /// Endpoint of an S3-compatible store. Empty: AWS.
     pub s3_endpoint: String,
     /// Region of the bucket. Empty: from the environment.
     pub s3_region: String,
-    /// Plain HTTP to the endpoint, for a store on this machine.
+    /// Allow plain HTTP to the endpoint, for a store on this machine.
     pub s3_allow_http: bool,
 }
 
@@ -235,15 +235,15 @@ impl Default for LakeConfig {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLettersConfig {
-    /// Where they go.
+    /// The destination of the dead letters.
     pub kind: DeadLettersKind,
-    /// Files: bytes kept per key; beyond it that key's bad events are answered `retry` until there is room.
+    /// Files: bytes stored per key; beyond it that key's bad events are answered `retry` until there is space.
     pub bytes_per_key_max: u64,
-    /// Kinesis: name or ARN of their stream; region, endpoint and limits are those of `[kinesis]`.
+    /// Kinesis: name or ARN of the dead letters' stream; region, endpoint and limits are those of `[kinesis]`.
     pub stream: String,
-    /// Kinesis: bytes that may wait for it on disk; beyond it bad events are answered `retry`.
+    /// Kinesis: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
     pub quota_bytes: u64,
-    /// Kinesis: the part of `quota_bytes` that the letters of one key may have; what is beyond it goes into files.
+    /// Kinesis: the percentage of `quota_bytes` for the letters of one key; further letters go into files.
     pub share_percent: u8,
 }
 
@@ -259,13 +259,13 @@ impl Default for DeadLettersConfig {
     }
 }
 
-/// Where dead letters go.
+/// The destination of dead letters.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum DeadLettersKind {
     /// Into files below `dead-letters/` of `data_dir`.
     Files,
-    /// Into a Kinesis stream of their own; what that stream refuses goes into files.
+    /// Into a separate Kinesis stream; letters that the stream refuses go into files.
     Kinesis,
 }
 
@@ -275,7 +275,7 @@ pub enum DeadLettersKind {
 pub struct StopConfig {
     /// Seconds for the requests in flight.
     pub requests_seconds: u64,
-    /// Seconds for the spool to drain into the sink; what is left stays spooled.
+    /// Seconds for the spool to drain into the sink; the rest stays spooled.
     pub drain_seconds: u64,
 }
 
@@ -289,15 +289,15 @@ impl Default for StopConfig {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
-    /// What is logged, in the syntax of tracing's `EnvFilter`: a level, or levels per module.
+    /// The log filter, in the syntax of tracing's `EnvFilter`: a level, or levels per module.
     pub log_filter: String,
-    /// How it is written.
+    /// The log format.
     pub log_format: LogFormat,
     /// One line of JSON for each request, on standard output.
     pub access_log: bool,
-    /// OpenTelemetry collector that traces are sent to (OTLP, HTTP/protobuf). Empty: none are made.
+    /// OpenTelemetry collector for traces (OTLP, HTTP/protobuf). Empty: no traces.
     pub otlp_endpoint: String,
-    /// Part of the requests and deliveries that is traced, 0 to 1, where whoever sent a `traceparent` did not decide.
+    /// Fraction of the requests and deliveries that is traced, 0 to 1, unless the sender's `traceparent` decides.
     pub trace_sample_ratio: f64,
 }
 
@@ -314,13 +314,13 @@ impl Default for TelemetryConfig {
 }
 
 impl TelemetryConfig {
-    /// What the types cannot say.
+    /// Validates the section beyond its types.
     pub(super) fn check(&self) -> Result<(), (String, String)> {
         let wrong = |key: &str, reason: &str| Err((format!("telemetry.{key}"), reason.to_owned()));
         if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
             return wrong("trace_sample_ratio", &format!("found {}; 0 to 1 is allowed", self.trace_sample_ratio));
         }
-        // What was found is not repeated: it may be a password that came to the wrong place.
+        // The error does not repeat the value: it may be a misplaced password.
         let is_base = |uri: Uri| {
             let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
             bare && matches!(uri.scheme_str(), Some("http" | "https"))
@@ -336,7 +336,7 @@ impl TelemetryConfig {
     }
 }
 
-/// How logs are written.
+/// The log format.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

@@ -1,4 +1,4 @@
-//! The error for a key that does not exist: where it stands, and which key was probably meant.
+//! The error for a key that does not exist: its place, and the key that was probably meant.
 
 use toml::{Table, Value};
 
@@ -7,10 +7,10 @@ use super::Config;
 /// Prefix of the environment variables that override keys.
 pub(super) const PREFIX: &str = "LAKEGATE__";
 
-/// How much alike (Jaro-Winkler, 0 to 1) a key must be to be suggested.
+/// Minimum similarity (Jaro-Winkler, 0 to 1) of a suggested key.
 const SIMILARITY_MIN: f64 = 0.75;
 
-/// A key that does not exist, and the keys that its section has.
+/// An unknown key, and the keys of its section.
 #[derive(Debug, PartialEq)]
 pub(super) struct UnknownKey {
     section: String,
@@ -18,7 +18,7 @@ pub(super) struct UnknownKey {
     siblings: Vec<String>,
 }
 
-/// What writes a key: a file, or the environment.
+/// Where a key is written: in a file, or in the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Notation {
     /// `http.listen`
@@ -43,7 +43,7 @@ impl Notation {
 }
 
 impl UnknownKey {
-    /// Reads the message of serde: ``unknown field `quota`, expected one of `quota_bytes`, …``. `None` for another error.
+    /// Parses serde's message: ``unknown field `quota`, expected one of `quota_bytes`, …``. `None` for another error.
     pub(super) fn parse(path: &str, message: &str) -> Option<Self> {
         let mut quoted = message.split_once("unknown field `")?.1.split('`');
         let name = quoted.next()?.to_owned();
@@ -52,7 +52,7 @@ impl UnknownKey {
         Some(Self { section, name, siblings })
     }
 
-    /// The part of the sentence behind "unknown key".
+    /// The text after "unknown key" in the error.
     pub(super) fn hint(&self, notation: Notation) -> String {
         let likeness = |sibling: &String| strsim::jaro_winkler(sibling, &self.name);
         let nearest = self.siblings.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
@@ -73,7 +73,7 @@ impl UnknownKey {
     }
 }
 
-/// The keys of this name in all sections: `listen` is in `http` and in `admin`.
+/// The keys with this name in all sections: `listen` is in `http` and in `admin`.
 fn elsewhere(name: &str) -> Vec<String> {
     let Ok(Value::Table(all)) = Value::try_from(Config::default()) else { return Vec::new() };
     let mut found = Vec::new();

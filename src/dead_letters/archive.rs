@@ -1,5 +1,5 @@
-//! The letters in the files, read one after the other. For this no lock is needed: whole lines never change where they lie,
-//! and a file that is written anew takes the place of the old one in one step.
+//! Reads the letters in the files one by one. Reading needs no lock: whole lines never change in place, and a rewritten file
+//! replaces the old one in one step.
 
 use std::{
     collections::HashMap,
@@ -24,34 +24,34 @@ pub struct Archive {
     root: PathBuf,
 }
 
-/// A letter, found.
+/// A letter that was found.
 #[derive(Debug)]
 pub struct Found<'a> {
-    /// Name of its folder: nearly always its source.
+    /// Name of its folder: nearly always the source.
     pub folder: &'a str,
     /// Its line, without the line end.
     pub line: &'a [u8],
-    /// What it says.
+    /// The parsed line.
     pub letter: StoredLetter<'a>,
-    /// What has become of it.
+    /// The state of the letter.
     pub state: State,
 }
 
-/// What was read beside letters.
+/// Findings of a read besides letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Whole lines that are no letters.
+    /// Whole lines that are not letters.
     pub unreadable_lines: u64,
 }
 
 impl Found<'_> {
-    /// Its name.
+    /// The name of the letter.
     #[must_use]
     pub fn id(&self) -> LetterId {
         LetterId::of(self.line)
     }
 
-    /// What it adds to its group.
+    /// The data for the group of the letter.
     #[must_use]
     pub fn member(&self) -> Member<'_> {
         Member {
@@ -68,12 +68,12 @@ impl Found<'_> {
 }
 
 impl Archive {
-    /// The letters below `root`, which need not exist.
+    /// The letters in the folder `root`, which need not exist.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Where the letters of `folder` are.
+    /// The path of `folder`.
     #[must_use]
     pub fn path(&self, folder: &str) -> PathBuf {
         self.root.join(folder)
@@ -82,7 +82,7 @@ impl Archive {
     /// Names of the folders, sorted.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub fn folders(&self) -> io::Result<Vec<String>> {
         let mut folders = Vec::new();
         for entry in existing(fs::read_dir(&self.root))?.into_iter().flatten() {
@@ -95,11 +95,11 @@ impl Archive {
         Ok(folders)
     }
 
-    /// Calls `visit` with every letter that `filter` means, of each folder the oldest first. Letters that come while this
-    /// goes on are left for the next time.
+    /// Calls `visit` with every letter that `filter` selects, the oldest first in each folder. Letters that arrive meanwhile
+    /// are not visited.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub fn visit(&self, filter: &Filter, visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>) -> io::Result<Survey> {
         let mut look = Look { filter, visit, survey: Survey::default() };
         for folder in self.folders()? {
@@ -117,10 +117,10 @@ impl Archive {
         Ok(look.survey)
     }
 
-    /// The same for letters that came from elsewhere, one per line.
+    /// Like [`Archive::visit`], for letters from elsewhere, one per line.
     ///
     /// # Errors
-    /// The disk's, for what was done about them before.
+    /// The error of the disk, when it reads the earlier repairs of these letters.
     pub fn visit_given(
         &self,
         lines: &[u8],
@@ -152,10 +152,10 @@ impl Archive {
         Ok(look.survey)
     }
 
-    /// The letters that `filter` means, in groups.
+    /// The letters that `filter` selects, in groups.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub fn groups(&self, filter: &Filter) -> io::Result<(Groups, Survey)> {
         let mut groups = Groups::default();
         let survey = self.visit(filter, &mut |found| {
@@ -166,7 +166,7 @@ impl Archive {
     }
 }
 
-/// A look through letters.
+/// One read through letters.
 struct Look<'a> {
     filter: &'a Filter,
     visit: &'a mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
@@ -190,14 +190,14 @@ impl Look<'_> {
     }
 }
 
-/// Numbers of a folder's files, the oldest first.
+/// Numbers of the files in a folder, the oldest first.
 pub(super) fn sorted_numbers(folder: &Path) -> io::Result<Vec<u32>> {
     let mut found = existing(numbers(folder))?.unwrap_or_default();
     found.sort_unstable();
     Ok(found)
 }
 
-/// `None` for what is not there: folders and files may go at any time.
+/// `None` if the file or folder does not exist: both may be removed at any time.
 fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -206,11 +206,11 @@ fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The letters that a file has at this moment, each as its line; those that are packed one by one.
+/// The current letters of a file, each as its line; packed letters one by one.
 pub(super) struct Lines {
     reader: BufReader<io::Take<File>>,
     line: Vec<u8>,
-    /// What was packed, and how much of it was given out.
+    /// The unpacked letters, and how many bytes of them were returned.
     unpacked: Vec<u8>,
     given: usize,
 }
@@ -223,7 +223,7 @@ impl Lines {
         Ok(Some(Self { reader, line: Vec::new(), unpacked: Vec::new(), given: 0 }))
     }
 
-    /// The next line, without its end. The last one of the newest file may be half written: it is left out.
+    /// The next line, without its end. An incomplete last line of the newest file is skipped.
     pub(super) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         if self.given == self.unpacked.len() {
             (self.given, self.unpacked) = (0, Vec::new());
@@ -232,7 +232,7 @@ impl Lines {
             let Some(line) = self.line.strip_suffix(b"\n") else { return Ok(None) };
             match unpack(line) {
                 Some(unpacked) => self.unpacked = unpacked,
-                // One that is damaged is a line that is no letter.
+                // A damaged pack counts as a line that is not a letter.
                 None => return Ok(Some(line)),
             }
         }

@@ -1,15 +1,15 @@
-//! Which dead letters are meant: conditions such as `code=schema_violation` and `event_name=menu:*`, all of which must hold.
+//! Selects dead letters: conditions such as `code=schema_violation` and `event_name=menu:*`, all of which must hold.
 //!
 //! | condition | holds for |
 //! |---|---|
-//! | `FIELD=PATTERN` | letters whose field fits; `*` is any text, `?` any character, and `a\|b` is either |
-//! | `FIELD!=PATTERN` | all others |
-//! | `since=TIME`, `until=TIME` | what was received at that time or later; before it |
-//! | `state=open` | what is still to be repaired (this is what is meant where nothing is said), `repaired`, or `any` |
+//! | `FIELD=PATTERN` | letters whose field matches; `*` is any text, `?` any character, and `a\|b` is either |
+//! | `FIELD!=PATTERN` | all other letters |
+//! | `since=TIME`, `until=TIME` | letters received at that time or later; before that time |
+//! | `state=open` | letters still to be repaired (the default), `repaired`, or `any` |
 //!
-//! Fields are `code`, `event_name`, `event_uuid`, `source`, `pointer`, `detail`, `schema` (`menu:item:viewed/2`), `version`
-//! and `letter`. One that a letter does not have is the empty text. A time is `2026-11-20`, `2026-11-20T18:00:00Z`, or how
-//! long ago: `90s`, `30m`, `12h`, `7d`.
+//! Fields are `code`, `event_name`, `event_uuid`, `source`, `pointer`, `detail`, `schema` (`menu:item:viewed/2`), `version` and
+//! `letter`. A missing field is the empty text. A time is `2026-11-20`, `2026-11-20T18:00:00Z`, or an age: `90s`, `30m`, `12h`,
+//! `7d`.
 
 use wildmatch::WildMatch;
 
@@ -23,22 +23,22 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     conditions: Vec<Condition>,
-    /// As `received_datetime` is written, so that texts compare as times do.
+    /// In the format of `received_datetime`, so that texts compare as times do.
     since_inclusive: Option<String>,
     until_exclusive: Option<String>,
     state: Wanted,
-    /// Whether nothing was asked for, so that everything is meant.
+    /// Whether there are no conditions.
     is_empty: bool,
 }
 
-/// What has become of a letter.
+/// The state of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// It is still to be repaired.
+    /// Still to be repaired.
     Open,
-    /// Its event was replayed and stored, or had been accepted before.
+    /// The event was replayed and stored, or had been accepted before.
     Repaired,
-    /// It was dropped, but a crash left its line in place.
+    /// Dropped, but a crash left the line in place.
     Dropped,
 }
 
@@ -70,37 +70,37 @@ enum Field {
     Letter,
 }
 
-/// Why a text is no condition.
+/// Why a text is not a condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Nothing that compares.
+    /// No comparison.
     #[error("{0:?} is no condition; FIELD=PATTERN is, such as code=schema_violation")]
     NoCondition(String),
-    /// No field of a letter.
+    /// Not a field of a letter.
     #[error(
         "{0:?} is no field of a dead letter; code, event_name, event_uuid, source, pointer, detail, schema, version, letter, \
          since, until and state are"
     )]
     UnknownField(String),
-    /// No time.
+    /// Not a time.
     #[error("{0:?} is no time; 2026-11-20, 2026-11-20T18:00:00Z or 12h (ago) are")]
     NoTime(String),
-    /// No state.
+    /// Not a state.
     #[error("{0:?} is no state; open, repaired and any are")]
     NoState(String),
-    /// Only equality.
+    /// The field allows only equality.
     #[error("{0} takes = only")]
     NotNegatable(&'static str),
-    /// Too many, or too long.
+    /// Too many conditions, or a condition is too long.
     #[error("a filter has at most {FILTER_CONDITIONS_MAX} conditions of {FILTER_TEXT_BYTES_MAX} bytes")]
     TooLong,
 }
 
 impl Filter {
-    /// Reads conditions. `now_millis` is what times ago count from.
+    /// Parses conditions. Ages count back from `now_millis`.
     ///
     /// # Errors
-    /// [`FilterError`] for the first that is none.
+    /// [`FilterError`] for the first invalid condition.
     pub fn parse<T: AsRef<str>>(texts: &[T], now_millis: i64) -> Result<Self, FilterError> {
         if texts.len() > FILTER_CONDITIONS_MAX || texts.iter().any(|text| text.as_ref().len() > FILTER_TEXT_BYTES_MAX) {
             return Err(FilterError::TooLong);
@@ -143,13 +143,13 @@ impl Filter {
         Ok(())
     }
 
-    /// Whether nothing was asked for, so that every open letter is meant.
+    /// Whether there are no conditions, so that every open letter is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.is_empty
     }
 
-    /// Whether the letter on `line` is meant, as far as its state does not matter.
+    /// Whether the letter on `line` is selected, apart from its state.
     #[must_use]
     pub fn matches(&self, line: &[u8], letter: &StoredLetter<'_>) -> bool {
         self.since_inclusive.as_ref().is_none_or(|since| *letter.received_datetime >= **since)
@@ -157,7 +157,7 @@ impl Filter {
             && self.conditions.iter().all(|condition| condition.holds(line, letter))
     }
 
-    /// Whether letters of this state are meant.
+    /// Whether letters of this state are selected.
     #[must_use]
     pub fn wants(&self, state: State) -> bool {
         match (self.state, state) {
@@ -203,7 +203,7 @@ impl Condition {
     }
 }
 
-/// A time, as `received_datetime` writes it.
+/// A time in the format of `received_datetime`.
 fn time(text: &str, now_millis: i64) -> Result<String, FilterError> {
     let wrong = || FilterError::NoTime(text.to_owned());
     let ago = text.split_at_checked(text.len().wrapping_sub(1)).and_then(|(number, unit)| {

@@ -1,8 +1,8 @@
 //! The files of one source.
 //!
-//! People and programs move, cut and remove files under a running gateway: logrotate renames one and makes an empty one with its
-//! name, or copies one and cuts it; somebody makes room with `rm`. So the file that is open is compared with the one that has the
-//! name, before letters are written and again once they are synced, before anybody is told that they are kept.
+//! People and programs move, truncate and remove files under a running gateway: logrotate renames a file and creates an empty
+//! file with its name, or copies and truncates it; a person frees space with `rm`. So the writer compares the open file with
+//! the file of that name, before it writes letters and again after the sync, before it reports them as stored.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -19,24 +19,24 @@ use crate::{
     limits::{DEAD_LETTER_FILE_BYTES, DEAD_LETTER_FILE_TRIES},
 };
 
-/// The dead letters of one source: numbered files, the last of which is written to.
+/// The dead letters of one source: numbered files; only the last one is written to.
 #[derive(Debug)]
 pub(super) struct SourceFolder {
     path: PathBuf,
     number: u32,
     file: File,
-    /// Bytes of the file that are whole lines and synced.
+    /// Bytes of whole, synced lines in the file.
     length: u64,
-    /// Bytes of all files, as last counted, and what was written since.
+    /// Bytes of all files at the last count, plus the bytes written since.
     total: u64,
 }
 
-/// Why letters were not appended. The folder must be opened anew.
+/// Why letters were not appended. The folder must be opened again.
 #[derive(Debug)]
 pub(super) struct NotAppended {
-    /// What the disk said.
+    /// The error of the disk.
     pub error: io::Error,
-    /// The file of which nobody knows what the disk holds: none with this number may be written to any more.
+    /// Number of a file whose contents on the disk are unknown: files up to this number must not be written to any more.
     pub unsure: Option<u32>,
     /// The letters are durable, in a file that lost its name meanwhile.
     pub is_moved: bool,
@@ -49,7 +49,7 @@ impl From<io::Error> for NotAppended {
 }
 
 impl SourceFolder {
-    /// Opens the folder, making it where it is new, and cuts a line that a crash tore. Files up to `unsure` are not written to.
+    /// Opens the folder, creates it if needed, and cuts a line that a crash tore. Files up to `unsure` are not written to.
     pub(super) fn open(root: &Path, source: &str, unsure: Option<u32>) -> Result<Self, NotAppended> {
         let path = root.join(source);
         make_folders(root, &path)?;
@@ -60,7 +60,7 @@ impl SourceFolder {
         Ok(Self { path, number, file, length, total })
     }
 
-    /// Whether `bytes` more stay within `quota`. Counts anew before it refuses: files may have been deleted.
+    /// Whether `bytes` more stay within `quota`. Counts again before it refuses, because files may have been deleted.
     pub(super) fn has_room_for(&mut self, bytes: u64, quota: u64) -> bool {
         if self.total + bytes > quota {
             self.total = bytes_below(&self.path).unwrap_or(self.total);
@@ -68,12 +68,12 @@ impl SourceFolder {
         self.total + bytes <= quota
     }
 
-    /// Bytes that it holds, as far as is known.
+    /// Bytes in the folder, as far as known.
     pub(super) fn total(&self) -> u64 {
         self.total
     }
 
-    /// Whether what is open has the name still, and ends where the last letter ends.
+    /// Whether the open file still has its name, and ends where the last letter ends.
     pub(super) fn is_current(&self) -> bool {
         let (named, open) = (fs::metadata(self.path.join(file_name(self.number))), self.file.metadata());
         named.is_ok_and(|named| {
@@ -81,7 +81,7 @@ impl SourceFolder {
         })
     }
 
-    /// Appends whole lines and syncs them; all are in the file that has the name when this returns.
+    /// Appends whole lines and syncs them; on success all are in the file that has the name.
     pub(super) fn append(&mut self, texts: &[&[u8]]) -> Result<(), NotAppended> {
         if self.length >= DEAD_LETTER_FILE_BYTES && self.is_current() {
             self.begin(self.number.saturating_add(1))?;
@@ -89,7 +89,7 @@ impl SourceFolder {
         let before = self.length;
         for text in texts {
             if let Err(error) = self.file.write_all(text) {
-                // Nobody is told that they are kept, so they should not be found.
+                // The letters are not reported as stored, so readers should not find them.
                 let _ = self.file.set_len(before);
                 return Err(error.into());
             }
@@ -107,7 +107,7 @@ impl SourceFolder {
         Err(NotAppended { error, unsure: None, is_moved: true })
     }
 
-    /// Begins another file where this one holds anything. From then on nobody appends to those before it.
+    /// Opens another file if this one is not empty. Afterwards no letters are appended to the earlier files.
     pub(super) fn roll(&mut self) -> Result<(), NotAppended> {
         if self.length > 0 { self.begin(self.number.saturating_add(1)) } else { Ok(()) }
     }
@@ -118,8 +118,8 @@ impl SourceFolder {
     }
 }
 
-/// Makes the folder of a source, and that of all sources, where they are not there. Their parent is not made: without it the
-/// data folder is gone.
+/// Creates the folder of a source, and the folder of all sources, if they are missing. Their parent is not created: without it
+/// the data folder is gone.
 fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     match durable::make_subfolder(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -146,7 +146,7 @@ pub(super) fn numbers(folder: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// Opens the file with this number, or, where something else has its name or it cannot be read, one of the next.
+/// Opens the file with this number, or one of the next if this one is unreadable or not a file.
 fn open_from(folder: &Path, mut number: u32) -> Result<(u32, File, u64), NotAppended> {
     let mut tries = 0;
     loop {
@@ -184,14 +184,14 @@ impl From<NotOpened> for io::Error {
     }
 }
 
-/// Opens a file to append, cut after its last line end. Says its length.
+/// Opens a file to append, cut after its last line end. Also returns its length.
 pub(super) fn open_to_append(folder: &Path, name: &str) -> Result<(File, u64), NotOpened> {
     let unsure = |error| NotOpened { error, unsure: true };
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(folder.join(name))?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other(format!("{name} is no file")).into());
     }
-    // To open it may fail for want of a descriptor, which says nothing of the disk.
+    // A failed open may only lack a file descriptor, which says nothing about the disk.
     File::open(folder)?.sync_all().map_err(unsure)?;
     let length = whole_lines(&mut file)?;
     if length < file.metadata()?.len() {
@@ -201,15 +201,15 @@ pub(super) fn open_to_append(folder: &Path, name: &str) -> Result<(File, u64), N
     Ok((file, length))
 }
 
-/// Sets aside what a power cut left in the newest file of `folder` and is no letter: a file system may have kept the end of a
-/// write without its beginning, which then is zeros. Nobody was told that those letters are kept, but the file must stay one of
-/// JSON lines. The bytes are kept beside it, in `….damaged`, since a decayed disk may look the same. How many lines there were.
+/// Sets aside lines in the newest file of `folder` that are not letters after a power cut: a file system may have kept the end
+/// of a write without its beginning, which then is zeros. Those letters were never reported as stored, but the file must stay
+/// valid NDJSON. The bytes are kept in `….damaged`, because a decayed disk may look the same. Returns the number of lines.
 pub(super) fn set_torn_lines_aside(folder: &Path) -> io::Result<usize> {
     let Some(newest) = numbers(folder)?.into_iter().max() else { return Ok(0) };
     let path = folder.join(file_name(newest));
     let text = fs::read(&path)?;
     let is_letter = |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    // What has no line end yet is cut when the file is opened.
+    // The next open cuts a line without an end.
     let lines = || text.split_inclusive(|byte| *byte == b'\n');
     let torn = || lines().filter(|line| line.ends_with(b"\n") && !is_letter(line));
     let count = torn().count();
@@ -227,7 +227,7 @@ pub(super) fn set_torn_lines_aside(folder: &Path) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Leaves only whole letters in the newest file of `folder`: see [`set_torn_lines_aside`]. What has no line end yet is cut.
+/// Leaves only whole letters in the newest file of `folder`: see [`set_torn_lines_aside`]. A line without an end is cut.
 pub(super) fn finish_newest_file(folder: &Path) -> io::Result<()> {
     set_torn_lines_aside(folder)?;
     if let Some(newest) = numbers(folder)?.into_iter().max() {
@@ -236,7 +236,7 @@ pub(super) fn finish_newest_file(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Bytes up to and with the last line end, looked for from the end.
+/// Bytes up to and including the last line end, searched from the end.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     const CHUNK: u64 = 64 * 1024;
     let mut end = file.metadata()?.len();
@@ -259,7 +259,7 @@ pub(super) fn bytes_below(folder: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let metadata = match entry.metadata() {
-            // Somebody is just removing it.
+            // Another process is just removing the file.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             metadata => metadata?,
         };
@@ -273,7 +273,7 @@ pub(super) fn bytes_by_folder(root: &Path) -> io::Result<Vec<(String, u64)>> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(root)? {
         let entry = entry?;
-        // Somebody may just be removing it.
+        // Another process may be removing the folder.
         if let Ok(bytes) = bytes_below(&entry.path()) {
             folders.push((entry.file_name().to_string_lossy().into_owned(), bytes));
         }
@@ -281,7 +281,7 @@ pub(super) fn bytes_by_folder(root: &Path) -> io::Result<Vec<(String, u64)>> {
     Ok(folders)
 }
 
-/// Whether `folder` takes a file and makes it durable. What the trial leaves is no file of letters.
+/// Whether `folder` accepts a file and makes it durable. The trial file is not a file of letters.
 pub(super) fn try_out(root: &Path, source: &str) -> io::Result<()> {
     const TRIAL_BYTES: usize = 4096;
     let folder = root.join(source);

@@ -1,4 +1,4 @@
-//! Letters that are wrong in the same way, counted together.
+//! Counts letters with the same fault together.
 
 use std::collections::HashMap;
 
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::DEAD_LETTER_GROUPS_MAX;
 
-/// What one letter adds to its group.
+/// The data of one letter for its group.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'a> {
-    /// Name of the event, where it was readable.
+    /// Name of the event, if readable.
     pub event_name: Option<&'a str>,
-    /// Version of the schema that judged it.
+    /// Version of the schema that validated the event.
     pub schema_version: Option<u32>,
     /// Why it was rejected.
     pub code: &'a str,
-    /// Where.
+    /// JSON pointer to the fault.
     pub pointer: &'a str,
     /// Name of the key that sent it.
     pub source: &'a str,
     /// When it was received.
     pub received_datetime: &'a str,
-    /// Its identity, where it was readable.
+    /// Identity of the event, if readable.
     pub event_uuid: Option<&'a str>,
-    /// Why, for a person.
+    /// The reason, for a person.
     pub detail: &'a str,
 }
 
 /// Letters with the same event name, version, code, pointer and source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// How many.
+    /// Number of letters.
     pub count: u64,
     /// See [`Member`].
     pub event_name: Option<String>,
@@ -42,28 +42,28 @@ pub struct Group {
     pub pointer: String,
     /// See [`Member`].
     pub source: String,
-    /// The earliest.
+    /// The earliest time.
     pub first_received: String,
-    /// The latest.
+    /// The latest time.
     pub last_received: String,
-    /// One of them.
+    /// Identity of one of the events.
     pub example_event_uuid: Option<String>,
-    /// What was said of it.
+    /// The reason of that letter.
     pub example_detail: String,
 }
 
 /// All groups, and how many letters are in none because there were too many.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grouped {
-    /// Letters in all.
+    /// Letters in total.
     pub letters: u64,
     /// The largest first.
     pub groups: Vec<Group>,
-    /// Letters of no group: names and pointers are the clients' own, and groups have a limit.
+    /// Letters without a group: clients choose names and pointers, and the number of groups is limited.
     pub ungrouped: u64,
 }
 
-/// Gathers groups.
+/// Collects groups.
 #[derive(Debug, Default)]
 pub struct Groups {
     by_key: HashMap<String, Group>,
@@ -77,7 +77,7 @@ impl Groups {
     pub fn add(&mut self, member: &Member<'_>) {
         self.letters += 1;
         self.key.clear();
-        // None of them holds this character unescaped but by malice, and then two groups become one.
+        // Only a malicious client uses this separator unescaped; then two groups become one.
         let version = member.schema_version.map(|version| version.to_string());
         let name = member.event_name.map(|name| ["+", name].concat());
         let texts = [name.as_deref(), version.as_deref(), Some(member.code), Some(member.pointer), Some(member.source)];
@@ -123,7 +123,7 @@ impl Groups {
         self.letters
     }
 
-    /// All of them, the largest first.
+    /// All groups, the largest first.
     #[must_use]
     pub fn finish(self) -> Grouped {
         let mut groups: Vec<(String, Group)> = self.by_key.into_iter().collect();

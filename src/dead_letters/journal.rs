@@ -1,15 +1,15 @@
-//! What was done about the letters of one folder: `dead-letters/<source>/repairs.journal`.
+//! What was done with the letters of one folder: `dead-letters/<source>/repairs.journal`.
 //!
-//! One JSON object per line, appended and fsynced, by whoever holds the lock of the data folder:
+//! One JSON object per line, appended and fsynced by the process that holds the lock of the data folder:
 //!
 //! ```text
 //! {"at":"2026-11-25T18:00:00.000Z","run":"<UUID>","letter":"<32 hex digits>","event_uuid":"<UUID>","outcome":"accepted",
 //!  "patch_sha256":"<64 hex digits>","code":"…","pointer":"…","detail":"…","schema":"…"}
 //! ```
 //!
-//! `letter` is [`LetterId`]. `outcome` is `accepted`, `duplicate` (its event had been accepted before), `rejected` (still:
-//! then `code`, `pointer`, `detail` and `schema` say why) or `dropped`. A letter is repaired or gone where any line says one
-//! of the others. `run` is the same for all that one replay or one drop did. A line that a crash tore is cut before the next.
+//! `letter` is [`LetterId`]. `outcome` is `accepted`, `duplicate` (the event had been accepted before), `rejected` (still
+//! rejected; `code`, `pointer`, `detail` and `schema` tell why) or `dropped`. A letter is repaired or gone if any line has an
+//! outcome other than `rejected`. All lines of one replay or drop have the same `run`. The next append cuts a torn line.
 
 use std::{
     collections::HashMap,
@@ -25,60 +25,60 @@ use crate::{durable, limits::REPAIR_JOURNAL_BYTES_MAX};
 
 const NAME: &str = "repairs.journal";
 
-/// What became of a letter in one replay or drop.
+/// The result of one replay or drop for a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
-    /// Its event was stored.
+    /// The event was stored.
     Accepted,
-    /// Its event had been accepted before.
+    /// The event had been accepted before.
     Duplicate,
-    /// It is still not valid.
+    /// The event is still invalid.
     Rejected,
-    /// It was removed.
+    /// The letter was removed.
     Dropped,
 }
 
 /// A line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairEntry {
-    /// When.
+    /// Time of the repair.
     pub at: String,
-    /// In which run.
+    /// Name of the run.
     pub run: String,
-    /// Of which letter.
+    /// Name of the letter.
     pub letter: String,
-    /// Its identity, where it is known.
+    /// Identity of the event, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_uuid: Option<String>,
-    /// What became of it.
+    /// The result.
     pub outcome: Done,
-    /// SHA-256 of the patch, where there was one.
+    /// SHA-256 of the patch, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_sha256: Option<String>,
-    /// Why it is still rejected.
+    /// Why the event is still rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Where.
+    /// JSON pointer to the fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
-    /// The same for a person.
+    /// The reason, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// By which schema.
+    /// The schema that rejected the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
 }
 
-/// What is known of the letters of one folder.
+/// The known states of the letters in one folder.
 #[derive(Debug, Default)]
 pub(super) struct Repairs(HashMap<LetterId, State>);
 
 impl Repairs {
-    /// Reads the journal of `folder`, where there is one.
+    /// Reads the journal of `folder`, if there is one.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub(super) fn read(folder: &Path) -> io::Result<Self> {
         let mut settled = HashMap::new();
         for_each(folder, |repair| {
@@ -89,7 +89,7 @@ impl Repairs {
             };
             if let Ok(letter) = repair.letter.parse() {
                 let known = settled.entry(letter).or_insert(state);
-                // What is dropped is gone, whatever became of it before.
+                // A dropped letter is gone, even if it was repaired before.
                 if state == State::Dropped {
                     *known = state;
                 }
@@ -98,18 +98,18 @@ impl Repairs {
         Ok(Self(settled))
     }
 
-    /// What has become of the letter on `line`.
+    /// The state of the letter on `line`.
     #[must_use]
     pub(super) fn state(&self, line: &[u8]) -> State {
-        // Most folders have no journal, and a hash costs more than all else.
+        // Most folders have no journal, and hashing is the most expensive step.
         if self.0.is_empty() { State::Open } else { self.0.get(&LetterId::of(line)).copied().unwrap_or(State::Open) }
     }
 }
 
-/// All that was done about `letter`, the first first.
+/// All repairs of `letter`, the oldest first.
 ///
 /// # Errors
-/// The disk's.
+/// The error of the disk.
 pub fn history(folder: &Path, letter: LetterId) -> io::Result<Vec<RepairEntry>> {
     let letter = letter.to_string();
     let mut history = Vec::new();
@@ -126,7 +126,7 @@ fn for_each(folder: &Path, mut visit: impl FnMut(RepairEntry)) -> io::Result<()>
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        // One without its end is being written, or torn; one that is no line of ours says nothing of a letter.
+        // A line without its end is incomplete or torn; a line of another format is ignored.
         if line.ends_with(b"\n")
             && let Ok(repair) = serde_json::from_slice(&line)
         {
@@ -137,10 +137,10 @@ fn for_each(folder: &Path, mut visit: impl FnMut(RepairEntry)) -> io::Result<()>
     Ok(())
 }
 
-/// Appends what was done and makes it durable. Only for whoever holds the lock of the data folder.
+/// Appends repairs and makes them durable. Only for the process that holds the lock of the data folder.
 ///
 /// # Errors
-/// The disk's.
+/// The error of the disk.
 pub fn append(folder: &Path, repairs: &[RepairEntry]) -> io::Result<()> {
     if repairs.is_empty() {
         return Ok(());
@@ -154,17 +154,17 @@ pub fn append(folder: &Path, repairs: &[RepairEntry]) -> io::Result<()> {
     }
     let appended = file.write_all(&text).and_then(|()| file.sync_data());
     if appended.is_err() {
-        // What is not durable is not said, so that a later sync which succeeds vouches for nothing.
+        // Entries that are not durable are removed, so that a later successful sync does not confirm them.
         let _ = file.set_len(length);
     }
     appended
 }
 
-/// Moves the journal of `from` behind that of `to`. May be done again where a crash cut it short. Only for whoever holds the lock of
-/// the data folder.
+/// Appends the journal of `from` to the journal of `to`. May be repeated after a crash. Only for the process that holds the
+/// lock of the data folder.
 ///
 /// # Errors
-/// The disk's; both journals are then as they were.
+/// The error of the disk; both journals are then unchanged.
 pub(super) fn merge(from: &Path, to: &Path) -> io::Result<()> {
     let whole_lines = |folder: &Path| match fs::read(folder.join(NAME)) {
         Ok(mut text) => {
@@ -189,11 +189,11 @@ pub(super) fn is_too_long(folder: &Path) -> bool {
     fs::metadata(folder.join(NAME)).is_ok_and(|journal| journal.len() > REPAIR_JOURNAL_BYTES_MAX)
 }
 
-/// Writes the journal anew without what it says of letters that are gone, and of tries that came to nothing; `is_there` says
-/// which are not gone. Only for whoever holds the lock of the data folder.
+/// Rewrites the journal without entries of removed letters, and without failed attempts; `is_there` tells which letters still
+/// exist. Only for the process that holds the lock of the data folder.
 ///
 /// # Errors
-/// The disk's; the journal is then as it was.
+/// The error of the disk; the journal is then unchanged.
 pub(super) fn shrink(folder: &Path, is_there: impl Fn(&LetterId) -> bool) -> io::Result<()> {
     let mut kept = Vec::new();
     for_each(folder, |repair| {

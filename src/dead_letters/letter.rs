@@ -1,4 +1,4 @@
-//! One dead letter: an event with what was wrong with it.
+//! One dead letter: an event with its faults.
 
 use std::borrow::Cow;
 
@@ -11,26 +11,26 @@ use crate::{
     outcome::{Fault, Rejection, shortened},
 };
 
-/// What a dead letter says.
+/// The contents of a dead letter.
 #[derive(Clone, Copy, Debug)]
 pub struct Letter<'a> {
-    /// Name of the key that sent it.
+    /// Name of the key that sent the event.
     pub source: &'a str,
-    /// When it was received, Unix milliseconds.
+    /// When the event was received, in Unix milliseconds.
     pub received_millis: i64,
-    /// Its identity, where it was readable.
+    /// Identity of the event, if readable.
     pub event_uuid: Option<&'a str>,
-    /// Its name, where it was readable.
+    /// Name of the event, if readable.
     pub event_name: Option<&'a str>,
-    /// Why it was rejected.
+    /// Why the event was rejected.
     pub rejection: &'a Rejection,
     /// The event as the client wrote it.
     pub raw: &'a [u8],
 }
 
-/// The line as it is written. `raw` is the event's bytes as a JSON string; where they are no UTF-8, or holds many control
-/// characters, which a string escapes in six bytes each, `raw_base64`. Of an event that is too large `raw_bytes` is its length,
-/// and `raw_head` or `raw_head_base64` how it begins.
+/// The line as written. `raw` is the event's bytes as a JSON string. It is `raw_base64` if the bytes are not UTF-8, or have
+/// many control characters, which a string escapes in six bytes each. For an event that is too large `raw_bytes` is its length,
+/// and `raw_head` or `raw_head_base64` its beginning.
 #[derive(Serialize)]
 struct Line<'a> {
     received_datetime: String,
@@ -42,7 +42,7 @@ struct Line<'a> {
     pointer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a str>,
-    /// All faults, where there are several.
+    /// All faults, if there are several.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let (text, encoded) = written(if is_cut { head(letter.raw) } else { letter.raw });
     let faults = &letter.rejection.faults;
     let event_name = letter.event_name.map(|name| match name.len() {
-        // The client's own, and the event has it whole.
+        // The name comes from the client, and the event has it whole.
         DETAIL_CHARS_MAX.. => Cow::Owned(shortened(name.into())),
         _ => Cow::Borrowed(name),
     });
@@ -85,16 +85,16 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
         raw_head: text.filter(|_| is_cut),
         raw_head_base64: encoded.filter(|_| is_cut),
     };
-    // Strings and numbers into memory: there is nothing in it that can fail.
+    // Strings and numbers written to memory cannot fail.
     let written = serde_json::to_writer(&mut *out, &line);
     debug_assert!(written.is_ok());
     out.push(b'\n');
 }
 
-/// The first bytes of an event, up to a character's end where it is text.
+/// The first bytes of an event; text is cut at the end of a character.
 fn head(raw: &[u8]) -> &[u8] {
     let mut end = DEAD_LETTER_HEAD_BYTES.min(raw.len());
-    // A character of UTF-8 has four bytes at most.
+    // A UTF-8 character has at most four bytes.
     for _ in 0..3 {
         if raw.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
             end -= 1;
@@ -103,14 +103,14 @@ fn head(raw: &[u8]) -> &[u8] {
     &raw[..end]
 }
 
-/// Bytes as a text, or else in base64.
+/// Bytes as text, or in base64.
 fn written(raw: &[u8]) -> (Option<&str>, Option<String>) {
     let controls = raw.iter().filter(|byte| **byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')).count();
     let text = std::str::from_utf8(raw).ok().filter(|_| controls <= raw.len() / CONTROLS_ONE_IN_MIN);
     (text, text.is_none().then(|| STANDARD.encode(raw)))
 }
 
-/// JSON has no control characters but white space, so what has more than one in eight is no event that anybody reads.
+/// JSON has no control characters but white space, so an event with more than one in eight is not readable anyway.
 const CONTROLS_ONE_IN_MIN: usize = 8;
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! The folder of the dead letters was called `rejected` until release 0.1.0. Whoever holds the lock of the data folder takes it
-//! over at the start.
+//! Until release 0.1.0 the folder of the dead letters was called `rejected`. The process that holds the lock of the data folder
+//! migrates it at the start.
 //!
-//! Usually there is only the old folder: one rename, then an fsync of the data folder. Both folders exist where somebody went
-//! back to release 0.1.0 for a while. Then each source is merged: its repair journal first, because a letter that was dropped must
-//! not appear again; then its files, under numbers behind those that are there, because the old release wrote them later. Each
-//! step is a rename or a replaced file, and each may be done again, so that a crash at any moment only leaves work for the next
-//! start.
+//! Usually only the old folder exists: one rename, then an fsync of the data folder. Both folders exist after a temporary
+//! return to release 0.1.0. Then each source is merged: first its repair journal, because a dropped letter must not appear
+//! again; then its files, numbered after the existing ones, because the old release wrote them later. Each step is a rename or
+//! a replaced file, and can be repeated, so that a crash at any moment only leaves work for the next start.
 
 use std::{
     fs, io,
@@ -27,14 +26,14 @@ pub fn folder_in(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
 }
 
-/// Where somebody who only reads finds the dead letters: in the old folder, while there is no new one.
+/// The folder of the dead letters for readers: the old folder, while there is no new one.
 #[must_use]
 pub fn folder_to_read(data_dir: &Path) -> PathBuf {
     let (new, old) = (folder_in(data_dir), data_dir.join(OLD_NAME));
     if !new.exists() && old.is_dir() { old } else { new }
 }
 
-/// A sentence for whoever only reads, while there is an old folder.
+/// A notice for readers, while there is an old folder.
 #[must_use]
 pub fn old_folder_notice(data_dir: &Path) -> Option<String> {
     let (new, old) = (folder_in(data_dir), data_dir.join(OLD_NAME));
@@ -49,11 +48,11 @@ pub fn old_folder_notice(data_dir: &Path) -> Option<String> {
     })
 }
 
-/// Moves the old folder, where there is one, to the new name. Returns a sentence that says so. Only for whoever holds the lock of
-/// the data folder.
+/// Renames the old folder, if there is one. Returns a sentence about it. Only for the process that holds the lock of the data
+/// folder.
 ///
 /// # Errors
-/// The disk's, with the path; what was moved until then stays moved, and the next start moves the rest.
+/// The error of the disk, with the path; files moved until then stay moved, and the next start moves the rest.
 pub fn take_over_old_folder(data_dir: &Path) -> io::Result<Option<String>> {
     let (new, old) = (folder_in(data_dir), data_dir.join(OLD_NAME));
     if !old.is_dir() {
@@ -70,7 +69,7 @@ pub fn take_over_old_folder(data_dir: &Path) -> io::Result<Option<String>> {
     Ok(Some(format!("the folder of the dead letters has a new name: {old} was {verb} {new}")))
 }
 
-/// Moves what is in `old` to `new`, and removes `old`.
+/// Moves the contents of `old` to `new`, and removes `old`.
 fn merge(old: &Path, new: &Path) -> io::Result<()> {
     for name in names(old)? {
         let (from, to) = (old.join(&name), new.join(&name));
@@ -87,7 +86,7 @@ fn merge(old: &Path, new: &Path) -> io::Result<()> {
 /// Moves the files of one source.
 fn merge_source(from: &Path, to: &Path) -> io::Result<()> {
     for folder in [from, to] {
-        // Their newest files are no longer the newest, and only those may end in a torn line.
+        // After the merge these files are no longer the newest, and only the newest may end in a torn line.
         finish_newest_file(folder)?;
     }
     journal::merge(from, to)?;
@@ -106,7 +105,7 @@ fn merge_source(from: &Path, to: &Path) -> io::Result<()> {
     for name in names(from)? {
         let found = from.join(&name);
         if found.extension().is_some_and(|extension| extension == "tmp") {
-            // Half of a file that a crash left.
+            // An unfinished file that a crash left.
             fs::remove_file(&found)?;
         } else {
             move_file(&found, &to.join(&name))?;
@@ -139,7 +138,7 @@ mod tests {
         fs::write(file, text).unwrap();
     }
 
-    /// All files below `folder`, with what is in them.
+    /// All files below `folder`, with their contents.
     fn contents(folder: &Path) -> Vec<String> {
         let mut found = Vec::new();
         for name in names(folder).unwrap() {

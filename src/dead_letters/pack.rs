@@ -1,15 +1,15 @@
-//! Letters of one request, packed: many lines, or a large one, as one line.
+//! Packs letters of one request: many lines, or a large line, become one line.
 //!
 //! ```text
 //! {"packed_letters":312,"source":"web","unpacked_bytes":190234,"zstd":"<base64 of a zstd frame: the lines with their line ends>"}
 //! ```
 //!
-//! What was sent compressed would otherwise fill the disk inflated: 58 bytes of brotli become 16 MiB of letters. A few letters,
-//! and those of about the size of what was received, stay as they are, so that people read them with `tail` and `jq`. The rest
-//! is read with `lakegate dead-letters show`, or with `jq -r .zstd | base64 -d | zstd -d`.
+//! Otherwise a compressed request would fill the disk inflated: 58 bytes of brotli become 16 MiB of letters. A few letters, and
+//! letters of about the size of the request, stay unpacked, so that people can read them with `tail` and `jq`. Read packed
+//! letters with `lakegate dead-letters show`, or with `jq -r .zstd | base64 -d | zstd -d`.
 //!
-//! A letter keeps its line inside the pack, and with it its name ([`LetterId`](super::LetterId)). Whoever reads letters line by
-//! line unpacks ([`unpack`]); one pack is bounded, so that no line makes a reader hold more than
+//! A letter keeps its line inside the pack, and with the line its name ([`LetterId`](super::LetterId)). Readers of single
+//! letters unpack ([`unpack`]); the size of a pack is limited, so that no line takes more memory than
 //! [`DEAD_LETTER_UNPACKED_BYTES_MAX`].
 
 use std::{io::Read, sync::Arc};
@@ -26,10 +26,10 @@ use crate::limits::{
     DEAD_LETTER_UNPACKED_BYTES_MAX, DEAD_LETTERS_PLAIN_BYTES,
 };
 
-/// zstd's own default: some 300 MB/s, and letters of one kind become a twentieth.
+/// zstd's own default: some 300 MB/s, and letters of one kind shrink to a twentieth.
 const LEVEL: i32 = 3;
 
-/// How a packed line begins. A letter begins otherwise.
+/// The beginning of a packed line. Letters begin differently.
 const BEGINNING: &[u8] = b"{\"packed_letters\":";
 
 #[derive(Serialize, Deserialize)]
@@ -40,10 +40,10 @@ struct Pack<'a> {
     zstd: &'a str,
 }
 
-/// Gathers letters, and packs them as they come, so that no more than [`DEAD_LETTER_PACK_BYTES`] and one letter wait.
+/// Collects letters and packs them on arrival, so that at most [`DEAD_LETTER_PACK_BYTES`] and one letter wait.
 #[derive(Debug, Default)]
 pub struct LetterLines {
-    /// Whole lines: packed ones, and letters as they are.
+    /// Whole lines: packed and unpacked.
     done: Vec<u8>,
     /// Letters that are not packed yet.
     waiting: Vec<u8>,
@@ -58,14 +58,14 @@ impl LetterLines {
         self.added(letter.source);
     }
 
-    /// Adds the line of a letter that was written before, without its line end.
+    /// Adds the existing line of a letter, without its line end.
     pub(super) fn add_line(&mut self, line: &[u8], source: &str) {
         self.waiting.extend_from_slice(line);
         self.waiting.push(b'\n');
         self.added(source);
     }
 
-    /// Bytes of memory that they take.
+    /// Bytes of memory of the letters.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.done.capacity() + self.waiting.capacity()
@@ -79,7 +79,7 @@ impl LetterLines {
         }
     }
 
-    /// The letters of a request of which `received_bytes` were received; `None` where there are none.
+    /// The letters of a request with `received_bytes` received bytes; `None` if there are none.
     #[must_use]
     pub fn finish(mut self, source: &Arc<str>, received_bytes: usize) -> Option<Lines> {
         if self.count == 0 {
@@ -93,14 +93,14 @@ impl LetterLines {
         Some(Lines { source: source.clone(), text, count, within_quota: true })
     }
 
-    /// All of them, packed.
+    /// All letters, packed.
     pub(super) fn packed(&mut self, source: &str) -> Vec<u8> {
         self.pack(source);
         self.count = 0;
         std::mem::take(&mut self.done)
     }
 
-    /// Packs what waits; leaves it as it is where packing gains too little, since what is readable is worth something.
+    /// Packs the waiting letters; keeps them unpacked if packing gains too little, because unpacked letters are readable.
     fn pack(&mut self, source: &str) {
         let (waiting, letters) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.waiting_count));
         if waiting.is_empty() {
@@ -112,7 +112,7 @@ impl LetterLines {
         {
             let zstd = STANDARD.encode(frame);
             let pack = Pack { packed_letters: letters, source, unpacked_bytes: waiting.len(), zstd: &zstd };
-            // Strings and numbers into memory: there is nothing in it that can fail.
+            // Strings and numbers written to memory cannot fail.
             let written = serde_json::to_writer(&mut self.done, &pack);
             debug_assert!(written.is_ok());
             self.done.push(b'\n');
@@ -125,7 +125,7 @@ impl LetterLines {
     }
 }
 
-/// The lines in a packed line; `None` for any other line, and for one that is damaged.
+/// The lines in a packed line; `None` for any other line, and for a damaged pack.
 pub(super) fn unpack(line: &[u8]) -> Option<Vec<u8>> {
     if !line.starts_with(BEGINNING) {
         return None;

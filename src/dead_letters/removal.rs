@@ -1,9 +1,9 @@
-//! Taking letters out for good.
+//! Removes letters permanently.
 //!
-//! The writer is asked to begin another file; from then on nobody appends to those before it, and they are looked through one
-//! by one. That a letter is dropped stands in the journal, durably, before its file is written anew aside and renamed into
-//! place; a file that holds nothing any more goes. So a crash leaves a letter in place or takes it out, and where it left the
-//! line, the journal says that it is gone; the next removal takes it along.
+//! The writer opens another file on request; afterwards nothing is appended to the earlier files, and the removal reads them
+//! one by one. It first records the dropped letters durably in the journal; then it rewrites the file aside and renames the new
+//! file into place, or deletes an empty file. So a crash leaves either the letter, or a line that the journal marks as dropped;
+//! the next removal deletes that line.
 
 use std::{
     collections::HashSet,
@@ -23,37 +23,37 @@ use super::{
 };
 use crate::durable;
 
-/// What was taken out.
+/// The removed letters.
 #[derive(Debug, Default)]
 pub struct Removed {
     /// The letters, in groups.
     pub groups: Groups,
-    /// Bytes on disk that are free now.
+    /// Freed bytes on disk.
     pub bytes: u64,
 }
 
-/// Who removes, for the journal.
+/// The run that removes, for the journal.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Its name.
+    /// Name of the run.
     pub id: String,
-    /// When.
+    /// Time of the run.
     pub at: String,
 }
 
 impl Archive {
-    /// Takes the letters that `filter` means out of `folder`, whose writer has begun another file. Only for whoever holds the
-    /// lock of the data folder.
+    /// Removes the letters that `filter` selects from `folder`, whose writer has opened another file. Only for the process that
+    /// holds the lock of the data folder.
     ///
     /// # Errors
-    /// The disk's. What was taken out until then is gone.
+    /// The error of the disk. Letters removed until then are gone.
     pub(super) fn remove(&self, folder: &str, filter: &Filter, run: &Run, removed: &mut Removed) -> io::Result<()> {
         let path = self.path(folder);
         let _ = fs::remove_file(path.join(ASIDE));
         let repairs = Repairs::read(&path)?;
         let removal = Removal { folder, path, filter, run, repairs };
         let mut numbers = sorted_numbers(&removal.path)?;
-        // The newest is the writer's.
+        // The newest file belongs to the writer.
         numbers.pop();
         for number in numbers {
             let gone = removal.mark(number, removed)?;
@@ -64,10 +64,10 @@ impl Archive {
         self.tidy_journal(folder)
     }
 
-    /// Writes the journal of `folder` anew where it has grown too long.
+    /// Rewrites the journal of `folder` if it is too long.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub fn tidy_journal(&self, folder: &str) -> io::Result<()> {
         let path = self.path(folder);
         if !journal::is_too_long(&path) {
@@ -96,7 +96,7 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Notes in the journal which letters of a file go, and answers them.
+    /// Records in the journal which letters of a file are removed, and returns their names.
     fn mark(&self, number: u32, removed: &mut Removed) -> io::Result<HashSet<LetterId>> {
         let mut gone = HashSet::new();
         let mut noted = Vec::new();
@@ -131,13 +131,13 @@ impl Removal<'_> {
         Ok(gone)
     }
 
-    /// Writes a file anew without the letters in `gone`. Says how many bytes are free now.
+    /// Rewrites a file without the letters in `gone`. Returns the number of freed bytes.
     fn rewrite(&self, number: u32, gone: &HashSet<LetterId>) -> io::Result<u64> {
         let (file, aside) = (self.path.join(file_name(number)), self.path.join(ASIDE));
         let Some(mut lines) = Lines::open(&self.path, number)? else { return Ok(0) };
         let before = fs::metadata(&file)?.len();
         let mut kept = BufWriter::new(durable::create(&aside)?);
-        // What is left of packs: their letters stay packed.
+        // The remaining letters of packs stay packed.
         let mut packed = LetterLines::default();
         while let Some(line) = lines.next()? {
             if gone.contains(&LetterId::of(line)) {

@@ -1,4 +1,4 @@
-//! A dead letter as it is read back: the reader beside the writer in `letter.rs`.
+//! Reads a dead letter back; the writer is in `letter.rs`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -10,49 +10,49 @@ use uuid::Uuid;
 
 use crate::{config::is_key_name, event::millis_of_iso};
 
-/// What a line says, in place: strings without escapes are borrowed, and the event is decoded only where it is asked for.
+/// The parsed line: strings without escapes are borrowed, and the event is decoded only on request.
 #[derive(Debug, Deserialize)]
 pub struct StoredLetter<'a> {
-    /// When the event was received, as [`iso_millis`](crate::event::iso_millis) writes it; texts of it sort as times do.
+    /// When the event was received, in the format of [`iso_millis`](crate::event::iso_millis); such texts sort as times do.
     #[serde(borrow)]
     pub received_datetime: Cow<'a, str>,
-    /// Name of the key that sent it.
+    /// Name of the key that sent the event.
     #[serde(borrow)]
     pub source: Cow<'a, str>,
-    /// Its identity, where it was readable.
+    /// Identity of the event, if readable.
     #[serde(borrow)]
     pub event_uuid: Option<Cow<'a, str>>,
-    /// Its name, where it was readable.
+    /// Name of the event, if readable.
     #[serde(borrow)]
     pub event_name: Option<Cow<'a, str>>,
-    /// Why it was rejected.
+    /// Why the event was rejected.
     #[serde(borrow)]
     pub code: Cow<'a, str>,
-    /// The same for a person.
+    /// The reason, for a person.
     #[serde(borrow)]
     pub detail: Cow<'a, str>,
     /// JSON pointer to the first fault.
     #[serde(borrow)]
     pub pointer: Cow<'a, str>,
-    /// The schema that judged, as `menu:item:viewed/2`.
+    /// The schema that rejected the event, as `menu:item:viewed/2`.
     #[serde(borrow, default)]
     pub schema: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     raw: Option<&'a RawValue>,
     #[serde(borrow, default)]
     raw_base64: Option<&'a RawValue>,
-    /// Bytes of the event, where only its beginning was kept.
+    /// Bytes of the event, if only its beginning was stored.
     #[serde(default)]
     pub raw_bytes: Option<u64>,
 }
 
-/// Why a line is no dead letter.
+/// Why a line is not a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableLetter {
-    /// No JSON, or without what a letter has.
+    /// Not JSON, or without a required member.
     #[error("{0}")]
     Json(String),
-    /// Times and names have a form.
+    /// A time or a name in the wrong format.
     #[error("{0} is not what the gateway writes")]
     Member(&'static str),
 }
@@ -68,14 +68,14 @@ impl<'a> StoredLetter<'a> {
         if holds.iter().filter(|holds| **holds).count() != 1 {
             return Err(UnreadableLetter::Member("raw"));
         }
-        // It names a folder, and stands unescaped in what is delivered.
+        // The source names a folder, and is delivered unescaped.
         if !is_key_name(&letter.source) {
             return Err(UnreadableLetter::Member("source"));
         }
         Ok(letter)
     }
 
-    /// When the event was received, Unix milliseconds.
+    /// When the event was received, in Unix milliseconds.
     #[must_use]
     pub fn received_millis(&self) -> Option<i64> {
         millis_of_iso(&self.received_datetime)
@@ -87,7 +87,7 @@ impl<'a> StoredLetter<'a> {
         self.schema.as_ref()?.rsplit_once('/')?.1.parse().ok()
     }
 
-    /// The event as its client wrote it. `None` where it is damaged, or only its beginning was kept.
+    /// The event as its client wrote it. `None` if it is damaged, or if only its beginning was stored.
     #[must_use]
     pub fn raw(&self) -> Option<Vec<u8>> {
         if let Some(raw) = self.raw {
@@ -98,9 +98,8 @@ impl<'a> StoredLetter<'a> {
     }
 }
 
-/// Names a letter by what its line says: the first half of its SHA-256. It is the same wherever the line lies, so that what
-/// was noted of a letter stays true when files are written anew; and two letters that are the same to the last byte are one,
-/// because whatever becomes of the one becomes of the other.
+/// Name of a letter: the first half of the SHA-256 of its line. The name does not depend on the file, so that journal entries
+/// stay valid when files are rewritten. Two letters with the same bytes are one letter, because every repair applies to both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LetterId([u8; 16]);
 
@@ -113,7 +112,7 @@ impl LetterId {
         Self(id)
     }
 
-    /// The same as an identity of the dedup window: that of a replay of what the sink refused.
+    /// The name as an identity of the dedup window, for a replay of an event that the sink refused.
     #[must_use]
     pub fn as_identity(self) -> Uuid {
         Uuid::from_bytes(self.0)

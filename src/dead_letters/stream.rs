@@ -1,7 +1,7 @@
-//! The spool of the dead letters' own stream, and how much of it each source has.
+//! The spool of the dead letters' own stream, and the share of each source.
 //!
-//! All keys share it, so one that sends nothing but garbage while the stream is away would fill it for all. What a source sends
-//! beyond its share goes into its files, which have a quota of their own. What lay in the spool at the start counts for nobody.
+//! All keys share the spool, so a key that sends only garbage while the stream is down could fill it for all. Letters of a
+//! source beyond its share go into its files, with their own quota. Letters in the spool at the start count for no source.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -19,7 +19,7 @@ pub struct LetterStream {
 }
 
 impl LetterStream {
-    /// For letters that wait in `spool`, of which each source may have `bytes_per_source_max`.
+    /// For letters that wait in `spool`; each source may have `bytes_per_source_max`.
     #[must_use]
     pub fn new(spool: Arc<Spool>, bytes_per_source_max: u64) -> Self {
         Self { spool, bytes_per_source_max, waiting: Arc::default() }
@@ -32,13 +32,13 @@ impl LetterStream {
         waiting.held(source) + bytes as u64 <= self.bytes_per_source_max
     }
 
-    /// So many bytes of a source are in the spool, up to `end_seq_exclusive`.
+    /// Adds `bytes` of a source in the spool, up to `end_seq_exclusive`.
     pub(super) fn add(&self, source: &Arc<str>, bytes: usize, end_seq_exclusive: u64) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(source, bytes as u64, end_seq_exclusive);
     }
 }
 
-/// What waits to be delivered: stretch by stretch, and in all.
+/// Bytes that wait to be delivered: per range, and in total.
 #[derive(Debug, Default)]
 struct Waiting {
     stretches: VecDeque<Stretch>,
@@ -52,7 +52,7 @@ struct Stretch {
     by_source: HashMap<Arc<str>, u64>,
 }
 
-/// Letters that are settled together, about: a spool of a million has a thousand entries.
+/// Approximate number of letters settled together: a spool of a million has a thousand entries.
 const STRETCH_LETTERS: u64 = 1024;
 
 impl Waiting {

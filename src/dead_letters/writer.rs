@@ -1,4 +1,4 @@
-//! The thread that keeps letters: those that arrive together share an fsync. Now and then it looks whether what was wrong still is.
+//! The thread that writes letters: letters that arrive together share an fsync. It regularly checks whether faults are over.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,16 +27,16 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What the writer is sent.
+/// Letters to write.
 pub(super) struct Job {
     pub(super) lines: Lines,
     pub(super) done: oneshot::Sender<Result<(), DeadLetterError>>,
 }
 
-/// What the writer does.
+/// A task of the writer.
 pub(super) enum Order {
     Write(Job),
-    /// Begin another file in a folder, so that those before it are nobody's any more.
+    /// Open another file in a folder, so that the writer no longer uses the earlier files.
     Roll {
         folder: Arc<str>,
         done: oneshot::Sender<std::io::Result<()>>,
@@ -47,13 +47,13 @@ pub(super) struct Writer {
     root: PathBuf,
     bytes_per_source_max: u64,
     folders: HashMap<Arc<str>, SourceFolder>,
-    /// The last file of a source whose sync failed: a later one would succeed without the bytes that the system dropped.
+    /// The last file of each source whose sync failed: a later sync would succeed without the bytes that the system dropped.
     unsure: HashMap<Arc<str>, u32>,
     /// Sources whose letters cannot be written.
     unwritable: Vec<Arc<str>>,
-    /// Sources at their quota, with the bytes for which there was no room, and how many they may hold with those.
+    /// Sources at their quota: the bytes that did not fit, and the bytes that the source may have with them.
     full: HashMap<Arc<str>, (u64, u64)>,
-    /// Folders that hold so much that a person should look.
+    /// Folders that are full enough for a warning.
     filling: HashSet<String>,
     queued_bytes: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -82,7 +82,7 @@ impl Writer {
         }
     }
 
-    /// Works until nobody can give an order any more.
+    /// Works until all senders are gone.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         self.set_torn_lines_aside();
         let mut looked_at = Instant::now();
@@ -99,7 +99,7 @@ impl Writer {
         }
     }
 
-    /// Once, before anything is written: what a power cut left in the files.
+    /// Called once before the first write: sets aside lines that a power cut tore.
     fn set_torn_lines_aside(&self) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
@@ -132,12 +132,12 @@ impl Writer {
             self.write(&source, jobs);
         }
         for (folder, done) in rolls {
-            // Whoever asked may be gone; the file is begun all the same.
+            // The caller may be gone; the file is opened all the same.
             let _ = done.send(self.roll(&folder));
         }
     }
 
-    /// Letters may be long in coming, and files are removed by hand: what is over must not be said to go on.
+    /// Clears conditions that are over: the next letter may come late, and people remove files by hand.
     fn look(&mut self) {
         if let Ok(folders) = folder::bytes_by_folder(&self.root) {
             self.metrics.dead_letters_bytes.set(folders.iter().map(|(_, bytes)| *bytes as i64).sum());
@@ -162,7 +162,7 @@ impl Writer {
         }
     }
 
-    /// Warns of a folder that holds much, and takes the warning back.
+    /// Raises the warning of a folder that fills up, and clears it again.
     fn look_at(&mut self, name: &str, bytes: u64) {
         let max = self.bytes_per_source_max;
         if bytes >= part(max, DEAD_LETTER_WARN_PERCENT) {
@@ -174,7 +174,7 @@ impl Writer {
         }
     }
 
-    /// Bytes that a source may hold with these jobs: the last of them are for small ones.
+    /// Bytes that a source may have after these jobs: the last part of the quota is for small letters.
     fn limit(&self, jobs: &[Job]) -> u64 {
         let is_small = jobs.iter().all(|job| job.lines.text.len() <= DEAD_LETTER_SMALL_BYTES);
         part(self.bytes_per_source_max, if is_small { 100 } else { 100 - DEAD_LETTER_RESERVE_PERCENT })
@@ -195,7 +195,7 @@ impl Writer {
         self.conditions.clear(Condition::DeadLettersUnwritable, source);
     }
 
-    /// The folder of a source, whose open file is the one that has the name.
+    /// The folder of a source, whose open file still has its name.
     fn folder(&mut self, source: &Arc<str>) -> Result<&mut SourceFolder, NotAppended> {
         if self.folders.get(source).is_some_and(|folder| !folder.is_current()) {
             self.folders.remove(source);
@@ -227,7 +227,7 @@ impl Writer {
             }
         };
         if !has_room {
-            // One after the other: the largest must not cost the ones that still fit.
+            // One by one: the largest job must not make the others fail that still fit.
             if jobs.len() > 1 {
                 return jobs.into_iter().for_each(|job| self.write(source, vec![job]));
             }
@@ -261,8 +261,8 @@ impl Writer {
         }
     }
 
-    /// Appends to the file that has the name. Where it lost the name meanwhile, once more to the one that has it then: a letter
-    /// that is there twice is one letter, and one in a file that somebody just moved away may be in none.
+    /// Appends to the file that has the name. If the file lost its name meanwhile, appends again to the new file: a letter that
+    /// is stored twice counts as one letter, and a letter in a file that was just moved away may be lost.
     fn append(&mut self, source: &Arc<str>, texts: &[&[u8]]) -> io::Result<()> {
         let mut tries = 0;
         loop {
@@ -279,7 +279,7 @@ impl Writer {
         }
     }
 
-    /// The folder is opened anew, and a torn tail cut, when the next letter comes.
+    /// The next letter opens the folder again, and cuts a torn tail.
     fn give_up(&mut self, source: &Arc<str>, failed: NotAppended) -> io::Error {
         self.folders.remove(source);
         if let Some(unsure) = failed.unsure {
@@ -295,7 +295,7 @@ fn part(of: u64, percent: u64) -> u64 {
 
 fn answer(jobs: Vec<Job>, result: Result<(), DeadLetterError>) {
     for job in jobs {
-        // The request may be gone; its letters are kept all the same.
+        // The request may be gone; its letters are stored all the same.
         let _ = job.done.send(result);
     }
 }

@@ -1,33 +1,33 @@
-//! From the spool to the sink: read, deliver, commit, retire. One range at a time, and each place of it on its own.
+//! From the spool to the sink: read, deliver, commit, retire. One range at a time, each place (partition) on its own.
 //!
 //! ```text
 //! spool ─▶ range ─▶ plan ─▶ sink ─▶ settled ─▶ cursor ─▶ unlink
 //!                      ▲       │
-//!                      └─ owed ◀ a place that failed: later, under the same name, in its own time
+//!                      └─ owed ◀ a place that failed: retried later, under the same name, with its own pauses
 //! ```
 //!
-//! A range is read when it is due (by age, by size, because somebody waits for it, or because the gateway stops), so that
-//! nothing is held in memory while it waits. Each record's own [`Delivery`] decides: what is to be retried is sent again,
-//! and only that, until the sink has it or refuses it. Nothing is given up.
+//! A range is read when it is due (by age, by size, because a request waits for it, or because the gateway stops), so that
+//! waiting records take no memory. The [`Delivery`] of each record decides: only records with a retryable error are sent again,
+//! until the sink stores them or refuses them. No record is given up.
 //!
 //! # Many places
 //!
-//! An attempt gives the sink records of so many places at most, and of one key's so many: [`LAKE_FLUSH_PARTITIONS_MAX`]. The
-//! others of the range are owed at once, and come in the next attempts, which take turns with newer ranges. So one key that
-//! spreads its events over very many places holds up itself, and each place has one file of a range all the same.
+//! One attempt writes to a limited number of places, in total and per key: [`LAKE_FLUSH_PARTITIONS_MAX`]. The other places of
+//! the range are owed at once and come in the next attempts, which alternate with newer ranges. So a key that spreads its
+//! events over very many places delays only itself, and each place still gets one file per range.
 //!
 //! # A place that fails
 //!
-//! The sink says of each record to which place it belongs ([`Sink::place_of`]: a partition of the lake). A place that fails is
-//! owed its records of this range, and of those that follow, and they are tried again in its own pauses, while all other
-//! places go on. What is remembered of it are the numbers of the ranges: the records are on disk.
+//! The sink tells the place of each record ([`Sink::place_of`]: a partition of the lake). A failed place is owed its records of
+//! this range and of the following ranges. They are retried with the pauses of this place, while all other places continue.
+//! Only the numbers of the ranges are in memory: the records are on disk.
 //!
 //! # Each event once
 //!
-//! The sink names what it writes by the range, so that a range which is delivered again takes the place of itself. So
-//! every range is planned durably before its first delivery, in the cursor's file where it begins at the cursor and in the
-//! journal otherwise, and is read again by its numbers, whatever decayed in it meanwhile. The cursor stands only where a
-//! range begins. What is settled beyond it is in the journal, also what another sink has settled there.
+//! The sink names its files by the range, so that a range which is delivered again replaces itself. Therefore every range is
+//! planned durably before its first delivery: in the cursor's file if the range begins at the cursor, otherwise in the journal.
+//! It is read again with the same numbers, even if some of its records decayed meanwhile. The cursor stands only at the
+//! beginning of a range. The journal holds what is settled beyond the cursor, also by another sink.
 
 mod attempt_results;
 mod partition_limits;
@@ -67,47 +67,47 @@ pub struct BatchBounds {
     pub age_max: Duration,
 }
 
-/// Delivers in batches, one at a time, each of a range of the spool.
+/// Delivers in batches, one at a time, each for a range of the spool.
 pub struct BatchDeliverer {
     shared: Shared,
     sink: Box<dyn Sink>,
     bounds: BatchBounds,
     journal: Journal,
-    /// What a stream may have been sent, kept for the day when it is the sink again.
+    /// Events that may have been sent to a stream, kept in case a stream becomes the sink again.
     sent: SeqSet,
-    /// Ranges that are in the journal: the ends by the firsts.
+    /// Ranges in the journal: first number to end.
     planned: BTreeMap<u64, u64>,
     undelivered: Undelivered,
-    /// The places that are said to fail.
+    /// The places reported as failing.
     unwritable: BTreeSet<Place>,
     reader: Reader,
     cursor: CursorMover,
-    /// Reading at the front failed: not before then.
+    /// After a failed read at the front: no read before this time.
     read_at: Option<Instant>,
-    /// When the oldest record that was not read was received.
+    /// When the oldest unread record was received.
     front_received: Option<i64>,
-    /// When the oldest record that was not read is as old as it may get.
+    /// When the oldest unread record reaches the maximum age.
     due_at: Option<Instant>,
-    /// When the newest records were read last.
+    /// When the newest records were last read.
     flushed_at: Option<Instant>,
     is_undelivered_turn: bool,
 }
 
-/// What one attempt came to.
+/// The result of one attempt.
 #[derive(Debug, Default)]
 struct Attempt {
-    /// Places of which something was tried, and why not all of it was taken, where it was not.
+    /// Places that were tried; with the error if not all records were taken.
     places: BTreeMap<Place, Option<String>>,
-    /// Places that were not tried, because they fail and rest.
+    /// Places that were not tried, because they failed and pause.
     resting: Vec<Place>,
-    /// Whether others were not tried because there are too many for one attempt.
+    /// Whether other places were not tried because one attempt cannot write to more.
     has_more: bool,
     /// When the first event of the range was received.
     received: Option<i64>,
 }
 
 impl BatchDeliverer {
-    /// A deliverer with the journal in the file `journal`. What that knows to be settled, `shared.progress` knows from now on.
+    /// A deliverer with the journal in the file `journal`. `shared.progress` takes over what the journal knows to be settled.
     #[must_use]
     pub fn open(shared: Shared, sink: Box<dyn Sink>, bounds: BatchBounds, journal: PathBuf) -> Self {
         let (journal, known) = shared.open_journal(journal);
@@ -122,13 +122,13 @@ impl BatchDeliverer {
         let average = (stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1)).max(1);
         let piece = (bounds.records_max as u64).min(bounds.bytes_max as u64 / average).max(1);
         for (first, end) in begun {
-            // A range all of whose places rested is in no book, because nothing of it was given to the sink; later ones may be.
+            // A range whose places all paused is in no journal, because the sink got nothing of it; later ranges may be.
             while next < first {
                 let until = first.min(next + piece);
                 undelivered.add(next..until, None, None);
                 next = until;
             }
-            // What a crash interrupted is repeated as the same range; which places owe anything of it shows when it is read.
+            // A range that a crash interrupted is repeated as the same range; reading it shows which places it is owed to.
             undelivered.add(first..end, None, None);
             next = next.max(end);
         }
@@ -166,7 +166,7 @@ impl BatchDeliverer {
             let owed = self.undelivered.due(now);
             let front_at = self.front_at(end, hurried_at, now);
             let is_front_due = front_at.is_some_and(|at| at <= now);
-            // Both take turns, so that neither what is owed nor what is new waits behind all of the other.
+            // Owed and new ranges alternate, so that neither waits behind all of the other.
             self.is_undelivered_turn = owed.is_some() && (self.is_undelivered_turn || !is_front_due);
             match owed.filter(|_| self.is_undelivered_turn) {
                 Some(range) => self.deliver_undelivered(range, now).await,
@@ -201,7 +201,7 @@ impl BatchDeliverer {
         }
     }
 
-    /// When the next range is due to be read; `None` where there is nothing to read, or no more may be owed.
+    /// When the next range is due to be read; `None` if there is nothing to read, or if the limit of owed ranges is reached.
     fn front_at(&mut self, end: u64, hurried_at: Option<Instant>, now: Instant) -> Option<Instant> {
         let next = self.reader.next_seq();
         let is_far_ahead = next - self.shared.progress.settled_exclusive().min(next) >= STREAM_AHEAD_EVENTS_MAX;
@@ -213,12 +213,12 @@ impl BatchDeliverer {
         Some(self.read_at.map_or(due_at, |at| at.max(due_at)))
     }
 
-    /// When the flush is due that all requests share which wait for one.
+    /// When the flush is due that all waiting requests share.
     fn shared_flush_at(&self, now: Instant) -> Instant {
         self.flushed_at.map_or(now, |at| at + LAKE_AWAITED_FLUSH_INTERVAL).max(now)
     }
 
-    /// When the oldest record that waits, the one the reader comes to next, is as old as it may get.
+    /// When the oldest unread record, the next that the reader comes to, reaches the maximum age.
     fn due_at(&mut self, now: Instant) -> Instant {
         if let Some(due_at) = self.due_at {
             return due_at;
@@ -232,7 +232,7 @@ impl BatchDeliverer {
         *self.due_at.insert(now + self.bounds.age_max.saturating_sub(waited))
     }
 
-    /// Whether `pending` records fill a batch, taking their bytes from the average of what is on disk.
+    /// Whether `pending` records fill a batch, estimated from the average record size on disk.
     fn is_full(&self, pending: u64) -> bool {
         let stats = self.shared.spool.stats();
         let average = stats.bytes / (stats.end_seq_exclusive - stats.first_seq).max(1);
@@ -245,7 +245,7 @@ impl BatchDeliverer {
         let (records_max, bytes_max) = (self.bounds.records_max, self.bounds.bytes_max);
         let read = tokio::task::block_in_place(|| self.reader.read_until(end, records_max, bytes_max));
         let Ok(found) = read else {
-            // The spool says so, and knows when the next try makes sense.
+            // The spool reports the error, and knows when the next attempt makes sense.
             self.read_at = Some(now + self.shared.spool.unreadable_pause());
             return;
         };
@@ -255,7 +255,7 @@ impl BatchDeliverer {
         self.conclude(range, &attempt);
     }
 
-    /// Delivers of a range what its places are owed, as far as they may be tried now.
+    /// Delivers the records that a range owes to its places, for the places that may be tried now.
     async fn deliver_undelivered(&mut self, range: Range<u64>, now: Instant) {
         let mut reader = self.undelivered.take_reader(&range).unwrap_or_else(|| {
             let unsettled = self.shared.progress.unsettled_in(range.clone());
@@ -280,7 +280,7 @@ impl BatchDeliverer {
         self.conclude(range, &attempt);
     }
 
-    /// Gives what is not settled of a range to the sink, once.
+    /// Gives the unsettled records of a range to the sink, once.
     async fn attempt(&mut self, range: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
         let mut attempt = Attempt { received, ..Attempt::default() };
@@ -335,7 +335,7 @@ impl BatchDeliverer {
             self.give(&batch, &seqs, &places, &mut attempt, &mut settled).await;
         }
         settled.sort_unstable();
-        // Where a range is settled as a whole, and nothing before it is owed, the cursor says it.
+        // If a range is settled as a whole, and nothing before it is owed, the cursor records that.
         if !self.undelivered.is_only(range) || attempt.owes() || self.cursor.retry_at().is_some() {
             self.journal.settled(&settled);
         }
@@ -346,7 +346,7 @@ impl BatchDeliverer {
         let started = Instant::now();
         let mut deliveries = self.sink.deliver(batch).await;
         let took = started.elapsed();
-        // Absence never means success.
+        // A missing result is not a success.
         deliveries.resize(batch.records.len(), Delivery::Retry("the sink did not say".into()));
         let mut delivered = Vec::with_capacity(seqs.len());
         let mut cause = None;
@@ -377,7 +377,7 @@ impl BatchDeliverer {
         }
     }
 
-    /// Makes durable that the delivery of `range` begins. Whether it is.
+    /// Records durably that the delivery of `range` begins. Returns whether this succeeded.
     fn plan(&mut self, range: &Range<u64>) -> bool {
         let cursor = self.shared.spool.cursor();
         let is_in_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive == Some(range.end);

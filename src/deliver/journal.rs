@@ -1,25 +1,25 @@
-//! The journal: which events beyond the cursor were sent, which of them are settled, and which stretches the lake planned.
+//! The journal: which events beyond the cursor were sent, which of them are settled, and which ranges the lake planned.
 //!
-//! Calls end in any order, partitions fail alone, and the cursor moves only over what is settled without a gap. The journal
-//! knows what lies beyond, whatever the sink, so that a restart sends only what is owed, knows of which events it cannot know
-//! whether they arrived, and repeats each stretch of the lake under its name.
+//! Calls end in any order, partitions fail separately, and the cursor moves only over settled events without a gap. The journal
+//! records what lies beyond, for every sink. So a restart sends only unsettled events, knows for which events the result is
+//! unknown, and repeats each range of the lake under its name.
 //!
 //! ```text
 //! header   magic "LKGJRNL1" | spool id 16 B | crc u32
 //! entry    kind u8 | count u32 | body | crc u32
 //! body     1 sent, 2 settled     count × (first seq u64 | length u32)
-//!          3 stretches           count × (first seq u64 | end seq u64)
+//!          3 ranges              count × (first seq u64 | end seq u64)
 //!          4 sent, 5 settled     first seq u64 | count × u64, a bit for each event, the lowest first
 //! ```
 //!
-//! All numbers are little-endian; a checksum is CRC32C over what is before it in the header or the entry. What is torn at
-//! the end is cut. Entries are written at once and synced when the cursor moves, so a killed process leaves all of them to
-//! the system; after a power cut the events of the last moment are sent again. A planned stretch is synced before it is
-//! delivered. The journal never says more than what happened, so nothing is lost by it: what it names beyond the spool's
-//! durable end belongs to frames that are gone, and is ignored.
+//! All numbers are little-endian; a checksum is CRC32C over the preceding bytes of the header or the entry. A torn end is cut.
+//! Entries are written at once and synced when the cursor moves: after a killed process the system still has all of them; after
+//! a power cut the events of the last moment are sent again. A planned range is synced before it is delivered. The journal
+//! never claims more than happened, so it causes no loss: entries beyond the spool's durable end belong to frames that are
+//! gone, and are ignored.
 //!
-//! It is bounded whatever is stuck: beyond [`JOURNAL_BYTES_MAX`] of news it is written anew, where a set takes at most a bit
-//! for each event between the cursor and the newest that was read, and reading ahead is bounded itself.
+//! Its size is bounded even if delivery is stuck: after [`JOURNAL_BYTES_MAX`] of new entries it is rewritten. A set then takes
+//! at most a bit for each event between the cursor and the newest event that was read, and reading ahead is bounded itself.
 
 use std::{
     collections::BTreeMap,
@@ -45,9 +45,9 @@ const HEADER_BYTES: usize = 8 + 16 + 4;
 const SENT: u8 = 1;
 const SETTLED: u8 = 2;
 const STRETCHES: u8 = 3;
-/// Added to the kind of a set: it is written as bits.
+/// Added to the kind of a set that is written as bits.
 const AS_BITS: u8 = 3;
-/// Ranges in one entry: what is read at once stays small.
+/// Ranges in one entry; bounds what is read at once.
 const ENTRY_RANGES: usize = 4096;
 
 /// See the module.
@@ -55,33 +55,33 @@ const ENTRY_RANGES: usize = 4096;
 pub(super) struct Journal {
     path: PathBuf,
     spool_id: Uuid,
-    /// `None` where it could not even be made.
+    /// `None` if the file could not even be created.
     file: Option<File>,
     bytes: u64,
-    /// Bytes that it had when it was written anew.
+    /// Bytes of the file after the last rewrite.
     least_bytes: u64,
     is_synced: bool,
-    /// Set while it lacks something: nothing is appended, and it is to be written anew at that time.
+    /// Set while the file is incomplete: nothing is appended, and the journal is rewritten at that time.
     mend_at: Option<Instant>,
     tries: Tries,
     conditions: Conditions,
 }
 
-/// What a journal knew at the start.
+/// The contents of a journal at the start.
 #[derive(Debug)]
 pub(super) struct Journaled {
-    /// Everything below the cursor, and what was settled beyond it.
+    /// Everything below the cursor, and everything settled beyond it.
     pub(super) settled: SeqSet,
-    /// What was sent, whether or not it was confirmed.
+    /// Everything that was sent, confirmed or not.
     pub(super) sent: SeqSet,
-    /// Stretches whose delivery had begun: the ends by the firsts.
+    /// Ranges whose delivery had begun: first number to end.
     pub(super) stretches: BTreeMap<u64, u64>,
 }
 
 impl Journal {
     /// Opens the journal at `path` for the spool with `spool_id`, whose cursor is `cursor` and whose durable end is
-    /// `durable_end`. A journal of another spool is replaced. One that cannot be read, or not be written, is no reason not to
-    /// deliver: what is not known is sent again.
+    /// `durable_end`. A journal of another spool is replaced. A journal that cannot be read or written does not stop delivery:
+    /// events that are not known as settled are sent again.
     pub(super) fn open(
         path: PathBuf,
         spool_id: Uuid,
@@ -111,20 +111,20 @@ impl Journal {
         (journal, known)
     }
 
-    /// These are about to be sent.
+    /// Records that these events are about to be sent.
     pub(super) fn sent(&mut self, seqs: &[u64]) {
         self.append_set(SENT, seqs);
     }
 
-    /// These are settled.
+    /// Records that these events are settled.
     pub(super) fn settled(&mut self, seqs: &[u64]) {
         self.append_set(SETTLED, seqs);
     }
 
-    /// The delivery of this stretch begins: durable when it returns.
+    /// Records that the delivery of this range begins; durable when the call returns.
     ///
     /// # Errors
-    /// The disk's.
+    /// The error of the disk.
     pub(super) fn plan(&mut self, stretch: &Range<u64>) -> io::Result<()> {
         let mut entry = Vec::new();
         write_entry(STRETCHES, 1, &mut entry, |out| {
@@ -136,23 +136,23 @@ impl Journal {
         if self.mend_at.is_some() { Err(io::Error::other("the journal of deliveries cannot be written")) } else { Ok(()) }
     }
 
-    /// Makes durable what was noted.
+    /// Makes the recorded entries durable.
     pub(super) fn sync(&mut self) {
         if std::mem::replace(&mut self.is_synced, true) {
             return;
         }
         if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
-            // What a failed sync left on the disk nobody knows: another file takes its place.
+            // After a failed sync the state on the disk is unknown, so another file replaces it.
             self.fail(&error, Instant::now());
         }
     }
 
-    /// Whether it is to be written anew now: it is long, or it lacks something.
+    /// Whether the journal must be rewritten now, because it is long or incomplete.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.mend_at.map_or(self.bytes > self.least_bytes + JOURNAL_BYTES_MAX, |at| now >= at)
     }
 
-    /// Writes it anew, with what is still of use: what is beyond `cursor`, where the spool's cursor is.
+    /// Rewrites the journal with the entries that are still needed: those beyond `cursor`, the position of the spool's cursor.
     pub(super) fn write_anew(&mut self, cursor: u64, known: &Journaled, now: Instant) {
         match write_anew(&self.path, self.spool_id, cursor, known) {
             Ok((file, bytes)) => {
@@ -180,7 +180,7 @@ impl Journal {
                 self.is_synced = false;
             }
             Err(error) => {
-                // A torn entry would hide what follows it, so nothing follows: it is written anew.
+                // A torn entry would hide the entries after it, so nothing is appended: the journal is rewritten.
                 let _ = file.set_len(self.bytes);
                 self.fail(&error, Instant::now());
             }
@@ -200,7 +200,7 @@ impl Journal {
 }
 
 impl Journaled {
-    /// Takes what the file at `path` says of `within`, entry by entry.
+    /// Reads the entries for `within` from the file at `path`, one by one.
     fn read(&mut self, path: &Path, spool_id: Uuid, within: Range<u64>) -> io::Result<()> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -244,7 +244,7 @@ impl Journaled {
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap_or_default());
         if kind == STRETCHES {
             let stretches = body.chunks_exact(16).map(|stretch| (number(&stretch[..8]), number(&stretch[8..])));
-            // What ends at the cursor or before is done; what ends beyond the durable end holds frames that are gone.
+            // A range that ends at or before the cursor is done; a range beyond the durable end holds frames that are gone.
             self.stretches.extend(stretches.filter(|(first, end)| *end > within.start && *end <= within.end && first < end));
             return;
         }
@@ -322,13 +322,13 @@ fn write_anew(path: &Path, spool_id: Uuid, cursor: u64, known: &Journaled) -> io
     Ok((file, bytes))
 }
 
-/// Numbers in order as ranges.
+/// Sorted numbers as ranges.
 fn ranges(seqs: &[u64]) -> impl Iterator<Item = Range<u64>> + '_ {
     let runs = seqs.chunk_by(|a, b| a + 1 == *b);
     runs.map(|run| run[0]..run[run.len() - 1] + 1)
 }
 
-/// Writes ranges in order, as what is shorter: themselves, or a bit for each number between the first and the last.
+/// Writes sorted ranges in the shorter form: as ranges, or as a bit for each number between the first and the last.
 fn write_set(kind: u8, ranges: &[Range<u64>], out: &mut Vec<u8>) {
     let (Some(first), Some(last)) = (ranges.first(), ranges.last()) else { return };
     let words = (last.end - first.start).div_ceil(64);
@@ -343,7 +343,7 @@ fn write_set(kind: u8, ranges: &[Range<u64>], out: &mut Vec<u8>) {
             bits.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         });
     }
-    // A range is as long as 32 bits hold.
+    // A length has 32 bits, so longer ranges are split.
     let pieces = |range: &Range<u64>| {
         let end = range.end;
         (range.start..end).step_by(u32::MAX as usize).map(move |first| (first, (end - first).min(u32::MAX.into()) as u32))
@@ -394,7 +394,7 @@ mod tests {
         assert!(known.sent.contains(10));
         journal.settled(&[10]);
         drop(journal);
-        // The cursor did not move, and still everything is known, also when it was written anew.
+        // The cursor did not move, and everything is still known, also after a rewrite.
         let (mut journal, known) = open(path.clone(), ID, 10, 100);
         assert_eq!((known.settled.prefix(), ahead(&known.settled), known.sent.prefix()), (13, vec![30], 13));
         journal.write_anew(10, &known, Instant::now());
@@ -470,10 +470,10 @@ mod tests {
         let events = 4_000_000_u64;
         let (mut journal, mut known) = open(path.clone(), ID, 0, events);
         let mut largest = 0;
-        // The oldest is stuck, and every second one behind it.
+        // The oldest event is stuck, and every second one behind it.
         let scattered: Vec<u64> = (0..events).skip(1).step_by(2).collect();
         for seqs in scattered.chunks(500) {
-            // As a flow with many shards has it: numbers that do not follow each other in calls of their own.
+            // As in a flow with many shards: numbers that do not follow each other, in separate calls.
             journal.sent(seqs);
             journal.settled(seqs);
             for seq in seqs {

@@ -1,4 +1,4 @@
-//! What both ways of delivering need: the dead letters, the state of the sink, and the end of a segment.
+//! Common parts of both delivery modes: the dead letters, the state of the sink, and the end of a segment.
 
 use std::{
     ops::Range,
@@ -24,52 +24,52 @@ use crate::{
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
 
-/// How the sink does, for `/readyz`.
+/// The state of the sink, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkState {
     /// Its name.
     pub name: &'static str,
-    /// Why the last delivery failed, if it did.
+    /// The error of the last delivery, if it failed.
     pub failing: Option<String>,
-    /// When the oldest record that waits was received, Unix milliseconds.
+    /// When the oldest waiting record was received, in Unix milliseconds.
     pub oldest_received_millis: Option<i64>,
 }
 
-/// What a deliverer works with, whatever its sink.
+/// The context of a deliverer, for every sink.
 pub struct Shared {
     /// Where the records come from.
     pub spool: Arc<Spool>,
-    /// Must have an identity on disk before its segment goes. `None` where the spool holds no events with identities.
+    /// Must have an identity on disk before its segment is unlinked. `None` if the spool holds no events with identities.
     pub window: Option<Window>,
-    /// Where the records go that the sink refuses.
+    /// Takes the records that the sink refuses.
     pub dead_letters: Arc<DeadLetters>,
-    /// Whom to tell how far it has come.
+    /// Receives the delivery progress.
     pub progress: Arc<Progress>,
-    /// Bytes that the spool may have.
+    /// Quota of the spool in bytes.
     pub quota_bytes: u64,
-    /// What is counted.
+    /// Metrics of the delivery.
     pub metrics: DeliveryMetrics,
-    /// How the sink does.
+    /// The state of the sink.
     pub state: watch::Sender<SinkState>,
-    /// Who is told of each delivery.
+    /// Receives a trace of each delivery.
     pub traces: Traces,
-    /// Where its faults are raised.
+    /// Where faults are raised.
     pub conditions: Conditions,
-    /// In which scope an event's identity holds.
+    /// The scope in which an event's identity is unique.
     pub scopes: Scopes,
 }
 
-/// One batch that was given to the sink, or one call to the stream.
+/// One batch given to the sink, or one call to the stream.
 pub(super) struct DeliveryAttempt<'a> {
     pub(super) events: usize,
     pub(super) bytes: usize,
     pub(super) took: Duration,
-    /// Why not all of it was taken, where it was not.
+    /// The error, if not all records were taken.
     pub(super) failing: Option<&'a str>,
 }
 
 impl Shared {
-    /// Notes what a batch or a call took, once its answer is there.
+    /// Records the result of a batch or a call.
     pub(super) fn note(&self, given: &DeliveryAttempt<'_>) {
         let DeliveryAttempt { events, bytes, took, failing } = *given;
         self.metrics.seconds.observe(took.as_secs_f64());
@@ -78,13 +78,13 @@ impl Shared {
         self.traces.delivery(&DeliverySpan { sink: self.state.borrow().name, events, bytes, failing, took });
     }
 
-    /// For how long everything must have been delivered before the segment that it lies in is closed.
+    /// How long everything must have been delivered before the active segment is closed.
     pub(super) fn roll_after(&self) -> Duration {
         let is_crowded = self.spool.stats().bytes >= self.quota_bytes / 2;
         if is_crowded { CROWDED_ROLL_AFTER } else { IDLE_ROLL_AFTER }
     }
 
-    /// Logs when the sink begins to fail and when it is back; not in between.
+    /// Logs when the sink begins to fail and when it recovers; not in between.
     pub(super) fn report(&self, failing: Option<&str>, owed: usize) {
         self.metrics.sink_up.set(i64::from(failing.is_none()));
         self.state.send_if_modified(|state| {
@@ -99,7 +99,7 @@ impl Shared {
         });
     }
 
-    /// Opens the journal in the file `path`. What it knows to be settled, [`Shared::progress`] knows from now on.
+    /// Opens the journal in the file `path`. [`Shared::progress`] takes over what the journal knows to be settled.
     pub(super) fn open_journal(&self, path: PathBuf) -> (Journal, Journaled) {
         let (cursor, end) = (self.spool.cursor().delivered_exclusive, self.spool.durable_end());
         let (journal, known) = Journal::open(path, self.spool.id(), cursor, end, self.conditions.clone());
@@ -112,7 +112,7 @@ impl Shared {
         (journal, known)
     }
 
-    /// Counts what of `lost`, numbers whose frames decayed, was not known yet, and settles it.
+    /// Settles the numbers of `lost` (their frames decayed), and counts those that were not settled yet.
     pub(super) fn note_lost(&self, lost: &[Range<u64>]) -> Vec<u64> {
         let lost: Vec<u64> = lost.iter().flat_map(|lost| self.progress.unsettled_in(lost.clone())).collect();
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
@@ -123,10 +123,10 @@ impl Shared {
         lost
     }
 
-    /// Keeps an accepted event that the sink will never take, and settles it. Whether it did: where not, try again.
+    /// Stores an accepted event that the sink will never take as a dead letter, and settles it. If it returns `false`, retry.
     pub(super) async fn keep_refused(&self, seq: u64, record: &Record, reason: &str) -> bool {
         let envelope = record.envelope();
-        // The letter of an event that is refused once more is another letter than the one that was replayed.
+        // An event that is refused again needs a letter that differs from the replayed one.
         let again =
             envelope.replayed.then(|| format!("{reason} (again at {})", iso_millis(unix_millis(SystemTime::now())).as_str()));
         let rejection = Rejection::new(RejectCode::RefusedBySink, again.as_deref().unwrap_or(reason), "");
@@ -145,12 +145,12 @@ impl Shared {
         self.keep(seq, Some(identity), reason, envelope.source.into(), text, false).await
     }
 
-    /// Keeps a dead letter that its stream will never take, in a file.
+    /// Stores a dead letter that its stream will never take in a file.
     pub(super) async fn keep_line(&self, frame: &Frame, reason: &str) -> bool {
         self.keep(frame.seq, None, reason, "refused".into(), frame.body.to_vec(), true).await
     }
 
-    /// Keeps a frame that is whole but holds no record of this version.
+    /// Stores a frame that is whole but holds no record of this version.
     pub(super) async fn keep_unreadable(&self, frame: &Frame, reason: &str) -> bool {
         tracing::error!(seq = frame.seq, reason, "a spooled record cannot be read; it goes to the dead letters");
         let rejection = Rejection::new(RejectCode::InternalError, reason, "");
@@ -165,7 +165,7 @@ impl Shared {
 
     async fn keep(&self, seq: u64, identity: Option<Uuid>, reason: &str, source: Arc<str>, text: Vec<u8>, in_file: bool) -> bool {
         let lines = || Lines { source: source.clone(), text: text.clone(), count: 1, within_quota: false };
-        // Where the stream of the dead letters has no room, a file has.
+        // If the stream of the dead letters is full, a file takes them.
         let is_kept = (!in_file && matches!(self.dead_letters.append(lines()).await, Ok(Ok(()))))
             || matches!(self.dead_letters.append_to_file(lines()).await, Ok(Ok(())));
         if is_kept {
@@ -175,7 +175,7 @@ impl Shared {
         is_kept
     }
 
-    /// Unlinks what is delivered, once its identities are on disk in the dedup window.
+    /// Unlinks delivered segments, once their identities are on disk in the dedup window.
     pub(super) async fn retire(&self, is_idle: bool) {
         if is_idle {
             self.spool.roll_if_delivered();
@@ -193,19 +193,19 @@ impl Shared {
             self.spool.unlink_delivered().map_err(|error| error.to_string())
         });
         if let Err(error) = retired {
-            // Not lost, only kept longer: the next batch tries again.
+            // Not lost, only kept longer: the next batch retries.
             tracing::warn!(error, "delivered segments cannot be unlinked yet");
         }
     }
 
-    /// Where the faults of this deliverer's own disk are raised: the events have no name, the dead letters have one.
+    /// The place under which faults of this deliverer's own disk are raised: empty for events, named for dead letters.
     pub(super) fn place(&self) -> &'static str {
         if self.window.is_some() { "" } else { "dead-letter-spool" }
     }
 }
 
-/// Moves the cursor. Where the disk refuses, the spool says so, and delivery goes on all the same: the cursor only says where a restart begins, and
-/// the journal knows what is settled beyond it.
+/// Moves the cursor. If the disk refuses, the spool reports that and delivery continues: the cursor only says where a restart
+/// begins, and the journal knows what is settled beyond it.
 #[derive(Debug, Default)]
 pub(super) struct CursorMover {
     tries: Tries,
@@ -213,12 +213,12 @@ pub(super) struct CursorMover {
 }
 
 impl CursorMover {
-    /// When it is to be tried again, where it failed.
+    /// When the move is retried, if it failed.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }
 
-    /// Moves it to `seq`, unless it is too soon after a failure. Whether it is there.
+    /// Moves the cursor to `seq`, unless it is too soon after a failure. Returns whether the cursor is there.
     pub(super) fn move_to(&mut self, shared: &Shared, seq: u64, now: Instant) -> bool {
         if self.retry_at.is_some_and(|at| now < at) {
             return false;
@@ -237,13 +237,13 @@ impl CursorMover {
     }
 }
 
-/// Full jitter: anywhere between nothing and a bound that doubles with each failure.
+/// Full jitter: a random pause between zero and a bound that doubles with each failure.
 pub(super) fn backoff(failures: u32, (first, longest): (Duration, Duration)) -> Duration {
     let bound = first.saturating_mul(1 << failures.min(16)).min(longest);
     bound.mul_f64(fastrand::f64())
 }
 
-/// When a record was received; `None` of one that was replayed, which has not waited since then, and of what is no record.
+/// When a record was received; `None` for a replayed record, which has not waited since then, and for a frame without a record.
 pub(super) fn received_millis(frame: &Frame) -> Option<i64> {
     let record = Record::decode(frame.body.clone()).ok()?;
     let envelope = record.envelope();

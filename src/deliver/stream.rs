@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! spool ─▶ intake ─▶ queues ─▶ call ─▶ answer ─▶ journal ─▶ progress ─▶ cursor ─▶ unlink
-//!          forms,    one per   500     per        settled    who        the part
-//!          places    shard     records record     or again   waits      without gaps
+//!          formats,  one per   500     per        settled    tells      the part
+//!          places    shard     records record     or again   waiters    without gaps
 //! ```
-//!
-//! One task owns all of it. What failed goes back into its queue and is sent again, alone; a shard that throttles slows
-//! itself only ([`shard_throttle`]); an outage is met by one call at a time ([`health`]). Events may arrive in any order, unless
+//! One task owns all of this. A failed record goes back into its queue and is sent again, alone; a shard that throttles slows
+//! only itself ([`shard_throttle`]); during an outage one call at a time probes the stream ([`health`]). Events may arrive in
+//! any order, unless [`StreamSettings::ordered_by_key`] is set.
 //! [`StreamSettings::ordered_by_key`] is set.
 
 mod by_seq;
@@ -50,7 +50,7 @@ use refusal::Refusal;
 use shard_queues::{CallBounds, Class, ShardQueues};
 use shard_watch::ShardWatch;
 
-/// How a stream is sent to.
+/// Settings of the delivery to a stream.
 #[derive(Clone, Debug)]
 pub struct StreamSettings {
     /// How events are packed into records.
@@ -63,18 +63,18 @@ pub struct StreamSettings {
     pub record_bytes_max: usize,
     /// Calls in flight at one time.
     pub calls_in_flight_max: usize,
-    /// How long an event waits for others.
+    /// How long an event waits for other events.
     pub linger: Duration,
     /// Bytes of events in memory.
     pub memory_bytes_max: usize,
-    /// Percent of the throughput that a backlog gets while new events flow.
+    /// Percent of the throughput for a backlog while new events arrive.
     pub backlog_percent: u8,
     /// Whether events of one key arrive in order.
     pub ordered_by_key: bool,
 }
 
 impl StreamSettings {
-    /// As configured, for what `form` makes.
+    /// The settings as configured, for records in the format `form`.
     #[must_use]
     pub fn new(config: &KinesisConfig, form: &StreamFormat) -> Self {
         let shares_key = config.aggregation != crate::config::Aggregation::None && form.key_is_identity();
@@ -94,13 +94,13 @@ impl StreamSettings {
 
 /// Delivers to a stream.
 pub struct StreamDeliverer {
-    /// What every deliverer works with.
+    /// The context of every deliverer.
     pub shared: Shared,
-    /// Where the records go.
+    /// The destination of the records.
     pub stream: Arc<dyn Stream>,
-    /// What they look like.
+    /// The format of the records.
     pub form: StreamFormat,
-    /// How they are sent.
+    /// The settings of the delivery.
     pub settings: StreamSettings,
     journal: Journal,
     known: Journaled,
@@ -111,24 +111,24 @@ struct Done {
     records: Vec<StreamRecord>,
     class: Class,
     answer: Answer,
-    /// How often the shards had changed when it was sent.
+    /// Version of the shard map when the call was sent.
     map_version: u64,
-    /// Set where it was sent to find out which of its records is not valid.
+    /// Set if the call was sent to find out which of its records is invalid.
     suspicion: Option<Suspicion>,
-    /// The last call that had stored something when it was sent.
+    /// The last call that had stored something when this call was sent.
     success_before: Option<Success>,
     sent_at: Instant,
     took: Duration,
 }
 
 impl StreamDeliverer {
-    /// A deliverer with the journal in the file `journal`. What that knows to be delivered, `shared.progress` knows from now on.
+    /// A deliverer with the journal in the file `journal`. `shared.progress` takes over what the journal knows to be delivered.
     #[must_use]
     pub fn open(shared: Shared, stream: Arc<dyn Stream>, form: StreamFormat, settings: StreamSettings, journal: PathBuf) -> Self {
         let (journal, mut known) = shared.open_journal(journal);
         let cursor = shared.spool.cursor();
         if let Some(end) = cursor.planned_end_exclusive {
-            // A lake may be the sink again one day.
+            // A lake may become the sink again.
             known.stretches.entry(cursor.delivered_exclusive).or_insert(end);
         }
         Self { shared, stream, form, settings, journal, known }
@@ -140,7 +140,7 @@ impl StreamDeliverer {
     }
 }
 
-/// A deliverer at work.
+/// A running deliverer.
 struct Flow {
     shared: Shared,
     stream: Arc<dyn Stream>,
@@ -152,29 +152,29 @@ struct Flow {
     journal: Journal,
     calls: JoinSet<Done>,
     backlog_in_flight: usize,
-    /// Parts of calls that were not valid.
+    /// Parts of calls that the stream rejected as invalid.
     suspects: SuspectedRecords,
     is_suspects_turn: bool,
-    /// What the stream will never take, until it is in the dead letters.
+    /// Events that the stream will never take, until they are in the dead letters.
     refusals: Vec<Refusal>,
     /// Shards that take nothing.
     failing_shards: BTreeSet<String>,
-    /// Stretches that a lake began: the ends by the firsts.
+    /// Ranges that a lake began: first number to end.
     stretches: BTreeMap<u64, u64>,
     cursor: CursorMover,
-    /// When reading at the spool's end, and of a backlog, is tried again, where it failed.
+    /// When reading at the spool's end, and of a backlog, is retried after a failure.
     reading: [Option<Instant>; 2],
-    /// Bytes that each class sent since both had something to send.
+    /// Bytes sent by each class since both had something to send.
     turns: [u64; 2],
-    /// Number after the newest event that was sent: who waits for one beyond it is in a hurry.
+    /// Number after the newest event that was sent: a request that waits for a later event is urgent.
     sent_up_to: u64,
-    /// Since when live events wait; what failed does not linger again.
+    /// Since when live events wait; failed events do not linger again.
     waiting_since: Option<Instant>,
-    /// Before this nothing is read at the spool's end, unless somebody is in a hurry.
+    /// No read at the spool's end before this time, unless a request is urgent.
     read_again_at: Instant,
     looked_at_age: Instant,
     committed_at: Instant,
-    /// When the journal was looked after.
+    /// When the journal was last checked.
     booked_at: Instant,
 }
 
@@ -232,7 +232,7 @@ impl Flow {
                 return;
             }
             if has_read || has_sent {
-                // The answers that are there by now come first.
+                // Answers that have already arrived come first.
                 while let Some(done) = self.calls.try_join_next() {
                     self.settle(done).await;
                 }
@@ -255,7 +255,7 @@ impl Flow {
         }
     }
 
-    /// Before anything was sent, the shards are what shows whether the stream can be reached.
+    /// Before the first call, the shard list shows whether the stream is reachable.
     fn report_shards(&self, shards: &Result<ShardMap, ShardsUnknown>) {
         match shards {
             _ if self.health.has_been_tried() => {}
@@ -265,18 +265,18 @@ impl Flow {
         }
     }
 
-    /// These are settled: delivered, or kept elsewhere.
+    /// Settles these events: they are delivered, or stored elsewhere.
     fn confirm(&mut self, seqs: &[u64]) {
         self.journal.settled(seqs);
         self.shared.progress.settle(seqs.iter().copied());
     }
 
-    /// Makes the calls that are due. Whether it made any.
+    /// Makes the calls that are due. Returns whether it made any.
     fn send(&mut self, is_hurried: bool, now: Instant) -> bool {
         let mut has_sent = false;
         while self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max) && self.health.ready_at() <= now {
             let class = self.next_class(is_hurried, now);
-            // SuspectedRecords and others take turns: whether a suspect is bad shows only when others were stored.
+            // Suspected and other records alternate: a suspected record is only proven invalid after other records were stored.
             self.is_suspects_turn = !self.is_suspects_turn || class.is_none();
             let suspect = if self.is_suspects_turn { self.suspects.take_due(now) } else { None };
             if let Some((records, suspicion)) = suspect {
@@ -300,15 +300,15 @@ impl Flow {
         has_sent
     }
 
-    /// Whose turn it is: where both new events and a backlog could be sent, each gets its share.
+    /// The class of the next call: if both new events and a backlog are ready, each gets its share.
     fn next_class(&mut self, is_hurried: bool, now: Instant) -> Option<Class> {
         let is_ready = |class| self.queues.ready_at(class).is_some_and(|at| at <= now);
         let live = is_ready(Class::Live) && self.live_due_at(is_hurried).is_some_and(|at| at <= now);
-        // A backlog leaves one call for what is new.
+        // A backlog leaves one call for new events.
         let backlog_calls_max = (self.settings.calls_in_flight_max - 1).max(1);
         let backlog = is_ready(Class::Backlog) && self.backlog_in_flight < backlog_calls_max;
         if !(live && backlog) {
-            // Whoever had nothing to send has no claim to make up for it.
+            // A class that had nothing to send gets no compensation for it.
             self.turns = [0; 2];
         }
         match (live, backlog) {
@@ -324,7 +324,7 @@ impl Flow {
         }
     }
 
-    /// When what is new is due: when a call is full or the oldest has waited long enough.
+    /// When new events are due: when a call is full or the oldest event has waited long enough.
     fn live_due_at(&self, is_hurried: bool) -> Option<Instant> {
         let since = self.waiting_since?;
         let (events, bytes) = self.queues.waiting(Class::Live);
@@ -352,24 +352,24 @@ impl Flow {
         });
     }
 
-    /// When something is due at the latest, if nothing happens before.
+    /// When the next step is due at the latest, if nothing happens before.
     fn wake_at(&self, is_hurried: bool, now: Instant) -> Instant {
         let sends = self.calls.len() < self.health.calls_max(self.settings.calls_in_flight_max);
         let live = self.queues.ready_at(Class::Live).zip(self.live_due_at(is_hurried)).map(|(ready, due)| ready.max(due));
         let next = live.into_iter().chain(self.queues.ready_at(Class::Backlog)).min().filter(|_| sends);
         let suspects = self.suspects.next_at().filter(|_| sends);
         let next = next.into_iter().chain(suspects).map(|at| at.max(self.health.ready_at())).min();
-        // In any case in a while: the cursor, the shards and the gauges want to be looked at.
+        // After a while in any case, to check the cursor, the shards and the gauges.
         let later = now + Duration::from_secs(1);
         let soonest = now + Duration::from_millis(1);
         let commit = (self.shared.progress.settled_exclusive() > self.shared.spool.cursor().delivered_exclusive)
             .then_some(self.committed_at + STREAM_COMMIT_INTERVAL);
-        // Until then nobody is told what comes in.
+        // Until then new events cause no wake-up.
         let read = (now < self.read_again_at).then_some(self.read_again_at);
         next.into_iter().chain(commit).chain(read).min().map_or(later, |at| at.clamp(soonest, later))
     }
 
-    /// Moves the cursor over what is settled, and now and then looks at how old the rest is.
+    /// Moves the cursor over settled events, and from time to time updates the age of the rest.
     async fn commit(&mut self, end: u64, now: Instant) {
         let settled = self.shared.progress.settled_exclusive();
         let is_idle = self.calls.is_empty() && settled >= end;
@@ -396,7 +396,7 @@ impl Flow {
         }
     }
 
-    /// Syncs the journal, and writes it anew where that is due, whether or not the cursor moves.
+    /// Syncs the journal, and rewrites it when that is due, even if the cursor does not move.
     fn sync_journal(&mut self, now: Instant) {
         tokio::task::block_in_place(|| {
             self.journal.sync();

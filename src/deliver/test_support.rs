@@ -21,7 +21,7 @@ use crate::{
     telemetry::{Metrics, Traces},
 };
 
-/// A gateway's back half in a folder.
+/// The delivery side of a gateway in a folder.
 pub(super) struct TestDelivery {
     pub(super) spool: Arc<Spool>,
     pub(super) metrics: Arc<Metrics>,
@@ -106,7 +106,7 @@ impl TestDelivery {
     }
 }
 
-/// The event with a number: its key `k` is one of eight.
+/// The event with number `event`; its key `k` is one of eight.
 pub(super) fn payload(event: u128) -> String {
     format!(r#"{{"n":{event},"k":{}}}"#, event % 8)
 }

@@ -7,48 +7,48 @@ use super::units::{KIB, MIB};
 // ---- the edge --------------------------------------------------------------------------------------------------------
 
 /// Bytes of a request body as received, before inflation.
-/// Why: eight times Segment's 500 KB batch; a client that needs more is better served by two requests.
+/// Why: eight times Segment's 500 KB batch; a client that needs more should send two requests.
 pub const BODY_BYTES_MAX: usize = 4 * MIB;
 
 /// Bytes of a request body after inflation.
-/// Why: JSON of events compresses 4 to 10 times; what inflates further is a bomb, not a batch.
+/// Why: JSON of events compresses 4 to 10 times; a body that inflates further is a zip bomb, not a batch.
 pub const INFLATED_BYTES_MAX: usize = 16 * MIB;
 
-/// Compressed streams that may stand one behind the other in one body.
-/// Why: who appends one compressed event after the other makes one for each, and a usual batch has hundreds. Each costs the
-/// state of a decoder, some 10 µs, so that a thousand cost what a large body may.
+/// Compressed streams that may follow each other in one body.
+/// Why: a client that compresses each event separately makes one stream per event, and a usual batch has hundreds. Each stream
+/// costs the state of a decoder, some 10 µs, so a thousand cost as much as a large body may.
 pub const COMPRESSED_STREAMS_MAX: usize = 1_000;
 
-/// Bytes that the compressed body of a browser key, or of a server key, may inflate to for each of its own.
-/// Why: real events compress 5 to 15 times; a service's log of one kind of event some 40 times. What inflates further is
-/// nothing but repetition, and costs its sender next to nothing.
+/// Inflated bytes allowed per compressed byte: for a body with a browser key, and with a server key.
+/// Why: real events compress 5 to 15 times; a service's log of one kind of event some 40 times. A body that inflates further is
+/// only repetition, and costs its sender almost nothing.
 pub const INFLATE_RATIO_MAX: (usize, usize) = (15, 64);
 
-/// Bytes that a compressed body may inflate to whatever its own size.
-/// Why: an event of much padding, alone in its body, may compress better than events do on the whole. More would let a body of
-/// some bytes fill a hundred times as many of the spool.
+/// Bytes that a compressed body of any size may inflate to.
+/// Why: an event with much padding, alone in its body, may compress better than events usually do. A larger allowance would let
+/// a body of some bytes fill a hundred times as many bytes of the spool.
 pub const INFLATE_ALLOWANCE_BYTES: usize = KIB;
 
-/// Bytes by which the memory of an inflating body grows at least.
-/// Why: it is taken from the budget before it is used, and a step costs less than a microsecond.
+/// Least number of bytes by which the memory of an inflating body grows.
+/// Why: memory is reserved from the budget before it is used, and a step costs less than a microsecond.
 pub const INFLATE_STEP_BYTES: usize = 64 * KIB;
 
-/// Bytes of memory for each byte of a body that is judged, in quarters: the body itself, and the frames of its events with
-/// their envelopes, a fifth longer than the events and rounded up. While it inflates, the decoder's window is in their place.
-/// Why: `FrameBuffer` is made with this capacity.
+/// Bytes of memory for each byte of a body in validation, in quarters: the body itself, and the frames of its events with their
+/// envelopes, a fifth longer than the events and rounded up. During inflation the decoder's window takes their place.
+/// Why: `FrameBuffer` is created with this capacity.
 pub const BODY_MEMORY_QUARTERS: usize = 9;
 
-/// Bytes of memory for each event of a body while it is judged and stored.
-/// Why: its verdict, identity, claim, place in the spool and outcome, some 40 bytes each.
+/// Bytes of memory for each event of a body while the event is validated and stored.
+/// Why: its verdict, identity, claim, position in the spool and outcome, some 40 bytes each.
 pub const EVENT_MEMORY_BYTES: usize = 256;
 
-/// Bytes of all requests that the gateway holds at one time: bodies as received and inflated, frames, dead letters, answers.
-/// Why: bounds memory however many clients connect; beyond it the answer is 503 with `Retry-After`. Four largest requests fit.
+/// Bytes of all requests in memory at one time: bodies as received and inflated, frames, dead letters, answers.
+/// Why: bounds memory for any number of clients; beyond it the answer is 503 with `Retry-After`. Four largest requests fit.
 pub const BODIES_IN_FLIGHT_BYTES_MAX: usize = 160 * MIB;
 
-/// Bytes of bodies that one client address may have in flight whatever else comes with the same key.
-/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; visitors must not wait for who abuses the key
-/// of their page.
+/// Bytes of bodies that one client address may always have in flight, regardless of other traffic with the same key.
+/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; visitors must not wait for a client that
+/// abuses the key of their page.
 pub const BEACON_BYTES_MAX: usize = 64 * KIB;
 
 /// Time a client has to send its request body once the headers are read.
@@ -56,32 +56,32 @@ pub const BEACON_BYTES_MAX: usize = 64 * KIB;
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time for which the rest of a refused body is still read, so that its sender sees the answer and not a reset.
-/// Why: enough for what is on its way already.
+/// Why: enough for the bytes already on the network.
 pub const DRAIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time a client has to send the head of a request, from its first byte.
-/// Why: what nginx and Apache allow by default lies between 20 and 60 s; a head is a few packets on any link.
+/// Why: the defaults of nginx and Apache are between 20 and 60 s; a head is a few packets on any link.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for which a connection is kept on which no request is open.
-/// Why: load balancers keep theirs for 60 s (AWS, Azure and nginx by default); were the gateway first to close, the request that
-/// is just being sent would be lost.
+/// Time for which a connection without an open request is kept.
+/// Why: load balancers keep idle connections for 60 s (AWS, Azure and nginx by default); if the gateway closed first, a request
+/// that is just being sent would be lost.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Time between two pings to an HTTP/2 client of which nothing is heard while a request is open.
-/// Why: a client that is gone without a word is noticed before its request's time is up.
+/// Time between two pings to a silent HTTP/2 client with an open request.
+/// Why: a client that disappeared is noticed before its request times out.
 pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Time between two attempts to close a connection for one that waits.
-/// Why: one that is told to close does so within milliseconds; and of those that could not be closed one may be idle by then.
+/// Time between two attempts to close a connection for a connection that waits.
+/// Why: a connection that is told to close does so within milliseconds; if none could be closed, one may be idle by then.
 pub const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time a client has to finish the TLS handshake.
 /// Why: three round trips on the slowest satellite link take under 3 s.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of a plain HTTP request to the port for HTTPS that are read, to answer it with a line that says so.
-/// Why: the head of a browser with its cookies, and the body of a first try with curl.
+/// Bytes read of a plain HTTP request to the HTTPS port, to answer with a line that says so.
+/// Why: the head of a browser with its cookies, and the body of a first attempt with curl.
 pub const PLAIN_HTTP_BYTES_MAX: u64 = 16 * KIB as u64;
 
 /// Connections open at one time.
@@ -89,32 +89,32 @@ pub const PLAIN_HTTP_BYTES_MAX: u64 = 16 * KIB as u64;
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Connections open at one time from one client address.
-/// Why: one address alone must not keep all others out; a carrier's shared address has a few hundred visitors at a time.
+/// Why: one address must not keep all others out; a carrier's shared address has a few hundred visitors at a time.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_096;
 
-/// Time for which a client may read nothing of an answer that waits for it.
+/// Time for which a client may read nothing of a pending answer.
 /// Why: as long as a body may take to arrive.
 pub const RESPONSE_WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time a client has to read an answer over HTTP/1, from the moment at which it does not keep up.
-/// Why: the largest answer, 1 MiB, comes within it over 140 kbit/s; over HTTP/2 it counts as part of [`H2_REQUEST_TIMEOUT`].
+/// Time a client has to read an answer over HTTP/1, from the moment at which the client falls behind.
+/// Why: the largest answer, 1 MiB, arrives in time over 140 kbit/s; over HTTP/2 the time is part of [`H2_REQUEST_TIMEOUT`].
 pub const ANSWER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for one request on an HTTP/2 connection, from its head to the end of its answer.
-/// Why: a client that lets nothing through of an answer, and answers pings, would hold it for ever; a body, `durability=delivered`
-/// and an answer that each take all the time they may come to 65 s.
+/// Why: a client that accepts no bytes of an answer, but answers pings, would hold the request for ever; a body,
+/// `durability=delivered` and an answer at their longest add up to 65 s.
 pub const H2_REQUEST_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Bytes of an answer that are given to an HTTP/2 connection at a time.
-/// Why: a frame of HTTP/2 as clients take it unless they say otherwise; what is given is kept until the client lets it through.
+/// Bytes of an answer passed to an HTTP/2 connection at a time.
+/// Why: the default frame size of HTTP/2; passed bytes stay in memory until the client accepts them.
 pub const H2_PIECE_BYTES: usize = 16 * KIB;
 
-/// Bytes of an HTTP/1.1 connection's read buffer, so of a request's headers.
+/// Bytes of an HTTP/1.1 connection's read buffer, and therefore of a request's headers.
 /// Why: hyper's own 400 KiB would be 6 GB with all connections; a pixel's address with cookies has 16 KiB.
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * KIB;
 
 /// Bytes of the headers of an HTTP/2 request.
-/// Why: what HTTP/1.1 clients can send fits too.
+/// Why: headers that HTTP/1.1 clients can send fit too.
 pub const H2_HEADER_BYTES_MAX: u32 = 32 * KIB as u32;
 
 /// Streams of an HTTP/2 connection that its client reset before the gateway had looked at them.
@@ -126,27 +126,27 @@ pub const H2_PENDING_RESETS_MAX: usize = 20;
 pub const H2_LOCAL_RESETS_MAX: usize = 64;
 
 /// Bytes of the header of the PROXY protocol.
-/// Why: version 1 has 107; version 2 has 232 without the extras that clouds add.
+/// Why: version 1 has 107; version 2 has 232 without the extensions that clouds add.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
 
 /// Networks in `proxy.trusted`.
-/// Why: each is looked at for each address of a forwarded request; the largest content networks list a few dozen.
+/// Why: each is compared with each address of a forwarded request; the largest content networks list a few dozen.
 pub const PROXY_NETWORKS_MAX: usize = 256;
 
-/// Addresses in the `X-Forwarded-For` of one request that are looked at.
+/// Addresses examined in the `X-Forwarded-For` of one request.
 /// Why: no request passes more proxies; a client can write thousands.
 pub const FORWARDED_FOR_MAX: usize = 16;
 
-/// Time between two looks at the files of the certificate.
-/// Why: a new certificate is in use within seconds, at three system calls a look.
+/// Time between two checks of the certificate files.
+/// Why: a new certificate is in use within seconds, at three system calls a check.
 pub const CERTIFICATE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Streams that one HTTP/2 connection may have open at one time.
 /// Why: browsers use a handful; the cap bounds what one connection can make the gateway hold.
 pub const H2_STREAMS_MAX: u32 = 128;
 
-/// Characters of a request id that a client may bring in `X-Request-Id`; a longer or odd one is replaced.
-/// Why: it is logged; a UUID has 36 characters and a trace id 55.
+/// Characters of a request id that a client may send in `X-Request-Id`; a longer or malformed id is replaced.
+/// Why: the id is logged; a UUID has 36 characters and a trace id 55.
 pub const REQUEST_ID_CHARS_MAX: usize = 64;
 
 // ---- a request and its events ----------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ pub const EVENTS_PER_REQUEST_MAX: usize = 10_000;
 pub const EVENT_BYTES_MAX: usize = MIB - 8 * KIB;
 
 /// Bytes that the added fields take in a record, in any format.
-/// Why: the names and values below, each at its own bound, with quotes and commas, stay well under this.
+/// Why: the names and values below, each at its own limit, with quotes and commas, stay well under this.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 
 /// Values and names in one event.
@@ -169,15 +169,15 @@ pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 pub const EVENT_NODES_MAX: usize = EVENT_BYTES_MAX / 2;
 
 /// Levels of nesting in one event.
-/// Why: validators recurse; the deepest event anyone has shown us has 9 levels.
+/// Why: validators recurse; the deepest event we have seen has 9 levels.
 pub const EVENT_DEPTH_MAX: usize = 64;
 
 /// Levels of nesting at which a whole body is refused instead of one event.
-/// Why: bounds the parser's stack (4 bytes a level); nothing this deep is a batch of events.
+/// Why: bounds the parser's stack (4 bytes a level); a body this deep is not a batch of events.
 pub const BODY_DEPTH_MAX: usize = 1024;
 
 /// Bytes of an `event_name`.
-/// Why: it becomes a folder name (255 bytes on Linux file systems) and a column repeated in every record.
+/// Why: the name becomes a folder name (255 bytes on Linux file systems) and a column repeated in every record.
 pub const EVENT_NAME_BYTES_MAX: usize = 200;
 
 /// Parts of an `event_name`, separated by `:`.
@@ -188,32 +188,32 @@ pub const EVENT_NAME_PARTS_MAX: usize = 8;
 /// Why: a reader fixes a few at a time, and a hostile event must not make a large answer.
 pub const ERRORS_PER_EVENT_MAX: usize = 8;
 
-/// Characters of an error's `detail`, its `pointer`, and an `event_uuid` echoed back.
-/// Why: keeps the answer to 10,000 bad events within about the size of the request that brought them.
+/// Characters of an error's `detail`, its `pointer`, and an echoed `event_uuid`.
+/// Why: keeps the answer to 10,000 bad events at about the size of their request.
 pub const DETAIL_CHARS_MAX: usize = 300;
 
 /// Characters of a value, a field's name or a pattern that a message shows.
-/// Why: a person knows the value by its beginning, and what was expected must still fit beside it.
+/// Why: a person recognises the value by its beginning, and the expectation must still fit beside it.
 pub const MESSAGE_VALUE_CHARS_MAX: usize = 64;
 
 /// Allowed values, or names of fields, that a message lists; the rest are counted.
-/// Why: they fit a message with what was found; the schema itself has all of them.
+/// Why: they fit into a message with the actual value; the schema itself has all of them.
 pub const MESSAGE_LIST_MAX: usize = 8;
 
-/// Bytes of the `results` of one answer; beyond it the rest is left out, and the answer says so.
+/// Bytes of the `results` of one answer; the rest is omitted, and the answer says so.
 /// Why: a thousand rejected events with their reasons; a body of 200 bytes once got an answer of 9 MB.
 pub const ANSWER_RESULTS_BYTES_MAX: usize = 256 * KIB;
 
-/// Faults of one body that are explained in full; every event rejected after that has its code, its pointer and a short text.
+/// Faults of one body that are explained in full; every later rejected event has its code, its pointer and a short text.
 /// Why: our clients send 100 events at a time, mostly wrong in the same way; a fault takes some 20 µs to explain, so 2 ms.
 pub const FAULTS_EXPLAINED_PER_BODY: usize = 100;
 
 /// Characters of the `detail` and the `pointer` of a fault that is not explained in full.
-/// Why: what was expected and what came fit as a rule; 10,000 of them stay below 3 MB.
+/// Why: the expected and the actual value usually fit; 10,000 of them stay below 3 MB.
 pub const BRIEF_CHARS_MAX: usize = 120;
 
 /// Bytes of the name of a key, which becomes the `source` of its events.
-/// Why: repeated in every record and a folder name for dead letters.
+/// Why: repeated in every record, and a folder name for dead letters.
 pub const SOURCE_BYTES_MAX: usize = 64;
 
 /// Keys that may send.
@@ -221,15 +221,15 @@ pub const SOURCE_BYTES_MAX: usize = 64;
 pub const KEYS_MAX: usize = 10_000;
 
 /// Patterns in one key's `allowed_origins`, and in its `allowed_events`.
-/// Why: the patterns of events are tried one after the other for each event.
+/// Why: each event is compared with the event patterns in turn.
 pub const KEY_PATTERNS_MAX: usize = 100;
 
 /// Bytes of the query of `GET /v1/pixel.gif`.
-/// Why: mail programs and proxies cut addresses beyond 8 KiB; a request with more is no pixel.
+/// Why: mail programs and proxies cut addresses beyond 8 KiB; a longer request is not a pixel.
 pub const PIXEL_QUERY_BYTES_MAX: usize = 8 * KIB;
 
-/// Seconds for which a browser may remember that a page may send.
-/// Why: Chromium remembers for two hours at most; a key that is taken from a page is refused at once all the same.
+/// Seconds for which a browser may cache the permission of a page to send.
+/// Why: Chromium caches for two hours at most; a key that is removed from a page is still refused at once.
 pub const PREFLIGHT_AGE_SECONDS: u32 = 7_200;
 
 /// Greatest `schema_version`.
@@ -244,64 +244,65 @@ pub const CREATED_AT_MILLIS_FROM: f64 = 1e11;
 /// Why: as milliseconds it would be the year 5138.
 pub const CREATED_AT_MICROS_FROM: f64 = 1e14;
 
-/// Value from which a `created_at` means nothing.
+/// Value from which a `created_at` has no meaning.
 /// Why: as microseconds it would be the year 5138.
 pub const CREATED_AT_END: f64 = 1e17;
 
-/// Days before its receipt that an event may have been created and still get a `created_date` of its own; older ones
-/// get the day of their receipt.
-/// Why: partitions a client can make appear must be bounded, and Firehose keeps 500 active ones at most (LAKE.md).
+/// Days before its receipt that an event may have been created and still get its own `created_date`; older events get the day
+/// of their receipt.
+/// Why: the partitions that a client can create must be bounded, and Firehose keeps 500 active ones at most (LAKE.md).
 pub const CREATED_DATE_DAYS_BACK_MAX: u16 = 366;
 
-/// Days after its receipt that an event may claim to have been created and still get a `created_date` of its own.
-/// Why: covers every time zone and a wrong clock of a day.
+/// Days after its receipt that an event may claim to have been created and still get its own `created_date`.
+/// Why: covers every time zone and a clock that is a day wrong.
 pub const CREATED_DATE_DAYS_AHEAD_MAX: u16 = 2;
 
-/// The same two of a browser key (default): `created_days_back` and `created_days_ahead`.
-/// Why: everyone has the key, and each day is one more partition of each type that anyone can open. The JS client replays for
+/// The same two limits for a browser key (default): `created_days_back` and `created_days_ahead`.
+/// Why: the key is public, and each day is one more partition of each type that anyone can open. The JS client replays for
 /// three days, which end on the fourth day after; and a clock that takes local time for UTC is at most 14 hours ahead.
 pub const BROWSER_CREATED_DAYS: (u16, u16) = (4, 1);
 
 /// Time that `Prefer: durability=delivered` waits for the sink before it answers 503 with the event safely spooled.
-/// Why: below the 30 s after which load balancers and clients commonly give up.
+/// Why: below the 30 s after which load balancers and clients usually time out.
 pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
 
-/// Events remembered for which a client waited in vain until they were delivered.
-/// Why: a few MB; each is asked for again within seconds, or its client has gone.
+/// Events whose client waited in vain, remembered until they are delivered.
+/// Why: a few MB; a client asks for its event again within seconds, or has gone.
 pub const AWAITED_EVENTS_MAX: usize = 65_536;
 
-/// Events remembered that the sink refused, and that the disk lost.
-/// Why: some 8 MB. So many of either are no accident of single events, and a duplicate of a forgotten one is answered
-/// `duplicate`.
+/// Remembered events that the sink refused, and that the disk lost.
+/// Why: some 8 MB. So many of either are not single accidents; a duplicate of a forgotten event is answered `duplicate`.
 pub const ENDINGS_MAX: usize = 65_536;
 
-/// Conflicting duplicates whose dead letters are remembered, so that none makes a second one.
-/// Why: a few MB; who sends one again does so soon, and more of them only make letters twice, within the key's quota.
+/// Conflicting duplicates whose dead letters are remembered, so that none makes a second letter.
+/// Why: a few MB; a client sends a duplicate again soon, and beyond the limit letters are only written twice, within the key's
+/// quota.
 pub const CONFLICTS_REMEMBERED_MAX: usize = 65_536;
 
 /// Events per second that one key may send (default).
-/// Why: 20 M events/hour, twenty times the load in the mission; a runaway loop is stopped, a spike is not.
+/// Why: 20 M events/hour, twenty times the load in the mission; stops a runaway loop, but not a spike.
 pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
 
 /// Events that one key may send at once, above its rate (default).
 /// Why: one largest request always fits.
 pub const KEY_EVENTS_BURST: u32 = 20_000;
 
-/// Bytes for each event that may be sent, where the configuration names no rate of bytes.
-/// Why: real events have 300 to 1,500 bytes, so that who keeps to the rate of events never meets that of bytes; who pads events
-/// to a megabyte does.
+/// Bytes allowed per event when the configuration has no byte rate.
+/// Why: real events have 300 to 1,500 bytes, so a client within the event rate never reaches the byte rate; a client that pads
+/// events to a megabyte does.
 pub const RATE_BYTES_PER_EVENT: u32 = 4 * KIB as u32;
 
-/// Least bytes per second where the configuration names no rate of bytes.
-/// Why: a key of a few events per second may still send large ones.
+/// Least bytes per second when the configuration has no byte rate.
+/// Why: a key of a few events per second may still send large events.
 pub const RATE_BYTES_PER_SECOND_MIN: u32 = MIB as u32;
 
 /// Bytes of one event with a browser key (default).
-/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; what everyone can send stays small.
+/// Why: browsers send at most 64 KiB with `sendBeacon` and `fetch` with `keepalive`; the key is public, so its events stay
+/// small.
 pub const BROWSER_EVENT_BYTES_MAX: usize = 64 * KIB;
 
 /// Least `event_bytes_max` of a key.
-/// Why: an event with the fields that every event has takes 120 bytes, and some more are usual.
+/// Why: an event with only the common fields takes 120 bytes, and some more are usual.
 pub const KEY_EVENT_BYTES_LEAST: usize = KIB;
 
 /// Events per second from one client address (default).
@@ -313,7 +314,8 @@ pub const ADDRESS_EVENTS_PER_SECOND: u32 = 1_000;
 pub const ADDRESS_EVENTS_BURST: u32 = 20_000;
 
 /// Requests per second from one client address (default).
-/// Why: the library of a page sends one in five seconds, so it is five hundred visitors of a carrier's shared address.
+/// Why: the library of a page sends one in five seconds, so this serves five hundred visitors behind a carrier's shared
+/// address.
 pub const ADDRESS_REQUESTS_PER_SECOND: u32 = 100;
 
 /// Requests from one client address at once (default).
@@ -325,12 +327,12 @@ pub const ADDRESS_REQUESTS_BURST: u32 = 2_000;
 pub const ADDRESS_SHARDS: usize = 256;
 
 /// Client addresses remembered in one part of the table.
-/// Why: 229,376 in all, more than send within the seconds in which a bucket fills; up to this size a hash table of 2,048
-/// slots is tidied where it stands instead of grown.
+/// Why: 229,376 in all, more than send within the seconds in which a bucket fills; up to this size a hash table of 2,048 slots
+/// rehashes in place instead of growing.
 pub const ADDRESSES_PER_SHARD_MAX: usize = 896;
 
 /// Bytes of the table of client addresses.
-/// Why: what [`ADDRESS_SHARDS`] tables of [`ADDRESSES_PER_SHARD_MAX`] entries come to; the tests measure it.
+/// Why: the size of [`ADDRESS_SHARDS`] tables of [`ADDRESSES_PER_SHARD_MAX`] entries; the tests measure it.
 pub const ADDRESS_BYTES_MAX: usize = 20 * MIB;
 
 /// Time between two sweeps of the table of client addresses.
@@ -342,63 +344,63 @@ pub const ADDRESS_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// Connections to the operators' listener at one time.
-/// Why: a scraper, some probes and a person; they must not take descriptors from the events.
+/// Why: a scraper, some probes and a person; they must not take file descriptors from the event connections.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// Bytes of an inflated body from which its events are judged in turns: see `work_pool.rs`.
-/// Why: about a millisecond of work at its worst; a page's batch, and a service's hundred events, stay below.
+/// Bytes of an inflated body from which its events are validated in turns: see `work_pool.rs`.
+/// Why: about a millisecond of work in the worst case; a page's batch, and a service's hundred events, stay below.
 pub const HEAVY_FROM_BYTES: usize = 64 * KIB;
 
-/// Bytes of a body from which its events are counted before the first of them is judged.
-/// Why: most smaller ones hold one event, and to look for a second would cost every single event half a percent of its price.
+/// Bytes of a body from which its events are counted before the first of them is validated.
+/// Why: most smaller bodies hold one event, and the search for a second would cost each of them half a percent more.
 pub const COUNTED_FROM_BYTES: usize = 1_024;
 
-/// Bytes of a body, for each of its events, from which they are judged in turns.
-/// Why: one event of 3,000 fields that no schema knows has 60 KB, and costs two milliseconds; a usual one has 500 bytes.
+/// Bytes of a body per event from which its events are validated in turns.
+/// Why: one event of 3,000 fields that no schema knows has 60 KB, and costs two milliseconds; a usual event has 500 bytes.
 pub const HEAVY_FROM_EVENT_BYTES: usize = HEAVY_FROM_BYTES / 8;
 
-/// Events of a body from which they are judged in turns.
+/// Events of a body from which they are validated in turns.
 /// Why: a rejected event costs some microseconds however short it is.
 pub const HEAVY_FROM_EVENTS: usize = 500;
 
-/// Bytes of a compressed body that is inflated in turns from the start.
-/// Why: events compress four times at least, so what is shorter may turn out to be light; what is longer is not tried.
+/// Bytes of a compressed body from which it is inflated in turns from the start.
+/// Why: events compress at least four times, so a shorter body may turn out to be light; a longer one is not tried.
 pub const HEAVY_FROM_COMPRESSED_BYTES: usize = HEAVY_FROM_BYTES / 4;
 
 /// Compressed streams in one body from which it is inflated in turns.
 /// Why: each costs the state of a decoder, some 10 µs.
 pub const HEAVY_FROM_STREAMS: usize = 64;
 
-/// Time after which rejected events of a light body are judged in turns, from the first.
-/// Why: a light body of valid events takes a quarter of it.
+/// Time after which rejected events of a light body are validated in turns, from the first.
+/// Why: a light body of valid events takes a quarter of this time.
 pub const LIGHT_TIME_MAX: Duration = Duration::from_millis(1);
 
 /// Requests that wait for their turn at one time.
-/// Why: with 4 MiB each, far more than the memory of all bodies holds; it bounds the wait of the last.
+/// Why: at 4 MiB each this is far more than the memory budget of all bodies; the limit bounds the wait of the last request.
 pub const WORK_WAITING_MAX: usize = 256;
 
-/// Of them from one sender: a client address with one key.
-/// Why: a service that sends large bodies on many connections at once waits for itself; a queue of 32 is some seconds of work.
+/// Waiting requests of one sender: a client address with one key.
+/// Why: a service that sends large bodies on many connections waits only for itself; a queue of 32 is some seconds of work.
 pub const WORK_WAITING_PER_SENDER_MAX: usize = 32;
 
-/// Unknown names of one body for which the nearest known one is looked for.
-/// Why: it compares with some hundred names, and a body may hold thousands.
+/// Unknown event names of one body for which the nearest known name is searched.
+/// Why: each search compares some hundred names, and a body may hold thousands.
 pub const SUGGESTIONS_PER_BODY: usize = 8;
 
-/// Names before and after a wrong one, in the order of the names and in that of their endings, that it is compared with.
-/// Why: a registry of so many in all four directions is compared whole; a look takes about 0.2 ms whatever its size.
+/// Names before and after an unknown name, sorted by name and by ending, that are compared with it.
+/// Why: a registry with no more names in all four directions is compared whole; a search takes about 0.2 ms for any size.
 pub const SUGGESTION_NEIGHBOURS: usize = 32;
 
-/// Names or values that a wrong one is compared with.
+/// Names or values that an unknown name or value is compared with.
 /// Why: an `enum` of all countries or currencies has some 250.
 pub const SUGGESTION_CANDIDATES_MAX: usize = 256;
 
-/// Bytes of a wrong name or value for which the nearest is looked for, and of those that it may be.
-/// Why: as long as an event's name may be; a comparison takes time in proportion to both lengths.
+/// Bytes of an unknown name or value for which the nearest is searched, and of the candidates.
+/// Why: the longest event name; a comparison takes time in proportion to both lengths.
 pub const SUGGESTION_BYTES_MAX: usize = EVENT_NAME_BYTES_MAX;
 
-/// Unknown fields, or values that are none of the allowed, of one body for which the nearest known one is looked for.
-/// Why: it compares with some thirty, in about 10 µs; more than one body's faults are of the same few kinds.
+/// Unknown fields, or values outside of an `enum`, of one body for which the nearest known one is searched.
+/// Why: each search compares some thirty, in about 10 µs; in a body with more faults they are of the same few kinds.
 pub const FIELD_SUGGESTIONS_PER_BODY: usize = 200;
 
 // ---- schema registry -------------------------------------------------------------------------------------------------
@@ -407,38 +409,38 @@ pub const FIELD_SUGGESTIONS_PER_BODY: usize = 200;
 /// Why: the largest published event schemas have about 60 KB.
 pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
 
-/// Seconds for which a numbered version of a schema may be used without asking whether it has changed.
-/// Why: published versions never change; a day heals a registry in which one was changed all the same.
+/// Seconds for which a numbered version of a schema may be cached.
+/// Why: published versions never change; if one was changed anyway, caches are correct again after a day.
 pub const SCHEMA_CACHE_SECONDS: u32 = 86_400;
 
-/// Time between two looks at the files of the schemas.
-/// Why: a new version judges within seconds; a look at 1,000 schemas takes some 5 ms of one processor.
+/// Time between two checks of the schema files.
+/// Why: a new version is used within seconds; a check of 1,000 schemas takes some 5 ms of one processor.
 pub const SCHEMA_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Names that one line of the log lists of what a reload added, removed or changed.
-/// Why: a registry may bring a thousand at once, and a line should stay below what log collectors cut.
+/// Names in one log line of what a reload added, removed or changed.
+/// Why: a registry may bring a thousand at once, and a line should stay below the length at which log collectors cut.
 pub const RELOAD_NAMES_LOGGED_MAX: usize = 20;
 
-/// Levels of a schema up to which references are replaced by what they refer to.
-/// Why: deeper ones refer to themselves.
+/// Levels of a schema up to which references are replaced by their targets.
+/// Why: deeper references refer to themselves.
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 
-/// Parts of a schema that speak of the same value, looked through for a message.
-/// Why: the busiest place of ours has 3, the event itself; choices of choices grow without end.
+/// Parts of a schema that apply to the same value, examined for a message.
+/// Why: our schemas have at most 3, for the event itself; nested choices grow without end.
 pub const SCHEMA_PLACE_PARTS_MAX: usize = 256;
 
-/// Nodes of a schema whose references are replaced.
-/// Why: references to references grow exponentially; the largest of ours has 700.
+/// Schema nodes created by the replacement of references.
+/// Why: references to references grow exponentially; our largest schema has 700.
 pub const SCHEMA_FLAT_NODES_MAX: usize = 50_000;
 
 /// Schema versions in one registry.
 /// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
 pub const SCHEMAS_MAX: usize = 10_000;
 
-/// Bytes of the table that a pattern of a schema becomes; where it takes more, the library judges the pattern.
-/// Why: the largest of ours has 40 KiB, and making one takes time and memory in proportion.
+/// Bytes of the table that a schema pattern is compiled to; a larger pattern is matched by the library instead.
+/// Why: our largest table has 40 KiB, and compiling takes time and memory in proportion.
 pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;
 
-/// Bits that are kept of a truncated IPv4 and IPv6 address.
-/// Why: what is common where addresses are shortened so that they name no person: a house of flats, a provider's district.
+/// Bits kept of a truncated IPv4 and IPv6 address.
+/// Why: the usual lengths at which an address identifies no person: a house of flats, a provider's district.
 pub const TRUNCATED_BITS: (u8, u8) = (24, 48);

@@ -1,4 +1,4 @@
-//! What the plan reckons with, and how a file overrides it.
+//! The input figures of the plan, and how a file overrides them.
 
 use serde::Deserialize;
 use toml::Table;
@@ -9,13 +9,13 @@ const DEFAULTS: &str = include_str!("facts.toml");
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
-    /// Of AWS.
+    /// Prices of AWS.
     pub prices: Prices,
-    /// Of the gateway.
+    /// Measured figures of the gateway.
     pub gateway: GatewayFacts,
 }
 
-/// USD; `facts.toml` says what each is.
+/// Prices in USD; `facts.toml` explains each.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "facts.toml says what each is")]
@@ -39,7 +39,7 @@ pub struct Prices {
     pub disk_gb_month: f64,
 }
 
-/// Measured; `facts.toml` says what each is.
+/// Measured figures; `facts.toml` explains each.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "facts.toml says what each is")]
@@ -62,10 +62,10 @@ pub struct GatewayFacts {
 pub struct FactsError(String);
 
 impl Facts {
-    /// The defaults with what `text`, TOML in the same form, says otherwise.
+    /// The defaults, overridden by `text`, TOML in the same form.
     ///
     /// # Errors
-    /// Where it is no TOML, or names what there is not, or gives it another type.
+    /// If `text` is not TOML, or has an unknown name or a wrong type.
     pub fn overridden_by(text: &str) -> Result<Self, FactsError> {
         let wrong = |error: toml::de::Error| FactsError(error.to_string().trim_end().to_owned());
         let mut all: Table = DEFAULTS.parse().map_err(wrong)?;
@@ -76,7 +76,7 @@ impl Facts {
                 None => return Err(FactsError(format!("[{section}] is unknown; [prices] and [gateway] are allowed"))),
             }
         }
-        // `1` is as good as `1.0`.
+        // Accepts `1` for `1.0`.
         for value in all.iter_mut().filter_map(|(_, section)| section.as_table_mut()).flat_map(|section| section.iter_mut()) {
             if let toml::Value::Integer(whole) = value.1 {
                 *value.1 = toml::Value::Float(*whole as f64);

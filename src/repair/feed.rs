@@ -1,4 +1,4 @@
-//! Letters read on a thread of their own, and handed over in batches of one source.
+//! Reads letters on a separate thread, and passes them on in batches of one source.
 
 use std::{io, ops::ControlFlow, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     limits::{REPLAY_BYTES, REPLAY_LETTERS},
 };
 
-/// A letter, with what a replay needs of it.
+/// A letter, with the data that a replay needs.
 pub(super) struct Taken {
     pub(super) id: LetterId,
     pub(super) event_uuid: Option<String>,
@@ -22,7 +22,7 @@ pub(super) struct Taken {
     pub(super) received_datetime: String,
     pub(super) received_millis: i64,
     pub(super) raw: Vec<u8>,
-    /// Whether only the beginning of the event was kept, so that `raw` is empty.
+    /// Whether only the beginning of the event was stored, so that `raw` is empty.
     pub(super) is_cut: bool,
 }
 
@@ -50,7 +50,7 @@ impl Taken {
     }
 }
 
-/// Reads the letters that `filter` means. Ends where the receiver is dropped.
+/// Reads the letters that `filter` selects. Ends when the receiver is dropped.
 pub(super) fn feed(
     archive: Archive,
     filter: Filter,

@@ -1,4 +1,4 @@
-//! What repairs say of themselves.
+//! The reports of repairs.
 
 use std::io;
 
@@ -11,22 +11,22 @@ use crate::{
     outcome::{Fault, Outcome, Rejection},
 };
 
-/// What became of the letters of a replay. The counts add up to `letters`.
+/// The results of a replay. The counts add up to `letters`.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ReplayReport {
-    /// Whether nothing was changed. `accepted` are then those that are valid; some may turn out to be duplicates.
+    /// Whether nothing was changed. `accepted` then counts valid events; some may turn out to be duplicates.
     pub dry_run: bool,
     /// Name of the run in the journals.
     pub run: String,
     /// SHA-256 of the patch, without white space around it.
     pub patch_sha256: Option<String>,
-    /// Letters that were meant, and tried.
+    /// Selected letters that were tried.
     pub letters: u64,
     /// Stored, and repaired.
     pub accepted: u64,
     /// Accepted before, and so repaired.
     pub duplicates: u64,
-    /// Still not valid.
+    /// Still invalid.
     pub rejected: u64,
     /// The patch does not apply.
     pub not_patched: u64,
@@ -34,37 +34,37 @@ pub struct ReplayReport {
     pub already_accepted: u64,
     /// Valid, but nothing could be stored: run it again.
     pub retry: u64,
-    /// Why the replay ended before all letters that are meant were tried, where it did.
+    /// Why the replay ended before all selected letters were tried, if it did.
     pub stopped: Option<String>,
-    /// Lines that are no letters, or whose event cannot be read.
+    /// Lines that are not letters, or whose event cannot be read.
     pub unreadable_lines: u64,
-    /// The letters that are still open, by what is said of them now.
+    /// The letters that are still open, grouped by their new fault.
     pub left: Grouped,
     #[serde(skip)]
     groups: Groups,
 }
 
-/// What was dropped.
+/// The result of a drop.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Dropped {
     /// Name of the run in the journals.
     pub run: String,
-    /// Bytes that are free now.
+    /// Freed bytes.
     pub bytes: u64,
     /// The letters, in groups.
     pub removed: Grouped,
 }
 
-/// A letter, whole.
+/// A whole letter.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Shown {
-    /// Its name.
+    /// Name of the letter.
     pub letter: String,
     /// `open` or `repaired`.
     pub state: String,
-    /// Its line, as it is.
+    /// The unchanged line.
     pub line: Box<RawValue>,
-    /// What was done about it.
+    /// The repairs of the letter.
     pub repairs: Vec<RepairEntry>,
 }
 
@@ -139,7 +139,7 @@ impl ReplayReport {
         });
     }
 
-    /// Adds what another part of the same replay came to.
+    /// Adds the report of another part of the same replay.
     pub fn add(&mut self, other: Self) {
         self.letters += other.letters;
         self.accepted += other.accepted;
@@ -159,7 +159,7 @@ impl ReplayReport {
         self
     }
 
-    /// Whether every letter that was meant is repaired.
+    /// Whether every selected letter is repaired.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.accepted + self.duplicates == self.letters && self.stopped.is_none() && self.unreadable_lines == 0

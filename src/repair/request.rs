@@ -1,4 +1,4 @@
-//! The request for a replay: which letters, where they are, and what is changed in them.
+//! The request for a replay: which letters, from where, and the changes to them.
 
 use crate::{dead_letters::Filter, json::Patch};
 
@@ -12,15 +12,15 @@ pub enum Letters {
     Given(Vec<u8>),
 }
 
-/// What is to be replayed, and how.
+/// A replay to run.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// Which letters.
+    /// Selects the letters.
     pub filter: Filter,
-    /// What is changed in each.
+    /// The patch for each event.
     pub patch: Option<Patch>,
-    /// Whether it is only said what would become of them.
+    /// Whether only to report the results, without changes.
     pub dry_run: bool,
-    /// From where.
+    /// The source of the letters.
     pub letters: Letters,
 }

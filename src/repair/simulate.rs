@@ -1,4 +1,4 @@
-//! What another registry would make of events that are known: which of them it would newly reject, and which it would take.
+//! Simulates another registry with known events: which events it would newly reject, and which it would accept.
 
 use std::collections::HashMap;
 
@@ -13,43 +13,43 @@ use crate::{
     schema::Registry,
 };
 
-/// Gathers what a proposed registry makes of events, one after the other.
+/// Collects the results of a proposed registry for events, one by one.
 pub struct Simulation<'a> {
     proposed: &'a Registry,
-    /// What events are held against. `None`: what is recorded as accepted was.
+    /// The registry to compare with. `None`: compare with the recorded result.
     current: Option<&'a Registry>,
     unknown_events: UnknownEvents,
     changes: HashMap<String, Change>,
     counts: Simulated,
 }
 
-/// Events of which the proposed registry thinks otherwise than the current one, in the same way.
+/// Events that the proposed registry treats differently from the current one, in the same way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// Whether they would be taken; else they would be rejected.
+    /// Whether the proposed registry accepts these events; otherwise it rejects them.
     pub is_rescue: bool,
-    /// How many.
+    /// Number of events.
     pub count: u64,
-    /// Their name, where it is readable.
+    /// Name of the events, if readable.
     pub event_name: Option<String>,
-    /// The version that judges them in the registry that rejects; where they are rescued, in the one that takes them.
+    /// The schema version in the registry that rejects the events; for rescued events, in the registry that accepts them.
     pub schema_version: Option<u32>,
-    /// Why they are rejected.
+    /// Why the events are rejected.
     pub code: String,
-    /// Where.
+    /// JSON pointer to the fault.
     pub pointer: String,
-    /// Name of the key that sent them, where that is recorded.
+    /// Name of the key that sent the events, if recorded.
     pub source: Option<String>,
-    /// One of them.
+    /// Identity of one of the events.
     pub example_event_uuid: Option<String>,
-    /// What is said of it.
+    /// The reason for that event.
     pub example_detail: String,
 }
 
-/// What came out. The four counts add up to `events`.
+/// The result. The four counts add up to `events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Simulated {
-    /// Events that were judged.
+    /// Validated events.
     pub events: u64,
     /// Accepted as before.
     pub still_accepted: u64,
@@ -59,27 +59,27 @@ pub struct Simulated {
     pub newly_rejected: u64,
     /// Rejected so far, and accepted by the proposed registry.
     pub rescued: u64,
-    /// What changes, the largest first; rejections before rescues.
+    /// The changes, the largest first; rejections before rescues.
     pub changes: Vec<Change>,
-    /// Changes that are in none of them, because there were too many.
+    /// Events whose change is not listed, because there were too many changes.
     pub ungrouped: u64,
 }
 
 impl<'a> Simulation<'a> {
-    /// Of `proposed`, held against `current`, or against what is recorded where that is `None`.
+    /// A simulation of `proposed`, compared with `current`, or with the recorded results if `current` is `None`.
     #[must_use]
     pub fn new(proposed: &'a Registry, current: Option<&'a Registry>, unknown_events: UnknownEvents) -> Self {
         Self { proposed, current, unknown_events, changes: HashMap::new(), counts: Simulated::default() }
     }
 
-    /// Judges an event that is recorded as accepted.
+    /// Validates an event that is recorded as accepted.
     pub fn good(&mut self, raw: &[u8], source: Option<&str>) {
         self.judge(raw, source, self.by_current(raw));
     }
 
-    /// Judges the event of a dead letter.
+    /// Validates the event of a dead letter.
     pub fn dead_letter(&mut self, letter: &StoredLetter<'_>, raw: &[u8]) {
-        // No schema has a say in these.
+        // These codes do not depend on a schema.
         let unjudged = [RejectCode::ForbiddenEvent, RejectCode::RefusedBySink, RejectCode::ConflictingDuplicate];
         if unjudged.iter().any(|code| code.as_str() == letter.code) {
             self.counts.events += 1;
@@ -141,7 +141,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// What came out.
+    /// The result.
     #[must_use]
     pub fn finish(self) -> Simulated {
         let mut changes: Vec<(String, Change)> = self.changes.into_iter().collect();

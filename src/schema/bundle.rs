@@ -1,5 +1,5 @@
-//! A schema on its own: every `$ref` into the folder becomes a `$ref` within the document, so that whoever is served it
-//! can use it without the folder.
+//! A standalone schema: every `$ref` into the folder becomes a `$ref` within the document, so that clients can use the document
+//! without the folder.
 
 use std::{
     collections::BTreeMap,
@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 
 use super::flatten::DATA;
 
-/// `document`, which lies at `file` below the folder, with what it refers to copied into its `$defs`.
+/// `document`, located at `file` below the folder, with all referenced files copied into its `$defs`.
 ///
 /// # Errors
-/// Where `read` cannot give a file that is referred to.
+/// If `read` cannot return a referenced file.
 pub(super) fn bundle(mut document: Value, file: &Path, read: &dyn Fn(&Path) -> Result<Value, String>) -> Result<Value, String> {
     let mut bundler = Bundler { definitions: BTreeMap::new(), waiting: Vec::new() };
     bundler.rewrite(&mut document, file, "#");
@@ -41,7 +41,7 @@ struct Bundler {
 }
 
 impl Bundler {
-    /// Rewrites the references of a schema from `file` that will stand at `place`.
+    /// Rewrites the references of a schema from `file` that will be at `place`.
     fn rewrite(&mut self, schema: &mut Value, file: &Path, place: &str) {
         match schema {
             Value::Array(items) => items.iter_mut().for_each(|item| self.rewrite(item, file, place)),
@@ -66,7 +66,7 @@ impl Bundler {
         let target = normalised(&file.parent().unwrap_or(Path::new("")).join(target));
         let name = name_of(&target);
         if !self.definitions.contains_key(&name) && !self.waiting.contains(&target) {
-            // Marks it as seen; the piece itself follows.
+            // Marks the piece as seen; the piece itself follows.
             self.definitions.insert(name.clone(), Value::Bool(true));
             self.waiting.push(target);
         }

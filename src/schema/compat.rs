@@ -1,11 +1,12 @@
-//! Whether one version of a schema accepts what another accepts: by proof where there is one, by an event where it does not.
+//! Decides whether one version of a schema accepts what another accepts: with a proof, or with an event that shows the
+//! difference.
 //!
-//! A proof is the canonical form's: it shows that no event at all makes a difference. A refusal is an event that the one
-//! accepts and the other refuses, judged by both validators as the gateway compiles them. Where there is neither, that is
-//! said, with the reason. So a mistake in looking for an event can lose a verdict, and never make a wrong one.
+//! The proof comes from the canonical form: no event makes a difference. A refutation is an event that one version accepts and
+//! the other refuses; both validators decide that, compiled as in the gateway. If there is neither, the result is "undecided",
+//! with the reason. So a mistake in the search for an event can lose a verdict, but never make a wrong verdict.
 //!
-//! What is compared are events that the gateway would bring before the schemas: of this name, with an identity and a time.
-//! What a version demands of `schema_version` is set aside, since an event that names a version is judged by that one alone.
+//! Only events that reach the schemas in the gateway are compared: of this name, with an identity and a time. A version's
+//! requirement for `schema_version` is ignored, because an event that names a version is validated by that version alone.
 
 mod compare;
 mod mode;

@@ -1,12 +1,11 @@
-//! A flattened schema, compiled to a short program over the tape: which members an event has, of what kind, within which
-//! bounds.
+//! A flattened schema, compiled to a short program over the tape: the members of an event, their kinds and bounds.
 //!
-//! It accepts an event only if the schema does. If it is not sure (a number with many digits, a member that appears twice),
-//! it does not accept, and the schema as written decides. The library checks a keyword that this program does not know. It
+//! The program accepts an event only if the schema does. If it is not sure (a number with many digits, a duplicate member), it
+//! does not accept, and the schema as written decides. The library checks keywords that the program does not know. The program
 //! takes about a quarter of the library's time (`make micro`).
 //!
-//! Most of its time would go to waiting for memory, because each event follows another schema, and the programs of all schemas
-//! are larger than the near caches. So what is read first lies together, and equal bounds are stored once.
+//! Otherwise most of this time would be spent waiting for memory, because each event needs another schema, and the programs of
+//! all schemas are larger than the CPU caches. So data that is read first is stored together, and equal bounds are stored once.
 
 mod bounds;
 mod members;
@@ -25,7 +24,7 @@ use members::Members;
 pub(super) use shared::Shared;
 use text::Text;
 
-/// Makes the library's validator of a part of a schema.
+/// Builds the library's validator for a part of a schema.
 pub(super) type Library<'a> = &'a dyn Fn(&Value) -> Option<Validator<TapeJson>>;
 
 /// See the module.
@@ -33,15 +32,15 @@ pub(super) type Library<'a> = &'a dyn Fn(&Value) -> Option<Validator<TapeJson>>;
 pub(super) enum CompiledSchema {
     /// Any value.
     Anything,
-    /// A value of some kinds, within bounds.
+    /// A value of certain kinds, within bounds.
     Plain(Plain),
-    /// What all of these accept.
+    /// A value that all of these accept.
     All(Box<[CompiledSchema]>),
-    /// What the library accepts.
+    /// A value that the library accepts.
     Library(Box<Validator<TapeJson>>),
 }
 
-/// What a value may be. What is said of one kind says nothing of another.
+/// The allowed values. A condition for one kind does not apply to other kinds.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     kinds: Kinds,
@@ -79,11 +78,11 @@ impl Kinds {
     }
 }
 
-/// Keywords that hold for themselves, whatever stands beside them: the library judges them apart.
+/// Keywords that do not depend on their siblings: the library can check them separately.
 const APART: [&str; 4] = ["format", "multipleOf", "pattern", "uniqueItems"];
 
 impl CompiledSchema {
-    /// The program of a flattened schema. `None` where a part of it is no schema.
+    /// Compiles a flattened schema. `None` if a part of it is not a schema.
     pub(super) fn compile(schema: &Value, shared: &Shared, library: Library<'_>) -> Option<Self> {
         let Value::Object(keywords) = schema else {
             return if *schema == Value::Bool(true) { Some(Self::Anything) } else { Self::library(schema, library) };
@@ -122,7 +121,7 @@ impl CompiledSchema {
         library(schema).map(|validator| Self::Library(Box::new(validator)))
     }
 
-    /// Whether `value` is surely valid.
+    /// Whether `value` is certainly valid.
     pub(super) fn accepts(&self, value: Node<'_>) -> bool {
         match self {
             Self::Anything => true,
@@ -159,7 +158,7 @@ impl Plain {
     }
 }
 
-/// A number that a double tells from every other one of as few digits: 15 of them at most, and no exponent.
+/// A number that a double represents without ambiguity: at most 15 digits, and no exponent.
 fn exact(digits: &str) -> Option<f64> {
     const DIGITS_MAX: usize = 15;
     if digits.len() > DIGITS_MAX {
@@ -185,7 +184,7 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// Takes one keyword; `None` where it is not known, or its value is not.
+    /// Adds one keyword; `None` if the keyword or its value is not supported.
     fn keyword(&mut self, name: &str, value: &Value, beside: &Map<String, Value>) -> Option<()> {
         match name {
             "type" => self.kinds(value)?,
@@ -255,7 +254,7 @@ impl Compiler<'_> {
         Some(())
     }
 
-    /// One of some strings, or null.
+    /// Allows some strings, or null.
     fn choices(&mut self, value: &Value) -> Option<()> {
         let choices = match value {
             Value::Array(choices) => choices.as_slice(),

@@ -1,7 +1,7 @@
-//! What is another between two versions of a schema, field by field.
+//! The differences between two versions of a schema, field by field.
 //!
-//! It compares what is written, once the references are replaced; whether the one accepts all that the other does is another
-//! question.
+//! It compares the written schemas with their references replaced; it does not decide whether one version accepts the events of
+//! the other.
 
 use std::collections::BTreeSet;
 
@@ -11,21 +11,21 @@ use serde_json::Value;
 use super::{export::inlined, registry::Schema};
 use crate::json::{pointer_token, quoted};
 
-/// One thing that is another.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
-    /// What kind of change it is.
+    /// The kind of change.
     pub kind: ChangeKind,
-    /// Which field, as a person writes it: `lines[].sku`; empty for the event itself.
+    /// The field, as a person writes it: `lines[].sku`; empty for the event itself.
     pub field: String,
-    /// JSON pointer into the schema, its references replaced.
+    /// JSON pointer into the schema with its references replaced.
     pub pointer: String,
-    /// What is another, for a person.
+    /// The difference, for a person.
     pub detail: String,
-    /// What it was.
+    /// The old value.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub before: Value,
-    /// What it is.
+    /// The new value.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub after: Value,
 }
@@ -34,25 +34,25 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
-    /// There is a field more.
+    /// A new field.
     Added,
-    /// There is a field less.
+    /// A removed field.
     Removed,
-    /// A field must be there now.
+    /// A field that is now required.
     NowRequired,
-    /// A field need no longer be there.
+    /// A field that is no longer required.
     NowOptional,
-    /// It is of another type.
+    /// Another type.
     Type,
-    /// Other values are allowed.
+    /// Other allowed values.
     Values,
     /// Another limit, pattern or format, or another rule.
     Rule,
-    /// It is described in other words.
+    /// Another description.
     Words,
 }
 
-/// What is another in `after`, in the order of its fields.
+/// The differences in `after`, in the order of its fields.
 #[must_use]
 pub fn differences(before: &Schema, after: &Schema) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
@@ -157,7 +157,7 @@ impl Changes {
         }
     }
 
-    /// Of a field that came or went it is said there.
+    /// Skips added and removed fields, because their own change already says whether they are required.
     fn required(&mut self, place: &Place, before: &Value, after: &Value) {
         let names = |schema: &Value| -> BTreeSet<String> {
             schema["required"].as_array().into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
@@ -210,7 +210,7 @@ fn requires(schema: &Value, name: &str) -> bool {
     schema["required"].as_array().is_some_and(|required| required.iter().any(|required| required == name))
 }
 
-/// What a field is, in a word or two.
+/// The type of a field in one or two words.
 pub(super) fn kind_of(schema: &Value) -> String {
     let of = |kind: &str| match (kind, schema["format"].as_str()) {
         ("string", Some(format)) => format.to_owned(),
@@ -229,7 +229,7 @@ pub(super) fn kind_of(schema: &Value) -> String {
     }
 }
 
-/// A value in few words.
+/// A value, shortened.
 fn short(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),

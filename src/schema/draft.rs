@@ -1,9 +1,9 @@
-//! A schema to begin with: a first one by the conventions of schemas/README.md, or the next version of one that is there.
+//! A draft of a schema: a first version with the conventions of schemas/README.md, or the next version of an existing schema.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Pieces that a first schema refers to, for a folder that has none.
+/// Common pieces of a first schema, for a folder without them.
 pub const PIECES: [(&str, &str); 2] = [
     ("common/envelope.json", include_str!("../../schemas/common/envelope.json")),
     ("common/id.json", include_str!("../../schemas/common/id.json")),
@@ -28,7 +28,7 @@ pub struct Version<'a> {
 }
 
 impl Draft {
-    /// A first schema, with one field to show how they are written.
+    /// A first schema, with one field as an example.
     #[must_use]
     pub fn first(event_name: &str, now_seconds: i64) -> Self {
         let parts: Vec<&str> = event_name.split(':').collect();
@@ -79,16 +79,16 @@ impl Draft {
         Self { schema: pretty(&schema), examples: pretty(&examples) }
     }
 
-    /// The texts of version `from` as those of version `to`: only what names the event and its version is another.
+    /// The texts of version `from` as version `to`: only the name of the event and the version change.
     ///
     /// # Errors
-    /// Where a text is not JSON.
+    /// If a text is not JSON.
     pub fn next(schema: &str, examples: &str, from: Version<'_>, to: Version<'_>) -> serde_json::Result<Self> {
         Ok(Self { schema: renamed(schema, from, to)?, examples: renamed(examples, from, to)? })
     }
 }
 
-/// The text with its events under another name and version, and, where that can be, as its author laid it out.
+/// The text with its events renamed, and, if possible, with the author's layout.
 fn renamed(text: &str, from: Version<'_>, to: Version<'_>) -> serde_json::Result<String> {
     let mut wanted: Value = serde_json::from_str(text)?;
     rename(&mut wanted, from, to);
@@ -96,7 +96,7 @@ fn renamed(text: &str, from: Version<'_>, to: Version<'_>) -> serde_json::Result
     let name = |version: Version<'_>| member("event_name", version.event_name.into());
     let number = |version: Version<'_>| member("schema_version", version.number.into());
     let mut laid_out = text.replace(&name(from), &name(to));
-    // A number has no quote at its end: `1` begins `10` too.
+    // A number has no closing quote: `1` is also the beginning of `10`.
     for end in [",", "\n", " ", "}"] {
         laid_out = laid_out.replace(&format!("{}{end}", number(from)), &format!("{}{end}", number(to)));
     }
@@ -129,7 +129,7 @@ fn sentence(parts: &[&str]) -> String {
 }
 
 fn pretty(value: &Value) -> String {
-    // A value always can be written.
+    // Writing a value cannot fail.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 

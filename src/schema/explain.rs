@@ -1,8 +1,8 @@
-//! What is wrong with an event, for whoever wrote the page or the service that sent it: what was expected, what came
-//! instead, and, where it looks like a slip, what was probably meant.
+//! Explains the faults of an event to the author of the page or the service that sent it: the expected value, the actual value,
+//! and, after a likely typo, the probable intention.
 //!
-//! Values are shown, for most faults cannot be understood without them; but not those of fields whose names say that they
-//! are secret, and of objects and arrays never what is in them.
+//! Messages show values, because most faults cannot be understood without them. They never show values of fields whose names
+//! look secret, or the contents of objects and arrays.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ use crate::{
     outcome::Fault,
 };
 
-/// Words in the name of a field whose value no message shows.
+/// Words in a field name that mark its value as secret.
 const SECRET_WORDS: [&str; 21] = [
     "auth",
     "authorization",
@@ -47,27 +47,27 @@ const SECRET_WORDS: [&str; 21] = [
     "token",
 ];
 
-/// Two words that are secret together, and either of them in everyday use alone.
+/// Pairs of words that are secret together, although each word is harmless alone.
 const SECRET_PAIRS: [&str; 5] = ["apikey", "accesskey", "privatekey", "secretkey", "sessionkey"];
 
 /// Explains the faults of one event.
 pub(super) struct Explainer<'a> {
     pub(super) event: Node<'a>,
-    /// The schema as it is served.
+    /// The schema as served.
     pub(super) document: &'a Value,
     pub(super) suggestions: &'a mut Suggestions,
 }
 
-/// Where a fault is.
+/// The place of a fault.
 struct Place<'a> {
     steps: Vec<String>,
-    /// What is there.
+    /// The value at the place.
     value: Option<Node<'a>>,
     is_secret: bool,
 }
 
 impl<'a> Explainer<'a> {
-    /// What the library found, as a fault.
+    /// A fault from the library's error.
     pub(super) fn fault(&mut self, error: &ValidationError<'_>) -> Fault {
         Fault::new(self.detail(error), error.instance_path().as_str())
     }
@@ -103,7 +103,7 @@ impl<'a> Explainer<'a> {
             | Kind::MaxProperties { .. } => {
                 format!("expected {}, got {}", expected(error.kind()), place.value.map_or(0, |value| value.count()))
             }
-            // Not of the values that a schema is usually written for; the library's own words, without the value.
+            // Rare kinds of errors: the library's own message, without the value.
             Kind::BacktrackLimitExceeded { .. }
             | Kind::RegexEngineFailure { .. }
             | Kind::FromUtf8 { .. }
@@ -124,10 +124,10 @@ impl<'a> Explainer<'a> {
         Place { steps, value, is_secret }
     }
 
-    /// Fields that the schema does not know, each with the one that was probably meant.
+    /// Fields that the schema does not know, each with the most similar known field.
     fn unknown(&mut self, place: &Place<'_>, unexpected: &[String]) -> String {
         let mut free = if self.suggestions.are_fields_left() { names_at(self.document, &place.steps) } else { Vec::new() };
-        // One that is there already was not misspelt. The members are gone through once: there may be thousands.
+        // A field that is present was not misspelt. This is one pass over the members, because there may be thousands.
         let mut absent: HashSet<&str> = free.iter().copied().collect();
         for (there, _) in place.value.iter().flat_map(Node::members) {
             if absent.remove(&*there) && absent.is_empty() {
@@ -152,7 +152,7 @@ impl<'a> Explainer<'a> {
         format!("the {fields} {}{more} {are} not in the schema{hint}", names.join(", "))
     }
 
-    /// Which of the allowed texts was probably meant.
+    /// The allowed text that is most similar to the value.
     fn meant(&mut self, place: &Place<'_>, allowed: &[Value]) -> String {
         let text = place.value.filter(|_| !place.is_secret).and_then(|value| value.string());
         let Some(text) = text.filter(|_| self.suggestions.take_field()) else { return String::new() };
@@ -160,7 +160,7 @@ impl<'a> Explainer<'a> {
         nearest.map_or(String::new(), |nearest| format!("; did you mean {}?", quoted(nearest)))
     }
 
-    /// A value that none of several forms allows: what each would have wanted, or else what the nearest of them lacks.
+    /// A value that matches none of several forms: the expectation of each form, or the first fault of the nearest form.
     fn no_branch(&mut self, place: &Place<'_>, branches: &[Vec<ValidationError<'static>>]) -> String {
         let here = |error: &ValidationError<'_>| {
             let is_simple = matches!(error.kind(), ValidationErrorKind::Type { .. } | ValidationErrorKind::Constant { .. });
@@ -172,7 +172,7 @@ impl<'a> Explainer<'a> {
             forms.dedup();
             return format!("expected {}, got {}", listed(&forms, "or"), place.got());
         }
-        // The form whose kind is right; of several, that which has least against it.
+        // The form with the right kind; if there are several, the form with the fewest errors.
         let of_this_kind = branches.iter().zip(of_another_kind).filter(|(errors, other)| other.is_none() && !errors.is_empty());
         let nearest = of_this_kind.min_by_key(|(errors, _)| errors.len()).and_then(|(errors, _)| errors.first());
         let forms = counted(branches.len(), "form");
@@ -187,7 +187,7 @@ impl<'a> Explainer<'a> {
 }
 
 impl Place<'_> {
-    /// What came, as far as it may be shown.
+    /// The value, as far as it may be shown.
     fn got(&self) -> String {
         match &self.value {
             None => "nothing".into(),
@@ -197,7 +197,7 @@ impl Place<'_> {
     }
 }
 
-/// What a keyword wants, such as `at most 100`.
+/// The requirement of a keyword, such as `at most 100`.
 fn expected(kind: &ValidationErrorKind) -> String {
     use ValidationErrorKind as Kind;
     match kind {
@@ -209,7 +209,7 @@ fn expected(kind: &ValidationErrorKind) -> String {
         Kind::ExclusiveMinimum { limit } => format!("more than {limit}"),
         Kind::ExclusiveMaximum { limit } => format!("less than {limit}"),
         Kind::MultipleOf { multiple_of } => format!("a multiple of {multiple_of}"),
-        // Of a keyword of our own.
+        // A keyword of Lakegate.
         Kind::Custom { message, .. } => message.clone(),
         Kind::MinLength { limit } => format!("at least {}", counted(*limit as usize, "character")),
         Kind::MaxLength { limit } => format!("at most {}", counted(*limit as usize, "character")),
@@ -229,7 +229,7 @@ fn expected(kind: &ValidationErrorKind) -> String {
     }
 }
 
-/// A format with an example, for those who do not know its name.
+/// A format with an example, because not every reader knows its name.
 fn format_named(format: &str) -> String {
     let (what, example) = match format {
         "uuid" => ("a UUID", "0190b0a1-7c3e-7d52-a1b2-c3d4e5f60718"),
@@ -261,7 +261,7 @@ fn types(kind: &TypeKind) -> String {
         TypeKind::Single(kind) => named(*kind).into(),
         TypeKind::Multiple(kinds) => {
             let mut names: Vec<String> = kinds.iter().map(|kind| named(kind).to_owned()).collect();
-            // `null` is an afterthought.
+            // `null` comes last.
             names.sort_by_key(|name| name == "null");
             listed(&names, "or")
         }
@@ -299,8 +299,7 @@ fn text_of(name: &Value) -> String {
     name.as_str().map_or_else(|| name.to_string(), quoted)
 }
 
-/// Whether the name of a field says that its value is nobody's business: one of its words does, in `snake_case` as in
-/// `camelCase`.
+/// Whether a field name marks its value as secret: one of its words does, in `snake_case` or `camelCase`.
 fn looks_secret(name: &str) -> bool {
     let mut words: Vec<String> = vec![String::new()];
     let mut after_small = false;

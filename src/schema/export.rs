@@ -1,4 +1,4 @@
-//! The registry in other people's terms: types for who writes a client, a catalogue for who asks what there is.
+//! Exports of the registry: types for client developers, a catalogue for readers.
 
 mod catalogue;
 mod event_fields;

@@ -1,26 +1,26 @@
-//! The same schema in a form that is judged faster: references replaced by what they refer to, and the members of the
-//! common envelope beside the event's own, so that one pass over an event's members says whether it is valid.
+//! Flattens a schema for faster validation: references are replaced by their targets, and the members of the common envelope
+//! are placed beside the event's own, so that one pass over an event's members validates it.
 //!
-//! A flattened schema accepts exactly the events that the written one accepts. Only what is plainly the same is changed;
-//! anything else stays as it was written. Errors are always told by the written schema.
+//! A flattened schema accepts exactly the same events as the written schema. Only parts that are certainly equivalent are
+//! changed. Errors always come from the written schema.
 
 use serde_json::{Map, Value};
 
 use crate::limits::{SCHEMA_DEPTH_MAX, SCHEMA_FLAT_NODES_MAX};
 
-/// Keywords whose value is data, not schema: a `$ref` in it means nothing.
+/// Keywords whose value is data, not schema: a `$ref` in the value is not a reference.
 pub(super) const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
 
-/// Keywords that say nothing about what is valid.
+/// Keywords that do not affect validity.
 pub(super) const ANNOTATIONS: [&str; 10] =
     ["$comment", "$defs", "$schema", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"];
 
-/// Keywords that depend on where a schema stands or on what others have evaluated: with one of these anywhere, nothing is
+/// Keywords that depend on the position of a schema or on evaluations by other keywords: a document with one of them is not
 /// changed.
 const PLACE_DEPENDENT: [&str; 7] =
     ["$anchor", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef", "unevaluatedItems"];
 
-/// Keywords at the top beside which members of the envelope may be put: they evaluate no members themselves.
+/// Top-level keywords that allow envelope members beside them, because they evaluate no members themselves.
 const BESIDE: [&str; 9] = [
     "type",
     "required",
@@ -33,7 +33,7 @@ const BESIDE: [&str; 9] = [
     "propertyNames",
 ];
 
-/// The flattened form of a bundled `document`; `None` where there is nothing to gain, or nothing sure.
+/// The flattened form of a bundled `document`; `None` if nothing improves, or if equivalence is not certain.
 pub(super) fn flatten(document: &Value) -> Option<Value> {
     if holds_any(document, &PLACE_DEPENDENT) {
         return None;
@@ -54,8 +54,8 @@ fn holds_any(schema: &Value, keywords: &[&str]) -> bool {
     }
 }
 
-/// `schema` with every reference into `document` replaced by its target. `None` where it goes too deep (it refers to
-/// itself) or grows too large.
+/// `schema` with every reference into `document` replaced by its target. `None` if it is too deep (it refers to itself) or
+/// grows too large.
 fn inline(schema: &Value, document: &Value, depth_left: usize, nodes_left: &mut usize) -> Option<Value> {
     *nodes_left = nodes_left.checked_sub(1)?;
     let depth_left = depth_left.checked_sub(1)?;
@@ -72,9 +72,9 @@ fn inline(schema: &Value, document: &Value, depth_left: usize, nodes_left: &mut 
                         let found = document.pointer(reference.strip_prefix('#')?)?;
                         target = Some(inline(found, document, depth_left, nodes_left)?);
                     }
-                    // At the top: what is referred to is put where it is referred to.
+                    // At the top: removed, because the definitions replace the references.
                     _ if name == "$defs" && depth_left + 1 == SCHEMA_DEPTH_MAX => {}
-                    // Kept for what is not reached from here; references in it stay as they are.
+                    // Kept for parts that are not reached from here; references in them stay unchanged.
                     value if name == "$defs" || DATA.contains(&name.as_str()) => drop(out.insert(name.clone(), value.clone())),
                     value => drop(out.insert(name.clone(), inline(value, document, depth_left, nodes_left)?)),
                 }
@@ -83,7 +83,7 @@ fn inline(schema: &Value, document: &Value, depth_left: usize, nodes_left: &mut 
                 None => Some(Value::Object(out)),
                 Some(target) if out.keys().all(|name| ANNOTATIONS.contains(&name.as_str())) => Some(target),
                 Some(target) => {
-                    // What stands beside a reference holds as well as what it refers to.
+                    // Keywords beside a reference apply in addition to its target.
                     let all = out.entry("allOf").or_insert_with(|| Value::Array(Vec::new()));
                     all.as_array_mut()?.push(target);
                     Some(Value::Object(out))
@@ -94,8 +94,8 @@ fn inline(schema: &Value, document: &Value, depth_left: usize, nodes_left: &mut 
     }
 }
 
-/// Puts the members that `allOf` names beside the schema's own, where it then closes them all: what no one evaluates is
-/// refused, and so is what none of them names.
+/// Moves the members of `allOf` beside the schema's own, if the schema then closes them all: unevaluated members are refused,
+/// and so are members that none of them names.
 fn merge_envelope(schema: &mut Map<String, Value>) {
     let is_closed = schema.get("unevaluatedProperties") == Some(&Value::Bool(false));
     let is_plain = schema.keys().all(|name| BESIDE.contains(&name.as_str()) || ANNOTATIONS.contains(&name.as_str()));
@@ -127,7 +127,7 @@ fn merge_envelope(schema: &mut Map<String, Value>) {
     schema.insert("additionalProperties".into(), false.into());
 }
 
-/// Whether a schema says no more than which members an object has.
+/// Whether a schema only describes the members of an object.
 fn is_mere_members(part: &Value) -> bool {
     let Value::Object(members) = part else { return false };
     members.iter().all(|(name, value)| match name.as_str() {

@@ -1,7 +1,7 @@
-//! The folder: which files are schemas, what is in them, and how to see that they have changed.
+//! The folder: finds and reads schema files, and detects changes.
 //!
-//! Links are followed, since that is how Kubernetes mounts a ConfigMap (`menu -> ..data/menu -> ..2026_11_21…/menu`), but
-//! only to what lies below the folder. Names that begin with a dot are nobody's event.
+//! Links are followed, because Kubernetes mounts a ConfigMap in this way (`menu -> ..data/menu -> ..2026_11_21…/menu`), but
+//! only to targets below the folder. Names that begin with a dot are ignored.
 
 use std::{
     collections::HashMap,
@@ -17,23 +17,23 @@ use serde_json::Value;
 
 use crate::limits::{EVENT_NAME_PARTS_MAX, SCHEMA_BYTES_MAX};
 
-/// Folder of pieces that schemas refer to; it holds no events.
+/// Folder of pieces that schemas refer to; it contains no events.
 pub(super) const COMMON: &str = "common";
 
-/// A registry's folder, and the pieces of it that were read.
+/// A registry's folder, and its pieces that were read.
 pub(super) struct Folder {
-    /// Without links in it.
+    /// The path with links resolved.
     pub(super) root: PathBuf,
-    /// What several schemas refer to is read once.
+    /// Pieces of several schemas are read once.
     pieces: Mutex<HashMap<PathBuf, Result<Arc<Value>, String>>>,
 }
 
-/// What is another when a file was added, removed, replaced or written to.
+/// Changes when a file is added, removed, replaced or modified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FolderStamp(u64);
 
 impl FolderStamp {
-    /// The folder as it is now; `None` where it cannot be read.
+    /// The stamp of the current folder; `None` if it cannot be read.
     #[must_use]
     pub fn of(folder: &Path) -> Option<Self> {
         let mut files = Vec::new();
@@ -49,7 +49,7 @@ impl FolderStamp {
     }
 }
 
-/// Folders in folders that are looked into: an event's parts, and `common/` with a few of its own.
+/// Maximum depth of folders: an event's parts, and `common/` with a few levels.
 const LEVELS_MAX: usize = EVENT_NAME_PARTS_MAX + 1;
 
 impl Folder {
@@ -57,9 +57,9 @@ impl Folder {
         Ok(Self { root: folder.canonicalize()?, pieces: Mutex::default() })
     }
 
-    /// No folder: nothing can be read from it.
+    /// A missing folder: nothing can be read from it.
     pub(super) fn none() -> Self {
-        // A path cannot be read that holds a zero.
+        // A path with a NUL byte cannot be read.
         Self { root: PathBuf::from("\0"), pieces: Mutex::default() }
     }
 
@@ -76,7 +76,7 @@ impl Folder {
         Ok(self.files()?.into_iter().filter(|file| is_event_schema(file)).collect())
     }
 
-    /// Reads a file of the folder, and of nothing outside it: not by `..`, not by a link.
+    /// Reads a file of the folder. Refuses paths that leave the folder by `..` or by a link.
     pub(super) fn read(&self, file: &Path) -> Result<String, String> {
         let path = self.root.join(file).canonicalize().map_err(|error| format!("cannot be read: {error}"))?;
         if !path.starts_with(&self.root) {
@@ -113,7 +113,7 @@ fn collect(root: &Path, inside: &Path, levels_left: usize, files: &mut Vec<PathB
         }
         let path = inside.join(entry.file_name());
         let kind = entry.file_type()?;
-        // A link that leads nowhere is a file that cannot be read: said of it when it is.
+        // A broken link counts as a file; reading it reports the error.
         let is_folder = kind.is_dir() || kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|target| target.is_dir());
         match levels_left.checked_sub(1) {
             Some(levels_left) if is_folder => collect(root, &path, levels_left, files)?,
@@ -124,7 +124,7 @@ fn collect(root: &Path, inside: &Path, levels_left: usize, files: &mut Vec<PathB
     Ok(())
 }
 
-/// Whether a file has a part in judging: examples and words have none.
+/// Whether a file takes part in validation: examples and texts do not.
 fn is_schema(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     name.ends_with(".json") && !name.ends_with(".examples.json")

@@ -1,4 +1,4 @@
-//! Every file of a registry's folder with all that is wrong with it, where loading would only refuse the whole.
+//! Checks every file of a registry's folder and lists all faults; loading would only refuse the whole folder.
 
 use std::{
     cell::RefCell,
@@ -18,65 +18,65 @@ use super::{
 };
 use crate::json::pointer_token;
 
-/// A folder, looked at file by file.
+/// A folder, checked file by file.
 #[derive(Debug, Default)]
 pub struct Inspected {
-    /// The schemas whose file can be used, by name and version.
+    /// The schemas with a usable file, by name and version.
     pub versions: BTreeMap<(String, u32), Written>,
-    /// What is wrong.
+    /// The faults.
     pub faults: Vec<FileFault>,
 }
 
-/// One version as it is written.
+/// One version as written.
 #[derive(Debug)]
 pub struct Written {
     /// Its file, below the folder.
     pub file: PathBuf,
     /// Its text.
     pub text: String,
-    /// The common pieces that it refers to, and those that they refer to.
+    /// The common pieces that it refers to, directly or indirectly.
     pub pieces: BTreeSet<PathBuf>,
 }
 
-/// What is wrong with a file.
+/// A fault of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileFault {
     /// The file, below the folder.
     pub file: PathBuf,
     /// Which rule it breaks.
     pub rule: Rule,
-    /// Where in the file, as a JSON pointer.
+    /// JSON pointer to the fault.
     pub pointer: String,
-    /// What was found.
+    /// The finding.
     pub reason: String,
 }
 
-/// What is asked of a file.
+/// The requirements for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// The path is an event name and a version.
     Name,
     /// Versions ascend from 1 without gaps.
     VersionGap,
-    /// It is a JSON object of allowed size, within the folder.
+    /// The file is a JSON object of allowed size, within the folder.
     Json,
-    /// It is written for draft 2020-12.
+    /// The schema is written for draft 2020-12.
     Dialect,
-    /// It fulfils the metaschema.
+    /// The schema is valid under the metaschema.
     Metaschema,
-    /// What it refers to is there.
+    /// All references have a target.
     Reference,
     /// The gateway can compile it: formats are known, patterns run in linear time.
     Usable,
 }
 
-/// The only dialect.
+/// The only supported dialect.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Looks at every schema and common piece below `folder`.
+/// Checks every schema and common piece below `folder`.
 ///
 /// # Errors
-/// Where the folder cannot be read.
+/// If the folder cannot be read.
 pub fn inspect(folder: &Path) -> io::Result<Inspected> {
     let folder = Arc::new(Folder::open(folder)?);
     let mut inspected = Inspected::default();
@@ -91,7 +91,7 @@ pub fn inspect(folder: &Path) -> io::Result<Inspected> {
 }
 
 impl Inspected {
-    /// Whether a file is a version by its name, whether or not it is there and right.
+    /// Whether a file name names a version, even if the file is missing or faulty.
     #[must_use]
     pub fn is_version(file: &Path) -> bool {
         is_event_schema(file) && name_and_version(file).is_ok()
@@ -146,7 +146,7 @@ impl Inspected {
         }
     }
 
-    /// A version that is faulty in another way is no gap.
+    /// A version with another fault does not count as a gap.
     fn find_gaps(&mut self) {
         let mut numbers: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         let named = self.faults.iter().filter_map(|fault| name_and_version(&fault.file).ok());
@@ -168,7 +168,7 @@ impl Inspected {
     }
 }
 
-/// References within a document that lead nowhere, with where they stand.
+/// References within a document without a target, with their places.
 fn dangling(document: &Value) -> Vec<(String, String)> {
     fn walk(schema: &Value, place: &str, document: &Value, out: &mut Vec<(String, String)>) {
         match schema {
@@ -207,7 +207,7 @@ fn unescaped(pointer: &str) -> String {
 /// The bytes of a file below `folder`, for its hash.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If the file cannot be read.
 pub fn bytes_of(folder: &Path, file: &Path) -> io::Result<Vec<u8>> {
     fs::read(folder.join(file))
 }

@@ -1,4 +1,4 @@
-//! From a folder to a registry.
+//! Loads a registry from a folder.
 
 use std::{
     collections::BTreeMap,
@@ -27,18 +27,18 @@ use crate::{event::EventName, json::TapeJson, limits::SCHEMAS_MAX};
 /// The base of every schema's own URI, so that `$ref: "/common/money.json"` names a file of the folder.
 const BASE: &str = "lakegate:///";
 
-/// Why a folder is no registry.
+/// Why a folder cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The folder cannot be read.
     #[error("the schema folder {0} cannot be read: {1}")]
     Unreadable(PathBuf, #[source] io::Error),
-    /// Some files are no schemas; all of them are named.
+    /// Some files are not valid schemas; all of them are listed.
     #[error("the schema folder {folder} has {} faulty file(s):{}", faults.len(), Listed(faults))]
     Faulty {
         /// The folder.
         folder: PathBuf,
-        /// What is wrong with which file.
+        /// The fault of each file.
         faults: Vec<SchemaFault>,
     },
     /// More than [`SCHEMAS_MAX`].
@@ -46,12 +46,12 @@ pub enum LoadError {
     TooMany(PathBuf),
 }
 
-/// What is wrong with one file.
+/// The fault of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFault {
     /// The file, below the folder.
     pub file: PathBuf,
-    /// What is wrong.
+    /// The fault.
     pub reason: String,
 }
 
@@ -63,18 +63,18 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Loads and compiles every schema below `folder`, with every processor there is.
+/// Loads and compiles every schema below `folder`, on all processors.
 ///
 /// # Errors
-/// See [`LoadError`]; nothing is loaded then.
+/// See [`LoadError`]; then nothing is loaded.
 pub fn load(folder: &Path) -> Result<Registry, LoadError> {
     load_with(folder, thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Loads and compiles every schema below `folder` with so many threads, of which this is one.
+/// Loads and compiles every schema below `folder` with `threads` threads, including the current one.
 ///
 /// # Errors
-/// See [`LoadError`]; nothing is loaded then.
+/// See [`LoadError`]; then nothing is loaded.
 pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
     let unreadable = |error| LoadError::Unreadable(folder.to_owned(), error);
     let folder = Folder::open(folder).map_err(unreadable)?;
@@ -117,7 +117,7 @@ pub fn load_with(folder: &Path, threads: usize) -> Result<Registry, LoadError> {
     Ok(Registry::new(names))
 }
 
-/// What compiling has in common: what one schema needed is there for the next.
+/// Shared state of compilations: parts that one schema needed are reused for the next.
 struct Workshop {
     folder: Arc<Folder>,
     shared: Shared,
@@ -157,7 +157,7 @@ pub(super) fn build(folder: &Arc<Folder>, file: &Path, document: &Value) -> Resu
         .with_retriever(FolderOnly(folder.clone()))
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
-        // The linear-time engine: a pattern of ours must never make an event of theirs slow.
+        // The linear-time engine: a pattern must never make a client's event slow.
         .with_pattern_options(jsonschema::PatternOptions::regex())
         .with_keyword("multipleOf", super::multiple_of::factory)
         .build(document)
@@ -167,7 +167,7 @@ pub(super) fn build(folder: &Arc<Folder>, file: &Path, document: &Value) -> Resu
         })
 }
 
-/// The validator of a schema that refers to nothing outside itself, made as every other.
+/// The validator of a standalone schema, built like every other.
 pub(super) fn build_alone(document: &Value) -> Result<Validator<TapeJson>, String> {
     build(&Arc::new(Folder::none()), Path::new("alone.json"), document)
 }
@@ -183,7 +183,7 @@ pub(super) fn name_and_version(file: &Path) -> Result<(String, u32), String> {
     Ok((name, version))
 }
 
-/// Resolves `$ref` to files of the folder; never onto the network.
+/// Resolves `$ref` to files of the folder; never over the network.
 struct FolderOnly(Arc<Folder>);
 
 impl Retrieve for FolderOnly {
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// Every example of the repository's schemas, whole and with one thing changed in every way that comes to mind.
+    /// Every example of the repository's schemas, unchanged and with one change at a time.
     #[test]
     fn the_quick_form_accepts_exactly_what_the_written_one_accepts() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
@@ -273,7 +273,7 @@ mod tests {
                     let mut tape = Tape::new();
                     Parser::new(&text, usize::MAX).value(&mut tape).unwrap();
                     let expected = schema.validator.is_valid(tape.root(&text));
-                    // A number with an exponent is one that the quick form leaves to the written one.
+                    // The compiled form leaves numbers with an exponent to the written schema.
                     let is_sure = compiled.accepts(tape.root(&text));
                     assert!(is_sure == expected || !is_sure && text.contains("e+30"), "{}: {text}", schema.label());
                     (judged, valid) = (judged + 1, valid + usize::from(expected));

@@ -1,6 +1,6 @@
-//! `manifest.toml`: the hashes of what has been published, so that nobody changes it unseen.
+//! `manifest.toml`: the hashes of published files, so that every later change is detected.
 //!
-//! Lines are added and never touched: a hash that no longer fits is a finding, and it takes a person to change it.
+//! Lines are added and never changed: a wrong hash is a finding, and only a person may correct it.
 
 use std::{
     collections::BTreeMap,
@@ -22,10 +22,10 @@ pub struct Manifest {
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{0}: {1}")]
     File(PathBuf, #[source] io::Error),
-    /// It is not what it should be.
+    /// The file is not a valid manifest.
     #[error("{0}: {1}")]
     Wrong(PathBuf, String),
 }
@@ -37,7 +37,7 @@ impl Manifest {
     /// The file's name in the registry's folder.
     pub const FILE: &str = "manifest.toml";
 
-    /// Reads a manifest; `None` where there is no such file.
+    /// Reads a manifest; `None` if there is no such file.
     ///
     /// # Errors
     /// See [`ManifestError`].
@@ -66,7 +66,7 @@ impl Manifest {
         Ok(Some(Self { files, text }))
     }
 
-    /// The text of this manifest with `more` files in it, each among its neighbours by name; what stands there stays as it is.
+    /// The text of this manifest with `more` files inserted in the order of names; existing lines stay unchanged.
     #[must_use]
     pub fn with(&self, more: &BTreeMap<String, String>) -> String {
         let text = if self.text.is_empty() { HEAD } else { &self.text };
@@ -82,7 +82,7 @@ impl Manifest {
         lines.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 
-    /// The hash of a file's bytes, as it stands in a manifest.
+    /// The hash of a file's bytes, as written in a manifest.
     #[must_use]
     pub fn hash(bytes: &[u8]) -> String {
         Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {

@@ -1,4 +1,4 @@
-//! `multipleOf` by the digits of both numbers. The library asks doubles, of which `1e300` is no multiple of 10.
+//! `multipleOf` with exact decimal digits. The library uses doubles, in which `1e300` is not a multiple of 10.
 
 use jsonschema::{
     Keyword, ValidationError,
@@ -11,13 +11,13 @@ use crate::json::{Decimal, Node, TapeJson};
 
 struct MultipleOf {
     step: Decimal,
-    /// The step where it is whole and small: then most numbers take one division.
+    /// The step, if it is whole and small: then most numbers need only one division.
     whole: Option<u64>,
-    /// As the schema says it.
+    /// As written in the schema.
     text: String,
 }
 
-/// Makes the keyword of one schema, whose value the metaschema has checked.
+/// Creates the keyword of one schema; the metaschema has checked its value.
 pub(super) fn factory<'a>(
     _: &'a Map<String, Value>,
     value: &'a Value,
@@ -29,7 +29,7 @@ pub(super) fn factory<'a>(
 
 impl<'i> Keyword<'i, TapeJson> for MultipleOf {
     fn validate(&self, instance: Node<'i>) -> Result<(), ValidationError<'i>> {
-        // What is expected; `explain.rs` says what came.
+        // The expected value; `explain.rs` adds the actual value.
         if self.is_valid(instance) { Ok(()) } else { Err(ValidationError::custom(format!("a multiple of {}", self.text))) }
     }
 

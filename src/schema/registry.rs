@@ -1,4 +1,4 @@
-//! The compiled registry, and how it validates.
+//! The compiled registry, and validation.
 
 use std::{
     collections::BTreeMap,
@@ -28,21 +28,21 @@ pub struct Schema {
     pub event_name: Arc<str>,
     /// From 1.
     pub version: u32,
-    /// The schema on its own, as it is served: what it refers to is in its `$defs`.
+    /// The standalone schema as served: all referenced parts are in its `$defs`.
     pub document: Arc<str>,
-    /// What it is called, for a list.
+    /// The title, for lists.
     pub title: Arc<str>,
     pub(super) validator: Validator<TapeJson>,
-    /// Accepts the same events, and says so faster: see `compiled.rs`.
+    /// Accepts the same events, but faster: see `compiled.rs`.
     pub(super) compiled: Option<CompiledSchema>,
-    /// The document, read when the first event has to be told what is wrong with it.
+    /// The parsed document, created when the first fault must be explained.
     pub(super) read: OnceLock<Value>,
-    /// The document's `ETag`, reckoned when it is first served.
+    /// The document's `ETag`, computed when it is first served.
     pub(super) etag: OnceLock<String>,
 }
 
 impl Schema {
-    /// Validates an event. `Ok` without a single allocation where it is valid.
+    /// Validates an event. A valid event causes no allocation.
     ///
     /// # Errors
     /// A [`Rejection`] with every fault, up to [`ERRORS_PER_EVENT_MAX`].
@@ -50,16 +50,17 @@ impl Schema {
         self.validate_in_body(event, &mut Suggestions::default())
     }
 
-    /// Validates an event of a body, whose events share the `suggestions`.
+    /// Validates an event of a body; all events of the body share `suggestions`.
     ///
     /// # Errors
-    /// As [`Schema::validate`]; after [`FAULTS_EXPLAINED_PER_BODY`](crate::limits::FAULTS_EXPLAINED_PER_BODY) faults with the first fault only, and a short text.
+    /// Like [`Schema::validate`]; after [`FAULTS_EXPLAINED_PER_BODY`](crate::limits::FAULTS_EXPLAINED_PER_BODY) faults only the
+    /// first fault, with a short text.
     pub fn validate_in_body(&self, event: Node<'_>, suggestions: &mut Suggestions) -> Result<(), Rejection> {
         if self.compiled.as_ref().is_some_and(|compiled| compiled.accepts(event)) {
             return Ok(());
         }
         if !suggestions.are_faults_left() {
-            // One way through the event instead of three, up to its first fault, and nothing is looked for.
+            // One pass up to the first fault instead of three passes, and no suggestions.
             let Err(error) = self.validator.validate(event) else { return Ok(()) };
             let mut nothing_more = Suggestions::none();
             let mut explainer = Explainer { event, document: self.read(), suggestions: &mut nothing_more };
@@ -78,16 +79,16 @@ impl Schema {
         Rejection::of(RejectCode::SchemaViolation, faults, Some(self.label()))
     }
 
-    /// Whether the schema as it is written accepts an event, without the compiled form: the reference for it.
+    /// Whether the written schema accepts an event. Does not use the compiled form; tests use this as the reference.
     #[must_use]
     pub fn is_valid_as_written(&self, event: Node<'_>) -> bool {
         self.validator.is_valid(event)
     }
 
-    /// The document as it is served, read.
+    /// The served document, parsed.
     #[must_use]
     pub fn read(&self) -> &Value {
-        // It was written from a value, so it can be read as one.
+        // The document was written from a value, so it can be parsed.
         self.read.get_or_init(|| serde_json::from_str(&self.document).unwrap_or_default())
     }
 
@@ -104,23 +105,23 @@ impl Schema {
     }
 }
 
-/// The strong `ETag` of a text: as good as the text itself.
+/// The strong `ETag` of a text: it identifies the text.
 fn etag(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest[..ETAG_BYTES].iter().fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\""
 }
 
-/// Bytes of the SHA-256 that an `ETag` says: no two texts that anyone meets share as many.
+/// Bytes of the SHA-256 in an `ETag`; enough to make a collision practically impossible.
 const ETAG_BYTES: usize = 16;
 
 /// Which schema validates an event.
 #[derive(Debug)]
 pub enum Resolution<'a> {
-    /// This one.
+    /// This schema.
     Known(&'a Schema),
-    /// None has this name.
+    /// No schema has this name.
     UnknownName,
-    /// None has this version of the name; the newest there is.
+    /// No schema has this version of the name; the newest existing version.
     UnknownVersion(&'a Schema),
 }
 
@@ -129,13 +130,13 @@ pub enum Resolution<'a> {
 pub struct Registry {
     /// Versions of each name, ascending; never empty.
     pub(super) names: BTreeMap<Arc<str>, Vec<Schema>>,
-    /// The names in the order of their endings, made when the first one is looked for that there is not.
+    /// The names sorted by their endings, created when the first unknown name is looked up.
     endings: OnceLock<BTreeMap<String, Arc<str>>>,
-    /// The list of all, written when it is first asked for.
+    /// The list of all schemas, written at the first request.
     list: OnceLock<List>,
 }
 
-/// The list of all schemas, as it is served.
+/// The list of all schemas, as served.
 #[derive(Debug)]
 pub struct List {
     /// The text.
@@ -145,12 +146,12 @@ pub struct List {
 }
 
 impl Registry {
-    /// Of names, each with its versions in ascending order, at least one.
+    /// A registry of names; each has at least one version, ascending.
     pub(super) fn new(names: BTreeMap<Arc<str>, Vec<Schema>>) -> Self {
         Self { names, endings: OnceLock::new(), list: OnceLock::new() }
     }
 
-    /// The schema for an event of this name, which may name its version.
+    /// The schema for an event of this name, with or without a version.
     #[must_use]
     pub fn resolve(&self, event_name: &str, version: Option<u32>) -> Resolution<'_> {
         let Some(versions) = self.names.get(event_name) else { return Resolution::UnknownName };
@@ -164,9 +165,9 @@ impl Registry {
         }
     }
 
-    /// The known name most like `event_name`, where one is like it at all. It compares with its neighbours in the order of the
-    /// names and in that of their endings, so that it takes as long with ten thousand names as with a hundred. A slip leaves one
-    /// of both ends whole.
+    /// The known name most similar to `event_name`, if any is similar enough. It compares only neighbours in the order of names
+    /// and in the order of endings, so that ten thousand names take as long as a hundred. A typo leaves the beginning or the
+    /// ending intact.
     #[must_use]
     pub fn nearest(&self, event_name: &str) -> Option<&str> {
         if event_name.len() > EVENT_NAME_BYTES_MAX {
@@ -193,7 +194,7 @@ impl Registry {
         most_like(event_name, by_name.chain(by_ending))
     }
 
-    /// The list of all schemas, which `write` writes the first time.
+    /// The list of all schemas; `write` creates it the first time.
     pub fn list(&self, write: impl FnOnce(&Self) -> String) -> &List {
         self.list.get_or_init(|| {
             let text = write(self);
@@ -206,13 +207,13 @@ impl Registry {
         self.names.iter().map(|(name, versions)| (&**name, versions.as_slice()))
     }
 
-    /// How many names there are.
+    /// Number of names.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no names.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()

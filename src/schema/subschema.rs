@@ -1,14 +1,14 @@
-//! The parts of a schema that describe one place of an event: follows the path to a value through the schema.
+//! Finds the parts of a schema that describe one place of an event: follows the path to a value through the schema.
 
 use serde_json::Value;
 
 use crate::limits::{SCHEMA_DEPTH_MAX, SCHEMA_PLACE_PARTS_MAX};
 
-/// Keywords whose schemas hold for the very value that the schema around them is for.
+/// Keywords whose subschemas apply to the same value as the enclosing schema.
 const SAME_PLACE: [&str; 7] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependentSchemas"];
 
-/// All parts of `document` that speak of the same value as `schema` does, itself first: what it refers to, and what it is
-/// put together from. A schema that refers to itself is met once.
+/// All parts of `document` that apply to the same value as `schema`, itself first: the targets of its references, and its
+/// subschemas. A recursive schema is visited once.
 pub(super) fn parts<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a Value> {
     let mut parts: Vec<&Value> = Vec::new();
     let mut waiting = vec![schema];
@@ -31,7 +31,7 @@ pub(super) fn parts<'a>(document: &'a Value, schema: &'a Value) -> Vec<&'a Value
     parts
 }
 
-/// The parts of `document` that speak of the value at `place`, which is the way to it from the event.
+/// The parts of `document` that apply to the value at `place`, its path in the event.
 pub(super) fn parts_at<'a>(document: &'a Value, place: &[String]) -> Vec<&'a Value> {
     place.iter().take(SCHEMA_DEPTH_MAX).fold(parts(document, document), |around, step| {
         let mut inside: Vec<&Value> = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn parts_at<'a>(document: &'a Value, place: &[String]) -> Vec<&'a Val
     })
 }
 
-/// What one part says of the member, or the element, `step`.
+/// The schemas of the member or element `step` in one part.
 fn children<'a>(part: &'a Value, step: &str) -> Vec<&'a Value> {
     let element = step.parse().ok().and_then(|index: usize| part["prefixItems"].get(index));
     let named = part["properties"].get(step);
@@ -55,7 +55,7 @@ fn children<'a>(part: &'a Value, step: &str) -> Vec<&'a Value> {
     children.into_iter().flatten().filter(|child| child.is_object()).collect()
 }
 
-/// The names that members of the object at `place` may have.
+/// The allowed names of members of the object at `place`.
 pub(super) fn names_at<'a>(document: &'a Value, place: &[String]) -> Vec<&'a str> {
     let parts = parts_at(document, place);
     let names = parts.iter().filter_map(|part| part["properties"].as_object()).flat_map(|properties| properties.keys());

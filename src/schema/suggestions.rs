@@ -1,11 +1,10 @@
-//! Names that are like a wrong one, and how often one body may ask for them.
+//! Suggests names similar to a wrong name, and limits the searches of one body.
 
 use crate::limits::{
     FAULTS_EXPLAINED_PER_BODY, FIELD_SUGGESTIONS_PER_BODY, SUGGESTION_BYTES_MAX, SUGGESTION_CANDIDATES_MAX, SUGGESTIONS_PER_BODY,
 };
 
-/// How many faults of a body are still explained in full, and how often the names nearest to a wrong one are still looked for:
-/// a body of nothing but faults must not be slow.
+/// The remaining full explanations and name searches of a body: a body with only faults must not be slow.
 #[derive(Clone, Copy, Debug)]
 pub struct Suggestions {
     names_left: usize,
@@ -20,13 +19,13 @@ impl Default for Suggestions {
 }
 
 impl Suggestions {
-    /// Every fault is explained, however many there are.
+    /// No limit: every fault is explained.
     #[must_use]
     pub fn with_every_fault() -> Self {
         Self { faults_left: usize::MAX, ..Self::default() }
     }
 
-    /// Nothing is explained in full, and nothing is looked for.
+    /// No full explanations, and no searches.
     pub(super) fn none() -> Self {
         Self { names_left: 0, fields_left: 0, faults_left: 0 }
     }
@@ -36,24 +35,24 @@ impl Suggestions {
         self.faults_left > 0
     }
 
-    /// Whether an event with so many faults may still be explained in full.
+    /// Whether an event with `faults` faults may still be explained in full; takes them from the limit.
     pub fn take_explained(&mut self, faults: usize) -> bool {
         let is_left = self.faults_left > 0;
         self.faults_left = self.faults_left.saturating_sub(faults);
         is_left
     }
 
-    /// Whether an event's name may still be looked for.
+    /// Whether another event name may be searched; takes one from the limit.
     pub fn take_name(&mut self) -> bool {
         take(&mut self.names_left)
     }
 
-    /// Whether a field, or a value, may still be looked for afterwards.
+    /// Whether another field or value may be searched; takes nothing from the limit.
     pub(super) fn are_fields_left(&self) -> bool {
         self.fields_left > 0
     }
 
-    /// Whether a field, or a value, may still be looked for.
+    /// Whether another field or value may be searched; takes one from the limit.
     pub(super) fn take_field(&mut self) -> bool {
         take(&mut self.fields_left)
     }
@@ -69,9 +68,9 @@ fn take(left: &mut usize) -> bool {
 /// `menu:item:view` for `menu:item:viewed` has 0.98, a different event of the same type below 0.9.
 const NEAREST_SIMILARITY_MIN: f64 = 0.85;
 
-/// The one of `known` that is most like `name`, where one is like it at all. A comparison takes time in proportion to both
-/// lengths, so long ones are passed over, as are those of which one is four times as long as the other: they reach 0.85 in no
-/// case. Of many that are known, the first [`SUGGESTION_CANDIDATES_MAX`] are looked at.
+/// The name in `known` most similar to `name`, if any is similar enough. A comparison takes time in proportion to both lengths,
+/// so long names are skipped. A name four times as long as the other is skipped too, because it never reaches 0.85. Only the
+/// first [`SUGGESTION_CANDIDATES_MAX`] candidates are compared.
 pub(super) fn most_like<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > SUGGESTION_BYTES_MAX {
         return None;

@@ -1,8 +1,9 @@
-//! Amazon Kinesis: what a record is, where it belongs, and one honest PutRecords call.
+//! Amazon Kinesis: the format of a record, its shard, and one PutRecords call.
 //!
-//! Which records go into which call, and when a record is sent again, is decided by the flow (`deliver/stream.rs`).
+//! The flow (`deliver/stream.rs`) decides which records go into which call, and when a record is sent again.
 //!
-//! `hash` and `shards` where a key belongs · `entry`, `record`, `kpl` what is sent · `body` how · `call`, `results` what came of it · `client` the SDK
+//! `hash` and `shards`: the shard of a key · `entry`, `record`, `kpl`: the records · `body`: the request body · `call`,
+//! `results`: the response · `client`: the SDK
 
 use std::{future::Future, pin::Pin};
 
@@ -24,7 +25,7 @@ pub use hash::{HashKey, HashRange, hash_key};
 pub use record::{Packing, RecordBuilder, StreamRecord};
 pub use shards::{Shard, ShardMap, ShardsUnknown};
 
-/// A future that a [`Stream`] answers with.
+/// A future that a [`Stream`] returns.
 pub type StreamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A stream with shards: Kinesis, or a script in tests.
@@ -35,7 +36,7 @@ pub trait Stream: Send + Sync {
     /// One call with these records, once, without retries.
     fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer>;
 
-    /// Its open shards, or why they are not known.
+    /// The open shards, or why they are not known.
     fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>>;
 }
 

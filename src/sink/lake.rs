@@ -5,13 +5,13 @@
 //! ```text
 //! <root>/event_type=menu/created_date=2026-11-20/<identity>-<first:020>-<end:020>.parquet
 //! <root>/event_type=menu/created_date=late/…        in an old lake: see below
-//! <root>/_tmp/…                                     files in the making; a local lake only
+//! <root>/_tmp/…                                     unfinished files; a local lake only
 //! ```
 //!
-//! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of
-//! one partition out of one stretch of the spool, and is named after that stretch. The identity is the spool's, or another
-//! one that a copied data folder took instead (`lake_identities.rs`); readers take any name. Where a partition is on another file
-//! system, its files in the making are hidden in it: `.<name>.<writer>.<count>.tmp`.
+//! `<root>` is a local folder, or `s3://bucket/prefix` in a build with the feature `s3`. One file holds the records of one
+//! partition out of one range of the spool, and is named after that range. The identity is the spool's, or a new identity that
+//! a copied data folder took instead (`lake_identities.rs`); readers accept any name. If a partition is on another file system,
+//! its unfinished files are hidden in it: `.<name>.<writer>.<count>.tmp`.
 //!
 //! # Columns
 //!
@@ -21,33 +21,33 @@
 //! | `event_name` | string | |
 //! | `event_subtype` | string or null | second part of the name |
 //! | `source` | string | name of the key that sent it |
-//! | `schema_version` | int32 or null | null where no schema judged it |
-//! | `created_at` | double | Unix seconds, as the event says |
+//! | `schema_version` | int32 or null | null if no schema validated the event |
+//! | `created_at` | double | Unix seconds, from the event |
 //! | `created_datetime`, `received_datetime` | timestamp(ms), UTC, *without zone* | |
 //! | `payload` | string | the event's own JSON object, byte for byte as the client wrote it; no dictionary |
-//! | `client_address` | string or null | only in files of events whose addresses are kept (`privacy.client_address`) |
-//! | `dedup_scope` | string or null | only in files of events from browser keys: the key whose own events alone they can be duplicates of; null: the scope of all server keys |
+//! | `client_address` | string or null | only in files with events whose addresses are stored (`privacy.client_address`) |
+//! | `dedup_scope` | string or null | only in files with events from browser keys: the key; an event can only be a duplicate of this key's events; null: the scope of all server keys |
 //! | `event_type`, `created_date` | the partition folders, never inside the file | a string and a date |
 //!
-//! `created_date` is always a date, so that every reader with hive partitioning takes the column for dates: the day of
-//! `created_datetime`, or, of a late event, the day of
-//! `received_datetime`. Late is what was created further
-//! from its receipt than its key allows (`created_days_back`, `created_days_ahead`), as it was judged. What marks it is that `created_date` is not the day of its `created_datetime`; the views
-//! have this as `is_late`. Gateways up to 2026-11 put it into the folder `created_date=late`, which is still read.
+//! `created_date` is always a date, so that every reader with hive partitioning reads the column as dates: the day of
+//! `created_datetime`, or, for a late event, the day of `received_datetime`. An event is late if it was created further from
+//! its receipt than its key allows (`created_days_back`, `created_days_ahead`) at validation. Its `created_date` is then not
+//! the day of its `created_datetime`; the views have this as `is_late`. Gateways up to 2026-11 put late events into the folder
+//! `created_date=late`, which is still read.
 //!
-//! Pages are compressed with zstd level 3. The footer names the writer, the spool and the stretch.
+//! Pages are compressed with zstd level 3. The footer names the writer, the spool and the range.
 //!
 //! # Guarantees
 //!
-//! - **Visible only when whole.** A local file is written aside, fsynced, renamed into its partition, and every folder
-//!   that changed is fsynced, before its records count as delivered. An S3 object appears when its upload is complete.
-//! - **Never replaced.** A file is made only where none of its name is: locally by a rename that does not replace, on S3 by a
-//!   conditional put. Another life of the same data folder (a copy, a backup) loses nothing (`write.rs`).
-//! - **Each event once.** A stretch that is delivered again finds its rows in the lake and adds what is missing.
-//!   This needs what [`Sink::replays_by_range`](super::Sink::replays_by_range) asks of the deliverer: the same
-//!   sequence numbers after a crash, and of a stretch that failed in part, every record that is still owed.
-//! - **A partition fails alone.** All records of a partition share one fate, because they share one file; the other
-//!   partitions of the batch do not share it.
+//! - **Visible only when whole.** A local file is written aside, fsynced, renamed into its partition, and every changed folder
+//!   is fsynced, before its records count as delivered. An S3 object appears when its upload is complete.
+//! - **Never replaced.** A file is created only if its name is free: locally by a rename that does not replace, on S3 by a
+//!   conditional put. Another instance of the same data folder (a copy, a backup) loses nothing (`write.rs`).
+//! - **Each event once.** A range that is delivered again finds its rows in the lake and adds the missing rows. This needs what
+//!   [`Sink::replays_by_range`](super::Sink::replays_by_range) asks of the deliverer: the same sequence numbers after a crash,
+//!   and every undelivered record of a range that failed in part.
+//! - **A partition fails alone.** All records of a partition succeed or fail together, because they share one file; other
+//!   partitions of the batch are not affected.
 
 mod columns;
 mod config;

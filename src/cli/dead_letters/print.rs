@@ -1,4 +1,4 @@
-//! What `lakegate dead-letters` prints.
+//! The output of `lakegate dead-letters`.
 
 use std::io::{self, Write};
 
@@ -9,13 +9,13 @@ use crate::{
     repair::{Dropped, ReplayReport, Shown},
 };
 
-/// Characters of a line of a table.
+/// Characters in a table line.
 const TABLE_WIDTH_MAX: usize = 120;
 
-/// Begins the second line of a row.
+/// Indent of the second line of a row.
 const INDENT: &str = "    ";
 
-/// Columns of a table, as wide as what is in them. Columns that do not fit in a line of [`TABLE_WIDTH_MAX`] go to a second one.
+/// Columns of a table, as wide as their contents. Columns that do not fit into [`TABLE_WIDTH_MAX`] go to a second line.
 pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|row| Some(row.get(column)?.chars().count())).max().unwrap_or(0);
@@ -36,13 +36,13 @@ pub(in crate::cli) fn table(rows: &[Vec<String>], out: &mut impl Write) -> io::R
     Ok(())
 }
 
-/// Numbers to the right, texts to the left.
+/// Numbers are right-aligned, texts left-aligned.
 fn padded(cell: &str, width: usize) -> String {
     let padding = " ".repeat(width - cell.chars().count());
     if cell.bytes().all(|byte| byte.is_ascii_digit()) { format!("{padding}{cell}") } else { format!("{cell}{padding}") }
 }
 
-/// A client's own text, so that it cannot write on the terminal what it likes.
+/// A client's text, made safe for the terminal.
 pub(in crate::cli) fn plain(text: Option<&str>) -> String {
     match text {
         None | Some("") => "-".to_owned(),
@@ -74,7 +74,7 @@ fn print_json(value: &impl serde::Serialize, out: &mut impl Write) -> io::Result
     writeln!(out)
 }
 
-/// The groups, and how many letters there are.
+/// Prints the groups, and the number of letters.
 pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
         return print_json(grouped, out);
@@ -88,7 +88,7 @@ pub(super) fn groups(grouped: &Grouped, format: Format, out: &mut impl Write) ->
     writeln!(out, "{}", letters(grouped.letters))
 }
 
-/// A letter, and what was done about it.
+/// Prints a letter, and its repairs.
 pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
     #[derive(serde::Serialize)]
     struct Pretty<'a> {
@@ -98,11 +98,11 @@ pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
         repairs: &'a [RepairEntry],
     }
     let Shown { letter, state, line, repairs } = letter;
-    // The event in it is a text, so no number is spelled anew.
+    // The event is a text in the line, so its numbers stay unchanged.
     print_json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
 }
 
-/// What a replay came to.
+/// Prints the result of a replay.
 pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
         return print_json(report, out);
@@ -143,7 +143,7 @@ pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, 
     Ok(())
 }
 
-/// What was dropped.
+/// Prints the result of a drop.
 pub(super) fn dropped(dropped: &Dropped, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
         return print_json(dropped, out);

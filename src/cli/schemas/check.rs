@@ -1,5 +1,4 @@
-//! `lakegate schemas check`: whether a registry may be published. Exit code 0 where it may, 1 where there are errors, 78 where
-//! the question cannot be asked.
+//! `lakegate schemas check`: whether a registry may be published. Exit code 0: yes; 1: it has errors; 78: the check cannot run.
 
 mod compatibility;
 mod examples;
@@ -116,7 +115,7 @@ fn check(args: &CheckArgs) -> anyhow::Result<Report> {
         Err(error) if inspected.faults.is_empty() => {
             report.add(Finding::new(Code::NotUsable, Path::new(""), error.to_string()));
         }
-        // The files' own faults say why; examples and compatibility have to wait for them.
+        // The faults of the files are in the report; examples and compatibility are checked once these are fixed.
         Err(_) => report.is_complete = false,
     }
     if args.update_manifest && report.errors() == 0 && !unlisted.is_empty() {

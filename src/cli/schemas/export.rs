@@ -21,7 +21,7 @@ use crate::{
     sink::lake::{Dialect, GlueTable, ViewRequest, glue_tables, parse_date, views},
 };
 
-/// Where `lakegate serve` has its lake by itself.
+/// The default lake of `lakegate serve`.
 const FOLDER: &str = "data/lake";
 
 #[derive(Debug, Args)]
@@ -94,7 +94,7 @@ pub(super) fn run(args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fails where the file is stale.
+/// Fails if the file is out of date.
 fn check(file: &Path, text: &str) -> anyhow::Result<()> {
     let there = fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     if there != text {
@@ -128,7 +128,7 @@ fn sql(args: &ExportArgs, registry: &Registry, dialect: Dialect) -> anyhow::Resu
     };
     let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
     let first_date = first_date(args);
-    // What is exported does not depend on what a lake holds: `lake views` asks it.
+    // The export does not depend on the contents of a lake; `lake views` does.
     Ok(views(&ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, has_late_folders: false })?)
 }
 
@@ -144,7 +144,7 @@ fn bucket(args: &ExportArgs) -> anyhow::Result<&str> {
     args.lake.as_deref().context("--lake s3://bucket/prefix is needed: tables name where their files are")
 }
 
-/// Too late a day would hide events: by itself, the earliest that a partition may have now.
+/// A later day would hide events: the default is the earliest day that a partition may have now.
 fn first_date(args: &ExportArgs) -> Date {
     args.first_date.unwrap_or_else(|| {
         let today = i32::try_from(unix_millis(SystemTime::now()) / 86_400_000).unwrap_or_default();

@@ -35,7 +35,7 @@ pub(super) fn run(args: &NewArgs, out: &mut impl Write) -> anyhow::Result<ExitCo
     fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     let registry = schema::load(&folder)?;
     let written = write(&folder, files(&folder, &registry, args)?)?;
-    // What was there was good before: where it is not now, the new files are the reason.
+    // The registry was valid before: if it is not now, the new files are the cause.
     if let Err(error) = schema::load(&folder) {
         for file in written.iter().rev() {
             let _ = fs::remove_file(file);
@@ -63,7 +63,7 @@ fn files(folder: &Path, registry: &Registry, args: &NewArgs) -> anyhow::Result<V
             let from = Version { event_name: &from.event_name, number: from.version };
             let [schema, examples] = paths(folder, from);
             let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
-            // Examples beside a schema are no duty: a schema has its own.
+            // An examples file is optional, because a schema has examples of its own.
             let examples = if examples.exists() { read(&examples)? } else { "{ \"good\": [], \"bad\": [] }\n".to_owned() };
             Draft::next(&read(&schema)?, &examples, from, Version { event_name: &args.name, number })?
         }
@@ -83,7 +83,7 @@ fn paths(folder: &Path, version: Version<'_>) -> [PathBuf; 2] {
     [inside.join(format!("{}.json", version.number)), inside.join(format!("{}.examples.json", version.number))]
 }
 
-/// Writes all of `files`, or none: one that is there already is never written over.
+/// Writes all of `files`, or none: existing files are never overwritten.
 fn write(folder: &Path, files: Vec<(PathBuf, String)>) -> anyhow::Result<Vec<PathBuf>> {
     if let Some((there, _)) = files.iter().find(|(path, _)| path.exists()) {
         bail!("{} is there already", there.display());

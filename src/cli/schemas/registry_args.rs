@@ -1,4 +1,4 @@
-//! Which registry a command reads, and which schema of it.
+//! The registry and the schema that a command reads.
 
 use std::path::PathBuf;
 

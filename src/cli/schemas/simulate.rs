@@ -1,5 +1,5 @@
-//! `lakegate schemas simulate`: recorded events against a proposed registry. The exit code is 1 where some of them would
-//! newly be rejected.
+//! `lakegate schemas simulate`: validates recorded events with a proposed registry. The exit code is 1 if it newly rejects some
+//! of them.
 
 use std::{
     fs,
@@ -132,7 +132,7 @@ fn dead_letters(args: &SimulateArgs, config: &Config, simulation: &mut Simulatio
     Ok((unreadable > 0).then(|| format!("{unreadable} lines that are no dead letters")).into_iter().collect())
 }
 
-/// Every line of every `.ndjson`, `.jsonl` and `.json` file; of one file whatever its name.
+/// Every line of every `.ndjson`, `.jsonl` and `.json` file in a folder, or of a single file with any name.
 fn folder_of_events(args: &SimulateArgs, folder: &Path, simulation: &mut Simulation<'_>) -> anyhow::Result<Vec<String>> {
     let mut files = Vec::new();
     find(folder, true, &mut files).with_context(|| format!("{}: events cannot be read", folder.display()))?;

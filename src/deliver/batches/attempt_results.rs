@@ -6,9 +6,9 @@ use super::{Attempt, BatchDeliverer, undelivered::Place};
 use crate::{conditions::Condition, deliver::journal::Journaled, limits::CONDITION_PLACES_MAX};
 
 impl BatchDeliverer {
-    /// Remembers what an attempt left owed, says which places fail, and moves the cursor.
+    /// Records what is still owed after an attempt, reports failing places, and moves the cursor.
     pub(super) fn conclude(&mut self, range: Range<u64>, attempt: &Attempt) {
-        // An attempt may have taken its time, and pauses begin at its end.
+        // An attempt may take long, and pauses begin at its end.
         let now = Instant::now();
         if !attempt.places.is_empty() {
             let is_away = self.undelivered.tried(&attempt.places, now);
@@ -20,7 +20,7 @@ impl BatchDeliverer {
         let failing = attempt.places.iter().filter(|(_, failing)| failing.is_some()).map(|(place, _)| place);
         let places: Vec<Place> = failing.chain(&attempt.resting).cloned().collect();
         if attempt.has_more {
-            // Which places those are shows when it is read again, at once.
+            // The next read, which follows at once, shows which places those are.
             self.undelivered.add(range, None, attempt.received);
         } else if places.is_empty() {
             self.undelivered.settled(&range);
@@ -30,7 +30,7 @@ impl BatchDeliverer {
         self.move_cursor(now);
     }
 
-    /// Raises a condition for each place that fails alone, and clears it where it does not any more.
+    /// Raises a condition for each place that fails alone, and clears the condition when the place works again.
     fn say_which_places_fail(&mut self) {
         let conditions = &self.shared.conditions;
         let mut unwritable = BTreeSet::new();
@@ -48,7 +48,7 @@ impl BatchDeliverer {
         self.unwritable = unwritable;
     }
 
-    /// Moves the cursor to where the first range begins of which something is owed.
+    /// Moves the cursor to the beginning of the first owed range.
     pub(super) fn move_cursor(&mut self, now: Instant) {
         let target = self.undelivered.first().unwrap_or(self.reader.next_seq());
         let cursor = self.shared.spool.cursor().delivered_exclusive;
@@ -56,13 +56,13 @@ impl BatchDeliverer {
         if target <= cursor || self.cursor.move_to(&self.shared, target, now) {
             self.planned.retain(|_, end| *end > target.max(cursor));
         } else if !was_failing {
-            // The journal says what the cursor does not.
+            // The cursor did not move, so the journal records which events are settled.
             let settled: Vec<u64> = (cursor..target).filter(|seq| self.shared.progress.is_settled(*seq)).collect();
             self.journal.settled(&settled);
         }
     }
 
-    /// Syncs the journal, and writes it anew where that is due.
+    /// Syncs the journal, and rewrites it when that is due.
     pub(super) fn sync_journal(&mut self, now: Instant) {
         let oldest = self.undelivered.oldest_received().or(self.front_received);
         self.shared.state.send_if_modified(|state| {

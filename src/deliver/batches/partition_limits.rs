@@ -4,23 +4,23 @@ use std::collections::{HashMap, HashSet};
 
 use super::undelivered::Place;
 
-/// The places that this attempt writes to. A place takes all records of the range or none, because they share one file.
+/// The places that this attempt writes to. A place takes all of its records in the range or none, because they share one file.
 pub(super) struct PartitionLimits {
     places_max: usize,
     per_key_max: usize,
     places: HashSet<Place>,
-    /// How many places have their turn because of a key.
+    /// Number of places that were chosen because of a key.
     by_key: HashMap<Box<str>, usize>,
 }
 
 impl PartitionLimits {
-    /// Nobody's yet; at most `places_max`, and `per_key_max` because of one key.
+    /// No places yet; at most `places_max`, and at most `per_key_max` because of one key.
     pub(super) fn new(places_max: usize, per_key_max: usize) -> Self {
         Self { places_max, per_key_max, places: HashSet::new(), by_key: HashMap::new() }
     }
 
-    /// A record of the key `source` waits for `place`, which gets its turn where there is room. Ask for all records first: a
-    /// place for which one key has no room may have its turn because of another key's record.
+    /// A record of the key `source` waits for `place`, which is chosen if the limits allow. Ask for all records first: a place
+    /// over the limit of one key may still be chosen because of another key's record.
     pub(super) fn ask(&mut self, place: &Place, source: &str) {
         if self.places.contains(place) || self.places.len() >= self.places_max {
             return;
@@ -33,7 +33,7 @@ impl PartitionLimits {
         self.places.insert(place.clone());
     }
 
-    /// Whether `place` has its turn.
+    /// Whether `place` was chosen.
     pub(super) fn has(&self, place: &Place) -> bool {
         self.places.contains(place)
     }

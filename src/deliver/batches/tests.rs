@@ -1,4 +1,4 @@
-//! The deliverer against sinks that answer as a script says, over a real spool.
+//! The deliverer with scripted sinks, over a real spool.
 
 use std::{
     collections::VecDeque,
@@ -16,13 +16,13 @@ use crate::conditions::Condition;
 use crate::dedup::Identity;
 use crate::deliver::test_support::{TestDelivery, payload};
 
-/// What was asked of a sink: the stretch, and the numbers of the events in it.
+/// The requests to a sink: the range, and the numbers of its events.
 type Asked = Arc<Mutex<Vec<(u64, u64, Vec<u128>)>>>;
 
-/// How a sink answers a batch.
+/// The answer of a sink to a batch.
 type Answer = Box<dyn Fn(usize) -> Vec<Delivery> + Send + Sync>;
 
-/// Answers each batch as the next entry says; then everything is delivered.
+/// Answers each batch with the next entry; after the last entry everything is delivered.
 struct Script {
     asked: Asked,
     answers: Mutex<VecDeque<Answer>>,
@@ -47,10 +47,10 @@ impl Sink for Script {
     }
 }
 
-/// By partition and stretch: the events.
+/// The events by partition and range.
 type Files = BTreeMap<(u128, u64, u64), Vec<u128>>;
 
-/// A lake of ten partitions: an event's is its last digit. What is broken takes nothing.
+/// A lake of ten partitions: the last digit of an event is its partition. Broken partitions take nothing.
 #[derive(Clone, Default)]
 struct Partitions {
     broken: Arc<Mutex<Vec<u128>>>,
@@ -101,7 +101,7 @@ impl Partitions {
         *self.broken.lock().unwrap() = broken.to_vec();
     }
 
-    /// All events in the files, each as often as it is there.
+    /// All events in the files, repeated if they occur more than once.
     fn events(&self) -> Vec<u128> {
         let mut events: Vec<u128> = self.files.lock().unwrap().values().flatten().copied().collect();
         events.sort_unstable();
@@ -147,7 +147,7 @@ async fn a_partition_that_fails_holds_up_itself_alone_also_through_a_crash_and_e
         assert_eq!(raised, [unwritable("partition 3"), unwritable("partition 4")]);
         assert_eq!(back.shared().state.borrow().failing, None, "the sink is reachable");
         assert_eq!(back.spool.cursor().delivered_exclusive, 0, "the first stretch is owed something");
-        // The process dies.
+        // The process is killed.
         running.abort();
         let _ = running.await;
     }
@@ -195,7 +195,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
     {
         let back = TestDelivery::open(folder.path());
         back.append(0..10).await;
-        // The files are written, and the process dies before that is noted.
+        // The files are written, and the process is killed before that is recorded.
         back.spool.plan(10).unwrap();
         let mut reader = back.spool.reader(0);
         let records = reader.read(10, usize::MAX).unwrap().frames;
@@ -241,7 +241,7 @@ async fn a_stretch_that_only_rested_is_delivered_after_a_crash_though_later_ones
         let (_stop, stopping) = watch::channel(false);
         let running = tokio::spawn(lake.deliverer(&back).run(stopping));
         for round in 0..20 {
-            // Mostly a stretch of its own, of which nothing is given to the sink while its partition rests.
+            // Usually a separate range; the sink gets nothing of it while its partition pauses.
             back.append([10 * round + 3]).await;
             back.append([10 * round + 4]).await;
             until("the other partition is written", || lake.events().len() as u128 == round + 1).await;
@@ -258,7 +258,7 @@ async fn a_stretch_that_only_rested_is_delivered_after_a_crash_though_later_ones
 async fn a_cursor_that_cannot_be_written_is_said_and_delivery_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let lake = Partitions::default();
-    // The file that the cursor is written to, before it is renamed.
+    // The temporary file of the cursor, before the rename.
     let in_the_way = folder.path().join("spool/cursor.tmp");
     {
         let back = TestDelivery::open(folder.path());
@@ -289,7 +289,7 @@ fn deliverer(back: &TestDelivery, asked: &Asked, by_stretch: bool, age_max: Dura
     BatchDeliverer::open(back.shared(), sink, bounds, back.folder.join("delivery/journal"))
 }
 
-/// Delivers what is spooled and stops.
+/// Delivers the spooled events and stops.
 async fn drain(back: &TestDelivery, asked: &Asked, by_stretch: bool, answers: Vec<Answer>) {
     let (_stop, stopping) = watch::channel(true);
     deliverer(back, asked, by_stretch, Duration::ZERO, answers).run(stopping).await;
@@ -340,7 +340,7 @@ async fn a_delivery_cut_short_is_repeated_as_the_same_stretch_whatever_came_in_s
     {
         let back = TestDelivery::open(folder.path());
         back.append(1..=3).await;
-        // The process dies while the sink is at work: the deliverer is dropped in the middle of it.
+        // The process is killed during a delivery: the deliverer is dropped.
         let never: Answer = Box::new(|count| vec![retry(); count]);
         let deliverer = deliverer(&back, &log, true, Duration::ZERO, (0..1000).map(|_| clone_of(&never)).collect());
         let (_stop, stopping) = watch::channel(false);
@@ -410,9 +410,9 @@ async fn all_who_wait_for_delivery_share_a_flush_and_the_flushes_keep_their_dist
 /// A lake with a partition for each event.
 #[derive(Clone, Default)]
 struct Spread {
-    /// For each batch: its stretch, and how many records it had.
+    /// For each batch: its range, and its number of records.
     batches: Arc<Mutex<Vec<(u64, u64, usize)>>>,
-    /// What was delivered, each as often as it was.
+    /// Delivered events, repeated if they were delivered more than once.
     events: Arc<Mutex<Vec<u128>>>,
 }
 

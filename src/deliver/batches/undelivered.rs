@@ -1,4 +1,4 @@
-//! The ranges of the spool with records that some place has not taken yet, and when each failing place is tried again.
+//! The ranges of the spool with records that some place has not taken yet, and when each failing place is retried.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
@@ -16,28 +16,28 @@ pub(super) type Place = Arc<str>;
 pub(super) struct Undelivered {
     ranges: BTreeMap<u64, UndeliveredRange>,
     failing: BTreeMap<Place, Failing>,
-    /// Attempts in a row that delivered nothing. Then the sink fails, and not a single place.
+    /// Attempts in a row that delivered nothing, because the whole sink fails and not a single place.
     vain_attempts: u32,
 }
 
 struct UndeliveredRange {
     end: u64,
-    /// `None` where it is not known which, because a crash came between.
+    /// `None` if the places are unknown, because a crash came between.
     places: Option<Vec<Place>>,
-    /// When its first event was received.
+    /// When the first event was received.
     received: Option<i64>,
-    /// It could not be read: not before then.
+    /// After a failed read: no read before this time.
     read_at: Option<Instant>,
-    /// The reader that failed, which stands where it does.
+    /// The reader that failed, at the position of the failure.
     reader: Option<Reader>,
 }
 
 struct Failing {
     failures: u32,
     retry_at: Instant,
-    /// Why it failed last.
+    /// The last error.
     cause: String,
-    /// Others were written while it failed: it is the place, and not the sink.
+    /// Other places were written while this one failed: the place fails, not the sink.
     is_alone: bool,
 }
 
@@ -46,37 +46,37 @@ impl Undelivered {
         self.ranges.is_empty()
     }
 
-    /// Whether there are as many as there may be.
+    /// Whether the limit of ranges is reached.
     pub(super) fn is_full(&self) -> bool {
         self.ranges.len() >= LAKE_UNDELIVERED_RANGES_MAX
     }
 
-    /// Where the first one begins.
+    /// Where the first range begins.
     pub(super) fn first(&self) -> Option<u64> {
         self.ranges.keys().next().copied()
     }
 
-    /// When the oldest event that is owed was received, about.
+    /// When the oldest owed event was received, approximately.
     pub(super) fn oldest_received(&self) -> Option<i64> {
         self.ranges.values().next()?.received
     }
 
-    /// Whether nothing is owed of any other range.
+    /// Whether no other range is owed.
     pub(super) fn is_only(&self, range: &Range<u64>) -> bool {
         self.ranges.keys().all(|first| *first == range.start)
     }
 
-    /// These places are owed something of `range`.
+    /// Adds `range`, which is owed to these places.
     pub(super) fn add(&mut self, range: Range<u64>, places: Option<Vec<Place>>, received: Option<i64>) {
         self.ranges.insert(range.start, UndeliveredRange { end: range.end, places, received, read_at: None, reader: None });
     }
 
-    /// Nothing is owed of `range` any more.
+    /// Nothing of `range` is owed any more.
     pub(super) fn settled(&mut self, range: &Range<u64>) {
         self.ranges.remove(&range.start);
     }
 
-    /// The first range of which something may be tried now.
+    /// The first range that can be tried now, at least in part.
     pub(super) fn due(&self, now: Instant) -> Option<Range<u64>> {
         let is_due = |range: &UndeliveredRange| {
             let is_readable = range.read_at.is_none_or(|at| at <= now);
@@ -85,7 +85,7 @@ impl Undelivered {
         self.ranges.iter().find(|(_, range)| is_due(range)).map(|(first, range)| *first..range.end)
     }
 
-    /// When something may be tried next, where nothing may now.
+    /// The next time at which a range can be tried, if none can be tried now.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let retry_at = |place: &Place| self.failing.get(place).map(|failing| failing.retry_at);
         let of = |range: &UndeliveredRange| {
@@ -95,15 +95,15 @@ impl Undelivered {
         self.ranges.values().filter_map(of).min()
     }
 
-    /// Whether `place` failed and is not to be tried yet.
+    /// Whether `place` failed and must not be tried yet.
     pub(super) fn rests(&self, place: &Place, now: Instant) -> bool {
         self.failing.get(place).is_some_and(|failing| now < failing.retry_at)
     }
 
-    /// These places were tried, and failed where there is a cause. Whether the sink as a whole seems to be away.
+    /// Records the results of these places: a place with a cause failed. Returns whether the sink as a whole seems to be down.
     ///
-    /// A sink that is away is not asked for each of its places: all that fail are tried again together, and once it takes
-    /// something again, all of them at once.
+    /// If the sink is down, its places are not tried one by one: all failed places are retried together, and all at once when
+    /// the sink works again.
     pub(super) fn tried(&mut self, places: &BTreeMap<Place, Option<String>>, now: Instant) -> bool {
         for (place, cause) in places {
             let Some(cause) = cause else {
@@ -131,14 +131,14 @@ impl Undelivered {
         is_away
     }
 
-    /// The places that fail while others do not, or of which nobody can tell because there is only one; and why.
+    /// The places that fail while others work, or the only failing place (the cause is then unknown), with their errors.
     pub(super) fn unwritable(&self) -> impl Iterator<Item = (&Place, &str)> {
         let is_only = self.failing.len() == 1;
         let alone = self.failing.iter().filter(move |(place, failing)| !place.is_empty() && (failing.is_alone || is_only));
         alone.map(|(place, failing)| (place, &*failing.cause))
     }
 
-    /// `range` cannot be read before `retry_at`; `reader` is where it fails.
+    /// `range` cannot be read before `retry_at`; `reader` is at the failure.
     pub(super) fn could_not_read(&mut self, range: &Range<u64>, reader: Option<Reader>, retry_at: Instant) {
         if let Some(range) = self.ranges.get_mut(&range.start) {
             (range.read_at, range.reader) = (Some(retry_at), reader);

@@ -1,11 +1,11 @@
-//! Entries in the order of their numbers. They nearly always come in that order and leave from the front, so that a tree
-//! would only cost time; what is put back goes to the front, the latest first.
+//! Entries in the order of their numbers. Entries nearly always arrive in order and leave from the front, so that a tree would
+//! only cost time; returned entries go to the front, the latest first.
 
 use std::collections::VecDeque;
 
 use crate::sink::kinesis::Entry;
 
-/// See the module. Each number at most once.
+/// See the module. Each number occurs at most once.
 #[derive(Default)]
 pub(super) struct BySeq(VecDeque<Entry>);
 

@@ -18,10 +18,10 @@ use crate::{
 };
 
 impl Flow {
-    /// Takes the end of a call: what is stored is settled, everything else goes back.
+    /// Processes the end of a call: stored records are settled, all others go back into their queues.
     pub(super) async fn settle(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        // A task that panicked takes its records with it; the process would send them again after a restart. It does not
-        // happen unless the SDK panics, and then the honest end is a loud one.
+        // A panicked task loses its records; the process would send them again after a restart. A task panics only if the SDK
+        // panics, and then the process must end with the panic.
         let done = done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         let now = Instant::now();
         self.backlog_in_flight -= usize::from(done.class == Class::Backlog);
@@ -141,7 +141,7 @@ impl Flow {
         metrics.stream_put_units.inc_by(stored.put_units);
     }
 
-    /// This one is settled: its memory is free, and the next one of its key may go.
+    /// Releases a settled event: frees its memory, and lets the next event of its key go.
     fn release(&mut self, entry: &Entry) {
         self.intake.release(entry);
         self.queues.release(entry);
@@ -152,7 +152,7 @@ impl Flow {
         if self.health.failed(needs_somebody, sent_at, now) {
             let owed = self.shared.progress.unsettled(self.shared.spool.durable_end());
             self.shared.report(Some(reason), owed as usize);
-            // Whoever mends it may have changed the shards.
+            // The person who repairs the stream may have changed its shards.
             self.shards.forget_age();
         }
     }
@@ -161,14 +161,14 @@ impl Flow {
         if let Some(suspicion) = suspicion {
             return self.suspects.put(records, suspicion, false, now);
         }
-        // The latest first: each then goes to the front.
+        // The latest first, because each entry goes to the front.
         for entry in records.into_iter().flat_map(|record| record.entries).rev() {
             self.queues.put_back(entry, class);
         }
         self.hurry(class);
     }
 
-    /// What was sent once does not linger again.
+    /// Events that were sent once do not linger again.
     fn hurry(&mut self, class: Class) {
         if class == Class::Live {
             let now = Instant::now();
@@ -176,7 +176,7 @@ impl Flow {
         }
     }
 
-    /// Finds out which record of a call is not valid, by halves, and whether it is one at all: see [`invalid_records`](super::invalid_records).
+    /// Bisects a call to find its invalid record, and whether there is one: see [`invalid_records`](super::invalid_records).
     fn suspect(
         &mut self,
         mut records: Vec<StreamRecord>,
@@ -199,7 +199,7 @@ impl Flow {
             }
             return;
         }
-        // While the stream stores nothing else, nobody knows whether it means these records.
+        // While the stream stores nothing else, the rejection may have another cause than these records.
         let is_answered = suspicion.is_answered_by(self.health.success());
         if !is_whole_call && !is_answered {
             self.call_failed(reason, false, at);
@@ -225,7 +225,7 @@ impl Flow {
         self.look_at_shards();
     }
 
-    /// Brings the gauges of the shards up to now. Those of shards that are gone go too.
+    /// Updates the gauges of the shards, and removes those of shards that no longer exist.
     pub(super) fn look_at_shards(&mut self) {
         self.look_for_failing_shards(Instant::now());
         let metrics = &self.shared.metrics;
@@ -242,7 +242,7 @@ impl Flow {
 }
 
 impl Flow {
-    /// Names the shards that take nothing for a while. The others go on.
+    /// Reports the shards that have taken nothing for a while. Other shards continue.
     fn look_for_failing_shards(&mut self, now: Instant) {
         let is_failing = |since: Instant| now.duration_since(since) >= SHARD_FAILING_AFTER;
         let failing = self.queues.iter().filter(|queue| queue.throttle.failing_since().is_some_and(is_failing));
@@ -261,7 +261,7 @@ impl Flow {
     }
 }
 
-/// What a call stored.
+/// The records that a call stored.
 #[derive(Default)]
 struct StoredRecords {
     events: u64,
@@ -280,7 +280,7 @@ impl StoredRecords {
     }
 }
 
-/// Why not all records of a call were stored, where they were not.
+/// The error, if not all records of a call were stored.
 fn failing(answer: &Answer) -> Option<&str> {
     match answer {
         Answer::Each(results) => {

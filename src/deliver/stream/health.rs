@@ -1,4 +1,4 @@
-//! How the stream as a whole does: whether calls are answered, and how long to wait where they are not.
+//! The health of the stream as a whole: whether calls are answered, and the pause after failures.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Health {
-    /// Failures in a row, where calls that were in flight together count once.
+    /// Failures in a row; calls that were in flight together count once.
     failures: u32,
     failed_at: Option<Instant>,
     failing_since: Option<Instant>,
     paused_until: Instant,
-    /// The call that stored something, of all of them the one that was made last.
+    /// Of all calls that stored something, the call that was made last.
     success: Option<Success>,
 }
 
@@ -25,7 +25,7 @@ impl Health {
         Self { failures: 0, failed_at: None, failing_since: None, paused_until: now, success: None }
     }
 
-    /// A call that was made at `sent_at` stored something. Whether that ends an outage so long that what waits is a backlog.
+    /// Records that a call made at `sent_at` stored something. Returns whether a long outage (a backlog) ends.
     pub(super) fn succeeded(&mut self, sent_at: Instant, now: Instant) -> bool {
         self.failures = 0;
         if self.success.is_none_or(|success| success.sent_at <= sent_at) {
@@ -34,9 +34,9 @@ impl Health {
         self.failing_since.take().is_some_and(|since| now.duration_since(since) >= BACKLOG_AFTER)
     }
 
-    /// A call failed as a whole, which was made at `sent_at`. Whether that is to be reported: at once where somebody has to
-    /// act, else when it goes on. What was in flight at the last failure says nothing new: a moment that cuts all calls is
-    /// one failure, not as many as there were calls.
+    /// Records that a call made at `sent_at` failed as a whole. Returns whether to report this: at once if a person has to act,
+    /// otherwise when failures continue. Calls that were in flight at the last failure are not counted: a short cut of all
+    /// calls is one failure.
     pub(super) fn failed(&mut self, needs_somebody: bool, sent_at: Instant, now: Instant) -> bool {
         if self.failed_at.is_none_or(|failed_at| sent_at >= failed_at) {
             self.failures += 1;
@@ -47,17 +47,17 @@ impl Health {
         needs_somebody || self.failures >= STREAM_FAILURES_REPORTED
     }
 
-    /// From when on a call may be made.
+    /// The earliest time for the next call.
     pub(super) fn ready_at(&self) -> Instant {
         self.paused_until
     }
 
-    /// Calls that may be in flight: one to try with while the stream fails.
+    /// Limit of the calls in flight: one probe while the stream fails.
     pub(super) fn calls_max(&self, calls_max: usize) -> usize {
         if self.failures > 0 { 1 } else { calls_max }
     }
 
-    /// Whether a call showed how the stream does.
+    /// Whether a call has shown the health of the stream.
     pub(super) fn has_been_tried(&self) -> bool {
         self.failures > 0 || self.success.is_some()
     }

@@ -1,10 +1,9 @@
-//! From the spool into the queues: what came in just now, and what is left over.
+//! From the spool into the queues: new events and backlogs.
 //!
-//! One reader follows the spool's end. Where a queue has no room, its events are read past: the queue remembers from where
-//! on, and a second look fetches them when there is room. So a shard that takes little holds up its own events alone, and
-//! memory stays bounded. After an outage the reader goes straight to the end, so that new events need not wait, and the
-//! whole stretch before it is fetched like that, the oldest first. A set of bits knows what was taken, so that a second
-//! look never takes anything twice.
+//! One reader follows the spool's end. If a queue is full, the reader skips its events: the queue remembers where they begin,
+//! and a second read fetches them when there is space. So a slow shard delays only its own events, and memory stays bounded.
+//! After an outage the reader jumps to the end, so that new events need not wait; the skipped range is fetched in the same way,
+//! the oldest first. A bit set records which events were taken, so that a second read never takes an event twice.
 
 use std::{
     ops::Range,
@@ -33,31 +32,31 @@ pub(super) struct Intake {
     pub(super) packing: Packing,
     pub(super) record_bytes_max: usize,
     live: Reader,
-    /// In memory, or settled.
+    /// Events in memory, or settled.
     taken: SeqSet,
-    /// Sent before the start, and never answered.
+    /// Events that were sent before the start, and never answered.
     maybe_sent: SeqSet,
-    /// Memory of what was taken and is not settled.
+    /// Memory of events that were taken and are not settled.
     held_bytes: usize,
     block: Option<Block>,
-    /// Of each stretch that was read, the first.
+    /// Received time of the first event of each range that was read.
     ages: ReceivedTimes,
-    /// Where an event is written before its length is known.
+    /// Buffer for an event whose length is not known yet.
     scratch: Vec<u8>,
 }
 
-/// Consecutive events that go to one place, to share a record, where any place will do.
+/// Consecutive events that go to one place, to share a record, if any place will do.
 struct Block {
     place: HashKey,
     bytes_left: usize,
 }
 
-/// What one read came upon besides events for the queues.
+/// Items of one read that are not events for the queues.
 #[derive(Debug, Default)]
 pub(super) struct Unsendable {
-    /// Frames that hold nothing that can be sent, and why.
+    /// Frames without sendable contents, and why.
     pub(super) unreadable: Vec<(Frame, String)>,
-    /// Events that no record can hold, and why.
+    /// Events too large for any record, and why.
     pub(super) too_large: Vec<(Frame, String)>,
     /// Numbers whose frames decayed.
     pub(super) lost: Vec<Range<u64>>,
@@ -78,7 +77,7 @@ impl Intake {
         Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held_bytes: 0, block, ages, scratch }
     }
 
-    /// Bytes of memory that what was taken and is not settled takes.
+    /// Bytes of memory of events that were taken and are not settled.
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -88,12 +87,12 @@ impl Intake {
         self.live.next_seq() >= end
     }
 
-    /// This one is settled.
+    /// Releases the memory of a settled event.
     pub(super) fn release(&mut self, entry: &Entry) {
         self.held_bytes -= weight(entry);
     }
 
-    /// What may have been sent: all that was taken, and what was sent before the start.
+    /// Events that may have been sent: all that were taken, and those sent before the start.
     pub(super) fn maybe_sent_set(&self) -> SeqSet {
         let mut set = self.taken.clone();
         for seq in (set.prefix()..self.maybe_sent.prefix()).chain(self.maybe_sent.ranges_ahead().flatten()) {
@@ -102,8 +101,8 @@ impl Intake {
         set
     }
 
-    /// When the oldest event was received, to the second, that is not settled: the one with the number `first_unsettled`.
-    /// Reads the disk where nothing was read yet.
+    /// When the oldest unsettled event, number `first_unsettled`, was received, to the second. Reads the disk if nothing was
+    /// read yet.
     pub(super) fn oldest_received_millis(&mut self, first_unsettled: u64) -> Option<i64> {
         if let Some(known) = self.ages.at(first_unsettled) {
             return known;
@@ -119,7 +118,7 @@ impl Intake {
         }
     }
 
-    /// Reads on at the spool's end. `None` where nothing is there, or nothing more can be taken.
+    /// Reads on at the spool's end. `None` if there is nothing to read, or no space.
     pub(super) fn read_live(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Unsendable>> {
         let is_far_ahead = self.live.next_seq() - self.taken.prefix().min(self.live.next_seq()) >= STREAM_AHEAD_EVENTS_MAX;
         let has_room = queues.iter().any(|queue| queues.queue_has_room(queue, Class::Live));
@@ -153,15 +152,15 @@ impl Intake {
         Some(Ok(found))
     }
 
-    /// The block at which live reading fails is waited for as a backlog, and what comes behind it in other files goes on. Not
-    /// where the order of events matters.
+    /// Makes a backlog of the block at which live reading fails, so that later blocks in other files continue. Does nothing if
+    /// the order of events matters.
     pub(super) fn step_aside(&mut self, queues: &mut ShardQueues) {
         if !queues.is_ordered() && self.live.next_seq() < self.spool.durable_end() {
             self.make_backlog(queues);
         }
     }
 
-    /// What was not read yet is a backlog: reading goes on at the spool's end, and new events need not wait.
+    /// Makes a backlog of all unread events: reading continues at the spool's end, so that new events need not wait.
     pub(super) fn make_backlog(&mut self, queues: &mut ShardQueues) {
         for queue in queues.iter_mut() {
             queue.backlog.get_or_insert_with(|| self.live.clone());
@@ -169,7 +168,7 @@ impl Intake {
         self.live = self.spool.reader(self.spool.durable_end());
     }
 
-    /// Fetches what was read past, for the queues that have room again. `None` where there is nothing to do.
+    /// Fetches skipped events for the queues that have space again. `None` if there is nothing to do.
     pub(super) fn read_backlog(&mut self, queues: &mut ShardQueues, now: Instant) -> Option<std::io::Result<Unsendable>> {
         let class = if queues.is_ordered() { Class::Live } else { Class::Backlog };
         let with_room = queues.iter().filter(|queue| queues.queue_has_room(queue, class));
@@ -178,7 +177,7 @@ impl Intake {
         let batch = match reader.read(STREAM_READ_RECORDS, STREAM_READ_BYTES) {
             Ok(batch) => batch,
             Err(error) => {
-                // Whoever waits there keeps the reader that failed, which knows what was tried.
+                // Every queue at this position gets the reader that failed, which knows the earlier attempts.
                 let waits_there = |at: &&mut Reader| at.next_seq() == before.next_seq();
                 queues
                     .iter_mut()
@@ -189,7 +188,7 @@ impl Intake {
             }
         };
         self.note_age(&batch);
-        // Whoever waits for something in this stretch goes on behind it, unless it comes upon what there is no room for.
+        // A queue whose backlog begins in this range continues behind it, unless the read meets events without space.
         for queue in queues.iter_mut() {
             let is_here =
                 queue.backlog.as_ref().is_some_and(|at| (before.next_seq()..=reader.next_seq()).contains(&at.next_seq()));
@@ -216,7 +215,7 @@ impl Intake {
         Some(Ok(found))
     }
 
-    /// The frame in the stream's form, and where it goes; `None` where it was taken before, or cannot be sent.
+    /// The frame in the stream's format, and its place; `None` if it was taken before, or cannot be sent.
     fn look_at(
         &mut self,
         frame: &Frame,
@@ -247,8 +246,8 @@ impl Intake {
         Some((formed, place))
     }
 
-    /// Where an event goes. Packed events whose key is only their identity may go anywhere: those that follow each other
-    /// go together, the next ones to the next shard.
+    /// The place of an event. Packed events whose key is only their identity may go anywhere: consecutive events go together,
+    /// the next ones to the next shard.
     fn place(&mut self, formed: &FormattedEvent, queues: &mut ShardQueues, class: Class, now: Instant) -> HashKey {
         if !self.packing.shares_key {
             return hash_key(&formed.key);
@@ -272,7 +271,7 @@ impl Intake {
         entry
     }
 
-    /// What of a stretch is lost; it counts as taken.
+    /// The lost numbers of a batch; they count as taken.
     fn losses(&mut self, batch: &ReadBatch) -> Vec<Range<u64>> {
         for seq in batch.lost.iter().cloned().flatten() {
             self.taken.insert(seq);
@@ -280,7 +279,7 @@ impl Intake {
         batch.lost.clone()
     }
 
-    /// Whether what was read is so old that newer events must not wait behind it.
+    /// Whether a batch is so old that newer events must not wait behind it.
     fn is_backlog(&self, batch: &ReadBatch) -> bool {
         let first = batch.frames.iter().find(|frame| !self.taken.contains(frame.seq));
         let received = first.and_then(received_millis);

@@ -3,8 +3,8 @@
 //! The stream does not say which record it rejects. A misconfigured stream, or an endpoint that is not Kinesis, rejects every
 //! call. So a rejected call is sent again in halves. A single event counts as invalid only if the stream stored other events
 //! meanwhile, in a call that was made after the first rejection of this event, and was answered shortly before the event was
-//! sent once more. Until then the event is held, and tried again in growing pauses. Each call that the stream stores makes it
-//! try at once.
+//! sent once more. Until then the event is held, and retried with growing pauses. When the stream stores any other call, the
+//! event is retried at once.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::{
     sink::kinesis::StreamRecord,
 };
 
-/// Since when some records are suspected, and how often they were tried in vain.
+/// Since when some records are suspected, and how often they failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Suspicion {
     since: Instant,
@@ -29,19 +29,19 @@ pub(super) struct Success {
 }
 
 impl Suspicion {
-    /// The stream complained, `now` and for the first time where there is no suspicion `before`.
+    /// The suspicion after a rejection at `now`; `before` is `None` for the first rejection.
     pub(super) fn grown(before: Option<Self>, now: Instant) -> Self {
         let Self { since, failures } = before.unwrap_or(Self { since: now, failures: 0 });
         Self { since, failures: failures + 1 }
     }
 
-    /// Whether the stream stored others since it complained first.
+    /// Whether the stream stored other records since the first rejection.
     pub(super) fn is_answered_by(&self, success: Option<Success>) -> bool {
         success.is_some_and(|success| success.sent_at >= self.since)
     }
 
-    /// Whether a complaint of a call that was made at `sent_at` is meant for what is in it: `before` is what the stream had
-    /// stored last by then.
+    /// Whether a rejection of a call made at `sent_at` is caused by the records of this call; `before` is the last success of
+    /// the stream at that time.
     pub(super) fn is_proven_by(&self, before: Option<Success>, sent_at: Instant) -> bool {
         let is_recent =
             |success: Success| success.done_at <= sent_at && sent_at.duration_since(success.done_at) <= STREAM_PROOF_AGE;
@@ -49,7 +49,7 @@ impl Suspicion {
     }
 }
 
-/// The records that may be invalid, and when they are tried again.
+/// The records that may be invalid, and when they are retried.
 #[derive(Default)]
 pub(super) struct SuspectedRecords {
     waiting: VecDeque<Suspect>,
@@ -68,24 +68,24 @@ fn bytes(records: &[StreamRecord]) -> usize {
 }
 
 impl SuspectedRecords {
-    /// Whether there are none, waiting or in flight.
+    /// Whether there are no suspected records, waiting or in flight.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
     }
 
-    /// Bytes of memory of those that wait.
+    /// Bytes of memory of the waiting records.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// These are to be tried again, at once where `pauses` is not set.
+    /// Adds records to retry, after a pause if `pauses` is set.
     pub(super) fn put(&mut self, records: Vec<StreamRecord>, suspicion: Suspicion, pauses: bool, now: Instant) {
         let retry_at = if pauses { now + backoff(suspicion.failures, STREAM_BACKOFF) } else { now };
         self.bytes += bytes(&records);
         self.waiting.push_back(Suspect { records, suspicion, retry_at });
     }
 
-    /// Takes some that are to be tried now.
+    /// Takes records that are due now.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(Vec<StreamRecord>, Suspicion)> {
         let at = self.waiting.iter().position(|suspect| suspect.retry_at <= now)?;
         let suspect = self.waiting.remove(at)?;
@@ -94,17 +94,17 @@ impl SuspectedRecords {
         Some((suspect.records, suspect.suspicion))
     }
 
-    /// Some that were taken came back.
+    /// Records that taken records came back.
     pub(super) fn came_back(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// The stream stored something, so that trying them says something.
+    /// Makes all records due, because the stream stored something and a retry is now conclusive.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.waiting.iter_mut().for_each(|suspect| suspect.retry_at = suspect.retry_at.min(now));
     }
 
-    /// When some are to be tried next.
+    /// When the next records are due.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.waiting.iter().map(|suspect| suspect.retry_at).min()
     }

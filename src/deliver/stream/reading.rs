@@ -1,4 +1,4 @@
-//! Reading from the spool: what is new, and what is left over, each in its own pauses where the disk does not yield it.
+//! Reads new events and backlogs from the spool; each class has its own pauses after a read error.
 
 use std::time::Instant;
 
@@ -6,16 +6,16 @@ use super::{Flow, shard_queues::Class};
 use crate::limits::STREAM_READ_INTERVAL;
 
 impl Flow {
-    /// Reads from the spool what there is room for. Whether it read anything.
+    /// Reads events from the spool as far as memory allows. Returns whether it read anything.
     pub(super) async fn read(&mut self, is_hurried: bool, now: Instant) -> bool {
-        // What is held because the stream finds it not valid must not keep out what would prove it.
+        // Suspected records must not block the events that would prove them invalid.
         let (held, room) = (self.intake.held_bytes(), self.settings.memory_bytes_max);
         let is_full = held - self.suspects.bytes().min(held) >= room || held >= 2 * room;
         if is_full || self.has_too_many_refusals() || !self.shards.is_known_or_unknowable() {
             return false;
         }
         let (intake, queues) = (&mut self.intake, &mut self.queues);
-        // What comes in now lingers anyway: many small groups of the spool are read at once.
+        // New events linger anyway, so many small groups of the spool are read at once.
         let is_rested = |class: Class| self.reading[class as usize].is_none_or(|at| at <= now);
         let is_due = (is_hurried || now >= self.read_again_at) && is_rested(Class::Live);
         let reads_live = is_due && !intake.has_read_up_to(intake.spool.durable_end());
@@ -39,7 +39,7 @@ impl Flow {
                     self.keep_what_cannot_be_sent(found, now).await;
                 }
                 Some(Err(_)) => {
-                    // The spool says so, and knows when the next try makes sense.
+                    // The spool reports the error, and knows when the next attempt makes sense.
                     self.reading[class as usize] = Some(now + self.shared.spool.unreadable_pause());
                     if class == Class::Live {
                         self.intake.step_aside(&mut self.queues);
@@ -51,11 +51,11 @@ impl Flow {
         has_read
     }
 
-    /// Reading of `class` succeeded.
+    /// Ends the pause of `class` after a successful read.
     fn reads_again(&mut self, class: Class) {
         self.reading[class as usize] = None;
         if self.intake.has_read_up_to(self.intake.spool.durable_end()) {
-            // What live reading failed at is a backlog now, see `Intake::step_aside`.
+            // The block at which live reading failed is a backlog now, see `Intake::step_aside`.
             self.reading[Class::Live as usize] = None;
         }
     }

@@ -1,18 +1,18 @@
-//! The times at which events were received, to the second. They say how long the oldest event waits without reading the spool
-//! again: to find one event there, its segment must be read up to the event.
+//! The times at which events were received, to the second. They give the age of the oldest event without another read of the
+//! spool: to find one event there, its segment must be read up to the event.
 
 use std::collections::BTreeMap;
 
-/// Differences in milliseconds that are not noted.
+/// Smaller differences, in milliseconds, are not recorded.
 const GRAIN_MILLIS: i64 = 1000;
 
-/// Numbers in the spool, and when the event with that number, and about when those after it, were received; `None` for
-/// what does not say when.
+/// From a number in the spool to the time at which the event with that number, and about the events after it, were received;
+/// `None` for a frame without a time.
 #[derive(Debug, Default)]
 pub(super) struct ReceivedTimes(BTreeMap<u64, Option<i64>>);
 
 impl ReceivedTimes {
-    /// The event with this number was received at `received_millis`.
+    /// Records that the event with this number was received at `received_millis`.
     pub(super) fn note(&mut self, seq: u64, received_millis: Option<i64>) {
         let is_like_the_one_before = |(_, before): (&u64, &Option<i64>)| match (before, received_millis) {
             (Some(before), Some(now)) => (now - before).abs() < GRAIN_MILLIS,
@@ -23,7 +23,7 @@ impl ReceivedTimes {
         }
     }
 
-    /// When the event with this number was received. Nobody asks for an earlier one after it. `None` where nothing is known.
+    /// When the event with this number was received. Later calls must not ask for an earlier event. `None` if nothing is known.
     pub(super) fn at(&mut self, seq: u64) -> Option<Option<i64>> {
         let (&known, &received_millis) = self.0.range(..=seq).next_back()?;
         self.0 = self.0.split_off(&known);

@@ -1,4 +1,4 @@
-//! The form of a spooled event in the stream: its bytes, and the key that decides its shard.
+//! The format of a spooled event in the stream: its bytes, and the key that decides its shard.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::{
     sink::kinesis::hash_key,
 };
 
-/// What the spool holds, and the form in which it is sent.
+/// The content of the spool, and the format in which it is sent.
 #[derive(Clone, Debug)]
 pub enum StreamFormat {
     /// Events.
@@ -23,16 +23,16 @@ pub enum StreamFormat {
     Lines,
 }
 
-/// How an event is written, and where its key comes from.
+/// How an event is written, and the source of its key.
 #[derive(Clone, Debug)]
 pub struct EventFormat {
     /// How it is written.
     pub format: RecordFormat,
-    /// The members that lead to the key, from the top; `None`: the event's identity is the key.
+    /// Names of the members that lead to the key, from the top; `None`: the event's identity is the key.
     pub key_path: Option<Vec<String>>,
 }
 
-/// A body in the stream's form.
+/// A body in the stream's format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FormattedEvent {
     pub(super) key: Box<str>,
@@ -65,12 +65,12 @@ fn identity_key(envelope: &Envelope<'_>) -> Box<str> {
 }
 
 impl StreamFormat {
-    /// Whether the key says nothing but which event it is.
+    /// Whether the key only identifies the event.
     pub(super) fn key_is_identity(&self) -> bool {
         !matches!(self, Self::Events(EventFormat { key_path: Some(_), .. }))
     }
 
-    /// The body of the frame with `seq` as it is sent. `scratch` is any buffer, used again from call to call.
+    /// The body of the frame `seq` as it is sent. `scratch` is a buffer, reused between calls.
     pub(super) fn form(&self, seq: u64, body: &Bytes, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
         match self {
             Self::Events(form) => match Record::decode(body.clone()) {
@@ -82,7 +82,7 @@ impl StreamFormat {
     }
 }
 
-/// The text at `path`, as a partition key; `None` where there is none, or it is null or empty.
+/// The text at `path`, as a partition key; `None` if it is absent, null or empty.
 fn key_at(path: &[String], payload: &[u8]) -> Option<Box<str>> {
     let object = std::str::from_utf8(payload).ok()?.trim_ascii();
     let mut tape = Tape::new();

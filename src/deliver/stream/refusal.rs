@@ -1,4 +1,4 @@
-//! An event that is to become a dead letter.
+//! An event that must become a dead letter.
 
 use std::time::Instant;
 
@@ -11,16 +11,16 @@ use crate::{
 pub(super) struct Refusal {
     pub(super) seq: u64,
     pub(super) reason: String,
-    /// Where its bytes are at hand.
+    /// The frame, if its bytes are in memory.
     pub(super) frame: Option<Frame>,
-    /// Where they are not, and could not be read.
+    /// The reader, if the bytes are not in memory and could not be read.
     pub(super) reader: Option<Reader>,
     pub(super) tries: Tries,
     pub(super) retry_at: Option<Instant>,
 }
 
 impl Refusal {
-    /// Its bytes are read when it is kept.
+    /// A refusal without its bytes, which are read when the letter is written.
     pub(super) fn new(seq: u64, reason: &str) -> Self {
         Self { seq, reason: reason.to_owned(), frame: None, reader: None, tries: Tries::default(), retry_at: None }
     }

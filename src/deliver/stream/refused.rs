@@ -1,5 +1,5 @@
-//! What the stream will never take, and what the disk lost: kept with the dead letters, or told. Where a letter cannot be
-//! written, or its event not be read, that one waits in its own pauses and holds up nobody.
+//! Events that the stream will never take, and events that the disk lost: stored as dead letters, or reported. If a letter
+//! cannot be written, or its event cannot be read, only this event waits, with its own pauses.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Flow {
-    /// Whether so many wait to become dead letters that nothing more is read.
+    /// Whether so many events wait to become dead letters that reading must stop.
     pub(super) fn has_too_many_refusals(&self) -> bool {
         self.refusals.len() >= STREAM_REFUSALS_MAX
     }
@@ -33,7 +33,7 @@ impl Flow {
             if self.keep_refusal(&mut refusal).await {
                 self.journal.settled(&[refusal.seq]);
             } else {
-                // What waits for long is no burden to memory.
+                // A long wait must not take memory.
                 refusal.frame = None;
                 refusal.retry_at =
                     Some(now + refusal.tries.failed(&DELIVERY_DISK_PATIENCE, now).unwrap_or(DELIVERY_DISK_PATIENCE.longest));

@@ -16,7 +16,7 @@ use crate::{
     spool::Reader,
 };
 
-/// Why an event is sent now: it came in just now, or it is left over from an outage.
+/// Why an event is sent now: it is new, or it is left over from an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     Live = 0,
@@ -27,16 +27,16 @@ pub(super) enum Class {
 pub(super) struct ShardQueue {
     pub(super) shard: Shard,
     pub(super) throttle: ShardThrottle,
-    /// Where the first of its events may lie that was read past; everything of it before is in memory or settled.
+    /// Where the first skipped event of this queue may lie; all earlier events of the queue are in memory or settled.
     pub(super) backlog: Option<Reader>,
     waiting: [Waiting; 2],
 }
 
 #[derive(Default)]
 struct Waiting {
-    /// What may be sent, in the order of the spool.
+    /// Events that may be sent, in the order of the spool.
     entries: BySeq,
-    /// Memory of these and of what is held behind them for the order of their keys.
+    /// Memory of these events, and of events held back for the order of their keys.
     bytes: usize,
 }
 
@@ -53,7 +53,7 @@ impl Waiting {
     }
 }
 
-/// Bytes of memory that an entry takes, about.
+/// Approximate bytes of memory of an entry.
 pub(super) fn weight(entry: &Entry) -> usize {
     entry.data.len() + entry.key.len() + KINESIS_ENTRY_OVERHEAD_BYTES
 }
@@ -72,7 +72,7 @@ impl ShardQueue {
     }
 }
 
-/// What a call may hold.
+/// Limits of one call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallBounds {
     pub(super) records_max: usize,
@@ -83,12 +83,12 @@ pub(super) struct CallBounds {
 pub(super) struct ShardQueues {
     pub(super) map: ShardMap,
     queues: Vec<ShardQueue>,
-    /// Index of the queue that [`ShardQueues::any_place`] named last.
+    /// Index of the queue that [`ShardQueues::any_place`] returned last.
     turn: usize,
     memory_bytes_max: usize,
     backlog_percent: usize,
-    /// Where events of one key must arrive in order: each key with an event that may be sent or is in flight, and its
-    /// later events, held back.
+    /// If events of one key must arrive in order: each key with an event that may be sent or is in flight, and its later
+    /// events, which are held back.
     held_by_key: Option<HashMap<Box<str>, VecDeque<Entry>>>,
 }
 
@@ -100,7 +100,7 @@ impl ShardQueues {
         Self { map, queues, turn: 0, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
     }
 
-    /// The stream has other shards now: what waits goes to their queues, and a shard that stays keeps its pace.
+    /// Applies a new shard map: waiting events move to the queues of the new shards, and a shard that stays keeps its rate.
     pub(super) fn remap(&mut self, map: ShardMap, now: Instant) {
         let old = std::mem::take(&mut self.queues);
         let backlog = old.iter().filter_map(|queue| queue.backlog.as_ref()).min_by_key(|reader| reader.next_seq()).cloned();
@@ -122,7 +122,7 @@ impl ShardQueues {
         }
     }
 
-    /// Whether events of one key must arrive in order. Then all are of the class [`Class::Live`].
+    /// Whether events of one key must arrive in order. Then all events are of the class [`Class::Live`].
     pub(super) fn is_ordered(&self) -> bool {
         self.held_by_key.is_some()
     }
@@ -140,7 +140,7 @@ impl ShardQueues {
         self.queues.iter_mut()
     }
 
-    /// Whether the queue of `place` has room in memory for one more.
+    /// Whether the queue of `place` has memory for one more event.
     pub(super) fn has_room(&self, place: HashKey, class: Class) -> bool {
         self.queue_has_room(&self.queues[self.map.owner(place)], class)
     }
@@ -155,8 +155,8 @@ impl ShardQueues {
         queue.waiting[class as usize].bytes < whole / 100 * share
     }
 
-    /// A place for what may go anywhere: in the next queue in turn that has room and is not held back, else in the one with
-    /// the least that waits.
+    /// A place for an event of any place: the next queue in turn with space and without throttling, or else the queue with
+    /// the fewest waiting bytes.
     pub(super) fn any_place(&mut self, class: Class, now: Instant) -> HashKey {
         let mut turns = (1..=self.queues.len()).map(|step| (self.turn + step) % self.queues.len());
         let is_free = |index: &usize| {
@@ -169,7 +169,7 @@ impl ShardQueues {
         fastrand::u128(range.first..=range.last)
     }
 
-    /// Puts an event that was read where it waits for its shard.
+    /// Puts an event into the queue of its shard.
     pub(super) fn put(&mut self, entry: Entry, class: Class) {
         if let Some(held) = &mut self.held_by_key {
             match held.entry(entry.key.clone()) {
@@ -183,12 +183,12 @@ impl ShardQueues {
         self.put_back(entry, class);
     }
 
-    /// Puts an event back that is to be sent again; it goes before all others of its key.
+    /// Returns an event that must be sent again to its queue; it goes before all others of its key.
     pub(super) fn put_back(&mut self, entry: Entry, class: Class) {
         self.owner(entry.place).waiting[class as usize].insert(entry);
     }
 
-    /// What waits has waited so long that new events must not wait behind it. Not where their order matters.
+    /// Makes a backlog of all waiting events, so that new events need not wait behind them. Do not call if order matters.
     pub(super) fn make_backlog(&mut self) {
         debug_assert!(!self.is_ordered());
         for queue in &mut self.queues {
@@ -197,7 +197,7 @@ impl ShardQueues {
         }
     }
 
-    /// This event is settled: the next one of its key may go.
+    /// Releases the next event of the key of a settled event.
     pub(super) fn release(&mut self, settled: &Entry) {
         let Some(held) = &mut self.held_by_key else { return };
         match held.get_mut(&settled.key).and_then(VecDeque::pop_front) {
@@ -215,13 +215,13 @@ impl ShardQueues {
         (waiting().map(|waiting| waiting.entries.len()).sum(), waiting().map(|waiting| waiting.bytes).sum())
     }
 
-    /// From when on something of `class` may be sent, as far as the shards go. `None` where nothing waits.
+    /// When the first event of `class` may be sent, as far as the throttles allow. `None` if nothing waits.
     pub(super) fn ready_at(&self, class: Class) -> Option<Instant> {
         let queues = self.queues.iter().filter(|queue| queue.head(class).is_some());
         queues.map(|queue| queue.throttle.ready_at()).min()
     }
 
-    /// Takes the records of one call, the oldest first, from the shards that take any.
+    /// Takes the records of one call, the oldest first, from the shards that are ready.
     pub(super) fn take_call(&mut self, class: Class, packing: Packing, bounds: CallBounds, now: Instant) -> Vec<StreamRecord> {
         let mut records = Vec::new();
         let mut bytes = 0;

@@ -1,7 +1,7 @@
-//! The rate at which one shard is sent to. Each shard learns it from its own answers.
+//! The send rate of one shard. Each shard learns its rate from its own responses.
 //!
-//! A shard is sent to without a limit until it throttles. Then its rate falls to what it took, and grows again while it
-//! throttles little. A shard that takes nothing is paused; the pause doubles each time (full jitter).
+//! A shard has no rate limit until it throttles. Then the limit falls to the rate that the shard stored, and grows again while
+//! throttling is low. A shard that takes nothing is paused; the pause doubles each time (full jitter).
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What a record takes of a shard, in seconds of an undisturbed one.
+/// Cost of a record, in seconds of an undisturbed shard.
 #[must_use]
 pub(super) fn cost(bytes: usize) -> f64 {
     (1.0 / SHARD_PER_SECOND.0).max(bytes as f64 / SHARD_PER_SECOND.1)
@@ -22,20 +22,20 @@ pub(super) fn cost(bytes: usize) -> f64 {
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct ShardThrottle {
-    /// Seconds of an undisturbed shard that may be used in a second; `None` while it is not held.
+    /// Seconds of an undisturbed shard that may be used per second; `None` without a limit.
     rate: Option<f64>,
-    /// Until when what was sent fills the rate.
+    /// Time until which the sent records use up the rate.
     filled_until: Instant,
-    /// Until when room is gathered.
+    /// Time until which capacity accumulates.
     rests_until: Instant,
-    /// Until when nothing is sent.
+    /// Time until which nothing is sent.
     paused_until: Instant,
-    /// Calls in a row in which the shard took nothing; those in flight together count once.
+    /// Calls in a row in which the shard took nothing; calls that were in flight together count once.
     failures: u32,
     /// Intervals in a row without much throttling.
     calm_intervals: u32,
     failed_at: Option<Instant>,
-    /// Since when it takes nothing.
+    /// Since when the shard takes nothing.
     failing_since: Option<Instant>,
     interval: Interval,
 }
@@ -47,14 +47,14 @@ struct Interval {
     throttled: f64,
 }
 
-/// What one call brought for a shard.
+/// Result of one call for a shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ShardTally {
-    /// Cost of what it stored.
+    /// Cost of the stored records.
     pub(super) stored: f64,
-    /// Cost of what it throttled.
+    /// Cost of the throttled records.
     pub(super) throttled: f64,
-    /// Cost of what failed otherwise.
+    /// Cost of the records with other failures.
     pub(super) failed: f64,
 }
 
@@ -74,17 +74,17 @@ impl ShardThrottle {
         }
     }
 
-    /// The rate it is held to.
+    /// The current rate limit.
     pub(super) fn rate(&self) -> Option<f64> {
         self.rate
     }
 
-    /// Since when it takes nothing, where it does not.
+    /// Since when the shard takes nothing; `None` if it takes records.
     pub(super) fn failing_since(&self) -> Option<Instant> {
         self.failing_since
     }
 
-    /// Since when, or from when on, a record may be sent.
+    /// The earliest time for the next record; may be in the past.
     pub(super) fn ready_at(&self) -> Instant {
         self.paused_until.max(self.rests_until)
     }
@@ -100,7 +100,7 @@ impl ShardThrottle {
         }
     }
 
-    /// Learns from the answer to a call that was made at `sent_at`.
+    /// Adapts to the response to a call made at `sent_at`.
     pub(super) fn learn(&mut self, tally: ShardTally, sent_at: Instant, now: Instant) {
         self.interval.stored += tally.stored;
         self.interval.throttled += tally.throttled;
@@ -129,16 +129,16 @@ impl ShardThrottle {
         self.interval = Interval { began: now, stored: 0.0, throttled: 0.0 };
         let sent = stored + throttled;
         if throttled > PACE_THROTTLED_SHARE * sent {
-            // What it took, measured; over a long quiet interval that says nothing, so the old rate bounds it.
+            // The measured rate; after a long quiet interval the measurement means little, so the old rate is an upper bound.
             let took = (stored / seconds).max(PACE_RATE_MIN);
             self.rate = Some(self.rate.map_or(took, |rate| took.min(rate)));
             self.calm_intervals = 0;
         } else if let Some(rate) = self.rate {
             self.calm_intervals += 1;
-            // Slowly at first, since the limit may be near; then ever faster, since it is not.
+            // Slowly at first, because the limit may be near; then ever faster, because it is not.
             let doublings = self.calm_intervals.saturating_sub(PACE_CALM_INTERVALS).min(8);
             let growth = 1.0 + (PACE_GROWTH * f64::from(1 << doublings)).min(1.0);
-            // What is far above all that is sent holds nothing back any more.
+            // A limit far above the send rate has no effect and is removed.
             let grown = rate * growth;
             self.rate = (grown < 8.0 * sent / seconds + 1.0).then_some(grown);
         }
@@ -149,8 +149,8 @@ impl ShardThrottle {
 mod tests {
     use super::*;
 
-    /// A shard that takes `limit` undisturbed seconds a second, counted over a second as Kinesis does, sent to for
-    /// `seconds` by 20 calls a second.
+    /// Simulates a shard that takes `limit` undisturbed seconds per second, counted over a second as Kinesis does, with 20
+    /// calls a second for `seconds`.
     fn sent_and_stored(throttle: &mut ShardThrottle, limit: f64, seconds: u32, now: &mut Instant) -> (f64, f64) {
         let (mut sent, mut stored) = (0.0, 0.0);
         let mut room: f64 = 0.0;

@@ -1,4 +1,4 @@
-//! Which shards the stream has: asked at the start, now and then, and when an answer shows that they changed.
+//! Reads the shard list of the stream: at the start, from time to time, and when a response shows that the shards changed.
 
 use std::{
     sync::Arc,
@@ -19,13 +19,13 @@ type Shards = Result<ShardMap, ShardsUnknown>;
 pub(super) struct ShardWatch {
     asking: Option<JoinHandle<Shards>>,
     answered_at: Option<Instant>,
-    /// Counts the maps.
+    /// Number of shard maps so far.
     version: u64,
-    /// An answer named another shard than the map.
+    /// A response named another shard than the map.
     is_doubted: bool,
-    /// Answers to what was sent by the present map that named another shard.
+    /// Responses to records sent with the present map that named another shard.
     mismatches: u64,
-    /// The stream distributes records as it likes.
+    /// The stream distributes records by its own rules.
     is_unpredictable: bool,
     is_packed: bool,
     has_warned: bool,
@@ -45,23 +45,22 @@ impl ShardWatch {
         }
     }
 
-    /// How many maps there were.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
 
-    /// Whether the first question was answered, with a map or without one.
+    /// Whether the first request was answered, with or without a map.
     pub(super) fn is_known_or_unknowable(&self) -> bool {
         self.answered_at.is_some()
     }
 
-    /// Asks.
+    /// Requests the shard list.
     pub(super) fn look(&mut self, stream: &Arc<dyn Stream>) {
         let stream = stream.clone();
         self.asking = Some(tokio::spawn(async move { stream.shards().await }));
     }
 
-    /// Asks where it is time to.
+    /// Requests the shard list if that is due.
     pub(super) fn look_if_due(&mut self, stream: &Arc<dyn Stream>, now: Instant) {
         let age = self.answered_at.map_or(Duration::MAX, |at| now.duration_since(at));
         let is_due = age >= KINESIS_SHARDS_REFRESH || (self.is_doubted && age >= KINESIS_SHARDS_REFRESH_MIN);
@@ -70,18 +69,18 @@ impl ShardWatch {
         }
     }
 
-    /// The next question may be asked soon.
+    /// Makes the next request due soon.
     pub(super) fn forget_age(&mut self) {
         self.is_doubted = true;
     }
 
-    /// The answer, when it comes; never where nothing was asked.
+    /// Waits for the response; for ever if there is no request.
     pub(super) async fn answer(&mut self) -> Shards {
         let Some(asking) = &mut self.asking else { return std::future::pending().await };
         asking.await.unwrap_or_else(|error| Err(ShardsUnknown { reason: error.to_string(), is_denied: false }))
     }
 
-    /// Takes an answer.
+    /// Applies a response.
     pub(super) fn take(&mut self, shards: Shards, queues: &mut ShardQueues, now: Instant) {
         self.asking = None;
         self.answered_at = Some(now);
@@ -97,7 +96,7 @@ impl ShardWatch {
             Ok(_) if was_doubted && self.mismatches > 0 => self.give_up(queues, now),
             Ok(_) => {}
             Err(ShardsUnknown { reason, is_denied }) => {
-                // Also a question that fails is an answer to whoever waits for the first one.
+                // A failed request also ends the wait for the first answer.
                 self.is_doubted = was_doubted || !is_denied;
                 if is_denied && !std::mem::replace(&mut self.has_warned, true) {
                     tracing::warn!(reason, "the stream's shards are not known, so a hot shard cannot be told from the others");
@@ -106,7 +105,7 @@ impl ShardWatch {
         }
     }
 
-    /// The stream distributes records by itself (`RecordDistributionStrategy=AUTO`): its shards cannot be told apart.
+    /// The stream distributes records itself (`RecordDistributionStrategy=AUTO`): its shards cannot be distinguished.
     fn give_up(&mut self, queues: &mut ShardQueues, now: Instant) {
         self.is_unpredictable = true;
         self.version += 1;
@@ -120,7 +119,7 @@ impl ShardWatch {
         queues.remap(ShardMap::unknown(), now);
     }
 
-    /// Compares where a record went with where it should have gone.
+    /// Compares the shard of a stored record with the shard of the map.
     pub(super) fn check(&mut self, map: &ShardMap, place: HashKey, shard: &str, map_version: u64) {
         if !map.is_known() || map_version != self.version || map.shards()[map.owner(place)].id == shard {
             return;

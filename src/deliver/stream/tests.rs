@@ -1,4 +1,4 @@
-//! The flow against a stream that answers as a script says, over a real spool.
+//! The flow with a scripted stream, over a real spool.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use crate::{
     sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
 };
 
-/// The events of one record: their numbers.
+/// The numbers of the events in one record.
 type Events = Vec<u128>;
 
-/// What a call sees before it answers: its number, and of each record its shard's index and its events.
+/// Input of a call: its number, and for each record the index of its shard and its events.
 type Script = dyn Fn(usize, &[(usize, Events)]) -> Answer + Send + Sync;
 
 struct Scripted {
@@ -106,7 +106,7 @@ fn deliverer(back: &TestDelivery, folder: &Path, stream: &Arc<Scripted>, key: &s
     StreamDeliverer::open(back.shared(), stream.clone(), form, settings, folder.join("journal"))
 }
 
-/// Delivers what is spooled and stops.
+/// Delivers the spooled events and stops.
 async fn drain(back: &TestDelivery, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) {
     let (_stop, stopping) = watch::channel(true);
     let run = deliverer(back, folder, stream, key, settings).run(stopping);
@@ -167,7 +167,7 @@ async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted
 async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let back = TestDelivery::open(folder.path());
-    // Twice as much waits for the hot shard as memory holds.
+    // The hot shard gets twice as many events as memory holds.
     let settings = StreamSettings { memory_bytes_max: 4 * crate::limits::KINESIS_SHARD_BYTES_MIN, ..settings() };
     back.append(0..60_000).await;
     let is_hot = Arc::new(std::sync::atomic::AtomicBool::new(true));
@@ -333,7 +333,7 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
     {
         let back = TestDelivery::open(folder.path());
         back.append(0..100).await;
-        // The first record of each call never gets through; the process ends meanwhile.
+        // The first record of each call always fails; meanwhile the process ends.
         let stream = Scripted::new(1, |_, records| {
             let result = |index: usize| if index == 0 { RecordResult::Throttled } else { stored(0) };
             Answer::Each((0..records.len()).map(result).collect())

@@ -1,4 +1,4 @@
-//! One version against another.
+//! Compares one version with another.
 
 use std::collections::HashMap;
 
@@ -13,52 +13,52 @@ use super::{
 };
 use crate::limits::{COMPAT_DOUBTS_MAX, COMPAT_EVENTS_TRIED_MAX};
 
-/// What is known of whether one version accepts every event of another.
+/// Whether one version accepts every event of another, as far as known.
 #[derive(Debug)]
 pub enum Verdict {
     /// It does.
     Proved,
     /// It does not.
     Refuted(Box<Witness>),
-    /// Neither could be shown; why.
+    /// Neither could be shown; the reason.
     Undecided(String),
 }
 
-/// An event that one version accepts and the other refuses. Both validators have said so.
+/// An event that one version accepts and the other refuses, confirmed by both validators.
 #[derive(Clone, Debug)]
 pub struct Witness {
     /// The event.
     pub event: Value,
-    /// Where it comes from.
+    /// The origin of the event.
     pub origin: Origin,
-    /// Where it is refused.
+    /// JSON pointer to the refused value.
     pub pointer: String,
-    /// Why it is refused.
+    /// Why the event is refused.
     pub reason: String,
 }
 
-/// Where an event comes from.
+/// The origin of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was made for the purpose.
+    /// Generated.
     Made,
-    /// An example of one of the schemas, without the members that have no part in it.
+    /// An example of one of the schemas, without the members that do not matter.
     Example,
     /// Recorded traffic: the file and its line.
     Recorded(String),
 }
 
-/// Compares versions; what it learns of patterns serves all comparisons.
+/// Compares versions; knowledge about patterns is shared between comparisons.
 #[derive(Default)]
 pub struct Comparer {
     patterns: Patterns,
 }
 
-/// What the canonical form says.
+/// The result from the canonical form.
 enum Proof {
     /// Every event is accepted.
     Contained,
-    /// There may be events that are not; where they would be, if that can be said.
+    /// Some events may be refused; with the difference, if it is known.
     Open { difference: Option<CanonicalSchema>, from: Option<CanonicalSchema>, why: String },
 }
 
@@ -70,7 +70,7 @@ impl Comparer {
         }
         let search = Search { from, to };
         let proof = self.prove(from, to);
-        // An event outranks a proof: the validators are what judges in the end.
+        // An event outranks a proof, because the gateway validates with the validators.
         if let Some(witness) = search.among_examples() {
             return Verdict::Refuted(Box::new(witness));
         }
@@ -96,7 +96,7 @@ impl Comparer {
         made.map_or(Verdict::Undecided(why), |witness| Verdict::Refuted(Box::new(witness)))
     }
 
-    /// Takes an event of recorded traffic for a witness, where it is one.
+    /// A witness from an event of recorded traffic, if the event is one.
     #[must_use]
     pub fn recorded(from: &Version, to: &Version, event: &str, place: &str) -> Option<Witness> {
         let value: Value = serde_json::from_str(event).ok()?;
@@ -159,7 +159,7 @@ impl Search<'_> {
         Some(self.smallest(found))
     }
 
-    /// Looks among made events; what makes the difference in one of them is put into an example, for people know that one.
+    /// Searches generated events; the difference is then put into an example, because people know the example.
     fn among_made(&self, made: &[Value]) -> Option<Witness> {
         let found = made.iter().find_map(|event| self.witness(event, Origin::Made))?;
         let known = self.from.examples.iter().flat_map(|example| overlaid(example, &found.event));
@@ -176,7 +176,7 @@ impl Search<'_> {
         Some(self.smallest(found))
     }
 
-    /// The witness without the members that have no part in it, alone or with another that goes with them.
+    /// The witness without the members that do not matter, removed one by one or in pairs.
     fn smallest(&self, mut witness: Witness) -> Witness {
         let names: Vec<String> = witness.event.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         for name in &names {
@@ -193,7 +193,7 @@ impl Search<'_> {
     }
 }
 
-/// The example with one member as `made` has it, or without one that `made` lacks, or with all of them so.
+/// The example with one member changed or removed as in `made`, or with all of them.
 fn overlaid(example: &Value, made: &Value) -> Vec<Value> {
     let (Some(example), Some(made)) = (example.as_object(), made.as_object()) else { return Vec::new() };
     let mut out = Vec::new();

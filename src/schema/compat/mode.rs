@@ -1,14 +1,14 @@
-//! Compatibility modes, in the field's terms: which versions are compared, and which way.
+//! Compatibility modes, in the usual terms: which versions are compared, and in which direction.
 
 use std::{fmt, str::FromStr};
 
-/// What a version owes to those before it.
+/// The compatibility of a version with earlier versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// It accepts what the version before it accepts: who sends by the old one need not hurry.
+    /// The version accepts all events that the previous version accepts: producers with the old version can update later.
     #[default]
     Backward,
-    /// The version before it accepts what it accepts: who reads by the old one is never surprised.
+    /// The previous version accepts all events that this version accepts: consumers with the old version can read all events.
     Forward,
     /// Both.
     Full,
@@ -18,11 +18,11 @@ pub enum Mode {
     ForwardTransitive,
     /// [`Mode::Full`] with every earlier version.
     FullTransitive,
-    /// Nothing.
+    /// No requirement.
     None,
 }
 
-/// Which version's events the other one has to accept.
+/// Which version must accept the events of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// The newer accepts every event that the older accepts.
@@ -31,19 +31,19 @@ pub enum Direction {
     Forward,
 }
 
-/// One comparison that a mode asks for.
+/// One comparison that a mode requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// The older version.
     pub older: u32,
     /// The newer version.
     pub newer: u32,
-    /// Which way they are compared.
+    /// The direction of the comparison.
     pub direction: Direction,
 }
 
 impl Mode {
-    /// All of them.
+    /// All modes.
     pub const ALL: [Self; 7] = [
         Self::Backward,
         Self::Forward,
@@ -54,7 +54,7 @@ impl Mode {
         Self::None,
     ];
 
-    /// As it is written in `registry.toml`.
+    /// The name in `registry.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -68,7 +68,7 @@ impl Mode {
         }
     }
 
-    /// Which ways it compares.
+    /// The directions that the mode compares.
     #[must_use]
     pub fn directions(self) -> &'static [Direction] {
         match self {
@@ -79,14 +79,14 @@ impl Mode {
         }
     }
 
-    /// Whether a version is compared with all before it, and not only with the one before it.
+    /// Whether a version is compared with all earlier versions, not only with the previous one.
     #[must_use]
     pub fn is_transitive(self) -> bool {
         matches!(self, Self::BackwardTransitive | Self::ForwardTransitive | Self::FullTransitive)
     }
 
-    /// What it asks of these versions, which ascend. Of a version for which `is_fresh_start` says so nothing is asked, and of
-    /// later ones nothing that reaches behind it.
+    /// The comparisons for these versions, which ascend. A version for which `is_fresh_start` is true is not compared with
+    /// earlier versions, and later versions are not compared with versions before it.
     #[must_use]
     pub fn demands(self, versions: &[u32], is_fresh_start: &dyn Fn(u32) -> bool) -> Vec<Demand> {
         let mut demands = Vec::new();
@@ -122,7 +122,7 @@ impl FromStr for Mode {
 }
 
 impl Demand {
-    /// The version whose events are taken.
+    /// The version whose events are used.
     #[must_use]
     pub fn from(self) -> u32 {
         match self.direction {
@@ -131,7 +131,7 @@ impl Demand {
         }
     }
 
-    /// The version that has to accept them.
+    /// The version that must accept them.
     #[must_use]
     pub fn to(self) -> u32 {
         match self.direction {

@@ -1,4 +1,4 @@
-//! Events that differ from an example in one thing: what schemas speak of is tried in every place.
+//! Events that differ from an example in one thing: values that the schemas mention are tried in every place.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use super::{super::flatten::DATA, witness::odd};
 
-/// Values worth trying, by the name of the member that a schema gives them to.
+/// Values to try, by the name of the member that a schema gives them to.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     by_name: BTreeMap<String, Vec<Value>>,
 }
 
-/// Values of one member that are tried.
+/// Values tried per member.
 const EACH_MAX: usize = 48;
 
 impl Hints {
-    /// What these schemas speak of.
+    /// The values in these schemas.
     pub(super) fn of(schemas: &[&Value]) -> Self {
         let mut hints = Self::default();
         schemas.iter().for_each(|schema| hints.collect(schema));
@@ -49,7 +49,7 @@ impl Hints {
         }
     }
 
-    /// `event`, with one thing changed in every way that the schemas suggest.
+    /// Copies of `event` with one change each, for every change that the schemas suggest.
     pub(super) fn mutations(&self, event: &Value) -> Vec<Value> {
         let mut out = Vec::new();
         self.change(event, "", &mut |changed| out.push(changed));
@@ -101,7 +101,7 @@ impl Hints {
     }
 }
 
-/// The values that a schema names, and those at its bounds.
+/// The values that a schema names, and the values at its bounds.
 fn spoken_of(schema: &Value, out: &mut Vec<Value>) {
     match schema {
         Value::Array(items) => items.iter().for_each(|item| spoken_of(item, out)),

@@ -1,6 +1,6 @@
-//! How the `jsonschema` crate reads schemas that are compared.
+//! Options of the `jsonschema` crate for compared schemas.
 
-/// How the gateway reads schemas, wherever they are compared: another engine or unasserted formats would be other schemas.
+/// The options of the gateway, for every comparison: another engine or unasserted formats would change the schemas' meaning.
 pub(super) fn options() -> jsonschema::ValidationOptions<'static> {
     jsonschema::options()
         .should_validate_formats(true)

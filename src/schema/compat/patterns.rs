@@ -1,8 +1,8 @@
-//! Patterns as the sets of strings they match: which holds which, and a string that tells two of them apart.
+//! Patterns as sets of strings: which set contains which, and a string that distinguishes two patterns.
 //!
-//! The canonical form compares patterns as texts. Here they are compared as automata, and what is found is written into the
-//! schemas: where everything that matches `^[a-z]+$` matches `^[a-z0-9]+$` too, the first is given the second beside it. That
-//! changes nothing of what it accepts, and lets the texts be compared after all.
+//! The canonical form compares patterns as texts. This module compares them as automata, and writes the results into the
+//! schemas: if every match of `^[a-z]+$` also matches `^[a-z0-9]+$`, the second pattern is added to the first. This does not
+//! change what the schema accepts, and the canonical form can then compare the texts.
 
 mod language;
 
@@ -17,7 +17,7 @@ pub(super) use language::{Found, Language, Wanted, find};
 
 use super::super::flatten::DATA;
 
-/// The patterns of all comparisons, and what is known of them already.
+/// The patterns of all comparisons, with cached results.
 #[derive(Default)]
 pub(super) struct Patterns {
     languages: BTreeMap<String, Option<Rc<Language>>>,
@@ -25,11 +25,11 @@ pub(super) struct Patterns {
     held: BTreeMap<(String, String), bool>,
     /// Characters of the shortest string that matches.
     shortest: BTreeMap<String, Option<usize>>,
-    /// Whether no string that matches has more characters.
+    /// Whether no matching string has more characters.
     bounded: BTreeMap<(String, u64), bool>,
 }
 
-/// What else every string that matches a pattern fulfils.
+/// Conditions that every string that matches a pattern also meets.
 #[derive(Default)]
 struct Implied {
     patterns: Vec<String>,
@@ -38,13 +38,13 @@ struct Implied {
 }
 
 impl Patterns {
-    /// The automaton of a pattern; `None` where it cannot be made, or would be too large.
+    /// The automaton of a pattern; `None` if it cannot be built, or would be too large.
     pub(super) fn language(&mut self, pattern: &str) -> Option<Rc<Language>> {
         let make = || Language::new(pattern).map(Rc::new);
         self.languages.entry(pattern.to_owned()).or_insert_with(make).clone()
     }
 
-    /// Writes into both schemas what their patterns imply of each other and of the lengths that stand in them.
+    /// Adds to both schemas what their patterns imply about each other and about the lengths in the schemas.
     pub(super) fn spell_out(&mut self, schemas: [&mut Value; 2]) {
         let mut named = Named::default();
         schemas.iter().for_each(|schema| named.collect(schema));
@@ -68,7 +68,7 @@ impl Patterns {
         });
         let is_fulfilled = |bound: &u64| shortest.is_some_and(|shortest| *bound <= shortest as u64);
         let min_length = named.min_lengths.iter().rev().copied().find(is_fulfilled);
-        // Where the widest bound is exceeded, so are the others.
+        // If the widest bound is exceeded, the others are too.
         let widest = named.max_lengths.last().is_some_and(|&bound| self.is_bounded(pattern, &own, bound));
         let mut bounds = named.max_lengths.iter().copied().filter(|_| widest);
         let max_length = bounds.find(|&bound| self.is_bounded(pattern, &own, bound));
@@ -96,7 +96,7 @@ fn look_for(own: &Language, barred: &[&Language], chars_min: usize) -> Found {
     find(&Wanted { matching: &[own], not_matching: barred, chars_min, chars_max: usize::MAX })
 }
 
-/// What two schemas say of strings.
+/// The string keywords of two schemas.
 #[derive(Default)]
 struct Named {
     patterns: BTreeSet<String>,

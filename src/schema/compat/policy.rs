@@ -1,4 +1,4 @@
-//! `registry.toml`: which compatibility mode holds for which events.
+//! `registry.toml`: the compatibility mode of each event.
 
 use std::{
     collections::BTreeMap,
@@ -17,32 +17,32 @@ use crate::event::EventName;
 pub struct Policy {
     /// By event name or pattern of names.
     modes: BTreeMap<String, Mode>,
-    /// Versions that owe nothing to those before them, as `menu:item:viewed/3`, and why.
+    /// Versions that need not be compatible with earlier versions, as `menu:item:viewed/3`, and why.
     fresh_starts: BTreeMap<String, String>,
 }
 
-/// What is wrong with the file.
+/// Errors of the file.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{0} cannot be read: {1}")]
     Unreadable(PathBuf, #[source] io::Error),
-    /// It is not TOML.
+    /// The file is not TOML.
     #[error("{file}: {error}")]
     NotToml {
         /// The file.
         file: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         error: toml::de::Error,
     },
-    /// It says something that it cannot say.
+    /// The file has an invalid value.
     #[error("{file}: {key}: {reason}")]
     Wrong {
         /// The file.
         file: PathBuf,
-        /// Which key.
+        /// The key.
         key: String,
-        /// What was found, and what is allowed.
+        /// The value, and the allowed values.
         reason: String,
     },
 }
@@ -53,7 +53,7 @@ impl Policy {
     /// The file's name in the registry's folder.
     pub const FILE: &str = "registry.toml";
 
-    /// Reads `folder/registry.toml`; where there is none, every event is [`Mode::Backward`].
+    /// Reads `folder/registry.toml`; without the file every event is [`Mode::Backward`].
     ///
     /// # Errors
     /// See [`PolicyError`].
@@ -66,7 +66,7 @@ impl Policy {
         }
     }
 
-    /// Reads the text of such a file.
+    /// Parses the text of such a file.
     ///
     /// # Errors
     /// See [`PolicyError`].
@@ -106,7 +106,7 @@ impl Policy {
         Ok(policy)
     }
 
-    /// The mode of an event: its own, else that of the pattern with the most letters, else [`Mode::Backward`].
+    /// The mode of an event: its own, else of the matching pattern with the most letters, else [`Mode::Backward`].
     #[must_use]
     pub fn mode(&self, event_name: &str) -> Mode {
         let letters = |pattern: &str| pattern.chars().filter(|letter| !matches!(letter, '*' | '?')).count();
@@ -116,13 +116,13 @@ impl Policy {
         exact.or(closest).copied().unwrap_or_default()
     }
 
-    /// Why this version owes nothing to those before it.
+    /// Why this version need not be compatible with earlier versions.
     #[must_use]
     pub fn fresh_start(&self, event_name: &str, version: u32) -> Option<&str> {
         self.fresh_starts.get(&format!("{event_name}/{version}")).map(String::as_str)
     }
 
-    /// What the file names that `events`, names and versions, do not have: the key, as it stands in the file.
+    /// The keys of the file for names and versions that are not in `events`, as written.
     #[must_use]
     pub fn unused(&self, events: &[(&str, u32)]) -> Vec<String> {
         let has_name = |pattern: &str| events.iter().any(|(name, _)| WildMatch::new(pattern).matches(name));

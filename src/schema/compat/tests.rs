@@ -1,5 +1,5 @@
-//! Changes that people make to schemas, each with what is true of it, worked out by hand; and a search for events that would
-//! prove a verdict wrong.
+//! Typical changes to schemas, each with its true result, worked out by hand; and a search for events that would prove a
+//! verdict wrong.
 
 use serde_json::{Value, json};
 
@@ -8,12 +8,12 @@ use super::{mutate::Hints, witness::ValueGenerator, *};
 #[allow(clippy::needless_pass_by_value, reason = "schemas are written where they are used")]
 mod table;
 
-/// What is true of a change: whether the newer accepts all that the older does, and the other way round.
+/// The true result of a change: whether the newer version accepts all events of the older, and the reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truth {
     Yes,
     No,
-    /// It is one or the other, and cannot be decided here.
+    /// True or false, but not decidable here.
     Undecided,
 }
 
@@ -38,7 +38,7 @@ impl Change {
     }
 }
 
-/// A whole schema as people write them: with the envelope, and closed, unless `own` says otherwise.
+/// A whole schema as people write it: with the envelope, and closed, unless `own` overrides that.
 fn event(own: Value) -> Value {
     let mut envelope: Value = serde_json::from_str(include_str!("../../../schemas/common/envelope.json")).unwrap();
     envelope.as_object_mut().unwrap().remove("$schema");
@@ -100,7 +100,7 @@ fn every_change_has_the_verdict_that_was_worked_out_by_hand() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), 2 * changes.len(), wrong.join("\n"));
 }
 
-/// Each mode's verdict on two versions, from what is true of the change.
+/// Each mode's verdict on two versions, from the true result of the change.
 #[test]
 fn every_mode_follows_from_the_two_directions() {
     for change in table::changes() {
@@ -121,7 +121,7 @@ fn every_mode_follows_from_the_two_directions() {
     }
 }
 
-/// Events for a version: made from its canonical form, at random too, and each of them with one thing changed.
+/// Events for a version: generated from its canonical form, also at random, and each of them with one change.
 fn events_of(version: &Version, other: &Version, seed: u64) -> Vec<Value> {
     let mut patterns = patterns::Patterns::default();
     let mut maker = ValueGenerator::new(&mut patterns, seed, 6);
@@ -155,7 +155,7 @@ fn no_event_contradicts_a_verdict() {
             let text = event.to_string();
             let sides = [old.accepts(&text), new.accepts(&text)];
             accepted = [accepted[0] + usize::from(sides[0]), accepted[1] + usize::from(sides[1])];
-            // What is true was written down by hand, and the verdicts are held to it above.
+            // The true result was written by hand, and the verdicts are compared with it above.
             assert!(change.backward != Truth::Yes || !sides[0] || sides[1], "{} backward: {text}", change.name);
             assert!(change.forward != Truth::Yes || !sides[1] || sides[0], "{} forward: {text}", change.name);
         }

@@ -1,4 +1,4 @@
-//! One version, made ready to be compared.
+//! One version, prepared for comparisons.
 
 use jsonschema::{Validator, canonical::CanonicalSchema};
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ use crate::{
 pub struct Version {
     /// As `menu:item:viewed/2`.
     pub label: String,
-    /// As it is written, with what it demands of `schema_version` set aside, and with references replaced where they can be.
+    /// As written, but without the requirement for `schema_version`, and with references replaced where possible.
     pub(super) flat: Value,
-    /// Complete events that it gives as examples.
+    /// Complete events among its examples.
     pub(super) examples: Vec<Value>,
-    /// Why it cannot be compared by proof.
+    /// Why a proof is impossible.
     pub(super) obstacle: Option<String>,
     event_name: String,
     validator: Validator<TapeJson>,
@@ -32,16 +32,16 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
-/// Members that make an event an event, whatever its type.
+/// Members of every event, regardless of its type.
 pub(super) const IDENTITY: [&str; 3] = ["event_uuid", "event_name", "created_at"];
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 impl Version {
-    /// A version whose `document` stands on its own, as the gateway serves it.
+    /// A version with a standalone `document`, as the gateway serves it.
     ///
     /// # Errors
-    /// Where it is no schema.
+    /// If the document is not a schema.
     pub fn new(event_name: &str, version: u32, document: &Value) -> Result<Self, String> {
         let mut document = document.clone();
         if let Some(demanded) = document.pointer_mut("/properties/schema_version") {
@@ -55,7 +55,7 @@ impl Version {
             && let Some(definitions) = flat.remove("$defs")
             && Value::Object(flat.clone()).to_string().contains("\"$ref\"")
         {
-            // Something still refers to them.
+            // Other parts still refer to them.
             flat.insert("$defs".into(), definitions);
         }
         let validator = build_alone(&document)?;
@@ -72,7 +72,7 @@ impl Version {
         })
     }
 
-    /// Whether this is an event of the name that the version accepts.
+    /// Whether `event` is an event of this name that the version accepts.
     #[must_use]
     pub fn accepts(&self, event: &str) -> bool {
         with_tape(event, |node| self.domain.is_valid(node) && self.validator.is_valid(node)).unwrap_or(false)
@@ -85,7 +85,7 @@ impl Version {
         })?
     }
 
-    /// The canonical form of `flat`, which accepts what this version accepts, cut down to events of its name.
+    /// The canonical form of `flat`, which accepts the same events as this version, restricted to events of its name.
     pub(super) fn canonical(&self, flat: &Value) -> Result<CanonicalSchema, String> {
         if let Some(obstacle) = &self.obstacle {
             return Err(obstacle.clone());
@@ -109,8 +109,8 @@ impl Version {
     }
 }
 
-/// The events that the gateway brings before the schemas of this name. `is_exact` where they are judged; where they are
-/// reckoned with, what only makes the forms larger is left out, and a proof holds for more events than there are.
+/// The events of this name that reach the schemas in the gateway. `is_exact` for validation; for a proof, conditions that only
+/// make the forms larger are omitted, and the proof then holds for more events than exist.
 fn domain(event_name: &str, is_exact: bool) -> Value {
     let mut event_uuid = json!({ "type": "string", "format": "uuid" });
     let mut properties = json!({

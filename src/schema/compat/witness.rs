@@ -1,4 +1,4 @@
-//! Makes values for a schema from its canonical form, beginning with values at its bounds. A value that one version accepts
+//! Generates values for a schema from its canonical form, beginning with values at its bounds. A value that one version accepts
 //! and another refuses is a witness.
 //!
 //! The values are only candidates, because the real validators check each one. So this module need not be complete. A mistake
@@ -18,24 +18,24 @@ use serde_json::{Value, json};
 use super::{options::options, patterns::Patterns};
 use crate::limits::{COMPAT_DEPTH_MAX, COMPAT_NODES_MAX, COMPAT_VALUES_MAX};
 
-/// Makes values.
+/// Generates values.
 pub(super) struct ValueGenerator<'a> {
     patterns: &'a mut Patterns,
     random: fastrand::Rng,
-    /// Made at random beside those at the bounds.
+    /// Number of random values in addition to the values at the bounds.
     random_values: usize,
     nodes_left: usize,
     made: HashMap<CanonicalSchema, Rc<[Value]>>,
 }
 
 impl<'a> ValueGenerator<'a> {
-    /// Makes the same values for the same `seed`.
+    /// Generates the same values for the same `seed`.
     pub(super) fn new(patterns: &'a mut Patterns, seed: u64, random_values: usize) -> Self {
         let random = fastrand::Rng::with_seed(seed);
         Self { patterns, random, random_values, nodes_left: COMPAT_NODES_MAX, made: HashMap::new() }
     }
 
-    /// The branches of a schema that is a choice; else the schema itself.
+    /// The branches of a choice; for any other schema, the schema itself.
     pub(super) fn branches(schema: &CanonicalSchema) -> Vec<CanonicalSchema> {
         match schema.view() {
             CanonicalView::AnyOf(branches) | CanonicalView::OneOf(branches) => branches.iter().flat_map(Self::branches).collect(),
@@ -43,7 +43,7 @@ impl<'a> ValueGenerator<'a> {
         }
     }
 
-    /// Values that `schema` accepts, as far as they can be made; the plainest come first.
+    /// Values that `schema` accepts, as far as they can be generated; the plainest first.
     pub(super) fn values(&mut self, schema: &CanonicalSchema) -> Rc<[Value]> {
         self.values_below(schema, COMPAT_DEPTH_MAX)
     }
@@ -106,7 +106,7 @@ fn validator(schema: &CanonicalSchema) -> Option<Validator> {
     options().build(&schema.to_json_schema()).ok()
 }
 
-/// In turn the first of each, the second of each, …
+/// The first value of each list, then the second of each, and so on.
 fn alternating(each: &[Rc<[Value]>]) -> Vec<Value> {
     let longest = each.iter().map(|values| values.len()).max().unwrap_or(0);
     (0..longest).flat_map(|index| each.iter().filter_map(move |values| values.get(index))).cloned().collect()
@@ -117,7 +117,7 @@ fn distinct(values: Vec<Value>) -> Rc<[Value]> {
     values.into_iter().filter(|value| seen.insert(value.to_string())).take(COMPAT_VALUES_MAX).collect()
 }
 
-/// One of each kind.
+/// One value of each kind.
 pub(super) fn odd() -> Vec<Value> {
     vec![json!("x"), json!(0), json!(null), json!(true), json!(1.5), json!(-1), json!(""), json!([]), json!({})]
 }

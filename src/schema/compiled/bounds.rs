@@ -1,6 +1,6 @@
 //! The bounds of a number.
 
-/// Between which bounds a number is.
+/// The bounds of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Bounds {
     pub(super) at_least: Option<f64>,

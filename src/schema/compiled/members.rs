@@ -1,22 +1,22 @@
-//! The members of an object: one pass, one look-up each.
+//! The members of an object: one pass, with one look-up per member.
 
 use serde_json::{Map, Value};
 
 use super::{CompiledSchema, Library, Shared};
 use crate::json::Node;
 
-/// A set of members by their index has a bit for each.
+/// A set of members is a bit set by index.
 const MEMBERS_MAX: usize = u64::BITS as usize;
 
-/// What an object may hold.
+/// The allowed members of an object.
 #[derive(Debug)]
 pub(super) struct Members {
     named: Named,
-    /// What any other member must be; `None`: there may be no other.
+    /// The schema of all other members; `None`: no other member is allowed.
     others: Option<CompiledSchema>,
-    /// Those that must be there.
+    /// The required members.
     required: u64,
-    /// Where the first is there, the second must be.
+    /// If the first member is present, the second must be present too.
     dependent: Box<[(u64, u64)]>,
 }
 
@@ -49,7 +49,7 @@ impl Members {
         Some(Self { named, others, required, dependent: dependent.into() })
     }
 
-    /// Whether the members of `object` are surely valid. A member that stands twice is left to the written schema.
+    /// Whether the members of `object` are certainly valid. Objects with a duplicate member are left to the written schema.
     pub(super) fn accept(&self, object: Node<'_>) -> bool {
         let mut seen: u64 = 0;
         for (name, value) in object.members() {
@@ -71,27 +71,27 @@ impl Members {
     }
 }
 
-/// A member with a name, and what it must be: together, because whoever finds the one looks at the other.
+/// A member's name and schema, stored together because both are read one after the other.
 #[derive(Debug)]
 struct Member {
     words: Words,
     value: CompiledSchema,
 }
 
-// A line of the cache.
+// One cache line.
 const _: () = assert!(size_of::<Member>() <= 64);
 
-/// Members by their names: a small table that is built once and looked up for every member of every event.
+/// Members by name: a small table, built once and searched for every member of every event.
 #[derive(Debug)]
 struct Named {
     members: Box<[Member]>,
-    /// Their names, for those that words do not tell.
+    /// The names, for those that their words do not identify.
     names: Box<[Box<str>]>,
-    /// Indexes by hash, at most a quarter of them taken; a name that finds its place taken stands behind it.
+    /// Indexes by hash; at most a quarter of the slots are used; on a collision the next slot is used.
     places: Box<[u8]>,
 }
 
-/// A place that no name has.
+/// An empty slot.
 const FREE: u8 = u8::MAX;
 
 impl Named {
@@ -124,8 +124,8 @@ impl Named {
     }
 }
 
-/// The first and the last eight bytes of a name, and its length: they tell the names of a schema apart well enough to hash
-/// them, and are all there is of most. Clients cannot make it slow: the table holds only the schema's own names.
+/// The first and the last eight bytes of a name, and its length: enough to hash the names of a schema, and most names have no
+/// more bytes. Clients cannot slow this down, because the table holds only the schema's own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Words {
     head: u64,
@@ -144,7 +144,7 @@ impl Words {
         Self { head, tail, bytes: bytes.len() }
     }
 
-    /// Whether there is nothing between the two.
+    /// Whether the words contain the whole name.
     fn are_whole(self) -> bool {
         self.bytes <= 16
     }

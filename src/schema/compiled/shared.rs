@@ -1,4 +1,4 @@
-//! Bounds and patterns that several programs of a registry have, each stored once.
+//! Bounds and patterns shared by several programs of a registry, each stored once.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ pub(in crate::schema) struct Shared {
 }
 
 impl Shared {
-    /// The table of an ECMA-262 pattern; `None` where it would be too large.
+    /// The table of an ECMA-262 pattern; `None` if it would be too large.
     pub(super) fn pattern(&self, pattern: &str) -> Option<Pattern> {
         let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = patterns.get(pattern) {
@@ -30,18 +30,18 @@ impl Shared {
         built
     }
 
-    /// The one that is like this one.
+    /// The stored value equal to `text`.
     pub(super) fn text(&self, text: Text) -> Arc<Text> {
         one_of(&self.texts, text)
     }
 
-    /// The one that is like this one.
+    /// The stored value equal to `bounds`.
     pub(super) fn bounds(&self, bounds: Bounds) -> Arc<Bounds> {
         one_of(&self.bounds, bounds)
     }
 }
 
-/// There are some hundred of them, also for a thousand schemas.
+/// A linear search, because there are only some hundred values, even for a thousand schemas.
 fn one_of<T: PartialEq>(known: &Mutex<Vec<Arc<T>>>, new: T) -> Arc<T> {
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(same) = known.iter().find(|one| ***one == new) {

@@ -13,14 +13,14 @@ fn quick(schema: &Value) -> CompiledSchema {
     CompiledSchema::compile(schema, &Shared::default(), &library).unwrap()
 }
 
-/// What the quick form and the library say of a value in the client's own spelling.
+/// The results of the compiled schema and of the library for a value as the client wrote it.
 fn judge(quick: &CompiledSchema, library: &Validator<TapeJson>, text: &str) -> (bool, bool) {
     let mut tape = Tape::new();
     Parser::new(text, usize::MAX).value(&mut tape).unwrap();
     (quick.accepts(tape.root(text)), library.is_valid(tape.root(text)))
 }
 
-/// Each schema with values of which it takes the first `valid`; the quick form is sure of every one of them.
+/// Each schema with values, of which the first `valid` are valid; the compiled schema must accept all of these.
 #[test]
 fn it_knows_the_usual_keywords_itself_and_agrees_with_the_library() {
     let cases: [(Value, usize, &[&str]); 14] = [
@@ -151,7 +151,7 @@ fn any_schema() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Values as clients spell them, with every oddity that the grammar allows.
+/// Values as clients may write them, with every special case of the grammar.
 fn any_text() -> impl Strategy<Value = String> {
     let spelled = vec![
         "null",

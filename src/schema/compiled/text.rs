@@ -1,4 +1,4 @@
-//! Strings: their length, their form, and the patterns they match.
+//! Strings: their length, their format, and their patterns.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::limits::SCHEMA_PATTERN_TABLE_BYTES_MAX;
 pub(super) struct Pattern(Arc<dense::DFA<Vec<u32>>>);
 
 impl PartialEq for Pattern {
-    /// Whether it is the same table: see [`Shared::pattern`](super::Shared::pattern).
+    /// Whether both are the same table: see [`Shared::pattern`](super::Shared::pattern).
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -28,7 +28,7 @@ impl Pattern {
     }
 }
 
-/// What a string may be.
+/// The allowed strings.
 #[derive(Debug, PartialEq)]
 pub(super) struct Text {
     pub(super) chars_min: usize,
@@ -60,9 +60,9 @@ fn is_hyphenated_uuid(string: &str) -> bool {
     string.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(string).is_ok()
 }
 
-/// The table of an ECMA-262 pattern; `None` where it would be too large.
+/// Builds the table of an ECMA-262 pattern; `None` if it would be too large.
 pub(super) fn build(pattern: &str) -> Option<Pattern> {
-    // As the library translates it: `\d` is ten digits, `\s` is ECMA's white space.
+    // Translated as in the library: `\d` is ten digits, `\s` is ECMA's white space.
     let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
     let config = dense::Config::new()
         .start_kind(StartKind::Unanchored)

@@ -1,11 +1,11 @@
-//! Every message, word by word, as a front-end developer reads it.
+//! Every message, word for word.
 
 use serde_json::json;
 
 use super::*;
 use crate::json::{Parser, Tape, TapeJson};
 
-/// What is said of `event` under `schema`: each detail with its pointer.
+/// The faults of `event` under `schema`: each detail with its pointer.
 fn said_with(schema: &Value, event: &str, suggestions: &mut Suggestions) -> Vec<(String, String)> {
     let validator = jsonschema::options_for::<TapeJson>()
         .should_validate_formats(true)
@@ -20,7 +20,7 @@ fn said_with(schema: &Value, event: &str, suggestions: &mut Suggestions) -> Vec<
     faults.map(|fault| (fault.detail, fault.pointer)).collect()
 }
 
-/// What is said of one value under one schema.
+/// The faults of one value under one schema.
 fn said(schema: &Value, value: &Value) -> String {
     let faults = said_with(schema, &value.to_string(), &mut Suggestions::default());
     let [(detail, _)] = faults.as_slice() else { panic!("{faults:?}") };
@@ -175,7 +175,7 @@ fn what_a_name_calls_secret_is_never_shown() {
         details,
         ["expected an integer, got a string of 9 characters", "expected \"debit\", got a string of 4 characters"]
     );
-    // Nor by way of what holds it.
+    // The enclosing object must not show it either.
     let whole = json!({"properties": {"login": {"type": "string"}}});
     let faults = said_with(&whole, r#"{"login":{"password":"hunter2"}}"#, &mut Suggestions::default());
     assert_eq!(faults[0].0, "expected a string, got an object with 1 field");

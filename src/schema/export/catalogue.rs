@@ -1,4 +1,4 @@
-//! The catalogue: every event in words, for who asks what the lake can answer. Markdown.
+//! The catalogue: a Markdown description of every event, for people who query the lake.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use crate::schema::{
     diff::{ChangeKind, differences, kind_of},
 };
 
-/// What the end of a field's name says of its unit (schemas/README.md).
+/// Units by the suffix of a field's name (schemas/README.md).
 const UNITS: [(&str, &str); 12] = [
     ("_ms", "milliseconds"),
     ("_seconds", "seconds"),
@@ -26,7 +26,7 @@ const UNITS: [(&str, &str); 12] = [
     ("_sha256", "SHA-256, hexadecimal"),
 ];
 
-/// The catalogue of all events. `command` says how it was written.
+/// The catalogue of all events. `command` is the command that writes it.
 #[must_use]
 pub fn catalogue(registry: &Registry, command: &str) -> String {
     let mut text = format!("<!-- Written by `{command}`; do not edit. -->\n\n# Events\n\n");
@@ -61,7 +61,7 @@ fn event(text: &mut String, name: &str, versions: &[Schema], newest: &Schema) {
     }
 }
 
-/// A field, and those inside it.
+/// A field and its inner fields.
 fn row(text: &mut String, path: &str, name: &str, schema: &Value, is_required: bool) {
     let required = if is_required { "yes" } else { "" };
     let unit = UNITS.iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
@@ -78,7 +78,7 @@ fn row(text: &mut String, path: &str, name: &str, schema: &Value, is_required: b
     }
 }
 
-/// What each version brought.
+/// The changes of each version.
 fn history(versions: &[Schema]) -> String {
     let Some(newest) = versions.last() else { return String::new() };
     let mut text = format!("Version {}", newest.version);
@@ -104,12 +104,12 @@ fn numbers(versions: &[Schema]) -> String {
     versions.iter().map(|schema| schema.version.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The anchor of a heading in code type, as GitHub makes it.
+/// GitHub's anchor for a heading in code type.
 fn anchor(name: &str) -> String {
     name.to_lowercase().chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, '-' | '_')).collect()
 }
 
-/// A text in a table.
+/// A text in a table cell.
 fn cell(text: &str) -> String {
     text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
 }

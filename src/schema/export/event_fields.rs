@@ -8,10 +8,10 @@ use crate::{
     schema::Schema,
 };
 
-/// The fields of one event's schema, without those that every event has.
+/// The fields of one event's schema, without the common fields.
 pub(super) struct EventFields {
     pub(super) description: String,
-    /// Each with all that is said of it in one place, in the schema's order.
+    /// Each with all its keywords combined, in the schema's order.
     pub(super) properties: Map<String, Value>,
     pub(super) required: Vec<String>,
 }
@@ -25,7 +25,7 @@ impl EventFields {
         fields
     }
 
-    /// Adds what `part` says of the event's members, and what it is put together from does.
+    /// Adds the members in `part`, and in its subschemas.
     fn add(&mut self, part: &Value) {
         let is_own =
             |name: &str| name != "schema_version" && !REQUIRED_FIELDS.contains(&name) && !RESERVED_FIELDS.contains(&name);

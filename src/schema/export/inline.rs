@@ -1,5 +1,5 @@
-//! A schema with its references replaced by what they refer to, for those who read it, not for those who judge by it: what
-//! stands beside a reference goes over what it refers to, so that each field has the description that is its own.
+//! A schema with its references replaced by their targets, for readers, not for validation: keywords beside a reference
+//! override those of its target, so that each field has its own description.
 
 use serde_json::{Map, Value};
 
@@ -8,10 +8,10 @@ use crate::limits::{SCHEMA_DEPTH_MAX, SCHEMA_FLAT_NODES_MAX};
 /// Keywords whose value is data, not schema.
 const DATA: [&str; 3] = ["const", "default", "enum"];
 
-/// Keywords that are about the document, not about what it describes.
+/// Keywords that describe the document, not the data.
 const LEFT_OUT: [&str; 5] = ["$ref", "$schema", "$defs", "examples", "title"];
 
-/// `document` with every reference in it replaced. One to what it stands in becomes `{}`: anything.
+/// `document` with every reference replaced. A reference to an enclosing schema becomes `{}` (anything).
 #[must_use]
 pub(in crate::schema) fn inlined(document: &Value) -> Value {
     let mut inliner = Inliner { document, open: Vec::new(), nodes_left: SCHEMA_FLAT_NODES_MAX };
@@ -38,7 +38,7 @@ impl<'a> Inliner<'a> {
                 for (name, value) in members.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())) {
                     let value = match name.as_str() {
                         name if DATA.contains(&name) => value.clone(),
-                        // Its members are names of fields, of which one may well be called `title`.
+                        // The members are field names, and a field may be named `title`.
                         "properties" | "patternProperties" | "dependentSchemas" => self.by_name(value),
                         _ => self.schema(value),
                     };

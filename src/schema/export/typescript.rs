@@ -1,5 +1,4 @@
-//! The type map `Events` of the browser library: the fields of every event by its name, so that a wrong payload does not
-//! compile.
+//! The type map `Events` of the browser library: the fields of every event by name, so that a wrong payload does not compile.
 
 use std::fmt::Write;
 
@@ -8,10 +7,10 @@ use serde_json::Value;
 use super::event_fields::EventFields;
 use crate::schema::Registry;
 
-/// Columns beyond which a list of values is written one under the other.
+/// Columns above which a list of values is written on several lines.
 const WIDTH: usize = 120;
 
-/// A TypeScript file that exports `Events`. `command` says how it was written.
+/// A TypeScript file that exports `Events`. `command` is the command that writes it.
 #[must_use]
 pub fn typescript(registry: &Registry, command: &str) -> String {
     let mut text = format!("// Written by `{command}`; do not edit.\n\n");
@@ -60,7 +59,7 @@ fn member(text: &mut String, level: usize, name: &str, kind: &str) {
     }
 }
 
-/// The description, and of an array what its type does not say.
+/// The description; for an array also the rules that its type does not express.
 fn documentation(schema: &Value) -> String {
     let mut parts = vec![schema["description"].as_str().unwrap_or_default().to_owned()];
     let bounds = ["minItems", "maxItems"].map(|name| schema[name].as_u64().map(|bound| format!("@{name} {bound}")));
@@ -127,7 +126,7 @@ fn of_kind(kind: &str, schema: &Value, level: usize) -> String {
     }
 }
 
-/// A type that something follows.
+/// A type that can be followed by a suffix.
 fn bracketed(kind: String) -> String {
     if kind.contains(" | ") && !kind.starts_with('{') { format!("({kind})") } else { kind }
 }
@@ -140,13 +139,13 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// A text in single quotes, as the library's own code has them.
+/// A text in single quotes, as in the library's own code.
 fn quoted(text: &str) -> String {
     let inside = Value::from(text).to_string();
     format!("'{}'", inside[1..inside.len() - 1].replace("\\\"", "\"").replace('\'', "\\'"))
 }
 
-/// A member's name; in quotes where it is no identifier.
+/// A member's name, quoted if it is not an identifier.
 fn key(name: &str) -> String {
     let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '$'));
     if is_plain && !name.is_empty() && !name.starts_with(|letter: char| letter.is_ascii_digit()) {
@@ -156,7 +155,7 @@ fn key(name: &str) -> String {
     }
 }
 
-/// A comment above what it is about; nothing where there is nothing to say.
+/// Writes a comment above a member; nothing if the text is empty.
 fn comment(text: &mut String, level: usize, about: &str) {
     if about.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! The body of a PutRecords call, written in one go: the SDK's own way copies every event three times.
+//! Writes the body of a PutRecords call directly, because the SDK copies every event three times.
 
 use base64::{
     Engine as _,
@@ -7,11 +7,11 @@ use base64::{
 
 use super::record::StreamRecord;
 
-/// Bytes that a record takes beside its data and its key: names, punctuation, and a place of 39 digits.
+/// Bytes of a record beside its data and its key: names, punctuation, and a place of 39 digits.
 const MEMBERS_BYTES: usize = 100;
 
-/// The body of a call with these records to `stream`, a name or an ARN, as the API's JSON protocol
-/// (`application/x-amz-json-1.1`) has it.
+/// The body of a call with these records to `stream`, a name or an ARN, in the API's JSON protocol
+/// (`application/x-amz-json-1.1`).
 #[must_use]
 pub fn put_records_body(stream: &str, records: &[StreamRecord]) -> Vec<u8> {
     let record_bytes = |record: &StreamRecord| record.size() * 4 / 3 + MEMBERS_BYTES;
@@ -48,7 +48,7 @@ fn push_base64(body: &mut Vec<u8>, base64: &Simd, data: &[u8]) {
 }
 
 fn push_text(body: &mut Vec<u8>, text: &str) {
-    // A string into memory: there is nothing in it that can fail.
+    // A string written to memory cannot fail.
     let written = serde_json::to_writer(body, text);
     debug_assert!(written.is_ok());
 }

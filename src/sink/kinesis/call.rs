@@ -1,41 +1,41 @@
-//! What one PutRecords call came to, and how an error is read.
+//! The result of one PutRecords call, and the meaning of its errors.
 
 use std::sync::Arc;
 
-/// What one call came to.
+/// The result of one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// Every record has a result of its own, in order.
+    /// Every record has its own result, in order.
     Each(Vec<RecordResult>),
-    /// Nobody knows what was stored: no answer, a broken one, one with another number of records, a failure inside.
+    /// Unknown whether records were stored: no response, a broken response, a wrong number of records, an internal failure.
     Unknown(String),
-    /// Nothing was stored, and trying again later will do.
+    /// Nothing was stored; a later retry can succeed.
     Refused(String),
-    /// Nothing was stored, and somebody has to do something: credentials, the stream, its key, a permission.
+    /// Nothing was stored, and a person must act: credentials, the stream, its key, a permission.
     Held(String),
-    /// Nothing was stored, because something in the call is not valid: one bad record, or the stream's name.
+    /// Nothing was stored, because the call is invalid: one bad record, or the stream's name.
     Invalid(String),
 }
 
-/// What became of one record.
+/// The result of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordResult {
-    /// The stream has it.
+    /// The stream has stored the record.
     Stored {
-        /// Where.
+        /// The id of the shard.
         shard: Arc<str>,
     },
-    /// Its shard takes no more at the moment.
+    /// The shard has reached its limit for now.
     Throttled,
-    /// It was not stored; any other reason.
+    /// Not stored, for another reason.
     Failed {
         /// The service's code.
         code: String,
     },
 }
 
-/// What an error of the service means. `code` is its name without the namespace, where there is one; `status` that of the
-/// HTTP response.
+/// The meaning of an error of the service. `code` is its name without the namespace, if there is one; `status` is the HTTP
+/// status.
 #[must_use]
 pub fn read_service_error(code: Option<&str>, status: u16, message: &str) -> Answer {
     let said = match code {

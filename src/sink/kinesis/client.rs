@@ -1,4 +1,4 @@
-//! The AWS SDK, set so that it does one thing at a time and says what happened: no retries of its own, own time-outs.
+//! The AWS SDK, configured to make single calls and to report the result: without its retries, with our time-outs.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -34,7 +34,7 @@ use crate::{
     limits::{KINESIS_ANSWER_BYTES_MAX, KINESIS_CONNECT_TIMEOUT, KINESIS_IDLE_TIMEOUT, KINESIS_SHARDS_MAX},
 };
 
-/// A stream, by name or ARN, and how it is reached.
+/// A stream, by name or ARN, and its client.
 #[derive(Clone, Debug)]
 pub struct KinesisStream {
     client: Client,
@@ -43,8 +43,8 @@ pub struct KinesisStream {
 }
 
 impl KinesisStream {
-    /// The stream `stream`, reached as `config` says, with credentials and region from the SDK's usual chain where the
-    /// configuration names none. Nothing is sent yet.
+    /// The stream `stream` with the settings of `config`; missing credentials and region come from the SDK's usual chain. Sends
+    /// nothing yet.
     pub async fn connect(config: &KinesisConfig, stream: &str) -> Self {
         let http =
             Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).pool_idle_timeout(KINESIS_IDLE_TIMEOUT).build_https();
@@ -60,7 +60,7 @@ impl KinesisStream {
         }
         let shared = chain.load().await;
         let config = aws_sdk_kinesis::config::Builder::from(&shared)
-            // A retry of the whole call would store again what was stored: only failed records are sent again, by us.
+            // A retry of the whole call would store records again: the deliverer sends only failed records again.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -79,11 +79,11 @@ impl KinesisStream {
         if self.stream.starts_with("arn:") { (stream, None) } else { (None, stream) }
     }
 
-    /// One PutRecords call, once.
+    /// Makes one PutRecords call, without retries.
     pub async fn put(&self, records: &[StreamRecord]) -> Answer {
         let (arn, name) = self.arn_or_name();
         let body = Bytes::from(put_records_body(&self.stream, records));
-        // The SDK finds the endpoint, signs, sends and reads errors; records and results are written and read by ourselves.
+        // The SDK resolves the endpoint, signs, sends and parses errors; this module writes the records and reads the results.
         let results = GoodAnswer::default();
         let call = self.client.put_records().set_stream_arn(arn).set_stream_name(name).set_records(Some(Vec::new()));
         let call = call.customize().mutate_request(move |request| {
@@ -103,7 +103,7 @@ impl KinesisStream {
     /// The stream's open shards.
     ///
     /// # Errors
-    /// Why they are not known.
+    /// Why the shards are not known.
     pub async fn shards(&self) -> Result<ShardMap, ShardsUnknown> {
         let unknown = |reason: &str| ShardsUnknown { reason: reason.to_owned(), is_denied: false };
         let (arn, name) = self.arn_or_name();
@@ -126,7 +126,7 @@ impl KinesisStream {
                 return Ok(ShardMap::unknown());
             }
             match page.next_token() {
-                // The token stands for the stream, which must not be named beside it.
+                // The token identifies the stream; do not name the stream too.
                 Some(token) => call = self.client.list_shards().next_token(token),
                 None => break,
             }
@@ -135,7 +135,7 @@ impl KinesisStream {
     }
 }
 
-/// The body of an answer that is no error, taken before the SDK reads it.
+/// The body of a successful response, taken before the SDK reads it.
 #[derive(Clone, Debug, Default)]
 struct GoodAnswer(Arc<Mutex<Option<SdkBody>>>);
 
@@ -160,7 +160,7 @@ impl Intercept for GoodAnswer {
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
         if response.status().is_success() {
-            // What the SDK reads instead, and nobody looks at.
+            // The SDK reads this empty result instead, and it is ignored.
             let body = std::mem::replace(response.body_mut(), SdkBody::from("{\"Records\":[]}"));
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
@@ -176,7 +176,7 @@ where
         SdkError::ConstructionFailure(_) => Answer::Held(in_words(error)),
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
-            // A 2xx is no error of the service: its body could not be read.
+            // With status 2xx the service reported no error: the SDK could not read the body.
             let code = service.err().code().filter(|_| status >= 300);
             read_service_error(code, status, service.err().message().unwrap_or_default())
         }
@@ -186,7 +186,7 @@ where
             match (has_no_connection, met_the_network) {
                 (true, _) => Answer::Refused(in_words(error)),
                 (false, true) => Answer::Unknown(in_words(error)),
-                // It did not get that far: no credentials, no region.
+                // The request was not sent: no credentials, no region.
                 (false, false) => Answer::Held(in_words(error)),
             }
         }
@@ -194,7 +194,7 @@ where
     }
 }
 
-/// Whether no connection could be made. The only time-out that the connector has of its own is that of connecting.
+/// Whether no connection could be made. The connector's only own time-out is that of connecting.
 fn is_connect(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper_util::client::legacy::Error::is_connect))
 }
@@ -203,7 +203,7 @@ fn causes<'a>(error: &'a (dyn std::error::Error + 'static)) -> impl Iterator<Ite
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// The error with its causes, each once, without those that name no more than the SDK's own layers.
+/// The error with its causes, each once, without causes that only name layers of the SDK.
 fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = String::new();
     for cause in causes(error).map(ToString::to_string) {

@@ -1,8 +1,8 @@
-//! Where a key belongs: Kinesis maps it to a number of 128 bits by MD5, and every shard owns a range of them.
+//! Maps keys to places: Kinesis maps a key to a 128-bit number by MD5, and every shard owns a range of these numbers.
 
 use md5::{Digest, Md5};
 
-/// A place in the space of 128-bit numbers over which a stream's shards are spread.
+/// A place: a 128-bit number in the range of one shard.
 pub type HashKey = u128;
 
 /// The place of a partition key.
@@ -11,7 +11,7 @@ pub fn hash_key(partition_key: &str) -> HashKey {
     u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
 }
 
-/// The part of the space that a shard owns. Both ends belong to it.
+/// The range of places that a shard owns. Both ends are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashRange {
     /// First place.
@@ -21,7 +21,7 @@ pub struct HashRange {
 }
 
 impl HashRange {
-    /// All of it.
+    /// All places.
     pub const WHOLE: Self = Self { first: 0, last: u128::MAX };
 
     /// Whether `place` is in it.
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn a_key_is_placed_as_kinesis_places_it() {
-        // md5("a") and md5("") are known to everyone.
+        // The MD5 sums of "a" and "" are well known.
         assert_eq!(hash_key("a"), 0x0cc1_75b9_c0f1_b6a8_31c3_99e2_6977_2661);
         assert_eq!(hash_key(""), 0xd41d_8cd9_8f00_b204_e980_0998_ecf8_427e);
     }

@@ -1,4 +1,4 @@
-//! The KPL's aggregated record: what the Kinesis Producer Library writes, and KCL and Firehose take apart.
+//! The aggregated record of the Kinesis Producer Library (KPL), which KCL and Firehose unpack.
 //!
 //! ```text
 //! F3 89 9A C2 | protobuf | MD5 of the protobuf (16 B)
@@ -18,7 +18,7 @@ const DIGEST_BYTES: usize = 16;
 /// Digits of the greatest place.
 const PLACE_BYTES_MAX: usize = 39;
 
-// Field numbers with their wire type: 0 a number, 2 bytes with their length.
+// Field numbers with their wire type: 0 is a number, 2 is bytes with their length.
 const PARTITION_KEY: u8 = 1 << 3 | 2;
 const EXPLICIT_HASH_KEY: u8 = 2 << 3 | 2;
 const RECORD: u8 = 3 << 3 | 2;
@@ -52,7 +52,7 @@ pub(super) fn encode(entries: &[Entry], shares_key: bool) -> Vec<u8> {
     out
 }
 
-/// What an aggregated record will take, without making it. Never less than it does.
+/// The size of an aggregated record, computed without writing it. Never too small.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KplSize {
     bytes: usize,
@@ -70,7 +70,7 @@ impl KplSize {
         size
     }
 
-    /// With `entry` in it, and the record's own partition key, which counts too.
+    /// The size with `entry` added, including the record's own partition key, which counts too.
     pub(super) fn with(&self, entry: &Entry) -> usize {
         let mut with = *self;
         with.add(entry);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     proptest! {
-        // The independent decoders are asked in tests/acceptance; here the bytes are read field by field.
+        // tests/acceptance uses independent decoders; this test reads the bytes field by field.
         #[test]
         fn every_event_comes_back_with_the_one_place(
             events in prop::collection::vec(("[a-z]{1,40}", prop::collection::vec(any::<u8>(), 0..300)), 1..200),

@@ -1,14 +1,14 @@
-//! What is sent: events in the stream's form, packed into records.
+//! The records to send: events in the stream's format, packed.
 //!
 //! ```text
 //! none     one event, one record, placed by its partition key
 //! kpl      several events in the KPL's format (see `kpl.rs`)
-//! ndjson   several events, each a line, one after the other
+//! ndjson   several events, one per line
 //! ```
 //!
-//! A packed record, and in the KPL's format every event in it, carries one explicit hash key. KCL silently drops a whole
-//! aggregate when an inner event's place is outside the shard that it was read from; with one place for all there is
-//! none outside, whatever becomes of the shards between sending and reading.
+//! A packed record, and in the KPL's format every event in it, has one explicit hash key. KCL silently drops a whole aggregate
+//! if the place of an inner event is outside the shard that it was read from; with one place for all events this cannot happen,
+//! even if the shards change between sending and reading.
 
 use super::{
     entry::Entry,
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{config::Aggregation, limits::KINESIS_AGGREGATE_EVENTS_MAX};
 
-/// One record of a call, and the events in it.
+/// One record of a call, and its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// The events in it, in the order of the spool.
     pub entries: Vec<Entry>,
-    /// Its place, where the key alone does not give it.
+    /// Its place, if the key alone does not determine it.
     pub explicit_place: Option<HashKey>,
-    /// Its bytes, where they are not just those of its one event.
+    /// Its bytes, if they are not equal to those of its only event.
     packed: Option<Vec<u8>>,
 }
 
@@ -55,8 +55,8 @@ pub struct Packing {
     pub aggregation: Aggregation,
     /// Bytes of a packed record.
     pub bytes_max: usize,
-    /// Whether the events in a packed record share its first event's partition key. They may where the key says nothing
-    /// but which event it is, and it saves its bytes.
+    /// Whether the events in a packed record share its first event's partition key. Allowed if the key only identifies the
+    /// event; saves the bytes of the key.
     pub shares_key: bool,
 }
 
@@ -67,12 +67,12 @@ impl Packing {
         self.aggregation != Aggregation::None
     }
 
-    /// One record of these entries, however many.
+    /// One record with all of these entries.
     #[must_use]
     pub fn record(&self, entries: Vec<Entry>) -> StreamRecord {
         let explicit_place = self.is_packed().then(|| entries[0].place);
         let packed = match self.aggregation {
-            // One event alone needs no wrapping: whoever unpacks aggregates takes a plain record as it is.
+            // A single event is not packed: readers that unpack aggregates also accept plain records.
             _ if entries.len() == 1 => None,
             Aggregation::Kpl => Some(kpl::encode(&entries, self.shares_key)),
             _ => Some(entries.iter().flat_map(|entry| &entry.data).copied().collect()),
@@ -81,7 +81,7 @@ impl Packing {
     }
 }
 
-/// A record in the making: events of one shard, in order.
+/// An unfinished record: events of one shard, in order.
 #[derive(Debug)]
 pub struct RecordBuilder {
     packing: Packing,
@@ -97,7 +97,7 @@ enum Size {
 }
 
 impl RecordBuilder {
-    /// Begins with `first`, however large it is.
+    /// Begins with `first`, which may have any size.
     #[must_use]
     pub fn new(packing: Packing, first: Entry) -> Self {
         let size = match packing.aggregation {
@@ -119,7 +119,7 @@ impl RecordBuilder {
         bytes <= self.packing.bytes_max && self.entries.len() < KINESIS_AGGREGATE_EVENTS_MAX
     }
 
-    /// Puts `next` behind the others.
+    /// Appends `next`.
     pub fn push(&mut self, next: Entry) {
         match &mut self.size {
             Size::Full => {}
@@ -169,7 +169,7 @@ mod tests {
                 next_seq += record.entries.len() as u64;
                 prop_assert!(record.size() <= 20_000);
                 prop_assert_eq!(record.explicit_place, packing.is_packed().then_some(7));
-                // Nothing is left out that would have fitted.
+                // No event that would have fitted is left out.
                 if let (true, Some(next)) = (packing.is_packed(), waiting.peek()) {
                     prop_assert!(record.size() + next.data.len() + 120 > 20_000, "{} {}", record.size(), next.data.len());
                 }

@@ -1,4 +1,4 @@
-//! The results of a PutRecords call, read from the answer's own bytes: the SDK makes two strings for each record.
+//! Reads the results of a PutRecords call directly from the response, because the SDK creates two strings for each record.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -25,7 +25,7 @@ struct ResultItem<'a> {
     shard_id: Option<Cow<'a, str>>,
 }
 
-/// What the body of a good answer to `sent` records says of each. What does not add up is no answer.
+/// The results in the body of a successful response to `sent` records. An inconsistent body counts as no response.
 pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
     let Results { failed, records } = match serde_json::from_slice(body) {
         Ok(results) => results,
@@ -43,7 +43,7 @@ pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
     Answer::Each(results)
 }
 
-/// `last_shard` is the one before: a stream has few shards, and their names are shared.
+/// `last_shard` is the previous shard id: a stream has few shards, and their ids are shared.
 fn read_result(result: &ResultItem<'_>, last_shard: &mut Arc<str>) -> RecordResult {
     match (result.error_code.as_deref(), result.sequence_number.as_deref()) {
         (Some("ProvisionedThroughputExceededException"), _) => RecordResult::Throttled,
@@ -55,7 +55,7 @@ fn read_result(result: &ResultItem<'_>, last_shard: &mut Arc<str>) -> RecordResu
             }
             RecordResult::Stored { shard: last_shard.clone() }
         }
-        // Neither stored nor failed: nothing says that the stream has it.
+        // Neither stored nor failed: there is no evidence that the stream has the record.
         (None, _) => RecordResult::Failed { code: "no sequence number".into() },
     }
 }

@@ -1,4 +1,4 @@
-//! The shards of a stream: who owns which part of the space.
+//! The shards of a stream, and the range of places that each owns.
 
 use super::hash::{HashKey, HashRange};
 
@@ -7,31 +7,31 @@ use super::hash::{HashKey, HashRange};
 pub struct Shard {
     /// Its id.
     pub id: String,
-    /// What it owns.
+    /// The range that it owns.
     pub range: HashRange,
 }
 
 /// Why the shards of a stream are not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardsUnknown {
-    /// In words.
+    /// The reason, for a person.
     pub reason: String,
-    /// Whether only the asking is not allowed, which says nothing about sending.
+    /// Whether only the request for the shard list is forbidden, which says nothing about sending.
     pub is_denied: bool,
 }
 
-/// The open shards of a stream, in the order of what they own; together they own everything, each place once.
+/// The open shards of a stream, sorted by their ranges; together they own every place exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardMap(Vec<Shard>);
 
 impl ShardMap {
-    /// A stream whose shards are not known, or cannot be told apart: one that owns everything, with an empty id.
+    /// A stream whose shards are not known, or cannot be distinguished: one shard that owns everything, with an empty id.
     #[must_use]
     pub fn unknown() -> Self {
         Self(vec![Shard { id: String::new(), range: HashRange::WHOLE }])
     }
 
-    /// The map of these open shards; `None` where they do not own every place exactly once, as in the middle of a reshard.
+    /// The map of these open shards; `None` if they do not own every place exactly once, as in the middle of a reshard.
     #[must_use]
     pub fn new(mut shards: Vec<Shard>) -> Option<Self> {
         shards.sort_by_key(|shard| shard.range.first);
@@ -45,7 +45,7 @@ impl ShardMap {
         (next.is_none() && !shards.is_empty()).then_some(Self(shards))
     }
 
-    /// Whether the shards can be told apart.
+    /// Whether the shards can be distinguished.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.0.iter().all(|shard| !shard.id.is_empty())

@@ -1,4 +1,4 @@
-//! The columns of a file: their schema, and arrays built straight from the records' own bytes.
+//! The columns of a file: their schema, and arrays built directly from the bytes of the records.
 
 use std::sync::{Arc, LazyLock};
 
@@ -23,13 +23,13 @@ pub const COLUMNS: [&str; 9] = [
     "payload",
 ];
 
-/// The column behind them in files of events whose addresses are kept.
+/// An additional last column in files with events whose addresses are stored.
 pub const CLIENT_ADDRESS: &str = CLIENT_ADDRESS_FIELD;
 
-/// The column behind those in files of events that browser keys sent: the scope of their identity.
+/// An additional last column in files with events from browser keys: the scope of their identity.
 pub const DEDUP_SCOPE: &str = DEDUP_SCOPE_FIELD;
 
-/// Which columns a file has that not every file has.
+/// The optional columns of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extra {
     pub(super) addresses: bool,
@@ -39,8 +39,8 @@ pub(super) struct Extra {
 impl Extra {
     pub(super) const ALL: Self = Self { addresses: true, scopes: true };
 
-    /// Those that one of the records needs. Told by the records and not by the configuration: what is delivered again after
-    /// a restart is the same file.
+    /// The columns that at least one record needs. The records decide this, not the configuration, so that a delivery after a
+    /// restart writes the same file.
     pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Self {
         records.fold(Self::default(), |extra, record| Self {
             addresses: extra.addresses || record.has_client_address(),
@@ -75,7 +75,7 @@ pub(super) fn schema(extra: Extra) -> SchemaRef {
     SCHEMAS[usize::from(extra.addresses) + 2 * usize::from(extra.scopes)].clone()
 }
 
-/// Arrays in the making.
+/// Unfinished arrays.
 pub(super) struct Columns {
     event_uuid: StringBuilder,
     event_name: StringBuilder,
@@ -86,9 +86,9 @@ pub(super) struct Columns {
     created_datetime: TimestampMillisecondBuilder,
     received_datetime: TimestampMillisecondBuilder,
     payload: StringBuilder,
-    /// Where the file has them.
+    /// `Some` if the file has this column.
     client_address: Option<StringBuilder>,
-    /// Likewise.
+    /// `Some` if the file has this column.
     dedup_scope: Option<StringBuilder>,
     extra: Extra,
     rows: usize,
@@ -96,7 +96,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// Room for `rows` rows with `payload_bytes` of payload in all; more is taken where needed.
+    /// Capacity for `rows` rows with `payload_bytes` of payload in total; grows if needed.
     pub(super) fn with_capacity(rows: usize, payload_bytes: usize, extra: Extra) -> Self {
         Self {
             event_uuid: StringBuilder::with_capacity(rows, rows * uuid::fmt::Hyphenated::LENGTH),
@@ -119,7 +119,7 @@ impl Columns {
     /// Appends one record.
     ///
     /// # Errors
-    /// Why the columns cannot hold it; nothing was appended then.
+    /// Why the columns cannot hold the record; then nothing was appended.
     pub(super) fn push(&mut self, record: &Record) -> Result<(), String> {
         let envelope = record.envelope();
         let payload = std::str::from_utf8(record.payload()).map_err(|error| format!("its payload is not UTF-8: {error}"))?;
@@ -154,10 +154,10 @@ impl Columns {
         (self.rows, self.payload_bytes)
     }
 
-    /// What was appended, as one batch; the columns are empty after it.
+    /// Returns the appended rows as one batch; then the columns are empty.
     ///
     /// # Errors
-    /// Arrow's own, should the arrays not fit the schema.
+    /// Arrow's error, if the arrays do not fit the schema.
     pub(super) fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
         (self.rows, self.payload_bytes) = (0, 0);
         let mut arrays: Vec<ArrayRef> = vec![

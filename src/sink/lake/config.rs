@@ -1,13 +1,13 @@
-//! Where a lake is.
+//! The location of a lake.
 
-/// Where a lake is.
+/// The location of a lake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LakeConfig {
     /// A local folder, or `s3://bucket/prefix`.
     pub root: String,
-    /// S3 endpoint other than AWS's own, such as `http://127.0.0.1:9000`; `AWS_ENDPOINT_URL` where absent.
+    /// S3 endpoint other than AWS's own, such as `http://127.0.0.1:9000`; if absent, `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
-    /// S3 region; `AWS_REGION` where absent.
+    /// S3 region; if absent, `AWS_REGION`.
     pub s3_region: Option<String>,
     /// Whether the endpoint may be plain HTTP.
     pub s3_allow_http: bool,

@@ -1,4 +1,4 @@
-//! The sink: a batch sorted into partitions, each encoded and written on its own, a few at one time.
+//! The sink: sorts a batch into partitions; encodes and writes each one separately, a few at a time.
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
@@ -23,22 +23,22 @@ pub struct LakeSink {
 }
 
 impl LakeSink {
-    /// Opens the lake, and makes its folder where it is new. Removes what an earlier crash left in the making.
-    /// S3 is not asked anything yet: a bucket out of reach is no reason not to take events.
+    /// Opens the lake, and creates its folder if it is missing. Removes unfinished files of an earlier crash. Sends no request
+    /// to S3 yet, because the gateway must accept events even if the bucket is unreachable.
     ///
-    /// This one remembers nothing of its own: should its spool be copied, a delivery that a crash interrupts may be in the
-    /// lake twice. A gateway calls [`LakeSink::open_with_memory`].
+    /// This sink stores no identities: if its spool is copied, a delivery that a crash interrupts may be in the lake twice. A
+    /// gateway calls [`LakeSink::open_with_memory`].
     ///
     /// # Errors
-    /// [`LakeError`] where the root is none, or its folder cannot be made.
+    /// [`LakeError`] if the root is invalid, or its folder cannot be created.
     pub fn open(config: &LakeConfig) -> Result<Self, LakeError> {
         Ok(Self { writer: Arc::new(Writer::open(config, None)?) })
     }
 
-    /// As [`LakeSink::open`]; the identities under which it writes are kept in `folder`, which is made when there is one.
+    /// Like [`LakeSink::open`], but stores the identities of its files in `folder`, which is created when needed.
     ///
     /// # Errors
-    /// As [`LakeSink::open`].
+    /// Like [`LakeSink::open`].
     pub fn open_with_memory(config: &LakeConfig, folder: &Path) -> Result<Self, LakeError> {
         Ok(Self { writer: Arc::new(Writer::open(config, Some(folder))?) })
     }
@@ -46,7 +46,7 @@ impl LakeSink {
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
         let mut deliveries = vec![Delivery::Retry("the lake has not spoken of it".to_owned()); batch.records.len()];
         let range = SeqRange::of(batch);
-        // Records share their bytes: this copies handles, so that blocking threads can own them.
+        // Records share their bytes: this copies only handles, so that blocking threads can own them.
         let records: Arc<[Record]> = batch.records.as_slice().into();
         let grouping = Arc::clone(&records);
         let partitions = match spawn_blocking(move || group(&grouping)).await {
@@ -69,7 +69,7 @@ impl LakeSink {
                         deliveries[position] = delivery;
                     }
                 }
-                // Its records keep the Retry they were prefilled with.
+                // The records keep the prefilled Retry.
                 Some(Err(panic)) => tracing::error!(%panic, "writing a partition of the lake"),
                 None => break,
             }
@@ -97,7 +97,7 @@ impl Sink for LakeSink {
     }
 }
 
-/// Encodes and writes one partition; says of each of its records what became of it.
+/// Encodes and writes one partition; returns the result for each of its records.
 async fn write(
     writer: Arc<Writer>,
     range: SeqRange,
@@ -117,7 +117,7 @@ async fn write(
     };
     let mut outcomes = all(Delivery::Delivered);
     if let Some(file) = encoded.file {
-        // Whatever becomes of the file: what it can never hold is not tried again.
+        // Records that the file can never hold are not retried, whether or not the file is written.
         let is_refused = |position: &usize| encoded.refused.binary_search_by_key(position, |(refused, _)| *refused).is_ok();
         let held = positions.iter().copied().filter(|position| !is_refused(position)).collect();
         let unwritten = UnwrittenRecords { range, partition: partition.clone(), records, positions: held, file: file.into() };

@@ -1,4 +1,4 @@
-//! One partition's records, encoded as one Parquet file in memory (its size is bounded by the batch's).
+//! Encodes the records of one partition as one Parquet file in memory (the size of the batch bounds its size).
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use crate::{
     sink::Batch,
 };
 
-/// The range of a spool that a file holds records of: its name, and a line in its footer.
+/// The range of a spool whose records a file holds: part of its name and of its footer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SeqRange {
     pub(super) spool_id: Uuid,
@@ -35,24 +35,24 @@ impl SeqRange {
         Self { spool_id, first_seq_inclusive, end_seq_exclusive }
     }
 
-    /// The name of its file under `identity`.
+    /// The file name of the range under `identity`.
     pub(super) fn name(&self, identity: Uuid) -> FileName {
         let Self { first_seq_inclusive, end_seq_exclusive, .. } = *self;
         FileName { identity, first_seq_inclusive, end_seq_exclusive }
     }
 }
 
-/// The name of a file, the same in every partition: twenty digits hold any u64, so that names sort as the spool does.
+/// A file name, the same in every partition: twenty digits hold any u64, so that names sort like the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileName {
-    /// The spool's own, or one that this data folder took instead.
+    /// The spool's identity, or a new one that this data folder took instead.
     pub(super) identity: Uuid,
     pub(super) first_seq_inclusive: u64,
     pub(super) end_seq_exclusive: u64,
 }
 
 impl FileName {
-    /// Reads a name as it is written; `None` for every other name.
+    /// Parses a name; `None` for any other format.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let stem = text.strip_suffix(".parquet").filter(|stem| stem.len() == 36 + 2 * 21)?;
         let number = |text: &str| text.strip_prefix('-')?.parse().ok();
@@ -74,19 +74,19 @@ impl fmt::Display for FileName {
     }
 }
 
-/// A file in memory, and which of the records it could not take.
+/// An encoded file, and the records that it could not hold.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    /// The file; `None` where it would have no rows.
+    /// The file; `None` if it would have no rows.
     pub(super) file: Option<Vec<u8>>,
-    /// Position among the records given, and the reason.
+    /// Position among the given records, and the reason.
     pub(super) refused: Vec<(usize, String)>,
 }
 
 /// Encodes `records[positions]`, in that order.
 ///
 /// # Errors
-/// Parquet's or arrow's own; nothing is known to cause one.
+/// An error of Parquet or arrow; no known input causes one.
 pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) -> Result<Encoded, ParquetError> {
     let payload_bytes: usize = positions.iter().map(|&position| records[position].payload().len()).sum();
     let extra = columns::Extra::of(positions.iter().map(|&position| &records[position]));
@@ -94,7 +94,7 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
     let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), extra);
     let options = ArrowWriterOptions::new()
         .with_properties(properties(range, positions.len())?)
-        // Arrow's copy of the schema tells readers nothing more, and would double a small file's footer.
+        // Readers do not need arrow's copy of the schema, and it would double a small file's footer.
         .with_skip_arrow_metadata(true);
     let buffer = Vec::with_capacity(payload_bytes / 3);
     let mut writer = ArrowWriter::try_new_with_options(buffer, columns::schema(extra), options)?;
@@ -128,13 +128,14 @@ fn properties(range: &SeqRange, rows: usize) -> Result<WriterProperties, Parquet
             entry("end_seq_exclusive", range.end_seq_exclusive.to_string()),
         ]))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        // A file is a few pages: the footer's statistics tell as much as an index of pages would.
+        // A file has only a few pages: the footer's statistics are as useful as a page index.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
-        // The smallest and largest JSON text tell nobody anything.
+        // The minimum and maximum of JSON texts are useless.
         .set_column_statistics_enabled(column("payload"), EnabledStatistics::None)
-        // Random UUIDs spread over every file, so that minimum and maximum exclude none; the filter does, for 2 bytes a
-        // row: `find` in 1 M rows takes 12 ms instead of 45. At the end of the file it arrives together with the footer.
+        // Every file has random UUIDs of the whole range, so minimum and maximum exclude nothing; the Bloom filter does, for 2
+        // bytes a row: `find` in 1 M rows takes 12 ms instead of 45. At the end of the file it is read together with the
+        // footer.
         .set_column_bloom_filter_enabled(column("event_uuid"), true)
         .set_column_bloom_filter_max_ndv(column("event_uuid"), rows.max(1) as u64)
         .set_column_bloom_filter_fpp(column("event_uuid"), 0.01)

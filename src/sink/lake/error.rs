@@ -1,22 +1,22 @@
 //! Why a lake cannot be opened, listed or queried.
 
-/// Why a lake cannot be opened, listed or queried. What concerns one file alone is a [`LeftOut`](super::LeftOut) instead.
+/// Why a lake cannot be opened, listed or queried. Errors of a single file are a [`LeftOut`](super::LeftOut) instead.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    /// The root is none that this build can use.
+    /// This build cannot use the root.
     #[error("lake root `{root}`: {reason}")]
     Root {
         /// As configured.
         root: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// A folder or a listing failed.
     #[error("{path}: {cause}")]
     Io {
-        /// What was touched.
+        /// The affected path.
         path: String,
-        /// How it failed.
+        /// The error.
         cause: std::io::Error,
     },
     /// The receiver of rows failed.

@@ -1,19 +1,20 @@
-//! Under which identities this data folder names its files in the lake.
+//! The identities by which this data folder names its files in the lake.
 //!
-//! Usually there is one, the spool's. A data folder that was copied, restored from a backup or baked into an image has other
-//! lives, which use the same identity and the same sequence numbers for other events. Where the lake shows that, this life
-//! takes a new identity. It is on disk before the first file has its name, so that a delivery that is repeated after a crash
-//! finds its own files again.
+//! Usually there is one, the spool's. If a data folder was copied, restored from a backup or baked into an image, there are
+//! other instances, which use the same identity and the same sequence numbers for other events. When the lake shows such an
+//! instance, this one takes a new identity. The identity is on disk before the first file with its name, so that a delivery
+//! that is repeated after a crash finds its own files again.
 //!
 //! # The file `delivery/lake-identities`
 //!
 //! ```text
 //! lakegate lake identities 1
-//! spool_id 0192d3c4-…            they belong to this spool; those of another one are not used
+//! spool_id 0192d3c4-…            the spool of these identities; for another spool they are not used
 //! identity 5f0c8a52-…            oldest first, at most LAKE_IDENTITIES_MAX; the last one is in use
 //! ```
 //!
-//! It is there only after another life was met. It is replaced whole: written aside, synced, renamed, its folder synced.
+//! The file exists only after another instance was detected. It is replaced whole: written aside, synced, renamed, its folder
+//! synced.
 
 use std::{
     fs, io,
@@ -28,15 +29,15 @@ use crate::{durable, limits::LAKE_IDENTITIES_MAX};
 const FILE: &str = "lake-identities";
 const HEAD: &str = "lakegate lake identities 1";
 
-/// The identities, and where they are kept.
+/// The identities, and their storage.
 #[derive(Debug)]
 pub(super) struct Identities {
-    /// The folder of the file; `None` in a lake of tools and tests, which remembers nothing.
+    /// The folder of the file; `None` in a lake of tools and tests, which stores nothing.
     folder: Option<PathBuf>,
     made: Mutex<Made>,
 }
 
-/// Identities that were made beside the spool's own.
+/// Identities created in addition to the spool's own.
 #[derive(Clone, Debug, Default)]
 struct Made {
     spool_id: Uuid,
@@ -44,25 +45,25 @@ struct Made {
 }
 
 impl Identities {
-    /// Those that are kept in `folder`, which need not exist.
+    /// Loads the identities stored in `folder`, which need not exist.
     pub(super) fn open(folder: Option<&Path>) -> Self {
         let made = folder.map(|folder| load(&folder.join(FILE))).unwrap_or_default();
         Self { folder: folder.map(Path::to_owned), made: Mutex::new(made) }
     }
 
-    /// All that this spool's files are named by, the oldest first.
+    /// All identities in names of this spool's files, the oldest first.
     pub(super) fn all(&self, spool_id: Uuid) -> Vec<Uuid> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let others = if made.spool_id == spool_id { made.identities.as_slice() } else { &[] };
         [&[spool_id], others].concat()
     }
 
-    /// The one that new files are named by.
+    /// The identity for new files.
     pub(super) fn newest(&self, spool_id: Uuid) -> Uuid {
         self.all(spool_id).last().copied().unwrap_or(spool_id)
     }
 
-    /// The one to use instead of `taken`: made now, and durable, unless another partition met the same just before.
+    /// The identity to use instead of `taken`: created now and made durable, unless another partition already did that.
     pub(super) fn instead_of(&self, taken: Uuid, spool_id: Uuid, file: &str) -> io::Result<Uuid> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = if made.spool_id == spool_id { made.clone() } else { Made { spool_id, identities: Vec::new() } };
@@ -73,7 +74,7 @@ impl Identities {
         }
         let identity = Uuid::new_v4();
         next.identities.push(identity);
-        // Older ones matter only to the delivery that a crash interrupts, and that has one or two.
+        // Only a delivery that a crash interrupts needs older ones, and it has one or two.
         let surplus = next.identities.len().saturating_sub(LAKE_IDENTITIES_MAX);
         next.identities.drain(..surplus);
         if let Some(folder) = &self.folder {

@@ -1,11 +1,11 @@
-//! A partition: the records of one `event_type` and one `created_date`, and the two folders that say so.
+//! A partition: the records of one `event_type` and one `created_date`, and its two folders.
 
 use std::{collections::HashMap, fmt};
 
 use crate::event::{Date, Record};
 
-/// The `created_date` that gateways up to 2026-11 gave to events created too long before, or too far after, their receipt.
-/// It is read, and never written any more.
+/// The `created_date` that gateways up to 2026-11 gave to events created too long before, or too far after, their receipt. It
+/// is still read, but no longer written.
 pub const LATE: &str = "late";
 
 const TYPE_FOLDER: &str = "event_type=";
@@ -16,7 +16,7 @@ const DATE_FOLDER: &str = "created_date=";
 pub struct Partition {
     /// First part of the event's name.
     pub event_type: String,
-    /// `2026-11-20`; or [`LATE`], in an old lake.
+    /// `2026-11-20`, or [`LATE`] in an old lake.
     pub created_date: String,
 }
 
@@ -26,7 +26,7 @@ impl Partition {
         Self { event_type: event_type.to_owned(), created_date: date.to_string() }
     }
 
-    /// Where `record` belongs.
+    /// The partition of `record`.
     pub(super) fn of(record: &Record) -> Self {
         let envelope = record.envelope();
         Self::new(envelope.event_name.event_type(), envelope.created_date())
@@ -42,12 +42,12 @@ impl Partition {
         format!("{DATE_FOLDER}{}", self.created_date)
     }
 
-    /// The event type that an outer folder's name says.
+    /// The event type in the name of an outer folder.
     pub(super) fn type_of_folder(name: &str) -> Option<&str> {
         name.strip_prefix(TYPE_FOLDER)
     }
 
-    /// The date that an inner folder's name says.
+    /// The date in the name of an inner folder.
     pub(super) fn date_of_folder(name: &str) -> Option<&str> {
         name.strip_prefix(DATE_FOLDER)
     }
@@ -65,7 +65,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Sorts records into partitions: each with the positions of its records, in their order.
+/// Sorts records into partitions: each with the positions of its records, in order.
 pub(super) fn group(records: &[Record]) -> Vec<(Partition, Vec<usize>)> {
     let mut partitions: HashMap<(&str, Date), Vec<usize>> = HashMap::new();
     for (position, record) in records.iter().enumerate() {
@@ -76,12 +76,12 @@ pub(super) fn group(records: &[Record]) -> Vec<(Partition, Vec<usize>)> {
     named.collect()
 }
 
-/// Reads a day as `2026-11-20`.
+/// Parses a day such as `2026-11-20`.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<Date> {
     let date: jiff::civil::Date = text.parse().ok()?;
     let days = date.since(jiff::civil::date(1970, 1, 1)).ok()?.get_days();
-    // Only the form that the folders use: jiff reads others too.
+    // Only the format of the folders: jiff also parses others.
     Some(Date { days }).filter(|date| date.to_string() == text)
 }
 

@@ -1,8 +1,7 @@
-//! The reader: what the lake holds, without a query engine. It blocks; call it from a thread of its own
-//! (`spawn_blocking` in async code).
+//! Reads the lake without a query engine. All calls block; use a separate thread (`spawn_blocking` in async code).
 //!
-//! Partitions that the filters exclude are not listed; of the rest the footers say as much as they can; and rows are
-//! decoded a thousand at a time. A file that is damaged, or none of ours, is named in the answer and left out.
+//! Partitions that the filters exclude are not listed; for the rest the footers answer as much as possible; rows are decoded a
+//! thousand at a time. A damaged or foreign file is reported in the result and left out.
 
 mod already_written;
 mod file;
@@ -21,7 +20,7 @@ pub struct Lake {
     store: Store,
 }
 
-/// What [`Lake::ls`] found.
+/// The result of [`Lake::ls`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// One entry per partition, sorted.
@@ -33,55 +32,55 @@ pub struct Listing {
 /// One partition, as the footers of its files describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionSummary {
-    /// Which one.
+    /// The partition.
     pub partition: Partition,
     /// Files in it.
     pub files: u64,
     /// Rows in them.
     pub rows: u64,
-    /// Their size on disk.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// Smallest `created_datetime`, Unix milliseconds; `None` where no footer says it.
+    /// Smallest `created_datetime`, in Unix milliseconds; `None` if no footer has it.
     pub oldest_millis: Option<i64>,
-    /// Largest `created_datetime`, Unix milliseconds.
+    /// Largest `created_datetime`, in Unix milliseconds.
     pub newest_millis: Option<i64>,
 }
 
-/// What [`Lake::count`] counted.
+/// The result of [`Lake::count`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// One entry per event type and day (and name, where asked for), sorted; none that is zero.
+    /// One entry per event type and day (and name, if requested), sorted; no entry is zero.
     pub counts: Vec<Count>,
     /// Files that could not be read.
     pub left_out: Vec<LeftOut>,
 }
 
-/// Rows of one kind.
+/// Number of rows of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Count {
     /// Event type and day.
     pub partition: Partition,
-    /// Event name, where counted by it.
+    /// Event name, if counted by name.
     pub event_name: Option<String>,
-    /// How many.
+    /// Number of rows.
     pub rows: u64,
 }
 
-/// Where [`Lake::find`] found a row.
+/// A row found by [`Lake::find`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The file, below the root.
     pub file: String,
-    /// Number of the row in it, from 0.
+    /// Row number in the file, from 0.
     pub row: u64,
 }
 
-/// What [`Lake::export`] did.
+/// The result of [`Lake::export`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Export {
-    /// Rows handed over.
+    /// Exported rows.
     pub rows: u64,
-    /// Files that could not be read, or not to their end.
+    /// Files that could not be read, or not completely.
     pub left_out: Vec<LeftOut>,
 }
 
@@ -90,23 +89,23 @@ pub struct Export {
 pub struct LeftOut {
     /// The file, below the root.
     pub file: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Lake {
-    /// Opens the lake at a local folder or `s3://bucket/prefix`, the latter with what the environment says of it.
+    /// Opens the lake at a local folder or `s3://bucket/prefix`; S3 settings come from the environment.
     ///
     /// # Errors
-    /// [`LakeError`] where the root is none, or cannot be listed.
+    /// [`LakeError`] if the root is invalid, or cannot be listed.
     pub fn open(root: &str) -> Result<Self, LakeError> {
         Self::open_with(&LakeConfig::at(root))
     }
 
-    /// Opens the lake that `config` names.
+    /// Opens the lake of `config`.
     ///
     /// # Errors
-    /// [`LakeError`] where the root is none, or cannot be listed.
+    /// [`LakeError`] if the root is invalid, or cannot be listed.
     pub fn open_with(config: &LakeConfig) -> Result<Self, LakeError> {
         Ok(Self { store: Store::for_reading(config)? })
     }

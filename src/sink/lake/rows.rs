@@ -1,4 +1,4 @@
-//! Rows as they are read back: the columns of an arrow batch, borrowed.
+//! Rows of the lake as read: the columns of an arrow batch, borrowed.
 
 use std::io;
 
@@ -30,14 +30,14 @@ pub struct LakeRow<'a> {
     pub received_millis: i64,
     pub created_date: &'a str,
     pub payload: &'a str,
-    /// `None` also where the file has no such column.
+    /// `None` also if the file has no such column.
     pub client_address: Option<&'a str>,
-    /// `None` also where the file has no such column: the scope that all server keys share.
+    /// `None` also if the file has no such column: the scope that all server keys share.
     pub dedup_scope: Option<&'a str>,
 }
 
-/// Checks that a file has the lake's columns. Others beside them are none of our business, and timestamps may be of any
-/// unit, since Firehose and compaction write with other tools.
+/// Checks that a file has the lake's columns. Additional columns are ignored, and timestamps may have any unit, because
+/// Firehose and compaction write with other tools.
 pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
     for wanted in columns::schema(columns::Extra::ALL).fields() {
         let Ok(found) = schema.field_with_name(wanted.name()) else {
@@ -57,7 +57,7 @@ pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
     Ok(())
 }
 
-/// Hands each row of a batch that holds all columns to `visit`.
+/// Passes each row of a batch with all columns to `visit`.
 pub(super) fn each_row(
     batch: &RecordBatch,
     partition: &Partition,
@@ -94,22 +94,22 @@ pub(super) fn each_row(
     Ok(Ok(()))
 }
 
-/// The scopes of the identities, where the file has that column.
+/// The scopes of the identities, if the file has that column.
 pub(super) fn scopes(batch: &RecordBatch) -> Option<&StringArray> {
     batch.column_by_name(columns::DEDUP_SCOPE).map(AsArray::as_string::<i32>)
 }
 
-/// The value of a column that may be absent, or null there.
+/// The value of a column that may be missing or null.
 pub(super) fn text_at(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
-/// A text column that has a value in every row.
+/// A text column without nulls.
 pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, String> {
     Ok(without_nulls(batch, name)?.as_string::<i32>())
 }
 
-/// `created_at`, which has a value in every row.
+/// `created_at`, a column without nulls.
 pub(super) fn doubles<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<Float64Type>, String> {
     Ok(without_nulls(batch, name)?.as_primitive())
 }
@@ -152,7 +152,7 @@ impl<'a> Millis<'a> {
     }
 }
 
-/// A timestamp of a unit, as milliseconds.
+/// A timestamp in `unit`, as milliseconds.
 pub(super) fn in_millis(value: i64, unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::Second => value.saturating_mul(1_000),

@@ -1,4 +1,4 @@
-//! Where files are: a local folder or S3. Writes a file whole, lists folders, opens a file for reading.
+//! The storage of the files: a local folder or S3. Writes a file whole, lists folders, opens a file for reading.
 
 mod entries;
 mod local;
@@ -22,7 +22,7 @@ pub(super) use source::Source;
 
 use super::{LakeConfig, LakeError, partition::Partition};
 
-/// Either kind of store.
+/// One of the two stores.
 #[derive(Debug)]
 pub(super) enum Store {
     Local(Arc<local::Local>),
@@ -49,7 +49,7 @@ impl Store {
         }
     }
 
-    /// Writes a file of a partition, whole or not at all, unless there is one of that name. Durable once this returns.
+    /// Writes a file of a partition, whole or not at all, unless its name is taken. Durable on return.
     pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
         match self {
             Self::Local(local) => {
@@ -62,7 +62,7 @@ impl Store {
         }
     }
 
-    /// Makes sure that the files found in a partition stay there: whoever wrote one may have died before that. Blocks.
+    /// Makes the files found in a partition durable, because their writer may have died before that. Blocks.
     pub(super) fn settle(&self, partition: &Partition) -> Result<(), String> {
         match self {
             Self::Local(local) => local.settle(partition).map_err(|error| error.to_string()),
@@ -71,8 +71,8 @@ impl Store {
         }
     }
 
-    /// The files of a partition, none where it is missing. What a crash left unfinished of files whose name `is_ours` is
-    /// removed. Blocks.
+    /// The files of a partition, empty if the partition is missing. Removes files that a crash left unfinished and whose name
+    /// `is_ours`. Blocks.
     pub(super) fn look(&self, partition: &Partition, is_ours: impl Fn(&str) -> bool) -> Result<Vec<FileEntry>, LakeError> {
         match self {
             Self::Local(local) => local.look(partition, is_ours),
@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    /// The bytes of a file below the root; `None` where there is none, or no file. Blocks.
+    /// The bytes of a file below the root; `None` if the path does not exist, or is not a file. Blocks.
     pub(super) fn size(&self, path: &str) -> io::Result<Option<u64>> {
         match self {
             Self::Local(local) => local.size(path),
@@ -92,16 +92,16 @@ impl Store {
         }
     }
 
-    /// Whether it is a folder of this machine.
+    /// Whether the store is a local folder.
     pub(super) fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
-    /// Whether a file that cannot be read with this error may be read later, as it is.
+    /// Whether a file that cannot be read because of this error may be readable later, unchanged.
     pub(super) fn is_passing(&self, error: &io::Error) -> bool {
         match self {
             Self::Local(_) => fault_kind(error, Operation::Read) == FaultKind::Transient,
-            // Objects do not decay; what is between them and us does. Whoever may not read writes all the same.
+            // Objects do not decay, but the network may fail. A gateway without the right to read still writes.
             #[cfg(feature = "s3")]
             Self::S3(_) => !s3::is_forbidden(error),
         }
@@ -120,7 +120,7 @@ impl Store {
         Ok(listed)
     }
 
-    /// Opens a file below the root, of the size that the listing said. Blocks, as its reads do.
+    /// Opens a file below the root; `bytes` is the size in the listing. Blocks, as its reads do.
     pub(super) fn open(&self, path: &str, bytes: u64) -> io::Result<Source> {
         match self {
             Self::Local(local) => local.open(path, bytes),
@@ -129,7 +129,7 @@ impl Store {
         }
     }
 
-    /// Files worth looking into at one time.
+    /// Number of files to open at one time.
     pub(super) fn readers(&self) -> usize {
         match self {
             Self::Local(_) => LAKE_READERS.0,

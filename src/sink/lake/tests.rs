@@ -1,4 +1,4 @@
-//! The lake's tests: what is written, what is read, what the views say. Helpers for all of them are here.
+//! The lake's tests: writing, reading, views. Helpers for all of them are here.
 
 mod columns;
 mod damage;
@@ -24,7 +24,7 @@ use crate::{
 const NOW: i64 = 1_795_219_200_000;
 const DAY: i64 = 86_400_000;
 
-/// A lake in a folder that goes away with it.
+/// A lake in a temporary folder.
 struct TestLake {
     folder: TempDir,
     sink: LakeSink,
@@ -45,14 +45,14 @@ impl TestLake {
         Lake::open(self.root().to_str().unwrap()).unwrap()
     }
 
-    /// Delivers `records` as the stretch that begins at `first`; all of them must arrive.
+    /// Delivers `records` as the range that begins at `first`; all of them must arrive.
     async fn write(&self, first: u64, records: Vec<Record>) {
         let batch = batch(first, records);
         let deliveries = self.sink.deliver(&batch).await;
         assert_eq!(deliveries, vec![Delivery::Delivered; batch.records.len()]);
     }
 
-    /// Every file below the root that is visible to a query engine, sorted.
+    /// Every file below the root that a query engine sees, sorted.
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut folders = vec![self.root().to_owned()];
@@ -69,7 +69,7 @@ impl TestLake {
         files
     }
 
-    /// The identities in the lake, as often as they are there, sorted.
+    /// The identities in the lake, repeated if they occur more than once, sorted.
     fn identities(&self) -> Vec<Uuid> {
         let mut identities = Vec::new();
         let export = self.reader().export(&Filters::default(), false, &mut |row| {
@@ -87,7 +87,7 @@ fn batch(first: u64, records: Vec<Record>) -> Batch {
     Batch { spool_id: Uuid::from_u128(1), first_seq_inclusive: first, end_seq_exclusive: end, records }
 }
 
-/// An event's envelope, to be changed where a test needs it otherwise.
+/// An event's default envelope, which tests modify.
 fn envelope(number: u128, name: &str) -> Envelope<'_> {
     Envelope {
         event_uuid: Uuid::from_u128(number),

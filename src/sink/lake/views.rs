@@ -1,15 +1,15 @@
 //! Views over the lake, as SQL: the raw table, the events each once, and one view per event name with typed columns.
 //!
-//! `events_raw` is what the files hold. `events` drops what arrived twice (at-least-once delivery, a finite dedup
-//! window), by the same identity as the gateway: the UUID within its scope; the partition columns are part of its key, so that a query for one type and day still reads only those
-//! files. `menu_item_viewed` and its like add the fields of that event's schemas; a value that is not what the schema
-//! says becomes NULL there instead of failing the query, and is still in `payload`. Where client addresses are kept, all of
-//! them have that column too; it is NULL for the events of files that have none.
+//! `events_raw` has the rows of the files. `events` drops duplicates (at-least-once delivery, a finite dedup window), by the
+//! same identity as the gateway: the UUID within its scope. The partition columns are part of its key, so that a query for one
+//! type and day still reads only those files. Views such as `menu_item_viewed` add the fields of that event's schemas; a value
+//! that does not match the schema becomes NULL there, so that the query does not fail, and is still in `payload`. If client
+//! addresses are stored, all views have that column too; it is NULL for events of files without the column.
 //!
-//! `created_date` is a date in every row. `is_late` is true where that is not the day on which the event says that it was
-//! created, but the day on which it was received. What an old lake has in `created_date=late` appears so as well.
+//! `created_date` is a date in every row. `is_late` is true if that is not the day on which the event says that it was created,
+//! but the day on which it was received. Rows in `created_date=late` of an old lake appear in the same way.
 //!
-//! Every name that comes from a schema is quoted; one that no quoting could carry is left out, and a comment says so.
+//! Every name that comes from a schema is quoted; a name that cannot be quoted is left out, and an SQL comment says so.
 
 mod athena;
 mod duckdb;
@@ -25,10 +25,10 @@ use raw_columns::raw_columns;
 pub use request::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema};
 use typed::{TypedView, distinct_select, typed_select, typed_views};
 
-/// The statements that make the views, in order, each ended by `;` and an empty line. They may be run again.
+/// The statements that create the views, in order, each ended by `;` and an empty line. They may be run again.
 ///
 /// # Errors
-/// [`LakeError::Root`] where the dialect cannot read that root.
+/// [`LakeError::Root`] if the dialect cannot read that root.
 pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
     let raw = raw_columns(request.has_addresses);
     let (typed, event_types) = typed_views(request, &raw);

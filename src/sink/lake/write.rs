@@ -1,12 +1,12 @@
-//! The files of one partition: what the lake holds already, what is owed, and under which name it is written.
+//! Writes the files of one partition: finds the rows already in the lake, the missing rows, and the file name.
 //!
-//! A file that is there is never replaced. Before the first file of a partition, its folder is listed once: a range that is
-//! delivered again after a crash finds its rows there, even where it is cut differently now, because the disk lost records or
-//! the sink changed in between. Rows that are there are delivered; the others are written.
+//! An existing file is never replaced. Before the first file of a partition, its folder is listed once: a range that is
+//! delivered again after a crash finds its rows there, even if it now has other bounds, because the disk lost records or the
+//! sink changed in between. Rows in the lake are delivered; the others are written.
 //!
-//! A name that is taken by other rows, and files beyond what this data folder ever delivered, show another life of it: a
+//! A name that is taken by other rows, or files beyond what this data folder ever delivered, show another instance of it: a
 //! copy, a restored backup, an image that was started once. Then a new identity is made durable and used from then on (see
-//! [`identities`](super::identities)).
+//! [`lake_identities`](super::lake_identities)).
 
 use std::{
     collections::HashMap,
@@ -40,12 +40,11 @@ pub(super) struct Writer {
     store: Store,
     identities: Identities,
     files: Mutex<KnownFiles>,
-    /// Files that are there and cannot be read: their rows are written again only when their time is over.
+    /// Existing files that cannot be read: their rows are written again only after the retries end.
     unreadable: Mutex<HashMap<String, Tries>>,
 }
 
-/// Of each partition that was listed: the files named by us. A partition whose last write did not end well is not in it, and is
-/// listed again.
+/// Our files of each listed partition. A partition whose last write failed is not in the map, and is listed again.
 #[derive(Debug, Default)]
 struct KnownFiles {
     by_partition: HashMap<Partition, Vec<OurFile>>,
@@ -60,7 +59,7 @@ impl KnownFiles {
         Some(files)
     }
 
-    /// Keeps the files of a partition; beyond [`LAKE_KNOWN_FILES_MAX`] all others are forgotten.
+    /// Stores the files of a partition; beyond [`LAKE_KNOWN_FILES_MAX`] all others are forgotten.
     fn keep(&mut self, partition: Partition, files: Vec<OurFile>) {
         if self.count >= LAKE_KNOWN_FILES_MAX {
             *self = Self::default();
@@ -71,22 +70,22 @@ impl KnownFiles {
     }
 }
 
-/// A file named by an identity of ours.
+/// A file named by one of our identities.
 #[derive(Clone, Copy, Debug)]
 struct OurFile {
     name: FileName,
     bytes: u64,
 }
 
-/// Records of one partition, to be written.
+/// Records of one partition to write.
 #[derive(Clone, Debug)]
 pub(super) struct UnwrittenRecords {
     pub(super) range: SeqRange,
     pub(super) partition: Partition,
     pub(super) records: Arc<[Record]>,
-    /// Which of them: only such as the lake's columns can hold.
+    /// Positions of the records to write; the lake's columns can hold all of them.
     pub(super) positions: Vec<usize>,
-    /// Exactly these, encoded.
+    /// These records, encoded.
     pub(super) file: Bytes,
 }
 
@@ -95,7 +94,7 @@ impl UnwrittenRecords {
         format!("{}/{name}", self.partition)
     }
 
-    /// What is left of it is `positions`.
+    /// Keeps only `positions`, and encodes the file again.
     async fn reduce(&mut self, positions: Vec<usize>) -> Result<(), String> {
         if positions.len() == self.positions.len() {
             return Ok(());
@@ -109,19 +108,19 @@ impl UnwrittenRecords {
 }
 
 impl Writer {
-    /// Opens the lake for writing, with the identities that are kept in the folder `memory`.
+    /// Opens the lake for writing, with the identities stored in the folder `memory`.
     pub(super) fn open(config: &LakeConfig, memory: Option<&Path>) -> Result<Self, LakeError> {
         let (store, identities) = (Store::for_writing(config)?, Identities::open(memory));
         Ok(Self { store, identities, files: Mutex::default(), unreadable: Mutex::default() })
     }
 
-    /// Sees to it that the lake holds every record of `unwritten`, durably.
+    /// Writes all records of `unwritten` to the lake durably, unless they are there already.
     ///
     /// # Errors
-    /// Why it does not, for the log; some of them may be there.
+    /// The reason, for the log; some of the records may be in the lake.
     pub(super) async fn write(self: &Arc<Self>, mut unwritten: UnwrittenRecords) -> Result<(), String> {
         let spool_id = unwritten.range.spool_id;
-        // Taken out, so that only a write that ends well leaves it there.
+        // Removed from the map, so that only a successful write puts the files back.
         let known = self.files().take(&unwritten.partition);
         let mut files = match known {
             Some(known) if known.iter().all(|file| !file.name.overlaps(&unwritten.range)) => known,
@@ -137,7 +136,7 @@ impl Writer {
         let mut identity = self.identities.newest(spool_id);
         for _ in 0..LAKE_NAMES_TRIED_MAX {
             let name = unwritten.range.name(identity);
-            // A store may take no notice of the condition that nothing be replaced.
+            // A store may ignore the condition that nothing must be replaced.
             let created = match files.iter().any(|file| file.name == name) {
                 true => Created::Taken,
                 false => self.store.create(&unwritten.partition, &name.to_string(), unwritten.file.clone()).await?,
@@ -161,15 +160,15 @@ impl Writer {
         Err("other gateways take every name".to_owned())
     }
 
-    /// Everything is there already; it only has to stay.
+    /// All rows are in the lake already; they only have to be made durable.
     async fn keep(self: &Arc<Self>, unwritten: &UnwrittenRecords, files: Vec<OurFile>) -> Result<(), String> {
         self.blocking(unwritten, |writer, unwritten| writer.store.settle(&unwritten.partition)).await?;
         self.files().keep(unwritten.partition.clone(), files);
         Ok(())
     }
 
-    /// The files of ours in the partition, and what of the range none of them holds. Ranges come in any order: what a place
-    /// was owed comes behind what others were given meanwhile.
+    /// Our files in the partition, and the positions that none of them holds. Ranges come in any order: an owed range comes
+    /// after ranges that other places got meanwhile.
     fn look(&self, unwritten: &UnwrittenRecords, known: Option<Vec<OurFile>>) -> Result<(Vec<OurFile>, Vec<usize>), String> {
         let files = match known {
             Some(known) => known,
@@ -196,12 +195,12 @@ impl Writer {
         Ok(ours.collect())
     }
 
-    /// What of `unwritten` the file of this name does not hold.
+    /// The positions of `unwritten` that the file of this name does not hold.
     fn compare(&self, unwritten: &UnwrittenRecords, name: FileName) -> Result<Vec<usize>, String> {
         let path = unwritten.path(&name);
         match self.store.size(&path) {
             Ok(Some(bytes)) => self.without(unwritten, unwritten.positions.clone(), &OurFile { name, bytes }),
-            // Something else than a file, which does not go away by itself, or a file that has just been removed.
+            // Either not a file, which stays there, or a file that was just removed.
             Ok(None) => Ok(unwritten.positions.clone()),
             Err(error) if self.may_pass(&path, &error) => Err(format!("{path}: {error}")),
             Err(_) => Ok(unwritten.positions.clone()),
@@ -223,7 +222,7 @@ impl Writer {
             }
             Err(reason) => match source.read_through() {
                 Err(error) if self.may_pass(&path, &error) => Err(format!("{path}: {error}")),
-                // Whatever it held, it says so no more: better twice than not at all.
+                // The file cannot be read any more: better to write its rows twice than not at all.
                 _ => {
                     tracing::warn!(path, reason, "a file of the lake cannot be read, and is not replaced");
                     Ok(positions)
@@ -232,7 +231,7 @@ impl Writer {
         }
     }
 
-    /// A new identity, durable, because `other` holds something else than what is owed.
+    /// Creates a new durable identity, because `other` holds other rows than the unwritten ones.
     async fn instead_of(self: &Arc<Self>, unwritten: &UnwrittenRecords, other: FileName) -> Result<Uuid, String> {
         self.blocking(unwritten, move |writer, unwritten| {
             let made = writer.identities.instead_of(other.identity, unwritten.range.spool_id, &unwritten.path(&other));
@@ -241,8 +240,9 @@ impl Writer {
         .await
     }
 
-    /// Whether the file at `path`, which this error keeps from being read, may be readable again. To write its rows elsewhere at
-    /// once would double them as soon as it is. Objects in S3 do not decay: what cannot pass there is a right that is missing.
+    /// Whether the file at `path`, unreadable because of this error, may become readable again. If its rows were written
+    /// elsewhere at once, they would then be in the lake twice. Objects in S3 do not decay: only a missing right is permanent
+    /// there.
     fn may_pass(&self, path: &str, error: &io::Error) -> bool {
         if self.store.is_passing(error) {
             return true;

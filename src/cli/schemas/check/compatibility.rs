@@ -1,4 +1,4 @@
-//! What the modes of `registry.toml` ask of the versions, and whether they fulfil it.
+//! Checks the versions against the modes of `registry.toml`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::schema::{
     compat::{Comparer, Demand, Mode, Origin, Policy, Verdict, Version, Witness},
 };
 
-/// One event's versions, and what was found of them.
+/// The versions of one event, and their findings.
 pub(super) struct Comparison {
     pub(super) event_name: String,
     pub(super) versions: Vec<Version>,
@@ -20,7 +20,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// The versions of a demand: whose events are taken, and which has to accept them.
+    /// The versions of a demand: the version whose events are used, and the version that must accept them.
     pub(super) fn sides(&self, demand: Demand) -> Option<(&Version, &Version)> {
         let version = |number| self.numbers.iter().position(|&known| known == number).map(|index| &self.versions[index]);
         Some((version(demand.from())?, version(demand.to())?))
@@ -98,7 +98,7 @@ fn shown(witness: Witness) -> Shown {
     Shown { event: witness.event, origin, pointer: witness.pointer, reason: witness.reason }
 }
 
-/// Where a schema speaks of the member at the top of a pointer into an event.
+/// The place in a schema for the first member of a pointer into an event.
 fn place_in(pointer: &str) -> String {
     pointer.split('/').nth(1).map_or_else(String::new, |member| format!("/properties/{member}"))
 }

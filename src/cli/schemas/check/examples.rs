@@ -1,4 +1,4 @@
-//! Examples: every schema has some, and each is judged as its author says, by the gateway's own way.
+//! Examples: every schema has some. Each is validated as in the gateway; its author states the expected result.
 
 use std::{
     fs,
@@ -90,8 +90,8 @@ fn first(rejection: &Rejection) -> Fault {
     rejection.faults.first().cloned().unwrap_or_else(|| Fault::new(rejection.code.as_str(), ""))
 }
 
-/// Judges an event as the gateway does: its fields first, then the version that it names; this one where it names none, though
-/// a newer one would judge it then.
+/// Validates an event as the gateway does: its fields first, then the version that it names. If it names none, this version is
+/// used, although the gateway would use the newest.
 fn judge(registry: &Registry, schema: &Schema, event: &Value) -> Result<(), Rejection> {
     let text = event.to_string();
     let mut verdict = Err(Rejection::new(RejectCode::NotAnObject, "is not an object", ""));

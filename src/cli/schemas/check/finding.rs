@@ -1,4 +1,4 @@
-//! What a check finds, and the codes it has for that. The codes are stable: `schemas/README.md` lists them.
+//! The findings of a check and their codes. The codes are stable: `schemas/README.md` lists them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::{
     schema::{Inspected, Rule},
 };
 
-/// What kind of finding it is.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Code {
@@ -38,7 +38,7 @@ pub(super) enum Code {
     Undecided,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Level {
@@ -125,15 +125,15 @@ impl Code {
     }
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     pub(super) level: Level,
     pub(super) code: Code,
-    /// As it is to be opened: with the registry's folder.
+    /// The path to open, with the registry's folder.
     pub(super) file: String,
     pub(super) line: usize,
-    /// Where in the file; empty for all of it.
+    /// JSON pointer into the file; empty for the whole file.
     pub(super) pointer: String,
     pub(super) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,13 +142,13 @@ pub(super) struct Finding {
     below: PathBuf,
 }
 
-/// An event that a finding is about.
+/// The event of a finding.
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
     pub(super) event: Value,
     /// `made`, `example`, or the file and line of recorded traffic.
     pub(super) origin: String,
-    /// Where it is refused.
+    /// JSON pointer to the refused value.
     pub(super) pointer: String,
     pub(super) reason: String,
 }
@@ -158,23 +158,23 @@ pub(super) struct Shown {
 pub(super) struct Compared {
     pub(super) event_name: String,
     pub(super) mode: &'static str,
-    /// Its events …
+    /// The version whose events are used.
     pub(super) from: u32,
-    /// … have to be accepted by this one.
+    /// The version that must accept them.
     pub(super) to: u32,
     pub(super) verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
 }
 
-/// All that a check has to say.
+/// The report of a check.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
     pub(super) comparisons: Vec<Compared>,
     pub(super) events: usize,
     pub(super) versions: usize,
-    /// Whether examples and compatibility were looked at: not while files are faulty.
+    /// Whether examples and compatibility were checked: not if files are faulty.
     pub(super) is_complete: bool,
     pub(super) recorded_events: usize,
     pub(super) added_to_manifest: usize,
@@ -183,7 +183,7 @@ pub(super) struct Report {
 }
 
 impl Finding {
-    /// Of a file below the registry's folder.
+    /// A finding for a file below the registry's folder.
     pub(super) fn new(code: Code, file: &Path, message: String) -> Self {
         let below = file.to_owned();
         Self { level: code.level(), code, file: String::new(), line: 1, pointer: String::new(), message, witness: None, below }

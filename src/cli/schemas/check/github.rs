@@ -1,4 +1,4 @@
-//! Annotations as GitHub Actions reads them from a step's output.
+//! Annotations for GitHub Actions, which reads them from a step's output.
 
 use std::fmt::Write;
 

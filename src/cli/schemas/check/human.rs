@@ -1,4 +1,4 @@
-//! For a person: one block per finding, then what was compared, then one line in all.
+//! For a person: one block per finding, then the comparisons, then a summary line.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What has been published may not change: held against a git revision, or against a manifest of hashes.
+//! Published schemas must not change: they are compared with a git revision, or with a manifest of hashes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use serde_json::Value;
 use super::finding::{Code, Finding, Report};
 use crate::schema::{Inspected, Manifest, bytes_of};
 
-/// Files that are published once a version is: each version's own, and the pieces that they refer to.
+/// Files that are published with a version: each version's own file, and the pieces that it refers to.
 fn published_files(inspected: &Inspected) -> BTreeSet<PathBuf> {
     let versions = inspected.versions.values();
     versions.flat_map(|written| written.pieces.iter().chain([&written.file])).cloned().collect()
 }
 
-/// Compares with the hashes of `manifest`. Gives those of the files that it does not hold yet.
+/// Compares with the hashes of `manifest`. Returns the hashes of files that are not in it yet.
 pub(super) fn against_manifest(
     dir: &Path,
     manifest: Option<&Manifest>,
@@ -60,7 +60,7 @@ pub(super) fn against_manifest(
     Ok(unlisted)
 }
 
-/// Compares with what git has at `revision`.
+/// Compares with the files at git's `revision`.
 pub(super) fn against_git(dir: &Path, revision: &str, inspected: &Inspected, report: &mut Report) -> anyhow::Result<()> {
     let listed = git(dir, &["ls-tree", "-r", "-z", revision], "")?;
     let mut then = BTreeMap::new();
@@ -80,7 +80,7 @@ pub(super) fn against_git(dir: &Path, revision: &str, inspected: &Inspected, rep
         let reason = format!("{revision} holds it, and it is not there any more; published versions stay");
         report.add(Finding::new(Code::Removed, file, reason));
     }
-    // Whole paths, since git reads these from the top of the repository.
+    // Absolute paths, because git resolves these from the top of the repository.
     let whole = dir.canonicalize()?;
     let paths = there.iter().fold(String::new(), |text, file| text + &whole.join(file).display().to_string() + "\n");
     let hashes = git(dir, &["hash-object", "--stdin-paths"], &paths)?;
@@ -94,7 +94,7 @@ pub(super) fn against_git(dir: &Path, revision: &str, inspected: &Inspected, rep
     Ok(())
 }
 
-/// What to say of a file that is another than `of` has it.
+/// The message for a file that differs from its state at `of`.
 fn changed(file: &Path, inspected: &Inspected, of: &str, texts: Option<(&str, &[u8])>) -> String {
     let words = texts.is_some_and(|(before, now)| without_words(before.as_bytes()) == without_words(now));
     let extent = if words { " (only in its words: what it accepts is the same)" } else { "" };
@@ -121,7 +121,7 @@ fn without_words(text: &[u8]) -> Option<Value> {
             Value::Array(items) => items.iter_mut().for_each(strip),
             Value::Object(members) => {
                 for word in ["title", "description", "examples", "$comment"] {
-                    // A member of this name holds a schema; the keyword holds words.
+                    // A member with this name has a schema; the keyword has a text.
                     if members.get(word).is_some_and(|value| word == "examples" && value.is_array() || value.is_string()) {
                         members.remove(word);
                     }
@@ -148,7 +148,7 @@ fn git(dir: &Path, arguments: &[&str], input: &str) -> anyhow::Result<String> {
         .context("git")?;
     let mut stdin = child.stdin.take().context("git")?;
     let input = input.to_owned();
-    // Beside it, since git answers before it has read all.
+    // On a separate thread, because git answers before it has read all input.
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().context("git")?;
     let written = writer.join();

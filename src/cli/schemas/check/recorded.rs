@@ -1,4 +1,4 @@
-//! Recorded traffic: an event that the one version accepts and the other refuses is a witness, whatever was proved.
+//! Recorded traffic: an event that one version accepts and the other refuses is a witness, even against a proof.
 
 use std::{
     collections::HashMap,

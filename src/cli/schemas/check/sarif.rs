@@ -1,4 +1,4 @@
-//! SARIF 2.1.0, as code scanning services read it.
+//! SARIF 2.1.0, for code scanning services.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn result(finding: &Finding) -> Value {
     })
 }
 
-/// The finding in one text, with its event.
+/// The finding as one text, with its event.
 pub(super) fn message(finding: &Finding) -> String {
     let mut text = finding.message.clone();
     if !finding.pointer.is_empty() {

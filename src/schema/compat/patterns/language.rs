@@ -1,4 +1,4 @@
-//! One pattern's automaton, and the search through several at once.
+//! The automaton of one pattern, and a search through several at once.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,14 +10,14 @@ use regex_automata::{
 
 use crate::limits::{COMPAT_AUTOMATON_BYTES_MAX, COMPAT_SEARCH_STATES_MAX};
 
-/// The strings in which a pattern matches somewhere.
+/// All strings that contain a match of a pattern.
 pub(in crate::schema::compat) struct Language {
     table: dense::DFA<Vec<u32>>,
-    /// Whether what it matches may be of any length, so that no bound is worth looking for.
+    /// Whether matching strings may have any length, so that a search for a bound is useless.
     pub(super) is_endless: bool,
 }
 
-/// Strings to look for.
+/// Conditions for the string to find.
 pub(in crate::schema::compat) struct Wanted<'a> {
     /// Each of these matches.
     pub(in crate::schema::compat) matching: &'a [&'a Language],
@@ -29,28 +29,28 @@ pub(in crate::schema::compat) struct Wanted<'a> {
     pub(in crate::schema::compat) chars_max: usize,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::schema::compat) enum Found {
-    /// One of the shortest.
+    /// One of the shortest strings.
     String(String),
-    /// There is none.
+    /// There is no such string.
     Nothing,
     /// The search grew too large.
     TooMuch,
 }
 
-/// How far a pattern has come.
+/// The position in an automaton.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum At {
     In(StateID),
-    /// It has matched; what follows changes nothing.
+    /// The pattern has matched; further bytes change nothing.
     Matched,
 }
 
 impl Language {
     pub(super) fn new(pattern: &str) -> Option<Self> {
-        // As the library translates it: `\d` is ten digits, `\s` is ECMA's white space.
+        // Translated as in the library: `\d` is ten digits, `\s` is ECMA's white space.
         let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
         let config = dense::Config::new()
             .start_kind(StartKind::Unanchored)
@@ -61,7 +61,7 @@ impl Language {
         Some(Self { table, is_endless })
     }
 
-    /// Whether the pattern matches in `text`.
+    /// Whether the pattern matches somewhere in `text`.
     pub(in crate::schema::compat) fn contains(&self, text: &str) -> bool {
         self.table.try_search_fwd(&Input::new(text).earliest(true)).is_ok_and(|found| found.is_some())
     }
@@ -71,7 +71,7 @@ impl Language {
         self.at(state)
     }
 
-    /// `None` where the automaton cannot tell (a Unicode word boundary).
+    /// `None` if the automaton cannot tell (a Unicode word boundary).
     fn at(&self, state: StateID) -> Option<At> {
         if self.table.is_quit_state(state) {
             return None;
@@ -86,7 +86,7 @@ impl Language {
         }
     }
 
-    /// Whether the string that ends here is matched.
+    /// Whether the string that ends here matches.
     fn accepts(&self, at: At) -> bool {
         match at {
             At::Matched => true,
@@ -103,18 +103,18 @@ impl Language {
 struct State {
     ats: Box<[At]>,
     utf8: u8,
-    /// Up to the least that is wanted; beyond, it makes no difference.
+    /// Counted up to the minimum; beyond it the number makes no difference.
     chars: usize,
 }
 
 struct Step {
     state: State,
     chars: usize,
-    /// The step before, and the byte from there to here.
+    /// The previous step, and the byte that led here.
     from: Option<(usize, u8)>,
 }
 
-/// Looks for a string; the shortest come first, and of these the plainest.
+/// Finds a string: the shortest first, and among these the one with the plainest characters.
 pub(in crate::schema::compat) fn find(wanted: &Wanted<'_>) -> Found {
     search(wanted).unwrap_or(Found::TooMuch)
 }
@@ -127,7 +127,7 @@ fn search(wanted: &Wanted<'_>) -> Option<Found> {
     let start = State { ats, utf8: BOUNDARY, chars: 0 };
     let mut steps = vec![Step { state: start.clone(), chars: 0, from: None }];
     let mut seen = HashMap::from([(start, 0)]);
-    // A step within a character costs nothing, the first byte of one costs a character.
+    // The first byte of a character costs one character, the other bytes cost nothing.
     let mut queue = VecDeque::from([0]);
     while let Some(index) = queue.pop_front() {
         let (state, chars) = (steps[index].state.clone(), steps[index].chars);
@@ -180,7 +180,7 @@ fn spelt(steps: &[Step], mut index: usize) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// One byte of each kind that all the automata treat alike, the plainest ones first.
+/// One byte of each class that all automata treat alike, the plainest first.
 fn representatives(languages: &[&Language]) -> Vec<u8> {
     let plain = (b'a'..=b'z').chain(b'0'..=b'9').chain(b'A'..=b'Z').chain(b"-_. ".iter().copied());
     let mut seen = HashMap::new();
@@ -197,7 +197,7 @@ fn representatives(languages: &[&Language]) -> Vec<u8> {
 /// Between two characters.
 const BOUNDARY: u8 = 0;
 
-/// Bytes that UTF-8 treats alike; `None` for those that it does not have.
+/// Classes of bytes that UTF-8 treats alike; `None` for invalid bytes.
 fn utf8_class(byte: u8) -> Option<u8> {
     Some(match byte {
         0..=0x7F => 0,
@@ -215,8 +215,8 @@ fn utf8_class(byte: u8) -> Option<u8> {
     })
 }
 
-/// What a byte makes of where UTF-8 stands: 1 to 3 are the bytes that are still to come, 4 to 7 the first bytes after which not
-/// everything may come. `None` where it is none.
+/// The next UTF-8 state after a byte: 1 to 3 are the number of bytes still to come, 4 to 7 are first bytes that restrict the
+/// next byte. `None` for an invalid byte.
 fn utf8_next(at: u8, byte: u8) -> Option<u8> {
     let class = utf8_class(byte)?;
     let continues = (1..=3).contains(&class);

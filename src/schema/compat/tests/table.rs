@@ -16,7 +16,7 @@ fn properties(value: Value) -> Value {
     json!({ "properties": value })
 }
 
-/// Which members there are.
+/// Changes of the members.
 fn members() -> Vec<Change> {
     let a = || json!({ "a": { "type": "string" } });
     let ab = || json!({ "a": { "type": "string" }, "b": { "type": "integer" } });

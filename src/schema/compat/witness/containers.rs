@@ -1,4 +1,4 @@
-//! Arrays and objects: a plain one, and others that differ from it in one thing each.
+//! Arrays and objects: one plain value, and variants that differ from it in one thing each.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::limits::COMPAT_ITEMS_MAX;
 
-/// Values of one member or element that are tried beside its first.
+/// Number of alternatives tried per member or element.
 const EACH: usize = 12;
 
 impl ValueGenerator<'_> {
@@ -52,7 +52,7 @@ impl ValueGenerator<'_> {
                     let mut other = array.clone();
                     other[index] = value.clone();
                     arrays.push(other.clone().into());
-                    // Twice the same, and the same beside something else.
+                    // The same value twice, and together with another value.
                     if index + 1 < length {
                         other[index + 1] = value.clone();
                         arrays.push(other.into());
@@ -168,7 +168,7 @@ impl ValueGenerator<'_> {
         }
     }
 
-    /// Members of these names that the object may have, with values that `schema` refuses.
+    /// Members with these names that the object may have, with values that `schema` refuses.
     fn failing(&mut self, names: &[String], schema: &CanonicalSchema, view: &ObjectView, depth: usize) -> Vec<(String, Value)> {
         let mut members = Vec::new();
         for name in names {
@@ -207,7 +207,7 @@ fn bound(number: Option<&Number>, otherwise: usize) -> usize {
     number.map_or(otherwise, |number| number.as_u64().map_or(usize::MAX, |number| number as usize))
 }
 
-/// Where elements may be anything: no two alike.
+/// For elements of any kind: all values are different.
 fn anything(index: usize) -> Vec<Value> {
     let mut values = vec![json!(index)];
     values.extend(odd());

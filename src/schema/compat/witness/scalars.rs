@@ -1,4 +1,4 @@
-//! Strings and numbers.
+//! Generates strings and numbers.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::limits::COMPAT_STRING_CHARS_MAX;
 
-/// Strings of the formats that the library knows.
+/// Strings for the formats that the library knows.
 const FORMATS: &[(&str, &[&str])] = &[
     ("date", &["2026-11-20", "2000-01-01"]),
     ("date-time", &["2026-11-20T18:00:00Z", "2026-11-20T18:00:00.5+01:00"]),
@@ -63,14 +63,14 @@ impl ValueGenerator<'_> {
         let matching: Vec<&Language> = matching.iter().map(|language| &**language).collect();
         let not_matching: Vec<&Language> = not_matching.iter().map(|language| &**language).collect();
         for length in lengths.into_iter().filter(|&length| length <= most) {
-            // The longest is often a bound of the pattern's own, which is only found by its length.
+            // The longest string is often at a bound of the pattern itself, which only a search by length finds.
             let wanted = Wanted { matching: &matching, not_matching: &not_matching, chars_min: length, chars_max: most };
             match find(&wanted) {
                 Found::String(string) => values.push(string.into()),
                 Found::Nothing | Found::TooMuch => {}
             }
         }
-        // The format of something that is not asked for may match all the same.
+        // Strings of other formats may match all the same.
         values.extend(FORMATS.iter().flat_map(|(_, strings)| *strings).map(|string| json!(string)));
         values.extend(["x", "A", "0", ""].map(Value::from));
         values

@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-/// Those of `positions` whose records the file does not hold, ascending. It is rows that are compared and not bytes, since
-/// another version writes the same rows in other bytes. A record is held where identity, receipt and payload are the same;
-/// two records that are alike need two rows.
+/// Those of `positions` whose records the file does not hold, ascending. It compares rows, not bytes, because another version
+/// writes the same rows in other bytes. A record is held if identity, receipt and payload are the same; two equal records need
+/// two rows.
 ///
 /// # Errors
-/// Why the file cannot be read, or is none of this lake.
+/// Why the file cannot be read, or does not belong to this lake.
 pub(in crate::sink::lake) fn not_held(source: Source, records: &[Record], positions: &[usize]) -> Result<Vec<usize>, String> {
     let mut unwritten: HashMap<(Uuid, i64), Vec<usize>> = HashMap::with_capacity(positions.len());
     for &position in positions {

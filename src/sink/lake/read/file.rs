@@ -1,4 +1,4 @@
-//! One file: its footer, and those of its rows and columns that are wanted.
+//! One file: its footer, and its rows and columns on request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,9 +33,9 @@ pub(super) struct LakeFile {
 }
 
 impl LakeFile {
-    /// Reads the footer; the reason where it is none, or not one of a file of this lake.
+    /// Reads the footer. The error says why it is invalid, or does not belong to a file of this lake.
     pub(super) fn open(source: Source) -> Result<Self, String> {
-        // Without arrow's copy of the schema, whoever wrote it: strings are then strings, however they were in memory.
+        // Ignores arrow's copy of the schema from any writer: strings are then strings, whatever their type in memory.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         let footer = guarded(|| ArrowReaderMetadata::load(&source, options).map_err(reason))?;
         rows::check_schema(footer.schema())?;
@@ -46,7 +46,7 @@ impl LakeFile {
         self.footer.metadata().file_metadata().num_rows().try_into().unwrap_or(0)
     }
 
-    /// Smallest and largest `created_datetime`, where the statistics say them.
+    /// Smallest and largest `created_datetime`, if the statistics have them.
     pub(super) fn created_range(&self) -> Option<(i64, i64)> {
         let ranges = self.footer.metadata().row_groups().iter().map(|group| self.created_range_of(group));
         ranges.reduce(|a, b| Some((a?.0.min(b?.0), a?.1.max(b?.1)))).flatten()
@@ -73,7 +73,7 @@ impl LakeFile {
         self.footer.parquet_schema().columns().iter().position(|leaf| leaf.path().parts() == [column])
     }
 
-    /// Row groups in which the statistics do not exclude that a row passes.
+    /// Row groups in which the statistics do not exclude a matching row.
     fn groups_for(&self, filter: &RowFilter<'_>) -> Vec<usize> {
         let may_pass = |group: &RowGroupMetaData| {
             let by_name = filter.event_name.is_none_or(|name| may_hold(self.statistics(group, "event_name"), name));
@@ -91,7 +91,7 @@ impl LakeFile {
         groups.filter(|(index, group)| wanted(*index, group)).map(|(index, _)| index).collect()
     }
 
-    /// Decodes the given columns of the row groups in which a row may pass `filter`; the caller asks each row itself.
+    /// Decodes the given columns of the row groups that may match `filter`; the caller checks each row itself.
     pub(super) fn batches(&self, columns: &[&str], filter: &RowFilter<'_>) -> Result<Batches, String> {
         let groups = self.groups_for(filter);
         Batches::of(self.builder(columns).with_row_groups(groups))
@@ -109,7 +109,7 @@ impl LakeFile {
         let leaf = self.leaf("event_uuid");
         let builder = self.builder(&["event_uuid"]);
         let may_have = |index: usize, group: &RowGroupMetaData| {
-            // A filter that cannot be read excludes nothing.
+            // An unreadable filter excludes nothing.
             let excluded = guarded(|| {
                 let filter = leaf.map(|leaf| builder.get_row_group_column_bloom_filter(index, leaf)).transpose();
                 Ok(filter.map_err(reason)?.flatten().is_some_and(|filter| !filter.check(uuid)))
@@ -142,7 +142,7 @@ impl LakeFile {
     }
 }
 
-/// Decoded rows, some at a time; an error ends them.
+/// Decoded rows in batches; an error ends them.
 pub(super) struct Batches(Option<ParquetRecordBatchReader>);
 
 impl Batches {
@@ -155,7 +155,7 @@ impl Iterator for Batches {
     type Item = Result<RecordBatch, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Put back only where all went well: after an error or a panic nobody knows where it stands.
+        // Put back only after success, because the position after an error or a panic is unknown.
         let mut reader = self.0.take()?;
         match guarded(|| reader.next().transpose().map_err(|error| error.to_string())) {
             Ok(Some(batch)) => {
@@ -168,13 +168,13 @@ impl Iterator for Batches {
     }
 }
 
-/// The Parquet reader panics at some damaged files (60.1 at a negative size in a page's header); that file is then
-/// left out like any other.
+/// The Parquet reader panics on some damaged files (60.1 at a negative size in a page's header); such a file is then left out
+/// like any other.
 fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged: the Parquet reader panicked".to_owned()))
 }
 
-/// Whether a text may lie between a column's smallest and largest; bounds may be cut short, but stay bounds.
+/// Whether a text may lie between a column's minimum and maximum; truncated bounds are still bounds.
 fn may_hold(statistics: Option<&Statistics>, text: &str) -> bool {
     let Some(Statistics::ByteArray(statistics)) = statistics else { return true };
     statistics.min_opt().is_none_or(|min| min.data() <= text.as_bytes())

@@ -1,4 +1,4 @@
-//! Which events are asked for, and how much of that the folders already answer.
+//! Selects events, and tells how much the folders alone answer.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::{
     sink::lake::{LATE, Partition},
 };
 
-/// Which events are asked for; the default is all of them.
+/// Selects events; the default selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     /// Only this event type.
@@ -20,7 +20,7 @@ pub struct Filters {
     pub to_inclusive: Option<Date>,
 }
 
-/// What is left to ask of the rows of a partition.
+/// The conditions that the rows of a partition must still meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RowFilter<'a> {
     pub(super) event_name: Option<&'a str>,
@@ -34,7 +34,7 @@ impl Filters {
         self.event_type.as_deref().is_none_or(|wanted| wanted == event_type) && of_name.is_none_or(|wanted| wanted == event_type)
     }
 
-    /// Events of any day may be in the folder `late` of an old lake: its rows are asked when they were created.
+    /// The folder `late` of an old lake may hold events of any day: its rows are filtered by `created_datetime`.
     pub(super) fn admits_date(&self, created_date: &str) -> bool {
         let bounded = self.from_inclusive.is_some() || self.to_inclusive.is_some();
         match super::super::parse_date(created_date) {
@@ -55,7 +55,7 @@ impl Filters {
 }
 
 impl RowFilter<'_> {
-    /// Whether the footer's number of rows is the answer already.
+    /// Whether the row count of the footer is the answer.
     pub(super) fn is_all(&self) -> bool {
         self.event_name.is_none() && self.created_millis.is_none()
     }

@@ -1,4 +1,4 @@
-//! The four questions: what is there, how many, where is this one, give me all.
+//! The four queries: list, count, find, export.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,11 +18,11 @@ use crate::sink::lake::{
 };
 
 impl Lake {
-    /// The partitions with their files, rows, bytes and times, from the footers alone: of an
-    /// `event_name` asked for, only its type matters here.
+    /// The partitions with their files, rows, bytes and times, from the footers alone: only the type of an `event_name` filter
+    /// is used here.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed.
+    /// [`LakeError`] if a folder cannot be listed.
     pub fn ls(&self, filters: &Filters) -> Result<Listing, LakeError> {
         let mut partitions: BTreeMap<Partition, PartitionSummary> = BTreeMap::new();
         let look = |_: &Place<'_>, file: &LakeFile| Ok((file.rows(), file.created_range()));
@@ -48,10 +48,10 @@ impl Lake {
         Ok(Listing { partitions: partitions.into_values().collect(), left_out })
     }
 
-    /// Rows by event type and day, and by name where `by_name`. Without a name to tell apart the footers answer.
+    /// Rows by event type and day, and by name if `by_name`. If no name matters, the footers answer.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed.
+    /// [`LakeError`] if a folder cannot be listed.
     pub fn count(&self, filters: &Filters, by_name: bool) -> Result<Counts, LakeError> {
         let mut counts: BTreeMap<(Partition, Option<String>), u64> = BTreeMap::new();
         let look = |place: &Place<'_>, file: &LakeFile| {
@@ -70,11 +70,11 @@ impl Lake {
         Ok(Counts { counts: counts.collect(), left_out })
     }
 
-    /// Every row with this identity: more than one where the lake holds it twice. Footers, filters and the
-    /// `event_uuid` column are asked before anything else is read.
+    /// Every row with this identity: more than one if the lake holds it twice. Footers, filters and the `event_uuid` column are
+    /// read before anything else.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed, or `visit` fails.
+    /// [`LakeError`] if a folder cannot be listed, or `visit` fails.
     pub fn find(
         &self,
         event_uuid: Uuid,
@@ -117,13 +117,13 @@ impl Lake {
         Ok(left_out)
     }
 
-    /// Hands every row that passes the filters to `visit`, partition by partition, in the order of the files' names.
+    /// Passes every row that matches the filters to `visit`, partition by partition, in the order of the file names.
     ///
-    /// With `distinct`, of the rows of one event only the first received is handed over, as the view `events` does it:
-    /// each partition's identities are then held in memory, about 80 bytes for each.
+    /// With `distinct`, only the first received row of each event is passed, as in the view `events`: the identities of each
+    /// partition are then held in memory, about 80 bytes each.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed, or `visit` fails.
+    /// [`LakeError`] if a folder cannot be listed, or `visit` fails.
     pub fn export(
         &self,
         filters: &Filters,
@@ -157,7 +157,7 @@ impl Lake {
         Ok(export)
     }
 
-    /// When each event of a partition was first received. A file that cannot be read is reported when it is exported.
+    /// When each event of a partition was first received. An unreadable file is reported by the export.
     fn first_received(&self, places: &[Place<'_>], filter: &RowFilter<'_>) -> HashMap<EventKey, i64> {
         let mut firsts = HashMap::new();
         for place in places {
@@ -184,16 +184,15 @@ impl Lake {
     }
 }
 
-/// What makes two rows of a partition the same event: `event_uuid`, the bits of `created_at` (LAKE.md), and the scope of the
-/// identity.
+/// The key of an event in a partition: `event_uuid`, the bits of `created_at` (LAKE.md), and the scope of the identity.
 type EventKey = (u128, u64, Option<Box<str>>);
 
-/// `None` for an identity of a form that no gateway writes: such rows are never taken for the same.
+/// `None` for an identity in a format that no gateway writes: such rows are never duplicates.
 fn event_key(event_uuid: &str, created_at: f64, scope: Option<&str>) -> Option<EventKey> {
     Some((Uuid::try_parse(event_uuid).ok()?.as_u128(), created_at.to_bits(), scope.map(Box::from)))
 }
 
-/// Whether this row is the one to hand over of its event. Forgets it then, so that a tie is handed over once.
+/// Whether this row is the first of its event. Then removes the event, so that only one of two equal rows is passed.
 fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
     let Some(key) = event_key(row.event_uuid, row.created_at, row.dedup_scope) else { return true };
     let first = firsts.get(&key) == Some(&row.received_millis);
@@ -203,7 +202,7 @@ fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
     first
 }
 
-/// Every column; a file that has not all of them is read without.
+/// Every column; a missing column of a file is skipped.
 fn whole_rows() -> Vec<&'static str> {
     COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect()
 }

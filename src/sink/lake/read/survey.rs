@@ -1,4 +1,4 @@
-//! The way through the lake: its partitions, their files, and a few files looked into at one time.
+//! Walks through the lake: its partitions, their files, and a few open files at a time.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A file, and the partition it is in.
+/// A file and its partition.
 pub(super) struct Place<'a> {
     pub(super) partition: &'a Partition,
     pub(super) entry: FileEntry,
@@ -33,19 +33,19 @@ impl Place<'_> {
 }
 
 impl Lake {
-    /// First day that has a partition of its own.
+    /// First day with a partition.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed.
+    /// [`LakeError`] if a folder cannot be listed.
     pub fn first_date(&self) -> Result<Option<Date>, LakeError> {
         let partitions = self.partitions(&Filters::default())?;
         Ok(partitions.iter().filter_map(|partition| parse_date(&partition.created_date)).min())
     }
 
-    /// Whether it has folders `created_date=late`, which gateways up to 2026-11 made.
+    /// Whether the lake has folders `created_date=late`, which gateways up to 2026-11 created.
     ///
     /// # Errors
-    /// [`LakeError`] where a folder cannot be listed.
+    /// [`LakeError`] if a folder cannot be listed.
     pub fn has_late_folders(&self) -> Result<bool, LakeError> {
         let partitions = self.partitions(&Filters::default())?;
         Ok(partitions.iter().any(|partition| partition.created_date == LATE))
@@ -69,7 +69,8 @@ impl Lake {
         Ok(partitions)
     }
 
-    /// The Parquet files of a partition, by name. What is not named as one is left out; hidden files are not spoken of.
+    /// The Parquet files of a partition, by name. Files with another kind of name are reported as left out; hidden files are
+    /// ignored.
     pub(super) fn files<'a>(&self, partition: &'a Partition) -> Result<(Vec<Place<'a>>, Vec<LeftOut>), LakeError> {
         let entries = self.store.list(&partition.to_string())?.files;
         let visible = entries.into_iter().filter(|entry| !entry.name.starts_with(['.', '_']));
@@ -79,7 +80,7 @@ impl Lake {
         Ok((files, others))
     }
 
-    /// Looks into every file that the filters admit, several at one time, and takes the answers in order.
+    /// Reads every file that the filters admit, several at a time, and returns the results in order.
     pub(super) fn survey<R: Send>(
         &self,
         filters: &Filters,
@@ -112,7 +113,7 @@ impl Lake {
     }
 }
 
-/// `work` on every item, by several threads; the answers are in the order of the items.
+/// Runs `work` on every item in several threads; the results are in the order of the items.
 fn in_parallel<'a, I: Sync, R: Send>(threads: usize, items: &'a [I], work: impl Fn(&'a I) -> R + Sync) -> Vec<R> {
     if threads <= 1 || items.len() <= 1 {
         return items.iter().map(work).collect();

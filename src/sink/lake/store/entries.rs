@@ -1,4 +1,4 @@
-//! The files and folders of a store, and what became of a file that was to be made.
+//! The files and folders of a store, and the result of creating a file.
 
 /// A file of a partition.
 #[derive(Clone, Debug)]
@@ -7,16 +7,16 @@ pub(in crate::sink::lake) struct FileEntry {
     pub(in crate::sink::lake) bytes: u64,
 }
 
-/// What became of a file that was to be made.
+/// The result of creating a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sink::lake) enum Created {
-    /// It is there.
+    /// The file was created.
     New,
-    /// Something of that name was there, and still is.
+    /// The name was taken, and the existing entry is unchanged.
     Taken,
 }
 
-/// What a folder directly holds, by name and sorted.
+/// The direct contents of a folder, sorted by name.
 #[derive(Debug, Default)]
 pub(in crate::sink::lake) struct Folder {
     pub(in crate::sink::lake) folders: Vec<String>,

@@ -1,8 +1,8 @@
-//! A lake in a local folder. A crash at any point leaves the new file or none; never half of one, and never one instead of
-//! another: a file that is there is not replaced.
+//! A lake in a local folder. After a crash at any point the new file is either whole or absent. An existing file is never
+//! replaced.
 //!
-//! Folders that somebody removed while the gateway runs are made anew. A file is written in `_tmp`, or, where its partition
-//! is on another file system, hidden beside its place, because a rename does not cross file systems.
+//! Folders that were removed while the gateway runs are created again. A file is written in `_tmp`, or, if its partition is on
+//! another file system, hidden in the partition, because a rename does not cross file systems.
 
 use std::{
     collections::HashMap,
@@ -35,27 +35,27 @@ use crate::{
     sink::lake::{LakeError, partition::Partition},
 };
 
-/// Where files are in the making. Query engines pass over names that begin with `_` or `.`, and no glob for `*.parquet`
-/// matches a name that ends in [`TEMP_SUFFIX`].
+/// Folder for unfinished files. Query engines ignore names that begin with `_` or `.`, and no glob for `*.parquet` matches a
+/// name that ends in [`TEMP_SUFFIX`].
 const TEMP_FOLDER: &str = "_tmp";
 const TEMP_SUFFIX: &str = ".tmp";
 
-/// The folder, and what is known of it.
+/// The root folder, and the known state of its subfolders.
 #[derive(Debug)]
 pub(in crate::sink::lake) struct Local {
     root: PathBuf,
-    /// Folders whose own entry is known to be on disk. Held while one is made, so that nobody writes into a folder
-    /// that a power loss could still take away.
+    /// Folders whose own entry is known to be on disk. Locked while a folder is created, so that no thread writes into a folder
+    /// that a power loss could remove.
     durable_folders: Mutex<HashMap<PathBuf, Mark>>,
-    /// Tells its temporary files from those of other gateways; the process has the number 1 in every container.
+    /// Distinguishes its temporary files from those of other gateways; the process id is 1 in every container.
     writer: u64,
-    /// Tells apart the temporary files of this one: a delivery that was given up may still be writing.
+    /// Distinguishes the temporary files of this gateway: an abandoned delivery may still be writing.
     temp_count: AtomicU64,
-    /// Whether the log says already that a partition is on another file system.
+    /// Whether the log already says that a partition is on another file system.
     is_crossing_logged: AtomicBool,
 }
 
-/// Tells a folder from another one that was made later in its place: its number alone may be given again.
+/// Distinguishes a folder from a later folder at the same path: inode numbers alone are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     device: u64,
@@ -70,7 +70,7 @@ impl Mark {
     }
 }
 
-/// An error with the path it is about, which the system's own text lacks, and what it says of the future.
+/// An error with its path, which the system's message lacks, and its kind, which tells whether it may pass.
 #[derive(Debug)]
 pub(super) struct FileError {
     path: PathBuf,
@@ -123,7 +123,7 @@ impl Local {
         let temp = local.root.join(TEMP_FOLDER);
         let made = local.durable_folder(&mut local.known(), &temp).map(drop);
         match made.and_then(|()| remove_leftovers(&temp, |_| true)) {
-            // A disk that fails. Anything else may leave the partitions writable.
+            // The disk fails. After any other error the partitions may still be writable.
             Err(error) if error.kind() == FaultKind::Medium || error.is(Errno::IO) => return Err(error.of_lake()),
             Err(error) => tracing::warn!(%error, "the lake's folder for unfinished files cannot be used"),
             Ok(()) => {}
@@ -148,7 +148,7 @@ impl Local {
     /// See [`Store::create`](super::Store::create).
     pub(super) fn create(&self, partition: &Partition, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
         match self.try_create(partition, file_name, file) {
-            // Somebody removed a folder in between. It is made anew, once: whoever goes on removing is waited for.
+            // A folder was removed in between. Try once more; if the removal continues, the deliverer retries.
             Err(error) if error.is(Errno::NOENT) => self.try_create(partition, file_name, file),
             created => created,
         }
@@ -160,7 +160,7 @@ impl Local {
         if target.symlink_metadata().is_ok() {
             return Ok(Created::Taken);
         }
-        // Opened before there is anything to sync, so that a lack of descriptors leaves nothing half done.
+        // Opened before there is anything to sync, so that a lack of descriptors leaves nothing unfinished.
         let entries = File::open(&folder).map_err(FileError::at(&folder, Operation::Name))?;
         let suffix = format!("{:016x}.{}{TEMP_SUFFIX}", self.writer, self.temp_count.fetch_add(1, Ordering::Relaxed));
         let mode = self.mode() & 0o666;
@@ -184,7 +184,7 @@ impl Local {
         if created == Created::New
             && let Err(error) = entries.sync_all()
         {
-            // A second sync could succeed without the entry. The next try makes the entry anew.
+            // A second sync could succeed without the entry. The next attempt creates the entry again.
             let _ = fs::remove_file(&target);
             return Err(FileError::at(&folder, Operation::Sync)(error));
         }
@@ -197,13 +197,13 @@ impl Local {
         sync_folder(&folder)
     }
 
-    /// The files of a partition. What a crash left unfinished of files that `is_ours` is removed.
+    /// The files of a partition. Removes files that a crash left unfinished and that are `is_ours`.
     pub(super) fn look(&self, partition: &Partition, is_ours: impl Fn(&str) -> bool) -> Result<Vec<FileEntry>, LakeError> {
         let folder = partition.to_string();
         let path = self.root.join(&folder);
         let files = match self.list(&folder) {
             Ok(listed) => listed.files,
-            // A file in its place is met, and said, when something is written.
+            // If a file is in place of the folder, the next write reports the error.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Vec::new(),
             Err(cause) => return Err(LakeError::Io { path: path.display().to_string(), cause }),
         };
@@ -217,7 +217,7 @@ impl Local {
         self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition's folder, made where it is missing; every entry on the way to it is on disk.
+    /// The partition's folder, created if missing; all entries on its path are on disk.
     fn partition_folder(&self, partition: &Partition) -> Result<(PathBuf, Mark), FileError> {
         let mut known = self.known();
         let outer = self.root.join(partition.type_folder());
@@ -228,8 +228,8 @@ impl Local {
         Ok((inner, mark))
     }
 
-    /// The root with its parents, or a folder whose parent is there: made where it is missing, and its entry on disk, also
-    /// that of a folder found there, which a process that died since may have made without getting that far.
+    /// Creates a folder whose parent exists (or the root with its parents) if it is missing, and syncs its entry. An existing
+    /// folder is synced too, because a process that died since may have created it without a sync.
     fn durable_folder(&self, known: &mut HashMap<PathBuf, Mark>, folder: &Path) -> Result<Mark, FileError> {
         if let Some(mark) = Mark::of(folder)
             && known.get(folder) == Some(&mark)
@@ -249,7 +249,7 @@ impl Local {
         Ok(mark)
     }
 
-    /// Permissions of what is made: whoever may read the root may read the rest.
+    /// Permissions of new files and folders: users who may read the root may read the rest.
     fn mode(&self) -> u32 {
         fs::metadata(&self.root).map_or(FOLDER_MODE, |root| root.permissions().mode() & 0o777)
     }
@@ -258,7 +258,7 @@ impl Local {
         let mut listed = Folder::default();
         for entry in self.root.join(folder).read_dir()? {
             let entry = entry?;
-            // A name that is not UTF-8 is none of ours; it is shown as well as it can be.
+            // A name that is not UTF-8 is foreign; it is shown as far as possible.
             let name = entry.file_name().to_string_lossy().into_owned();
             // Follows links: a partition may have been moved to another disk.
             let metadata = match fs::metadata(entry.path()) {
@@ -289,8 +289,8 @@ impl Local {
     }
 }
 
-/// Removes what a crash left in the making. Should another gateway share the lake and be writing right now, its
-/// rename fails and it writes that file again.
+/// Removes unfinished files of a crash. If another gateway shares the lake and is just writing, its rename fails and it writes
+/// that file again.
 fn remove_leftovers(folder: &Path, is_leftover: impl Fn(&str) -> bool) -> Result<(), FileError> {
     for entry in folder.read_dir().map_err(FileError::at(folder, Operation::Name))? {
         let path = entry.map_err(FileError::at(folder, Operation::Name))?.path();
@@ -312,12 +312,12 @@ fn is_hidden_leftover(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(TEMP_SUFFIX)
 }
 
-/// Writes `temp`, durably, and gives it the name `target` unless something has that name. Leaves no `temp` behind.
+/// Writes `temp` durably, and renames it to `target` unless that name is taken. Leaves no `temp` behind.
 fn write_and_move(temp: &Path, target: &Path, mode: u32, file: &[u8]) -> Result<Created, FileError> {
     let written = write_durably(temp, mode, file);
     let moved = written.and_then(|()| move_new(temp, target).map_err(FileError::at(target, Operation::Name)));
     if !matches!(moved, Ok(Created::New)) {
-        // Best effort: the next start removes it otherwise.
+        // Best effort: otherwise the next start removes it.
         let _ = fs::remove_file(temp);
     }
     moved
@@ -330,20 +330,20 @@ fn write_durably(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), FileError> 
     file.sync_all().map_err(FileError::at(path, Operation::Sync))
 }
 
-/// Renames `temp` to `target` unless something has that name.
+/// Renames `temp` to `target` unless that name is taken.
 fn move_new(temp: &Path, target: &Path) -> io::Result<Created> {
     match renameat_with(CWD, temp, CWD, target, RenameFlags::NOREPLACE) {
         Ok(()) => return Ok(Created::New),
         Err(Errno::EXIST) => return Ok(Created::Taken),
-        // A file system that cannot do it, such as NFS, or a kernel.
+        // The file system (such as NFS) or the kernel does not support it.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
         Err(error) => return Err(error.into()),
     }
     match fs::hard_link(temp, target) {
-        // Both names stay if this fails; the leftover is removed later.
+        // If this fails, both names stay; the leftover is removed later.
         Ok(()) => fs::remove_file(temp).map(|()| Created::New),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Taken),
-        // No hard links either, such as FAT. Its caller has just looked: what is left is a race with another gateway.
+        // No hard links either, such as FAT. The caller has just checked the name: only a race with another gateway remains.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::PERM | Errno::NOSYS | Errno::NOTSUP)) => {
             fs::rename(temp, target).map(|()| Created::New)
         }

@@ -1,4 +1,4 @@
-//! A lake in S3, or in anything that speaks its language.
+//! A lake in S3, or in a compatible store.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use super::{
 use crate::limits::S3_REQUEST_TIMEOUT;
 use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
 
-/// What the store is opened for.
+/// The purpose of the open store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     Read,
@@ -34,7 +34,7 @@ pub(in crate::sink::lake) struct S3 {
     client: Arc<AmazonS3>,
     bucket: String,
     prefix: Path,
-    /// Drives the reader's requests, which block; the sink's are driven by the runtime that it is called on.
+    /// Runs the reader's requests, which block; the sink's requests run on the caller's runtime.
     runtime: Option<Arc<Runtime>>,
 }
 
@@ -58,7 +58,7 @@ impl S3 {
             options = options.with_allow_http(true);
         }
         if purpose == Use::Write {
-            // A sink does not wait to try again: the deliverer does, and counts it.
+            // A sink does not retry: the deliverer does, and counts the retries.
             builder = builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() });
         }
         let client = builder.with_client_options(options).build().map_err(|cause| error(cause.to_string()))?;
@@ -81,7 +81,7 @@ impl S3 {
             Err(Error::AlreadyExists { .. }) => Ok(Created::Taken),
             Err(error) if is_unknown_to_store(&error) => match self.client.head(&key).await {
                 Ok(_) => Ok(Created::Taken),
-                // What is left is a race with another gateway.
+                // A race with another gateway remains.
                 Err(Error::NotFound { .. }) => {
                     let put = self.client.put(&key, file.into()).await;
                     put.map(|_| Created::New).map_err(|error| error.to_string())
@@ -92,7 +92,7 @@ impl S3 {
         }
     }
 
-    /// The files of a partition; none where this gateway may write and not list.
+    /// The files of a partition; empty if this gateway may write but not list.
     pub(super) fn look(&self, partition: &str) -> io::Result<Vec<FileEntry>> {
         match self.list(partition) {
             Err(error) if is_forbidden(&error) => Ok(Vec::new()),
@@ -142,13 +142,13 @@ impl S3 {
     }
 }
 
-/// Whether this gateway has no right to ask.
+/// Whether this gateway lacks the right for the request.
 pub(super) fn is_forbidden(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }))
 }
 
-/// Whether the store does not know conditional puts, as some that speak S3's language do not.
+/// Whether the store does not support conditional puts, as some S3-compatible stores do not.
 fn is_unknown_to_store(error: &Error) -> bool {
     matches!(error, Error::Generic { .. } | Error::NotImplemented { .. }) && error.to_string().contains("NotImplemented")
 }

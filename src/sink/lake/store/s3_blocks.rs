@@ -24,8 +24,8 @@ pub(super) fn block_on<T>(
     answer.map_err(io::Error::from)
 }
 
-/// An object, fetched in large aligned blocks of which the last few are kept: a Parquet reader reads many small pieces
-/// near each other, and every request costs a round trip.
+/// An object, fetched in large aligned blocks; the last few are cached, because a Parquet reader reads many small pieces near
+/// each other, and every request costs a round trip.
 #[derive(Debug)]
 pub(in crate::sink::lake) struct Blocks {
     pub(super) client: Arc<AmazonS3>,
@@ -48,7 +48,7 @@ impl Blocks {
     }
 
     fn block(&self, index: u64) -> io::Result<Bytes> {
-        // One thread reads a file, so that holding this over the request keeps nobody waiting.
+        // One thread reads a file, so that no other thread waits while the lock is held during the request.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, block)) = kept.iter().find(|(at, _)| *at == index) {
             return Ok(block.clone());

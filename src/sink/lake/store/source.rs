@@ -1,4 +1,4 @@
-//! An open file as the Parquet reader wants it: bytes from any place, on disk or in blocks fetched from S3.
+//! An open file for the Parquet reader: random access to bytes on disk or in blocks fetched from S3.
 
 use std::{
     fs::File,
@@ -37,7 +37,7 @@ impl Source {
         Self { bytes, inner: Inner::S3(Arc::new(blocks)) }
     }
 
-    /// Reads at most `buffer` from `offset` on; 0 only at the end.
+    /// Reads at most `buffer` from `offset`; returns 0 only at the end.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.inner {
             Inner::Local(file) => file.read_at(buffer, offset),
@@ -48,7 +48,7 @@ impl Source {
 }
 
 impl Source {
-    /// Reads every byte: an error of the disk or of the network, in its own words.
+    /// Reads every byte; returns the unchanged error of the disk or of the network.
     pub(in crate::sink::lake) fn read_through(&self) -> io::Result<()> {
         io::copy(&mut SourceReader { source: self.clone(), offset: 0 }, &mut io::sink()).map(drop)
     }
@@ -68,7 +68,7 @@ impl ChunkReader for Source {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        // The length comes out of the file: nothing is allocated for one that the file cannot have.
+        // The length comes from the file: do not allocate more than the file can have.
         if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
             return Err(ParquetError::EOF(format!("{length} bytes at {start} of a file of {} bytes", self.bytes)));
         }
@@ -78,7 +78,7 @@ impl ChunkReader for Source {
     }
 }
 
-/// Reads on from an offset.
+/// Reads forward from an offset.
 #[derive(Debug)]
 pub(in crate::sink::lake) struct SourceReader {
     source: Source,

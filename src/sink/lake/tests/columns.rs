@@ -1,4 +1,4 @@
-//! What a file holds.
+//! The contents of a file.
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use crate::event::Date;
 use crate::limits::LAKE_CHUNK_ROWS;
 use crate::sink::lake::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE, Found, LakeRow, Partition, encode, store};
 
-/// Reads a file with the Parquet crate alone.
+/// Reads a file with only the Parquet crate.
 pub(super) fn read(path: &Path) -> Vec<RecordBatch> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     reader.build().unwrap().map(Result::unwrap).collect()
@@ -49,7 +49,7 @@ fn any_record() -> impl Strategy<Value = Record> {
     )
 }
 
-/// The year 5138, as `limits.rs` has it.
+/// The year 5138, as in `limits.rs`.
 const CREATED_MAX: i64 = 100_000_000_000_000;
 
 proptest! {
@@ -64,7 +64,7 @@ proptest! {
         for path in lake.files() {
             for batch in read(&path) {
                 for row in 0..batch.num_rows() {
-                    // Within a partition the order of the spool is kept, so that the first that fits is the one.
+                    // Files keep the order of the spool within a partition, so the first matching record is the right one.
                     let is_it = |record: &&Record| row_is(&batch, row, record) && path.starts_with(folder_of(&lake, record));
                     let found = owed.iter().position(is_it);
                     prop_assert!(found.is_some(), "row {row} of {} is none of the records", path.display());

@@ -1,4 +1,4 @@
-//! Files that are damaged, or none of ours: named, left out, never fatal.
+//! Damaged and foreign files: reported, left out, never fatal.
 
 use std::{fs, sync::Arc};
 
@@ -50,7 +50,7 @@ async fn files_that_are_not_ours_are_named_and_the_rest_is_read() {
     assert_eq!(rows, 2);
 }
 
-/// The identities of this file cannot be decoded any more, so that whoever does not look reports nothing.
+/// The identities of this file cannot be decoded any more, so the query reports an error only if it reads them.
 #[tokio::test]
 async fn find_does_not_read_the_identities_of_a_file_whose_filter_excludes_the_one_sought() {
     let lake = TestLake::new();
@@ -78,7 +78,7 @@ fn no_damaged_byte_makes_the_reader_panic() {
     let (lake, all) = (written.reader(), Filters::default());
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
-        // Turns signs around and changes sizes.
+        // Flips signs and changes sizes.
         damaged[at] ^= 0x81;
         fs::write(path, damaged).unwrap();
         lake.count(&all, true).unwrap();

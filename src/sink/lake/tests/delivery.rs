@@ -1,4 +1,4 @@
-//! Where files are written, when they can be seen, and what a failure costs.
+//! Where files are written, when they become visible, and the effects of a failure.
 
 use std::{
     fs,
@@ -83,7 +83,7 @@ async fn a_partition_that_cannot_be_written_retries_its_own_records_alone() {
     }
     assert_eq!(lake.identities(), uuids([0, 2, 3, 5]));
 
-    // What is owed is sent again under the same stretch, once the way is free.
+    // Undelivered records are sent again with the same range, after the obstacle is removed.
     fs::remove_file(&blocked).unwrap();
     let owed = Batch { records: vec![all.records[1].clone(), all.records[4].clone()], ..all };
     assert_eq!(lake.sink.deliver(&owed).await, [Delivery::Delivered, Delivery::Delivered]);
@@ -123,7 +123,7 @@ async fn a_batch_may_have_a_thousand_partitions() {
     assert_eq!(lake.identities(), uuids(0..2_000));
 }
 
-/// A reader that looks all the time while large files are written never sees half of one.
+/// A reader that reads all the time while large files are written never sees an unfinished file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_visible_only_when_whole() {
     let lake = TestLake::new();
@@ -134,7 +134,7 @@ async fn a_file_is_visible_only_when_whole() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                // What is in the making and named as a file of the lake could not be read.
+                // An unfinished file with the name of a lake file would be unreadable.
                 assert_eq!(lake.reader().ls(&Filters::default()).unwrap().left_out, []);
             }
         });

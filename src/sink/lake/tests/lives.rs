@@ -1,5 +1,5 @@
-//! Other lives of a data folder: copies, restored backups, stretches that are cut differently. Nothing is overwritten, and
-//! what is delivered again is in the lake once.
+//! Other instances of a data folder: copies, restored backups, ranges with other bounds. Nothing is overwritten, and repeated
+//! deliveries are in the lake once.
 
 use std::{collections::HashSet, fs};
 
@@ -19,7 +19,7 @@ fn events(numbers: std::ops::Range<u128>) -> Vec<Record> {
     numbers.map(|number| event(number, ["menu", "cart"][number as usize % 2])).collect()
 }
 
-/// Identities that files are named by.
+/// Identities in file names.
 fn names(lake: &TestLake) -> HashSet<Uuid> {
     let names = lake.files().into_iter().map(|path| FileName::parse(path.file_name()?.to_str()?));
     names.map(|name| name.unwrap().identity).collect()
@@ -32,13 +32,13 @@ async fn two_lives_with_the_same_numbers_are_both_in_the_lake_and_replays_add_no
     let (first, second) = (batch(0, events(0..4)), batch(0, events(100..104)));
     deliver(&life(lake.root(), one.path()), &first).await;
     for _ in 0..3 {
-        // As after a crash: the same stretch, by a process that knows only what is on its disk.
+        // As after a crash: the same range, by a process that knows only its disk.
         deliver(&life(lake.root(), two.path()), &second).await;
         deliver(&life(lake.root(), one.path()), &first).await;
     }
     assert_eq!(lake.identities(), uuids((0..4).chain(100..104)));
     assert_eq!((lake.files().len(), names(&lake).len()), (4, 2), "one clash, one new identity, for all partitions");
-    // From then on it keeps its own.
+    // From then on it uses its own identity.
     deliver(&life(lake.root(), two.path()), &batch(4, events(104..108))).await;
     assert_eq!((lake.files().len(), names(&lake).len()), (6, 2));
 }
@@ -66,7 +66,7 @@ async fn a_restored_backup_writes_none_of_its_files_over_those_that_came_after_i
     for first in (0..40).step_by(4) {
         deliver(&sink, &batch(first, events(u128::from(first)..u128::from(first) + 4))).await;
     }
-    // Restored to where 20 events were taken; the first new stretch has no name that is there already.
+    // Restored to the state after 20 events; the first new range has a name that is not taken.
     let sink = life(lake.root(), backup.path());
     for first in (20..50).step_by(6) {
         deliver(&sink, &batch(first, events(u128::from(first) + 1_000..u128::from(first) + 1_006))).await;
@@ -79,7 +79,7 @@ async fn stretches_that_come_out_of_order_are_there_once_also_when_a_crash_repea
     let lake = TestLake::new();
     let data = tempfile::tempdir().unwrap();
     let sink = life(lake.root(), data.path());
-    // The place was owed the first one while it could not be written.
+    // The first one was owed to the place while it could not be written.
     deliver(&sink, &batch(8, events(8..12))).await;
     deliver(&sink, &batch(4, events(4..8))).await;
     let sink = life(lake.root(), data.path());
@@ -95,13 +95,13 @@ async fn a_stretch_that_is_cut_shorter_or_longer_after_a_crash_adds_only_what_is
     let lake = TestLake::new();
     let data = tempfile::tempdir().unwrap();
     deliver(&life(lake.root(), data.path()), &batch(0, events(0..10))).await;
-    // The disk lost two of them, or another sink took the first ones.
+    // The disk lost two of them, or another sink delivered the first ones.
     deliver(&life(lake.root(), data.path()), &batch(0, events(0..8))).await;
     deliver(&life(lake.root(), data.path()), &batch(4, events(4..10))).await;
     assert_eq!((lake.identities(), lake.files().len()), (uuids(0..10), 2));
     deliver(&life(lake.root(), data.path()), &batch(0, events(0..12))).await;
     assert_eq!((lake.identities(), lake.files().len()), (uuids(0..12), 4));
-    // The same rows, in other bytes: another version wrote them.
+    // The same rows, in other bytes, as another version writes them.
     deliver(&life(lake.root(), data.path()), &batch(0, events(0..12))).await;
     assert_eq!(lake.identities(), uuids(0..12));
 }

@@ -1,10 +1,10 @@
-//! Folders that go away, are links to other disks, or are none.
+//! Folders that are removed, are links to other disks, or are not folders.
 
 use std::{fs, os::unix::fs::symlink};
 
 use super::*;
 
-/// A folder on another file system than the temporary folder; `None` where the machine has none.
+/// A folder on another file system than the temporary folder; `None` if the machine has none.
 fn elsewhere() -> Option<TempDir> {
     use std::os::unix::fs::MetadataExt;
     let other = tempfile::tempdir_in("/dev/shm").ok()?;
@@ -20,7 +20,7 @@ async fn folders_that_were_removed_while_it_runs_are_made_anew() {
     fs::remove_dir(lake.root().join("_tmp")).unwrap();
     lake.write(1, vec![event(2, "menu")]).await;
     assert_eq!(lake.identities(), uuids([1, 2]));
-    // The whole lake, then also removed and made by somebody, then with its parents.
+    // First the whole lake, then the lake removed and created again, then the lake with its parents.
     fs::remove_dir_all(lake.root()).unwrap();
     lake.write(2, vec![event(3, "menu")]).await;
     fs::remove_dir_all(lake.root()).unwrap();
@@ -54,7 +54,7 @@ async fn a_partition_or_a_root_that_is_a_link_to_another_file_system_is_written_
     assert_eq!((lake.identities(), lake.files().len()), (uuids(0..6), 3));
     assert_eq!(inner.read_dir().unwrap().count(), 1, "nothing unfinished is left there");
 
-    // What a crash left there goes away when its partition is delivered again; what is not ours stays.
+    // The next delivery of the partition removes unfinished files of a crash; foreign files stay.
     let spool = Uuid::from_u128(1);
     let leftover = inner.join(format!(".{spool}-00000000000000000006-00000000000000000007.parquet.77.0.tmp"));
     let foreign = inner.join(".notes.tmp");
@@ -83,7 +83,7 @@ async fn a_file_in_the_place_of_a_folder_is_named_and_concerns_its_partition_alo
         }
         fs::remove_file(&blocked).unwrap();
     }
-    // A file in the place of `_tmp` keeps nobody from writing.
+    // A file in place of `_tmp` does not prevent writing.
     fs::remove_dir(lake.root().join("_tmp")).unwrap();
     fs::write(lake.root().join("_tmp"), b"").unwrap();
     assert_eq!(lake.sink.deliver(&all).await, vec![Delivery::Delivered; 6]);

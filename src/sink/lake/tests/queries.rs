@@ -1,4 +1,4 @@
-//! The four questions a reader asks.
+//! The four queries of a reader.
 
 use std::{
     fs::{self, File},
@@ -20,7 +20,7 @@ fn filters(event_type: Option<&str>, event_name: Option<&str>, from: Option<&str
     }
 }
 
-/// Three stretches: menu viewed on three days (one of them in the late folder of an old gateway), menu clicked and cart added
+/// Three ranges: menu viewed on three days (one of them in the late folder of an old gateway), menu clicked and cart added
 /// today.
 async fn some_lake() -> TestLake {
     let lake = TestLake::new();
@@ -139,7 +139,7 @@ async fn a_name_asked_for_excludes_the_partitions_of_other_types() {
     assert_eq!(listing.partitions.len(), 1);
 }
 
-/// As a compaction by another tool leaves it: many row groups, other units of time, another order, a column more.
+/// As after a compaction by another tool: many row groups, other time units, another order, an additional column.
 #[tokio::test]
 async fn a_file_that_another_tool_rewrote_answers_the_same() {
     let lake = TestLake::new();

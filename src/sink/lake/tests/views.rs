@@ -1,4 +1,4 @@
-//! The views' SQL, as text. That it runs is shown by tests/acceptance/test_lake_views.py.
+//! The SQL text of the views. tests/acceptance/test_lake_views.py runs it.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
@@ -17,7 +17,7 @@ fn sql(dialect: Dialect, root: &str, schemas: &[ViewSchema]) -> String {
     views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas, has_addresses: false, has_late_folders: false }).unwrap()
 }
 
-/// The text with every quoted name and text, and every comment, taken out: what a parser takes for SQL.
+/// The text without quoted names, quoted texts and comments: the part that a parser reads as SQL.
 fn unquoted(sql: &str) -> String {
     let mut rest = sql.chars().peekable();
     let mut outside = String::new();
@@ -96,7 +96,7 @@ fn addresses_are_a_column_of_every_view_where_they_are_kept() {
             assert!(of(&with).contains("client_address"), "{with}");
             assert!(view.contains("menu") || !of(&without).contains("client_address"), "{without}");
         }
-        // Where they are not kept, the field of the event has the name for itself.
+        // If addresses are not stored, the name is free for the field of the event.
         assert!(without.contains("AS \"client_address\"") && !with.contains("\"client_address_2\""), "{without}{with}");
     }
 }
@@ -121,7 +121,7 @@ fn every_view_says_what_is_late_and_an_old_lakes_late_folders_are_given_a_date()
     assert!(without.contains("AS \"is_late_2\""), "an event's own field: {without}");
     assert!(with.contains("created_date=[0-9]*/") && with.contains("created_date=late/"), "{with}");
     assert!(with.contains("CAST(received_datetime AS date) AS \"created_date\", true AS \"is_late\""), "{with}");
-    // Athena finds the folders of a range where the date is a text.
+    // Athena prunes the folders of a range only if the date is a text.
     let athena = sql(Dialect::Athena, "s3://bucket/lake", &schemas);
     assert!(athena.contains("created_date <> CAST(CAST(created_datetime AS date) AS varchar) AS \"is_late\""), "{athena}");
     let late = "CAST(CAST(received_datetime AS date) AS varchar) AS \"created_date\", true AS \"is_late\"";

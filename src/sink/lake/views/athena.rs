@@ -1,4 +1,4 @@
-//! Athena's side of the views: tables with partition projection, so that no crawler and no `MSCK REPAIR` is needed.
+//! The views for Athena: tables with partition projection, so that no crawler and no `MSCK REPAIR` is needed.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::{
 /// `events_raw` over two tables.
 pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, columns: &[&str]) -> Result<String, LakeError> {
     let root = root.trim_end_matches('/');
-    // Athena finds a file's columns by their names: one that a file has not is NULL.
+    // Athena finds a file's columns by name; a missing column is NULL.
     let extra = [CLIENT_ADDRESS, DEDUP_SCOPE].into_iter().filter(|name| columns.contains(name));
     let extra: String = extra.map(|name| format!(",\n  `{name}` string")).collect();
     let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, &extra, &properties));
@@ -27,21 +27,21 @@ pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, co
     Ok(format!("-- Athena runs one statement at a time.\n{}CREATE OR REPLACE VIEW events_raw AS\n{union};\n\n", tables.concat(),))
 }
 
-/// Both tables as one.
+/// Both tables combined.
 pub(super) fn union_select(columns: &[&str]) -> String {
     let (dated, late) = (Dialect::Athena.selected(columns), Dialect::Athena.selected_late(columns));
-    // The projections of the tables keep them apart already; an engine that ignores projections sees all files in both.
+    // The projections already separate the tables; an engine without projections sees all files in both.
     format!(
         "SELECT {dated} FROM events_dated WHERE created_date <> '{LATE}'\n\
          UNION ALL\nSELECT {late} FROM events_late WHERE created_date = '{LATE}'"
     )
 }
 
-/// A table's name and its properties.
+/// The name and properties of a table.
 pub(super) type Table = (&'static str, Vec<(&'static str, String)>);
 
-/// A projected date is a date, which `late` is not: so the late events of an old lake, whose folder is one per type, are a
-/// table of their own. Where there are none, it costs a listing.
+/// A projected date must be a date, and `late` is not: so the late events of an old lake, whose folder is one per type, have
+/// their own table. In a lake without such folders, this costs one listing.
 pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<[Table; 2], LakeError> {
     let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
     if bare.is_none() {
@@ -65,7 +65,7 @@ pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date)
     Ok([table("events_dated", dates), table("events_late", late)])
 }
 
-/// The event types to look for: those of the schemas; without any, a query has to name its own.
+/// The projected event types: those of the schemas; without schemas, a query must name its type.
 fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> {
     if event_types.is_empty() {
         return vec![("projection.event_type.type", "injected".to_owned())];
@@ -76,8 +76,8 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// A table, with the columns that not every file has behind the others. Dropped first: nothing but its definition is lost,
-/// and a new list of event types takes effect.
+/// A table, with the optional columns last. Dropped first: only its definition is lost, and a new list of event types takes
+/// effect.
 fn table(name: &str, root: &str, extra: &str, properties: &[(&str, String)]) -> String {
     let properties = properties.iter().map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
     let properties = properties.collect::<Vec<_>>().join(",\n");
@@ -102,18 +102,18 @@ fn table(name: &str, root: &str, extra: &str, properties: &[(&str, String)]) -> 
     )
 }
 
-/// A text in Hive's DDL, which escapes with a backslash.
+/// A text in Hive's DDL, which escapes with backslashes.
 fn hive_literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// A field of the payload. In brackets and quotes, a JSON path names any key.
+/// A field of the payload. In brackets and quotes, a JSON path can name any key.
 pub(super) fn field(field: &str, kind: ColumnType) -> String {
     let path = literal(&format!("$[\"{}\"]", field.replace('\\', "\\\\").replace('"', "\\\"")));
     let text = format!("json_extract_scalar(payload, {path})");
     match kind {
         ColumnType::Text => text,
-        // `1.0` is an integer to JSON Schema, but not to a cast.
+        // JSON Schema accepts `1.0` as an integer, but a cast does not.
         ColumnType::Integer => {
             format!("COALESCE(TRY_CAST({text} AS bigint), TRY_CAST(TRY_CAST({text} AS double) AS bigint))")
         }

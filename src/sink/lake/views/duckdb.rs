@@ -1,4 +1,4 @@
-//! DuckDB's side of the views.
+//! The views for DuckDB.
 
 use super::{
     names::{literal, quoted},
@@ -9,12 +9,12 @@ use crate::{
     sink::lake::columns::{CLIENT_ADDRESS, DEDUP_SCOPE},
 };
 
-/// `events_raw` over the files themselves.
+/// `events_raw` over the files.
 ///
-/// The types of the partition columns are declared: left to itself, DuckDB reads an event type `007` as a number, and the
-/// date as a text as soon as there is one folder `late`. `union_by_name`, because some columns are only in the files that
-/// need them; it makes DuckDB read the footer of every file (1,000 local files: 41 ms for one type instead of 12). Beside
-/// the files stands an empty row with those columns, since for a while no file may have one.
+/// The types of the partition columns are declared: otherwise DuckDB reads an event type `007` as a number, and the date as a
+/// text if there is a folder `late`. `union_by_name` is needed because some columns are only in some files; with it DuckDB
+/// reads the footer of every file (1,000 local files: 41 ms for one type instead of 12). An empty row with those columns is
+/// added, because at first no file may have one.
 pub(super) fn raw(root: &str, columns: &[&str], has_late_folders: bool) -> String {
     let all = rows(root, if has_late_folders { "[0-9]*" } else { "*" }, columns);
     let mut select = format!("SELECT {}\nFROM {all}", Dialect::Duckdb.selected(columns));
@@ -31,7 +31,7 @@ pub(super) fn raw(root: &str, columns: &[&str], has_late_folders: bool) -> Strin
     )
 }
 
-/// The rows of the files in folders of some dates.
+/// The rows of the files in folders of certain dates.
 fn rows(root: &str, dates: &str, columns: &[&str]) -> String {
     let files = literal(&format!("{}/event_type=*/created_date={dates}/*.parquet", no_glob(root.trim_end_matches('/'))));
     let extra = [CLIENT_ADDRESS, DEDUP_SCOPE].into_iter().filter(|name| columns.contains(name));
@@ -46,7 +46,7 @@ fn rows(root: &str, dates: &str, columns: &[&str]) -> String {
     )
 }
 
-/// A path that a glob takes for itself.
+/// A path with its glob characters escaped.
 fn no_glob(path: &str) -> String {
     let mut escaped = String::with_capacity(path.len());
     for letter in path.chars() {
@@ -58,7 +58,7 @@ fn no_glob(path: &str) -> String {
     escaped
 }
 
-/// A field of the payload. A JSON pointer names it, since a pointer has an escape for every character.
+/// A field of the payload, named by a JSON pointer, because a pointer has an escape for every character.
 pub(super) fn field(field: &str, kind: ColumnType) -> String {
     let pointer = literal(&format!("/{}", pointer_token(field)));
     let text = format!("json_extract_string(payload, {pointer})");
@@ -67,7 +67,7 @@ pub(super) fn field(field: &str, kind: ColumnType) -> String {
         ColumnType::Integer => format!("TRY_CAST({text} AS BIGINT)"),
         ColumnType::Number => format!("TRY_CAST({text} AS DOUBLE)"),
         ColumnType::Boolean => format!("TRY_CAST({text} AS BOOLEAN)"),
-        // A cast to TIMESTAMP would drop the offset; by way of microseconds the session's zone stays out of it.
+        // A cast to TIMESTAMP would drop the offset; through microseconds the session's time zone has no effect.
         ColumnType::DateTime => format!("make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"),
         ColumnType::Date => format!("TRY_CAST({text} AS DATE)"),
         ColumnType::Json => format!("json_extract(payload, {pointer})"),

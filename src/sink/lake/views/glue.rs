@@ -1,7 +1,7 @@
-//! The tables and views of the Glue Data Catalog, as `aws glue create-table --table-input` takes them: the same as the
-//! statements for Athena make, for who keeps the catalogue in CloudFormation, Terraform or a script.
+//! The tables and views of the Glue Data Catalog, as `aws glue create-table --table-input` takes them: equal to the result of
+//! the Athena statements, for users who manage the catalogue with CloudFormation, Terraform or a script.
 //!
-//! A view in Glue is a text of Presto's, in base64, with the type of every column said twice: for Presto and for Hive.
+//! A view in Glue is a Presto text in base64, with the type of every column twice: for Presto and for Hive.
 
 use std::collections::BTreeSet;
 
@@ -16,19 +16,19 @@ use super::{
 };
 use crate::sink::lake::LakeError;
 
-/// One table, or view.
+/// One table or view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GlueTable {
     /// Its name.
     pub name: String,
-    /// What `--table-input` takes.
+    /// The JSON for `--table-input`.
     pub input: Value,
 }
 
-/// Every table and view, in the order in which one needs the other; `database` is where they will be.
+/// All tables and views, in the order of their dependencies; `database` is the target database.
 ///
 /// # Errors
-/// [`LakeError::Root`] where the root is not on S3.
+/// [`LakeError::Root`] if the root is not on S3.
 pub fn glue_tables(request: &ViewRequest<'_>, database: &str) -> Result<Vec<GlueTable>, LakeError> {
     let request = ViewRequest { dialect: Dialect::Athena, ..request.clone() };
     let names = raw_columns(request.has_addresses);
@@ -76,7 +76,7 @@ impl Column {
     }
 }
 
-/// The columns of a typed view, as it selects them.
+/// The columns that a typed view selects.
 fn columns(view: &TypedView, raw: &[&str]) -> Vec<Column> {
     let envelope = raw.iter().filter(|column| **column != "payload").map(|name| Column::raw(name));
     let fields = view.columns.iter().map(|column| Column::typed(&column.column, column.kind));
@@ -106,7 +106,7 @@ fn view(name: &str, database: &str, select: &str, columns: &[Column]) -> GlueTab
     GlueTable { name: name.to_owned(), input }
 }
 
-/// The tables over the files: those with a date, and the late ones.
+/// The tables over the files: the dated and the late ones.
 fn table_inputs(request: &ViewRequest<'_>, event_types: &BTreeSet<&str>, raw: &[&str]) -> Result<Vec<GlueTable>, LakeError> {
     let is_partition = |name: &str| matches!(name, "event_type" | "created_date");
     let of_files = raw.iter().filter(|name| **name != IS_LATE).map(|name| Column::raw(name));

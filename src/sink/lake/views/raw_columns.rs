@@ -3,7 +3,7 @@
 use super::{names::quoted, request::Dialect};
 use crate::sink::lake::columns::{CLIENT_ADDRESS, DEDUP_SCOPE};
 
-/// The columns of `events_raw`, partitions included: these, behind them perhaps [`CLIENT_ADDRESS`], and [`DEDUP_SCOPE`].
+/// The columns of `events_raw`, partitions included: these, then optionally [`CLIENT_ADDRESS`], and [`DEDUP_SCOPE`].
 const RAW_COLUMNS: [&str; 12] = [
     "event_uuid",
     "event_name",
@@ -19,11 +19,11 @@ const RAW_COLUMNS: [&str; 12] = [
     "payload",
 ];
 
-/// The column that no file has: it is made of two others. An event may have a field of the same name.
+/// A column that no file has, computed from two others. An event may have a field of the same name.
 pub(super) const IS_LATE: &str = "is_late";
 
 impl Dialect {
-    /// The day of a time, as `created_date` has it: Athena finds the folders of a range only where it is a text.
+    /// The day of a time, in the type of `created_date`: Athena prunes the folders of a range only if it is a text.
     fn day_of(self, column: &str) -> String {
         match self {
             Self::Duckdb => format!("CAST({column} AS date)"),
@@ -31,12 +31,12 @@ impl Dialect {
         }
     }
 
-    /// How the columns of `events_raw` are selected from files whose folder says the date.
+    /// The SELECT list of `events_raw` for files in dated folders.
     pub(super) fn selected(self, columns: &[&str]) -> String {
         list(columns, |name| (name == IS_LATE).then(|| format!("created_date <> {}", self.day_of("created_datetime"))))
     }
 
-    /// The same, from files in `created_date=late`.
+    /// The same, for files in `created_date=late`.
     pub(super) fn selected_late(self, columns: &[&str]) -> String {
         list(columns, |name| match name {
             "created_date" => Some(self.day_of("received_datetime")),
@@ -46,7 +46,7 @@ impl Dialect {
     }
 }
 
-/// The columns of a SELECT, some of them made of others.
+/// The columns of a SELECT; `made` computes some of them.
 fn list(columns: &[&str], made: impl Fn(&str) -> Option<String>) -> String {
     let column = |name: &&str| match made(name) {
         Some(value) => format!("{value} AS {}", quoted(name)),

@@ -2,7 +2,7 @@
 
 use crate::event::Date;
 
-/// Whose SQL.
+/// The SQL dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// DuckDB, over local files or S3.
@@ -11,23 +11,23 @@ pub enum Dialect {
     Athena,
 }
 
-/// What views are wanted.
+/// The requested views.
 #[derive(Clone, Debug)]
 pub struct ViewRequest<'a> {
-    /// Whose SQL.
+    /// The SQL dialect.
     pub dialect: Dialect,
     /// Root of the lake: a folder, or `s3://bucket/prefix`, which Athena needs.
     pub root: &'a str,
-    /// Athena's tables begin with this day. A later one would hide events; an earlier one costs listings:
-    /// see [`Lake::first_date`](crate::sink::lake::Lake::first_date).
+    /// First day of Athena's tables. A later day would hide events; an earlier day costs listings: see
+    /// [`Lake::first_date`](crate::sink::lake::Lake::first_date).
     pub first_date: Date,
     /// The schemas, all versions of all event names.
     pub schemas: &'a [ViewSchema],
-    /// Whether there is a column for client addresses, be it that no file has one yet.
+    /// Whether there is a column for client addresses, even if no file has one yet.
     pub has_addresses: bool,
     /// Whether the lake has folders of gateways up to 2026-11: see
-    /// [`Lake::has_late_folders`](crate::sink::lake::Lake::has_late_folders). DuckDB reads no files where there are none; to Athena it is
-    /// all the same.
+    /// [`Lake::has_late_folders`](crate::sink::lake::Lake::has_late_folders). DuckDB cannot read a glob without files; Athena
+    /// does not need this.
     pub has_late_folders: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct ViewSchema {
     pub event_name: String,
     /// Version.
     pub version: u32,
-    /// Its top-level fields. Those that are columns of the lake already are passed over.
+    /// Its top-level fields. Fields that are already columns of the lake are skipped.
     pub columns: Vec<ViewColumn>,
 }
 
@@ -54,7 +54,7 @@ pub struct ViewColumn {
 /// Type of a column, from the `type` and `format` of a field's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
-    /// A string, or anything that may be more than one type.
+    /// A string, or a field that may have several types.
     Text,
     /// `integer`
     Integer,
@@ -85,7 +85,7 @@ impl ColumnType {
         }
     }
 
-    /// The type that holds the values of both, where versions of a schema differ.
+    /// The type that holds the values of both, if versions of a schema differ.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {
             (a, b) if a == b => a,

@@ -1,4 +1,4 @@
-//! The view of one event name: its fields as typed columns. And the view of all events, each once.
+//! The view of one event name, with its fields as typed columns; and the view of all events without duplicates.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) struct TypedView {
     pub(super) view: String,
     pub(super) event_name: String,
     pub(super) columns: Vec<TypedColumn>,
-    /// Fields that have no column, as a comment may show them.
+    /// Fields without a column, in a form for SQL comments.
     pub(super) left_out: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct TypedColumn {
     pub(super) kind: ColumnType,
 }
 
-/// The views of the event names, and the types that these are of.
+/// The views of the event names, and their event types.
 pub(super) fn typed_views<'a>(request: &ViewRequest<'a>, raw: &[&str]) -> (Vec<TypedView>, BTreeSet<&'a str>) {
     let mut schemas: Vec<&'a ViewSchema> = request.schemas.iter().collect();
     schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
@@ -38,8 +38,8 @@ pub(super) fn typed_views<'a>(request: &ViewRequest<'a>, raw: &[&str]) -> (Vec<T
     (typed, schemas.iter().filter_map(|schema| schema.event_name.split(':').next()).collect())
 }
 
-/// The events, each once: of the same event in the same partition, the row first received. Events of two scopes are never
-/// the same; null, the scope of all server keys, is one group.
+/// The events without duplicates: of the same event in the same partition, the row received first. Events of two scopes are
+/// never the same; null, the scope of all server keys, is one group.
 pub(super) fn distinct_select(raw: &[&str]) -> String {
     let columns = raw.join(", ");
     format!(
@@ -94,7 +94,7 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_nam
         }
         let wanted = match dialect {
             Dialect::Duckdb => field.to_owned(),
-            // Glue, where Athena keeps its views, takes nothing else.
+            // Glue, where Athena stores its views, accepts no other characters.
             Dialect::Athena => names::plain(field),
         };
         columns.push(TypedColumn { column: taken.take(&wanted), field: field.to_owned(), kind });
