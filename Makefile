@@ -21,6 +21,8 @@ JS := js-client
 INSIGHTS := $(TARGET)/insights-venv
 # The lock file is law: what is built here is what was reviewed.
 CARGO := cargo --locked
+# How a target gets the program that it runs.
+BUILD = $(CARGO) build --profile $(PROFILE)
 # All tests, and the gateway that they start, in one build: a build of one package alone, or with other features, would make most
 # crates again.
 ALL := --workspace --features lakegate/s3
@@ -34,15 +36,15 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the gateway and run it: https://localhost:8443, key "dev", files every 5 s below data/
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	LAKEGATE__LAKE__FLUSH_AGE_MS=$${LAKEGATE__LAKE__FLUSH_AGE_MS:-5000} exec $(BIN) serve
 
 demo: $(JS)/dist/lakegate.js ## a restaurant's menu on http://localhost:8080 and what arrives of it (PORT=…, GUESTS=500 visits that never were)
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	LAKEGATE_BIN=$(BIN) exec node $(JS)/demo/serve.mjs $(if $(PORT),--port $(PORT)) $(if $(GUESTS),--guests $(GUESTS))
 
 insights: $(INSIGHTS)/installed ## what a restaurant asks, answered from the local lake: data/insights.html
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	$(INSIGHTS)/bin/python queries/insights.py --binary $(BIN)
 
 # Python with DuckDB alone.
@@ -52,7 +54,7 @@ $(INSIGHTS)/installed: queries/requirements.txt
 	touch $@
 
 kinesis: venv servers ## a Kinesis server that is not ours, a gateway pointed at it, and what arrives in the stream
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	LAKEGATE_BIN=$(BIN) exec .venv/bin/python tests/acceptance/kinesis_demo.py
 
 build-time: ## how long the first `make run` builds: all of it, into an empty folder, with a report of what each crate takes
@@ -112,7 +114,7 @@ $(JS)/dist/lakegate.js: $(JS)/node_modules/.package-lock.json $(wildcard $(JS)/s
 
 load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|soak|duplicates|bad|outage, DURATION=1h, RATE=events/s
 	@[ -n "$(SHAPE)" ] || { .venv/bin/python loadtest/k6/run.py --help; exit 2; }
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	LAKEGATE_BIN=$(BIN) .venv/bin/python loadtest/k6/run.py $(SHAPE) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(filter dev,$(PROFILE)),--latency-factor 10)
 
@@ -125,7 +127,7 @@ count: ## instructions and allocations of an event, by valgrind (apt install val
 	$(TARGET)/release/lakegate-bench count --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
 
 amplification: venv ## what each attack costs for each byte it sends, into SECURITY.md; six minutes (BEFORE=an older lakegate, ONLY=words of an attack)
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	.venv/bin/python loadtest/amplification --binary $(BIN) --work $(TARGET) \
 		$(if $(BEFORE),--before $(BEFORE)) $(if $(ONLY),--only '$(ONLY)',--write SECURITY.md) $(if $(SECONDS_EACH),--seconds $(SECONDS_EACH))
 
@@ -141,7 +143,7 @@ kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or do
 
 power-cut: venv ## CUTS=300 power cuts on a file system that forgets what was not synced (tests/power_cut/): nothing acknowledged is lost or doubled
 	@tests/install-programs
-	$(CARGO) build --profile $(PROFILE)
+	$(BUILD)
 	.venv/bin/python tests/power_cut/power_cut.py --binary $(BIN) --work $(TARGET)/power-cut --cuts $(or $(CUTS),300) $(if $(SEED),--seed $(SEED))
 
 storm: ## 1,000 times SIGKILL while the machine's faults come and go: nothing acknowledged is lost unnamed, nothing doubled

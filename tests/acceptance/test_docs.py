@@ -40,6 +40,7 @@ def folder_of(page: Path, tmp_path_factory) -> Path:
     # The program that is tested is where `make run` puts its own, so that a page that names another folder fails.
     environment = {name: value for name, value in ENVIRONMENT.items() if name not in ("CARGO_TARGET_DIR", "MAKEFLAGS", "PROFILE")}
     recipe = subprocess.run(["make", "-n", RUN.split()[1]], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "cargo --locked build --profile quick" in recipe.stdout
     program = folder / re.search(r"exec (\S+) serve", recipe.stdout)[1]
     program.parent.mkdir(parents=True)
     program.symlink_to(binary())
@@ -69,8 +70,11 @@ def gateway_of(page: Path, folder: Path, environment: dict):
     """What `make run` starts; of the README by `make run` itself, which builds the program first."""
     environment = environment | {"LAKEGATE__DATA_DIR": str(folder / "data"), "LAKEGATE__LAKE__FLUSH_AGE_MS": "5000"}
     if page == README:
-        # The program that is shipped takes longer to build than all the other tests; LAKEGATE_DOCS_PROFILE=release does it.
-        return running([*RUN.split(), f"PROFILE={os.environ.get('LAKEGATE_DOCS_PROFILE', 'dev')}"], folder, environment)
+        # The program that is shipped takes longer to build than all the other tests; LAKEGATE_DOCS_PROFILE=quick does it. Else it
+        # is the one that all tests have, which is there.
+        profile = os.environ.get("LAKEGATE_DOCS_PROFILE")
+        options = [f"PROFILE={profile}"] if profile else ["PROFILE=dev", "BUILD=test -x $(BIN)"]
+        return running([*RUN.split(), *options], folder, environment)
     return running([str(binary()), "serve"], folder, environment)
 
 
