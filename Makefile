@@ -71,8 +71,8 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) programs 60 tests/install-programs
 	@$(STAGE) lint 180 $(MAKE) --no-print-directory lint deny
 	@$(STAGE) build 240 $(DEBUG_BUILD)
-	@$(STAGE) cargo 420 $(MAKE) --no-print-directory cargo-tests
-	@$(STAGE) acceptance 480 $(MAKE) --no-print-directory acceptance
+	@$(STAGE) cargo 400 $(MAKE) --no-print-directory cargo-tests
+	@$(STAGE) acceptance 240 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) browsers 180 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
@@ -93,7 +93,7 @@ fmt: ## format the source
 acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
 	@tests/install-programs
 	$(DEBUG_BUILD)
-	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
+	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -n 3 --dist loadfile -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
 
 js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
 	$(DEBUG_BUILD)
