@@ -39,10 +39,10 @@ pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
 }
 
-/// The same for commands without a log: notices about old names go to standard error.
+/// The same for commands without a log: notices go to standard error.
 pub(super) fn load_and_tell(file: Option<&Path>) -> anyhow::Result<Config> {
     let config = load(file)?;
-    config.old_names.iter().for_each(|text| notice(text));
+    config.notices.iter().for_each(|text| notice(text));
     Ok(config)
 }
 

@@ -29,7 +29,7 @@ pub(super) fn serve(
 ) -> anyhow::Result<ExitCode> {
     let log = telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
     end_by_panic_here();
-    for notice in &config.old_names {
+    for notice in &config.notices {
         tracing::warn!("{notice}");
     }
     let code = run(config, read).unwrap_or_else(|error| {

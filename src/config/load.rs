@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::{
     Config, DeadLettersKind, DedupStore, SinkKind,
     old_names::{BothNames, Variable, rename_in_environment, rename_in_file},
-    unknown_key::{Notation, PREFIX, UnknownKey},
+    unknown_key::{Notation, PREFIX, UnknownKey, single_underscores},
 };
 use crate::limits;
 
@@ -69,9 +69,11 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
         key,
         reason,
     };
-    let mut old_names = rename_in_file(&mut table).map_err(both_names)?;
+    let mut notices = rename_in_file(&mut table).map_err(both_names)?;
+    let environment: Vec<_> = environment.into_iter().collect();
+    notices.extend(environment.iter().filter_map(|(name, _)| single_underscores(name)));
     let mut variables: Vec<Variable> = environment.into_iter().filter_map(variable).collect();
-    old_names.extend(rename_in_environment(&mut variables).map_err(both_names)?);
+    notices.extend(rename_in_environment(&mut variables).map_err(both_names)?);
     let of_file = table.clone();
     let mut overridden = BTreeMap::new();
     for Variable { name, path, text } in variables {
@@ -104,7 +106,7 @@ pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, 
         ConfigError::UnknownKey { place, hint: unknown.hint(notation) }
     })?;
     check(&config).map_err(|(key, reason)| wrong(key, reason))?;
-    Ok(Config { old_names, ..config })
+    Ok(Config { notices, ..config })
 }
 
 /// An environment variable that sets a key; `None` for any other.
@@ -243,11 +245,11 @@ mod tests {
     fn old_names_are_accepted_and_told_but_not_beside_the_new_ones() {
         let config = from("[dead_letter]\nshare_percent = 7", &[("LAKEGATE__DEAD_LETTER__STREAM", "x")]).unwrap();
         assert_eq!((config.dead_letters.share_percent, &*config.dead_letters.stream), (7, "x"));
-        assert!(config.old_names[0].contains("[dead_letter] of the configuration file is now called [dead_letters]"));
-        assert!(config.old_names[1].contains("now called LAKEGATE__DEAD_LETTERS__…"), "{:?}", config.old_names);
+        assert!(config.notices[0].contains("[dead_letter] of the configuration file is now called [dead_letters]"));
+        assert!(config.notices[1].contains("now called LAKEGATE__DEAD_LETTERS__…"), "{:?}", config.notices);
         // The environment overrides the file, also under an old name.
         let config = from("[dead_letter]\nshare_percent = 7", &[("LAKEGATE__DEAD_LETTERS__SHARE_PERCENT", "8")]).unwrap();
-        assert_eq!((config.dead_letters.share_percent, config.old_names.len()), (8, 1));
+        assert_eq!((config.dead_letters.share_percent, config.notices.len()), (8, 1));
         let both = from("[dead_letter]\nshare_percent = 7\n[dead_letters]\nstream = \"x\"", &[]).unwrap_err();
         assert_eq!(
             both,

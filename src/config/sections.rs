@@ -55,9 +55,9 @@ pub struct Config {
     pub stop: StopConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
-    /// Notices about old names in the file or the environment, for the operator. Not a key.
+    /// Notices for the operator about names in the file or the environment: old ones, and variables that are not read. Not a key.
     #[serde(skip)]
-    pub old_names: Vec<String>,
+    pub notices: Vec<String>,
 }
 
 impl Default for Config {
@@ -82,7 +82,7 @@ impl Default for Config {
             dead_letters: DeadLettersConfig::default(),
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
-            old_names: Vec::new(),
+            notices: Vec::new(),
         }
     }
 }

@@ -73,22 +73,35 @@ impl UnknownKey {
     }
 }
 
-/// The keys with this name in all sections: `listen` is in `http` and in `admin`.
-fn elsewhere(name: &str) -> Vec<String> {
-    let Ok(Value::Table(all)) = Value::try_from(Config::default()) else { return Vec::new() };
-    let mut found = Vec::new();
-    collect(&all, "", name, &mut found);
-    found
+/// A sentence, where the name of a variable separates the parts of a key with one underscore: such a variable is not read.
+pub(super) fn single_underscores(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix("LAKEGATE_").filter(|name| !name.starts_with('_'))?;
+    let keys = known_keys();
+    let is_section = |key: &str| keys.iter().any(|other| other.strip_prefix(key).is_some_and(|rest| rest.starts_with('.')));
+    let key = keys.iter().find(|key| key.replace('.', "_").eq_ignore_ascii_case(name) && !is_section(key))?;
+    let meant = Notation::Variable { is_longer: false }.write(key);
+    Some(format!("{variable} is not read: two underscores separate the parts of a key; did you mean {meant}?"))
 }
 
-fn collect(table: &Table, prefix: &str, name: &str, found: &mut Vec<String>) {
-    for (key, value) in table {
-        let path = format!("{prefix}{key}");
-        if key == name {
-            found.push(path.clone());
-        }
+/// The keys with this name in all sections: `listen` is in `http` and in `admin`.
+fn elsewhere(name: &str) -> Vec<String> {
+    known_keys().into_iter().filter(|key| key.rsplit('.').next() == Some(name)).collect()
+}
+
+/// Every section and every key that has a default.
+fn known_keys() -> Vec<String> {
+    let Ok(Value::Table(all)) = Value::try_from(Config::default()) else { return Vec::new() };
+    let mut keys = Vec::new();
+    collect(&all, "", &mut keys);
+    keys
+}
+
+fn collect(table: &Table, prefix: &str, keys: &mut Vec<String>) {
+    for (name, value) in table {
+        let key = format!("{prefix}{name}");
+        keys.push(key.clone());
         if let Value::Table(section) = value {
-            collect(section, &format!("{path}."), name, found);
+            collect(section, &format!("{key}."), keys);
         }
     }
 }
@@ -107,6 +120,16 @@ mod tests {
         assert_eq!(unknown.hint(variable), "; did you mean LAKEGATE__SPOOL__QUOTA_BYTES?");
         let unknown = UnknownKey::parse("htpp", "unknown field `htpp`, expected `http` or `spool`").unwrap();
         assert_eq!(unknown.hint(Notation::Variable { is_longer: true }), "; did you mean LAKEGATE__HTTP__…?");
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_between_the_parts_is_named_with_the_one_that_is_meant() {
+        let told = single_underscores("LAKEGATE_HTTP_LISTEN").unwrap();
+        assert!(told.contains("LAKEGATE_HTTP_LISTEN is not read") && told.contains("LAKEGATE__HTTP__LISTEN?"), "{told}");
+        assert!(single_underscores("LAKEGATE_DATA_DIR").unwrap().contains("LAKEGATE__DATA_DIR?"));
+        for other in ["LAKEGATE_CONFIG", "LAKEGATE__HTTP__LISTEN", "LAKEGATE_HTTP", "HTTP_LISTEN"] {
+            assert_eq!(single_underscores(other), None, "{other}");
+        }
     }
 
     #[test]
