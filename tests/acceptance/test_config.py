@@ -74,6 +74,12 @@ def test_a_wrong_variable_and_a_missing_file_are_named(tmp_path):
     assert checked.returncode == EX_CONFIG and "none.toml: cannot be read" in checked.stderr
 
 
+def test_a_variable_with_too_few_underscores_is_told_and_not_read():
+    checked = lakegate("config", "check", LAKEGATE_HTTP_LISTEN="127.0.0.1:1")
+    assert checked.returncode == 0 and checked.stdout == lakegate("config", "check").stdout
+    assert "LAKEGATE_HTTP_LISTEN is not read" in checked.stderr and "LAKEGATE__HTTP__LISTEN?" in checked.stderr
+
+
 def test_without_keys_it_listens_on_loopback_only(tmp_path):
     refused = lakegate("serve", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--plaintext", "--data-dir", tmp_path / "data")
     assert refused.returncode != 0
