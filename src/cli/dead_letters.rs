@@ -321,22 +321,22 @@ fn replay(
     let place = place(config, admin)?;
     let runtime = runtime()?;
     let reports = runtime.block_on(async {
-        let at_rest = match place {
+        let offline = match place {
             Place::Offline => Some(open_offline(config).await?),
             _ => None,
         };
         for letters in request.portions() {
-            let report = match (&place, &at_rest) {
+            let report = match (&place, &offline) {
                 (Place::Running(address), _) => {
                     let patch = request.patch.as_ref().map(|patch| RawValue::from_string(patch.trim().to_owned())).transpose()?;
                     let gateway = gateway_id(&config.data_dir);
                     let question = ReplayQuestion { gateway, request, patch: patch.as_deref(), letters };
                     admin_client::post(*address, "/admin/dead-letters/replay", &question).await?
                 }
-                (_, Some(at_rest)) => {
+                (_, Some(offline)) => {
                     let letters = letters.map_or(Letters::Kept, |lines| Letters::Given(lines.as_bytes().to_vec()));
                     let replay = Replay { filter: filter.clone(), patch: request.patch()?, dry_run: request.dry_run, letters };
-                    at_rest.repair.replay(replay, &at_rest.senders).await?
+                    offline.repair.replay(replay, &offline.senders).await?
                 }
                 _ if letters.is_some() => bail!("{}: there is no such data folder", config.data_dir.display()),
                 _ => ReplayReport::default(),
@@ -350,8 +350,8 @@ fn replay(
                 break;
             }
         }
-        if let Some(at_rest) = at_rest {
-            at_rest.close().await;
+        if let Some(offline) = offline {
+            offline.close().await;
         }
         anyhow::Ok(whole.unwrap_or_default())
     });
@@ -380,9 +380,9 @@ fn drop_some(
                 admin_client::post(address, "/admin/dead-letters/drop", &question).await
             }
             Place::Offline => {
-                let at_rest = open_offline(config).await?;
-                let dropped = at_rest.repair.drop_letters(&filter).await?;
-                at_rest.close().await;
+                let offline = open_offline(config).await?;
+                let dropped = offline.repair.drop_letters(&filter).await?;
+                offline.close().await;
                 Ok(dropped)
             }
             Place::Nowhere => Ok(Dropped { run: String::new(), bytes: 0, removed: Grouped::default() }),

@@ -285,9 +285,9 @@ fn salvage(place: &SpoolArgs, dry_run: bool, as_json: bool, out: &mut impl Write
     if !dry_run && noted.len() + counted_foreign > 0 {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
         taken = runtime.block_on(async {
-            let at_rest = open_offline(&config).await?;
-            let taken = at_rest.salvage(lost, foreign).await;
-            at_rest.close().await;
+            let offline = open_offline(&config).await?;
+            let taken = offline.salvage(lost, foreign).await;
+            offline.close().await;
             let taken = taken?;
             note_salvaged(&salvaged_file, &noted)?;
             anyhow::Ok(taken)

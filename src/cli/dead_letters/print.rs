@@ -103,7 +103,7 @@ pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// Prints the result of a replay.
-pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn replayed(report: &ReplayReport, is_offline: bool, format: Format, out: &mut impl Write) -> io::Result<()> {
     if format == Format::Json {
         return print_json(report, out);
     }
@@ -137,7 +137,7 @@ pub(super) fn replayed(report: &ReplayReport, is_at_rest: bool, format: Format, 
     }
     if report.dry_run {
         writeln!(out, "nothing was changed")?;
-    } else if is_at_rest && *accepted > 0 {
+    } else if is_offline && *accepted > 0 {
         writeln!(out, "no gateway runs here: the next start delivers them")?;
     }
     Ok(())
