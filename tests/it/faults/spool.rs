@@ -105,6 +105,13 @@ fn assert_delivered_or_named(folder: &Path, sender: &Sender) -> HashSet<Uuid> {
     named
 }
 
+/// When all is delivered and the gateway has stopped, the lake holds each acknowledged event once, and none is named as lost.
+async fn assert_all_delivered(gateway: Gateway, folder: &Path, sender: &Sender) {
+    Scrape::when_drained(&gateway).await;
+    gateway.stop().await;
+    assert_eq!(assert_delivered_or_named(folder, sender), HashSet::new());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_descriptor_the_present_segment_is_written_on() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -148,9 +155,7 @@ async fn segments_that_are_removed_while_it_runs_are_made_again_before_anything_
     gateway.kill();
     outage.repair();
     let gateway = setup(folder.path()).start().await;
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,9 +179,7 @@ async fn while_what_was_removed_cannot_be_made_again_it_is_said_and_nothing_is_t
         eventually("it is over", LIMIT, async || !gateway.readiness().await.text().contains("spool_missing")).await;
     }
     outage.repair();
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,9 +195,7 @@ async fn a_spool_folder_that_is_removed_is_made_again_with_all_that_was_in_it() 
     gateway.kill();
     outage.repair();
     let gateway = setup(folder.path()).start().await;
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,9 +211,7 @@ async fn small_files_that_are_removed_come_back_within_seconds() {
         eventually("it is there again", LIMIT, async || path.exists()).await;
     }
     sender.send_taken(&gateway, 5).await;
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,9 +233,7 @@ async fn a_file_system_that_became_read_only_takes_nothing_and_a_restart_is_need
     assert_eq!(gateway.exit_code(LIMIT).await, 74);
     let gateway = faults.on(setup(folder.path())).start().await;
     sender.send_taken(&gateway, 5).await;
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 /// A spool with two segments that are not delivered, at rest.
@@ -385,9 +382,7 @@ async fn a_start_waits_for_a_folder_that_cannot_be_listed_and_for_a_descriptor()
     ]);
     let gateway = faults.on(setup(folder.path())).start().await;
     assert!(faults.hits(0) == 3 && faults.hits(1) == 2);
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    assert_eq!(assert_delivered_or_named(folder.path(), &sender), HashSet::new());
+    assert_all_delivered(gateway, folder.path(), &sender).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
