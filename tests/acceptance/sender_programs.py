@@ -3,6 +3,8 @@
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,11 @@ from gateway import ENVIRONMENT, ROOT
 EXAMPLES = ROOT / "examples/send"
 # Debian's Gson (libgoogle-gson-java), which the example in Java reads answers with.
 GSON = Path("/usr/share/java/gson.jar")
-MONO_LIBRARIES = ["-r:System.Net.Http.dll", "-r:System.Runtime.Serialization.dll"]
+# Those of the example in C#, with their packages.
+MONO_LIBRARIES = {
+    "/usr/lib/mono/4.5/System.Net.Http.dll": "libmono-system-net-http4.0-cil",
+    "/usr/lib/mono/4.5/System.Runtime.Serialization.dll": "libmono-system-runtime-serialization4.0-cil",
+}
 # How the examples spell how many events they send at a time, and how often they try.
 LIMITS = re.compile(r"(BATCH, TRIES = |BATCH = |batch, tries = )500(, |, TRIES = )10")
 BUILD_SECONDS_MAX = 120
@@ -38,7 +44,7 @@ LANGUAGES = [
     Language("Go", "send.go", {"go": "golang-go"}),
     Language("Java", "Send.java", {"javac": "default-jdk-headless", str(GSON): "libgoogle-gson-java"}),
     # .NET 8 is not in Debian. Mono compiles the same source, and has the same classes.
-    Language("C#", "Send.cs", {"mcs": "mono-mcs", "mono": "mono-runtime"}),
+    Language("C#", "Send.cs", {"mcs": "mono-mcs", "mono": "mono-runtime", **MONO_LIBRARIES}),
     Language("Ruby", "send.rb", {"ruby": "ruby"}),
     Language("PHP", "send.php", {"php": "php-cli and php-curl"}),
 ]
@@ -57,11 +63,11 @@ def build(source: Path, folder: Path) -> list[str]:
         return [str(folder / source.stem)]
     if source.suffix == ".java":
         run(["javac", "-cp", GSON, "-d", ".", source], folder)
-        return ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{GSON}:{folder}", source.stem]
+        return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{GSON}:{folder}", source.stem]
     if source.suffix == ".cs":
-        run(["mcs", *MONO_LIBRARIES, f"-out:{source.stem}.exe", source], folder)
+        run(["mcs", *(f"-r:{library}" for library in MONO_LIBRARIES), f"-out:{source.stem}.exe", source], folder)
         return ["mono", str(folder / f"{source.stem}.exe")]
-    return [{".py": "python3", ".rb": "ruby", ".php": "php", ".mjs": "node"}[source.suffix], str(source)]
+    return [{".py": sys.executable, ".rb": "ruby", ".php": "php", ".mjs": "node"}[source.suffix], str(source)]
 
 
 def build_example(language: Language, folder: Path, batch: int = 500, tries: int = 10) -> list[str]:
@@ -85,5 +91,7 @@ class Sent:
 
 def send(command: list[str], url: str, events: str, seconds_max: float, key="dev", more=None) -> Sent:
     environment = ENVIRONMENT | {"LAKEGATE_URL": url, "LAKEGATE_KEY": key} | (more or {})
-    done = subprocess.run(command, input=events, env=environment, capture_output=True, text=True, timeout=seconds_max)
+    # In a folder of its own, because a program that crashes may leave a report there.
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(command, input=events, cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds_max)
     return Sent(done.returncode, done.stdout, done.stderr)

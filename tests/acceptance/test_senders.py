@@ -19,8 +19,8 @@ from gateway import wait_until
 from scripted_gateway import Play, ScriptedGateway, at_most, foreign, honest, not_stored, refuse, reset
 from sender_programs import LANGUAGES, Language, Sent, build_example, send
 
-# One sender's time for one scenario; the longest needs about ten seconds.
-SECONDS_MAX = 90
+# One sender's time for one scenario. The longest needs about ten seconds, on a machine that does nothing else.
+SECONDS_MAX = 180
 TOLD = re.compile(r"^rejected: (\S+) (\S*) (\S*)$", re.MULTILINE)
 SUMMARY = re.compile(r"accepted (\d+), duplicates (\d+), rejected (\d+), unsent (\d+)\n$")
 
@@ -44,13 +44,11 @@ class Scenario:
 
 SCENARIOS = [
     Scenario("good", [], [6], bad=frozenset()),
-    Scenario("good with 200", [], [6], bad=frozenset(), all_good=200),
     Scenario(
         "one trouble after another",
         [refuse(503, "disk_full", 1), not_stored(1, 4, retry_after=1), refuse(429, "rate_limited", 1), reset(stored=True, cut_after=-20)],
         [6, 6, 2, 2, 2],
     ),
-    Scenario("all rejected", [], [2], events=2, bad=frozenset({0, 1})),
     # Nothing of it was written by the gateway, so nothing of it acknowledges.
     Scenario(
         "strangers in between",
