@@ -80,7 +80,8 @@ static class Sender
                     return lines;
                 }
             }
-            catch (Exception error) when (error is HttpRequestException || error is IOException || error is TaskCanceledException || error is SerializationException)
+            catch (Exception error) when (error is HttpRequestException || error is IOException ||
+                                          error is TaskCanceledException || error is SerializationException)
             {
                 Console.Error.WriteLine("no answer that can be read: " + error.Message);
             }

@@ -49,7 +49,8 @@ public class Send {
             try {
                 var response = post(lines);
                 int status = response.statusCode();
-                seconds = response.headers().firstValue("Retry-After").filter(text -> text.matches("\\d{1,9}")).map(Long::parseLong).orElse(0L);
+                seconds = response.headers().firstValue("Retry-After")
+                    .filter(text -> text.matches("\\d{1,9}")).map(Long::parseLong).orElse(0L);
                 if (SETTLED.contains(status)) {
                     var answer = read(response.body(), lines.size());
                     accepted += answer.accepted;

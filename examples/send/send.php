@@ -46,8 +46,8 @@ function send(array $lines): array
             $again = [];
             foreach ($answer['results'] as $result) {
                 if ($result['status'] === 'retry') $again[] = $lines[$result['index']];
-                if ($result['status'] === 'rejected')
-                    fwrite(STDERR, "rejected: {$result['error']['code']} {$result['error']['pointer']} " . ($result['event_uuid'] ?? '') . "\n");
+                $uuid = $result['event_uuid'] ?? '';
+                if ($result['status'] === 'rejected') fwrite(STDERR, "rejected: {$result['error']['code']} {$result['error']['pointer']} $uuid\n");
             }
             if (!$again) return [];
             $lines = $again;

@@ -6,6 +6,7 @@ answers by the rules. Then the books say what became of the events, and the exit
 
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ from pathlib import Path
 from events import new_uuid, text
 from gateway import ROOT
 from scripted_gateway import Play, ScriptedGateway, honest, not_stored, refuse, reset
-from sender_programs import GSON, LANGUAGES, Language, Sent, build, build_example, send
+from sender_programs import LANGUAGES, Language, Sent, build, build_example, send
 
 PAGE = ROOT / "docs/backend.md"
 BEGIN, END = "<!-- senders × answers: written by `make senders` -->\n", "<!-- end -->\n"
 PROGRAMS = Path(__file__).parent / "senders"
-# Longer than any backoff of a sender below, shorter than nothing: who sends earlier does not read the header.
+# Longer than the first pause of every sender below, so that it comes too early if it does not read the header.
 RETRY_AFTER_SECONDS = 2
-# For all its tries; the most patient sender needs about twenty.
-SENDER_SECONDS_MAX = 90
+# For all its tries. The most patient sender needs about twenty, on a machine that does nothing else.
+SENDER_SECONDS_MAX = 180
+# Exit codes: success, the error of a program here, and those of curl for a bad status, no answer and a reset. Others are faults of the test.
+SAID = {0, 1, 22, 52, 56}
 # Senders wait most of their time.
 AT_ONE_TIME = 16
 
@@ -55,15 +58,15 @@ COLUMNS = [
 class Sender:
     name: str
     # Makes it ready in an empty folder; gives the command that sends standard input, with {url} for the address.
-    prepare: object
-    # What it needs, as a language.
-    language: Language | None = None
-    # Whether it is there; a library of a later version of this repository is not.
+    prepare: Callable[[Path], list[str]]
+    # What it needs.
+    language: Language
+    # Whether it is in this repository.
     exists: bool = True
 
     @property
     def missing(self) -> str | None:
-        return self.language and self.language.missing
+        return self.language.missing
 
 
 def program(name: str, file: str, *tools: tuple[str, str], exists=True) -> Sender:
@@ -114,7 +117,7 @@ def measure(command: list[str], column: Column) -> str:
 
 
 def verdict(gateway: ScriptedGateway, sent: Sent, column: Column) -> str:
-    assert sent.code in (0, 1, 22, 52, 56), sent
+    assert sent.code in SAID, sent
     assert gateway.requests and len(gateway.requests[0].events) == len(column.events), f"not one batch: {sent}"
     assert max(gateway.accepted.values(), default=1) == 1, "the books of the gateway itself are wrong"
     uuids = {event.uuid for event in gateway.requests[0].events}

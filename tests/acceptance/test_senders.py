@@ -162,7 +162,9 @@ def test_an_example_tells_why_it_gave_up(language, played):
 # More requests than a key may send at once, so that the gateway answers 429 with what it has of its own.
 LESSONS, AT_ONCE, A_SECOND = 1_203, 1, 1
 # The places of lessons without a student, of an event of no type, and of what is no JSON.
-BAD_LESSONS = {7: ("schema_violation", ""), 500: ("schema_violation", ""), 1_200: ("unknown_event", "/event_name"), 1_201: ("invalid_json", "")}
+BAD_LESSONS = {
+    7: ("schema_violation", ""), 500: ("schema_violation", ""), 1_200: ("unknown_event", "/event_name"), 1_201: ("invalid_json", ""),
+}
 
 
 def lessons() -> list[str]:

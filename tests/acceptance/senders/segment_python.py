@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 from segment.analytics import Client
 
-failed = []
+lines, failed = sys.stdin.readlines(), []
+# One batch, however slow the machine is.
+one_batch = dict(upload_size=len(lines), upload_interval=60)
 url = urlsplit(os.environ["LAKEGATE_URL"])
-client = Client(os.environ["LAKEGATE_KEY"], host=f"{url.scheme}://{url.netloc}", on_error=lambda *error: failed.append(error), upload_interval=0.2)
-for line in sys.stdin:
+host = f"{url.scheme}://{url.netloc}"
+client = Client(os.environ["LAKEGATE_KEY"], host=host, on_error=lambda *error: failed.append(error), **one_batch)
+for line in lines:
     event = json.loads(line)
     client.track("u-1", event["event_name"], {"bad": True} if "bad" in event else {})
 client.shutdown()
