@@ -17,9 +17,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from events import new_uuid
+
 # A sender that says nothing for so long is gone.
 IDLE_SECONDS_MAX = 60
-REJECTED = {"code": "schema_violation", "detail": "the required field \"student_id\" is missing", "pointer": "/student_id"}
+# With the code of a problem: its `type`.
+PROBLEM_TYPE = "urn:lakegate:problem:"
+REJECTED = {
+    "code": "schema_violation", "detail": "played: the schema says no", "pointer": "/student_id",
+    "schema": "lesson:started/1", "schema_url": "/v1/schemas/lesson:started/1",
+}
 STORE_AGAIN = {"code": "storage_unavailable", "detail": "played: not stored"}
 
 
@@ -62,8 +69,14 @@ Play = Callable[["ScriptedGateway", Request], Answer]
 
 def problem(status: int, code: str, retry_after: int | str | None = None, **members) -> Answer:
     """An answer of the gateway that acknowledges nothing."""
-    body = {"type": f"/errors#{code}", "title": code.replace("_", " "), "status": status, "code": code, "detail": "played"} | members
-    headers = {"Content-Type": "application/problem+json"}
+    body = {
+        "type": PROBLEM_TYPE + code, "title": code.replace("_", " "), "status": status, "code": code, "detail": "played",
+        "request_id": new_uuid(),
+    }
+    body |= members
+    headers = {"Content-Type": "application/problem+json", "X-Request-Id": body["request_id"]}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="lakegate"'
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
     return Answer(status, json.dumps(body).encode(), headers)
@@ -144,7 +157,7 @@ class ScriptedGateway:
         if counts["rejected"] == events and each:
             return problem(422, "all_rejected", **members)
         status = 207 if each and counts["rejected"] + counts["retry"] else self.all_good
-        headers = {"Content-Type": "application/json"} | ({"Retry-After": str(retry_after)} if counts["retry"] else {})
+        headers = {"Content-Type": "application/json", "X-Request-Id": new_uuid()} | ({"Retry-After": str(retry_after)} if counts["retry"] else {})
         return Answer(status, json.dumps(members).encode(), headers)
 
     def answer(self, request: Request) -> Answer:

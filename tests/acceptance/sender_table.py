@@ -47,7 +47,7 @@ COLUMNS = [
     Column("207, one to retry", "gbg", [PART]),
     Column("422", "bb", []),
     Column("429", "ggg", [refuse(429, "rate_limited", RETRY_AFTER_SECONDS)]),
-    Column("503", "ggg", [refuse(503, "disk_full", RETRY_AFTER_SECONDS)]),
+    Column("503", "ggg", [refuse(503, "storage_unavailable", RETRY_AFTER_SECONDS)]),
     Column("reset", "ggg", [reset(stored=True, cut_after=0)]),
     Column("whole: a rejected one (200)", "gbg", [], "whole", 200),
     Column("whole: one to retry (503)", "gbg", [PART], "whole", 200),

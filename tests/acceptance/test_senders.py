@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import pytest
 import required
 from events import new_uuid
-from gateway import wait_until
-from scripted_gateway import Play, ScriptedGateway, at_most, foreign, honest, not_stored, refuse, reset
+from gateway import Answer, wait_until
+from scripted_gateway import Event, Play, Request, ScriptedGateway, at_most, foreign, honest, not_stored, refuse, reset
 from sender_programs import LANGUAGES, Language, Sent, build_example, send
 
 # One sender's time for one scenario. The longest needs about ten seconds, on a machine that does nothing else.
@@ -46,7 +46,7 @@ SCENARIOS = [
     Scenario("good", [], [6], bad=frozenset()),
     Scenario(
         "one trouble after another",
-        [refuse(503, "disk_full", 1), not_stored(1, 4, retry_after=1), refuse(429, "rate_limited", 1), reset(stored=True, cut_after=-20)],
+        [refuse(503, "storage_unavailable", 1), not_stored(1, 4, retry_after=1), refuse(429, "rate_limited", 1), reset(stored=True, cut_after=-20)],
         [6, 6, 2, 2, 2],
     ),
     # Nothing of it was written by the gateway, so nothing of it acknowledges.
@@ -63,12 +63,12 @@ SCENARIOS = [
         "counts of another request",
         [foreign(202, '{"accepted":1,"duplicates":0,"rejected":0,"retry":0,"results":[]}', "application/json")], [6, 6],
     ),
-    Scenario("reset before the answer", [reset(stored=False, cut_after=0), reset(stored=True, cut_after=0), refuse(408, "timeout")], [6] * 4),
+    Scenario("reset before the answer", [reset(stored=False, cut_after=0), reset(stored=True, cut_after=0), refuse(408, "request_timeout")], [6] * 4),
     Scenario("cut in the body", [reset(stored=True, cut_after=-20), reset(stored=False, cut_after=-1)], [6] * 3),
     Scenario("whole answers", [not_stored(0, retry_after=1), not_stored(0, 1, retry_after=1)], [6, 6, 6], answers="whole", all_good=200),
     Scenario("too large", [], [4, 2, 1, 1, 2, 1, 1], events=4, bad=frozenset(), afterwards=at_most(1)),
     Scenario("one event too large", [], [1], events=1, bad=frozenset(), afterwards=at_most(0), unsent=1),
-    Scenario("a wrong key", [], [6], afterwards=refuse(401, "unauthorized"), unsent=6),
+    Scenario("a wrong key", [], [6], afterwards=refuse(401, "unknown_key"), unsent=6),
     Scenario("batches", [], [2, 2, 1], events=5, limits={"batch": 2}),
     Scenario("a gateway that never recovers", [], [5, 5, 5], events=5, afterwards=refuse(503, "stopping"), unsent=5, limits={"tries": 3}),
 ]
@@ -120,6 +120,22 @@ def played(built):
         return {(language.name, scenario.name): result for (language, scenario), result in zip(pairs, results)}
 
 
+PLAYED = [
+    (202, "ggg", honest), (207, "gbg", honest), (207, "ggg", not_stored(1, retry_after=1)), (422, "bb", honest),
+    (503, "gg", not_stored(0, 1, retry_after=1)), (503, "g", refuse(503, "storage_unavailable", 1)), (429, "g", refuse(429, "rate_limited", 1)),
+    (401, "g", refuse(401, "unknown_key")), (408, "g", refuse(408, "request_timeout")), (413, "g", at_most(0)),
+]
+
+
+@pytest.mark.parametrize("status, events, play", PLAYED, ids=[f"{status} {events}" for status, events, _ in PLAYED])
+def test_what_is_played_is_what_the_contract_says(status, events, play, contract):
+    request = Request([Event(new_uuid(), "", kind == "b") for kind in events], {}, arrived=0)
+    answer = play(ScriptedGateway([]), request)
+    assert answer.status == status
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    contract.check(Answer("POST", "/v1/events", answer.status, headers, answer.body, "HTTP/1.1"))
+
+
 LANGUAGE = pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 
 
@@ -155,7 +171,7 @@ def test_an_example_tells_why_it_gave_up(language, played):
     if language.missing:
         required.cannot_run(language.missing)
     assert "the request is wrong: 401" in played[language.name, "a wrong key"].sent.stderr
-    assert "unauthorized" in played[language.name, "a wrong key"].sent.stderr
+    assert "unknown_key" in played[language.name, "a wrong key"].sent.stderr
     assert "no answer that can be read" in played[language.name, "reset before the answer"].sent.stderr
 
 
