@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood senders \
 	fuzz deny audit venv servers clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -90,7 +90,7 @@ lint:
 fmt: ## format the source
 	cargo fmt
 
-acceptance: venv servers ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
+acceptance: venv servers $(JS)/dist/lakegate.js ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
 	@tests/install-programs
 	$(DEBUG_BUILD)
 	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -n 3 --dist loadfile -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
@@ -158,6 +158,10 @@ outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clien
 
 flood: ## 10,000 idle connections and 1,000 slow ones: good clients wait less than twice as long as without them
 	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(TESTS) --release --test it flood:: -- --nocapture
+
+senders: venv $(JS)/dist/lakegate.js ## what curl, HTTP clients of six languages, other libraries and ours do with each answer, into docs/backend.md; a minute
+	@tests/install-programs
+	.venv/bin/python tests/acceptance/sender_table.py
 
 # libFuzzer's instrumentation needs no nightly; its sanitizers do, and find what safe Rust does not have (FUZZ="--sanitizer address"
 # with a nightly as the default toolchain looks into the C of zstd and jemalloc too).

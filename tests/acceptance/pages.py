@@ -4,6 +4,8 @@
 - A ```toml block is a configuration.
 - A ```mermaid block is a diagram; it is drawn and not run.
 - A block in another language begins with a comment that names its file. The file is written, and a later ```sh block uses it.
+- Or the comment says from which file of examples/ the block is: `# from examples/send/send.py`. The block is a part of that file, word
+  for word, and a later ```sh block runs it.
 
 Nothing else may be shown, so that nothing can go stale.
 """
@@ -21,8 +23,13 @@ from gateway import ROOT
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The comment that names the file of a block: `# send.py`, `// Send.java`, `-- question.sql`, `<!-- menu.html -->`.
 FILE_NAME = re.compile(r"^(?:#|//|--|<!--) ([\w-]+\.\w+)")
+# The comment that names the file that a block quotes.
+QUOTED_FILE = re.compile(r"^(?:#|//) from (examples/[\w./-]+)\n")
 OUTPUTS = {"json", "text"}
-SOURCES = {"python", "go", "java", "csharp", "html", "sql"}
+SOURCES = {"python", "go", "java", "csharp", "ruby", "php", "html", "sql"}
+# What blocks run that a machine may lack. Of .NET there is no Debian package; Mono runs its example (test_senders.py).
+TOOLS = {"go", "keytool", "ruby", "php", "dotnet"}
+NOT_TO_BE_HAD = {"dotnet"}
 # Ports that pages name; each test gets free ones in their place.
 PORTS = ("8443", "9090", "8080")
 # The command that starts the gateway of a page. It is started beside the shell, before the first block.
@@ -50,6 +57,17 @@ class Block:
         return named[1] if named and self.kind in SOURCES else None
 
     @property
+    def quoted_file(self) -> str | None:
+        """The file of the repository that a block in another language is a part of."""
+        named = QUOTED_FILE.match(self.body)
+        return named[1] if named and self.kind in SOURCES else None
+
+    @property
+    def quote(self) -> str:
+        """What it quotes, without the comment."""
+        return QUOTED_FILE.sub("", self.body)
+
+    @property
     def is_run(self) -> bool:
         return self.kind == "sh" and self.body.strip() not in NOT_RUN
 
@@ -57,7 +75,10 @@ class Block:
     def missing_tool(self) -> str | None:
         """The toolchain of another language that the block runs, where this machine has none."""
         tool = self.body.split()[0]
-        return tool if tool in ("go", "keytool", "dotnet") and shutil.which(tool) is None else None
+        if tool in TOOLS and shutil.which(tool) is None:
+            return tool
+        # A library that is named in full.
+        return next((path for path in re.findall(r"/usr/share/java/\S+\.jar", self.body) if not Path(path).exists()), None)
 
 
 def blocks(page: Path) -> list[Block]:
