@@ -23,7 +23,7 @@ from pages import RUN, SOURCES, Block, blocks, free_ports, normal, pages, with_p
 README, CONTRIBUTING, BACKEND = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/backend.md"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 # What a page may use of the repository; all else in its folder it makes itself.
-FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "lakegate.example.toml", ".venv")
+FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "lakegate.example.toml", "openapi.yaml", ".venv")
 # What a page builds there; npm does not install through a link, so it is built before.
 BUILT = "js-client/dist/lakegate.js"
 README_LINES_MAX = 150
