@@ -165,6 +165,32 @@ def test_an_answer_in_the_wrong_place_is_refused(contract, name, changes):
         contract.check(answer(name, **changes), admin=True)
 
 
+def shown(contract: Contract, place: list[str]):
+    """Every example below `place`, with the place of the schema beside it."""
+    found, place = contract.resolve(place)
+    if not isinstance(found, dict):
+        return
+    if "schema" in found:
+        for name in found.get("examples", {}):
+            example, _ = contract.resolve([*place, "examples", name])
+            yield [*place, "schema"], example["value"]
+        if "example" in found:
+            yield [*place, "schema"], found["example"]
+        return
+    for name in found:
+        yield from shown(contract, [*place, name])
+
+
+def test_every_example_is_as_strict_as_what_it_shows(contract):
+    examples = [found for path in contract.document["paths"] for found in shown(contract, ["paths", path])]
+    assert len(examples) >= len(contract.document["components"]["examples"])
+    for place, value in examples:
+        assert not contract.errors(place, value), value
+    # All of those that have a name are shown somewhere.
+    values = [value for _, value in examples]
+    assert all(example["value"] in values for example in contract.document["components"]["examples"].values())
+
+
 def test_generators_see_no_closed_answer_and_no_choice(contract):
     """What broke generated clients once: see "Generated clients" in openapi.yaml."""
     document = contract.plain
