@@ -1,11 +1,11 @@
 # `make` lists the targets. Needs Rust, Python 3 and Node; all else is fetched by cargo, pip and npm into target/, .venv/,
-# js-client/node_modules/ and tests/acceptance/kinesis/node_modules/; the browsers and some programs of the tests come from apt, where that is allowed.
+# js-client/node_modules/ and those of tests/acceptance/kinesis and tests/acceptance/openapi_clients; the browsers and some programs of the tests come from apt, where that is allowed.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood senders \
-	fuzz deny audit venv servers clean
+.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
 run demo insights kinesis: PROFILE := $(or $(PROFILE),quick)
@@ -15,6 +15,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BIN = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/lakegate
 # The Kinesis server that is not ours, for the acceptance tests and `make kinesis`.
 SERVERS := tests/acceptance/kinesis
+# What makes TypeScript clients of openapi.yaml, for the acceptance tests.
+CLIENTS := tests/acceptance/openapi_clients
 # The library for browsers and Node.
 JS := js-client
 # The Python of `make insights`.
@@ -90,7 +92,7 @@ lint:
 fmt: ## format the source
 	cargo fmt
 
-acceptance: venv servers $(JS)/dist/lakegate.js ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
+acceptance: venv servers generators $(JS)/dist/lakegate.js ## the gateway as its users meet it: curl, DuckDB, Kinesis servers, the contract, a fuzzer, the pages of docs/
 	@tests/install-programs
 	$(DEBUG_BUILD)
 	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -n 3 --dist loadfile -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
@@ -198,6 +200,12 @@ $(SERVERS)/node_modules/.package-lock.json: $(SERVERS)/package.json $(SERVERS)/p
 	npm ci --prefix $(SERVERS) --omit=optional --no-audit --no-fund --loglevel=error
 	touch $@
 
+generators: $(CLIENTS)/node_modules/.package-lock.json
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json
+	npm ci --prefix $(CLIENTS) --no-audit --no-fund --loglevel=error
+	touch $@
+
 clean: ## remove everything that was built (not data/)
 	cargo clean
-	rm -rf .venv $(SERVERS)/node_modules $(JS)/node_modules $(JS)/dist .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv $(SERVERS)/node_modules $(CLIENTS)/node_modules $(JS)/node_modules $(JS)/dist .pytest_cache .hypothesis .schemathesis

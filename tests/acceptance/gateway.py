@@ -63,6 +63,9 @@ class Answer:
     headers: dict[str, str]
     body: bytes
     http_version: str
+    # Whether the request, or the configuration of the gateway, asks for whole answers; and the request for a minimal one.
+    may_be_whole: bool = False
+    may_be_minimal: bool = False
 
     def json(self):
         return json.loads(self.body)
@@ -92,6 +95,8 @@ class Gateway:
         self.folder, self.data = folder, folder / "data"
         self.plaintext, self.check = plaintext, check or (lambda answer, admin: None)
         self.environment = ENVIRONMENT | (environment or {})
+        # A key may ask for whole answers.
+        self.keys_ask_for_whole = 'answers = "whole"' in (config or "")
         self.arguments = ["--listen", listen, "--admin", "127.0.0.1:0", "--data-dir", str(self.data)]
         self.arguments += ["--schemas", str(schemas)] + (["--plaintext"] if plaintext else [])
         if config is not None:
@@ -162,7 +167,11 @@ class Gateway:
             found = dict(line.split(":", 1) for line in block[1:])
             found = {name.lower(): value.strip() for name, value in found.items()}
             body = got.read_bytes() if got.exists() and method != "HEAD" else b""
-        answer = Answer(method, path, int(status), found, body, version)
+        preferences = headers.get("Prefer") or ""
+        answer = Answer(
+            method, path, int(status), found, body, version, may_be_minimal="return=minimal" in preferences,
+            may_be_whole=self.keys_ask_for_whole or "answers=whole" in preferences,
+        )
         self.check(answer, admin)
         return answer
 

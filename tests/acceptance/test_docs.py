@@ -22,7 +22,7 @@ from pages import NOT_TO_BE_HAD, RUN, SOURCES, Block, blocks, free_ports, normal
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 # What a page may use of the repository; all else in its folder it makes itself.
-FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "examples", "lakegate.example.toml", ".venv")
+FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "examples", "lakegate.example.toml", "openapi.yaml", ".venv")
 # What a page builds there; npm does not install through a link, so it is built before.
 BUILT = "js-client/dist/lakegate.js"
 README_LINES_MAX = 150
