@@ -23,7 +23,7 @@ from pages import RUN, SOURCES, Block, blocks, free_ports, normal, pages, with_p
 README, CONTRIBUTING, BACKEND = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/backend.md"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 # What a page may use of the repository; all else in its folder it makes itself.
-FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "lakegate.example.toml", ".venv")
+FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "clients", "lakegate.example.toml", ".venv")
 # What a page builds there; npm does not install through a link, so it is built before.
 BUILT = "js-client/dist/lakegate.js"
 README_LINES_MAX = 150
@@ -185,7 +185,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*pages(), CONTRIBUTING, ROOT / "SECURITY.md", ROOT / "schemas/README.md", ROOT / "js-client/README.md"],
+@pytest.mark.parametrize("page", [*pages(), CONTRIBUTING, ROOT / "SECURITY.md", ROOT / "schemas/README.md", ROOT / "js-client/README.md",
+                                  ROOT / "clients/python/README.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_its_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

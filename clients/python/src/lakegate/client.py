@@ -101,7 +101,8 @@ class Client:
             self._end_with_process()
         if not self._has_room(data):
             if self._when_full != "drop":
-                raise QueueFull(f"{self._queue.waiting_bytes} of {self._bytes_max} bytes wait; the last problem was: {self._sender.counts.problem}")
+                problem = self._sender.counts.problem
+                raise QueueFull(f"{self._queue.waiting_bytes} of {self._bytes_max} bytes wait; the last problem was: {problem}")
             self._lose(data, "queue_full")
             return event_uuid
         try:
@@ -158,6 +159,7 @@ class Client:
         left = self._queue.waiting_events
         for entry in self._queue.close():
             self._lose(entry.data, "closed")
+        atexit.unregister(self._at_exit)
         return left
 
     def stats(self) -> Stats:
@@ -196,13 +198,16 @@ class Client:
         await self.aclose()
 
     def _end_with_process(self) -> None:
-        """What is queued is sent when the process ends."""
+        """What is queued is sent when the process ends, also where nobody holds the client any more."""
         self._ends_with_process = True
-        atexit.register(_close_at_exit, weakref.ref(self))
+        atexit.register(self._at_exit)
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             # A child of multiprocessing does not run atexit's functions; it runs these.
-            util.Finalize(None, _close_at_exit, args=(weakref.ref(self),), exitpriority=0)
+            util.Finalize(None, self._at_exit, exitpriority=0)
+
+    def _at_exit(self) -> None:
+        self.close(EXIT_SECONDS)
 
     def _after_fork(self) -> None:
         """In the child: the queue, the connection and the thread are the parent's."""
@@ -211,12 +216,6 @@ class Client:
         self._connection.abandon()
         self._begin()
         self._is_closed = was_closed
-
-
-def _close_at_exit(reference: weakref.ref[Client]) -> None:
-    client = reference()
-    if client is not None:
-        client.close(EXIT_SECONDS)
 
 
 def _after_fork() -> None:

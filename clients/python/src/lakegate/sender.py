@@ -83,6 +83,7 @@ class Sender:
         # Events that wait for their own next turn: when that is, and how often they had one.
         self._later: Dict[Place, Tuple[float, int]] = {}
         self._later_bytes = 0
+        self._new_is_first = False
         self._is_stopping = False
         self._looked_around = 0.0
         self._told_rejections: Set[Tuple[str, str, str]] = set()
@@ -95,7 +96,7 @@ class Sender:
 
     def came_in(self) -> None:
         """An event was put into the queue."""
-        if self._waiting_since is None or self._queue.waiting_events >= self._batching.events or self._queue.waiting_bytes >= self._batching.bytes:
+        if self._waiting_since is None or self._is_full(self._queue.waiting_events):
             with self.changed:
                 self.start()
                 self.changed.notify_all()
@@ -165,10 +166,12 @@ class Sender:
         passed_over = [until for until, _ in self._later.values() if until > now]
         if len(passed_over) >= events:
             return min(min(passed_over) - now, look)
-        is_full = events - len(passed_over) >= self._batching.events or self._queue.waiting_bytes >= self._batching.bytes
-        if is_full or self._queue.settled_until < self._flush_until:
+        if self._is_full(events - len(passed_over)) or self._queue.settled_until < self._flush_until:
             return 0.0
         return min(self._waiting_since + self._batching.seconds - now, look)
+
+    def _is_full(self, events: int) -> bool:
+        return events >= self._batching.events or self._queue.waiting_bytes >= self._batching.bytes
 
     def _step(self) -> None:
         now = time.monotonic()
@@ -177,13 +180,20 @@ class Sender:
             self._queue.look_around()
             # What was taken over waits like a new event.
             return
-        but = {place for place, (until, _) in self._later.items() if until > now}
-        batch = self._queue.oldest(self._events_max, self._batching.bytes, but)
+        batch = self._next_batch(now)
         if batch:
             self._obey(self._ask([entry.data for entry in batch]), batch)
         with self.changed:
             self._waiting_since = None
             self.changed.notify_all()
+
+    def _next_batch(self, now: float) -> List[Entry]:
+        """New events, and those whose own turn has come, each first in every other request."""
+        self._new_is_first = not self._new_is_first
+        if self._new_is_first and (batch := self._queue.oldest(self._events_max, self._batching.bytes, self._later)):
+            return batch
+        early = {place for place, (until, _) in self._later.items() if until > now}
+        return self._queue.oldest(self._events_max, self._batching.bytes, early)
 
     def _ask(self, events: List[bytes]) -> Verdict:
         self.counts.requests += 1
@@ -227,8 +237,9 @@ class Sender:
             # A body that never arrives whole may be too large for what is between; and a gateway that starts is not hit at once.
             self._events_max = max(1, len(batch) // 2)
         self._tell(verdict)
-        if self._put_off([batch[index] for index in verdict.later], verdict) and verdict.settled:
-            # Some went through: the gateway is there, and the others go on.
+        is_old = all(entry.place in self._later for entry in batch)
+        if self._put_off([batch[index] for index in verdict.later], verdict) and (verdict.settled or is_old):
+            # Some went through, or none that is new was asked for: the others go on.
             self._pause.until, self._pause.failures = 0.0, 0
         else:
             self._rest(verdict)

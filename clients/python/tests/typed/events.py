@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Dict, List, Literal, Mapping, Optional, TypedDict, Union, overload
 
 from lakegate import Client
@@ -31,6 +32,12 @@ class AccountCreatedV1(TypedDict):
 
     Version 1 of `account:created`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
@@ -68,6 +75,12 @@ class ClientEventsDroppedV1(TypedDict):
 
     Version 1 of `client:events:dropped`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
@@ -113,6 +126,12 @@ class LessonStartedV1(TypedDict):
     Version 1 of `lesson:started`.
     """
 
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
+
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
 
@@ -149,6 +168,12 @@ class MenuItemOrderedV1(TypedDict):
 
     Version 1 of `menu:item:ordered`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
@@ -217,6 +242,12 @@ class MenuItemViewedV1(TypedDict):
     Version 1 of `menu:item:viewed`.
     """
 
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
+
     schema_version: Literal[1]
     """The version that the event is written by."""
 
@@ -280,6 +311,12 @@ class MenuItemViewedV2(TypedDict):
 
     Version 2 of `menu:item:viewed`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[2]]
     """The version that the event is written by."""
@@ -369,6 +406,12 @@ class MenuPageOpenedV1(TypedDict):
     Version 1 of `menu:page:opened`.
     """
 
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
+
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
 
@@ -420,6 +463,12 @@ class MenuSectionReachedV1(TypedDict):
 
     Version 1 of `menu:section:reached`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
@@ -485,6 +534,12 @@ class MenuVisitProgressV1(TypedDict):
 
     Version 1 of `menu:visit:progress`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
@@ -593,6 +648,12 @@ class PaymentOrderCompletedV1(TypedDict):
 
     Version 1 of `payment:order:completed`.
     """
+
+    event_uuid: NotRequired[str]
+    """A UUID of your own."""
+
+    created_at: NotRequired[Union[float, str, datetime]]
+    """When it happened, if not now."""
 
     schema_version: NotRequired[Literal[1]]
     """The version that the event is written by."""
