@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js python python-kill browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -19,6 +19,8 @@ SERVERS := tests/acceptance/kinesis
 CLIENTS := tests/acceptance/openapi_clients
 # The library for browsers and Node.
 JS := js-client
+# The Python package.
+PYTHON := clients/python
 # The Python of `make insights`.
 INSIGHTS := $(TARGET)/insights-venv
 # The lock file is law: what is built here is what was reviewed.
@@ -76,6 +78,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) cargo 400 $(MAKE) --no-print-directory cargo-tests
 	@$(STAGE) acceptance 240 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
+	@$(STAGE) python 60 $(MAKE) --no-print-directory python
 	@$(STAGE) browsers 180 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
 
@@ -100,6 +103,17 @@ acceptance: venv servers generators $(JS)/dist/lakegate.js ## the gateway as its
 js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
 	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) node --test --test-force-exit --test-reporter=spec test/unit test/package
+
+python: venv ## the Python package: wheel and sdist into clients/python/dist/, and its tests
+	$(DEBUG_BUILD)
+	rm -rf $(PYTHON)/dist
+	.venv/bin/python -m build --no-isolation $(PYTHON) >/dev/null
+	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest $(PYTHON) -n 3 -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
+
+python-kill: venv ## 100,000 events with 20 kills of the client and 20 of the gateway: what track() returned for is in the lake once
+	$(DEBUG_BUILD)
+	LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_KILL_EVENTS=100000 LAKEGATE_KILLS=20 \
+		.venv/bin/python -m pytest $(PYTHON)/tests/test_kill.py -rP
 
 browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5)
 	@$(JS)/scripts/install-browsers
@@ -208,4 +222,4 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package.json $(CLIENTS)/p
 
 clean: ## remove everything that was built (not data/)
 	cargo clean
-	rm -rf .venv $(SERVERS)/node_modules $(CLIENTS)/node_modules $(JS)/node_modules $(JS)/dist .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv $(SERVERS)/node_modules $(CLIENTS)/node_modules $(JS)/node_modules $(JS)/dist $(PYTHON)/dist .pytest_cache .hypothesis .schemathesis

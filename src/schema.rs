@@ -23,7 +23,7 @@ mod suggestions;
 
 pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};
-pub use export::{catalogue, typescript};
+pub use export::{catalogue, python, typescript};
 pub use folder::FolderStamp;
 pub use inspect::{FileFault, Inspected, Rule, Written, bytes_of, inspect};
 pub use load::{LoadError, SchemaFault, load, load_with};

@@ -3,8 +3,10 @@
 mod catalogue;
 mod event_fields;
 mod inline;
+mod python;
 mod typescript;
 
 pub use catalogue::catalogue;
 pub(super) use inline::inlined;
+pub use python::python;
 pub use typescript::typescript;

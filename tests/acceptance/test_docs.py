@@ -22,7 +22,8 @@ from pages import NOT_TO_BE_HAD, RUN, SOURCES, Block, blocks, free_ports, normal
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 # What a page may use of the repository; all else in its folder it makes itself.
-FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "examples", "lakegate.example.toml", "openapi.yaml", ".venv")
+FROM_THE_REPOSITORY = ("Makefile", "schemas", "queries", "ops", "tests", "js-client", "clients", "examples",
+                       "lakegate.example.toml", "openapi.yaml", ".venv")
 # What a page builds there; npm does not install through a link, so it is built before.
 BUILT = "js-client/dist/lakegate.js"
 README_LINES_MAX = 150
@@ -167,7 +168,8 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*pages(), CONTRIBUTING, ROOT / "SECURITY.md", ROOT / "schemas/README.md", ROOT / "js-client/README.md"],
+@pytest.mark.parametrize("page", [*pages(), CONTRIBUTING, ROOT / "SECURITY.md", ROOT / "schemas/README.md", ROOT / "js-client/README.md",
+                                  ROOT / "clients/python/README.md"],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_its_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

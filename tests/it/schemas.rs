@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use lakegate::{
     decode::{BodyForm, for_each_element, read_fields},
     outcome::Rejection,
-    schema::{Registry, Resolution, catalogue, load, typescript},
+    schema::{Registry, Resolution, catalogue, load, python, typescript},
 };
 use serde_json::Value;
 
@@ -86,6 +86,8 @@ fn what_is_written_from_the_schemas_is_fresh() {
     let registry = load(folder()).unwrap();
     let types = typescript(&registry, "lakegate schemas export --format typescript");
     assert_fresh("js-client/src/events.ts", "typescript", &types);
+    let types = python(&registry, "lakegate schemas export --format python");
+    assert_fresh("clients/python/tests/typed/events.py", "python", &types);
     let words = catalogue(&registry, "lakegate schemas export --format markdown");
     assert_fresh("schemas/CATALOGUE.md", "markdown", &words);
 }

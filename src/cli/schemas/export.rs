@@ -17,7 +17,7 @@ use crate::{
     cli::view_schemas::view_schemas,
     event::{Date, unix_millis},
     limits::CREATED_DATE_DAYS_BACK_MAX,
-    schema::{Registry, catalogue, typescript},
+    schema::{Registry, catalogue, python, typescript},
     sink::lake::{Dialect, GlueTable, ViewRequest, glue_tables, parse_date, views},
 };
 
@@ -52,6 +52,8 @@ pub(in crate::cli) struct ExportArgs {
 enum ExportForm {
     /// The type map `Events` of the browser library.
     Typescript,
+    /// A module of types for the Python package, with a typed `track`.
+    Python,
     /// Views for DuckDB, one with typed columns for each event.
     Duckdb,
     /// Tables and views for Amazon Athena.
@@ -106,6 +108,7 @@ fn check(file: &Path, text: &str) -> anyhow::Result<()> {
 fn text(args: &ExportArgs, registry: &Registry) -> anyhow::Result<String> {
     match args.format {
         ExportForm::Typescript => Ok(typescript(registry, "lakegate schemas export --format typescript")),
+        ExportForm::Python => Ok(python(registry, "lakegate schemas export --format python")),
         ExportForm::Markdown => Ok(catalogue(registry, "lakegate schemas export --format markdown")),
         ExportForm::Duckdb => sql(args, registry, Dialect::Duckdb),
         ExportForm::Athena => sql(args, registry, Dialect::Athena),
