@@ -22,10 +22,20 @@ const attributeOf = (name: string) => 'data-' + name.replace(/[A-Z]/g, (letter) 
 const idFrom = (text: string) =>
   text.normalize('NFD').replace(/[\u0300-\u036f]/g, '').trim().toLowerCase().replace(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+|-+$/g, '').slice(0, 64);
 
-/** The whole number of smallest units that a text such as `€ 14,50` means, or an example where it means none. */
-const minorFrom = (text: string) => {
-  const [, whole, part = ''] = /^\D*?(\d+)(?:[.,](\d{1,2}))?\D*$/.exec(text) ?? [];
-  return whole ? +whole * 100 + +part.padEnd(2, '0') : 1450;
+/** Digits after the point that a currency has: two for EUR, none for JPY. */
+const digitsOf = (currency: string | undefined) => {
+  try {
+    return new Intl.NumberFormat('en', { style: 'currency', currency: currency?.trim() || 'EUR' }).resolvedOptions().maximumFractionDigits ?? 2;
+  } catch {
+    return 2;
+  }
+};
+
+/** The whole number of smallest units that a text such as `€ 14,50` means; undefined where it means none. */
+const minorFrom = (text: string, currency: string | undefined) => {
+  const [, whole, part = ''] = /^\D*?(\d+)(?:[.,](\d{1,3}))?\D*$/.exec(text) ?? [];
+  const digits = digitsOf(currency);
+  return whole && part.length <= digits ? +(whole + part.padEnd(digits, '0')) : undefined;
 };
 
 /** Looks for marks that menu.ts cannot use: at once, and whenever the page changes. Each is told once for its element. */
@@ -64,7 +74,9 @@ export function checkMenu() {
     if (!price) return;
     // As menu.ts reads it: 1450, and also 1450.0 and 1e3.
     if (!Number.isInteger(+price) || +price < 0 || +price > 999999999999 || !price.trim()) {
-      warn(element, `data-menu-price="${price}" is no whole number of the currency's smallest unit. Write data-menu-price="${minorFrom(price)}" for ${price.trim() || '14.50'}.`);
+      const minor = minorFrom(price, currency);
+      const better = minor == undefined ? 'Write data-menu-price="1450" for 14.50 EUR.' : `Write data-menu-price="${minor}".`;
+      warn(element, `data-menu-price="${price}" is no whole number of the currency's smallest unit. ${better}`);
     }
     if (!element.matches('[data-menu-item]')) warn(element, 'data-menu-price is read only beside data-menu-item, on the same element.');
     if (!currency) warn(element, 'data-menu-price needs a currency. Write data-menu-currency="EUR" on the element with data-menu.');

@@ -159,7 +159,7 @@ export function createClient(options: Options): Client {
       const [id] = ids as [string];
       const line = queue.get(id);
       if (queue.delete(id)) queue.set(id, line!);
-      if (!refused) console.warn('lakegate: check url and key', response.status, response.url, text);
+      if (!refused) console.warn('lakegate: check url, key', response.status, response.url, text);
       refused = true;
     }
     if (next! <= 0) {

@@ -222,7 +222,7 @@ for (const [what, refusal] of Object.entries(REFUSALS)) {
     assert.deepEqual(outcomes.map(({ event_uuid, status }) => [event_uuid, status]).sort(), made.map((id) => [id, 'accepted']));
     assert.deepEqual(storage, {});
     assert.equal(warned().length, 1, 'told once');
-    assert.match(warned()[0], new RegExp(`^lakegate: check url and key ${refusal.status} http://127.0.0.1:`));
+    assert.match(warned()[0], new RegExp(`^lakegate: check url, key ${refusal.status} http://127.0.0.1:`));
   });
 }
 
