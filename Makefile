@@ -74,7 +74,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) cargo 400 $(MAKE) --no-print-directory cargo-tests
 	@$(STAGE) acceptance 240 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
-	@$(STAGE) browsers 180 $(MAKE) --no-print-directory browsers ROUNDS=1
+	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
 
 cargo-tests: ## all tests of cargo, with nextest where `make venv` could install it: TEST='-E test(kill::)'

@@ -48,10 +48,13 @@ export function tell(status: Outcome['status'], error: Outcome['error'], what: s
   const field = pointer?.slice(1) || Object.keys(MARKS).find((name) => detail?.includes(`"${name}"`)) || '';
   const mark = /^menu:/.test(event?.event_name) && MARKS[field.split('/').at(-1)!];
   const toDo = (mark && `Correct ${mark}.`) || TO_DO[code] || '';
+  // The error page of the gateway; nowhere, if the address is none.
+  const base = URL.canParse(url, globalThis.location?.href) && new URL(url, globalThis.location?.href);
+  const page = base ? ` ${new URL('/errors#' + code, base)}` : '';
   const last = told == TOLD_MAX ? ' (no more are told)' : '';
   console.warn(
     `lakegate: ${event?.event_name} was ${status}: ${code}${pointer ? ` at ${pointer}` : ''}${detail ? `: ${detail}` : ''}. ` +
-      `${toDo} ${new URL('/errors#' + code, new URL(url, globalThis.location?.href))}${last}`,
+      `${toDo}${page}${last}`,
     event,
   );
 }

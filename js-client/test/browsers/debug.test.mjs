@@ -109,7 +109,7 @@ for (const { name, skip } of BROWSERS) {
       const told = await tab.run(() => new Promise((done) => {
         const told = [];
         console.warn = (...words) => told.push(String(words[0]));
-        import('/dist/lakegate-debug.js').then(() => setTimeout(() => done(told), 3500));
+        import('/dist/lakegate-debug.js').then(() => setTimeout(() => done(told), 1000));
       }));
       assert.deepEqual(told, []);
       await tab.close();

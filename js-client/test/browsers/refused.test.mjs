@@ -95,7 +95,7 @@ for (const { name, skip } of BROWSERS) {
       await tab.close();
     });
 
-    for (const fault of [401, 403, 404, 405, 410, 421, 'login', 'drop']) {
+    for (const fault of ['login', 'drop']) {
       test(`${fault} of something before the gateway ends nothing`, async () => {
         const tab = await clean();
         await tab.run(begin, through);

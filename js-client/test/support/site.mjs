@@ -21,14 +21,14 @@ const LAB = `<!doctype html><html lang="en"><title>Lab</title><meta name="viewpo
 <script src="/dist/lakegate-core.js"></script><p>Lab`;
 
 /** A menu of `sections` with the plain script; strict CSP comes with it. */
-const menuPage = (url, key) => `<!doctype html><html lang="pt-PT"><title>Menu</title>
+const menuPage = (url, key, script = 'lakegate') => `<!doctype html><html lang="pt-PT"><title>Menu</title>
 <meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/menu.css">
 <main data-menu="dinner" data-menu-restaurant="tasca-do-lago" data-menu-currency="EUR">
 ${['appetizers', 'soups', 'mains', 'desserts'].map((section, index) => `<section data-menu-section="${section}"><h2>Section ${section}</h2>
 ${[0, 1, 2].map((item) => `<article data-menu-item="${section}-${item}" data-menu-price="${900 + 100 * index + item}"><h3>Dish ${item} &amp; more</h3>
 <button data-menu-action="order">Order</button></article>`).join('\n')}</section>`).join('\n')}
-</main><script defer src="/dist/lakegate.js" data-url="${url}" data-key="${key}" data-flush-ms="300"></script>`;
+</main><script defer src="/dist/${script}.js" data-url="${url}" data-key="${key}" data-flush-ms="300"></script>`;
 
 /** An application that is rendered after its modules have begun to look. */
 const spaPage = `<!doctype html><html lang="en"><title>App</title><meta name="viewport" content="width=device-width">
@@ -95,7 +95,7 @@ export class Site {
       };
       const send = (type, text, headers = {}) => response.writeHead(200, { 'content-type': TYPES[type], ...headers }).end(text);
       if (pathname === '/lab') return send('html', LAB, csp);
-      if (pathname === '/menu') return send('html', menuPage(searchParams.get('url') ?? this.gateway.url, this.key), csp);
+      if (pathname === '/menu') return send('html', menuPage(searchParams.get('url') ?? this.gateway.url, this.key, searchParams.get('script') ?? undefined), csp);
       if (pathname === '/wrong') {
         const more = searchParams.has('debug') ? ` data-debug="${searchParams.get('debug')}"` : '';
         return send('html', wrongPage(this.gateway.url, this.key, searchParams.get('folder') ?? '/dist', more), csp);
