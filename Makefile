@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js python python-kill browsers load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -79,7 +79,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) acceptance 240 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
-	@$(STAGE) browsers 180 $(MAKE) --no-print-directory browsers ROUNDS=1
+	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
 
 cargo-tests: ## all tests of cargo, with nextest where `make venv` could install it: TEST='-E test(kill::)'
@@ -120,6 +120,11 @@ browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Fire
 	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
+
+browsers-kill: $(JS)/dist/lakegate.js ## what a browser that gets SIGKILL loses, in all three, by storage; ten minutes (KILLS=10, DIST=folder of another build)
+	@$(JS)/scripts/install-browsers
+	$(DEBUG_BUILD)
+	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) node scripts/browsers-kill.mjs
 
 $(JS)/node_modules/.package-lock.json: $(JS)/package.json $(JS)/package-lock.json
 	npm ci --prefix $(JS) --no-audit --no-fund --loglevel=error

@@ -27,6 +27,7 @@ const GUESTS_KEY = randomUUID();
 const FILES = {
   '/': ['index.html', 'text/html'], '/stage.css': ['stage.css', 'text/css'], '/stage.js': ['stage.js', 'text/javascript'],
   '/menu.css': ['menu.css', 'text/css'], '/order.js': ['order.js', 'text/javascript'], '/lakegate.js': ['../dist/lakegate.js', 'text/javascript'],
+  '/lakegate-debug.js': ['../dist/lakegate-debug.js', 'text/javascript'],
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'lakegate-demo-'));

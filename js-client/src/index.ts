@@ -1,5 +1,5 @@
-import type { CommonClient, CommonOptions, Consent, Context, DropReason } from './types.js';
-import { obey, type End } from './answer.js';
+import type { CommonClient, CommonOptions, Consent, Context, DropReason, Outcome } from './types.js';
+import { obey } from './answer.js';
 import { millisOf, uuid } from './uuid.js';
 
 export type * from './types.js';
@@ -10,7 +10,7 @@ export interface Options extends CommonOptions {
   consent?: Consent;
   /** Whether Global Privacy Control means `denied`, for good; true. */
   gpc?: boolean;
-  /** Where events are written ahead to; `localStorage`. `null`: memory only. A plain object will do. */
+  /** Where events are written ahead to; `localStorage`. `null`: memory only. A plain object will do. `lakegate/durable` makes one. */
   storage?: Record<string, string> | Storage | null;
 }
 
@@ -35,6 +35,10 @@ export interface Client<Given extends PropertyKey = never> extends CommonClient<
 const PARK_AFTER = 5;
 /** Longest pause between two tries, before what `Retry-After` adds. */
 const BACKOFF_MS_MAX = 60000;
+/** The same while the gateway, or whoever answers in its place, refuses the key or the address. */
+const REFUSED_MS_MAX = 600000;
+/** A request is early if this many times `flushMs` have passed since the last: at most one request in so many is added by that. */
+const REST = 5;
 /** Time after which a request counts as failed. */
 const TIMEOUT_MS = 30000;
 /** The quota of keepalive requests is 65,536 bytes for the whole page. */
@@ -44,8 +48,15 @@ const bytesOf = (text: string) => new TextEncoder().encode(text).length;
 
 /** A client: `createClient({ url, key })`. Nothing is read, written or sent before this is called. */
 export function createClient(options: Options): Client {
-  const { flushMs = 2000, maxBatch = 100, maxBytes = 60000, maxQueue = 1000, maxAgeMs = 259200000, gzip = true, gpc = true, on } =
-    options;
+  const {
+    flushMs = 2000, maxBatch = 100, maxBytes = 60000, maxQueue = 1000, maxAgeMs = 259200000, gzip = true, gpc = true, on,
+    debug = globalThis.origin as string | boolean,
+  } = options;
+  // Where it is asked for, as an option or an attribute; where nothing is said, on this machine. In a file of its own, since visitors
+  // need not load it. If the file is missing the bare facts are told.
+  const explain =
+    /^(true)?$|[/.](127\.0\.0\.1|\[::1]|localhost)(:|$)/.test(debug as string) &&
+    import('./lakegate-debug.js').catch(() => ({ tell: console.warn }));
   const endpoint = options.url + '?key=' + encodeURIComponent(options.key);
   const prefix = 'lakegate:' + options.key + ':';
   const closed = new AbortController();
@@ -57,8 +68,10 @@ export function createClient(options: Options): Client {
   let context: object = {};
   let session = uuid();
   let visit = uuid();
-  let dropped: Record<string, number> = {};
+  let dropped: Record<string, any> | undefined;
   let limit = maxBatch;
+  // Whether the last answer refused the key or the address: one event is enough to ask whether that is over.
+  let refused: boolean | undefined;
   // Tries that failed since one went well; those of them, in a row, that met no answer at all.
   let failures = 0;
   let losses = 0;
@@ -67,6 +80,7 @@ export function createClient(options: Options): Client {
   // Until then the gateway does not want to hear from us at all.
   let notBefore = 0;
   let timer: ReturnType<typeof setTimeout> | 0 = 0;
+  let lastRun = 0;
   let busy: Promise<void> | undefined;
   // The newest event, and what it was at the last exit: pagehide and visibilitychange both come.
   let newest: string | undefined;
@@ -77,9 +91,13 @@ export function createClient(options: Options): Client {
     tab = sessionStorage;
   } catch {}
 
-  const stored = () => (store ? Object.keys(store).filter((name) => name.startsWith(prefix)).sort() : []);
+  const stored = () =>
+    Object.keys(store || {})
+      .filter((name) => name.startsWith(prefix))
+      .sort()
+      .map((name) => name.slice(prefix.length));
 
-  const forget = (name: string) => delete store?.[name];
+  const forget = (id: string) => delete store?.[prefix + id];
 
   const put = (id: string, line: string) => {
     queue.set((newest = id), line);
@@ -90,26 +108,28 @@ export function createClient(options: Options): Client {
     }
   };
 
-  const end: End = (event_uuid, status, error) => {
-    forget(prefix + event_uuid);
+  const end = (event_uuid: string, status: Outcome['status'], error?: Outcome['error'], what = queue.get(event_uuid)) => {
+    // Not those that ended meanwhile by another answer, or were purged.
+    if (what == undefined) return;
+    if (error && explain) explain.then(({ tell }) => tell(status, error, what, options.url));
+    forget(event_uuid);
     queue.delete(event_uuid);
-    if (status == 'dropped') dropped[error!.code] = (dropped[error!.code] || 0) + 1;
+    if (status == 'dropped') (dropped ||= { client: 'browser' })[error!.code] = (dropped[error!.code] || 0) + 1;
     try {
       on?.({ event_uuid, status, error });
     } catch {}
   };
 
-  const drop = (id: string, code: DropReason) => end(id, 'dropped', { code });
+  const drop = (id: string, code: DropReason, name?: string) => end(id, 'dropped', { code }, name);
 
   const make = (id: string, name: string, fields: object) =>
     JSON.stringify({ ...fields, event_uuid: id, event_name: name, created_at: Date.now() / 1000 });
 
   const report = () => {
-    for (const _ in dropped) {
+    if (dropped) {
       const id = uuid();
-      put(id, make(id, 'client:events:dropped', { ...dropped, client: 'browser' }));
-      dropped = {};
-      break;
+      put(id, make(id, 'client:events:dropped', dropped));
+      dropped = 0 as any;
     }
   };
 
@@ -132,17 +152,24 @@ export function createClient(options: Options): Client {
   const settle = async (ids: string[], response: Response) => {
     const text = await response.text();
     losses = 0;
-    // Not those that ended meanwhile by another answer, or were purged.
-    const next = obey(response.status, text, ids, (id, ...how) => queue.has(id) && end(id, ...how));
-    if (next) limit = next;
-    if (next == 0) {
-      const pause = (+response.headers.get('retry-after')! || 0) * 1000;
+    const next = obey(response.status, text, ids, end);
+    if (next! > 0) limit = next!;
+    if (next! < 0) {
+      // If that one is what is refused, the others go before it.
+      const [id] = ids as [string];
+      const line = queue.get(id);
+      if (queue.delete(id)) queue.set(id, line!);
+      if (!refused) console.warn('lakegate: check url, key', response.status, response.url, text);
+      refused = true;
+    }
+    if (next! <= 0) {
+      const pause = (response.headers.get('retry-after') as any) * 1000 || 0;
       // Some events that must come again, or those that another tab is sending just now, keep no others back at the exit.
       if (!response.ok && !/in_flight/.test(text)) notBefore = Date.now() + pause;
       return pause;
     }
-    if (response.ok) {
-      failures = 0;
+    if (!next) {
+      refused = failures = 0 as any;
       report();
     }
     return;
@@ -151,36 +178,36 @@ export function createClient(options: Options): Client {
   const run = async () => {
     clearTimeout(timer as number);
     timer = 0;
+    lastRun = Date.now();
     // What comes in the meantime waits for the next round, or every event would be a request of its own.
     for (let left = queue.size, ids; left > 0 && state == 'granted'; left -= ids.length) {
-      ids = batch(limit, maxBytes);
+      ids = batch(refused ? 1 : limit, maxBytes);
       if (!ids[0]) break;
       let pause: number | undefined = 0;
       try {
         let body: BodyInit = bodyOf(ids);
         // The gateway knows gzip by its first bytes; a header for it would cost a preflight.
         if (gzip && globalThis.CompressionStream) {
-          body = await new Response(new Blob([body]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+          body = await new Response(new Response(body).body!.pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
           // Consent may have been withdrawn meanwhile.
           if (state != 'granted') break;
         }
-        pause = await settle(ids, await post({ body, signal: AbortSignal.timeout?.(TIMEOUT_MS) }));
+        pause = await settle(ids, await post(body));
       } catch {
         losses++;
       }
       if (pause != undefined) {
         paused = true;
-        if (losses < PARK_AFTER) timer = setTimeout(resume, pause + Math.random() * Math.min(BACKOFF_MS_MAX, 1000 * 2 ** failures++));
+        if (losses < PARK_AFTER) timer = setTimeout(resume, pause + Math.random() * Math.min(refused ? REFUSED_MS_MAX : BACKOFF_MS_MAX, 1000 * 2 ** failures++));
         return;
       }
     }
   };
 
-  const post = (more: RequestInit) => fetch(endpoint, { method: 'POST', credentials: 'omit', ...more });
+  const post = (body: BodyInit, keepalive?: boolean) =>
+    fetch(endpoint, { method: 'POST', credentials: 'omit', body, keepalive, signal: AbortSignal.timeout?.(TIMEOUT_MS) });
 
-  const go = async () => {
-    if (!paused) await (busy ||= run().finally(() => plan((busy = undefined))));
-  };
+  const go = () => paused || (busy ||= run().finally(() => plan((busy = 0 as any))));
 
   const resume = () => {
     paused = timer = 0 as any;
@@ -190,20 +217,18 @@ export function createClient(options: Options): Client {
   const plan = (_?: unknown) => {
     if (!paused && !busy && queue.size && state == 'granted') {
       if (queue.size >= limit) go();
-      else timer ||= setTimeout(resume, flushMs);
+      // After a rest, as when a page begins, soon: the fewer events are on board, the fewer die with a browser that is killed.
+      else timer ||= setTimeout(resume, Date.now() - lastRun > REST * flushMs ? flushMs / 10 : flushMs);
     }
   };
 
   /** What this tab, an earlier page or another tab left behind. Should its owner send it too, the gateway drops the second. */
   const adopt = () => {
-    for (const name of stored()) {
-      const id = name.slice(prefix.length);
-      if (queue.size < maxQueue && !queue.has(id)) queue.set((newest = id), store![name]!);
-    }
+    for (const id of stored()) if (queue.size < maxQueue && !queue.has(id)) queue.set((newest = id), store![prefix + id]!);
   };
 
   const wake = () => {
-    exited = undefined;
+    exited = 0 as any;
     if (state == 'granted') adopt();
     if (losses) {
       losses = 0;
@@ -218,14 +243,14 @@ export function createClient(options: Options): Client {
       report();
       if (exited != newest) {
         exited = newest;
-        const ids = batch(1 / 0, EXIT_BYTES_MAX);
+        const ids = batch(refused ? 1 : 1 / 0, EXIT_BYTES_MAX);
         const body = bodyOf(ids);
         if (!body) return;
         // A beacon has no answer: what it carries stays stored, and is sent again.
         if ('keepalive' in Request.prototype) {
-          post({ body, keepalive: true })
+          post(body, true)
             .then((response) => settle(ids, response))
-            .catch(() => (exited = undefined));
+            .catch(() => (exited = 0 as any));
         } else navigator.sendBeacon(endpoint, body);
       }
     }
@@ -237,12 +262,12 @@ export function createClient(options: Options): Client {
       if (state && state != 'denied') {
         try {
           const line = make(id, name, { ...context, ...fields });
-          if (queue.size >= maxQueue) drop(id, 'queue_full');
-          else if (bytesOf(line) > maxBytes) drop(id, 'too_large');
+          if (queue.size >= maxQueue) drop(id, 'queue_full', name);
+          else if (bytesOf(line) > maxBytes) drop(id, 'too_large', name);
           else put(id, line);
           plan();
         } catch {
-          drop(id, 'invalid');
+          drop(id, 'invalid', name);
         }
       }
       return id;

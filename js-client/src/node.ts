@@ -1,8 +1,9 @@
 import { promisify } from 'node:util';
 import { gzip as gzipCallback } from 'node:zlib';
-import { obey, type End } from './answer.js';
+import { obey } from './answer.js';
+import { tell as explain } from './explain.js';
 import { Spool } from './spool.js';
-import type { CommonClient, CommonOptions, Context, DropReason } from './types.js';
+import type { CommonClient, CommonOptions, Context, DropReason, Outcome } from './types.js';
 import { millisOf, uuid } from './uuid.js';
 
 export type * from './types.js';
@@ -23,8 +24,12 @@ export interface Client<Given extends PropertyKey = never> extends CommonClient<
 }
 
 const BACKOFF_MS_MAX = 60_000;
+/** The same while the gateway, or whoever answers in its place, refuses the key or the address. */
+const REFUSED_MS_MAX = 600_000;
 const TIMEOUT_MS = 30_000;
 const CLOSE_MS = 10_000;
+/** Of the text of a refusal that is told: a proxy's page is long. */
+const TOLD_CHARS_MAX = 500;
 /** Bodies below this are not worth packing. */
 const GZIP_BYTES_MIN = 1_000;
 
@@ -33,7 +38,7 @@ const pack = promisify(gzipCallback);
 /** A client for services: `createClient({ url, key, spool: '/var/lib/app/events' })`. */
 export function createClient(options: Options): Client {
   const { flushMs = 2000, maxBatch = 500, maxBytes = 1_000_000, maxQueue = 100_000, maxAgeMs = 259_200_000 } = options;
-  const { gzip = true, concurrency = 4, on } = options;
+  const { gzip = true, concurrency = 4, debug = false, on } = options;
   const spool = options.spool ? new Spool(options.spool) : undefined;
   const queue = new Map(spool?.leftovers);
   const flying = new Set<string>();
@@ -41,7 +46,10 @@ export function createClient(options: Options): Client {
   const stopping = new AbortController();
   let context: object = {};
   let dropped: Record<string, number> = {};
-  let limit = maxBatch;
+  // Events in a batch; below `limitMax` after a refusal, until batches are taken again.
+  let limitMax = maxBatch;
+  let limit = limitMax;
+  let isRefusalTold = false;
   let failures = 0;
   let pausedUntil = 0;
   let timer: NodeJS.Timeout | undefined;
@@ -65,7 +73,8 @@ export function createClient(options: Options): Client {
     spooling((spool) => spool.append(line));
   };
 
-  const tell: End = (event_uuid, status, error) => {
+  const tell = (event_uuid: string, status: Outcome['status'], error?: Outcome['error'], what = queue.get(event_uuid)) => {
+    if (debug && error) explain(status, error, what!, options.url);
     if (status === 'dropped') dropped[error!.code] = (dropped[error!.code] ?? 0) + 1;
     try {
       on?.({ event_uuid, status, ...(error && { error }) });
@@ -74,7 +83,7 @@ export function createClient(options: Options): Client {
     }
   };
 
-  const drop = (id: string, code: DropReason) => tell(id, 'dropped', { code });
+  const drop = (id: string, code: DropReason, name?: string) => tell(id, 'dropped', { code }, name);
 
   const make = (id: string, name: string, fields: object) =>
     JSON.stringify({ ...fields, event_uuid: id, event_name: name, created_at: Date.now() / 1000 });
@@ -94,8 +103,8 @@ export function createClient(options: Options): Client {
       if (ids.length > 0 && (bytes > maxBytes || ids.length >= limit)) break;
       ids.push(id);
     }
-    forget(old);
     for (const id of old) drop(id, 'too_old');
+    forget(old);
     return ids;
   };
 
@@ -123,22 +132,42 @@ export function createClient(options: Options): Client {
     const signal = AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), stopping.signal]);
     const response = await fetch(options.url, { method: 'POST', headers, body, signal });
     const ended: string[] = [];
-    const next = obey(response.status, await response.text(), ids, (id, ...how) => {
+    const text = await response.text();
+    const next = obey(response.status, text, ids, (id, ...how) => {
       ended.push(id);
       tell(id, ...how);
     });
     forget(ended);
-    if (next) limit = next;
-    if (next === 0) pause(Number(response.headers.get('retry-after')) || 0);
-    else if (response.ok) {
+    if (next !== undefined && next > 0) limit = limitMax = next;
+    else if (next === undefined) {
       failures = 0;
+      limit = Math.min(limitMax, limit * 2);
       report();
+    } else {
+      if (next < 0) refused(ids, response, text);
+      pause(Number(response.headers.get('retry-after')) || 0);
     }
+  };
+
+  /** Refused for a reason that a person must mend: asked again with one event. If that one is what is refused, the others go before it. */
+  const refused = (ids: string[], { status, url }: Response, text: string) => {
+    limit = 1;
+    const [id] = ids as [string];
+    if (ids.length === 1) {
+      const line = queue.get(id)!;
+      queue.delete(id);
+      queue.set(id, line);
+    }
+    if (!isRefusalTold) {
+      const [place] = url.split('?');
+      process.emitWarning(`lakegate: events wait: ${status} from ${place}. Check url and key. ${text.slice(0, TOLD_CHARS_MAX)}`);
+    }
+    isRefusalTold = true;
   };
 
   /** Full jitter, and on top of it what the gateway asked for. */
   const pause = (seconds: number) => {
-    const jitter = Math.random() * Math.min(BACKOFF_MS_MAX, 1000 * 2 ** failures++);
+    const jitter = Math.random() * Math.min(limit < limitMax ? REFUSED_MS_MAX : BACKOFF_MS_MAX, 1000 * 2 ** failures++);
     pausedUntil = Math.max(pausedUntil, Date.now() + seconds * 1000 + jitter);
   };
 
@@ -174,7 +203,7 @@ export function createClient(options: Options): Client {
   };
 
   const plan = () => {
-    if (queue.size - flying.size >= limit && requests.size < concurrency && Date.now() >= pausedUntil) pump();
+    if (queue.size - flying.size >= limitMax && requests.size < concurrency && Date.now() >= pausedUntil) pump();
     else if (queue.size > flying.size) wait();
   };
 
@@ -205,12 +234,12 @@ export function createClient(options: Options): Client {
       if (closed) return id;
       try {
         const line = make(id, name, { ...context, ...fields });
-        if (queue.size >= maxQueue) drop(id, 'queue_full');
-        else if (Buffer.byteLength(line) > maxBytes) drop(id, 'too_large');
+        if (queue.size >= maxQueue) drop(id, 'queue_full', name);
+        else if (Buffer.byteLength(line) > maxBytes) drop(id, 'too_large', name);
         else put(id, line);
         plan();
       } catch {
-        drop(id, 'invalid');
+        drop(id, 'invalid', name);
       }
       return id;
     },

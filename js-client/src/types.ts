@@ -52,6 +52,11 @@ export interface CommonOptions {
   maxAgeMs?: number;
   /** Whether requests are packed; true. */
   gzip?: boolean;
+  /**
+   * Whether the console says of every event that was rejected or dropped why, and what to do; and, with `lakegate/menu`, what is wrong
+   * with the page. In a page true where its host is this machine (localhost), otherwise false; false in Node.
+   */
+  debug?: boolean;
   /** Told once of every event what became of it. */
   on?: (outcome: Outcome) => void;
 }

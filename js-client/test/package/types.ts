@@ -1,6 +1,7 @@
 // Compiled, never run: what is right compiles, and what is wrong does not.
 import { createClient } from 'lakegate';
 import { menu } from 'lakegate/menu';
+import { durable } from 'lakegate/durable';
 import { createClient as createService } from 'lakegate/node';
 
 declare module 'lakegate' {
@@ -16,6 +17,7 @@ const item = { section_id: 's', section_index: 0, item_id: 'i', item_index: 1, a
 const uuid: string = client.track('menu:item:ordered', { ...ids, ...item, quantity: 2, channel: 'dine_in' });
 client.track('kitchen:ticket:printed', { ticket_number: 7 });
 menu(client).open();
+createClient({ url: 'https://localhost:8443/v1/events', key: 'dev', storage: await durable(), debug: false });
 
 // @ts-expect-error: the registry has no such event
 client.track('menu:item:eaten', ids);

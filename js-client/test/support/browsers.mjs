@@ -7,13 +7,13 @@ import puppeteer from 'puppeteer-core';
 import { freePort } from './site.mjs';
 import { until } from './until.mjs';
 
-const PROGRAMS = {
+export const PROGRAMS = {
   chromium: '/usr/bin/chromium',
   firefox: '/usr/bin/firefox-esr',
   webkit: '/usr/bin/WebKitWebDriver',
 };
 // /usr/lib/x86_64-linux-gnu/… and its likes.
-const MINI_BROWSER = readdirSync('/usr/lib').map((folder) => `/usr/lib/${folder}/webkit2gtk-4.1/MiniBrowser`).find(existsSync) ?? 'MiniBrowser';
+export const MINI_BROWSER = readdirSync('/usr/lib').map((folder) => `/usr/lib/${folder}/webkit2gtk-4.1/MiniBrowser`).find(existsSync) ?? 'MiniBrowser';
 // A phone, portrait.
 const VIEWPORT = { width: 390, height: 780 };
 
@@ -29,6 +29,23 @@ export function missing(name) {
 }
 
 export const launch = (name) => (name === 'webkit' ? WebKit.launch() : Puppeteer.launch(name));
+
+/** A screen for WebKit, which has no headless mode: what a program needs to find it, and its end. */
+export async function display() {
+  // It chooses a free display itself, and says which once it is there.
+  const screen = spawn('/usr/bin/Xvfb', ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], {
+    stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+  });
+  const number = await new Promise((done, fail) => {
+    screen.stdio[3].once('data', (number) => done(String(number).trim()));
+    screen.once('exit', (code) => fail(new Error(`Xvfb ended with ${code}`)));
+  });
+  const environment = {
+    DISPLAY: `:${number}`, WEBKIT_DISABLE_COMPOSITING_MODE: '1', WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
+    LIBGL_ALWAYS_SOFTWARE: '1', NO_AT_BRIDGE: '1',
+  };
+  return { environment, close: () => screen.kill() };
+}
 
 /** As a click on a link would. A page from the back/forward cache leaves without the events that drivers wait for. */
 async function leave(tab, url) {
@@ -151,19 +168,9 @@ class WebKit {
   static async launch() {
     const self = new this();
     self.port = await freePort();
-    // It chooses a free display itself, and says which once it is there.
-    const screen = spawn('/usr/bin/Xvfb', ['-displayfd', '3', '-screen', '0', '1280x900x24', '-nolisten', 'tcp'], {
-      stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-    });
-    self.#processes.push(screen);
-    const display = await new Promise((done, fail) => {
-      screen.stdio[3].once('data', (number) => done(`:${String(number).trim()}`));
-      screen.once('exit', (code) => fail(new Error(`Xvfb ended with ${code}`)));
-    });
-    const quiet = { stdio: 'ignore', env: {
-      ...process.env, DISPLAY: display, WEBKIT_DISABLE_COMPOSITING_MODE: '1', WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
-      LIBGL_ALWAYS_SOFTWARE: '1', NO_AT_BRIDGE: '1',
-    } };
+    const screen = await display();
+    self.#processes.push({ kill: screen.close });
+    const quiet = { stdio: 'ignore', env: { ...process.env, ...screen.environment } };
     const start = (program, ...args) => self.#processes.push(spawn(program, args, quiet));
     start(PROGRAMS.webkit, `--port=${self.port}`, '--host=127.0.0.1');
     self.base = `http://127.0.0.1:${self.port}/session`;

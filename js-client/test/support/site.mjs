@@ -21,14 +21,14 @@ const LAB = `<!doctype html><html lang="en"><title>Lab</title><meta name="viewpo
 <script src="/dist/lakegate-core.js"></script><p>Lab`;
 
 /** A menu of `sections` with the plain script; strict CSP comes with it. */
-const menuPage = (url, key) => `<!doctype html><html lang="pt-PT"><title>Menu</title>
+const menuPage = (url, key, script = 'lakegate') => `<!doctype html><html lang="pt-PT"><title>Menu</title>
 <meta name="viewport" content="width=device-width">
 <link rel="stylesheet" href="/menu.css">
 <main data-menu="dinner" data-menu-restaurant="tasca-do-lago" data-menu-currency="EUR">
 ${['appetizers', 'soups', 'mains', 'desserts'].map((section, index) => `<section data-menu-section="${section}"><h2>Section ${section}</h2>
 ${[0, 1, 2].map((item) => `<article data-menu-item="${section}-${item}" data-menu-price="${900 + 100 * index + item}"><h3>Dish ${item} &amp; more</h3>
 <button data-menu-action="order">Order</button></article>`).join('\n')}</section>`).join('\n')}
-</main><script defer src="/dist/lakegate.js" data-url="${url}" data-key="${key}" data-flush-ms="300"></script>`;
+</main><script defer src="/dist/${script}.js" data-url="${url}" data-key="${key}" data-flush-ms="300"></script>`;
 
 /** An application that is rendered after its modules have begun to look. */
 const spaPage = `<!doctype html><html lang="en"><title>App</title><meta name="viewport" content="width=device-width">
@@ -40,10 +40,36 @@ window.tracked = menu(client);
 setTimeout(() => document.body.insertAdjacentHTML('beforeend',
   '<main data-menu="lunch"><section data-menu-section="s"><h2>S</h2><article class="tall" data-menu-item="lunch-soup"><h3>Soup</h3></article></section></main>'));`;
 
+/** A menu with every fault that a person makes, and the plain script from `folder`. What the console is warned of is in `warnings`. */
+const wrongPage = (url, key, folder, more) => `<!doctype html><html lang="pt_PT"><title>Wrong</title>
+<meta name="viewport" content="width=device-width">
+<script src="/record.js"></script>
+<main id="menu" data-menu="my dinner" data-menu-restaurant="" data-menu-currency="euro">
+<article id="lost" data-menu-item="soup"><h3>Soup</h3></article>
+<section id="mains" data-menu-section="mains"><h2>Mains</h2>
+<article id="spaces" data-menu-item="Bacalhau à Brás" data-menu-price="14,50"><h3>Bacalhau à Brás</h3></article>
+<article id="unnamed" data-menu-item data-menu-price="€ 9"><h3>Polvo à lagareiro</h3></article>
+<article id="good" data-menu-item="arroz" data-menu-price="900"><h3>Arroz</h3><button data-menu-action="order">Order</button></article>
+<article id="twin" data-menu-item="arroz" data-menu-price="about 9"><h3>Arroz</h3></article>
+<article id="typo" data-menu-item="bife" data-menu-prise="900"><h3>Bife</h3></article>
+</section>
+<section id="again" data-menu-section="mains"><h2>Mains</h2></section>
+<button id="stray" data-menu-action="order">Order</button>
+</main>
+<main id="second" data-menu="lunch"></main>
+<section id="outside" data-menu-section="desserts"></section>
+<script defer src="${folder}/lakegate.js" data-url="${url}" data-key="${key}" data-flush-ms="300"${more}></script>`;
+const RECORD = `window.warnings = [];
+const warn = console.warn;
+console.warn = (...words) => {
+  warnings.push(words.map((word) => (word instanceof Element ? '#' + (word.id || word.localName) : typeof word == 'string' ? word : JSON.stringify(word))));
+  warn(...words);
+};`;
+
 const CSS = 'body{margin:0}h2{margin:0;height:40px}article{height:180px;border-bottom:1px solid}.tall{height:3000px}';
 
 export class Site {
-  /** What the front does with events: `pass`, a status with which it refuses them, or `drop` the connection. */
+  /** What the front does with events: `pass`, a status with which it refuses them, `login` with a page as a hotel's network has it, or `drop` the connection. */
   fault = 'pass';
   /** Requests that the front has seen. */
   seen = [];
@@ -69,7 +95,14 @@ export class Site {
       };
       const send = (type, text, headers = {}) => response.writeHead(200, { 'content-type': TYPES[type], ...headers }).end(text);
       if (pathname === '/lab') return send('html', LAB, csp);
-      if (pathname === '/menu') return send('html', menuPage(searchParams.get('url') ?? this.gateway.url, this.key), csp);
+      if (pathname === '/menu') return send('html', menuPage(searchParams.get('url') ?? this.gateway.url, this.key, searchParams.get('script') ?? undefined), csp);
+      if (pathname === '/wrong') {
+        const more = searchParams.has('debug') ? ` data-debug="${searchParams.get('debug')}"` : '';
+        return send('html', wrongPage(this.gateway.url, this.key, searchParams.get('folder') ?? '/dist', more), csp);
+      }
+      if (pathname === '/record.js') return send('js', RECORD);
+      // The script alone, as somebody has it who copied one file.
+      if (pathname === '/alone/lakegate.js') return send('js', readFileSync(join(ROOT, 'js-client/dist/lakegate.js')));
       if (pathname === '/spa') return send('html', spaPage, csp);
       if (pathname === '/spa.js') return send('js', spaScript(this.gateway.url, this.key));
       if (pathname === '/menu.css') return send('css', CSS);
@@ -87,6 +120,7 @@ export class Site {
     const body = Buffer.concat(chunks);
     this.seen.push({ bytes: body.length, headers: request.headers, status: this.fault });
     if (this.fault === 'drop') return request.socket.destroy();
+    if (this.fault === 'login') return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><p>Log in');
     if (this.fault !== 'pass') return response.writeHead(this.fault, { 'retry-after': '1' }).end('{}');
     const headers = { ...request.headers, host: `localhost:${this.gateway.port}`, origin: this.origin };
     const onward = forward(

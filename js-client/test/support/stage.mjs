@@ -14,13 +14,16 @@ export const BROWSERS = (process.env.LAKEGATE_BROWSERS ?? 'chromium,firefox,webk
   return { name, skip };
 });
 
+/** The configuration with this browser key, for the pages of a site at this port. */
+export function keyed(key, port) {
+  const sha256 = createHash('sha256').update(key).digest('hex');
+  return `[[keys]]\nname = "menu"\nkind = "browser"\nsecret_sha256 = "${sha256}"\n` +
+    `allowed_origins = ["https://localhost:${port}"]\nallowed_events = ["menu:*", "client:*"]\n`;
+}
+
 export async function setUp(name) {
   const port = await freePort();
-  const sha256 = createHash('sha256').update(KEY).digest('hex');
-  const gateway = await new Gateway({
-    config: `[[keys]]\nname = "menu"\nkind = "browser"\nsecret_sha256 = "${sha256}"\n` +
-      `allowed_origins = ["https://localhost:${port}"]\nallowed_events = ["menu:*", "client:*"]\n`,
-  }).start();
+  const gateway = await new Gateway({ config: keyed(KEY, port) }).start();
   const site = await new Site(port, gateway, KEY).start();
   const browser = await launch(name);
   return { gateway, site, browser, direct: { url: gateway.url, key: KEY }, through: { url: site.url, key: KEY } };

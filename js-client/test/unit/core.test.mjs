@@ -150,9 +150,22 @@ test('of an answer whose results are cut, nobody takes what is not listed for ac
   assert.deepEqual(storage, {});
 });
 
+/** A problem of the gateway's, and pages of others. */
+const problem = (status, code, more) => ({ status, headers: { 'content-type': 'application/problem+json' }, body: { type: `/errors#${code}`, status, code, detail: 'why', ...more } });
+const page = (status, text = '<html>Log in to the Wi-Fi</html>', headers = {}) => ({ status, headers: { 'content-type': 'text/html', ...headers }, body: text });
+
+/** What the console was warned of; nothing of it is printed. */
+const warnings = (t) => {
+  const { mock } = t.mock.method(console, 'warn', () => {});
+  return () => mock.calls.map(({ arguments: words }) => words.map((word) => (typeof word === 'string' ? word : JSON.stringify(word))).join(' '));
+};
+
+/** No pause lasts. */
+const hurry = (t) => t.mock.method(Math, 'random', () => 0);
+
 test('413 halves the batch, down to the one event that is too large, which is dropped', async (t) => {
   const { server, client, outcomes, ended } = await rig(t, (request) =>
-    request.lines.some((line) => line.includes('"section_index":5')) || request.lines.length > 4 ? { status: 413, body: {} } : accepted(request.lines));
+    request.lines.some((line) => line.includes('"section_index":5')) || request.lines.length > 4 ? problem(413, 'body_too_large') : accepted(request.lines));
   const made = track(client, 8);
   await ended(8);
   assert.deepEqual(server.requests[0].lines.length, 8);
@@ -160,24 +173,227 @@ test('413 halves the batch, down to the one event that is too large, which is dr
   assert.deepEqual(outcomes.filter(({ status }) => status === 'dropped').map(({ event_uuid, error }) => [event_uuid, error.code]), [[made[5], 'too_large']]);
 });
 
-test('any other 4xx drops the batch, with the reason; 408 and 429 do not', async (t) => {
-  const statuses = [408, 429, 401];
-  const { client, outcomes, storage, ended, server } = await rig(t, (request, index) => ({ status: statuses[index], body: { code: 'unknown_key' } }));
-  const id = client.track(NAME, fields());
-  await ended(1);
-  assert.equal(server.requests.length, 3);
-  assert.deepEqual(outcomes, [{ event_uuid: id, status: 'dropped', error: { code: 'refused', detail: '{"code":"unknown_key"}' } }]);
+test('400 halves the batch too, down to the one event that the gateway cannot read, which is dropped with the reason', async (t) => {
+  const { client, outcomes, storage, ended } = await rig(t, (request) =>
+    request.lines.some((line) => line.includes('"section_index":5')) ? problem(400, 'unreadable_json') : accepted(request.lines));
+  const made = track(client, 8);
+  await ended(8);
+  const dropped = outcomes.filter(({ status }) => status === 'dropped');
+  assert.deepEqual(dropped.map(({ event_uuid, error }) => [event_uuid, error.code]), [[made[5], 'refused']]);
+  assert.match(dropped[0].error.detail, /unreadable_json/);
   assert.deepEqual(storage, {});
 });
 
-test('an answer that is none of the gateway\'s removes nothing', async (t) => {
-  const bodies = ['<html>Log in to the Wi-Fi</html>', '{}', 'null'];
-  const { client, outcomes, ended, server } = await rig(t, (request, index) =>
-    index < bodies.length ? { status: 200, body: bodies[index] } : accepted(request.lines));
-  client.track(NAME, fields());
+// What the key, the address, or whoever stands before the gateway is to blame for, a person mends; the events wait.
+const REFUSALS = {
+  '401, an unknown key': problem(401, 'unknown_key'),
+  '401 without a word': page(401, ''),
+  '403, a page that the key is not for': problem(403, 'origin_not_allowed'),
+  '403 of a firewall': page(403, '<html>Blocked</html>'),
+  '404, a wrong path': problem(404, 'not_found'),
+  '404 of a web server': page(404, '<html>Not found</html>'),
+  '404 of another program, with a code': { status: 404, body: { code: 'rest_no_route', data: { status: 404 } } },
+  '400 of another program': { status: 400, body: { code: 'bad', message: 'no' } },
+  '405': problem(405, 'method_not_allowed'),
+  '410': page(410),
+  '413 of a proxy, for one event': page(413, '<html>Too large</html>'),
+  '415': problem(415, 'unsupported_media_type'),
+  '421': page(421),
+  '200 of a login page': page(200),
+  '200 without a word': page(200, ''),
+  '202 of another program': { status: 202, body: { ok: true } },
+  '200 with results but no counts': { status: 200, body: { results: [] } },
+  '200 with counts but no results': { status: 200, body: { accepted: 1 } },
+  '200 null': { status: 200, body: 'null' },
+  '422 of another program': { status: 422, body: { detail: [{ msg: 'field required' }] } },
+  '204': { status: 204, body: '' },
+};
+for (const [what, refusal] of Object.entries(REFUSALS)) {
+  test(`${what}: nothing ends, and what waited is delivered when it is over`, async (t) => {
+    hurry(t);
+    const warned = warnings(t);
+    let refused = true;
+    const { server, client, outcomes, storage, ended } = await rig(t, (request) => (refused ? refusal : accepted(request.lines)), { maxBatch: 1 });
+    const made = track(client, 2);
+    await until('three refusals', () => server.requests.length >= 3);
+    assert.deepEqual([Object.keys(storage).length, outcomes.length], [2, 0]);
+    refused = false;
+    await ended(2);
+    assert.deepEqual(outcomes.map(({ event_uuid, status }) => [event_uuid, status]).sort(), made.map((id) => [id, 'accepted']));
+    assert.deepEqual(storage, {});
+    assert.equal(warned().length, 1, 'told once');
+    assert.match(warned()[0], new RegExp(`^lakegate: check url, key ${refusal.status} http://127.0.0.1:`));
+  });
+}
+
+test('a redirect to a login page ends nothing', async (t) => {
+  hurry(t);
+  warnings(t);
+  let refused = true;
+  const { server, client, outcomes, ended } = await rig(t, ({ lines }, index) => {
+    if (!refused) return accepted(lines);
+    return index % 2 ? page(200) : page(302, '', { location: '/login' });
+  });
+  const made = track(client, 1);
+  await until('a login page', () => server.requests.length >= 4);
+  assert.equal(outcomes.length, 0);
+  refused = false;
   await ended(1);
-  assert.equal(server.requests.length, bodies.length + 1);
-  assert.equal(outcomes[0].status, 'accepted');
+  assert.deepEqual(outcomes[0], { event_uuid: made[0], status: 'accepted', error: undefined });
+});
+
+test('while it is refused, one event asks whether that is over, also at an exit; then the rest goes as before', async (t) => {
+  hurry(t);
+  warnings(t);
+  const hearers = hearing(t);
+  let refused = true;
+  let release;
+  const wait = new Promise((done) => (release = done));
+  const { server, client, ended } = await rig(t, async (request, index) => {
+    if (index === 2) await wait;
+    return refused ? problem(401, 'unknown_key') : accepted(request.lines);
+  });
+  track(client, 50);
+  await until('the third try', () => server.requests.length === 3);
+  hearers.pagehide();
+  await until('the exit', () => server.requests.length === 4);
+  assert.deepEqual(server.requests.map(({ lines }) => lines.length), [50, 1, 1, 1]);
+  refused = false;
+  release();
+  await ended(50);
+  assert.ok(server.requests.length < 10, `${server.requests.length} requests`);
+});
+
+test('an event that a firewall does not let through keeps no other back', async (t) => {
+  hurry(t);
+  warnings(t);
+  const { client, outcomes, storage, ended } = await rig(t, (request) =>
+    request.lines.some((line) => line.includes('"section_index":0,')) ? page(403, '<html>Blocked</html>') : accepted(request.lines));
+  const made = Array.from({ length: 6 }, (_, section_index) => client.track(NAME, fields(section_index)));
+  await ended(5);
+  assert.deepEqual(outcomes.map(({ event_uuid }) => event_uuid).sort(), made.slice(1));
+  assert.deepEqual(Object.keys(storage), [`lakegate:k:${made[0]}`]);
+});
+
+for (const [what, answer, most] of [['it is refused', problem(401, 'unknown_key'), 600_000], ['the gateway is busy', { status: 503, body: {} }, 60_000]]) {
+  test(`while ${what} pauses grow to ${most / 60_000} minutes`, async (t) => {
+    // Not a whole second: those are timers of fetch.
+    t.mock.method(Math, 'random', () => 0.7);
+    warnings(t);
+    const { setTimeout: real } = globalThis;
+    const pauses = [];
+    let server;
+    t.mock.method(globalThis, 'setTimeout', (then, ms, ...more) => {
+      // Those of the client of an earlier test, which just loses its server, are none of ours.
+      const isPause = ms >= 700 && ms % 700 === 0 && server?.requests.length > 0;
+      if (isPause) pauses.push(ms);
+      return real(then, isPause ? 1 : ms, ...more);
+    });
+    const made = await rig(t, () => answer, { flushMs: 1000 });
+    ({ server } = made);
+    track(made.client, 1);
+    await until('twelve tries', () => server.requests.length >= 12);
+    assert.deepEqual(pauses.slice(0, 4), [700, 1400, 2800, 5600]);
+    assert.equal(Math.max(...pauses), most * 0.7);
+  });
+}
+
+test('events that were refused for longer than maxAgeMs are dropped, and counted', async (t) => {
+  hurry(t);
+  warnings(t);
+  const { server, client, outcomes, ended } = await rig(t, () => problem(401, 'unknown_key'), { maxAgeMs: 300 });
+  const [id] = track(client, 1);
+  await ended(1);
+  assert.ok(server.requests.length > 1);
+  assert.deepEqual([outcomes[0].event_uuid, outcomes[0].status, outcomes[0].error.code], [id, 'dropped', 'too_old']);
+});
+
+test('whole answers: 200 is as good as 202, and of a 503 with results only what must come again comes again', async (t) => {
+  const results = [{ index: 0, status: 'rejected', error: { code: 'missing_field' } }, { index: 1, status: 'retry', error: { code: 'busy' } }];
+  const { server, client, outcomes, storage, ended } = await rig(t, (request, index) => (index > 0
+    ? { status: 200, body: accepted(request.lines).body }
+    : problem(503, 'busy', { accepted: 2, duplicates: 0, rejected: 1, retry: 1, results })));
+  const made = track(client, 4);
+  await ended(4);
+  assert.deepEqual(server.requests.map(ids), [made, [made[1]]]);
+  assert.deepEqual(outcomes.map(({ event_uuid, status }) => [event_uuid, status]), [
+    [made[0], 'rejected'], [made[2], 'accepted'], [made[3], 'accepted'], [made[1], 'accepted'],
+  ]);
+  assert.deepEqual(storage, {});
+});
+
+test('the first events after a rest are sent soon, those that follow wait for others', async (t) => {
+  const { setTimeout: real } = globalThis;
+  const delays = [];
+  t.mock.method(globalThis, 'setTimeout', (what, ms, ...more) => {
+    if (ms === 500 || ms === 50) delays.push(ms);
+    return real(what, ms === 500 ? 5 : ms, ...more);
+  });
+  let now = Date.now();
+  const { client, ended } = await rig(t, (request) => accepted(request.lines), { flushMs: 500 });
+  track(client, 2);
+  await ended(2);
+  for (let count = 3; count < 6; count++) {
+    track(client, 1);
+    await ended(count);
+  }
+  now = Date.now() + 2600;
+  t.mock.method(Date, 'now', () => now);
+  track(client, 1);
+  await ended(6);
+  assert.deepEqual(delays, [50, 500, 500, 500, 50]);
+});
+
+// A page's own origin, as a browser has it.
+const from = (t, origin) => {
+  t.after(() => delete globalThis.origin);
+  globalThis.origin = origin;
+};
+
+const REJECTION = { index: 0, status: 'rejected', error: { code: 'schema_violation', pointer: '/section_index', detail: '-1 is less than 0', schema: `${NAME}/1` } };
+
+test('on this machine the console says of every rejection which event, where, why and what to do; elsewhere not, unless asked', async (t) => {
+  const local = ['http://localhost', 'https://localhost:8443', 'http://127.0.0.1:8080', 'http://[::1]:8080', 'http://shop.localhost:3000'];
+  const others = ['https://menu.example', 'https://localhost.example', 'https://my-localhost:8443', 'http://127.0.0.1.example', 'null', undefined];
+  const cases = [
+    ...local.map((origin) => [origin, {}, true]), ...others.map((origin) => [origin, {}, false]),
+    ...[false, 'false'].map((debug) => ['http://localhost', { debug }, false]),
+    ...[true, 'true', ''].map((debug) => ['https://menu.example', { debug }, true]),
+  ];
+  const { setTimeout: real } = globalThis;
+  for (const [origin, options, told] of cases) {
+    from(t, origin);
+    const warned = warnings(t);
+    const { client, outcomes, ended } = await rig(t, (request) => accepted(request.lines, [REJECTION]), options);
+    client.track(NAME, { ...fields(), section_index: -1 });
+    await ended(1);
+    assert.equal(outcomes[0].status, 'rejected');
+    if (told) await until('a warning', () => warned().length === 1);
+    else await new Promise((done) => real(done, 30));
+    assert.equal(warned().length, told ? 1 : 0, `${origin} ${JSON.stringify(options)}`);
+    if (told) {
+      const [text] = warned();
+      assert.match(text, new RegExp(`^lakegate: ${NAME} was rejected: schema_violation at /section_index: -1 is less than 0\\. Correct`));
+      assert.match(text, /http:\/\/127\.0\.0\.1:\d+\/errors#schema_violation/);
+      assert.match(text, /"section_index":-1/, 'and the event');
+    }
+    console.warn.mock.restore();
+  }
+});
+
+test('with debug, what the client drops is told too, with the name of the event', async (t) => {
+  const warned = warnings(t);
+  const { client } = await rig(t, (request) => accepted(request.lines), { debug: true, maxQueue: 1, maxBytes: 500, flushMs: 1e6 });
+  const cycle = {};
+  cycle.cycle = cycle;
+  client.track('lesson:started', cycle);
+  client.track('payment:order:completed', { text: 'x'.repeat(1000) });
+  client.track(NAME, fields());
+  client.track('account:opened', {});
+  await until('three warnings', () => warned().length === 3);
+  assert.deepEqual(warned().map((text) => /^lakegate: (\S+) was dropped: (\w+)\. \S/.exec(text)?.slice(1)), [
+    ['lesson:started', 'invalid'], ['payment:order:completed', 'too_large'], ['account:opened', 'queue_full'],
+  ]);
 });
 
 test('after five network failures in a row it is parked until the network is back', async (t) => {

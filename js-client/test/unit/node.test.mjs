@@ -168,3 +168,69 @@ test('waiting events keep no process alive', async () => {
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'inherit' });
   assert.equal(await new Promise((done) => child.once('exit', done)), 0);
 });
+
+// As in a browser: what a person must mend ends nothing.
+const REFUSALS = {
+  '401': { status: 401, body: { status: 401, code: 'unknown_key' } },
+  '403 of a firewall': { status: 403, body: '<html>Blocked</html>' },
+  '404': { status: 404, body: { status: 404, code: 'not_found' } },
+  '405': { status: 405, body: { status: 405, code: 'method_not_allowed' } },
+  '413 of a proxy, for one event': { status: 413, body: '<html>Too large</html>' },
+  '415': { status: 415, body: { status: 415, code: 'unsupported_media_type' } },
+  '421': { status: 421, body: '' },
+  '200 of a login page': { status: 200, body: '<html>Log in</html>' },
+  '202 of another program': { status: 202, body: { ok: true } },
+};
+for (const [what, refusal] of Object.entries(REFUSALS)) {
+  test(`${what}: the spool keeps all, one warning says so, and all is delivered when it is over`, async (t) => {
+    const spool = spoolIn(t);
+    t.mock.method(Math, 'random', () => 0);
+    const { mock } = t.mock.method(process, 'emitWarning', () => {});
+    let refused = true;
+    const server = await faults((request) => (refused ? refusal : accepted(request.lines)));
+    t.after(() => server.close());
+    const outcomes = [];
+    const client = createClient({ url: server.url, key: 'k', spool, flushMs: 1, maxBatch: 10, on: ({ event_uuid, status }) => outcomes.push([event_uuid, status]) });
+    const made = track(client, 40);
+    // One event at a time asks whether it is over.
+    await until('single events', () => server.requests.length >= 8 && server.requests.slice(-4).every(({ lines }) => lines.length === 1));
+    assert.deepEqual(readFileSync(spool, 'utf8').trim().split('\n').map((line) => JSON.parse(line).event_uuid), made);
+    assert.equal(outcomes.length, 0);
+    refused = false;
+    assert.equal(await client.close(), 0);
+    assert.deepEqual(outcomes.sort(), made.map((id) => [id, 'accepted']));
+    const told = mock.calls.map(({ arguments: [text] }) => text);
+    assert.equal(told.length, 1);
+    assert.match(told[0], new RegExp(`^lakegate: events wait: ${refusal.status} from http://127.0.0.1:\\d+/v1/events\\. Check url and key`));
+  });
+}
+
+test('an event that a firewall does not let through keeps no other back', async (t) => {
+  t.mock.method(Math, 'random', () => 0);
+  t.mock.method(process, 'emitWarning', () => {});
+  const server = await faults(({ lines }) =>
+    lines.some((line) => line.includes('"section_index":3,')) ? { status: 403, body: '<html>Blocked</html>' } : accepted(lines));
+  t.after(() => server.close());
+  const outcomes = [];
+  const client = createClient({ url: server.url, key: 'k', flushMs: 1, on: ({ event_uuid }) => outcomes.push(event_uuid) });
+  const made = track(client, 20);
+  await until('the others', () => outcomes.length === 19);
+  assert.deepEqual(outcomes.sort(), made.filter((_, index) => index !== 3));
+  assert.equal(await client.close({ timeoutMs: 50 }), 1);
+});
+
+test('with debug, the console says of every rejection which event, where, why and what to do', async (t) => {
+  const { mock } = t.mock.method(console, 'warn', () => {});
+  const gateway = await new Gateway({ plaintext: true }).start();
+  t.after(() => gateway.stop().then(() => gateway.remove()));
+  for (const debug of [false, true]) {
+    const client = createClient({ url: gateway.url, key: 'dev', debug });
+    client.track(NAME, { ...fields(), section_index: -1 });
+    client.track('lesson:begun', {});
+    assert.equal(await client.close(), 0);
+    assert.equal(mock.calls.length, debug ? 2 : 0);
+  }
+  const [first, second] = mock.calls.map(({ arguments: [text] }) => text);
+  assert.match(first, new RegExp(`^lakegate: ${NAME} was rejected: schema_violation at /section_index: .+ Correct .+/errors#schema_violation$`));
+  assert.match(second, /^lakegate: lesson:begun was rejected: unknown_event.+lakegate schemas new/);
+});
