@@ -12,6 +12,8 @@ export interface Options extends CommonOptions {
   gpc?: boolean;
   /** Where events are written ahead to; `localStorage`. `null`: memory only. A plain object will do. `lakegate/durable` makes one. */
   storage?: Record<string, string> | Storage | null;
+  /** Name under which events are stored; the key. After the key was replaced: the old key, so that what it left is sent with the new one. */
+  storageKey?: string;
 }
 
 /** The two random identities that join events: of the browser tab, and of one opening of a page. */
@@ -49,16 +51,16 @@ const bytesOf = (text: string) => new TextEncoder().encode(text).length;
 /** A client: `createClient({ url, key })`. Nothing is read, written or sent before this is called. */
 export function createClient(options: Options): Client {
   const {
-    flushMs = 2000, maxBatch = 100, maxBytes = 60000, maxQueue = 1000, maxAgeMs = 259200000, gzip = true, gpc = true, on,
+    key, storageKey = key, flushMs = 2000, maxBatch = 100, maxBytes = 60000, maxQueue = 1000, maxAgeMs = 259200000, gzip = true, gpc = true, on,
     debug = globalThis.origin as string | boolean,
   } = options;
   // Where it is asked for, as an option or an attribute; where nothing is said, on this machine. In a file of its own, since visitors
   // need not load it. If the file is missing the bare facts are told.
   const explain =
-    /^(true)?$|[/.](127\.0\.0\.1|\[::1]|localhost)(:|$)/.test(debug as string) &&
+    /^(true)?$|[/.](127.0.0.1|.::1]|localhost)(:|$)/.test(debug as string) &&
     import('./lakegate-debug.js').catch(() => ({ tell: console.warn }));
-  const endpoint = options.url + '?key=' + encodeURIComponent(options.key);
-  const prefix = 'lakegate:' + options.key + ':';
+  const endpoint = options.url + '?key=' + encodeURIComponent(key);
+  const prefix = 'lakegate:' + storageKey + ':';
   const closed = new AbortController();
   // Every event by its event_uuid, as the line that is sent however often.
   const queue = new Map<string, string>();
@@ -159,7 +161,7 @@ export function createClient(options: Options): Client {
       const [id] = ids as [string];
       const line = queue.get(id);
       if (queue.delete(id)) queue.set(id, line!);
-      if (!refused) console.warn('lakegate: check url, key', response.status, response.url, text);
+      if (!refused) console.warn('lakegate: refused', response.status, text);
       refused = true;
     }
     if (next! <= 0) {

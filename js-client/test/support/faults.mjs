@@ -11,7 +11,7 @@ export async function faults(answer) {
     for await (const chunk of request) chunks.push(chunk);
     const raw = Buffer.concat(chunks);
     const text = (raw[0] === 0x1f ? gunzipSync(raw) : raw).toString();
-    const seen = { at: Date.now(), headers: request.headers, gzip: raw[0] === 0x1f, bytes: raw.length, lines: text.split('\n') };
+    const seen = { at: Date.now(), path: request.url, headers: request.headers, gzip: raw[0] === 0x1f, bytes: raw.length, lines: text.split('\n') };
     requests.push(seen);
     const { status, headers, body, wait } = (await answer(seen, requests.length - 1)) ?? {};
     if (wait) await wait;

@@ -90,6 +90,15 @@ test('what an earlier page left is adopted, oldest first, and sent as it was sto
   assert.equal(Object.keys(storage).length, 1, 'that of another key stays');
 });
 
+test('what was stored under a key that was replaced is sent with the new key', async (t) => {
+  const { server, storage, make, ended } = await rig(t, (request) => accepted(request.lines));
+  track(createClient({ url: 'http://127.0.0.1:9/', key: 'old', storage, flushMs: 1e6 }), 3);
+  make({ key: 'new', storageKey: 'old' });
+  await ended(3);
+  assert.match(server.requests[0].path, /[?]key=new$/);
+  assert.deepEqual(storage, {});
+});
+
 test('one batch is in flight, of at most maxBatch events and maxBytes', async (t) => {
   let flying = 0;
   const { server, client, ended } = await rig(t, async (request) => {
@@ -222,7 +231,7 @@ for (const [what, refusal] of Object.entries(REFUSALS)) {
     assert.deepEqual(outcomes.map(({ event_uuid, status }) => [event_uuid, status]).sort(), made.map((id) => [id, 'accepted']));
     assert.deepEqual(storage, {});
     assert.equal(warned().length, 1, 'told once');
-    assert.match(warned()[0], new RegExp(`^lakegate: check url, key ${refusal.status} http://127.0.0.1:`));
+    assert.match(warned()[0], new RegExp(`^lakegate: refused ${refusal.status} `));
   });
 }
 
