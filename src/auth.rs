@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    config::{KeyConfig, KeyKind, RateLimitConfig},
+    config::{Answers, KeyConfig, KeyKind, RateLimitConfig},
     event::CreatedDays,
     key_shares::{KeyShare, Shares, WHOLE_PERCENT},
     limits::{BROWSER_EVENT_BYTES_MAX, BROWSER_SHARE_PERCENT, EVENT_BYTES_MAX, SERVER_SHARE_PERCENT},
@@ -45,6 +45,8 @@ pub struct Source {
     pub created_days: CreatedDays,
     /// The share, in percent, that the key may hold of the resources of all keys.
     pub share_percent: u8,
+    /// What its clients read of an answer, where `Prefer` does not say.
+    pub answers: Answers,
     share: OnceLock<Arc<KeyShare>>,
     kind: KeyKind,
     origins: Origins,
@@ -124,6 +126,7 @@ impl Source {
                 KeyKind::Browser => BROWSER_SHARE_PERCENT,
                 KeyKind::Server => SERVER_SHARE_PERCENT,
             }),
+            answers: config.answers,
             share: OnceLock::new(),
             needs_certificate: config.client_certificate,
             name: config.name.as_str().into(),

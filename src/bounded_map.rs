@@ -29,6 +29,21 @@ impl<K: Clone + Eq + Hash, V> BoundedMap<K, V> {
         self.by_key.get(key).map(|(_, value)| value)
     }
 
+    /// The value of `key`, to change it. The entry keeps its age.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.by_key.get_mut(key).map(|(_, value)| value)
+    }
+
+    /// All values, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.by_key.values().map(|(_, value)| value)
+    }
+
+    /// Removes every entry whose value `is_kept` does not want.
+    pub fn retain(&mut self, is_kept: impl Fn(&V) -> bool) {
+        self.by_key.retain(|_, (_, value)| is_kept(value));
+    }
+
     /// Inserts `value` as the newest entry. Returns the value that `key` had before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.inserted += 1;
@@ -62,6 +77,18 @@ mod tests {
         assert_eq!([1, 2, 3].map(|key| recent.get(&key).copied()), [Some(11), Some(20), Some(30)]);
         recent.insert(4, 40);
         assert_eq!([1, 2, 3, 4].map(|key| recent.get(&key).copied()), [Some(11), None, Some(30), Some(40)]);
+    }
+
+    #[test]
+    fn what_is_changed_keeps_its_age_and_what_is_not_wanted_goes() {
+        let mut recent = BoundedMap::new(2);
+        recent.insert(1, 10);
+        recent.insert(2, 20);
+        *recent.get_mut(&1).unwrap() += 1;
+        recent.insert(3, 30);
+        assert_eq!([1, 2, 3].map(|key| recent.get(&key).copied()), [None, Some(20), Some(30)]);
+        recent.retain(|value| *value > 20);
+        assert_eq!(recent.values().collect::<Vec<_>>(), [&30]);
     }
 
     #[test]

@@ -16,10 +16,10 @@ mod unknown_key;
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
-pub use keys::{KeyConfig, KeyKind, check_keys, is_key_name};
+pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
 pub use load::{ConfigError, load};
 pub use sections::{
     AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
-    SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents,
+    SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents, WhenFull,
 };

@@ -29,7 +29,6 @@ use crate::{
     outcome::{Outcome, RetryCause},
 };
 pub use components::Ingest;
-pub use conflicts::Conflicts;
 use conflicts::unkept;
 pub use delivery_waiters::DeliveryWaiters;
 pub use prepare::Prepared;
@@ -47,11 +46,11 @@ impl Ingest {
     pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
         let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
-        let letters = validated.take_letters(&submission.source, submission.body.len());
+        let (letters, repeats) = validated.take_letters(submission);
         let letters = letters.map(|lines| self.dead_letters.append(lines));
         let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
         let frames = std::mem::take(&mut validated.frames);
-        let mut stored = self.store(frames, &ids, Some(&submission.sender)).await;
+        let mut stored = self.store(frames, &ids, Some(submission)).await;
         if submission.durability == Durability::Delivered {
             let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
             Box::pin(self.await_delivery(&ids, &mut stored)).await;
@@ -60,6 +59,7 @@ impl Ingest {
             None => Ok(()),
             Some(kept) => kept.await.unwrap_or(Err(DeadLetterError::Unavailable)),
         };
+        let mut repeated = self.count_repeats(repeats, submission.received_millis).await.into_iter();
         let mut stored = stored.outcomes.into_iter();
         let mut fates = Vec::with_capacity(validated.verdicts.len());
         for verdict in validated.verdicts {
@@ -68,10 +68,10 @@ impl Ingest {
                     let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
                     Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
                 }
-                Verdict::Rejected { event_uuid, rejection } => Fate {
+                Verdict::Rejected { event_uuid, rejection, is_repeated } => Fate {
                     event_uuid,
                     // Without a stored dead letter the event is not rejected yet: its sender must keep it.
-                    outcome: match kept {
+                    outcome: match if is_repeated { repeated.next().unwrap_or(kept) } else { kept } {
                         Ok(()) => Outcome::Rejected(rejection),
                         Err(error) => Outcome::Retry(unkept(error)),
                     },

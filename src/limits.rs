@@ -8,6 +8,7 @@ mod compat;
 mod delivery;
 mod edge;
 mod operations;
+mod retry;
 mod storage;
 mod units;
 
@@ -15,6 +16,7 @@ pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
 pub use operations::*;
+pub use retry::*;
 pub use storage::*;
 use units::{KIB, MIB};
 
@@ -50,7 +52,8 @@ const _: () = assert!(2 * BEACON_BYTES_MAX < BODIES_IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES >= 2 * GROUP_COMMIT_BYTES_MAX as u64, "a group never spans three segments");
-const _: () = assert!(CROWDED_ROLL_AFTER.as_secs() < RETRY_AFTER_SECONDS);
+const _: () = assert!(CROWDED_ROLL_AFTER.as_secs() < RETRY_STORAGE_SECONDS.0);
+const _: () = assert!(0 < RETRY_SOON_SECONDS.0 && RETRY_SOON_SECONDS.0 < RETRY_SOON_SECONDS.1, "there is something to spread");
 const _: () = assert!(READY_BYTES_MIN * 2 < 4 * FRAME_BODY_BYTES_MAX as u64, "the least quota is ready while it is half empty");
 const _: () = assert!(SPOOL_BYTES_MAX >= 4 * SEGMENT_BYTES);
 const _: () = assert!(DEDUP_IDENTITIES_MAX >= 16 * DEDUP_HOT_IDENTITIES as u64);

@@ -189,6 +189,9 @@ impl Repair {
         }
         if !work.replay.dry_run {
             block_in_place(|| append_repairs(&self.archive.path(&batch.folder), &noted))?;
+            // The next such event is judged anew, and makes a new letter if it is rejected.
+            let settled = noted.iter().filter(|entry| entry.outcome != Done::Rejected);
+            self.ingest.dead_letters.forget(&settled.filter_map(|entry| entry.letter.parse().ok()).collect());
         }
         Ok(flow)
     }

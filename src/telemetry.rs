@@ -126,6 +126,10 @@ metrics! {
         /// Because too many waited.
         pub dedup_store_unconfirmed_events: Counter = "Events the dedup store never heard of";
         pub dead_letters: Counter = "Dead letters written";
+        /// Every rejected event is one of these, or a dead letter that was written.
+        pub repeated_dead_letters: Counter = "Events that were rejected again within a day, and counted on the dead letter they have";
+        /// Because they were full for long, and held up good events.
+        pub discarded_dead_letters: Counter = "Dead letters discarded to make room, unrepaired";
         pub dead_letters_write_seconds: Histogram = "Seconds of one write to a file", SECONDS;
         pub dead_letters_bytes: Gauge<i64, AtomicI64> = "Bytes of dead letters on disk";
         pub dead_letters_spool_events: Gauge<i64, AtomicI64> = "Dead letters that wait for their stream";

@@ -19,14 +19,14 @@ use crate::{
     body_budget::BodyBudget,
     conditions::Conditions,
     config::{Config, DeadLettersKind, SinkKind},
-    dead_letters::{self, DeadLetters, LetterStream},
+    dead_letters::{self, DeadLetters, LetterStream, Quota},
     dedup::{Deduplicator, Fleet, Scopes, Window},
     deliver::{
         BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat, StreamSettings,
     },
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
-    ingest::{Conflicts, DeliveryWaiters, Ingest},
+    ingest::{DeliveryWaiters, Ingest},
     limits::LAKE_BATCH_RECORDS_MAX,
     progress::Progress,
     repair::Repair,
@@ -87,7 +87,10 @@ impl Components {
         let share = config.dead_letters.quota_bytes / 100 * u64::from(config.dead_letters.share_percent);
         let opened = DeadLetters::open(
             dead_letters::folder_in(&config.data_dir),
-            config.dead_letters.bytes_per_key_max,
+            Quota {
+                bytes_per_source_max: config.dead_letters.bytes_per_key_max,
+                discard_after: config.dead_letters.discard_after(),
+            },
             dead_letter_spool.clone().map(|spool| LetterStream::new(spool, share)),
             metrics.clone(),
             conditions.clone(),
@@ -190,7 +193,6 @@ impl Components {
             dead_letters,
             progress,
             delivery_waiters: DeliveryWaiters::default(),
-            conflicts: Conflicts::default(),
             pool: WorkPool::of_this_machine(),
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),

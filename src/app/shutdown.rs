@@ -90,6 +90,7 @@ impl App {
         let undelivered_events = self.gate.disk_headroom.current().lag_events;
         let gate = self.gate.clone();
         aside(move || {
+            gate.ingest.dead_letters.note_repeats();
             gate.traces.close();
             gate.access_log.as_ref().inspect(|log| log.close());
         })

@@ -63,6 +63,11 @@ impl Condition {
                 "The dead letters of a key are at their quota; the last quarter of it is for small ones. Its bad events are \
                  answered `dead_letters_full`."
             }
+            Self::DeadLettersDiscarded => {
+                "The dead letters of a key were full for `dead_letters.hold_minutes_when_full`, and held up good events of whole \
+                 requests. Its oldest ones were discarded, unrepaired; `detail` says how many. Told until somebody makes room, for \
+                 a day at most."
+            }
             Self::DeadLettersUnwritable => "Dead letters cannot be written. Bad events are answered `storage_unavailable`.",
             Self::DedupStoreUnreachable => {
                 "The shared dedup store does not answer. Events are taken and tagged `\"dedup\":\"unchecked\"`."
@@ -121,6 +126,9 @@ impl Condition {
             }
             Self::DeadLettersFull => {
                 "`lakegate dead-letters list`, then `lakegate dead-letters replay` or `lakegate dead-letters drop`."
+            }
+            Self::DeadLettersDiscarded => {
+                "`lakegate dead-letters list`, then `replay` or `drop`; raise `dead_letters.bytes_per_key_max`, or look who sends them."
             }
             Self::DeadLettersUnwritable => "Make `data/dead-letters` writable again; `detail` says what is in the way.",
             Self::DedupStoreUnreachable => "Mend the store or the way to it.",

@@ -55,6 +55,8 @@ pub enum Condition {
     KeyShareFull,
     /// The dead letters of a key have reached their quota.
     DeadLettersFull,
+    /// The oldest dead letters of a key were discarded, because they were full for long and held up good events.
+    DeadLettersDiscarded,
     /// Dead letters cannot be written.
     DeadLettersUnwritable,
     /// The shared dedup store does not answer. Events are accepted unchecked, and tagged.
@@ -78,7 +80,7 @@ pub enum Condition {
 
 impl Condition {
     /// All conditions, the blocking ones first.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Stopping,
         Self::SpoolFailed,
         Self::PartEnded,
@@ -100,6 +102,7 @@ impl Condition {
         Self::DeadLettersFilling,
         Self::KeyShareFull,
         Self::DeadLettersFull,
+        Self::DeadLettersDiscarded,
         Self::DeadLettersUnwritable,
         Self::DedupStoreUnreachable,
         Self::DedupUnwritable,
@@ -136,6 +139,7 @@ impl Condition {
             Self::DeadLettersFilling => "dead_letters_filling",
             Self::KeyShareFull => "key_share_full",
             Self::DeadLettersFull => "dead_letters_full",
+            Self::DeadLettersDiscarded => "dead_letters_discarded",
             Self::DeadLettersUnwritable => "dead_letters_unwritable",
             Self::DedupStoreUnreachable => "dedup_store_unreachable",
             Self::DedupUnwritable => "dedup_unwritable",
@@ -173,6 +177,7 @@ impl Condition {
             | Self::DeadLettersFilling
             | Self::KeyShareFull
             | Self::DeadLettersFull
+            | Self::DeadLettersDiscarded
             | Self::DeadLettersUnwritable
             | Self::DedupStoreUnreachable
             | Self::DedupUnwritable

@@ -64,6 +64,9 @@ pub struct KeyConfig {
     /// a server key, 100 for the only key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_percent: Option<u8>,
+    /// What its clients read of an answer.
+    #[serde(default)]
+    pub answers: Answers,
     /// Whether the key may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -90,6 +93,7 @@ impl KeyConfig {
             created_days_back: None,
             created_days_ahead: None,
             share_percent: None,
+            answers: Answers::Each,
             enabled: true,
         }
     }
@@ -118,6 +122,17 @@ pub enum KeyKind {
     Server,
     /// Web pages: everyone can read the key in a page, so it is valid only for the page's origins.
     Browser,
+}
+
+/// What the clients of a key read of an answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Answers {
+    /// The outcome of each event, in `results`.
+    #[default]
+    Each,
+    /// The status: 200 if every event is settled, 503 if the whole request must be sent again.
+    Whole,
 }
 
 fn enabled() -> bool {

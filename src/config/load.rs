@@ -170,6 +170,11 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     if !(1..=100).contains(&share_percent) {
         return Err(("dead_letters.share_percent".into(), format!("found {share_percent}; 1 to 100 is allowed")));
     }
+    let hold_minutes = config.dead_letters.hold_minutes_when_full;
+    if hold_minutes > limits::DEAD_LETTERS_HOLD_MINUTES_MAX {
+        let reason = format!("found {hold_minutes}; at most {} is allowed", limits::DEAD_LETTERS_HOLD_MINUTES_MAX);
+        return Err(("dead_letters.hold_minutes_when_full".into(), reason));
+    }
     let stream_needed = [
         ("kinesis.stream", config.sink.kind == SinkKind::Kinesis, &config.kinesis.stream),
         ("dead_letters.stream", config.dead_letters.kind == DeadLettersKind::Kinesis, &config.dead_letters.stream),

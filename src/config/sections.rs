@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use hyper::http::Uri;
@@ -239,6 +240,10 @@ pub struct DeadLettersConfig {
     pub kind: DeadLettersKind,
     /// Files: bytes stored per key; beyond it that key's bad events are answered `retry` until there is space.
     pub bytes_per_key_max: u64,
+    /// Files: what happens to a key at that limit whose requests are answered as a whole.
+    pub when_full: WhenFull,
+    /// Files: minutes for which its bad events are answered `retry` before its oldest dead letters are discarded.
+    pub hold_minutes_when_full: u64,
     /// Kinesis: name or ARN of the dead letters' stream; region, endpoint and limits are those of `[kinesis]`.
     pub stream: String,
     /// Kinesis: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
@@ -252,11 +257,31 @@ impl Default for DeadLettersConfig {
         Self {
             kind: DeadLettersKind::Files,
             bytes_per_key_max: limits::DEAD_LETTER_BYTES_PER_SOURCE_MAX,
+            when_full: WhenFull::DiscardOldest,
+            hold_minutes_when_full: limits::DEAD_LETTERS_HOLD_MINUTES,
             stream: String::new(),
             quota_bytes: limits::DEAD_LETTER_SPOOL_BYTES_MAX,
             share_percent: limits::DEAD_LETTER_SHARE_PERCENT,
         }
     }
+}
+
+impl DeadLettersConfig {
+    /// How long the dead letters of a key are full before its oldest ones are discarded. `None`: for ever.
+    #[must_use]
+    pub fn discard_after(&self) -> Option<Duration> {
+        (self.when_full == WhenFull::DiscardOldest).then(|| Duration::from_secs(60 * self.hold_minutes_when_full))
+    }
+}
+
+/// What happens to full dead letters that hold up the good events of whole requests.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest are discarded after a while.
+    DiscardOldest,
+    /// Bad events are answered `retry` until a person makes room.
+    Retry,
 }
 
 /// The destination of dead letters.

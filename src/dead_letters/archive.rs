@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
@@ -15,6 +15,7 @@ use super::{
     groups::{Groups, Member},
     journal::Repairs,
     pack::unpack,
+    repeats::RepeatEntries,
     stored::{LetterId, StoredLetter},
 };
 
@@ -35,6 +36,10 @@ pub struct Found<'a> {
     pub letter: StoredLetter<'a>,
     /// The state of the letter.
     pub state: State,
+    /// How often its event was rejected again.
+    pub repeats: u64,
+    /// When that was for the last time.
+    pub last_repeated: Option<&'a str>,
 }
 
 /// Findings of a read besides letters.
@@ -63,6 +68,8 @@ impl Found<'_> {
             received_datetime: &self.letter.received_datetime,
             event_uuid: self.letter.event_uuid.as_deref(),
             detail: &self.letter.detail,
+            repeats: self.repeats,
+            last_repeated: self.last_repeated,
         }
     }
 }
@@ -104,11 +111,11 @@ impl Archive {
         let mut look = Look { filter, visit, survey: Survey::default() };
         for folder in self.folders()? {
             let path = self.path(&folder);
-            let repairs = Repairs::read(&path)?;
+            let noted = Noted::read(&path)?;
             for number in sorted_numbers(&path)? {
                 let Some(mut lines) = Lines::open(&path, number)? else { continue };
                 while let Some(line) = lines.next()? {
-                    if look.at(&folder, line, &repairs).is_break() {
+                    if look.at(&folder, line, &noted).is_break() {
                         return Ok(look.survey);
                     }
                 }
@@ -128,7 +135,7 @@ impl Archive {
         visit: &mut dyn FnMut(&Found<'_>) -> ControlFlow<()>,
     ) -> io::Result<Survey> {
         let mut look = Look { filter, visit, survey: Survey::default() };
-        let mut known: HashMap<String, Repairs> = HashMap::new();
+        let mut known: HashMap<String, Noted> = HashMap::new();
         for line in lines.split(|byte| *byte == b'\n') {
             let unpacked = unpack(line.trim_ascii());
             for line in unpacked.as_deref().unwrap_or(line).split(|byte| *byte == b'\n') {
@@ -142,7 +149,7 @@ impl Archive {
                 };
                 let folder = &*letter.source;
                 if !known.contains_key(folder) {
-                    known.insert(folder.to_owned(), Repairs::read(&self.path(folder))?);
+                    known.insert(folder.to_owned(), Noted::read(&self.path(folder))?);
                 }
                 if look.at(folder, line, &known[folder]).is_break() {
                     return Ok(look.survey);
@@ -166,6 +173,18 @@ impl Archive {
     }
 }
 
+/// What the journals of a folder say of its letters.
+struct Noted {
+    repairs: Repairs,
+    repeats: RepeatEntries,
+}
+
+impl Noted {
+    fn read(folder: &Path) -> io::Result<Self> {
+        Ok(Self { repairs: Repairs::read(folder)?, repeats: RepeatEntries::read(folder)? })
+    }
+}
+
 /// One read through letters.
 struct Look<'a> {
     filter: &'a Filter,
@@ -174,7 +193,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn at(&mut self, folder: &str, line: &[u8], repairs: &Repairs) -> ControlFlow<()> {
+    fn at(&mut self, folder: &str, line: &[u8], noted: &Noted) -> ControlFlow<()> {
         let Ok(letter) = StoredLetter::parse(line) else {
             self.survey.unreadable_lines += 1;
             return ControlFlow::Continue(());
@@ -182,11 +201,13 @@ impl Look<'_> {
         if !self.filter.matches(line, &letter) {
             return ControlFlow::Continue(());
         }
-        let state = repairs.state(line);
+        let state = noted.repairs.state(line);
         if !self.filter.wants(state) {
             return ControlFlow::Continue(());
         }
-        (self.visit)(&Found { folder, line, letter, state })
+        let (repeats, last_repeated) =
+            noted.repeats.of(line).map_or((0, None), |entry| (entry.repeats, entry.last_repeated.as_deref()));
+        (self.visit)(&Found { folder, line, letter, state, repeats, last_repeated })
     }
 }
 
@@ -217,10 +238,22 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn open(folder: &Path, number: u32) -> io::Result<Option<Self>> {
-        let Some(file) = existing(File::open(folder.join(file_name(number))))? else { return Ok(None) };
+        Self::open_tail(folder, number, u64::MAX)
+    }
+
+    /// The letters in the last `bytes` of a file.
+    pub(super) fn open_tail(folder: &Path, number: u32, bytes: u64) -> io::Result<Option<Self>> {
+        let Some(mut file) = existing(File::open(folder.join(file_name(number))))? else { return Ok(None) };
         let length = file.metadata()?.len();
-        let reader = BufReader::with_capacity(256 * 1024, file.take(length));
-        Ok(Some(Self { reader, line: Vec::new(), unpacked: Vec::new(), given: 0 }))
+        let skipped = length.saturating_sub(bytes);
+        file.seek(SeekFrom::Start(skipped.saturating_sub(1)))?;
+        let mut reader = BufReader::with_capacity(256 * 1024, file.take(length - skipped.saturating_sub(1)));
+        let mut line = Vec::new();
+        if skipped > 0 {
+            // The rest of the line before.
+            reader.read_until(b'\n', &mut line)?;
+        }
+        Ok(Some(Self { reader, line, unpacked: Vec::new(), given: 0 }))
     }
 
     /// The next line, without its end. An incomplete last line of the newest file is skipped.

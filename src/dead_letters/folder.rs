@@ -73,6 +73,11 @@ impl SourceFolder {
         self.total
     }
 
+    /// The number of the open file, and its length.
+    pub(super) fn end(&self) -> (u32, u64) {
+        (self.number, self.length)
+    }
+
     /// Whether the open file still has its name, and ends where the last letter ends.
     pub(super) fn is_current(&self) -> bool {
         let (named, open) = (fs::metadata(self.path.join(file_name(self.number))), self.file.metadata());
@@ -266,6 +271,12 @@ pub(super) fn bytes_below(folder: &Path) -> io::Result<u64> {
         bytes += if metadata.is_dir() { bytes_below(&entry.path())? } else { metadata.len() };
     }
     Ok(bytes)
+}
+
+/// Bytes of the files of letters in `folder`.
+pub(super) fn bytes_of_letters(folder: &Path) -> io::Result<u64> {
+    let lengths = numbers(folder)?.into_iter().map(|number| fs::metadata(folder.join(file_name(number))));
+    Ok(lengths.flatten().map(|file| file.len()).sum())
 }
 
 /// The folders below `root`, each with its bytes.

@@ -25,6 +25,10 @@ pub struct Member<'a> {
     pub event_uuid: Option<&'a str>,
     /// The reason, for a person.
     pub detail: &'a str,
+    /// How often its event was rejected again, without another letter.
+    pub repeats: u64,
+    /// When that was for the last time.
+    pub last_repeated: Option<&'a str>,
 }
 
 /// Letters with the same event name, version, code, pointer and source.
@@ -46,6 +50,12 @@ pub struct Group {
     pub first_received: String,
     /// The latest time.
     pub last_received: String,
+    /// How often events of these letters were rejected again, without another letter.
+    #[serde(default)]
+    pub repeats: u64,
+    /// When that was for the last time.
+    #[serde(default)]
+    pub last_repeated: Option<String>,
     /// Identity of one of the events.
     pub example_event_uuid: Option<String>,
     /// The reason of that letter.
@@ -87,6 +97,10 @@ impl Groups {
         }
         if let Some(group) = self.by_key.get_mut(&self.key) {
             group.count += 1;
+            group.repeats += member.repeats;
+            if member.last_repeated > group.last_repeated.as_deref() {
+                group.last_repeated = member.last_repeated.map(str::to_owned);
+            }
             if *member.received_datetime < *group.first_received {
                 member.received_datetime.clone_into(&mut group.first_received);
             }
@@ -108,6 +122,8 @@ impl Groups {
                     source: member.source.to_owned(),
                     first_received: member.received_datetime.to_owned(),
                     last_received: member.received_datetime.to_owned(),
+                    repeats: member.repeats,
+                    last_repeated: member.last_repeated.map(str::to_owned),
                     example_event_uuid: member.event_uuid.map(str::to_owned),
                     example_detail: member.detail.to_owned(),
                 },
@@ -147,6 +163,8 @@ mod tests {
             received_datetime,
             event_uuid: None,
             detail: "odd",
+            repeats: 0,
+            last_repeated: None,
         }
     }
 
@@ -154,7 +172,12 @@ mod tests {
     fn what_is_wrong_in_the_same_way_is_one_group_with_its_first_and_last_time() {
         let mut groups = Groups::default();
         for (pointer, received) in [("/x", "2"), ("/y", "5"), ("/x", "1"), ("/x", "3")] {
-            groups.add(&Member { event_uuid: (received == "3").then_some("u"), ..member(pointer, received) });
+            groups.add(&Member {
+                event_uuid: (received == "3").then_some("u"),
+                repeats: 2,
+                last_repeated: Some(received),
+                ..member(pointer, received)
+            });
         }
         groups.add(&Member { event_name: None, ..member("/x", "9") });
         groups.add(&Member { event_name: Some(""), ..member("/x", "9") });
@@ -163,6 +186,7 @@ mod tests {
         let largest = &grouped.groups[0];
         assert_eq!((largest.count, &*largest.first_received, &*largest.last_received), (3, "1", "3"));
         assert_eq!(largest.example_event_uuid.as_deref(), Some("u"));
+        assert_eq!((largest.repeats, largest.last_repeated.as_deref()), (6, Some("3")));
     }
 
     #[test]

@@ -102,7 +102,19 @@ impl Repairs {
     #[must_use]
     pub(super) fn state(&self, line: &[u8]) -> State {
         // Most folders have no journal, and hashing is the most expensive step.
-        if self.0.is_empty() { State::Open } else { self.0.get(&LetterId::of(line)).copied().unwrap_or(State::Open) }
+        if self.0.is_empty() { State::Open } else { self.of(&LetterId::of(line)) }
+    }
+
+    /// The state of the letter with this name.
+    #[must_use]
+    pub(super) fn of(&self, letter: &LetterId) -> State {
+        self.0.get(letter).copied().unwrap_or(State::Open)
+    }
+
+    /// Whether no letter is known to be repaired or dropped.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -1,9 +1,10 @@
 //! One dead letter: an event with its faults.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::{
     event::iso_millis,
@@ -30,7 +31,7 @@ pub struct Letter<'a> {
 
 /// The line as written. `raw` is the event's bytes as a JSON string. It is `raw_base64` if the bytes are not UTF-8, or have
 /// many control characters, which a string escapes in six bytes each. For an event that is too large `raw_bytes` is its length,
-/// and `raw_head` or `raw_head_base64` its beginning.
+/// `raw_sha256` the hash of all its bytes, and `raw_head` or `raw_head_base64` its beginning.
 #[derive(Serialize)]
 struct Line<'a> {
     received_datetime: String,
@@ -51,6 +52,8 @@ struct Line<'a> {
     raw_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_head: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +85,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
         raw: text.filter(|_| !is_cut),
         raw_base64: encoded.clone().filter(|_| !is_cut),
         raw_bytes: is_cut.then_some(letter.raw.len()),
+        raw_sha256: is_cut.then(|| hex(&Sha256::digest(letter.raw))),
         raw_head: text.filter(|_| is_cut),
         raw_head_base64: encoded.filter(|_| is_cut),
     };
@@ -89,6 +93,15 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(&mut *out, &line);
     debug_assert!(written.is_ok());
     out.push(b'\n');
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// The first bytes of an event; text is cut at the end of a character.

@@ -1,20 +1,8 @@
-//! The letters of one request as lines, and the errors of storing them.
+//! The letters of one request as lines.
 
 use std::sync::Arc;
 
-/// Why letters were not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DeadLetterError {
-    /// The source is at its quota.
-    #[error("the dead letters of this source are full")]
-    Full,
-    /// Too many letters are waiting to be written.
-    #[error("too many dead letters are waiting to be written")]
-    Busy,
-    /// The disk failed.
-    #[error("the dead letters cannot be written")]
-    Unavailable,
-}
+use super::known::Claims;
 
 /// Letters of one request: whole lines, each with its line end.
 #[derive(Debug)]
@@ -27,4 +15,8 @@ pub struct Lines {
     pub count: usize,
     /// Whether the quota applies. It does not apply to events that were accepted before, because those are never sent again.
     pub within_quota: bool,
+    /// Whether the oldest letters of the source may be discarded for these, once the source has been at its quota for long.
+    pub may_discard: bool,
+    /// The events of the letters.
+    pub claims: Claims,
 }

@@ -8,7 +8,7 @@
 //! letters of about the size of the request, stay unpacked, so that people can read them with `tail` and `jq`. Read packed
 //! letters with `lakegate dead-letters show`, or with `jq -r .zstd | base64 -d | zstd -d`.
 //!
-//! A letter keeps its line inside the pack, and with the line its name ([`LetterId`](super::LetterId)). Readers of single
+//! A letter keeps its line inside the pack, and with the line its name ([`LetterId`]). Readers of single
 //! letters unpack ([`unpack`]); the size of a pack is limited, so that no line takes more memory than
 //! [`DEAD_LETTER_UNPACKED_BYTES_MAX`].
 
@@ -18,8 +18,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    known::Claims,
     letter::{Letter, write_letter},
     lines::Lines,
+    stored::LetterId,
 };
 use crate::limits::{
     DEAD_LETTER_PACK_BYTES, DEAD_LETTER_PLAIN_BYTES, DEAD_LETTER_PLAIN_BYTES_MAX, DEAD_LETTER_PLAIN_RATIO,
@@ -52,10 +54,13 @@ pub struct LetterLines {
 }
 
 impl LetterLines {
-    /// Adds a letter.
-    pub fn add(&mut self, letter: &Letter<'_>) {
+    /// Adds a letter. Returns its name.
+    pub fn add(&mut self, letter: &Letter<'_>) -> LetterId {
+        let start = self.waiting.len();
         write_letter(letter, &mut self.waiting);
+        let id = LetterId::of(&self.waiting[start..]);
         self.added(letter.source);
+        id
     }
 
     /// Adds the existing line of a letter, without its line end.
@@ -90,7 +95,7 @@ impl LetterLines {
         let is_plain = self.done.is_empty() && self.waiting.len() <= in_proportion.max(few);
         let count = self.count;
         let text = if is_plain { self.waiting } else { self.packed(source) };
-        Some(Lines { source: source.clone(), text, count, within_quota: true })
+        Some(Lines { source: source.clone(), text, count, within_quota: true, may_discard: false, claims: Claims::default() })
     }
 
     /// All letters, packed.

@@ -18,6 +18,7 @@ use super::{
     folder::file_name,
     groups::Groups,
     journal::{self, Done, RepairEntry, Repairs},
+    known::KnownLetters,
     pack::LetterLines,
     stored::{LetterId, StoredLetter},
 };
@@ -47,11 +48,18 @@ impl Archive {
     ///
     /// # Errors
     /// The error of the disk. Letters removed until then are gone.
-    pub(super) fn remove(&self, folder: &str, filter: &Filter, run: &Run, removed: &mut Removed) -> io::Result<()> {
+    pub(super) fn remove(
+        &self,
+        folder: &str,
+        filter: &Filter,
+        run: &Run,
+        known: &KnownLetters,
+        removed: &mut Removed,
+    ) -> io::Result<()> {
         let path = self.path(folder);
         let _ = fs::remove_file(path.join(ASIDE));
         let repairs = Repairs::read(&path)?;
-        let removal = Removal { folder, path, filter, run, repairs };
+        let removal = Removal { folder, path, filter, run, repairs, known };
         let mut numbers = sorted_numbers(&removal.path)?;
         // The newest file belongs to the writer.
         numbers.pop();
@@ -93,6 +101,7 @@ struct Removal<'a> {
     filter: &'a Filter,
     run: &'a Run,
     repairs: Repairs,
+    known: &'a KnownLetters,
 }
 
 impl Removal<'_> {
@@ -111,7 +120,8 @@ impl Removal<'_> {
             if !self.filter.wants(state) || !self.filter.matches(line, &letter) {
                 continue;
             }
-            let found = Found { folder: self.folder, line, letter, state };
+            let (repeats, last_repeated) = (0, None);
+            let found = Found { folder: self.folder, line, letter, state, repeats, last_repeated };
             removed.groups.add(&found.member());
             gone.insert(found.id());
             noted.push(RepairEntry {
@@ -128,6 +138,8 @@ impl Removal<'_> {
             });
         }
         journal::append(&self.path, &noted)?;
+        // From now on such an event makes a new letter.
+        self.known.forget(&gone);
         Ok(gone)
     }
 
@@ -156,6 +168,8 @@ impl Removal<'_> {
         let kept = kept.into_inner().map_err(io::IntoInnerError::into_error)?;
         kept.sync_all()?;
         let after = kept.metadata()?.len();
+        // The letters that stay are nearer to the beginning of their file now.
+        self.known.moved_within(self.folder, number);
         if after == 0 {
             fs::remove_file(&aside)?;
             fs::remove_file(&file)?;

@@ -44,6 +44,9 @@ pub struct StoredLetter<'a> {
     /// Bytes of the event, if only its beginning was stored.
     #[serde(default)]
     pub raw_bytes: Option<u64>,
+    /// SHA-256 of such an event, in hexadecimal digits.
+    #[serde(borrow, default)]
+    raw_sha256: Option<Cow<'a, str>>,
 }
 
 /// Why a line is not a dead letter.
@@ -81,6 +84,21 @@ impl<'a> StoredLetter<'a> {
         millis_of_iso(&self.received_datetime)
     }
 
+    /// SHA-256 of the event as its client wrote it. `None` if it is not known any more.
+    #[must_use]
+    pub fn event_sha256(&self) -> Option<[u8; 32]> {
+        if self.raw_bytes.is_none() {
+            return Some(Sha256::digest(self.raw()?).into());
+        }
+        let digits = self.raw_sha256.as_deref()?;
+        let (first, second) = digits.split_at_checked(32)?;
+        let half = |text: &str| text.parse::<LetterId>().map(<[u8; 16]>::from).ok();
+        let mut hash = [0; 32];
+        hash[..16].copy_from_slice(&half(first)?);
+        hash[16..].copy_from_slice(&half(second)?);
+        Some(hash)
+    }
+
     /// The version in [`StoredLetter::schema`].
     #[must_use]
     pub fn schema_version(&self) -> Option<u32> {
@@ -116,6 +134,18 @@ impl LetterId {
     #[must_use]
     pub fn as_identity(self) -> Uuid {
         Uuid::from_bytes(self.0)
+    }
+}
+
+impl From<[u8; 16]> for LetterId {
+    fn from(id: [u8; 16]) -> Self {
+        Self(id)
+    }
+}
+
+impl From<LetterId> for [u8; 16] {
+    fn from(id: LetterId) -> Self {
+        id.0
     }
 }
 

@@ -1,22 +1,28 @@
-//! The thread that writes letters: letters that arrive together share an fsync. It regularly checks whether faults are over.
+//! The thread that writes letters: letters that arrive together share an fsync. It also counts repeated letters, makes room where
+//! it may, and regularly checks whether faults are over.
 
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
+    discard::{self, Discarded},
+    error::DeadLetterError,
     folder::{self, NotAppended, SourceFolder, set_torn_lines_aside},
-    lines::{DeadLetterError, Lines},
+    full_sources::FullSources,
+    known::{KeptEvent, Known, KnownLetters, Place, Repeat},
+    lines::Lines,
+    repeat_counter::RepeatCounter,
 };
 use crate::{
     conditions::{Condition, Conditions},
@@ -41,57 +47,85 @@ pub(super) enum Order {
         folder: Arc<str>,
         done: oneshot::Sender<std::io::Result<()>>,
     },
+    /// Count repetitions of letters that are durable: for each, whether the letter is still there.
+    Count {
+        repeats: Vec<Repeat>,
+        received_millis: i64,
+        done: oneshot::Sender<Vec<bool>>,
+    },
+    /// Note letters that went to the stream.
+    NoteStreamed(Vec<(KeptEvent, Known)>),
+    /// Note what was counted.
+    NoteRepeats {
+        done: oneshot::Sender<()>,
+    },
+    /// Note what was counted, and end.
+    End,
+}
+
+/// The room of a source in the files.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Bytes that the letters of a source may have.
+    pub bytes_per_source_max: u64,
+    /// How long a source is full before its oldest letters are discarded for new ones that allow it. `None`: never.
+    pub discard_after: Option<Duration>,
+}
+
+/// What the writer shares.
+pub(super) struct WriterParts {
+    pub(super) root: PathBuf,
+    pub(super) quota: Quota,
+    pub(super) queued_bytes: Arc<AtomicUsize>,
+    pub(super) known: Arc<KnownLetters>,
+    /// Held while files are rewritten.
+    pub(super) rewriting: Arc<Mutex<()>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) conditions: Conditions,
 }
 
 pub(super) struct Writer {
-    root: PathBuf,
-    bytes_per_source_max: u64,
+    parts: WriterParts,
     folders: HashMap<Arc<str>, SourceFolder>,
     /// The last file of each source whose sync failed: a later sync would succeed without the bytes that the system dropped.
     unsure: HashMap<Arc<str>, u32>,
     /// Sources whose letters cannot be written.
     unwritable: Vec<Arc<str>>,
-    /// Sources at their quota: the bytes that did not fit, and the bytes that the source may have with them.
-    full: HashMap<Arc<str>, (u64, u64)>,
+    /// Sources at their quota.
+    full: FullSources,
     /// Folders that are full enough for a warning.
     filling: HashSet<String>,
-    queued_bytes: Arc<AtomicUsize>,
-    metrics: Arc<Metrics>,
-    conditions: Conditions,
+    repeats: RepeatCounter,
 }
 
 impl Writer {
-    pub(super) fn new(
-        root: PathBuf,
-        bytes_per_source_max: u64,
-        queued_bytes: Arc<AtomicUsize>,
-        metrics: Arc<Metrics>,
-        conditions: Conditions,
-    ) -> Self {
+    pub(super) fn new(parts: WriterParts) -> Self {
         Self {
-            root,
-            bytes_per_source_max,
             folders: HashMap::new(),
             unsure: HashMap::new(),
             unwritable: Vec::new(),
-            full: HashMap::new(),
+            full: FullSources::new(parts.conditions.clone()),
             filling: HashSet::new(),
-            queued_bytes,
-            metrics,
-            conditions,
+            repeats: RepeatCounter::new(parts.root.clone(), parts.known.clone()),
+            parts,
         }
     }
 
-    /// Works until all senders are gone.
+    /// Works until it is told to end.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         self.set_torn_lines_aside();
         let mut looked_at = Instant::now();
         loop {
             match orders.recv_timeout(DEAD_LETTER_LOOK_INTERVAL.saturating_sub(looked_at.elapsed())) {
-                Ok(first) => self.obey(std::iter::once(first).chain(orders.try_iter())),
+                Ok(first) => {
+                    if self.obey(std::iter::once(first).chain(orders.try_iter())) {
+                        return;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return self.repeats.note(),
             }
+            self.repeats.note_if_due();
             if looked_at.elapsed() >= DEAD_LETTER_LOOK_INTERVAL {
                 self.look();
                 looked_at = Instant::now();
@@ -101,7 +135,7 @@ impl Writer {
 
     /// Called once before the first write: sets aside lines that a power cut tore.
     fn set_torn_lines_aside(&self) {
-        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        let Ok(entries) = fs::read_dir(&self.parts.root) else { return };
         for folder in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
             match set_torn_lines_aside(&folder) {
                 Ok(0) => {}
@@ -116,16 +150,29 @@ impl Writer {
         }
     }
 
-    fn obey(&mut self, orders: impl Iterator<Item = Order>) {
+    /// Returns whether the writer ends.
+    fn obey(&mut self, orders: impl Iterator<Item = Order>) -> bool {
         let mut by_source: HashMap<Arc<str>, Vec<Job>> = HashMap::new();
-        let mut rolls = Vec::new();
+        let (mut rolls, mut ends) = (Vec::new(), false);
         for order in orders {
             match order {
                 Order::Write(job) => {
-                    self.queued_bytes.fetch_sub(job.lines.text.len(), Ordering::Relaxed);
+                    self.parts.queued_bytes.fetch_sub(job.lines.text.len(), Ordering::Relaxed);
                     by_source.entry(job.lines.source.clone()).or_default().push(job);
                 }
                 Order::Roll { folder, done } => rolls.push((folder, done)),
+                Order::Count { repeats, received_millis, done } => {
+                    let there = self.repeats.count(&repeats, received_millis);
+                    let counted = there.iter().filter(|is_there| **is_there).count();
+                    self.parts.metrics.repeated_dead_letters.inc_by(counted as u64);
+                    let _ = done.send(there);
+                }
+                Order::NoteStreamed(letters) => self.repeats.note_streamed(&letters),
+                Order::NoteRepeats { done } => {
+                    self.repeats.note();
+                    let _ = done.send(());
+                }
+                Order::End => ends = true,
             }
         }
         for (source, jobs) in by_source {
@@ -135,27 +182,25 @@ impl Writer {
             // The caller may be gone; the file is opened all the same.
             let _ = done.send(self.roll(&folder));
         }
+        if ends {
+            self.repeats.note();
+        }
+        ends
     }
 
     /// Clears conditions that are over: the next letter may come late, and people remove files by hand.
     fn look(&mut self) {
-        if let Ok(folders) = folder::bytes_by_folder(&self.root) {
-            self.metrics.dead_letters_bytes.set(folders.iter().map(|(_, bytes)| *bytes as i64).sum());
+        if let Ok(folders) = folder::bytes_by_folder(&self.parts.root) {
+            self.parts.metrics.dead_letters_bytes.set(folders.iter().map(|(_, bytes)| *bytes as i64).sum());
             for gone in self.filling.iter().filter(|name| !folders.iter().any(|(folder, _)| folder == *name)) {
-                self.conditions.clear(Condition::DeadLettersFilling, gone);
+                self.parts.conditions.clear(Condition::DeadLettersFilling, gone);
             }
             folders.iter().for_each(|(name, bytes)| self.look_at(name, *bytes));
             self.filling.retain(|name| folders.iter().any(|(folder, _)| folder == name));
         }
-        for (source, (bytes, limit)) in self.full.clone() {
-            let held = folder::bytes_below(&self.root.join(&*source)).unwrap_or(0);
-            if held + bytes <= limit {
-                self.full.remove(&source);
-                self.conditions.clear(Condition::DeadLettersFull, &source);
-            }
-        }
+        self.full.look(&self.parts.root);
         for source in self.unwritable.clone() {
-            match folder::try_out(&self.root, &source) {
+            match folder::try_out(&self.parts.root, &source) {
                 Ok(()) => self.is_writable(&source),
                 Err(error) => self.is_unwritable(&source, &error),
             }
@@ -164,27 +209,27 @@ impl Writer {
 
     /// Raises the warning of a folder that fills up, and clears it again.
     fn look_at(&mut self, name: &str, bytes: u64) {
-        let max = self.bytes_per_source_max;
+        let max = self.parts.quota.bytes_per_source_max;
         if bytes >= part(max, DEAD_LETTER_WARN_PERCENT) {
             let detail = format!("they hold {bytes} of the {max} bytes that they may: replay or drop them");
-            self.conditions.raise(Condition::DeadLettersFilling, name, detail);
+            self.parts.conditions.raise(Condition::DeadLettersFilling, name, detail);
             self.filling.insert(name.to_owned());
         } else if self.filling.remove(name) {
-            self.conditions.clear(Condition::DeadLettersFilling, name);
+            self.parts.conditions.clear(Condition::DeadLettersFilling, name);
         }
     }
 
     /// Bytes that a source may have after these jobs: the last part of the quota is for small letters.
     fn limit(&self, jobs: &[Job]) -> u64 {
         let is_small = jobs.iter().all(|job| job.lines.text.len() <= DEAD_LETTER_SMALL_BYTES);
-        part(self.bytes_per_source_max, if is_small { 100 } else { 100 - DEAD_LETTER_RESERVE_PERCENT })
+        part(self.parts.quota.bytes_per_source_max, if is_small { 100 } else { 100 - DEAD_LETTER_RESERVE_PERCENT })
     }
 
     fn is_unwritable(&mut self, source: &Arc<str>, error: &io::Error) {
         if !self.unwritable.contains(source) {
             self.unwritable.push(source.clone());
         }
-        self.conditions.raise(Condition::DeadLettersUnwritable, source, error.to_string());
+        self.parts.conditions.raise(Condition::DeadLettersUnwritable, source, error.to_string());
     }
 
     fn is_writable(&mut self, source: &Arc<str>) {
@@ -192,18 +237,20 @@ impl Writer {
             return;
         }
         self.unwritable.retain(|other| other != source);
-        self.conditions.clear(Condition::DeadLettersUnwritable, source);
+        self.parts.conditions.clear(Condition::DeadLettersUnwritable, source);
     }
 
     /// The folder of a source, whose open file still has its name.
     fn folder(&mut self, source: &Arc<str>) -> Result<&mut SourceFolder, NotAppended> {
-        if self.folders.get(source).is_some_and(|folder| !folder.is_current()) {
+        if let Some(folder) = self.folders.get(source).filter(|folder| !folder.is_current()) {
+            // The letters in it may be gone: their events make new ones.
+            self.parts.known.forget_file(source, folder.end().0);
             self.folders.remove(source);
         }
         Ok(match self.folders.entry(source.clone()) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(SourceFolder::open(&self.root, source, self.unsure.get(source).copied())?)
+                entry.insert(SourceFolder::open(&self.parts.root, source, self.unsure.get(source).copied())?)
             }
         })
     }
@@ -231,28 +278,29 @@ impl Writer {
             if jobs.len() > 1 {
                 return jobs.into_iter().for_each(|job| self.write(source, vec![job]));
             }
-            let all = self.bytes_per_source_max;
-            let detail = match limit < all {
-                true => format!("large ones hold the {limit} bytes that they may; {all} with small ones: replay or drop some"),
-                false => format!("they hold the {all} bytes that they may have: replay or drop them"),
-            };
-            self.conditions.raise(Condition::DeadLettersFull, source, detail);
-            self.full.insert(source.clone(), (bytes, limit));
-            return answer(jobs, Err(DeadLetterError::Full));
+            if !(jobs.iter().all(|job| job.lines.may_discard) && self.make_room(source, bytes, limit)) {
+                self.full.add(source, bytes, limit, self.full_because(limit));
+                return answer(jobs, Err(DeadLetterError::Full));
+            }
         }
         let count: usize = jobs.iter().map(|job| job.lines.count).sum();
+        if within_quota {
+            self.full.has_taken(source, bytes, limit);
+        }
         let texts: Vec<&[u8]> = jobs.iter().map(|job| job.lines.text.as_slice()).collect();
         let started = Instant::now();
         match self.append(source, &texts) {
-            Ok(()) => {
-                self.metrics.dead_letters_write_seconds.observe(started.elapsed().as_secs_f64());
-                self.metrics.dead_letters.inc_by(count as u64);
-                self.metrics.dead_letters_bytes.inc_by(bytes as i64);
+            Ok(place) => {
+                let metrics = &self.parts.metrics;
+                metrics.dead_letters_write_seconds.observe(started.elapsed().as_secs_f64());
+                metrics.dead_letters.inc_by(count as u64);
+                metrics.dead_letters_bytes.inc_by(bytes as i64);
                 self.is_writable(source);
+                self.full.wrote(source, bytes);
                 if let Some(held) = self.folders.get(source).map(SourceFolder::total) {
                     self.look_at(source, held);
                 }
-                answer(jobs, Ok(()));
+                answer(jobs, Ok(place));
             }
             Err(error) => {
                 self.is_unwritable(source, &error);
@@ -261,14 +309,70 @@ impl Writer {
         }
     }
 
+    fn full_because(&self, limit: u64) -> String {
+        let all = self.parts.quota.bytes_per_source_max;
+        match limit < all {
+            true => format!("large ones hold the {limit} bytes that they may; {all} with small ones: replay or drop some"),
+            false => format!("they hold the {all} bytes that they may have: replay or drop them"),
+        }
+    }
+
+    /// Discards the oldest letters of a source until `bytes` fit within `limit`, if the source has been full for long enough.
+    fn make_room(&mut self, source: &Arc<str>, bytes: u64, limit: u64) -> bool {
+        let Some(hold) = self.parts.quota.discard_after else { return false };
+        if !self.full.is_discarding(source) && self.full.since(source).elapsed() < hold {
+            return false;
+        }
+        let rewriting = self.parts.rewriting.clone();
+        // A drop makes room itself.
+        let Ok(_rewriting) = rewriting.try_lock() else { return false };
+        loop {
+            match self.discard_one(source) {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => {
+                    tracing::error!(%source, %error, "no room can be made in the dead letters");
+                    return false;
+                }
+            }
+            if self.folder(source).is_ok_and(|folder| folder.has_room_for(bytes, limit)) {
+                return true;
+            }
+        }
+    }
+
+    /// Discards the oldest file of a source. Returns whether there was one.
+    fn discard_one(&mut self, source: &Arc<str>) -> io::Result<bool> {
+        let path = self.parts.root.join(&**source);
+        let Some(number) = discard::next_file(&path)? else { return Ok(false) };
+        if self.folders.get(source).is_some_and(|folder| folder.end().0 == number) {
+            self.roll(source)?;
+        }
+        let discarded = discard::discard(&path, number)?;
+        self.parts.known.forget_file(source, number);
+        self.parts.metrics.discarded_dead_letters.inc_by(discarded.letters);
+        let Discarded { letters, first_received, last_received } = &discarded;
+        let file = folder::file_name(number);
+        match letters {
+            0 => tracing::info!(%source, file, "a file whose dead letters are all repaired was removed to make room"),
+            _ => tracing::error!(
+                %source, letters, first_received, last_received, file,
+                "dead letters that nobody repaired were discarded, because they were full and held up good events"
+            ),
+        }
+        self.full.discarded(source, discarded, folder::bytes_of_letters(&path)?);
+        Ok(true)
+    }
+
     /// Appends to the file that has the name. If the file lost its name meanwhile, appends again to the new file: a letter that
     /// is stored twice counts as one letter, and a letter in a file that was just moved away may be lost.
-    fn append(&mut self, source: &Arc<str>, texts: &[&[u8]]) -> io::Result<()> {
+    fn append(&mut self, source: &Arc<str>, texts: &[&[u8]]) -> io::Result<Place> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let failed = match self.folder(source).and_then(|folder| folder.append(texts)) {
-                Ok(()) => return Ok(()),
+            let appended = self.folder(source).and_then(|folder| folder.append(texts).map(|()| folder.end()));
+            let failed = match appended {
+                Ok((number, end)) => return Ok(Place::File { number, end }),
                 Err(failed) => failed,
             };
             let is_moved = failed.is_moved;
@@ -293,9 +397,13 @@ fn part(of: u64, percent: u64) -> u64 {
     of / 100 * percent + of % 100 * percent / 100
 }
 
-fn answer(jobs: Vec<Job>, result: Result<(), DeadLetterError>) {
-    for job in jobs {
+fn answer(jobs: Vec<Job>, result: Result<Place, DeadLetterError>) {
+    for Job { lines, done } in jobs {
+        match result {
+            Ok(place) => drop(lines.claims.settle(place)),
+            Err(error) => lines.claims.fail(error),
+        }
         // The request may be gone; its letters are stored all the same.
-        let _ = job.done.send(result);
+        let _ = done.send(result.map(|_| ()));
     }
 }

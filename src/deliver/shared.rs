@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::journal::{Journal, Journaled};
 use crate::{
     conditions::Conditions,
-    dead_letters::{DeadLetters, Letter, Lines, write_letter},
+    dead_letters::{Claims, DeadLetters, Letter, Lines, write_letter},
     dedup::{Scopes, Window},
     event::{Record, iso_millis, unix_millis},
     fault::Tries,
@@ -164,7 +164,14 @@ impl Shared {
     }
 
     async fn keep(&self, seq: u64, identity: Option<Uuid>, reason: &str, source: Arc<str>, text: Vec<u8>, in_file: bool) -> bool {
-        let lines = || Lines { source: source.clone(), text: text.clone(), count: 1, within_quota: false };
+        let lines = || Lines {
+            source: source.clone(),
+            text: text.clone(),
+            count: 1,
+            within_quota: false,
+            may_discard: false,
+            claims: Claims::default(),
+        };
         // If the stream of the dead letters is full, a file takes them.
         let is_kept = (!in_file && matches!(self.dead_letters.append(lines()).await, Ok(Ok(()))))
             || matches!(self.dead_letters.append_to_file(lines()).await, Ok(Ok(())));

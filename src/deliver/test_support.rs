@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Shared, SinkState};
 use crate::{
     conditions::Conditions,
-    dead_letters::DeadLetters,
+    dead_letters::{DeadLetters, Quota},
     dedup::{Scopes, Window, WindowConfig},
     event::{CreatedAt, Envelope, EventName, unix_millis},
     limits::{SPOOL_QUEUE_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
@@ -50,7 +50,14 @@ impl TestDelivery {
             progress: Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive)),
             spool: Arc::new(spool),
             dead_letters: Arc::new(
-                DeadLetters::open(folder.join("dead-letters"), 1, None, metrics.clone(), Conditions::default()).unwrap(),
+                DeadLetters::open(
+                    folder.join("dead-letters"),
+                    Quota { bytes_per_source_max: 1, discard_after: None },
+                    None,
+                    metrics.clone(),
+                    Conditions::default(),
+                )
+                .unwrap(),
             ),
             window,
             metrics,

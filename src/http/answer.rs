@@ -1,5 +1,10 @@
 //! The answer to a request for events: the counts, and `results`, which lists the events that were not simply accepted.
 //!
+//! An answer by each event ([`Answers::Each`]) is 202, 207, 422 or 503, and the client reads `results`. A whole answer
+//! ([`Answers::Whole`]) is for clients that read only the status: 200 if every event is settled, also if all were rejected, or
+//! 503 if any must be sent again. The client then sends the whole request again, and the settled events are duplicates, or
+//! rejected without a second dead letter.
+//!
 //! `results` has a limit ([`ANSWER_RESULTS_BYTES_MAX`]), because a body of 200 bytes can make 10,000 rejected events with a
 //! reason each. Events beyond the limit are left out, and `results_truncated` is set; the counts always cover all events. The
 //! omitted events are chosen so that a client that regards unlisted events as settled loses none:
@@ -16,15 +21,27 @@ use axum::{
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::problem::{Problem, ProblemCode};
+use super::{
+    problem::{Problem, ProblemCode},
+    retry_after::Wait,
+};
 use crate::{
+    config::Answers,
     ingest::Fate,
-    limits::{ANSWER_RESULTS_BYTES_MAX, RETRY_AFTER_SECONDS},
+    limits::ANSWER_RESULTS_BYTES_MAX,
     outcome::{Counts, Fault, Outcome, RetryCause},
 };
 
 /// The path of the schemas, on the same host.
 const SCHEMAS: &str = "/v1/schemas";
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AnswerForm {
+    pub(super) answers: Answers,
+    /// Whether `results` lists only the events that must be sent again.
+    pub(super) is_minimal: bool,
+}
 
 #[derive(Serialize)]
 struct ResultItem<'a> {
@@ -62,12 +79,14 @@ struct Results {
 }
 
 impl Results {
-    /// Lists the events that were not simply accepted, in input order, up to the size limit.
-    fn of(fates: &[Fate]) -> Self {
+    /// Lists the events that were not simply accepted, in input order, up to the size limit; with `is_minimal` only those that
+    /// must be sent again.
+    fn of(fates: &[Fate], is_minimal: bool) -> Self {
         let mut text = Vec::new();
         let mut listed = Vec::new();
         let mut cut_at = None;
-        for of_kind in [is_retry, is_rejected, is_duplicate] {
+        let kinds: [fn(&Outcome) -> bool; 3] = [is_retry, is_rejected, is_duplicate];
+        for of_kind in &kinds[..if is_minimal { 1 } else { 3 }] {
             let items = fates.iter().enumerate().filter(|(_, fate)| of_kind(&fate.outcome));
             for item in items.filter_map(|(index, fate)| item(index, fate)) {
                 let start = text.len();
@@ -112,30 +131,69 @@ fn is_duplicate(outcome: &Outcome) -> bool {
 }
 
 /// The answer for `fates`. Every event is in exactly one of the counts.
-pub(super) fn answer(fates: &[Fate]) -> Result<Response, Problem> {
+pub(super) fn answer(fates: &[Fate], form: AnswerForm) -> Result<Response, Problem> {
     if fates.iter().all(|fate| fate.outcome == Outcome::Accepted) {
-        return Ok(all_accepted(fates.len()));
+        return Ok(all_accepted(form.answers, fates.len()));
     }
     let counts = Counts::of(fates.iter().map(|fate| &fate.outcome));
-    let results = Results::of(fates);
+    let results = Results::of(fates, form.is_minimal);
+    if form.answers == Answers::Whole {
+        return whole(fates, &counts, results);
+    }
     if counts.rejected == fates.len() {
         let problem = Problem::new(ProblemCode::AllRejected, "every event was rejected; results says why");
         return Err(with_members(problem, &counts, results));
     }
     let (code, detail) = nothing_stored(fates);
     if counts.retry == fates.len() {
-        return Err(with_members(Problem::new(code, detail), &counts, results));
+        return Err(with_members(Problem::new(code, detail).wait(wait(fates)), &counts, results));
     }
     if results.lacks_retries {
         let detail = format!("{} events must be sent again, more than can be listed: send the whole request again", counts.retry);
-        return Err(Problem::new(code, detail));
+        return Err(Problem::new(code, detail).wait(wait(fates)));
     }
     let status = if counts.rejected + counts.retry == 0 { StatusCode::ACCEPTED } else { StatusCode::MULTI_STATUS };
     let mut response = counted(status, &counts, &results.json, results.is_truncated);
     if counts.retry > 0 {
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        response.headers_mut().insert(header::RETRY_AFTER, wait(fates).seconds().into());
     }
     Ok(response)
+}
+
+/// The answer for a client that reads only the status.
+fn whole(fates: &[Fate], counts: &Counts, results: Results) -> Result<Response, Problem> {
+    if counts.retry == 0 {
+        return Ok(counted(status_of_taken(Answers::Whole), counts, &results.json, results.is_truncated));
+    }
+    let (code, cause) = nothing_stored(fates);
+    let detail = match fates.len() - counts.retry {
+        0 => cause.to_owned(),
+        settled => format!("send the whole request again: {settled} events are settled, {} are not; {cause}", counts.retry),
+    };
+    if results.lacks_retries && counts.retry < fates.len() {
+        // A client that reads `results` all the same must not take unlisted events for settled.
+        return Err(Problem::new(code, detail).wait(wait(fates)));
+    }
+    Err(with_members(Problem::new(code, detail).wait(wait(fates)), counts, results))
+}
+
+/// The status if no event must be sent again.
+pub(super) fn status_of_taken(answers: Answers) -> StatusCode {
+    match answers {
+        Answers::Each => StatusCode::ACCEPTED,
+        Answers::Whole => StatusCode::OK,
+    }
+}
+
+fn wait(fates: &[Fate]) -> Wait {
+    Wait::of_all(causes(fates))
+}
+
+fn causes(fates: &[Fate]) -> impl Iterator<Item = RetryCause> + Clone {
+    fates.iter().filter_map(|fate| match &fate.outcome {
+        Outcome::Retry(cause) => Some(*cause),
+        _ => None,
+    })
 }
 
 fn with_members(problem: Problem, counts: &Counts, results: Results) -> Problem {
@@ -147,12 +205,12 @@ fn with_members(problem: Problem, counts: &Counts, results: Results) -> Problem 
 }
 
 /// The usual answer. For a single event it is always the same.
-fn all_accepted(count: usize) -> Response {
+fn all_accepted(answers: Answers, count: usize) -> Response {
     let body = match count {
         1 => Bytes::from_static(b"{\"accepted\":1,\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}"),
         _ => format!("{{\"accepted\":{count},\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}}").into(),
     };
-    with_body(StatusCode::ACCEPTED, body)
+    with_body(status_of_taken(answers), body)
 }
 
 /// An answer with counts, written without a serializer.
@@ -206,11 +264,7 @@ fn nothing_stored(fates: &[Fate]) -> (ProblemCode, &'static str) {
         RetryCause::NotDeliveredInTime => 1,
         RetryCause::Busy | RetryCause::InFlight => 0,
     };
-    let causes = fates.iter().filter_map(|fate| match &fate.outcome {
-        Outcome::Retry(cause) => Some(*cause),
-        _ => None,
-    });
-    let gravest = causes.max_by_key(gravity).unwrap_or(RetryCause::StorageUnavailable);
+    let gravest = causes(fates).max_by_key(gravity).unwrap_or(RetryCause::StorageUnavailable);
     let code = match gravity(&gravest) {
         0 => ProblemCode::Busy,
         1 => ProblemCode::NotDeliveredInTime,
@@ -236,14 +290,70 @@ mod tests {
     }
 
     async fn answered(fates: &[Fate]) -> (u16, Value) {
-        let response = match answer(fates) {
+        let (status, _, body) = answered_in(fates, AnswerForm::default()).await;
+        (status, body)
+    }
+
+    /// Status, `Retry-After` and body.
+    async fn answered_in(fates: &[Fate], form: AnswerForm) -> (u16, Option<u64>, Value) {
+        let response = match answer(fates, form) {
             Ok(response) => response,
             Err(problem) => problem.write("id"),
         };
         let status = response.status().as_u16();
+        let retry_after = response.headers().get(header::RETRY_AFTER).map(|value| value.to_str().unwrap().parse().unwrap());
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         assert!(body.len() < ANSWER_RESULTS_BYTES_MAX + 1000, "{} bytes", body.len());
-        (status, serde_json::from_slice(&body).unwrap())
+        (status, retry_after, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_says_by_its_status_whether_all_is_settled() {
+        let whole = AnswerForm { answers: Answers::Whole, is_minimal: false };
+        let (accepted, duplicate) = (Outcome::Accepted, Outcome::Duplicate);
+        for (outcomes, counts) in [
+            (vec![accepted.clone()], [1, 0, 0, 0]),
+            (vec![accepted.clone(), accepted.clone()], [2, 0, 0, 0]),
+            (vec![duplicate.clone()], [0, 1, 0, 0]),
+            (vec![rejected(1), rejected(1)], [0, 0, 2, 0]),
+            (vec![accepted.clone(), duplicate.clone(), rejected(1)], [1, 1, 1, 0]),
+            (vec![rejected(300); 10_000], [0, 0, 10_000, 0]),
+        ] {
+            let (status, retry_after, body) = answered_in(&fates(outcomes), whole).await;
+            let said = ["accepted", "duplicates", "rejected", "retry"].map(|name| body[name].as_u64().unwrap());
+            assert_eq!((status, retry_after, said, &body["code"]), (200, None, counts, &Value::Null));
+        }
+        for (outcomes, code, least) in [
+            (vec![accepted.clone(), duplicate, rejected(1), Outcome::Retry(RetryCause::Busy)], "busy", 1),
+            (vec![accepted.clone(), Outcome::Retry(RetryCause::QuotaFull)], "storage_unavailable", 10),
+            (vec![accepted, Outcome::Retry(RetryCause::DeadLettersFull)], "storage_unavailable", 60),
+            (vec![Outcome::Retry(RetryCause::InFlight)], "busy", 1),
+            (vec![Outcome::Retry(RetryCause::InFlight); 10_000], "busy", 1),
+        ] {
+            let (status, retry_after, body) = answered_in(&fates(outcomes.clone()), whole).await;
+            assert_eq!((status, &body["code"], &body["status"]), (503, &json!(code), &json!(503)), "{body}");
+            assert!((least..=2 * least + 10).contains(&retry_after.unwrap()), "{retry_after:?}");
+            let told = ["accepted", "duplicates", "rejected", "retry"].map(|name| body[name].as_u64().unwrap());
+            assert_eq!(told.iter().sum::<u64>(), outcomes.len() as u64);
+            assert!(listed(&body, "retry") > 0);
+        }
+        // If those to be sent again do not fit, nothing looks settled that is not.
+        let mut many = vec![Outcome::Accepted; 100];
+        many.extend(vec![Outcome::Retry(RetryCause::InFlight); 6_000]);
+        let (status, _, body) = answered_in(&fates(many), whole).await;
+        assert!(status == 503 && body.get("results").is_none() && body.get("accepted").is_none(), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_minimal_answer_lists_only_what_must_be_sent_again_and_counts_all() {
+        let minimal = AnswerForm { answers: Answers::Each, is_minimal: true };
+        let mixed = [Outcome::Duplicate, rejected(1), Outcome::Retry(RetryCause::Busy), Outcome::Accepted];
+        let (status, _, body) = answered_in(&fates(mixed), minimal).await;
+        assert_eq!((status, &body["rejected"], &body["duplicates"]), (207, &json!(1), &json!(1)));
+        assert_eq!((body["results"].as_array().unwrap().len(), &body["results"][0]["index"]), (1, &json!(2)));
+        let (status, _, body) = answered_in(&fates(vec![rejected(300); 10_000]), minimal).await;
+        assert_eq!((status, &body["rejected"], &body["results"]), (422, &json!(10_000), &json!([])));
+        assert!(body.get("results_truncated").is_none(), "nothing is left out that was asked for");
     }
 
     fn listed(body: &Value, status: &str) -> usize {
@@ -315,7 +425,7 @@ mod tests {
         let retry = Outcome::Retry;
         let status = |outcomes: Vec<Outcome>| {
             let fates: Vec<Fate> = outcomes.into_iter().map(|outcome| Fate { event_uuid: None, outcome }).collect();
-            answer(&fates).unwrap_or_else(IntoResponse::into_response).status().as_u16()
+            answer(&fates, AnswerForm::default()).unwrap_or_else(IntoResponse::into_response).status().as_u16()
         };
         assert_eq!(status(vec![Outcome::Accepted, Outcome::Duplicate]), 202);
         assert_eq!(status(vec![Outcome::Duplicate]), 202);

@@ -4,15 +4,16 @@ use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header, request::Parts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
     response::Response,
 };
 
 use super::{
     Gate,
-    answer::answer,
+    answer::{AnswerForm, answer},
     authorize::{Authorized, Page, authorize},
     body, opt_out,
+    preferences::Preferences,
     problem::{Problem, ProblemCode, unsupported_encoding},
     rate_headers,
     run_to_completion::RunToCompletion,
@@ -23,6 +24,8 @@ use crate::{
     ingest::{Durability, Submission},
     limits::BODY_BYTES_MAX,
 };
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The accepted content types, for `Accept` in an answer.
 const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, text/plain";
@@ -45,7 +48,9 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     let body = body::read(body, &mut share).await?;
     gate.metrics.body_bytes.observe(body.len() as f64);
     let encoding = submission.encoding.of_body(&body);
-    let (durability, sender) = (submission.durability, submission.sender);
+    let (mut preferences, sender) = (submission.preferences, submission.sender);
+    let answers = preferences.answers.unwrap_or(sender.source.answers);
+    let form = AnswerForm { answers, is_minimal: preferences.is_minimal == Some(true) };
     let rate = sender.source.rate.clone();
     let submission = Submission {
         body,
@@ -57,24 +62,29 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         memory: share,
         client_address: sender.client_address,
         received_millis: unix_millis(SystemTime::now()),
-        durability: durability.unwrap_or_default(),
+        durability: preferences.durability.unwrap_or_default(),
+        answers,
     };
-    if opt_out::is_asked(&gate, &parts.headers) {
-        return Box::pin(opt_out::drop_all(&gate, submission)).await;
+    let answered = if opt_out::is_asked(&gate, &parts.headers) {
+        // Nothing is stored.
+        preferences.durability = None;
+        Ok(Box::pin(opt_out::drop_all(&gate, submission)).await?)
+    } else {
+        let prepared = gate.ingest.prepare(submission).await?;
+        let ingest = gate.ingest.clone();
+        answer(&RunToCompletion::new(async move { ingest.finish(prepared).await }).await, form)
+    };
+    let applied = preferences.applied();
+    match answered {
+        Ok(mut response) => {
+            if let Some(applied) = applied {
+                response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+            }
+            rate_headers::warn(&rate, response.headers_mut());
+            Ok(response)
+        }
+        Err(problem) => Err(problem.headers(applied.map(|applied| (PREFERENCE_APPLIED, applied)).into_iter().collect())),
     }
-    let prepared = gate.ingest.prepare(submission).await?;
-    let ingest = gate.ingest.clone();
-    let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
-    let mut response = answer(&fates)?;
-    if let Some(durability) = durability {
-        let applied = match durability {
-            Durability::Disk => "durability=disk",
-            Durability::Delivered => "durability=delivered",
-        };
-        response.headers_mut().insert("preference-applied", HeaderValue::from_static(applied));
-    }
-    rate_headers::warn(&rate, response.headers_mut());
-    Ok(response)
 }
 
 /// The information of a request before its body.
@@ -82,7 +92,7 @@ struct Preamble {
     sender: Authorized,
     form: BodyForm,
     encoding: Encoding,
-    durability: Option<Durability>,
+    preferences: Preferences,
 }
 
 impl Preamble {
@@ -93,13 +103,13 @@ impl Preamble {
         if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
         }
-        let mut durability = durability(headers)?;
+        let mut preferences = Preferences::read(headers)?;
         if sender.source.is_public() {
             // Waiting for delivery makes the lake flush early. Everyone has this key, so the wish is not honoured, and the
             // answer says so.
-            durability = durability.and(Some(Durability::Disk));
+            preferences.durability = preferences.durability.and(Some(Durability::Disk));
         }
-        Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, durability })
+        Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, preferences })
     }
 }
 
@@ -129,40 +139,5 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         (None, _) => Ok(Encoding::Identity),
         (Some(value), None) => value.to_str().ok().and_then(Encoding::from_header).ok_or_else(unsupported_encoding),
         (Some(_), Some(_)) => Err(unsupported_encoding()),
-    }
-}
-
-/// Parses `Prefer: durability=…` (RFC 7240). Other preferences are ignored.
-fn durability(headers: &HeaderMap) -> Result<Option<Durability>, Problem> {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    for preference in preferences {
-        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-        if !name.trim().eq_ignore_ascii_case("durability") {
-            continue;
-        }
-        let value = value.split(';').next().unwrap_or_default().trim().trim_matches('"');
-        return match value.to_ascii_lowercase().as_str() {
-            "disk" => Ok(Some(Durability::Disk)),
-            "delivered" => Ok(Some(Durability::Delivered)),
-            _ => {
-                let detail = format!("durability={value} is not known; \"disk\" and \"delivered\" are");
-                Err(Problem::new(ProblemCode::InvalidPreference, detail))
-            }
-        };
-    }
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{super::tests::headers, *};
-
-    #[test]
-    fn the_preference_is_found_among_others() {
-        let durability = |value| durability(&headers(&[("prefer", value)]));
-        assert_eq!(durability("respond-async, Durability=\"delivered\"; x=y").unwrap(), Some(Durability::Delivered));
-        assert_eq!(durability("durability=disk").unwrap(), Some(Durability::Disk));
-        assert_eq!(durability("wait=5").unwrap(), None);
-        assert!(durability("durability=twice").is_err());
     }
 }

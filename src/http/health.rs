@@ -10,13 +10,13 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::Gate;
+use super::{Gate, retry_after::Wait};
 use crate::{
     conditions::{Condition, Raised},
     dedup::Fleet,
     deliver::SinkState,
     disk_headroom::HeadroomNow,
-    limits::{INODES_LEFT_MIN, READY_BYTES_MIN, RETRY_AFTER_SECONDS},
+    limits::{INODES_LEFT_MIN, READY_BYTES_MIN},
     telemetry::{AccessLog, log_stalled},
 };
 
@@ -80,7 +80,8 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(readiness)).into_response();
     if status != StatusCode::OK {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        let wait = if gate.is_stopping() { Wait::Soon } else { Wait::Storage };
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.seconds()));
     }
     response
 }

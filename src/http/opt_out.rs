@@ -5,12 +5,12 @@
 
 use axum::{
     Json,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
-use super::{Gate, problem::Problem};
+use super::{Gate, answer::status_of_taken, problem::Problem};
 use crate::ingest::Submission;
 
 /// An answer with the count `opted_out` beside the four outcomes.
@@ -31,8 +31,9 @@ pub(super) fn is_asked(gate: &Gate, headers: &HeaderMap) -> bool {
 
 /// Counts the events of a request, and drops them.
 pub(super) async fn drop_all(gate: &Gate, submission: Submission) -> Result<Response, Problem> {
+    let status = status_of_taken(submission.answers);
     let opted_out = gate.ingest.count(submission).await?;
     gate.metrics.opted_out_events.inc_by(opted_out as u64);
     let answer = Dropped { accepted: 0, duplicates: 0, rejected: 0, retry: 0, opted_out, results: [] };
-    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+    Ok((status, Json(answer)).into_response())
 }

@@ -23,13 +23,14 @@ use uuid::Uuid;
 
 use super::{
     Gate, address_rate_limit,
-    answer::answer,
+    answer::{AnswerForm, answer},
     authorize::{Page, authorize},
     opt_out,
     problem::{Problem, ProblemCode},
     run_to_completion::RunToCompletion,
 };
 use crate::{
+    config::Answers,
     decode::{BodyForm, Encoding},
     event::unix_millis,
     ingest::{Durability, Fate, Submission},
@@ -99,6 +100,8 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         client_address: sender.client_address,
         received_millis,
         durability: Durability::Disk,
+        // An image has no body to read: its status is that of its one event, whatever the key says.
+        answers: Answers::Each,
     };
     if opt_out::is_asked(gate, &request.headers) {
         opt_out::drop_all(gate, submission).await?;
@@ -107,7 +110,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
     let prepared = gate.ingest.prepare(submission).await.map_err(Problem::from)?;
     let ingest = gate.ingest.clone();
     let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
-    match answer(&fates) {
+    match answer(&fates, AnswerForm::default()) {
         Ok(_) => Ok(()),
         Err(problem) => {
             let NotTaken { status, code } = problem.into();

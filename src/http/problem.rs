@@ -12,13 +12,15 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::rate_headers;
+use super::{
+    rate_headers,
+    retry_after::{Wait, prolonged},
+};
 use crate::{
     auth::AuthError,
     body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
     ingest::SubmissionError,
-    limits::RETRY_AFTER_SECONDS,
     outcome::shortened,
     rate_limit::RateExceeded,
     repair::RepairError,
@@ -47,7 +49,7 @@ pub enum ProblemCode {
     NoEvents,
     /// A batch that can be read in two ways: some events would be in no count.
     AmbiguousBatch,
-    /// `Prefer: durability=…` with an unknown value.
+    /// `Prefer` with an unknown value of `durability`, `answers` or `return`.
     InvalidPreference,
     /// The body cannot be inflated.
     BadEncoding,
@@ -152,6 +154,17 @@ impl ProblemCode {
         self.parts().1
     }
 
+    /// How long a client waits before it sends the request again, where there is no better estimate. The problems with the
+    /// status 503 or 429 have one.
+    pub(super) fn wait(self) -> Option<Wait> {
+        match self {
+            Self::Busy | Self::BodyShareUsedUp | Self::Stopping | Self::RateLimited => Some(Wait::Soon),
+            Self::NotDeliveredInTime => Some(Wait::Shortly),
+            Self::StorageUnavailable => Some(Wait::Storage),
+            _ => None,
+        }
+    }
+
     /// The HTTP status, the stable code, and the title.
     #[must_use]
     pub fn parts(self) -> (StatusCode, &'static str, &'static str) {
@@ -211,12 +224,10 @@ impl Problem {
     /// A problem. `detail` is for a person.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Vec::new() };
-        match code.parts().0 {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                problem.retry_after(Duration::from_secs(RETRY_AFTER_SECONDS))
-            }
-            StatusCode::UNAUTHORIZED => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
-            _ => problem,
+        match (code.wait(), code.parts().0) {
+            (Some(wait), _) => problem.wait(wait),
+            (None, StatusCode::UNAUTHORIZED) => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
+            (None, _) => problem,
         }
     }
 
@@ -238,6 +249,12 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> ProblemCode {
         self.code
+    }
+
+    /// Sets `Retry-After` for a cause, with its random part.
+    #[must_use]
+    pub(super) fn wait(self, wait: Wait) -> Self {
+        self.retry_after(Duration::from_secs(wait.seconds()))
     }
 
     /// Sets `Retry-After`, in whole seconds, at least 1.
@@ -329,7 +346,7 @@ impl From<RepairError> for Problem {
 impl From<RateExceeded> for Problem {
     fn from(error: RateExceeded) -> Self {
         let violated = format!("[\"{}\"]", error.policy.as_str());
-        let problem = Self::new(ProblemCode::RateLimited, error.to_string()).retry_after(error.retry_after);
+        let problem = Self::new(ProblemCode::RateLimited, error.to_string()).retry_after(prolonged(error.retry_after));
         problem.headers(rate_headers::of(&error)).member("violated-policies", violated)
     }
 }
@@ -385,6 +402,15 @@ mod tests {
             let (status, code, _) = problem.parts();
             assert!(seen.insert(code), "{code} twice");
             assert!(contract.contains(&format!("| {} | `{code}` |", status.as_u16())), "openapi.yaml lacks {status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_the_moment_says_when_to_come_back() {
+        for code in ProblemCode::ALL {
+            let is_for_now = matches!(code.parts().0, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(code.wait().is_some(), is_for_now, "{}", code.as_str());
+            assert_eq!(Problem::new(code, "x").write("id").headers().contains_key(header::RETRY_AFTER), is_for_now);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{conflicts::Conflicts, delivery_waiters::DeliveryWaiters};
+use super::delivery_waiters::DeliveryWaiters;
 use crate::{
     config::UnknownEvents,
     dead_letters::DeadLetters,
@@ -33,8 +33,6 @@ pub struct Ingest {
     pub shares: Arc<Shares>,
     /// Where rejected events are kept.
     pub dead_letters: Arc<DeadLetters>,
-    /// Which conflicting duplicates have a dead letter.
-    pub conflicts: Conflicts,
     /// How far the spool is delivered.
     pub progress: Arc<Progress>,
     /// The places of events that were not delivered while a request waited for them.

@@ -6,41 +6,56 @@ use super::{
     components::Ingest,
     conflicts::{FoundConflicts, unkept},
     stored::Stored,
+    submission::Submission,
 };
 use crate::{
-    dead_letters::{DeadLetterError, Letter, LetterLines},
+    dead_letters::{DeadLetterError, KnownLetters, Letter, Repeat, RequestLetters},
     event::Record,
     outcome::{Outcome, RejectCode, Rejection},
 };
 
 impl Ingest {
     /// Counts the conflicts among the stored events, and stores dead letters for those that have none.
-    pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, source: &Arc<str>, stored: &mut Stored) {
-        let FoundConflicts { mut conflicts, identities, .. } = found;
+    pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, submission: &Submission, stored: &mut Stored) {
+        let FoundConflicts { mut conflicts, .. } = found;
         // A twin of an event that could not be stored is not a conflict, because both must be sent again.
         conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);
         if conflicts.is_empty() {
             return;
         }
-        self.metrics.count_conflicts(source, conflicts.len());
-        conflicts.retain(|conflict| self.conflicts.is_new(identities[conflict.index]));
-        let mut letters = LetterLines::default();
+        self.metrics.count_conflicts(&submission.source, conflicts.len());
+        let (mut letters, mut repeated) = (RequestLetters::default(), Vec::with_capacity(conflicts.len()));
         for conflict in &mut conflicts {
-            write(std::mem::take(&mut conflict.record), &mut letters);
+            repeated.push(self.add(std::mem::take(&mut conflict.record), &mut letters));
         }
         // Pass 0 received bytes, because a small compressed body can cause dead letters of this size.
-        let Some(lines) = letters.finish(source, 0) else { return };
-        let kept = self.dead_letters.append(lines).await.unwrap_or(Err(DeadLetterError::Unavailable));
-        let Err(error) = kept else { return };
-        for conflict in conflicts {
-            self.conflicts.forget(identities[conflict.index]);
-            stored.outcomes[conflict.index] = Outcome::Retry(unkept(error));
+        let (lines, repeats) = letters.finish(&submission.source, 0, submission.may_discard_letters());
+        let kept = match lines {
+            Some(lines) => self.dead_letters.append(lines).await.unwrap_or(Err(DeadLetterError::Unavailable)),
+            None => Ok(()),
+        };
+        let mut counted = self.count_repeats(repeats, submission.received_millis).await.into_iter();
+        for (conflict, is_repeated) in conflicts.into_iter().zip(repeated) {
+            let kept = if is_repeated { counted.next().unwrap_or(Ok(())) } else { kept };
+            if let Err(error) = kept {
+                stored.outcomes[conflict.index] = Outcome::Retry(unkept(error));
+            }
         }
+    }
+
+    /// Adds the letter of a conflicting event. Returns whether it has a letter already.
+    fn add(&self, record: Vec<u8>, letters: &mut RequestLetters) -> bool {
+        let Ok(record) = Record::decode(record.into()) else { return false };
+        write(&record, letters, self.dead_letters.known())
+    }
+
+    /// Counts events that have a letter already. One result each, in order.
+    pub(super) async fn count_repeats(&self, repeats: Vec<Repeat>, received_millis: i64) -> Vec<Result<(), DeadLetterError>> {
+        if repeats.is_empty() { Vec::new() } else { Box::pin(self.dead_letters.count_repeats(repeats, received_millis)).await }
     }
 }
 
-fn write(record: Vec<u8>, letters: &mut LetterLines) {
-    let Ok(record) = Record::decode(record.into()) else { return };
+fn write(record: &Record, letters: &mut RequestLetters, known: &Arc<KnownLetters>) -> bool {
     let envelope = record.envelope();
     let detail = "an event with this event_uuid and another payload was accepted before; this one is stored nowhere else";
     let letter = Letter {
@@ -51,5 +66,5 @@ fn write(record: Vec<u8>, letters: &mut LetterLines) {
         rejection: &Rejection::new(RejectCode::ConflictingDuplicate, detail, "/event_uuid"),
         raw: record.payload(),
     };
-    letters.add(&letter);
+    letters.add(&letter, known)
 }

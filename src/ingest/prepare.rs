@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     body_budget::BudgetUsedUp,
+    dead_letters::RequestLetters,
     decode::{BodyForm, Encoding, Growth, InflateError, count_elements, events_named, inflate, try_for_each_element},
     limits::{
         BODY_MEMORY_QUARTERS, COUNTED_FROM_BYTES, EVENT_MEMORY_BYTES, EVENTS_PER_REQUEST_MAX, HEAVY_FROM_BYTES,
@@ -46,6 +47,8 @@ struct Work {
     bytes: usize,
     /// Whether all its bytes, and the estimated number of events, are paid for.
     is_paid: bool,
+    /// The claims of the rejected events that were validated so far.
+    letters: RequestLetters,
 }
 
 /// Why the work on a body stopped.
@@ -183,11 +186,13 @@ impl Ingest {
             created_in_time: sender.created_days.around(*received_millis),
             replayed: false,
             refused: None,
+            known_letters: self.dead_letters.known(),
             metrics: &self.metrics,
         };
         let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events), false);
+        validated.letters = std::mem::take(&mut work.letters);
         let held = memory.held();
-        try_for_each_element(body, *form, |element| -> Result<(), Halt> {
+        let halted = try_for_each_element(body, *form, |element| -> Result<(), Halt> {
             if is_late {
                 return Err(Halt::Heavy);
             }
@@ -205,12 +210,13 @@ impl Ingest {
                 is_late = is_light_only && started.elapsed() > LIGHT_TIME_MAX;
             }
             Ok(())
-        })
-        .inspect_err(|halt| {
+        });
+        if let Err(halt) = halted {
             if matches!(halt, Halt::Heavy) {
-                work.body = Some(body.clone());
+                (work.body, work.letters) = (Some(body.clone()), validated.letters.begin_again());
             }
-        })?;
+            return Err(halt);
+        }
         // The name of the field also occurred elsewhere in the body.
         payers.give_back(work.events.saturating_sub(validated.verdicts.len()), 0);
         self.metrics.validate_seconds.observe(started.elapsed().as_secs_f64());

@@ -75,6 +75,7 @@ impl Ingest {
                 created_in_time: sender.created_days.around(event.received_millis),
                 replayed: true,
                 refused: event.refused,
+                known_letters: self.dead_letters.known(),
                 metrics: &self.metrics,
             };
             validator.replayed(event.raw, &mut validated);
@@ -106,7 +107,7 @@ fn fates(validated: ValidatedBody, stored: Vec<Outcome>) -> Vec<Fate> {
             event_uuid: Some(event_uuid.to_string()),
             outcome: stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable)),
         },
-        Verdict::Rejected { event_uuid, rejection } => Fate { event_uuid, outcome: Outcome::Rejected(rejection) },
+        Verdict::Rejected { event_uuid, rejection, .. } => Fate { event_uuid, outcome: Outcome::Rejected(rejection) },
     };
     validated.verdicts.into_iter().map(fate).collect()
 }

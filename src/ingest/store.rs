@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored};
+use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Submission};
 use crate::{
     auth::Source,
     dedup::{Claim, Claimed, Identity},
@@ -16,9 +16,9 @@ use crate::{
 };
 
 impl Ingest {
-    /// Stores the valid events of a body, given their frames and, in the same order, their identities. With a `sender`,
-    /// conflicting events become dead letters of the sender, and new events count against the sender's share.
-    pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], sender: Option<&Arc<Source>>) -> Stored {
+    /// Stores the valid events of a body, given their frames and, in the same order, their identities. Of a request, the
+    /// `submission`, conflicting events become dead letters, and new events count against the share of its sender.
+    pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], submission: Option<&Submission>) -> Stored {
         let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); ids.len()], places: vec![None; ids.len()] };
         if ids.is_empty() {
             return nothing(RetryCause::StorageUnavailable);
@@ -47,7 +47,7 @@ impl Ingest {
         let among = (!revived.is_empty()).then(|| claimed.clone());
         let appended = match is_nothing_fresh {
             true => Ok(0),
-            false => match self.reserve(&frames, sender, now_millis) {
+            false => match self.reserve(&frames, submission.map(|submission| &submission.sender), now_millis) {
                 Ok(reserved) => {
                     let reserved = reserved.map(|reserved| (reserved, now_millis));
                     self.append(frames, claims, among, claimed_at, reserved).await
@@ -65,8 +65,8 @@ impl Ingest {
             }
         }
         let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
-        if let Some(sender) = sender {
-            self.keep_conflicts(conflicts, &sender.name, &mut stored).await;
+        if let Some(submission) = submission {
+            self.keep_conflicts(conflicts, submission, &mut stored).await;
         }
         stored
     }

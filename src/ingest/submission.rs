@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     auth::Source,
     body_budget::{BodyShare, BudgetUsedUp},
+    config::Answers,
     decode::{BodyError, BodyForm, Encoding, InflateError},
     outcome::Outcome,
     rate_limit::{Payers, RateExceeded},
@@ -46,6 +47,16 @@ pub struct Submission {
     pub received_millis: i64,
     /// When its events count as accepted.
     pub durability: Durability,
+    /// What its sender reads of the answer.
+    pub answers: Answers,
+}
+
+impl Submission {
+    /// Whether old dead letters may be discarded so that its own can be stored: a bad event that cannot be kept holds up the
+    /// good ones of a request that is answered as a whole.
+    pub(super) fn may_discard_letters(&self) -> bool {
+        self.answers == Answers::Whole
+    }
 }
 
 /// Why a request was refused as a whole. Nothing was stored, and no event has an outcome.

@@ -1,4 +1,5 @@
-//! The pure half of the pipeline: validates each element of a body, without I/O.
+//! The pure half of the pipeline: validates each element of a body, without I/O. Of rejected events it also claims the dead
+//! letters; a body that is dropped releases them.
 
 use std::{
     ops::RangeInclusive,
@@ -8,11 +9,11 @@ use std::{
 
 use uuid::Uuid;
 
-use super::replayed_event::Refused;
+use super::{replayed_event::Refused, submission::Submission};
 use crate::{
     auth::EventNames,
     config::UnknownEvents,
-    dead_letters::{Letter, LetterLines, Lines},
+    dead_letters::{KnownLetters, Letter, Lines, Repeat, RequestLetters},
     decode::{Element, Fields, only_element, read_fields, uuid_text},
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},
@@ -41,6 +42,8 @@ pub(super) struct Validator<'a> {
     pub(super) replayed: bool,
     /// Set if the event is from the dead letter of an event that the sink refused.
     pub(super) refused: Option<Refused>,
+    /// The letters of events that were rejected before.
+    pub(super) known_letters: &'a Arc<KnownLetters>,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -51,7 +54,7 @@ pub(super) struct ValidatedBody {
     /// The records of the valid events, in the form for the spool.
     pub(super) frames: FrameBuffer,
     /// The dead letters of the rejected events.
-    letters: LetterLines,
+    pub(super) letters: RequestLetters,
     /// The remaining budget for suggestions, and for full descriptions of faults.
     pub(super) suggestions: Suggestions,
     /// Bytes of the descriptions of rejected events.
@@ -63,7 +66,12 @@ pub(super) enum Verdict {
     /// An event to store: the next of the frames.
     Valid { event_uuid: Uuid, fingerprint: u32 },
     /// An invalid event.
-    Rejected { event_uuid: Option<String>, rejection: Box<Rejection> },
+    Rejected {
+        event_uuid: Option<String>,
+        rejection: Box<Rejection>,
+        /// Whether the event has a dead letter already.
+        is_repeated: bool,
+    },
 }
 
 impl ValidatedBody {
@@ -72,7 +80,7 @@ impl ValidatedBody {
         Self {
             verdicts: Vec::with_capacity(events),
             frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128),
-            letters: LetterLines::default(),
+            letters: RequestLetters::default(),
             suggestions: Suggestions::default(),
             said_bytes: 0,
         }
@@ -94,20 +102,21 @@ impl ValidatedBody {
         self.verdicts.iter().filter_map(identity).collect()
     }
 
-    /// Takes the dead letters, if any. `received_bytes` is the size of the request before inflating.
-    pub(super) fn take_letters(&mut self, source: &Arc<str>, received_bytes: usize) -> Option<Lines> {
-        std::mem::take(&mut self.letters).finish(source, received_bytes)
+    /// Takes the new dead letters, if any, and the repetitions of others.
+    pub(super) fn take_letters(&mut self, submission: &Submission) -> (Option<Lines>, Vec<Repeat>) {
+        let letters = std::mem::take(&mut self.letters);
+        letters.finish(&submission.source, submission.body.len(), submission.may_discard_letters())
     }
 }
 
 impl Validator<'_> {
     /// Validates the next element of a body. Returns whether the element is rejected.
     pub(super) fn next(&self, element: &Element<'_>, validated: &mut ValidatedBody) -> bool {
-        let verdict = self.element(element, &mut validated.frames, &mut validated.suggestions);
-        let is_rejected = match &verdict {
+        let mut verdict = self.element(element, &mut validated.frames, &mut validated.suggestions);
+        let is_rejected = match &mut verdict {
             Verdict::Valid { .. } => false,
-            Verdict::Rejected { event_uuid, rejection } => {
-                self.add_letter(element, event_uuid.as_deref(), rejection, &mut validated.letters);
+            Verdict::Rejected { event_uuid, rejection, is_repeated } => {
+                *is_repeated = self.add_letter(element, event_uuid.as_deref(), rejection, &mut validated.letters);
                 let said = |fault: &Fault| fault.detail.len() + fault.pointer.len() + size_of_val(fault);
                 validated.said_bytes += rejection.faults.iter().map(said).sum::<usize>();
                 true
@@ -143,7 +152,8 @@ impl Validator<'_> {
                 if !suggestions.take_explained(rejection.faults.len()) {
                     rejection.make_brief();
                 }
-                Verdict::Rejected { event_uuid: event_uuid(&element.event), rejection: Box::new(rejection) }
+                let event_uuid = event_uuid(&element.event);
+                Verdict::Rejected { event_uuid, rejection: Box::new(rejection), is_repeated: false }
             }
         }
     }
@@ -187,7 +197,14 @@ impl Validator<'_> {
         Ok(fields.event_uuid)
     }
 
-    fn add_letter(&self, element: &Element<'_>, event_uuid: Option<&str>, rejection: &Rejection, letters: &mut LetterLines) {
+    /// Returns whether the event has a letter already.
+    fn add_letter(
+        &self,
+        element: &Element<'_>,
+        event_uuid: Option<&str>,
+        rejection: &Rejection,
+        letters: &mut RequestLetters,
+    ) -> bool {
         let event_name = element
             .event
             .as_ref()
@@ -201,7 +218,7 @@ impl Validator<'_> {
             rejection,
             raw: element.raw,
         };
-        letters.add(&letter);
+        letters.add(&letter, self.known_letters)
     }
 }
 
@@ -333,6 +350,7 @@ mod tests {
                     created_in_time: CreatedDays { back: 0, ahead: 0 }.around(0),
                     replayed: false,
                     refused: None,
+                    known_letters: &Arc::default(),
                     metrics: &metrics,
                 };
                 let (body, mut validated) = (format!("[{event},7,{event}]"), ValidatedBody::with_capacity(0, 0));

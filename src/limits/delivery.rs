@@ -55,7 +55,7 @@ pub const LAKE_UNDELIVERED_RANGES_MAX: usize = 16_384;
 pub const IDLE_ROLL_AFTER: Duration = Duration::from_secs(300);
 
 /// The same when delivered data takes half of the quota, so that new events would soon find no space.
-/// Why: below the time after which a refused client retries ([`super::RETRY_AFTER_SECONDS`]).
+/// Why: below the time after which a refused client retries ([`super::RETRY_STORAGE_SECONDS`]).
 pub const CROWDED_ROLL_AFTER: Duration = Duration::from_secs(1);
 
 /// Bytes that quota and disk must have free for the gateway to be ready.
@@ -383,3 +383,42 @@ pub const DEAD_LETTER_SHARE_PERCENT: u8 = 25;
 /// Bytes of dead letters waiting for their writer; beyond it bad events are answered `retry`.
 /// Why: one largest body with its reasons, and some more.
 pub const DEAD_LETTER_QUEUE_BYTES_MAX: usize = 48 * MIB;
+
+/// Dead letters that are remembered, so that the same event makes no second letter.
+/// Why: some 15 MB; a client sends a rejected event again soon, and beyond the limit a letter is only written twice, within the
+/// key's quota.
+pub const KNOWN_LETTERS_MAX: usize = 65_536;
+
+/// Milliseconds after the receipt of an event in which it makes no second dead letter.
+/// Why: clients give up within a day or two; who still sends the event the next day is worth a fresh letter a day.
+pub const REPEAT_MILLIS_MAX: u64 = 24 * 3_600 * 1_000;
+
+/// Bytes of dead letters that a start reads to remember those of the last day, of all sources together.
+/// Why: [`KNOWN_LETTERS_MAX`] letters of 500 bytes; the start waits for it, some 300 ms.
+pub const KNOWN_LETTERS_READ_BYTES: u64 = 32 * MIB as u64;
+
+/// Time between two writes of the counts of repeated dead letters.
+/// Why: a kill forgets the repetitions of this time only, and an event that is sent in an endless loop costs a line each time.
+pub const REPEATS_NOTE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Bytes of a source's journal of repeated dead letters, at which it is rewritten with the newest half.
+/// Why: the last line of some 8,000 letters each; it counts against the quota of the source.
+pub const REPEATS_JOURNAL_BYTES_MAX: u64 = 2 * MIB as u64;
+
+/// Letters whose repetitions wait to be noted while the journal cannot be written; with more, the counts are given up.
+/// Why: as many as are remembered.
+pub const REPEATS_UNNOTED_MAX: usize = KNOWN_LETTERS_MAX;
+
+/// Minutes for which a source's bad events are answered `retry` in whole answers before its oldest dead letters are discarded
+/// (default).
+/// Why: a person who is told has time to replay or drop; a sender keeps an hour of events.
+pub const DEAD_LETTERS_HOLD_MINUTES: u64 = 60;
+
+/// Most such minutes.
+/// Why: a month; who wants to wait longer says `when_full = "retry"`.
+pub const DEAD_LETTERS_HOLD_MINUTES_MAX: u64 = 30 * 24 * 60;
+
+/// Time for which `/readyz` tells that dead letters were discarded, and for which the next ones are discarded without holding
+/// the sender again, unless a person made room.
+/// Why: a person looks at least once a day; a sender that was held an hour for each file would be stopped for most of the time.
+pub const DISCARDED_LETTERS_TOLD: Duration = Duration::from_secs(24 * 3_600);

@@ -274,11 +274,6 @@ pub const AWAITED_EVENTS_MAX: usize = 65_536;
 /// Why: some 8 MB. So many of either are not single accidents; a duplicate of a forgotten event is answered `duplicate`.
 pub const ENDINGS_MAX: usize = 65_536;
 
-/// Conflicting duplicates whose dead letters are remembered, so that none makes a second letter.
-/// Why: a few MB; a client sends a duplicate again soon, and beyond the limit letters are only written twice, within the key's
-/// quota.
-pub const CONFLICTS_REMEMBERED_MAX: usize = 65_536;
-
 /// Events per second that one key may send (default).
 /// Why: 20 M events/hour, twenty times the load in the mission; stops a runaway loop, but not a spike.
 pub const KEY_EVENTS_PER_SECOND: u32 = 5_000;
@@ -338,10 +333,6 @@ pub const ADDRESS_BYTES_MAX: usize = 20 * MIB;
 /// Time between two sweeps of the table of client addresses.
 /// Why: a sweep of a full table takes a few milliseconds.
 pub const ADDRESS_SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Seconds named by `Retry-After` when the cause has no better estimate.
-/// Why: long enough that a retry is no stampede, short enough that a browser is still there.
-pub const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// Connections to the operators' listener at one time.
 /// Why: a scraper, some probes and a person; they must not take file descriptors from the event connections.

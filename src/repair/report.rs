@@ -64,6 +64,12 @@ pub struct Shown {
     pub state: String,
     /// The unchanged line.
     pub line: Box<RawValue>,
+    /// How often its event was rejected again, without another letter.
+    #[serde(default)]
+    pub repeats: u64,
+    /// When that was for the last time.
+    #[serde(default)]
+    pub last_repeated: Option<String>,
     /// The repairs of the letter.
     pub repairs: Vec<RepairEntry>,
 }
@@ -75,6 +81,8 @@ impl Shown {
             letter: found.id().to_string(),
             state: if found.state == State::Open { "open" } else { "repaired" }.to_owned(),
             line: RawValue::from_string(line.to_owned())?,
+            repeats: found.repeats,
+            last_repeated: found.last_repeated.map(str::to_owned),
             repairs: history(&archive.path(found.folder), found.id())?,
         })
     }
@@ -136,6 +144,8 @@ impl ReplayReport {
             received_datetime: &letter.received_datetime,
             event_uuid: letter.event_uuid.as_deref(),
             detail: &fault.detail,
+            repeats: 0,
+            last_repeated: None,
         });
     }
 

@@ -120,7 +120,8 @@ fn assert_agreement(scrape: &Scrape, book: &Book) {
     assert_eq!(scrape.outcomes(), book.outcomes, "the process and its clients: {scrape:?}");
     assert_eq!(scrape.sum("requests", "route=\"/v1/events\""), book.requests);
     assert_eq!(scrape.value("spool_appended_events"), book.outcomes[0], "accepted = appended: {scrape:?}");
-    assert_eq!(scrape.value("dead_letters"), book.outcomes[2], "rejected = dead letters");
+    let kept = scrape.value("dead_letters") + scrape.value("repeated_dead_letters");
+    assert_eq!(kept, book.outcomes[2], "rejected = dead letters written + repeated");
     for (code, count) in &book.rejected_by_code {
         assert_eq!(scrape.sum("rejected_events", &format!("code=\"{code}\"")), *count, "{code}");
     }
@@ -159,7 +160,7 @@ async fn every_event_is_counted_once_and_the_sums_agree_everywhere_also_after_a_
     let letters = dead_letters(&folder.path().join("dead-letters"));
     let mut letters_by_code = HashMap::new();
     for letter in &letters {
-        *letters_by_code.entry(letter.code().to_owned()).or_default() += 1_i64;
+        *letters_by_code.entry(letter.code().to_owned()).or_default() += 1 + letter.repeats;
     }
     assert_eq!(letters_by_code, book.rejected_by_code);
     let [accepted, duplicates, rejected, retry] = book.outcomes;
@@ -183,7 +184,7 @@ async fn what_is_spooled_but_not_delivered_in_time_is_counted_as_retry_and_is_a_
     for _ in 0..2 {
         let answer = client.post(Wire::H1, &post).await.expect("an answer");
         assert_eq!(answer.told(1), [Told::Retry("not_delivered_in_time".into())], "{answer:?}");
-        assert_eq!(answer.header("retry-after"), "5");
+        assert!((2..=5).contains(&answer.header("retry-after").parse::<u64>().expect("seconds")), "{answer:?}");
     }
     // Without the preference it is what it is: on disk.
     let answer = client.post(Wire::H2, &Form::Lines.post(&[events::small(uuid)])).await.expect("an answer");

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod answers;
 mod attacks;
 mod browsers;
 mod conformance;

@@ -66,6 +66,12 @@ fn rows(groups: &[Group]) -> Vec<Vec<String>> {
             plain(group.example_event_uuid.as_deref()),
         ]
     }));
+    // Most letters were never repeated.
+    if groups.iter().any(|group| group.repeats > 0) {
+        let repeated = groups.iter().map(|group| [group.repeats.to_string(), plain(group.last_repeated.as_deref())]);
+        let head = ["repeats", "last repeated"].map(str::to_owned);
+        rows.iter_mut().zip(std::iter::once(head).chain(repeated)).for_each(|(row, cells)| row.extend(cells));
+    }
     rows
 }
 
@@ -95,11 +101,14 @@ pub(super) fn letter(letter: &Shown, out: &mut impl Write) -> io::Result<()> {
         letter: &'a str,
         state: &'a str,
         line: serde_json::Value,
+        repeats: u64,
+        last_repeated: Option<&'a str>,
         repairs: &'a [RepairEntry],
     }
-    let Shown { letter, state, line, repairs } = letter;
+    let Shown { letter, state, line, repeats, last_repeated, repairs } = letter;
     // The event is a text in the line, so its numbers stay unchanged.
-    print_json(&Pretty { letter, state, line: serde_json::from_str(line.get())?, repairs }, out)
+    let (line, last_repeated) = (serde_json::from_str(line.get())?, last_repeated.as_deref());
+    print_json(&Pretty { letter, state, line, repeats: *repeats, last_repeated, repairs }, out)
 }
 
 /// Prints the result of a replay.

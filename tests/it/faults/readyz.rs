@@ -36,6 +36,9 @@ fn proof(condition: Condition) -> &'static str {
         Condition::DeadLettersFilling => "large_letters_leave_room_for_small_ones_and_readyz_warns_before_there_is_none",
         Condition::KeyShareFull => "a_browser_key_fills_its_share_of_the_spool_and_nobody_elses",
         Condition::DeadLettersFull => "full_dead_letters_are_said_until_files_are_deleted_although_no_letter_comes",
+        Condition::DeadLettersDiscarded => {
+            "full_dead_letters_do_not_stop_a_sender_of_whole_chunks_and_what_is_discarded_for_it_is_said"
+        }
         Condition::DeadLettersUnwritable => "a_folder_that_cannot_be_written_is_said_until_it_can_although_no_letter_comes",
         Condition::DedupStoreUnreachable => {
             "while_the_store_is_away_events_are_accepted_and_tagged_and_later_the_others_know_them"

@@ -320,7 +320,15 @@ impl Answer {
         for (name, number) in [("accepted", accepted), ("duplicates", duplicates), ("rejected", rejected), ("retry", retry)] {
             assert_eq!(body[name], number, "{name} of {count} in {self:?}");
         }
+        let is_whole = self.header("preference-applied").contains("answers=whole");
         let status = match () {
+            () if is_whole => {
+                if retry > 0 {
+                    503
+                } else {
+                    200
+                }
+            }
             () if accepted + duplicates == count => 202,
             () if rejected == count => 422,
             () if retry == count => 503,

@@ -10,6 +10,7 @@ use arrow_array::{Array, StringArray};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The lake: each event's payload as often as it is in it.
@@ -87,6 +88,8 @@ fn first<T>(items: &[T]) -> &[T] {
 pub struct DeadLetter {
     pub line: Value,
     pub raw: Vec<u8>,
+    /// How often its event was rejected again, as far as it is noted.
+    pub repeats: i64,
 }
 
 impl DeadLetter {
@@ -103,28 +106,45 @@ pub fn dead_letters(root: &Path) -> Vec<DeadLetter> {
     let mut letters = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).expect("dead letters are text");
+        let repeats = repeats(file.parent().expect("a folder"));
         for line in text.lines() {
-            add_letters(line, &file, &mut letters);
+            add_letters(line, &file, &repeats, &mut letters);
         }
     }
     letters
 }
 
-fn add_letters(line: &str, file: &Path, letters: &mut Vec<DeadLetter>) {
-    let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}: {line}", file.display()));
+/// How often each letter was repeated, by its name.
+fn repeats(folder: &Path) -> HashMap<String, i64> {
+    let text = fs::read_to_string(folder.join("repeats.journal")).unwrap_or_default();
+    let entry = |line: &str| {
+        let entry: Value = serde_json::from_str(line).expect("JSON lines");
+        (entry["letter"].as_str().expect("a name").to_owned(), entry["repeats"].as_i64().expect("a number"))
+    };
+    text.lines().map(entry).collect()
+}
+
+/// The name of the letter on `line`.
+fn letter_name(line: &str) -> String {
+    Sha256::digest(line)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn add_letters(text: &str, file: &Path, repeats: &HashMap<String, i64>, letters: &mut Vec<DeadLetter>) {
+    let line: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{}: {error}: {text}", file.display()));
     if let Some(frame) = line["zstd"].as_str() {
         let frame = STANDARD.decode(frame).expect("base64");
         let text = String::from_utf8(zstd::decode_all(&frame[..]).expect("zstd")).expect("text");
         assert_eq!(line["unpacked_bytes"], text.len());
         assert_eq!(line["packed_letters"], text.lines().count());
-        return text.lines().for_each(|line| add_letters(line, file, letters));
+        return text.lines().for_each(|line| add_letters(line, file, repeats, letters));
     }
     let raw = match (line["raw"].as_str(), line["raw_base64"].as_str(), line["raw_head"].as_str()) {
         (Some(raw), None, None) | (None, None, Some(raw)) => raw.as_bytes().to_vec(),
         (None, Some(encoded), None) => STANDARD.decode(encoded).expect("base64"),
         _ => panic!("a letter holds its event once: {line}"),
     };
-    letters.push(DeadLetter { line, raw });
+    let repeats = repeats.get(&letter_name(text)).copied().unwrap_or(0);
+    letters.push(DeadLetter { line, raw, repeats });
 }
 
 fn find(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
