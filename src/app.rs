@@ -52,6 +52,7 @@ use components::Components;
 pub use components::lake_location;
 pub use data_folder::check_data_folder;
 pub use ended::{Ended, Failure};
+pub use folder_holder::gateway_process;
 pub use offline::{Offline, admin_address, gateway_id, is_running};
 use policy::policy;
 pub use reload::Reloader;

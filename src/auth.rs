@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    config::{Answers, KeyConfig, KeyKind, RateLimitConfig},
+    config::{Answers, KeyConfig, KeyKind, NotAfter, RateLimitConfig, SecretConfig, secret_id},
     event::CreatedDays,
     key_shares::{KeyShare, Shares, WHOLE_PERCENT},
     limits::{BROWSER_EVENT_BYTES_MAX, BROWSER_SHARE_PERCENT, EVENT_BYTES_MAX, SERVER_SHARE_PERCENT},
     rate_limit::{Allowance, KeyRate},
-    telemetry::AcceptedEvents,
+    telemetry::{AcceptedEvents, SecretInForce, SecretUse},
 };
 pub use event_names::EventNames;
 pub use origins::Origins;
@@ -58,7 +58,10 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// The request has no key.
-    #[error("no key: send it as `Authorization: Bearer …`, `X-Api-Key: …` or `?key=…`")]
+    #[error(
+        "no key: send it as `Authorization: Bearer …`, as the user of `Authorization: Basic …` (the password is not read), as \
+         `X-Api-Key: …`, before the path as `/k/<key>/…`, or as `?key=…`"
+    )]
     MissingKey,
     /// The key is unknown.
     #[error("the key is not known")]
@@ -66,6 +69,9 @@ pub enum AuthError {
     /// The key is known, but disabled.
     #[error("the key is disabled")]
     KeyDisabled,
+    /// The secret was good until its `not_after`.
+    #[error("this secret of the key has expired; the key has another one, or needs one")]
+    KeyExpired,
     /// The key is for web pages of other origins.
     #[error("this key is for web pages of its allowed_origins, and the request's Origin is none of them")]
     OriginNotAllowed,
@@ -84,16 +90,88 @@ pub enum AuthError {
 )]
 pub struct OpenToAll(IpAddr);
 
-/// All keys, by the hash of their secret.
+/// A secret of a key.
+#[derive(Debug)]
+pub struct Secret {
+    /// The source that it names.
+    pub source: Arc<Source>,
+    /// When it was used.
+    pub usage: Arc<SecretUse>,
+    sha256: [u8; 32],
+    /// The first digits of its hash.
+    id: String,
+    not_after: Option<NotAfter>,
+}
+
+/// Why a request may not send events, and the secret that it has, if that is a key's.
+#[derive(Debug, Clone, Copy)]
+pub struct Denied<'a> {
+    /// The reason.
+    pub error: AuthError,
+    /// The secret.
+    pub secret: Option<&'a Secret>,
+}
+
+/// All keys, by the hashes of their secrets.
 ///
 /// The look-up uses the SHA-256 of the received secret, under a hash function with a random seed, and compares digests in
 /// constant time. So the duration of a look-up reveals nothing about a secret or a digest.
 #[derive(Debug)]
 pub struct Keys {
-    by_hash: HashTable<([u8; 32], Arc<Source>)>,
+    by_hash: HashTable<Secret>,
     seed: RandomState,
+    sources: Vec<Arc<Source>>,
     /// The origins of all enabled keys, because a preflight request does not name its key.
     origins: Origins,
+}
+
+impl Denied<'_> {
+    /// Counts the request for the metrics, if its secret has expired.
+    pub fn count(&self) {
+        if let (AuthError::KeyExpired, Some(secret)) = (self.error, self.secret) {
+            secret.usage.count_expired();
+        }
+    }
+}
+
+impl Secret {
+    /// A secret of `source`. It goes on with its use if `before` has the same secret of the same key.
+    fn new(config: &SecretConfig, source: &Arc<Source>, before: Option<&Keys>) -> Self {
+        let sha256 = digest(&config.sha256);
+        let same = before.and_then(|before| before.find(&sha256)).filter(|same| same.source.name == source.name);
+        Self {
+            source: source.clone(),
+            usage: same.map(|same| same.usage.clone()).unwrap_or_default(),
+            sha256,
+            id: secret_id(&config.sha256),
+            not_after: config.not_after,
+        }
+    }
+
+    /// The first digits of its hash, which name it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it expires, if it does.
+    #[must_use]
+    pub fn not_after(&self) -> Option<NotAfter> {
+        self.not_after
+    }
+
+    /// Whether it has expired at `now` (Unix seconds of the wall clock).
+    #[must_use]
+    pub fn is_expired(&self, now: i64) -> bool {
+        self.not_after.is_some_and(|not_after| now >= not_after.unix_seconds())
+    }
+
+    fn check(&self, now: i64) -> Result<(), AuthError> {
+        if !self.source.enabled {
+            return Err(AuthError::KeyDisabled);
+        }
+        if self.is_expired(now) { Err(AuthError::KeyExpired) } else { Ok(()) }
+    }
 }
 
 impl Source {
@@ -140,6 +218,12 @@ impl Source {
     /// The share of this key in `shares`, by name. Looked up once.
     pub fn share(&self, shares: &Shares) -> &Arc<KeyShare> {
         self.share.get_or_init(|| shares.of(&self.name, self.share_percent))
+    }
+
+    /// Whether the key may send now.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
     }
 
     /// Whether everyone can read the key.
@@ -198,40 +282,66 @@ impl Keys {
         let enabled = configured.iter().filter(|key| key.enabled);
         let origins = Origins::new(enabled.flat_map(|key| &key.allowed_origins).map(String::as_str).chain(any));
         let is_only = configured.iter().filter(|key| key.enabled).count() == 1;
-        let source = |key: &KeyConfig| {
+        let mut keys = Self { by_hash: HashTable::new(), seed: RandomState::new(), sources: Vec::new(), origins };
+        for key in configured {
             let mut source = Source::new(key, default, is_only);
             let same = before.and_then(|before| before.sources().find(|known| known.name == source.name));
             if let Some(same) = same.filter(|same| same.rate.allowances() == source.rate.allowances()) {
                 source.rate = same.rate.clone();
             }
-            (digest(&key.secret_sha256), Arc::new(source))
-        };
-        Ok(Self::of(configured.iter().map(source), origins))
+            let source = Arc::new(source);
+            for secret in key.all_secrets() {
+                keys.insert(Secret::new(&secret, &source, before));
+            }
+            keys.sources.push(source);
+        }
+        Ok(keys)
     }
 
     /// All sources.
     pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
-        self.by_hash.iter().map(|(_, source)| source)
+        self.sources.iter()
     }
 
-    fn of(entries: impl IntoIterator<Item = ([u8; 32], Arc<Source>)>, origins: Origins) -> Self {
-        let mut keys = Self { by_hash: HashTable::new(), seed: RandomState::new(), origins };
-        for entry in entries {
-            keys.by_hash.insert_unique(keys.seed.hash_one(entry.0), entry, |(hash, _)| keys.seed.hash_one(hash));
-        }
-        keys
+    /// All secrets of all keys.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.by_hash.iter()
     }
 
-    /// The source of a request with `secret`.
+    /// The secrets, for the metrics.
+    #[must_use]
+    pub fn secrets_in_force(&self) -> Vec<SecretInForce> {
+        let mut secrets: Vec<SecretInForce> = self
+            .secrets()
+            .map(|secret| SecretInForce {
+                key: secret.source.name.clone(),
+                secret: secret.id.clone(),
+                not_after: secret.not_after.map(NotAfter::unix_seconds),
+                usage: secret.usage.clone(),
+            })
+            .collect();
+        secrets.sort_by(|a, b| (&a.key, &a.secret).cmp(&(&b.key, &b.secret)));
+        secrets
+    }
+
+    fn insert(&mut self, secret: Secret) {
+        self.by_hash.insert_unique(self.seed.hash_one(secret.sha256), secret, |secret| self.seed.hash_one(secret.sha256));
+    }
+
+    fn find(&self, sha256: &[u8; 32]) -> Option<&Secret> {
+        self.by_hash.find(self.seed.hash_one(sha256), |secret| secret.sha256.ct_eq(sha256).into())
+    }
+
+    /// The secret of a request with the text `secret`, at `now` (Unix seconds of the wall clock).
     ///
     /// # Errors
     /// See [`AuthError`].
-    pub fn authenticate(&self, secret: Option<&str>) -> Result<&Arc<Source>, AuthError> {
-        let secret = secret.filter(|secret| !secret.is_empty()).ok_or(AuthError::MissingKey)?;
-        let sent = hash(secret);
-        let found = self.by_hash.find(self.seed.hash_one(sent), |(hash, _)| hash.ct_eq(&sent).into());
-        let (_, source) = found.ok_or(AuthError::UnknownKey)?;
-        if source.enabled { Ok(source) } else { Err(AuthError::KeyDisabled) }
+    pub fn authenticate(&self, secret: Option<&str>, now: i64) -> Result<&Secret, Denied<'_>> {
+        let denied = |error| Denied { error, secret: None };
+        let secret = secret.filter(|secret| !secret.is_empty()).ok_or(denied(AuthError::MissingKey))?;
+        let found = self.find(&hash(secret)).ok_or(denied(AuthError::UnknownKey))?;
+        found.check(now).map_err(|error| Denied { error, secret: Some(found) })?;
+        Ok(found)
     }
 
     /// Whether any key may be used by the web page at `origin`.
@@ -274,6 +384,14 @@ mod tests {
         Keys::new(keys, &RateLimitConfig::default(), listen, None)
     }
 
+    const NOW: i64 = 1_795_000_000;
+
+    impl Keys {
+        fn source(&self, secret: &str) -> Result<&Arc<Source>, AuthError> {
+            self.authenticate(Some(secret), NOW).map(|secret| &secret.source).map_err(|denied| denied.error)
+        }
+    }
+
     fn key(name: &str) -> KeyConfig {
         KeyConfig::new(name, secret_sha256(name))
     }
@@ -281,8 +399,8 @@ mod tests {
     #[test]
     fn without_keys_only_dev_works_and_only_on_loopback() {
         let keys = new(&[], LOOPBACK).unwrap();
-        assert_eq!(&*keys.authenticate(Some("dev")).unwrap().name, "dev");
-        assert_eq!(keys.authenticate(Some("other")).err(), Some(AuthError::UnknownKey));
+        assert_eq!(&*keys.source("dev").unwrap().name, "dev");
+        assert_eq!(keys.source("other").err(), Some(AuthError::UnknownKey));
         assert!(new(&[], "0.0.0.0".parse().unwrap()).is_err());
         assert!(new(&[], "::1".parse().unwrap()).is_ok());
     }
@@ -291,14 +409,14 @@ mod tests {
     fn a_configured_key_is_known_by_its_hash_and_dev_is_gone() {
         // printf %s s3cret | sha256sum
         let hash = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
-        let key = |name: &str, enabled| KeyConfig { secret_sha256: hash.to_uppercase(), enabled, ..key(name) };
+        let key = |name: &str, enabled| KeyConfig { secret_sha256: Some(hash.to_uppercase()), enabled, ..key(name) };
         let keys = new(&[key("web", true)], "0.0.0.0".parse().unwrap()).unwrap();
-        assert_eq!(&*keys.authenticate(Some("s3cret")).unwrap().name, "web");
-        assert_eq!(keys.authenticate(Some("dev")).err(), Some(AuthError::UnknownKey));
-        assert_eq!(keys.authenticate(None).err(), Some(AuthError::MissingKey));
-        assert_eq!(keys.authenticate(Some("")).err(), Some(AuthError::MissingKey));
+        assert_eq!(&*keys.source("s3cret").unwrap().name, "web");
+        assert_eq!(keys.source("dev").err(), Some(AuthError::UnknownKey));
+        assert_eq!(keys.authenticate(None, NOW).unwrap_err().error, AuthError::MissingKey);
+        assert_eq!(keys.source("").err(), Some(AuthError::MissingKey));
         let off = new(&[key("web", false)], LOOPBACK).unwrap();
-        assert_eq!(off.authenticate(Some("s3cret")).err(), Some(AuthError::KeyDisabled));
+        assert_eq!(off.source("s3cret").err(), Some(AuthError::KeyDisabled));
     }
 
     #[test]
@@ -307,11 +425,11 @@ mod tests {
             |name: &str, origin: &str| KeyConfig { kind: KeyKind::Browser, allowed_origins: vec![origin.into()], ..key(name) };
         let off = KeyConfig { enabled: false, ..pages("off", "https://off.example") };
         let keys = new(&[pages("a", "https://a.example"), pages("b", "https://b.example"), key("s"), off], LOOPBACK).unwrap();
-        let a = keys.authenticate(Some("a")).unwrap();
+        let a = keys.source("a").unwrap();
         assert_eq!(a.check_origin(Some(b"https://a.example")), Ok(()));
         assert_eq!(a.check_origin(Some(b"https://b.example")), Err(AuthError::OriginNotAllowed));
         assert_eq!(a.check_origin(None), Err(AuthError::OriginMissing));
-        let s = keys.authenticate(Some("s")).unwrap();
+        let s = keys.source("s").unwrap();
         assert_eq!((s.check_origin(None), s.check_origin(Some(b"https://a.example"))), (Ok(()), Ok(())));
         // A page is allowed before it names its key, but not because of a disabled key.
         let allowed = ["https://a.example", "https://b.example", "https://off.example", "https://c.example"];
@@ -334,15 +452,15 @@ mod tests {
         let default = RateLimitConfig::default();
         let narrowed = |events_burst| KeyConfig { events_burst: Some(events_burst), ..key("a") };
         let before = Keys::new(&[narrowed(10_000), key("b")], &default, LOOPBACK, None).unwrap();
-        before.authenticate(Some("a")).unwrap().rate.events.take(10_000).unwrap();
-        let left = |keys: &Keys| keys.authenticate(Some("a")).unwrap().rate.events.left();
+        before.source("a").unwrap().rate.events.take(10_000).unwrap();
+        let left = |keys: &Keys| keys.source("a").unwrap().rate.events.left();
         let same = Keys::new(&[narrowed(10_000)], &default, LOOPBACK, Some(&before)).unwrap();
         assert!(left(&same) < 10_000, "it fills as time passes, and was empty");
         let wider = Keys::new(&[narrowed(20_000)], &default, LOOPBACK, Some(&before)).unwrap();
         assert_eq!(left(&wider), 20_000);
-        let requests = same.authenticate(Some("a")).unwrap().rate.requests.allowance();
+        let requests = same.source("a").unwrap().rate.requests.allowance();
         assert_eq!(requests, Allowance { per_second: default.events_per_second, burst: 10_000 }, "as many as events");
-        let bytes = same.authenticate(Some("a")).unwrap().rate.bytes.allowance();
+        let bytes = same.source("a").unwrap().rate.bytes.allowance();
         assert_eq!(bytes, Allowance { per_second: default.events_per_second * 4096, burst: 10_000 * 4096 });
     }
 
@@ -350,8 +468,8 @@ mod tests {
     fn a_share_is_a_part_where_there_is_another_key_and_what_is_configured() {
         let browser = |name: &str| KeyConfig { kind: KeyKind::Browser, allowed_origins: vec!["*".into()], ..key(name) };
         let off = |key: KeyConfig| KeyConfig { enabled: false, ..key };
-        let percent = |keys: &[KeyConfig]| new(keys, LOOPBACK).unwrap().authenticate(Some("a")).unwrap().share_percent;
-        assert_eq!(new(&[], LOOPBACK).unwrap().authenticate(Some("dev")).unwrap().share_percent, 100);
+        let percent = |keys: &[KeyConfig]| new(keys, LOOPBACK).unwrap().source("a").unwrap().share_percent;
+        assert_eq!(new(&[], LOOPBACK).unwrap().source("dev").unwrap().share_percent, 100);
         assert_eq!([percent(&[key("a")]), percent(&[browser("a"), off(key("b"))])], [100, 100]);
         assert_eq!([percent(&[key("a"), key("b")]), percent(&[browser("a"), key("b")])], [90, 50]);
         assert_eq!(percent(&[KeyConfig { share_percent: Some(7), ..key("a") }]), 7);
@@ -360,8 +478,43 @@ mod tests {
     #[test]
     fn a_key_for_clients_with_a_certificate_is_good_with_one() {
         let keys = new(&[KeyConfig { client_certificate: true, ..key("a") }, key("b")], LOOPBACK).unwrap();
-        let check = |name, has| keys.authenticate(Some(name)).unwrap().check_certificate(has);
+        let check = |name, has| keys.source(name).unwrap().check_certificate(has);
         assert_eq!([check("a", true), check("b", true), check("b", false)], [Ok(()); 3]);
         assert_eq!(check("a", false), Err(AuthError::CertificateMissing));
+    }
+
+    #[test]
+    fn each_secret_of_a_key_is_good_until_its_own_end_and_names_the_same_source() {
+        let until = |text: &str, not_after| SecretConfig { sha256: secret_sha256(text), not_after };
+        let secrets = vec![until("old", NotAfter::at(NOW + 1)), until("older", NotAfter::at(NOW))];
+        let configured = [KeyConfig { secrets, ..key("a") }, KeyConfig { enabled: false, ..key("off") }];
+        let keys = new(&configured, LOOPBACK).unwrap();
+        assert!(Arc::ptr_eq(keys.source("a").unwrap(), keys.source("old").unwrap()));
+        assert_eq!(keys.sources().count(), 2);
+        let denied = |text, now| {
+            keys.authenticate(Some(text), now)
+                .map(Secret::id)
+                .map_err(|Denied { error, secret }| (error, secret.map(|secret| secret.source.name.to_string())))
+        };
+        let expired = Err((AuthError::KeyExpired, Some("a".to_owned())));
+        assert_eq!(denied("older", NOW), expired);
+        assert_eq!([denied("old", NOW + 1), denied("old", i64::MAX)], [expired.clone(), expired]);
+        assert!(denied("a", i64::MAX).is_ok() && denied("older", NOW - 1).is_ok(), "the wall clock decides, whatever it was");
+        assert_eq!(denied("off", NOW), Err((AuthError::KeyDisabled, Some("off".to_owned()))));
+        assert_eq!(denied("nobody", NOW), Err((AuthError::UnknownKey, None)));
+    }
+
+    #[test]
+    fn the_use_of_a_secret_outlasts_a_reload_and_belongs_to_its_key() {
+        let default = RateLimitConfig::default();
+        let before = new(&[key("a"), key("b")], LOOPBACK).unwrap();
+        for secret in before.secrets() {
+            secret.usage.note(NOW);
+        }
+        let moved = KeyConfig { secret_sha256: Some(secret_sha256("a")), ..key("c") };
+        let after = Keys::new(&[moved, key("b"), key("d")], &default, LOOPBACK, Some(&before)).unwrap();
+        let uses: Vec<_> =
+            after.secrets_in_force().iter().map(|secret| (secret.key.to_string(), secret.usage.last_used())).collect();
+        assert_eq!(uses, [("b".to_owned(), NOW), ("c".to_owned(), 0), ("d".to_owned(), 0)]);
     }
 }

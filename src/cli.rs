@@ -53,7 +53,7 @@ enum Command {
     /// List, check, compare, add and export the schemas of the events.
     #[command(subcommand)]
     Schemas(schemas::SchemasCommand),
-    /// Make API keys for senders.
+    /// Make, list, rotate and revoke the keys of senders.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     /// Print every error code with its meaning, as Markdown.

@@ -3,11 +3,21 @@
 //! The wall clock can jump: because of an empty battery, a manual change, or a resumed virtual machine. Anything that expires
 //! by the wall clock then expires at once and is lost. So everything that is forgotten or removed by age uses confirmed time:
 //! it starts at the newest time on disk, advances with the monotonic clock while the gateway runs, and stands still while the
-//! gateway is stopped. So confirmed time can be late, but never early. The wall clock is for people: `received_datetime`, logs.
+//! gateway is stopped. So confirmed time can be late, but never early. The wall clock is for people: `received_datetime`, logs. And
+//! for the end of a secret, which is a date that people agree on, and must hold also while the gateway is stopped.
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::limits::{CLOCK_JUMP_MIN, CLOCK_STEADY_AFTER};
+
+/// The wall clock in whole Unix seconds, as of the kernel's last tick: some milliseconds late. It costs a few nanoseconds and no
+/// system call, so every request can ask.
+#[must_use]
+pub fn coarse_unix_seconds() -> i64 {
+    clock_gettime(ClockId::RealtimeCoarse).tv_sec
+}
 
 /// A clock that cannot be set.
 #[derive(Clone, Copy, Debug)]

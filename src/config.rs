@@ -10,6 +10,7 @@ mod keys;
 mod kinesis;
 mod load;
 mod old_names;
+mod secrets;
 mod sections;
 mod unknown_key;
 
@@ -18,7 +19,8 @@ pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
 pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
-pub use load::{ConfigError, load};
+pub use load::{ConfigError, keys_variable, load, parse};
+pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{
     AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
     SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents, WhenFull,

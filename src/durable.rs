@@ -10,7 +10,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -70,11 +70,31 @@ pub fn make_subfolder_of_mode(folder: &Path, mode: u32) -> io::Result<()> {
 /// # Errors
 /// The disk's I/O error. The old file then still exists, unless the last sync failed.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, |_| Ok(()))
+}
+
+/// Like [`replace_file`], for a file of somebody else: the new file has the owner, the group and the permissions of the old one.
+///
+/// # Errors
+/// As [`replace_file`]; also if this user may not give a file to that owner.
+pub fn replace_keeping_owner(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let old = fs::metadata(path)?;
+    replace(path, bytes, |file| {
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            fchown(file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(old.permissions())
+    })
+}
+
+fn replace(path: &Path, bytes: &[u8], prepare: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let aside = path.with_file_name(name);
     let written = (|| {
         let mut file = create(&aside)?;
+        prepare(&file)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)
@@ -165,6 +185,21 @@ mod tests {
         fs::write(root.path().join("file"), "in the way").unwrap();
         assert!(make_folder(&root.path().join("file/x")).is_err());
         assert_eq!(make_subfolder(&root.path().join("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_keeps_its_permissions_and_its_owner() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        // Only root may give files away; elsewhere the owner is this user.
+        let _ = std::os::unix::fs::chown(&path, Some(12), Some(34));
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        let before = owner(&path);
+        replace_keeping_owner(&path, b"new").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), mode(&path), owner(&path)), (b"new".to_vec(), 0o640, before));
+        assert!(replace_keeping_owner(&root.path().join("none"), b"new").is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod events;
 mod fast_path;
 mod gate;
 mod health;
+mod key_expiry;
+mod key_in_path;
 mod middleware;
 mod operator;
 mod operator_turns;
@@ -46,7 +48,7 @@ use middleware::{Middleware, Serves};
 pub use operator_turns::Turns;
 use problem::{Problem, ProblemCode};
 
-/// The listener for events. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers
+/// The listener for events. Each path may begin with `/k/<key>`: see `key_in_path.rs`. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers
 /// must use HTTPS only, if not 0.
 #[must_use]
 pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastPath {

@@ -17,6 +17,7 @@ mod line_writer;
 mod logging;
 mod process;
 mod refusals;
+mod secrets;
 mod table;
 mod traces;
 
@@ -44,6 +45,7 @@ pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
 pub use refusals::Refusals;
+pub use secrets::{SecretInForce, SecretUse, Secrets};
 use table::{F64Gauge, metrics};
 pub use traces::{DeliverySpan, RequestSpan, Traces};
 
@@ -151,6 +153,8 @@ metrics! {
         pub refusals: Refusals = Refusals::default();
         /// Counter of nearly all requests, kept here because a lookup among the others would cost each request a hash.
         usual_requests: OnceLock<Counter> = OnceLock::new();
+        /// The secrets in force, and how each is used.
+        pub secrets: Secrets = Secrets::register(r);
         /// Delivery of the events.
         pub delivery: DeliveryMetrics = DeliveryMetrics::new(r, prefix);
         /// Delivery of the dead letters, where they go to a stream of their own.

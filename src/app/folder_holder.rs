@@ -82,6 +82,13 @@ pub(super) fn in_use(data_dir: &Path) -> anyhow::Error {
     )
 }
 
+/// The process of the gateway that has the data folder open, if it runs on this machine and this user may see it.
+#[must_use]
+pub fn gateway_process(data_dir: &Path) -> Option<u32> {
+    let holder = read(data_dir)?;
+    (holder.command == "serve" && holder.holds(&lock_of(data_dir))).then_some(holder.pid)
+}
+
 fn read(data_dir: &Path) -> Option<Holder> {
     serde_json::from_str(&fs::read_to_string(data_dir.join(NAME)).ok()?).ok()
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, header};
+use hyper::{Request, StatusCode, header, http::request};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
@@ -39,16 +39,32 @@ pub(super) async fn post<T: DeserializeOwned>(address: SocketAddr, path: &str, q
     }
 }
 
+/// Gets a text.
+pub(super) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
+    let (status, body) = send(stream, address, Request::get(path), Bytes::new()).await?;
+    if status != StatusCode::OK {
+        bail!("{address} answers {status}; is it a gateway's listener for operators?");
+    }
+    String::from_utf8(body.into()).with_context(|| format!("the answer of {address} is not understood"))
+}
+
 async fn ask(address: SocketAddr, path: &str, question: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {
     let stream = TcpStream::connect(address).await.with_context(|| {
         format!("the data folder is in use, but nothing answers on {address}; --admin names the gateway's address for operators")
     })?;
+    send(stream, address, Request::post(path).header(header::CONTENT_TYPE, "application/json"), question).await
+}
+
+async fn send(
+    stream: TcpStream,
+    address: SocketAddr,
+    request: request::Builder,
+    question: Bytes,
+) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let request = Request::post(path)
-        .header(header::HOST, address.to_string())
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(question))?;
+    let request = request.header(header::HOST, address.to_string()).body(Full::new(question))?;
     let (parts, body) = sender.send_request(request).await.with_context(|| format!("no HTTP on {address}"))?.into_parts();
     let body = Limited::new(body, OPERATOR_ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
     connection.abort();

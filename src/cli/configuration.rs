@@ -34,9 +34,13 @@ impl PlaceArgs {
 /// Names the configuration file if no option does, so that a container's gateway and its health check read the same file.
 const CONFIG_VARIABLE: &str = "LAKEGATE_CONFIG";
 
-pub(super) fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-    let named = std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
-    Ok(config::load(file.or(named.as_deref()), std::env::vars())?)
+/// The configuration file: the one that an option names, else the one that the environment names.
+pub(super) fn file(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from))
+}
+
+pub(super) fn load(named: Option<&Path>) -> anyhow::Result<Config> {
+    Ok(config::load(file(named).as_deref(), std::env::vars())?)
 }
 
 /// The same for commands without a log: notices go to standard error.

@@ -1,76 +1,38 @@
-//! `lakegate keys`
+//! `lakegate keys`: makes, lists, rotates and revokes keys.
+//!
+//! `new` and `rotate --print` only print. `rotate` and `revoke` change the configuration file in place. A running gateway reads
+//! the file again when it is asked to.
+
+mod change;
+mod config_file;
+mod document;
+mod list;
+mod new;
+mod secrets;
 
 use std::process::ExitCode;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::Subcommand;
 
-use super::output_format::print;
-use crate::{
-    auth::secret_sha256,
-    config::{KeyConfig, KeyKind, check_keys},
-};
-
-/// Random bytes of a secret: too many to guess, and as many characters as a UUID.
-const SECRET_BYTES: usize = 27;
-
-/// Make keys.
+/// Make, list, rotate and revoke keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
     /// Make a key: print its secret, for the sender, and its lines for the configuration, which hold only a hash.
-    New(NewArgs),
-}
-
-/// What a new key may do.
-#[derive(Debug, Args)]
-pub(super) struct NewArgs {
-    /// Name of the key; its events have it as their `source`.
-    name: String,
-    /// Where the key is used.
-    ///
-    /// A server key is a secret of a service. A browser key is in web pages, so everyone can read it.
-    #[arg(long, value_enum, default_value_t)]
-    kind: Kind,
-    /// For browser keys: origin of pages that may use it, such as https://menu.example; repeatable.
-    #[arg(long = "origin", value_name = "ORIGIN")]
-    origins: Vec<String>,
-    /// Events that it may send, such as "menu:*"; repeatable [default: all].
-    #[arg(long = "events", value_name = "PATTERN")]
-    events: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Kind {
-    #[default]
-    Server,
-    Browser,
-}
-
-/// The keys in the form of the configuration.
-#[derive(Serialize)]
-struct Keys {
-    keys: [KeyConfig; 1],
+    New(new::NewArgs),
+    /// List the keys of the configuration and their secrets, and when a running gateway last saw each.
+    List(list::ListArgs),
+    /// Make another secret for a key, in the configuration file. The old ones stay good for a while.
+    Rotate(change::RotateArgs),
+    /// Remove a secret of a key from the configuration file, or switch the whole key off.
+    Revoke(change::RevokeArgs),
 }
 
 pub(super) fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
-    let KeysCommand::New(args) = command;
-    let mut random = [0; SECRET_BYTES];
-    let provider = rustls::crypto::ring::default_provider();
-    provider.secure_random.fill(&mut random).map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
-    let secret = URL_SAFE_NO_PAD.encode(random);
-    let key = KeyConfig {
-        kind: match args.kind {
-            Kind::Server => KeyKind::Server,
-            Kind::Browser => KeyKind::Browser,
-        },
-        allowed_origins: args.origins.clone(),
-        allowed_events: args.events.clone(),
-        ..KeyConfig::new(&args.name, secret_sha256(&secret))
-    };
-    let keys = [key];
-    check_keys(&keys).map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
-    let keys = toml::to_string(&Keys { keys })?;
-    print(format_args!("# The secret, for the sender; it is shown this once and stored nowhere: {secret}\n{keys}"))?;
+    match command {
+        KeysCommand::New(args) => new::run(args)?,
+        KeysCommand::List(args) => list::run(args)?,
+        KeysCommand::Rotate(args) => change::rotate(args)?,
+        KeysCommand::Revoke(args) => change::revoke(args)?,
+    }
     Ok(ExitCode::SUCCESS)
 }

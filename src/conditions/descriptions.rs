@@ -84,7 +84,15 @@ impl Condition {
             Self::DedupForgetting => {
                 "There are more identities than `dedup.identities_max`. The oldest are forgotten before their time."
             }
-            Self::ClockJumped => "The wall clock jumped. What expires by time waits until the time is confirmed.",
+            Self::KeyExpiresSoon => {
+                "A secret of a key expires within seven days, and was used within the last day. It is good until then; later it is \
+                 answered `key_expired`."
+            }
+            Self::KeyExpired => "All secrets of a key have expired. Whoever sends with them is answered `key_expired`.",
+            Self::ClockJumped => {
+                "The wall clock jumped. What expires by time waits until the time is confirmed. Only the `not_after` of a secret \
+                 is held to the wall clock as it is."
+            }
             Self::InodesLow => {
                 "The file system has hardly any inodes left: soon no file can be made, however many bytes are free."
             }
@@ -136,6 +144,13 @@ impl Condition {
             Self::DedupUnreadable => "Look at the disk (`dmesg`).",
             Self::DedupDamaged => "Look at the disk (`dmesg`); remove the file that `detail` names once nobody needs it.",
             Self::DedupForgetting => "Raise `dedup.identities_max`.",
+            Self::KeyExpiresSoon => {
+                "Give the sender the other secret of the key, or make one: `lakegate keys rotate`. `lakegate keys list` shows who \
+                 uses which."
+            }
+            Self::KeyExpired => {
+                "`lakegate keys rotate` makes another secret. If nobody needs the key, `lakegate keys revoke` switches it off."
+            }
             Self::ClockJumped => "Check the time service; set the clock right.",
             Self::InodesLow => "Remove small files from this file system, or make one with more inodes.",
             Self::LogStalled => "Restart whatever reads the log, or make room for it.",

@@ -70,6 +70,10 @@ pub enum Condition {
     DedupDamaged,
     /// Identities are forgotten before their time, because there are too many.
     DedupForgetting,
+    /// A secret of a key expires soon, and is still used.
+    KeyExpiresSoon,
+    /// All secrets of a key have expired.
+    KeyExpired,
     /// The wall clock jumped: expiry waits until the time is confirmed.
     ClockJumped,
     /// The file system has few inodes left.
@@ -80,7 +84,7 @@ pub enum Condition {
 
 impl Condition {
     /// All conditions, the blocking ones first.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Stopping,
         Self::SpoolFailed,
         Self::PartEnded,
@@ -109,6 +113,8 @@ impl Condition {
         Self::DedupUnreadable,
         Self::DedupDamaged,
         Self::DedupForgetting,
+        Self::KeyExpiresSoon,
+        Self::KeyExpired,
         Self::ClockJumped,
         Self::InodesLow,
         Self::LogStalled,
@@ -146,6 +152,8 @@ impl Condition {
             Self::DedupUnreadable => "dedup_unreadable",
             Self::DedupDamaged => "dedup_damaged",
             Self::DedupForgetting => "dedup_forgetting",
+            Self::KeyExpiresSoon => "key_expires_soon",
+            Self::KeyExpired => "key_expired",
             Self::ClockJumped => "clock_jumped",
             Self::InodesLow => "inodes_low",
             Self::LogStalled => "log_stalled",
@@ -184,6 +192,8 @@ impl Condition {
             | Self::DedupUnreadable
             | Self::DedupDamaged
             | Self::DedupForgetting
+            | Self::KeyExpiresSoon
+            | Self::KeyExpired
             | Self::ClockJumped
             | Self::InodesLow
             | Self::LogStalled => false,

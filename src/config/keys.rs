@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::secrets::{self, SecretConfig};
 use crate::{
     event::CreatedDays,
     limits::{
@@ -19,7 +20,8 @@ pub struct KeyConfig {
     /// Name, which becomes the `source` of its events: letters, digits, `_`, `-`, `.`.
     pub name: String,
     /// SHA-256 of the secret, 64 hexadecimal digits. No file holds the secret itself.
-    pub secret_sha256: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_sha256: Option<String>,
     /// The kind of sender.
     #[serde(default)]
     pub kind: KeyKind,
@@ -70,6 +72,9 @@ pub struct KeyConfig {
     /// Whether the key may send now.
     #[serde(default = "enabled")]
     pub enabled: bool,
+    /// More secrets of the same key, each with its end if it has one: senders change from one to another without a gap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretConfig>,
 }
 
 impl KeyConfig {
@@ -78,7 +83,7 @@ impl KeyConfig {
     pub fn new(name: &str, secret_sha256: String) -> Self {
         Self {
             name: name.into(),
-            secret_sha256,
+            secret_sha256: Some(secret_sha256),
             kind: KeyKind::Server,
             allowed_origins: Vec::new(),
             allowed_events: Vec::new(),
@@ -95,7 +100,14 @@ impl KeyConfig {
             share_percent: None,
             answers: Answers::Each,
             enabled: true,
+            secrets: Vec::new(),
         }
+    }
+
+    /// All secrets of the key: the one in `secret_sha256`, which does not expire, and those in `secrets`.
+    pub fn all_secrets(&self) -> impl Iterator<Item = SecretConfig> {
+        let one = self.secret_sha256.iter().map(|sha256| SecretConfig { sha256: sha256.clone(), not_after: None });
+        one.chain(self.secrets.iter().cloned())
     }
 
     /// How far from its receipt an event of this key may have been created and still get the partition of that day:
@@ -159,13 +171,7 @@ pub(super) fn check(keys: &[KeyConfig], has_client_ca: bool) -> Result<(), (Stri
         if !names.insert(&key.name) {
             return Err(at("name", format!("found {:?} a second time; names are unique", key.name)));
         }
-        if key.secret_sha256.len() != 64 || !key.secret_sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            let reason = "is not a SHA-256 in 64 hexadecimal digits; `printf %s SECRET | sha256sum` prints it";
-            return Err(at("secret_sha256", reason.into()));
-        }
-        if !hashes.insert(key.secret_sha256.to_ascii_lowercase()) {
-            return Err(at("secret_sha256", "is that of another key; a secret names one sender".into()));
-        }
+        secrets::check(key.secret_sha256.as_deref(), &key.secrets, &mut hashes).map_err(|(field, reason)| at(&field, reason))?;
         if key.client_certificate && !has_client_ca {
             return Err(at("client_certificate", "is set, and tls.client_ca names no authority for it".into()));
         }

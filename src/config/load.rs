@@ -60,10 +60,27 @@ pub enum ConfigError {
 /// # Errors
 /// See [`ConfigError`].
 pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
-    let mut table = match file {
-        Some(file) => read(file)?,
-        None => Table::new(),
+    let text = match file {
+        Some(file) => fs::read_to_string(file)
+            .map_err(|error| ConfigError::Unreadable { file: file.to_owned(), reason: error.to_string() })?,
+        None => String::new(),
     };
+    parse(file, &text, environment)
+}
+
+/// The same for `text`, which is or will be the text of `file`.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn parse(
+    file: Option<&Path>,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Malformed {
+        file: file.unwrap_or(Path::new("")).to_owned(),
+        reason: error.to_string(),
+    })?;
     let both_names = |BothNames { variable, key, reason }| ConfigError::Wrong {
         origin: variable.unwrap_or_else(|| file.map_or_else(String::new, |file| file.display().to_string())),
         key,
@@ -115,10 +132,13 @@ fn variable((name, text): (String, String)) -> Option<Variable> {
     Some(Variable { name, path, text })
 }
 
-fn read(file: &Path) -> Result<Table, ConfigError> {
-    let unreadable = |error: std::io::Error| ConfigError::Unreadable { file: file.to_owned(), reason: error.to_string() };
-    let text = fs::read_to_string(file).map_err(unreadable)?;
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Malformed { file: file.to_owned(), reason: error.to_string() })
+/// The variable that sets `keys`, or a part of them, if the environment has one. The keys of the file then do not count.
+pub fn keys_variable(environment: impl IntoIterator<Item = (String, String)>) -> Option<String> {
+    let variables = environment.into_iter().filter_map(variable);
+    variables
+        .filter(|variable| variable.path.first().is_some_and(|section| section == "keys"))
+        .map(|variable| variable.name)
+        .next()
 }
 
 fn is_in(table: &Table, key: &str) -> bool {

@@ -3,16 +3,22 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use axum::http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Uri, header, request::Parts};
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 
 use super::{
     Gate,
     client_address::{Peer, kept},
+    key_in_path::KeyInPath,
     problem::{Problem, ProblemCode},
 };
 use crate::{
     auth::Source,
     body_budget::AddressBodies,
+    clock::coarse_unix_seconds,
     rate_limit::{Payers, Prefix},
 };
 
@@ -54,13 +60,18 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
             rates.take_request(from).map(|()| Some((rates.clone(), from)))
         }
     };
-    let source = match policy.keys.authenticate(secret(&request.headers, &request.uri).as_deref()) {
-        Ok(source) => source,
-        Err(error) => {
+    let sent = secret(&request.headers, &request.extensions, &request.uri);
+    // The wall clock alone decides what has expired: see `clock.rs`.
+    let now = coarse_unix_seconds();
+    let secret = match policy.keys.authenticate(sent.as_deref(), now) {
+        Ok(secret) => secret,
+        Err(denied) => {
+            denied.count();
             pay_by_address()?;
-            return Err(error.into());
+            return Err(denied.into());
         }
     };
+    let source = &secret.source;
     let address = if source.is_public() { pay_by_address()? } else { None };
     source.check_certificate(peer.is_some_and(|peer| peer.has_certificate))?;
     let origin = request.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
@@ -71,6 +82,7 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
             origin => source.check_origin(origin)?,
         },
     }
+    secret.usage.note(now);
     source.rate.requests.take(1)?;
     let client_address = from.and_then(|from| kept(from, policy.client_address));
     let address_bodies = peer.zip(from).and_then(|(peer, from)| match from == peer.address {
@@ -81,19 +93,38 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
     Ok(Authorized { source: source.clone(), payers, address_bodies, client_address })
 }
 
-/// The key: the first of `Authorization: Bearer`, `X-Api-Key` and `?key=`.
-fn secret<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<Cow<'a, str>> {
+/// The key, from the first of these places that has one: `Authorization` (Bearer, or the user of Basic), `X-Api-Key`, `/k/<key>/`
+/// before the path, and `?key=`. A header goes before the address, because a client that has both was given the header later.
+fn secret<'a>(headers: &'a HeaderMap, extensions: &'a Extensions, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let text = |value: &'a HeaderValue| value.to_str().ok();
-    let bearer = headers.get(header::AUTHORIZATION).and_then(text).and_then(|value| {
-        let (scheme, secret) = value.split_at_checked("Bearer ".len())?;
-        scheme.eq_ignore_ascii_case("Bearer ").then_some(secret.trim())
-    });
-    let header = || headers.get("x-api-key").and_then(text);
+    let authorization = || headers.get(header::AUTHORIZATION).and_then(text).and_then(in_authorization);
+    let header = || headers.get("x-api-key").and_then(text).filter(|key| !key.is_empty()).map(Cow::Borrowed);
+    let path = || extensions.get::<KeyInPath>().map(|key| Cow::Borrowed(key.as_str()));
     let query = || {
         let parameter = uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;
         percent_encoding::percent_decode_str(parameter).decode_utf8().ok()
     };
-    bearer.or_else(header).map(Cow::Borrowed).or_else(query)
+    authorization().or_else(header).or_else(path).or_else(query)
+}
+
+/// The key in the value of `Authorization`. Basic (RFC 7617) has it as the user; the password is not read.
+fn in_authorization(value: &str) -> Option<Cow<'_, str>> {
+    const ANY_PADDING: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, ANY_PADDING);
+    let (scheme, credentials) = value.split_once(' ')?;
+    let credentials = credentials.trim();
+    let key = if scheme.eq_ignore_ascii_case("Bearer") {
+        Cow::Borrowed(credentials)
+    } else if scheme.eq_ignore_ascii_case("Basic") {
+        let mut decoded = BASE64.decode(credentials).ok()?;
+        let end = memchr::memchr(b':', &decoded)?;
+        decoded.truncate(end);
+        Cow::Owned(String::from_utf8(decoded).ok()?)
+    } else {
+        return None;
+    };
+    Some(key).filter(|key| !key.is_empty())
 }
 
 /// The origin in `Referer`: the part before the path.
@@ -108,14 +139,36 @@ fn referer_origin(headers: &HeaderMap) -> Option<&[u8]> {
 mod tests {
     use super::{super::tests::headers, *};
 
+    fn found(pairs: &[(&'static str, &'static str)], uri: &str) -> Option<String> {
+        let mut request = axum::http::Request::post(uri).body(()).unwrap();
+        super::super::key_in_path::take(&mut request);
+        secret(&headers(pairs), request.extensions(), request.uri()).map(Cow::into_owned)
+    }
+
     #[test]
     fn the_key_is_found_in_each_place_and_the_first_place_counts() {
-        let uri: Uri = "/v1/events?a=b&key=q%2Fx".parse().unwrap();
-        let none: Uri = "/v1/events".parse().unwrap();
-        assert_eq!(secret(&headers(&[("authorization", "bearer  t "), ("x-api-key", "h")]), &uri).as_deref(), Some("t"));
-        assert_eq!(secret(&headers(&[("authorization", "Basic eA=="), ("x-api-key", "h")]), &uri).as_deref(), Some("h"));
-        assert_eq!(secret(&headers(&[]), &uri).as_deref(), Some("q/x"));
-        assert_eq!(secret(&headers(&[]), &none), None);
+        let path_and_query = "/k/p%2Fx/v1/events?a=b&key=q%2Fx";
+        // `u:` and `u:p:p`, with padding and without.
+        for basic in ["Basic dTo=", "basic dTo", "BASIC  dTpwOnA= "] {
+            assert_eq!(found(&[("authorization", basic), ("x-api-key", "h")], path_and_query).as_deref(), Some("u"), "{basic}");
+        }
+        for bearer in ["bearer  t ", "Bearer t"] {
+            assert_eq!(found(&[("authorization", bearer), ("x-api-key", "h")], path_and_query).as_deref(), Some("t"));
+        }
+        assert_eq!(found(&[("x-api-key", "h")], path_and_query).as_deref(), Some("h"));
+        assert_eq!(found(&[], path_and_query).as_deref(), Some("p/x"));
+        assert_eq!(found(&[], "/v1/events?a=b&key=q%2Fx").as_deref(), Some("q/x"));
+        assert_eq!(found(&[], "/v1/events"), None);
+    }
+
+    #[test]
+    fn a_place_without_a_key_is_passed_over() {
+        // Another scheme, no base64, no UTF-8, no colon, no user, nothing.
+        for value in ["Digest eDo=", "Basic x", "Basic /zo=", "Basic dQ==", "Basic OnA=", "Basic ", "Bearer ", "Bearer", ""] {
+            assert_eq!(found(&[("authorization", value), ("x-api-key", "h")], "/v1/events").as_deref(), Some("h"), "{value:?}");
+            assert_eq!(found(&[("authorization", value)], "/v1/events"), None, "{value:?}");
+        }
+        assert_eq!(found(&[("x-api-key", "")], "/k//v1/events?key=q").as_deref(), Some("q"));
     }
 
     #[test]

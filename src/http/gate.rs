@@ -73,10 +73,13 @@ impl Gate {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Gives every key of the policy in force its share before the key sends, so that its limit is right from the start.
+    /// Gives every key of the policy in force its share before the key sends, so that its limit is right from the start, and
+    /// shows its secrets in the metrics.
     pub fn share(&self) {
-        for source in self.policy.load().keys.sources() {
+        let policy = self.policy.load();
+        for source in policy.keys.sources() {
             source.share(&self.ingest.shares);
         }
+        self.metrics.secrets.replace(policy.keys.secrets_in_force());
     }
 }

@@ -10,8 +10,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Gate, retry_after::Wait};
+use super::{Gate, key_expiry, retry_after::Wait};
 use crate::{
+    clock::coarse_unix_seconds,
     conditions::{Condition, Raised},
     dedup::Fleet,
     deliver::SinkState,
@@ -101,6 +102,7 @@ pub fn look(gate: &Gate) {
 }
 
 fn look_at(gate: &Gate, headroom: &HeadroomNow) {
+    key_expiry::look(gate, coarse_unix_seconds());
     let set = |condition, detail| gate.conditions.set(condition, "", detail);
     let is_full = headroom.quota_left_bytes < READY_BYTES_MIN;
     set(

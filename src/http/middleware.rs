@@ -102,7 +102,7 @@ impl Middleware {
             code = Some(problem.code().as_str());
             if Problem::is_logged(problem.code()) {
                 let (_, refused_as, title) = problem.code().parts();
-                metrics.refusals.count(None, refused_as, 1, title);
+                metrics.refusals.count(problem.key(), refused_as, 1, title);
             }
             let allow = response.headers_mut().remove("allow");
             response = problem.write(id.to_str().unwrap_or_default());

@@ -3,7 +3,7 @@
 //! Only this module assigns a status code to an error. A handler returns a [`Problem`]; the outermost layer
 //! (`http/middleware.rs`) writes it, because the request id is known only there.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -17,7 +17,7 @@ use super::{
     retry_after::{Wait, prolonged},
 };
 use crate::{
-    auth::AuthError,
+    auth::{AuthError, Denied},
     body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
     ingest::SubmissionError,
@@ -34,6 +34,8 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Further members as JSON: the counts and results of a request whose events all failed.
     members: Vec<(&'static str, String)>,
+    /// The name of the key that was refused, for the log.
+    key: Option<Arc<str>>,
 }
 
 /// The problem codes.
@@ -57,6 +59,8 @@ pub enum ProblemCode {
     MissingKey,
     /// The key is unknown.
     UnknownKey,
+    /// The secret of the key has expired.
+    KeyExpired,
     /// The key is disabled.
     KeyDisabled,
     /// The key is for web pages of other origins.
@@ -111,7 +115,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// All codes, for the documentation's test.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -121,6 +125,7 @@ impl ProblemCode {
         Self::BadEncoding,
         Self::MissingKey,
         Self::UnknownKey,
+        Self::KeyExpired,
         Self::KeyDisabled,
         Self::OriginNotAllowed,
         Self::CertificateRequired,
@@ -179,6 +184,7 @@ impl ProblemCode {
             Self::BadEncoding => (S::BAD_REQUEST, "bad_encoding", "The body cannot be decompressed"),
             Self::MissingKey => (S::UNAUTHORIZED, "missing_key", "A key is needed"),
             Self::UnknownKey => (S::UNAUTHORIZED, "unknown_key", "The key is not known"),
+            Self::KeyExpired => (S::UNAUTHORIZED, "key_expired", "The secret of the key has expired"),
             Self::KeyDisabled => (S::FORBIDDEN, "key_disabled", "The key is disabled"),
             Self::OriginNotAllowed => (S::FORBIDDEN, "origin_not_allowed", "The key is not for this web page"),
             Self::CertificateRequired => (S::FORBIDDEN, "certificate_required", "The key wants a client certificate"),
@@ -223,9 +229,10 @@ struct Document<'a> {
 impl Problem {
     /// A problem. `detail` is for a person.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Vec::new() };
+        let problem = Self { code, detail: shortened(detail.into()), headers: Vec::new(), members: Vec::new(), key: None };
         match (code.wait(), code.parts().0) {
             (Some(wait), _) => problem.wait(wait),
+            // Basic is not offered, because a browser would ask the visitor of a page for a password.
             (None, StatusCode::UNAUTHORIZED) => problem.header(header::WWW_AUTHENTICATE, "Bearer realm=\"lakegate\""),
             (None, _) => problem,
         }
@@ -249,6 +256,12 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> ProblemCode {
         self.code
+    }
+
+    /// The name of the key that was refused, if it is known.
+    #[must_use]
+    pub fn key(&self) -> Option<&Arc<str>> {
+        self.key.as_ref()
     }
 
     /// Sets `Retry-After` for a cause, with its random part.
@@ -325,11 +338,18 @@ impl From<AuthError> for Problem {
         let code = match error {
             AuthError::MissingKey => ProblemCode::MissingKey,
             AuthError::UnknownKey => ProblemCode::UnknownKey,
+            AuthError::KeyExpired => ProblemCode::KeyExpired,
             AuthError::KeyDisabled => ProblemCode::KeyDisabled,
             AuthError::CertificateMissing => ProblemCode::CertificateRequired,
             AuthError::OriginNotAllowed | AuthError::OriginMissing => ProblemCode::OriginNotAllowed,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Denied<'_>> for Problem {
+    fn from(Denied { error, secret }: Denied<'_>) -> Self {
+        Self { key: secret.map(|secret| secret.source.name.clone()), ..error.into() }
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use opentelemetry::Context;
 
-use super::Gate;
+use super::{Gate, key_in_path::without_key};
 use crate::telemetry::{AccessLine, RequestSpan};
 
 /// Routes that are not logged, because probes request them every few seconds.
@@ -37,7 +37,7 @@ impl RequestLog {
             return None;
         }
         let (path, user_agent) = match is_logged {
-            true => (request.uri().path().to_owned(), request.headers().get(header::USER_AGENT).cloned()),
+            true => (without_key(request.uri().path()).into_owned(), request.headers().get(header::USER_AGENT).cloned()),
             false => (String::new(), None),
         };
         Some(Self {

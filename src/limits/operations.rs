@@ -143,3 +143,29 @@ pub const REFUSALS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Keys and codes whose refusals are counted separately for the log.
 /// Why: some keys times some codes; refusals without a key have ten codes at most, so clients without a key cannot fill it.
 pub const REFUSALS_MAX: usize = 512;
+
+// ---- keys ------------------------------------------------------------------------------------------------------------
+
+/// Secrets of one key at one time.
+/// Why: a new one each day, while each is good for a week more; each is a line of two metrics.
+pub const KEY_SECRETS_MAX: usize = 8;
+
+/// Time before the end of a secret from which `/readyz` warns, if the secret is still used.
+/// Why: the owner of a service needs some working days to roll out another secret.
+pub const SECRET_EXPIRES_SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// Time since its last use for which a secret counts as used.
+/// Why: a job of each night uses it once a day; what has not used it for longer has changed to another one.
+pub const SECRET_IN_USE: Duration = Duration::from_secs(86_400);
+
+/// Longest time for which the old secrets of a key stay good after `lakegate keys rotate`.
+/// Why: a year and a day; who wants more wants no rotation.
+pub const SECRET_OVERLAP_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// Time that `lakegate keys` waits for another process that changes the configuration file.
+/// Why: a change takes some milliseconds; longer is a process that hangs, and a person should look.
+pub const CONFIG_LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause between two attempts to lock the folder of the configuration file.
+/// Why: a person does not notice it, and it costs no CPU time.
+pub const CONFIG_LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -50,6 +50,8 @@ def test_the_environment_goes_over_the_file(tmp_path):
     ("[lake]\nflush = 1", ["lake.flush: unknown key; did you mean lake.flush_age_ms?"]),
     ('[schemas]\nunknown_events = "drop"', ["schemas.unknown_events", "`drop`", "`reject`", "`accept`"]),
     ('[[keys]]\nname = "a"\nsecret_sha256 = "secret"', ["keys[0].secret_sha256", "64 hexadecimal"]),
+    ('[[keys]]\nname = "a"', ["keys[0].secret_sha256", "is missing"]),
+    ('[[keys]]\nname = "a"\nsecrets = [{ sha256 = "x", not_after = "soon" }]', ["keys[0].secrets[0].not_after", '"soon"', "RFC 3339"]),
     ("[tls]\ncertificate = \"x.pem\"", ["tls", "private_key"]),
     ("= 1", ["not TOML", "line 1"]),
 ])

@@ -3,6 +3,7 @@
 (The answers of all other tests are held against it too: see `contract` in conftest.py.)
 """
 
+import base64
 import gzip
 import json
 import os
@@ -122,6 +123,15 @@ def test_a_key_that_is_switched_off(gateways):
     sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
     gateway = gateways(config=f'[[keys]]\nname = "web"\nsecret_sha256 = "{sha256}"\nenabled = false')
     problem(gateway.post(text(event()), X_Api_Key="s3cret"), 403, "key_disabled")
+
+
+def test_a_secret_that_has_expired(gateways):
+    sha256 = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
+    gateway = gateways(config=f'[[keys]]\nname = "web"\nsecrets = [{{ sha256 = "{sha256}", not_after = "2026-01-01T00:00:00Z" }}]')
+    problem(gateway.post(text(event()), X_Api_Key="s3cret"), 401, "key_expired")
+    # The user of Basic, and a password that nobody reads.
+    basic = "Basic " + base64.b64encode(b"s3cret:password").decode()
+    problem(gateway.post(text(event()), X_Api_Key=None, Authorization=basic), 401, "key_expired")
 
 
 def test_a_key_for_web_pages_is_good_for_its_pages_and_its_events(gateways):

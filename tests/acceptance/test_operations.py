@@ -31,6 +31,11 @@ UNIT = ROOT / "ops/systemd/lakegate.service"
 
 # Series that are there only while a shard throttles or is held back; tests/it/kinesis_shards.rs sees them by name.
 WHILE_THROTTLED = {"lakegate_shard_throttled_records_total": {"shard"}, "lakegate_shard_rate": {"shard"}}
+# Series that are there only for secrets with an end; tests/it/keys/expiry.rs sees them by name.
+WHILE_EXPIRING = {
+    "lakegate_key_not_after_timestamp_seconds": {"key", "secret"},
+    "lakegate_key_expired_requests_total": {"key", "secret"},
+}
 # What Prometheus itself adds to every series.
 SCRAPED = {"instance", "job"}
 
@@ -104,7 +109,7 @@ def selectors(node):
 
 
 def test_the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_there_are(scraped):
-    there = samples(scraped) | WHILE_THROTTLED
+    there = samples(scraped) | WHILE_THROTTLED | WHILE_EXPIRING
     queries = dashboard_queries() + [rule["expr"] for rule in alert_rules()]
     assert len(queries) > 60
     asked = set()

@@ -15,6 +15,7 @@ mod fleet_store;
 mod flood;
 mod fuzz;
 mod hostile;
+mod keys;
 mod kill;
 mod kinesis_chaos;
 mod kinesis_flow;

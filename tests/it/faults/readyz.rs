@@ -47,6 +47,8 @@ fn proof(condition: Condition) -> &'static str {
         Condition::DedupUnreadable => "an_event_whose_page_cannot_be_read_for_a_moment_is_answered_with_retry",
         Condition::DedupDamaged => "a_start_waits_for_a_run_that_cannot_be_opened_or_read_and_then_sets_it_aside",
         Condition::DedupForgetting => "a_window_of_more_identities_than_it_may_have_says_that_it_forgets",
+        Condition::KeyExpiresSoon => "a_secret_that_is_used_shortly_before_its_end_is_told_and_so_is_a_key_that_has_none_left",
+        Condition::KeyExpired => "a_secret_that_is_used_shortly_before_its_end_is_told_and_so_is_a_key_that_has_none_left",
         Condition::ClockJumped => "a_clock_that_is_a_month_ahead_for_a_moment_expires_nothing",
         Condition::InodesLow => "a_file_system_that_does_not_answer_is_no_full_disk_and_one_without_inodes_is_none_either",
         Condition::LogStalled => "a_log_that_nobody_reads_stops_nothing_and_costs_lines_that_are_counted",

@@ -202,6 +202,14 @@ impl Connection {
         self.send(builder.body(Full::new(post.body.clone())).expect("a request")).await
     }
 
+    /// Sends a request without a body.
+    pub async fn ask(&mut self, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer, Lost> {
+        match self {
+            Self::H1(_) => self.send(bare(method, path, headers)).await,
+            Self::H2(_) => self.send(bare(method, &format!("https://localhost{path}"), headers)).await,
+        }
+    }
+
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Lost> {
         let answer = async {
             let response = match self {
