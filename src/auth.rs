@@ -64,7 +64,7 @@ pub enum AuthError {
     )]
     MissingKey,
     /// The key is unknown.
-    #[error("the key is not known")]
+    #[error("the key is not known: compare it, character by character, with the one in [[keys]] of the gateway's configuration")]
     UnknownKey,
     /// The key is known, but disabled.
     #[error("the key is disabled")]

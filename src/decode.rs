@@ -2,10 +2,13 @@
 
 mod fields;
 mod inflate;
+mod mistakes;
+mod numeric_created_at;
 mod split;
 
 pub use fields::{Fields, read_fields, uuid_text};
 pub use inflate::{Encoding, Growth, InflateError, inflate};
+pub use numeric_created_at::with_numeric_created_at;
 pub use split::{
     BodyError, BodyForm, Element, count_elements, events_named, for_each_element, only_element, try_for_each_element,
 };

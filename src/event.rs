@@ -7,6 +7,7 @@
 mod created_at;
 mod name;
 mod record;
+mod rfc3339;
 mod scope;
 
 pub use created_at::{CreatedAt, CreatedAtError, CreatedDays, Date, IsoMillis, iso_millis, millis_of_iso, unix_millis};

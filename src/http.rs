@@ -4,9 +4,11 @@ mod address_rate_limit;
 mod answer;
 mod authorize;
 mod body;
+mod cached;
 mod client_address;
 mod cors;
 mod dead_letters;
+mod error_page;
 mod events;
 mod fast_path;
 mod gate;
@@ -14,6 +16,7 @@ mod health;
 mod key_expiry;
 mod key_in_path;
 mod middleware;
+mod not_found;
 mod operator;
 mod operator_turns;
 mod opt_out;
@@ -46,7 +49,6 @@ pub use gate::{Gate, Policy};
 pub use health::look;
 use middleware::{Middleware, Serves};
 pub use operator_turns::Turns;
-use problem::{Problem, ProblemCode};
 
 /// The listener for events. Each path may begin with `/k/<key>`: see `key_in_path.rs`. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers
 /// must use HTTPS only, if not 0.
@@ -59,7 +61,10 @@ pub fn for_events(gate: Arc<Gate>, extra_path: &str, hsts_seconds: u64) -> FastP
         .route("/v1/schemas/{event_name}", get(schemas::newest))
         .route("/v1/schemas/{event_name}/{version}", get(schemas::version))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz));
+        .route("/readyz", get(health::readyz))
+        .route("/errors", get(error_page::errors))
+        .route("/openapi.yaml", get(error_page::contract))
+        .fallback(not_found::for_events);
     if !extra_path.is_empty() {
         routes = routes.route(extra_path, post(events::post).get(pixel::get).options(cors::preflight));
     }
@@ -75,10 +80,13 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/metrics", get(operator::metrics).layer(CompressionLayer::new()))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
+        .route("/errors", get(error_page::errors))
+        .route("/openapi.yaml", get(error_page::contract))
         .route("/admin/dead-letters", get(dead_letters::list))
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
-        .route("/admin/dead-letters/drop", post(dead_letters::drop));
+        .route("/admin/dead-letters/drop", post(dead_letters::drop))
+        .fallback(not_found::for_operators);
     layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }
 
@@ -89,16 +97,8 @@ fn layered(routes: Router<Arc<Gate>>, middleware: Middleware) -> FastPath {
         .layer(from_fn_with_state(middleware.clone(), middleware::layer))
         // Bodies have their own limit: see `http/body.rs`.
         .layer(DefaultBodyLimit::disable());
-    let routes = routes.method_not_allowed_fallback(method_not_allowed).fallback(not_found);
+    let routes = routes.method_not_allowed_fallback(not_found::wrong_method);
     FastPath::new(middleware, routes.with_state(gate).layer(layers))
-}
-
-async fn not_found() -> Problem {
-    Problem::new(ProblemCode::NotFound, "there is nothing at this path; POST /v1/events takes events")
-}
-
-async fn method_not_allowed() -> Problem {
-    Problem::new(ProblemCode::MethodNotAllowed, "the path has other methods: see Allow")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod delivery;
 mod edge;
 mod operations;
 mod retry;
+mod schemas;
 mod storage;
 mod units;
 
@@ -17,6 +18,7 @@ pub use delivery::*;
 pub use edge::*;
 pub use operations::*;
 pub use retry::*;
+pub use schemas::*;
 pub use storage::*;
 use units::{KIB, MIB};
 
@@ -48,6 +50,9 @@ const _: () = assert!(
 const _: () = assert!(IDLE_TIMEOUT.as_secs() > 60, "above the time for which load balancers keep a connection");
 const _: () = assert!(HEADER_READ_TIMEOUT.as_secs() <= IDLE_TIMEOUT.as_secs());
 const _: () = assert!(ANSWER_READ_TIMEOUT.as_secs() > RESPONSE_WRITE_TIMEOUT.as_secs());
+const _: () = assert!(REFUSED_BODY_BYTES_MAX > INFLATED_BYTES_MAX, "more than is read before the answer");
+const _: () = assert!(REFUSED_BODY_PAUSE_MAX.as_secs() < REFUSED_BODY_TIMEOUT.as_secs());
+const _: () = assert!(DRAIN_BODY_TIMEOUT.as_secs() + REFUSED_BODY_TIMEOUT.as_secs() < H2_REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(2 * BEACON_BYTES_MAX < BODIES_IN_FLIGHT_BYTES_MAX);
 const _: () = assert!(SPOOL_QUEUE_BYTES_MAX >= 2 * INFLATED_BYTES_MAX);
 const _: () = assert!(GROUP_COMMIT_BYTES_MAX >= FRAME_BODY_BYTES_MAX);

@@ -2,6 +2,8 @@
 //!
 //! The codes are stable, because clients and dashboards match them. HTTP status codes are in `http/problem.rs`, not here.
 
+mod advice;
+
 use crate::limits::{BRIEF_CHARS_MAX, DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
 
 /// The outcome of one event of a request.
@@ -99,7 +101,7 @@ pub enum RejectCode {
     InvalidEventUuid,
     /// `event_name` is malformed.
     InvalidEventName,
-    /// `created_at` is not a Unix timestamp.
+    /// `created_at` is neither a Unix timestamp nor RFC 3339 text.
     InvalidCreatedAt,
     /// `schema_version` is not an integer from 1.
     InvalidSchemaVersion,
@@ -185,7 +187,7 @@ impl RejectCode {
             Self::MissingField => "`event_uuid`, `event_name` or `created_at` is missing",
             Self::InvalidEventUuid => "`event_uuid` is no UUID in its usual form with hyphens",
             Self::InvalidEventName => "`event_name` is not parts of letters, digits, `_`, `-`, separated by `:`",
-            Self::InvalidCreatedAt => "`created_at` is no Unix timestamp",
+            Self::InvalidCreatedAt => "`created_at` is neither a Unix timestamp nor RFC 3339 text with an offset",
             Self::InvalidSchemaVersion => "`schema_version` is no whole number from 1 to 2147483647",
             Self::DuplicateKey => "a member stands twice at the top level of the event",
             Self::InvalidUnicode => "the event holds text that is not valid Unicode",

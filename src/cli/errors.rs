@@ -35,15 +35,17 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
 
 fn page() -> String {
     let mut page = String::from(
-        "# Codes\n\n`lakegate errors` prints this page; a test compares the two. The codes are stable: match on them, and not on the texts \
+        "# Codes\n\n`lakegate errors` prints this page; a test compares the two. A gateway shows the codes at `/errors`, and the `type` of each \
+         problem links there. The codes are stable: match on them, and not on the texts \
          beside them.\n\n## Of a request\n\nAs `application/problem+json` with `code`, or in `Lakegate-Code` of the pixel. Nothing of the request was \
-         taken, unless it has counts and `results`.\n\n| status | code | title | send it again? |\n|---|---|---|---|\n",
+         taken, unless it has counts and `results`.\n\n| status | code | title | what to do | send it again? |\n|---|---|---|---|---|\n",
     );
-    let mut problems = ProblemCode::ALL.map(|code| (code.parts(), Problem::may_be_repeated(code)));
-    problems.sort_by_key(|((status, code, _), _)| (status.as_u16(), *code));
-    for ((status, code, title), again) in problems {
-        let again = if again { "yes, later" } else { "not as it is" };
-        let _ = writeln!(page, "| {} | `{code}` | {title} | {again} |", status.as_u16());
+    let mut problems = ProblemCode::ALL;
+    problems.sort_by_key(|code| (code.parts().0.as_u16(), code.as_str()));
+    for problem in problems {
+        let (status, code, title) = problem.parts();
+        let again = if Problem::may_be_repeated(problem) { "yes, later" } else { "not as it is" };
+        let _ = writeln!(page, "| {} | `{code}` | {title} | {} | {again} |", status.as_u16(), problem.advice());
     }
     let idle = IDLE_TIMEOUT.as_secs();
     let _ = write!(
@@ -54,12 +56,12 @@ fn page() -> String {
          names the URL to use.\n"
     );
     page.push_str("\n## Of an event\n\nIn `results`: `rejected` is for good, and the event is in the dead letters.\n\n");
-    page.push_str("| status | code | meaning |\n|---|---|---|\n");
+    page.push_str("| status | code | meaning | what to do |\n|---|---|---|---|\n");
     for code in RejectCode::IN_ANSWERS.into_iter().chain([RejectCode::ConflictingDuplicate]) {
-        let _ = writeln!(page, "| rejected | `{}` | {} |", code.as_str(), code.meaning());
+        let _ = writeln!(page, "| rejected | `{}` | {} | {} |", code.as_str(), code.meaning(), code.advice());
     }
     for cause in RetryCause::ALL {
-        let _ = writeln!(page, "| retry | `{}` | {} |", cause.as_str(), cause.detail());
+        let _ = writeln!(page, "| retry | `{}` | {} | Send it again after `Retry-After`. |", cause.as_str(), cause.detail());
     }
     page.push_str(
         "\n## Of the gateway\n\nIn `reasons` of `/readyz`, and as `code` of the gauge `lakegate_condition`, until it is over. One that \

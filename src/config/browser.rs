@@ -47,12 +47,14 @@ pub(super) fn check(config: &BrowserConfig) -> Result<(), (String, String)> {
     let path = &config.extra_path;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'.' | b'~');
     // A path of the gateway would be registered twice.
-    let is_taken = ["/v1/", "/k/", "/healthz", "/readyz", "/metrics"].iter().any(|taken| format!("{path}/").starts_with(taken));
+    let is_taken = ["/v1/", "/k/", "/healthz", "/readyz", "/metrics", "/errors/", "/openapi.yaml/"]
+        .iter()
+        .any(|taken| format!("{path}/").starts_with(taken));
     let is_plain = path.len() > 1 && path.starts_with('/') && path.bytes().all(allowed) && !path.contains("//");
     if path.is_empty() || is_plain && !is_taken && !path.ends_with('/') {
         return Ok(());
     }
     let allowed = "a path such as \"/menu/s\" is allowed: letters, digits, `_`, `-`, `.`, `~` between slashes, none at its \
-                   end, and not below /v1, /k, /healthz, /readyz or /metrics";
+                   end, and not below /v1, /k, /healthz, /readyz, /metrics, /errors or /openapi.yaml";
     Err(("browser.extra_path".into(), format!("found {path:?}; {allowed}")))
 }

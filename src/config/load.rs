@@ -293,7 +293,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and the texts that the error must contain.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 33] = [
+        let cases: [Case; 35] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool.quota: unknown key; did you mean spool.quota_bytes?"]),
             ("[spol]", &[], &["FILE: spol: unknown key; did you mean spool?"]),
@@ -347,6 +347,8 @@ mod tests {
             ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
             ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),
             ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
+            ("[browser]\nextra_path = \"/errors\"", &[], &["FILE: browser.extra_path: found \"/errors\""]),
+            ("[browser]\nextra_path = \"/openapi.yaml\"", &[], &["FILE: browser.extra_path: found \"/openapi.yaml\""]),
             ("[admin]\nhosts = [\"Gate:9090\"]", &[], &["FILE: admin.hosts: found \"Gate:9090\"", "without a port"]),
             ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
             ("[privacy]\nclient_address = \"half\"", &[], &["FILE: privacy.client_address:", "`half`", "`truncated`"]),

@@ -20,6 +20,8 @@ pub struct Fields<'a> {
     pub event_name: Cow<'a, str>,
     /// `created_at`
     pub created_at: CreatedAt,
+    /// Whether `created_at` is RFC 3339 text: see [`with_numeric_created_at`](super::with_numeric_created_at).
+    pub is_created_at_text: bool,
     /// `schema_version`, if the event names a version.
     pub schema_version: Option<u32>,
     /// Whether the event has its own values for [`RESERVED_FIELDS`].
@@ -64,6 +66,7 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
         event_uuid: read_uuid(&event_uuid)?,
         event_name: read_name(&event_name)?,
         created_at: read_created_at(&created_at)?,
+        is_created_at_text: created_at.kind() == Kind::String,
         schema_version: schema_version.map(|version| read_schema_version(&version)).transpose()?,
         has_reserved_fields,
     })
@@ -148,11 +151,13 @@ fn read_name<'a>(value: &Node<'a>) -> Result<Cow<'a, str>, Rejection> {
 
 fn read_created_at(value: &Node<'_>) -> Result<CreatedAt, Rejection> {
     let reject = |detail: String| Rejection::new(RejectCode::InvalidCreatedAt, detail, "/created_at");
-    let expected = "expected a Unix timestamp in seconds such as 1795111203.5";
-    if value.kind() != Kind::Number {
-        return Err(reject(format!("{expected}, got {}", shown(value))));
-    }
-    CreatedAt::parse(value.raw()).map_err(|error| reject(format!("{expected}, got {}, which {error}", shown(value))))
+    let expected = "expected Unix seconds such as 1795111203.5, or RFC 3339 text such as \"2026-11-19T18:00:03.5Z\"";
+    let parsed = match (value.kind(), value.string()) {
+        (Kind::Number, _) => CreatedAt::parse(value.raw()),
+        (_, Some(text)) => CreatedAt::parse_text(&text),
+        _ => return Err(reject(format!("{expected}, got {}", shown(value)))),
+    };
+    parsed.map_err(|error| reject(format!("{expected}, got {}, which {error}", shown(value))))
 }
 
 fn read_schema_version(value: &Node<'_>) -> Result<u32, Rejection> {
@@ -213,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn a_time_is_read_as_text_too_however_it_is_escaped_and_a_refusal_says_what_to_do() {
+        let event = |created: &str| format!(r#"{{"event_uuid":"{UUID}","event_name":"a","created_at":{created}}}"#);
+        let millis = |created: &str| read(&event(created)).unwrap().2.millis;
+        assert_eq!(millis("\"2026-11-19T18:00:03.5Z\""), 1_795_111_203_500);
+        // .NET escapes the plus.
+        assert_eq!(millis("\"2026-11-19T19:00:03.5\\u002B01:00\""), 1_795_111_203_500);
+        let detail = |created: &str| read(&event(created)).unwrap_err().faults[0].detail.clone();
+        assert_eq!(
+            detail("\"2026-11-19T18:00:03.123456\""),
+            "expected Unix seconds such as 1795111203.5, or RFC 3339 text such as \"2026-11-19T18:00:03.5Z\", got \
+             \"2026-11-19T18:00:03.123456\", which has no offset: append Z for UTC, or an offset such as +01:00"
+        );
+        assert!(detail("\"1795111203.5\"").ends_with("is a number in quotes: send it without them"));
+    }
+
+    #[test]
     fn every_missing_field_is_named() {
         let rejection = read("{\"created_at\":1}").unwrap_err();
         let details: Vec<_> = rejection.faults.iter().map(|fault| fault.detail.as_str()).collect();
@@ -240,7 +261,7 @@ mod tests {
         for bad in ["7", "\"\"", "\"a/../b\"", "\"a:\""] {
             assert_eq!(code(&event(&good, bad, "1", "1")), (RejectCode::InvalidEventName, "/event_name".into()), "{bad}");
         }
-        for bad in ["\"2026-11-20\"", "-1", "1e400", "null"] {
+        for bad in ["\"2026-11-20\"", "\"2026-11-20T09:15:02\"", "\"\"", "-1", "1e400", "null", "[1]"] {
             assert_eq!(code(&event(&good, "\"a\"", bad, "1")), (RejectCode::InvalidCreatedAt, "/created_at".into()), "{bad}");
         }
         for bad in ["0", "-1", "1.5", "\"1\"", "4294967296", "null"] {

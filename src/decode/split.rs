@@ -11,6 +11,7 @@ use std::{convert::Infallible, sync::LazyLock};
 
 use memchr::memmem::Finder;
 
+use super::mistakes::{body_hint, encoded_twice};
 use crate::{
     json::{JsonError, JsonErrorKind, Kind, Node, Parser, Tape, kind_shown},
     limits::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_NODES_MAX, EVENTS_PER_REQUEST_MAX},
@@ -35,8 +36,8 @@ pub enum BodyError {
     #[error("the body is not valid JSON: {0}{1}")]
     Unreadable(JsonError, &'static str),
     /// JSON, but neither an object nor an array.
-    #[error("the body is neither an object nor an array of objects")]
-    NotEvents,
+    #[error("the body is neither an object nor an array of objects{0}")]
+    NotEvents(&'static str),
     /// Nested too deep.
     #[error("the body is {0}")]
     TooDeep(JsonError),
@@ -46,6 +47,9 @@ pub enum BodyError {
     /// Begins with the byte order mark of another encoding.
     #[error("the body begins with the byte order mark of {0}; send it in UTF-8")]
     OtherEncoding(&'static str),
+    /// Looks like another encoding, without its byte order mark.
+    #[error("the body looks like {0}, which is not JSON; send it in UTF-8")]
+    LooksLike(&'static str),
     /// A batch that can be read in two ways: some events would be in no count.
     #[error("{0}")]
     AmbiguousBatch(&'static str),
@@ -138,6 +142,9 @@ fn without_mark(body: &[u8]) -> Result<&[u8], BodyError> {
         [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Err(BodyError::OtherEncoding("UTF-32")),
         [0xFF, 0xFE, ..] => Err(BodyError::OtherEncoding("UTF-16, little-endian")),
         [0xFE, 0xFF, ..] => Err(BodyError::OtherEncoding("UTF-16, big-endian")),
+        // No JSON has a zero byte. Its first character is ASCII in any encoding.
+        [1..=255, 0, 0, 0, ..] | [0, 0, 0, 1..=255, ..] => Err(BodyError::LooksLike("UTF-32")),
+        [1..=255, 0, ..] | [0, 1..=255, ..] => Err(BodyError::LooksLike("UTF-16")),
         _ => Ok(body),
     }
 }
@@ -153,6 +160,14 @@ fn name_mark(error: BodyError, text: &str) -> BodyError {
         BodyError::Unreadable(error, _) if !mark_at(text, error.offset).is_empty() => {
             BodyError::Unreadable(error, mark_at(text, error.offset))
         }
+        error => error,
+    }
+}
+
+/// The error with what the body looks like, if it is no JSON at all but something that is sent by mistake.
+fn recognised(error: BodyError, text: &str) -> BodyError {
+    match error {
+        BodyError::Unreadable(error, "") => BodyError::Unreadable(error, body_hint(text)),
         error => error,
     }
 }
@@ -207,7 +222,7 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
             return self.lines(body);
         }
         self.json(text).map_err(|halt| match halt {
-            Halt::Body(error) => Halt::Body(name_mark(error, text)),
+            Halt::Body(error) => Halt::Body(recognised(name_mark(error, text), text)),
             halt => halt,
         })
     }
@@ -227,7 +242,7 @@ impl<E, V: FnMut(Element<'_>) -> Result<(), E>, const VISITS: bool> Splitter<'_,
             None => return Err(BodyError::NoEvents.into()),
             Some(_) => {
                 parser.value(&mut self.tape).map_err(unreadable)?;
-                return Err(BodyError::NotEvents.into());
+                return Err(BodyError::NotEvents(encoded_twice(&self.tape.root(text))).into());
             }
         }
         match parser.peek() {
@@ -410,7 +425,8 @@ fn check(raw: &[u8], tape: &Tape, text: &str) -> Result<(), Rejection> {
     }
     let event = tape.root(text);
     if event.kind() != Kind::Object {
-        return reject(RejectCode::NotAnObject, format!("expected a JSON object, got {}", kind_shown(&event)));
+        let hint = encoded_twice(&event);
+        return reject(RejectCode::NotAnObject, format!("expected a JSON object, got {}{hint}", kind_shown(&event)));
     }
     if tape.depth() > EVENT_DEPTH_MAX {
         let detail = format!("the event is nested {} levels deep; at most {EVENT_DEPTH_MAX} are allowed", tape.depth());
@@ -603,7 +619,7 @@ mod tests {
         assert!(matches!(json(b"{\"events\":[{}]"), BodyError::Unreadable(..)));
         assert!(matches!(json(b"{\"events\":[{}],}"), BodyError::Unreadable(..)));
         assert!(matches!(json("[".repeat(100_000).as_bytes()), BodyError::TooDeep(_)));
-        assert_eq!(json(b"\"text\""), BodyError::NotEvents);
+        assert_eq!(json(b"\"text\""), BodyError::NotEvents(""));
         assert_eq!(json(b"[{\"a\":\"\xff\"}]"), BodyError::InvalidUtf8(7));
         for empty in ["", " \n ", "[]", "{\"events\":[]}"] {
             assert_eq!(json(empty.as_bytes()), BodyError::NoEvents, "{empty:?}");

@@ -1,7 +1,8 @@
-//! `created_at`: a Unix timestamp as the client wrote it, parsed exactly.
+//! `created_at`: a Unix timestamp, or RFC 3339 text, as the client wrote it, parsed exactly.
 
 use std::{ops::RangeInclusive, time::SystemTime};
 
+use super::rfc3339;
 use crate::limits::{
     CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
 };
@@ -24,6 +25,33 @@ pub enum CreatedAtError {
     /// Too large even for microseconds, or not finite.
     #[error("is too large even for microseconds")]
     TooLarge,
+    /// A text that is not RFC 3339.
+    #[error("is not RFC 3339")]
+    NotRfc3339,
+    /// A number in quotes.
+    #[error("is a number in quotes: send it without them")]
+    NumberAsText,
+    /// A date only.
+    #[error("is a date without a time")]
+    NoTime,
+    /// A text without an offset.
+    #[error("has no offset: append Z for UTC, or an offset such as +01:00")]
+    NoOffset,
+    /// An offset in another form.
+    #[error("has an offset in another form than +01:00")]
+    BadOffset,
+    /// A text with the name of a time zone, as Java's `ZonedDateTime` writes it.
+    #[error("names a time zone: leave out the brackets, and keep the offset")]
+    ZoneName,
+    /// No calendar has such a day, or no day such a time.
+    #[error("is no time of any day")]
+    NoSuchTime,
+    /// A text before 1970, such as the zero time of Go and of .NET.
+    #[error("is before 1970")]
+    BeforeEpoch,
+    /// A text after the last time that a number can name.
+    #[error("is after the year 5138")]
+    AfterEnd,
 }
 
 impl CreatedAt {
@@ -50,6 +78,20 @@ impl CreatedAt {
         };
         let millis = exact_millis(number, decimals).unwrap_or((seconds * 1e3) as i64);
         Ok(Self { seconds, millis })
+    }
+}
+
+impl CreatedAt {
+    /// Parses RFC 3339 text. The result is that of the same time as a number: the text is turned into the digits of that number.
+    ///
+    /// # Errors
+    /// See [`CreatedAtError`].
+    pub fn parse_text(text: &str) -> Result<Self, CreatedAtError> {
+        let rfc3339::Instant { seconds, decimals } = rfc3339::parse(text)?;
+        if seconds as f64 >= CREATED_AT_MILLIS_FROM {
+            return Err(CreatedAtError::AfterEnd);
+        }
+        Self::parse(&format!("{seconds}.{}", if decimals.is_empty() { "0" } else { decimals }))
     }
 }
 
@@ -216,6 +258,23 @@ mod tests {
         assert_eq!(millis("-1"), Err(CreatedAtError::Negative));
         assert_eq!(millis("1e400"), Err(CreatedAtError::TooLarge));
         assert_eq!(millis("99999999999999999999999999"), Err(CreatedAtError::TooLarge));
+    }
+
+    #[test]
+    fn a_text_is_the_same_time_as_its_number() {
+        for (text, number) in [
+            ("2025-11-21T00:00:00Z", "1763683200"),
+            ("2025-11-21T01:00:00.123+01:00", "1763683200.123"),
+            ("2025-11-20T23:59:59.9996Z", "1763683199.9996"),
+            ("2025-11-21T00:00:00.123456789Z", "1763683200.123456789"),
+            ("1970-01-01T00:00:00.0019999Z", "0.0019999"),
+            ("5138-11-16T09:46:39.999Z", "99999999999.999"),
+        ] {
+            assert_eq!(CreatedAt::parse_text(text), CreatedAt::parse(number), "{text}");
+        }
+        assert_eq!(CreatedAt::parse_text("5138-11-16T09:46:40Z"), Err(CreatedAtError::AfterEnd));
+        assert_eq!(CreatedAt::parse_text("9999-12-31T23:59:59.9999999Z"), Err(CreatedAtError::AfterEnd));
+        assert_eq!(CreatedAt::parse_text("9999-12-31T23:59:59-23:59"), Err(CreatedAtError::AfterEnd));
     }
 
     #[test]

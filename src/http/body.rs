@@ -1,6 +1,11 @@
 //! Reads the body of a request. A size limit, a timeout, and the limit of all requests together (`body_budget.rs`) apply.
 
-use axum::body::Body;
+use std::time::Duration;
+
+use axum::{
+    body::{Body, HttpBody},
+    http::Version,
+};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -8,14 +13,17 @@ use tokio::time::{Instant, timeout_at};
 use super::problem::{Problem, ProblemCode};
 use crate::{
     body_budget::BodyShare,
-    limits::{BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX},
+    limits::{
+        BODY_BYTES_MAX, BODY_READ_TIMEOUT, DRAIN_BODY_TIMEOUT, INFLATED_BYTES_MAX, REFUSED_BODY_BYTES_MAX,
+        REFUSED_BODY_PAUSE_MAX, REFUSED_BODY_TIMEOUT,
+    },
 };
 
 /// Reads the whole `body`.
 ///
 /// # Errors
 /// The body is too large, too slow, or incomplete, or the memory for it is not available.
-pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Problem> {
+pub(super) async fn read(mut body: Body, version: Version, share: &mut BodyShare) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + BODY_READ_TIMEOUT;
     let mut whole = BytesMut::new();
     let mut only: Option<Bytes> = None;
@@ -31,11 +39,11 @@ pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes,
         };
         let Ok(data) = frame.into_data() else { continue };
         if let Err(used_up) = share.take(data.len()) {
-            drain(body).await;
+            discard(body, version).await;
             return Err(used_up.into());
         }
         if whole.len() + only.as_ref().map_or(0, Bytes::len) + data.len() > BODY_BYTES_MAX {
-            drain(body).await;
+            discard(body, version).await;
             return Err(too_large());
         }
         // Most bodies arrive in one piece, which is not copied.
@@ -50,18 +58,33 @@ pub(super) async fn read(mut body: Body, share: &mut BodyShare) -> Result<Bytes,
     Ok(only.unwrap_or_else(|| whole.freeze()))
 }
 
-/// Reads and discards the body for a short time, so that a client that is still sending reads the answer instead of a
-/// connection reset. Some HTTP/2 clients (curl 7.88) lose the answer if the stream is reset after the answer, so a body that is
-/// only slightly too large is read to its end.
-pub(super) async fn drain(mut body: Body) {
-    let deadline = Instant::now() + DRAIN_BODY_TIMEOUT;
-    let mut left = INFLATED_BYTES_MAX;
-    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
+/// Reads and discards the rest of a refused body, so that a client that is still sending reads the answer instead of a
+/// connection reset.
+///
+/// Before the answer, only a body that may end soon: then the connection is kept. The rest of a longer body is read after the
+/// answer: over HTTP/1 by the connection (`server/linger.rs`), over HTTP/2 by a task that keeps the stream open. Some HTTP/2
+/// clients (curl 7.88) lose an answer if the stream is reset after it.
+pub(super) async fn discard(mut body: Body, version: Version) {
+    let may_end_soon = body.size_hint().lower() <= INFLATED_BYTES_MAX as u64;
+    let is_read = may_end_soon && discard_some(&mut body, INFLATED_BYTES_MAX, DRAIN_BODY_TIMEOUT).await;
+    if !is_read && version == Version::HTTP_2 {
+        tokio::spawn(async move { discard_some(&mut body, REFUSED_BODY_BYTES_MAX, REFUSED_BODY_TIMEOUT).await });
+    }
+}
+
+/// Discards up to `bytes_max` bytes of a body. Returns whether there is no more to read.
+async fn discard_some(body: &mut Body, bytes_max: usize, time: Duration) -> bool {
+    let end = Instant::now() + time;
+    let mut left = bytes_max;
+    while left > 0 {
+        let pause_end = (Instant::now() + REFUSED_BODY_PAUSE_MAX).min(end);
+        match timeout_at(pause_end, body.frame()).await {
+            Ok(Some(Ok(frame))) => left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len)),
+            Ok(None | Some(Err(_))) => return true,
+            Err(_) => return false,
         }
     }
+    false
 }
 
 /// The problem for a body that is too large.

@@ -285,7 +285,7 @@ async fn read<T: DeserializeOwned>(gate: &Gate, request: Request) -> Result<(T, 
     }
     let turn = gate.turns.repair()?;
     let mut share = gate.bodies.share(None, None);
-    let bytes = body::read(body, &mut share).await?;
+    let bytes = body::read(body, parts.version, &mut share).await?;
     let asked = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("the body is no repair: {error}")))?;
     Ok((asked, turn))
 }

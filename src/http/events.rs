@@ -22,13 +22,14 @@ use crate::{
     decode::{BodyForm, Encoding},
     event::unix_millis,
     ingest::{Durability, Submission},
+    json::quoted,
     limits::BODY_BYTES_MAX,
 };
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The accepted content types, for `Accept` in an answer.
-const ACCEPTED_TYPES: &str = "application/json, application/x-ndjson, text/plain";
+const ACCEPTED_TYPES: &str = "application/json, application/*+json, application/x-ndjson, text/plain";
 
 /// Receives events.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
@@ -38,14 +39,14 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         Err(problem) => {
             // Do not read the body of a client that waits for `100 Continue`, because reading tells the client to send.
             if !parts.headers.contains_key(header::EXPECT) {
-                body::drain(body).await;
+                body::discard(body, parts.version).await;
             }
             return Err(problem);
         }
     };
     let Authorized { address_bodies, payers, .. } = &submission.sender;
     let mut share = gate.bodies.share(address_bodies.clone(), Some(payers.key.clone()));
-    let body = body::read(body, &mut share).await?;
+    let body = body::read(body, parts.version, &mut share).await?;
     gate.metrics.body_bytes.observe(body.len() as f64);
     let encoding = submission.encoding.of_body(&body);
     let (mut preferences, sender) = (submission.preferences, submission.sender);
@@ -113,6 +114,8 @@ impl Preamble {
     }
 }
 
+/// The form of the body by its `Content-Type`. Its parameters are not read: JSON is UTF-8 (RFC 8259, section 8.1), and a body
+/// in another encoding is refused by its bytes. Many libraries name `ISO-8859-1` for bodies that are plain ASCII.
 fn form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(BodyForm::Any) };
     // The usual spellings.
@@ -126,10 +129,31 @@ fn form(headers: &HeaderMap) -> Result<BodyForm, Problem> {
         "application/json" => Ok(BodyForm::Json),
         "application/x-ndjson" | "application/ndjson" => Ok(BodyForm::Ndjson),
         "text/plain" | "" => Ok(BodyForm::Any),
+        // A media type of JSON with a meaning of its own (RFC 6839, section 3.1).
+        other if other.strip_prefix("application/").is_some_and(|name| name.len() > "+json".len() && name.ends_with("+json")) => {
+            Ok(BodyForm::Json)
+        }
         _ => {
-            let detail = format!("the Content-Type {essence:?} is not supported; {ACCEPTED_TYPES} are");
+            let detail =
+                format!("the Content-Type {} is not supported; {ACCEPTED_TYPES} are{}", quoted(&essence), hint(&essence));
             Err(Problem::new(ProblemCode::UnsupportedMediaType, detail).header(header::ACCEPT, ACCEPTED_TYPES))
         }
+    }
+}
+
+/// What to do instead, for the content types that HTTP libraries send if they are not told otherwise.
+fn hint(essence: &str) -> &'static str {
+    match essence {
+        "application/x-www-form-urlencoded" => {
+            "; this is what curl -d and many libraries send for a form: set Content-Type: application/json"
+        }
+        "multipart/form-data" => "; this is what a form with files sends: send the JSON itself as the body",
+        "application/octet-stream" => "; this is what some libraries send for bytes: set Content-Type: application/json",
+        "text/json" => "; for JSON it is application/json",
+        "application/jsonl" | "application/x-jsonlines" | "application/json-seq" => {
+            "; for one object per line it is application/x-ndjson"
+        }
+        _ => "",
     }
 }
 
@@ -139,5 +163,30 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         (None, _) => Ok(Encoding::Identity),
         (Some(value), None) => value.to_str().ok().and_then(Encoding::from_header).ok_or_else(unsupported_encoding),
         (Some(_), Some(_)) => Err(unsupported_encoding()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::headers, *};
+
+    #[test]
+    fn each_media_type_of_json_is_taken_and_a_form_is_told_what_to_send() {
+        let form_of = |value: &'static str| form(&headers(&[("content-type", value)])).ok();
+        for value in [
+            "application/json; charset=utf-8",
+            "Application/JSON;charset=\"UTF-8\"",
+            "application/json; charset=ISO-8859-1",
+            "application/vnd.api+json",
+            "application/cloudevents+json; charset=utf-8",
+            "application/cloudevents-batch+json",
+            "APPLICATION/PROBLEM+JSON",
+        ] {
+            assert_eq!(form_of(value), Some(BodyForm::Json), "{value}");
+        }
+        for value in ["application/+json", "text/x+json", "image/svg+xml", "application/json+x", "application/jsonp", "json"] {
+            assert_eq!(form_of(value), None, "{value}");
+        }
+        assert_eq!(form_of("text/plain;charset=UTF-8"), Some(BodyForm::Any));
     }
 }

@@ -198,6 +198,8 @@ fn route(request: &Request) -> &'static str {
         Some("/v1/schemas/{event_name}/{version}") => "/v1/schemas/{event_name}/{version}",
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
+        Some("/errors") => "/errors",
+        Some("/openapi.yaml") => "/openapi.yaml",
         Some("/metrics") => "/metrics",
         Some("/admin/dead-letters") => "/admin/dead-letters",
         Some("/admin/dead-letters/letters") => "/admin/dead-letters/letters",

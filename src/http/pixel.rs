@@ -1,8 +1,8 @@
 //! `GET /v1/pixel.gif`: one event in the URL of an image, for mails and for pages without scripts.
 //!
 //! The event is in `e`, as JSON in base64url. Otherwise each parameter is a field: `section_id=reds` is a text;
-//! `section_index:=0` (the name ends in a colon) is JSON. `event_uuid` and `created_at` may be absent, because a URL that was
-//! written once cannot generate them. Then every view is a separate event at the time of its receipt.
+//! `section_index:=0` (the name ends in a colon) is JSON. `created_at` is a number or RFC 3339 text. `event_uuid` and `created_at`
+//! may be absent, because a URL that was written once cannot generate them. Then every view is a separate event at the time of its receipt.
 //!
 //! The answer is always an image, even if the event is not stored, because people see its place. The status and `Lakegate-Code`
 //! report what happened to the event.
@@ -162,11 +162,14 @@ fn from_fields<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Resu
             decoded.map_err(|_| Problem::new(ProblemCode::InvalidUtf8, "a parameter is not UTF-8"))
         };
         let (name, value) = (unescaped(name)?, unescaped(value)?);
+        let is_valid_json = || serde_json::from_str::<&RawValue>(&value).is_ok();
         let (name, is_json) = match name.strip_suffix(':') {
             Some(name) => (name, true),
-            None => (&*name, matches!(&*name, "created_at" | "schema_version")),
+            // Otherwise it is RFC 3339 text.
+            None if name == "created_at" => (&*name, is_valid_json()),
+            None => (&*name, name == "schema_version"),
         };
-        if is_json && serde_json::from_str::<&RawValue>(&value).is_err() {
+        if is_json && !is_valid_json() {
             return Err(Problem::new(ProblemCode::UnreadableJson, format!("the parameter {name:?} is not JSON")));
         }
         let value = if is_json { value } else { serde_json::Value::String(value).to_string() };
@@ -240,6 +243,9 @@ mod tests {
             std::str::from_utf8(&event("created_at=1.50&event_uuid=x", NOW).unwrap()).unwrap(),
             r#"{"created_at":1.50,"event_uuid":"x"}"#
         );
+        for created in ["2026-11-19T19:00:03.5%2B01:00", "%222026-11-19T19:00:03.5%2B01:00%22"] {
+            assert_eq!(read(&format!("created_at={created}&event_uuid=x"))["created_at"], "2026-11-19T19:00:03.5+01:00");
+        }
     }
 
     #[test]

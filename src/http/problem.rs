@@ -3,6 +3,8 @@
 //! Only this module assigns a status code to an error. A handler returns a [`Problem`]; the outermost layer
 //! (`http/middleware.rs`) writes it, because the request id is known only there.
 
+mod advice;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -305,7 +307,7 @@ impl Problem {
     pub fn write(&self, request_id: &str) -> Response {
         let (status, code, title) = self.code.parts();
         let document = Document {
-            r#type: format!("urn:lakegate:problem:{code}"),
+            r#type: format!("/errors#{code}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
@@ -389,9 +391,11 @@ impl From<SubmissionError> for Problem {
             SubmissionError::Inflate(InflateError::TooLarge) => ProblemCode::BodyTooLarge,
             SubmissionError::Inflate(InflateError::RatioTooHigh(_)) => ProblemCode::CompressionRatioTooHigh,
             SubmissionError::Inflate(_) => ProblemCode::BadEncoding,
-            SubmissionError::Body(BodyError::Unreadable(..) | BodyError::NotEvents) => ProblemCode::UnreadableJson,
+            SubmissionError::Body(BodyError::Unreadable(..) | BodyError::NotEvents(_)) => ProblemCode::UnreadableJson,
             SubmissionError::Body(BodyError::TooDeep(_)) => ProblemCode::TooDeep,
-            SubmissionError::Body(BodyError::InvalidUtf8(_) | BodyError::OtherEncoding(_)) => ProblemCode::InvalidUtf8,
+            SubmissionError::Body(BodyError::InvalidUtf8(_) | BodyError::OtherEncoding(_) | BodyError::LooksLike(_)) => {
+                ProblemCode::InvalidUtf8
+            }
             SubmissionError::Body(BodyError::NoEvents) => ProblemCode::NoEvents,
             SubmissionError::Body(BodyError::AmbiguousBatch(_)) => ProblemCode::AmbiguousBatch,
             SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,

@@ -5,6 +5,7 @@ mod chunked_body;
 mod connection_limits;
 mod framing;
 mod http1;
+mod linger;
 mod peeked_stream;
 mod plain_http;
 mod proxy_protocol;
@@ -263,6 +264,9 @@ impl Connection {
             is_http2 = first => is_http2,
             _ = self.stopping.wait_for(|stopping| *stopping) => return Box::pin(async {}),
         };
+        if self.tls.is_none() {
+            plain_http::hint_of_tls(stream.first());
+        }
         let (front, late) = (self.front.clone(), self.front);
         let service = service_fn(move |mut request| {
             request.extensions_mut().insert(peer.clone());

@@ -2,7 +2,7 @@
 //! body.
 //!
 //! Over HTTP/2, dropping a body resets the stream, and some clients (curl 7.88) then lose the answer. Over HTTP/1 the
-//! connection is closed, and the client may see that before the answer. So the rest is read before the answer is sent.
+//! connection is closed, and the client may see that before the answer. So the rest is read, see [`body::discard`].
 
 use std::{
     pin::Pin,
@@ -38,11 +38,12 @@ pub(super) async fn read_to_its_end<F: Future<Output = Response>>(
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return handler(request).await;
     }
+    let version = request.version();
     let left = Left::default();
     let response = handler(request.map(|body| Body::new(Lent { body, left: left.clone() }))).await;
     let unread = left.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(unread) = unread {
-        body::drain(unread).await;
+        body::discard(unread, version).await;
     }
     response
 }

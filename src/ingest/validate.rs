@@ -14,7 +14,7 @@ use crate::{
     auth::EventNames,
     config::UnknownEvents,
     dead_letters::{KnownLetters, Letter, Lines, Repeat, RequestLetters},
-    decode::{Element, Fields, only_element, read_fields, uuid_text},
+    decode::{Element, Fields, only_element, read_fields, uuid_text, with_numeric_created_at},
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},
     json::{Node, quoted},
@@ -232,7 +232,11 @@ pub(super) fn by_registry(
 ) -> Result<Option<u32>, Rejection> {
     match registry.resolve(&fields.event_name, fields.schema_version) {
         Resolution::Known(schema) => {
-            schema.validate_in_body(*event, suggestions)?;
+            if fields.is_created_at_text {
+                with_numeric_created_at(*event, |event| schema.validate_in_body(event, suggestions))?;
+            } else {
+                schema.validate_in_body(*event, suggestions)?;
+            }
             Ok(Some(schema.version))
         }
         Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),
@@ -253,9 +257,14 @@ fn forbidden(name: &str) -> Rejection {
     Rejection::new(RejectCode::ForbiddenEvent, format!("this key may not send {}", quoted(name)), "/event_name")
 }
 
+/// `name` is well formed, so the command can be copied into a shell as it is.
 fn unknown_name(name: &str, nearest: Option<&str>) -> Rejection {
     let suggestion = nearest.map_or(".".to_owned(), |nearest| format!("; did you mean {nearest:?}?"));
-    let detail = format!("no schema is named {}{suggestion} A new event needs a schema: lakegate schemas new NAME", quoted(name));
+    let detail = format!(
+        "no schema is named {}{suggestion} For a new event run: lakegate schemas new {name} (where the gateway is, with --schemas \
+         and its schemas.dir); the running gateway reads the new files within seconds",
+        quoted(name)
+    );
     Rejection::new(RejectCode::UnknownEvent, detail, "/event_name")
 }
 

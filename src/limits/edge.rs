@@ -1,4 +1,4 @@
-//! Limits of the listener, of a request and its events, and of the schema registry.
+//! Limits of the listener, and of a request and its events.
 
 use std::time::Duration;
 
@@ -55,9 +55,27 @@ pub const BEACON_BYTES_MAX: usize = 64 * KIB;
 /// Why: 4 MiB in 20 s is 1.6 Mbit/s, slower than any mobile link worth waiting for (Snowplow answers 408 likewise).
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Time for which the rest of a refused body is still read, so that its sender sees the answer and not a reset.
-/// Why: enough for the bytes already on the network.
+/// Time for which the rest of a refused body is read before the answer, so that the connection can be kept.
+/// Why: enough for the bytes already on the network; a longer body is read after the answer ([`REFUSED_BODY_TIMEOUT`]).
 pub const DRAIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of a refused body that are read and discarded after the answer, so that its sender sees the answer.
+/// Why: Python's urllib and requests read an answer only after they have sent everything, and a file of 32 MiB that is sent by
+/// mistake is usual. A sender gains nothing: discarding costs less than a body that is accepted, no memory is held, and the
+/// request was paid for by its address or key.
+pub const REFUSED_BODY_BYTES_MAX: usize = 64 * MIB;
+
+/// Time for which a refused body is read and discarded after the answer.
+/// Why: as long as nginx (`lingering_time`); the connection counts against its address, and is the first to be closed for another.
+pub const REFUSED_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time within which a client must go on sending a refused body.
+/// Why: as long as nginx (`lingering_timeout`); a client that sends nothing has read its answer, or is gone.
+pub const REFUSED_BODY_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of a refused body that are read at a time.
+/// Why: one TLS record; each connection that lingers holds so much.
+pub const REFUSED_BODY_PIECE_BYTES: usize = 16 * KIB;
 
 /// Time a client has to send the head of a request, from its first byte.
 /// Why: the defaults of nginx and Apache are between 20 and 60 s; a head is a few packets on any link.
@@ -83,6 +101,10 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes read of a plain HTTP request to the HTTPS port, to answer with a line that says so.
 /// Why: the head of a browser with its cookies, and the body of a first attempt with curl.
 pub const PLAIN_HTTP_BYTES_MAX: u64 = 16 * KIB as u64;
+
+/// Time between two lines of the log that say that a client spoke TLS to a port of plain HTTP.
+/// Why: anyone can cause it; once a minute is enough for a person who looks for the reason.
+pub const TLS_HINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Connections open at one time.
 /// Why: about 20 KiB each with TLS, 320 MiB in all; most of the usual descriptor limit of a service (65,536) is left free.
@@ -232,6 +254,14 @@ pub const PIXEL_QUERY_BYTES_MAX: usize = 8 * KIB;
 /// Why: Chromium caches for two hours at most; a key that is removed from a page is still refused at once.
 pub const PREFLIGHT_AGE_SECONDS: u32 = 7_200;
 
+/// Headers of tracing that one preflight may ask for, beyond the usual.
+/// Why: the largest set of one library has six (B3), and pages have two libraries at most.
+pub const PREFLIGHT_NAMES_MAX: usize = 16;
+
+/// Bytes of the name of such a header.
+/// Why: the longest known has 32; the answer repeats it.
+pub const PREFLIGHT_NAME_BYTES_MAX: usize = 64;
+
 /// Greatest `schema_version`.
 /// Why: the lake's column is a 32-bit integer, in Parquet as in Athena.
 pub const SCHEMA_VERSION_MAX: u32 = i32::MAX as u32;
@@ -247,6 +277,10 @@ pub const CREATED_AT_MICROS_FROM: f64 = 1e14;
 /// Value from which a `created_at` has no meaning.
 /// Why: as microseconds it would be the year 5138.
 pub const CREATED_AT_END: f64 = 1e17;
+
+/// Bytes of a `created_at` that is RFC 3339 text.
+/// Why: the longest that a library writes has 35, with nanoseconds and an offset; a longer text is not a time.
+pub const CREATED_AT_TEXT_BYTES_MAX: usize = 64;
 
 /// Days before its receipt that an event may have been created and still get its own `created_date`; older events get the day
 /// of their receipt.
@@ -393,44 +427,6 @@ pub const SUGGESTION_BYTES_MAX: usize = EVENT_NAME_BYTES_MAX;
 /// Unknown fields, or values outside of an `enum`, of one body for which the nearest known one is searched.
 /// Why: each search compares some thirty, in about 10 µs; in a body with more faults they are of the same few kinds.
 pub const FIELD_SUGGESTIONS_PER_BODY: usize = 200;
-
-// ---- schema registry -------------------------------------------------------------------------------------------------
-
-/// Bytes of one schema file.
-/// Why: the largest published event schemas have about 60 KB.
-pub const SCHEMA_BYTES_MAX: u64 = MIB as u64;
-
-/// Seconds for which a numbered version of a schema may be cached.
-/// Why: published versions never change; if one was changed anyway, caches are correct again after a day.
-pub const SCHEMA_CACHE_SECONDS: u32 = 86_400;
-
-/// Time between two checks of the schema files.
-/// Why: a new version is used within seconds; a check of 1,000 schemas takes some 5 ms of one processor.
-pub const SCHEMA_LOOK_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Names in one log line of what a reload added, removed or changed.
-/// Why: a registry may bring a thousand at once, and a line should stay below the length at which log collectors cut.
-pub const RELOAD_NAMES_LOGGED_MAX: usize = 20;
-
-/// Levels of a schema up to which references are replaced by their targets.
-/// Why: deeper references refer to themselves.
-pub const SCHEMA_DEPTH_MAX: usize = 64;
-
-/// Parts of a schema that apply to the same value, examined for a message.
-/// Why: our schemas have at most 3, for the event itself; nested choices grow without end.
-pub const SCHEMA_PLACE_PARTS_MAX: usize = 256;
-
-/// Schema nodes created by the replacement of references.
-/// Why: references to references grow exponentially; our largest schema has 700.
-pub const SCHEMA_FLAT_NODES_MAX: usize = 50_000;
-
-/// Schema versions in one registry.
-/// Why: 100 types of 100 versions; each compiled validator takes some 10 KB.
-pub const SCHEMAS_MAX: usize = 10_000;
-
-/// Bytes of the table that a schema pattern is compiled to; a larger pattern is matched by the library instead.
-/// Why: our largest table has 40 KiB, and compiling takes time and memory in proportion.
-pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;
 
 /// Bits kept of a truncated IPv4 and IPv6 address.
 /// Why: the usual lengths at which an address identifies no person: a house of flats, a provider's district.

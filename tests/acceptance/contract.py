@@ -152,8 +152,7 @@ class Contract:
         """What no schema can say of an answer: how its members go together, with each other, the headers and the request."""
         wrong = []
         if "code" in value and "request_id" in value:
-            # The second is what it was before problems had a page.
-            if value["type"] not in (f"/errors#{value['code']}", f"urn:lakegate:problem:{value['code']}"):
+            if value["type"] != f"/errors#{value['code']}":
                 wrong.append(f"the type {value['type']} is not that of {value['code']}")
             if value["request_id"] != answer.headers.get("x-request-id"):
                 wrong.append("request_id is not X-Request-Id")

@@ -22,7 +22,7 @@ from events import new_uuid
 # A sender that says nothing for so long is gone.
 IDLE_SECONDS_MAX = 60
 # With the code of a problem: its `type`.
-PROBLEM_TYPE = "urn:lakegate:problem:"
+PROBLEM_TYPE = "/errors#"
 REJECTED = {
     "code": "schema_violation", "detail": "played: the schema says no", "pointer": "/student_id",
     "schema": "lesson:started/1", "schema_url": "/v1/schemas/lesson:started/1",

@@ -12,7 +12,7 @@ import uuid
 import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 
-from events import many_events, new_uuid, post_all, text
+from events import event, many_events, new_uuid, post_all, text
 from gateway import ENVIRONMENT, ROOT, wait_until
 from kinesis_reader import Reader, bills, event_uuid
 from kinesis_servers import SERVERS
@@ -150,6 +150,22 @@ def documented_costs(aggregation: str) -> list[float]:
     row = re.search(rf"^\| `{aggregation}` \|(.*)\|$", (ROOT / "docs/aws.md").read_text(), re.M).group(1)
     numbers = [float(number.replace(",", "")) for number in re.findall(r"[\d,]*\.?\d+", row)]
     return [*numbers[:2], *numbers[3:]]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_time_as_text_stays_text_in_the_payload_and_is_computed_right_beside_it(server, stream, stream_gateway, form):
+    gateway = stream_gateway(server, stream, format=form)
+    # As .NET escapes it.
+    time = r'"2026-11-19T19:00:03.5\u002B01:00"'
+    own = re.sub(r'"created_at":[0-9.]+', lambda _: f'"created_at":{time}', text(event()))
+    assert time in own and gateway.post(own).counts == (1, 0, 0, 0)
+    [line] = Reader(server.client("kinesis"), stream).until(1)
+    found = json.loads(line)
+    assert found["created_datetime"] == "2026-11-19T18:00:03.500Z"
+    if form == "flat":
+        assert line.startswith(own[:-1].encode()), line
+    else:
+        assert (found["created_at"], found["created_date"], found["payload"]) == (1795111203.5, "2026-11-19", own)
 
 
 @pytest.mark.parametrize("aggregation", ("kpl", "ndjson"))

@@ -14,6 +14,7 @@ mod fleet;
 mod fleet_store;
 mod flood;
 mod fuzz;
+mod half_close;
 mod hostile;
 mod keys;
 mod kill;

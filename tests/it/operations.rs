@@ -166,7 +166,11 @@ async fn refusals_are_logged_once_for_each_key_and_code_and_nothing_of_what_was_
         let unknown = Post::json(event().replace("section:reached", "section:s3cret"));
         let answer = client.post(Wire::H1, &unknown).await.expect("an answer");
         assert_eq!(answer.told(1), [Told::Rejected("unknown_event".into())]);
-        assert!(answer.json()["results"][0]["error"]["detail"].to_string().contains("lakegate schemas new NAME"), "{answer:?}");
+        let detail = answer.json()["results"][0]["error"]["detail"].to_string();
+        assert!(
+            detail.contains("run: lakegate schemas new menu:section:s3cret (") && detail.contains("within seconds"),
+            "{answer:?}"
+        );
         assert_eq!(client.post(Wire::H1, &Post::json(event())).await.expect("an answer").told(1), [Told::Accepted]);
     }
     for code in ["unknown_key", "not_found", "unknown_event"] {

@@ -70,6 +70,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("telemetry", "fault", "what an output answers to a line"),
     ("auth", "rate_limit", "a key has buckets of its own"),
     ("body_budget", "rate_limit", "a client address, and a key, is the same to both"),
+    ("schema", "decode", "the event as its schemas see it"),
     ("work_pool", "rate_limit", "a client address is the same to both"),
     ("auth", "key_shares", "a key has a share of its own"),
     ("ingest", "dead_letters", "what is rejected goes there"),

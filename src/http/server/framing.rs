@@ -41,6 +41,11 @@ impl<S> Strict<S> {
         matches!(self.framing.next, Next::Head) && (self.framing.head.has_begun || has_begun(&self.framing.line))
     }
 
+    /// Whether a body has begun and not ended.
+    pub(super) fn is_in_body(&self) -> bool {
+        !matches!(self.framing.next, Next::Head)
+    }
+
     pub(super) fn into_inner(self) -> S {
         self.inner
     }

@@ -16,12 +16,13 @@ use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::watch,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     activity::{Activity, Timeouts},
     framing::{Strict, has_begun},
+    linger,
     peeked_stream::PeekedStream,
     timeouts::{HeadTimer, WithTimeouts},
 };
@@ -41,11 +42,15 @@ pub(super) async fn serve<S, V>(
     let mut builder = http1::Builder::new();
     let timer = HeadTimer { activity: activity.clone(), times };
     builder.timer(timer).header_read_timeout(times.idle).max_buf_size(H1_BUFFER_BYTES_MAX);
+    // A client that closes its own direction after the request still gets the answer. The end of a head or a body that broke off
+    // is noticed when it is read.
+    builder.half_close(true);
     // Answers are small: head and body in one buffer cost less than a gathering write.
     builder.writev(false);
     let timed = WithTimeouts::new(Strict::new(stream), activity.clone(), times);
+    let open = activity.clone();
     let service = service_fn(move |request| {
-        activity.open_only();
+        open.open_only();
         service.call(request)
     });
     let mut connection = builder.serve_connection(TokioIo::new(timed), service);
@@ -63,10 +68,26 @@ pub(super) async fn serve<S, V>(
     let timed = io.into_inner();
     let is_head_late = timed.is_head_late();
     let strict = timed.into_inner();
+    // Nothing is served any more: this connection is among the first that are closed for another.
+    activity.is_idle_from(Instant::now());
     if strict.is_refused() {
         let _: Result<io::Result<u64>, _> = timeout(DRAIN_BODY_TIMEOUT, end(strict.into_inner())).await;
     } else if is_head_late {
         Box::pin(time_is_up(strict.into_inner(), has_begun(&read_buf), head_timed_out)).await;
+    } else if strict.is_in_body() {
+        // The answer came before the end of the body, and hyper has closed this direction.
+        let mut stream = strict.into_inner();
+        let stop = async {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+            sleep(DRAIN_BODY_TIMEOUT).await;
+        };
+        Box::pin(async move {
+            tokio::select! {
+                () = linger::discard(&mut stream) => {}
+                () = stop => {}
+            }
+        })
+        .await;
     }
 }
 
@@ -116,10 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::{body::Body, http::StatusCode};
-    use tokio::{
-        io::DuplexStream,
-        time::{Instant, sleep},
-    };
+    use tokio::io::DuplexStream;
 
     use super::*;
 

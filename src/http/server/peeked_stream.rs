@@ -10,7 +10,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// How an HTTP/2 client begins (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A stream whose first bytes were read ahead.
 #[derive(Debug)]
@@ -27,21 +27,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> PeekedStream<S> {
 
     /// Reads until the client has sent a byte or closed its side.
     pub(super) async fn begins(&mut self) -> io::Result<()> {
-        self.first.reserve(PREFACE.len());
-        (&mut self.inner).take(PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
+        self.first.reserve(H2_PREFACE.len());
+        (&mut self.inner).take(H2_PREFACE.len() as u64).read_buf(&mut self.first).await.map(drop)
     }
 
     /// Reads until the HTTP version is clear. Returns whether it is HTTP/2. If cancelled, [`PeekedStream::first`] has the bytes
     /// read.
     pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
-        self.first.reserve(PREFACE.len());
-        while self.first.len() < PREFACE.len() && PREFACE.starts_with(&self.first) {
-            let left = PREFACE.len() - self.first.len();
+        self.first.reserve(H2_PREFACE.len());
+        while self.first.len() < H2_PREFACE.len() && H2_PREFACE.starts_with(&self.first) {
+            let left = H2_PREFACE.len() - self.first.len();
             if (&mut self.inner).take(left as u64).read_buf(&mut self.first).await? == 0 {
                 return Ok(false);
             }
         }
-        Ok(self.first == PREFACE)
+        Ok(self.first == H2_PREFACE)
     }
 
     /// The bytes that arrived before the HTTP version was clear.
@@ -109,8 +109,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_bytes_say_which_http_it_is_and_are_not_lost() {
-        assert!(is_http2(&[PREFACE, b"more"].concat()).await);
-        assert!(is_http2(PREFACE).await);
+        assert!(is_http2(&[H2_PREFACE, b"more"].concat()).await);
+        assert!(is_http2(H2_PREFACE).await);
         for other in [b"POST / HTTP/1.1\r\n\r\n".as_slice(), b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", b"P", b""] {
             assert!(!is_http2(other).await, "{other:?}");
         }

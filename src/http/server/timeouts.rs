@@ -98,8 +98,12 @@ impl<S> WithTimeouts<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for WithTimeouts<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.strict).poll_read(context, into) {
-            return Poll::Ready(read);
+        match Pin::new(&mut self.strict).poll_read(context, into) {
+            // A TLS client closed the connection, or its own direction, without saying so (`close_notify`). That is harmless,
+            // because a request says itself where it ends; hyper notices one that broke off.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(())),
+            Poll::Ready(read) => return Poll::Ready(read),
+            Poll::Pending => {}
         }
         self.poll_head_late(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }

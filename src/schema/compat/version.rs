@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::{flatten::flatten, load::build_alone};
 use crate::{
+    decode::with_numeric_created_at,
     json::{Parser, Tape, TapeJson},
     limits::{CREATED_AT_END, SCHEMA_VERSION_MAX},
 };
@@ -128,5 +129,5 @@ fn domain(event_name: &str, is_exact: bool) -> Value {
 fn with_tape<T>(text: &str, judge: impl FnOnce(crate::json::Node<'_>) -> T) -> Option<T> {
     let mut tape = Tape::new();
     Parser::new(text, usize::MAX).value(&mut tape).ok()?;
-    Some(judge(tape.root(text)))
+    Some(with_numeric_created_at(tape.root(text), judge))
 }

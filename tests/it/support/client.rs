@@ -280,7 +280,7 @@ impl Answer {
         let problem = self.json();
         let code = problem["code"].as_str().unwrap_or_default().to_owned();
         assert_eq!(problem["status"], self.status, "{self:?}");
-        assert_eq!(problem["type"], format!("urn:lakegate:problem:{code}"), "{self:?}");
+        assert_eq!(problem["type"], format!("/errors#{code}"), "{self:?}");
         assert_eq!(problem["request_id"], self.header("x-request-id"), "{self:?}");
         for text in ["title", "detail", "request_id"] {
             assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{text} of {self:?}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::finding::{Code, Finding, Report};
 use crate::{
-    decode::{BodyForm, for_each_element, read_fields},
+    decode::{BodyForm, for_each_element, read_fields, with_numeric_created_at},
     outcome::{Fault, RejectCode, Rejection},
     schema::{Registry, Resolution, Schema},
 };
@@ -100,7 +100,9 @@ fn judge(registry: &Registry, schema: &Schema, event: &Value) -> Result<(), Reje
             let fields = read_fields(&event)?;
             let version = fields.schema_version.or(Some(schema.version));
             match registry.resolve(&fields.event_name, version) {
-                Resolution::Known(named) if named.event_name == schema.event_name => named.validate(event),
+                Resolution::Known(named) if named.event_name == schema.event_name => {
+                    with_numeric_created_at(event, |event| named.validate(event))
+                }
                 Resolution::UnknownVersion(_) if *fields.event_name == *schema.event_name => {
                     Err(Rejection::new(RejectCode::UnknownSchemaVersion, "names a version that is not there", "/schema_version"))
                 }
