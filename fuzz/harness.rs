@@ -17,7 +17,7 @@ use lakegate::{
     event::{Envelope, EventName, RESERVED_FIELDS, Record},
     limits::{EVENTS_PER_REQUEST_MAX, INFLATED_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
     outcome::RejectCode,
-    sink::kinesis::{Entry, Packing, RecordBuilder, StreamRecord},
+    sink::stream::{Entry, Packing, RecordBuilder, StreamRecord},
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
 };
 use md5::{Digest, Md5};
@@ -268,7 +268,7 @@ pub(crate) fn aggregate(data: &[u8]) {
     let [choice, limit, rest @ ..] = data else { return };
     let aggregation = [Aggregation::Kpl, Aggregation::Ndjson, Aggregation::None][usize::from(choice % 3)];
     let bytes_max = 64 + 16 * usize::from(*limit);
-    let packing = Packing { aggregation, bytes_max, shares_key: choice & 128 != 0 };
+    let packing = Packing { aggregation, bytes_max, events_max: 500, shares_key: choice & 128 != 0 };
     let mut events = Vec::new();
     let mut rest = rest;
     while let [key, length, more @ ..] = rest {

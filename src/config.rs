@@ -6,22 +6,26 @@
 mod browser;
 mod dedup;
 mod edge;
+mod firehose;
 mod keys;
 mod kinesis;
 mod load;
 mod old_names;
 mod secrets;
 mod sections;
+mod stream;
 mod unknown_key;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
+pub use firehose::FirehoseConfig;
 pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
-pub use kinesis::{Aggregation, KinesisConfig, RecordFormat};
+pub use kinesis::KinesisConfig;
 pub use load::{ConfigError, keys_variable, load, parse};
 pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{
     AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
     SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents, WhenFull,
 };
+pub use stream::{Aggregation, RecordFormat};

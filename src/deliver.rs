@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batches   for the lake: one range after the other; a failed partition is retried until its records are settled
-//! stream    for Kinesis: many calls in flight, each record on its own, shard by shard
+//! stream    for Kinesis and Firehose: many calls in flight, each record on its own, shard by shard
 //! journal   for both: what is settled beyond the cursor, and which ranges were begun
 //! ```
 //!
@@ -19,7 +19,7 @@ mod test_support;
 
 pub use batches::{BatchBounds, BatchDeliverer};
 pub use shared::{Shared, SinkState};
-pub use stream::{EventFormat, StreamDeliverer, StreamFormat, StreamSettings};
+pub use stream::{EventFormat, KeySource, StreamDeliverer, StreamFormat};
 
 use tokio::sync::watch;
 

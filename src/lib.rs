@@ -13,7 +13,7 @@
 //!
 //!          spool ─▶ batch or call ─▶ sink ─▶ cursor ─▶ unlink      rejected ─▶ dead letters
 //!                   deliver          lake    spool     after dedup             files, or a
-//!                                    kinesis           is sealed               stream of their own
+//!                                    stream            is sealed               stream of their own
 //! ```
 //!
 //! 1. [`http`] reads the sender ([`auth`]) and the body. Limits hold for each request and for all requests together.
@@ -27,7 +27,7 @@
 //! 4. A rejected event is in the dead letters ([`dead_letters`]) before the answer reports the rejection.
 //! 5. [`deliver`] reads from the [`spool`], passes records to a [`sink`], obeys the result of each record, advances the cursor,
 //!    and unlinks a segment when the dedup window has its identities on disk. The lake is written stretch by stretch, because
-//!    files are named by stretches. For Kinesis many calls are in flight, and a journal records what the stream has beyond the
+//!    files are named by stretches. For a stream many calls are in flight, and a journal records what it has beyond the
 //!    cursor ([`progress`] holds the same as a set).
 //! 6. An operator inspects the dead letters. Repaired events take the same path again: [`repair`].
 //!

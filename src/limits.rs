@@ -11,6 +11,7 @@ mod operations;
 mod retry;
 mod schemas;
 mod storage;
+mod streams;
 mod units;
 
 pub use compat::*;
@@ -20,6 +21,7 @@ pub use operations::*;
 pub use retry::*;
 pub use schemas::*;
 pub use storage::*;
+pub use streams::*;
 use units::{KIB, MIB};
 
 // ---- how the numbers relate ------------------------------------------------------------------------------------------
@@ -75,7 +77,10 @@ const _: () = assert!(FLEET_CLAIM_TTL.as_nanos() <= FLEET_CLAIM_TTL_MAX.as_nanos
 const _: () = assert!(FLEET_BACKLOG_IDENTITIES_MAX >= 8 * EVENTS_PER_REQUEST_MAX);
 const _: () = assert!(KINESIS_CALL_BYTES <= KINESIS_CALL_BYTES_MAX && KINESIS_RECORD_BYTES <= KINESIS_CALL_BYTES);
 const _: () = assert!(KINESIS_AGGREGATE_BYTES <= KINESIS_RECORD_BYTES && KINESIS_AGGREGATE_BYTES.is_multiple_of(PUT_UNIT_BYTES));
-const _: () = assert!(KINESIS_MEMORY_BYTES >= 4 * KINESIS_SHARD_BYTES_MIN && KINESIS_SHARD_BYTES_MIN > KINESIS_RECORD_BYTES);
+const _: () =
+    assert!(FIREHOSE_RECORD_BYTES_MAX <= FIREHOSE_CALL_BYTES_MAX && FIREHOSE_AGGREGATE_BYTES <= FIREHOSE_RECORD_BYTES_MAX);
+const _: () = assert!(STREAM_SHARD_BYTES_MIN > FIREHOSE_RECORD_BYTES_MAX);
+const _: () = assert!(STREAM_MEMORY_BYTES >= 4 * STREAM_SHARD_BYTES_MIN && STREAM_SHARD_BYTES_MIN > KINESIS_RECORD_BYTES);
 const _: () = assert!(DEAD_LETTER_SPOOL_BYTES_MAX >= 2 * SEGMENT_BYTES);
 const _: () = assert!(LAKE_CHUNK_BYTES + EVENT_BYTES_MAX < i32::MAX as usize, "arrow's string offsets have 32 bits");
 const _: () = assert!(LAKE_PARTITIONS_AT_ONCE < LAKE_FLUSH_PARTITIONS_PER_KEY);

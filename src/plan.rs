@@ -7,7 +7,9 @@ mod report;
 
 pub use facts::{Facts, FactsError, GatewayFacts, Prices};
 
-use crate::limits::{KINESIS_AGGREGATE_BYTES, KINESIS_LINGER, PLAN_HOURS_PER_MONTH};
+use crate::limits::{
+    FIREHOSE_AGGREGATE_BYTES, FIREHOSE_AGGREGATE_EVENTS_MAX, KINESIS_AGGREGATE_BYTES, PLAN_HOURS_PER_MONTH, STREAM_LINGER,
+};
 
 /// The load to plan for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,9 +58,9 @@ pub struct Plan {
 /// The resources and cost of a stream with one way of packing. USD are per month.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamPlan {
-    /// `none` or `kpl`; `ndjson` is within a percent of `kpl`.
-    pub aggregation: &'static str,
-    /// Records a month.
+    /// Whether events are packed: in Kinesis as `kpl`, from which `ndjson` differs by a percent, in Firehose as `ndjson`.
+    pub is_packed: bool,
+    /// Records a month in Kinesis.
     pub records: f64,
     /// Shards for the busiest hour.
     pub shards: u64,
@@ -70,6 +72,8 @@ pub struct StreamPlan {
     pub advantage_usd: f64,
     /// Firehose from the stream to partitioned Parquet, and the files.
     pub firehose_usd: f64,
+    /// In place of a stream: Firehose directly, to partitioned Parquet, and the files.
+    pub direct_firehose_usd: f64,
 }
 
 const GB: f64 = 1e9;
@@ -103,37 +107,44 @@ impl Plan {
             spool_bytes,
             gateways_usd: gateways * (prices.machine_hour * PLAN_HOURS_PER_MONTH + disk_gb * prices.disk_gb_month),
             direct_usd: flushes * load.event_types / 1000.0 * prices.s3_put_thousand + lake_gb * prices.s3_gb_month,
-            streams: vec![stream(load, facts, gateways, "none"), stream(load, facts, gateways, "kpl")],
+            streams: vec![stream(load, facts, gateways, false), stream(load, facts, gateways, true)],
         }
     }
 }
 
-fn stream(load: Load, facts: &Facts, gateways: f64, aggregation: &'static str) -> StreamPlan {
+fn stream(load: Load, facts: &Facts, gateways: f64, is_packed: bool) -> StreamPlan {
     let (prices, gateway) = (&facts.prices, &facts.gateway);
     let event = load.event_bytes + gateway.added_stream_bytes;
     let events = load.events_per_hour * PLAN_HOURS_PER_MONTH;
     // A record is full only if enough events arrive while the first one lingers.
-    let in_one_linger = load.events_per_hour / 3600.0 / gateways * KINESIS_LINGER.as_secs_f64();
-    let full = (KINESIS_AGGREGATE_BYTES as f64 / event).floor().min(in_one_linger);
-    let per_record = if aggregation == "none" { 1.0 } else { full.max(1.0) };
+    let in_one_linger = load.events_per_hour / 3600.0 / gateways * STREAM_LINGER.as_secs_f64();
+    let packed = |bytes_max: usize| (bytes_max as f64 / event).floor().min(in_one_linger).max(1.0);
+    let per_record = if is_packed { packed(KINESIS_AGGREGATE_BYTES) } else { 1.0 };
+    let per_firehose_record =
+        if is_packed { packed(FIREHOSE_AGGREGATE_BYTES).min(FIREHOSE_AGGREGATE_EVENTS_MAX as f64) } else { 1.0 };
     let (records, record) = (events / per_record, event * per_record);
     let peak_per_second = load.events_per_hour * load.peak / 3600.0;
     let shards = (peak_per_second / per_record / 1_000.0).max(peak_per_second * event / 1e6).ceil().max(1.0);
-    let rounded_gb = |unit: f64| records * (record / unit).ceil() * unit / GB;
+    let rounded = |records: f64, record: f64, unit: f64| records * (record / unit).ceil() * unit / GB;
     let units = records * (record / prices.put_unit_bytes).ceil();
-    let on_demand_gb = rounded_gb(1_000.0);
+    let on_demand_gb = rounded(records, record, 1_000.0);
     let minimum_gb = prices.advantage_min_bytes_per_second * 3600.0 * PLAN_HOURS_PER_MONTH / GB;
-    let firehose_gb = rounded_gb(prices.firehose_record_bytes);
+    // Firehose bills what it gets, in rounded records, and partitions and stores what is in it.
+    let firehose_usd = |gb: f64| {
+        gb * (prices.firehose_gb + prices.firehose_parquet_gb)
+            + events * event / GB * prices.firehose_partitioning_gb
+            + events * load.event_bytes * gateway.parquet_ratio / GB * prices.s3_gb_month
+    };
+    let direct_gb = rounded(events / per_firehose_record, event * per_firehose_record, prices.firehose_record_bytes);
     StreamPlan {
-        aggregation,
+        is_packed,
         records,
         shards: shards as u64,
         provisioned_usd: shards * prices.shard_hour * PLAN_HOURS_PER_MONTH + units / 1e6 * prices.put_units_million,
         on_demand_usd: prices.on_demand_stream_hour * PLAN_HOURS_PER_MONTH + on_demand_gb * prices.on_demand_gb,
         advantage_usd: on_demand_gb.max(minimum_gb) * prices.advantage_gb,
-        firehose_usd: firehose_gb * (prices.firehose_gb + prices.firehose_parquet_gb)
-            + events * event / GB * prices.firehose_partitioning_gb
-            + events * load.event_bytes * gateway.parquet_ratio / GB * prices.s3_gb_month,
+        firehose_usd: firehose_usd(rounded(records, record, prices.firehose_record_bytes)),
+        direct_firehose_usd: firehose_usd(direct_gb),
     }
 }
 
@@ -159,6 +170,18 @@ mod tests {
         assert!(close(none.on_demand_usd, 2_100.0), "{}", none.on_demand_usd);
         assert!(close(kpl.on_demand_usd, 1_065.0), "{}", kpl.on_demand_usd);
         assert_eq!((none.shards, kpl.shards), (10, 5));
+    }
+
+    /// AWS.md: Firehose directly costs $0.046 for a million packed events of 500 B, and $0.25 one by one, without the storage.
+    #[test]
+    fn firehose_directly_costs_a_fifth_when_packed() {
+        let (plan, facts) = (plan(36e6, 500.0), Facts::default());
+        let millions = 36.0 * PLAN_HOURS_PER_MONTH;
+        let storage = 500.0 * 1e6 * facts.gateway.parquet_ratio / GB * facts.prices.s3_gb_month;
+        let of_a_million = |stream: &StreamPlan| stream.direct_firehose_usd / millions - storage;
+        let [none, packed] = &plan.streams[..] else { panic!() };
+        assert!((of_a_million(none) / 0.25 - 1.0).abs() < 0.05, "{}", of_a_million(none));
+        assert!((of_a_million(packed) / 0.046 - 1.0).abs() < 0.05, "{}", of_a_million(packed));
     }
 
     #[test]

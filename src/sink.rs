@@ -1,7 +1,10 @@
 //! Sinks: where records are delivered. A sink returns a result for every record of a batch.
 
+mod aws;
+pub mod firehose;
 pub mod kinesis;
 pub mod lake;
+pub mod stream;
 
 use std::{future::Future, pin::Pin};
 

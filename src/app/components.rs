@@ -21,9 +21,7 @@ use crate::{
     config::{Config, DeadLettersKind, SinkKind},
     dead_letters::{self, DeadLetters, LetterStream, Quota},
     dedup::{Deduplicator, Fleet, Scopes, Window},
-    deliver::{
-        BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat, StreamSettings,
-    },
+    deliver::{BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat},
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
     ingest::{DeliveryWaiters, Ingest},
@@ -32,8 +30,10 @@ use crate::{
     repair::Repair,
     schema,
     sink::{
-        kinesis::KinesisStream,
+        firehose::{self, DeliveryStream},
+        kinesis::{self, KinesisStream},
         lake::{LakeConfig as Location, LakeSink},
+        stream::{Stream, StreamSettings},
     },
     spool::{GroupMetrics, Spool},
     telemetry::{AccessLog, Metrics, Traces, own_output},
@@ -79,7 +79,7 @@ impl Components {
         let (window, unread) = open_window(config, &spool, &scopes, &conditions)?;
         let dead_letter_spool = match config.dead_letters.kind {
             DeadLettersKind::Files => None,
-            DeadLettersKind::Kinesis => {
+            DeadLettersKind::Kinesis | DeadLettersKind::Firehose => {
                 let quota_bytes = config.dead_letters.quota_bytes;
                 Some(Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?))
             }
@@ -124,6 +124,7 @@ impl Components {
         let name = match config.sink.kind {
             SinkKind::Lake => "lake",
             SinkKind::Kinesis => "kinesis",
+            SinkKind::Firehose => "firehose",
         };
         let (state, sink_state) = new_state(name);
         let dead_letter_progress = dead_letter_spool.as_ref().map(|spool| {
@@ -162,6 +163,10 @@ impl Components {
                 let form = StreamFormat::Events(EventFormat::new(config.kinesis.format, &config.kinesis.partition_key));
                 kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
             }
+            SinkKind::Firehose => {
+                let form = StreamFormat::Events(EventFormat::without_key(config.firehose.format));
+                firehose_deliverer(config, &config.firehose.stream, form, shared).await
+            }
         }];
         // At this point the progress knows what was delivered beyond the cursor.
         metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
@@ -181,7 +186,13 @@ impl Components {
                 conditions: conditions.clone(),
                 scopes: scopes.clone(),
             };
-            deliverers.push(kinesis_deliverer(config, &config.dead_letters.stream, StreamFormat::Lines, shared).await);
+            let stream = &config.dead_letters.stream;
+            deliverers.push(match config.dead_letters.kind {
+                DeadLettersKind::Firehose => {
+                    firehose_deliverer(config, stream, StreamFormat::Lines { is_keyed: false }, shared).await
+                }
+                _ => kinesis_deliverer(config, stream, StreamFormat::Lines { is_keyed: true }, shared).await,
+            });
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
@@ -237,14 +248,29 @@ fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> 
 }
 
 async fn kinesis_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
+    let settings = kinesis::settings(&config.kinesis, form.key_is_identity());
+    let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
+    stream_deliverer(config, stream, form, settings, shared)
+}
+
+async fn firehose_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
+    let stream = Arc::new(DeliveryStream::connect(&config.firehose, stream).await);
+    stream_deliverer(config, stream, form, firehose::settings(&config.firehose), shared)
+}
+
+/// One journal, whatever the sink: a change of the sink delivers nothing again.
+fn stream_deliverer(
+    config: &Config,
+    stream: Arc<dyn Stream>,
+    form: StreamFormat,
+    settings: StreamSettings,
+    shared: Shared,
+) -> Deliverer {
     let journal = config.data_dir.join("delivery").join(match form {
         StreamFormat::Events(_) => "events.journal",
-        StreamFormat::Lines => "dead-letters.journal",
+        StreamFormat::Lines { .. } => "dead-letters.journal",
     });
-    let settings = StreamSettings::new(&config.kinesis, &form);
-    let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
-    let deliverer = StreamDeliverer::open(shared, stream, form, settings, journal);
-    Deliverer::Stream(Box::new(deliverer))
+    Deliverer::Stream(Box::new(StreamDeliverer::open(shared, stream, form, settings, journal)))
 }
 
 /// The configured location of the lake.

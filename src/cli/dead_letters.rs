@@ -168,7 +168,7 @@ fn read_text(file: &std::path::Path) -> anyhow::Result<String> {
 
 /// The letters in files. Prints a notice if there are letters elsewhere.
 pub(in crate::cli) fn archive(config: &Config) -> Archive {
-    if config.dead_letters.kind == DeadLettersKind::Kinesis {
+    if config.dead_letters.kind != DeadLettersKind::Files {
         let stream = &config.dead_letters.stream;
         notice(&format!("dead letters go to the stream {stream}; these are only those that lie in files (replay has --from)"));
     }

@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::in_full;
 use crate::{
-    app::{App, Failure},
-    config::Config,
+    app::{App, Failure, lake_location},
+    config::{Config, SinkKind},
     telemetry,
 };
 
@@ -129,6 +129,11 @@ fn announce(app: &App, config: &Config) {
     let port = app.address.port();
     tracing::info!("events: POST {scheme}://{}/v1/events", app.address);
     tracing::info!("metrics: http://{}/metrics", app.admin_address);
+    match config.sink.kind {
+        SinkKind::Lake => tracing::info!("sink: Parquet files in {}", lake_location(config).root),
+        SinkKind::Kinesis => tracing::info!("sink: the stream {} of Kinesis", config.kinesis.stream),
+        SinkKind::Firehose => tracing::info!("sink: the delivery stream {} of Firehose", config.firehose.stream),
+    }
     if let Some(certificate) = &app.self_signed {
         let certificate = certificate.display();
         tracing::info!(

@@ -1,9 +1,8 @@
 //! `[kinesis]`: the stream, and the format of its records.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
+use super::stream::{Aggregation, RecordFormat, check_endpoint, within};
 use crate::limits;
 
 /// `[kinesis]`
@@ -55,47 +54,21 @@ impl Default for KinesisConfig {
             format: RecordFormat::Flat,
             aggregation: Aggregation::None,
             aggregate_bytes_max: limits::KINESIS_AGGREGATE_BYTES,
-            linger_ms: limits::KINESIS_LINGER.as_millis() as u64,
+            linger_ms: limits::STREAM_LINGER.as_millis() as u64,
             call_records_max: limits::KINESIS_CALL_RECORDS_MAX,
             call_bytes_max: limits::KINESIS_CALL_BYTES,
             record_bytes_max: limits::KINESIS_RECORD_BYTES,
-            calls_in_flight_max: limits::KINESIS_CALLS_IN_FLIGHT,
-            call_timeout_ms: limits::KINESIS_CALL_TIMEOUT.as_millis() as u64,
-            memory_bytes_max: limits::KINESIS_MEMORY_BYTES,
+            calls_in_flight_max: limits::STREAM_CALLS_IN_FLIGHT,
+            call_timeout_ms: limits::STREAM_CALL_TIMEOUT.as_millis() as u64,
+            memory_bytes_max: limits::STREAM_MEMORY_BYTES,
             backlog_percent: limits::BACKLOG_PERCENT,
         }
     }
 }
 
-/// The format of one event in a record. Both formats end with a line end.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum RecordFormat {
-    /// The event's own object plus the added fields.
-    Flat,
-    /// An object with the lake's columns; the event itself is one string in `payload`.
-    Envelope,
-}
-
-/// How events are packed into records.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Aggregation {
-    /// One event, one record.
-    None,
-    /// The format of the Kinesis Producer Library, which KCL and Firehose unpack automatically.
-    Kpl,
-    /// Several lines in one record, which Firehose splits if configured.
-    Ndjson,
-}
-
 /// Validates the section beyond its types. Returns the key and the reason of the first fault.
 pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
-    let within = |key: &str, found: usize, range: RangeInclusive<usize>| {
-        let (least, most) = (*range.start(), *range.end());
-        let reason = format!("found {found}; {least} to {most} is allowed");
-        if range.contains(&found) { Ok(()) } else { Err((format!("kinesis.{key}"), reason)) }
-    };
+    let within = |key, found, range| within("kinesis", key, found, range);
     within("call_records_max", kinesis.call_records_max, 1..=limits::KINESIS_CALL_RECORDS_MAX)?;
     within("record_bytes_max", kinesis.record_bytes_max, 1024..=limits::KINESIS_RECORD_BYTES_MAX)?;
     within("call_bytes_max", kinesis.call_bytes_max, kinesis.record_bytes_max..=limits::KINESIS_CALL_BYTES_MAX)?;
@@ -103,17 +76,14 @@ pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
     within("calls_in_flight_max", kinesis.calls_in_flight_max, 1..=1_000)?;
     within("call_timeout_ms", kinesis.call_timeout_ms as usize, 100..=600_000)?;
     within("linger_ms", kinesis.linger_ms as usize, 0..=60_000)?;
-    within("memory_bytes_max", kinesis.memory_bytes_max, 4 * limits::KINESIS_SHARD_BYTES_MIN..=usize::MAX)?;
+    within("memory_bytes_max", kinesis.memory_bytes_max, 4 * limits::STREAM_SHARD_BYTES_MIN..=usize::MAX)?;
     within("backlog_percent", kinesis.backlog_percent.into(), 1..=99)?;
     if kinesis.partition_key != "event_uuid" && !kinesis.partition_key.starts_with('/') {
         let reason =
             format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);
         return Err(("kinesis.partition_key".into(), reason));
     }
-    let endpoint = &kinesis.endpoint;
-    if !(endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://")) {
-        return Err(("kinesis.endpoint".into(), format!("found {endpoint:?}; http://… or https://… is allowed")));
-    }
+    check_endpoint("kinesis", &kinesis.endpoint)?;
     if kinesis.ordered_by_key && kinesis.aggregation != Aggregation::None {
         let reason = "needs aggregation = \"none\": a packed record goes where its first key belongs, so the order of the others \
                       would not survive a change of the shards";

@@ -195,14 +195,22 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         let reason = format!("found {hold_minutes}; at most {} is allowed", limits::DEAD_LETTERS_HOLD_MINUTES_MAX);
         return Err(("dead_letters.hold_minutes_when_full".into(), reason));
     }
+    let (sink, letters) = (config.sink.kind, config.dead_letters.kind);
+    let letters_in_a_stream = letters != DeadLettersKind::Files;
     let stream_needed = [
-        ("kinesis.stream", config.sink.kind == SinkKind::Kinesis, &config.kinesis.stream),
-        ("dead_letters.stream", config.dead_letters.kind == DeadLettersKind::Kinesis, &config.dead_letters.stream),
+        ("kinesis.stream", sink == SinkKind::Kinesis, &config.kinesis.stream),
+        ("firehose.stream", sink == SinkKind::Firehose, &config.firehose.stream),
+        ("dead_letters.stream", letters_in_a_stream, &config.dead_letters.stream),
     ];
     for (key, is_used, stream) in stream_needed {
         if is_used && stream.is_empty() {
-            return Err((key.into(), "is empty; the name or the ARN of a stream is needed".into()));
+            return Err((key.into(), "is empty; the name of a stream is needed, for Kinesis its name or its ARN".into()));
         }
+    }
+    super::firehose::check(&config.firehose)?;
+    super::firehose::check_name("firehose.stream", &config.firehose.stream)?;
+    if letters == DeadLettersKind::Firehose {
+        super::firehose::check_name("dead_letters.stream", &config.dead_letters.stream)?;
     }
     super::kinesis::check(&config.kinesis)?;
     config.telemetry.check()?;

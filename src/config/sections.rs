@@ -10,7 +10,8 @@ use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BrowserConfig, DedupConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, TlsConfig,
+    BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig,
+    RateLimitConfig, TlsConfig,
 };
 use crate::limits;
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub lake: LakeConfig,
     /// The Kinesis stream.
     pub kinesis: KinesisConfig,
+    /// The delivery stream of Firehose.
+    pub firehose: FirehoseConfig,
     /// Rejected events.
     pub dead_letters: DeadLettersConfig,
     /// Graceful stop.
@@ -80,6 +83,7 @@ impl Default for Config {
             sink: SinkConfig::default(),
             lake: LakeConfig::default(),
             kinesis: KinesisConfig::default(),
+            firehose: FirehoseConfig::default(),
             dead_letters: DeadLettersConfig::default(),
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -199,6 +203,8 @@ pub enum SinkKind {
     Lake,
     /// Into an Amazon Kinesis stream: `[kinesis]`.
     Kinesis,
+    /// Into a delivery stream of Amazon Data Firehose: `[firehose]`.
+    Firehose,
 }
 
 /// `[lake]`
@@ -244,11 +250,12 @@ pub struct DeadLettersConfig {
     pub when_full: WhenFull,
     /// Files: minutes for which its bad events are answered `retry` before its oldest dead letters are discarded.
     pub hold_minutes_when_full: u64,
-    /// Kinesis: name or ARN of the dead letters' stream; region, endpoint and limits are those of `[kinesis]`.
+    /// Kinesis: name or ARN of the dead letters' stream. Firehose: name of their delivery stream. Region, endpoint and limits are
+    /// those of `[kinesis]` or `[firehose]`.
     pub stream: String,
-    /// Kinesis: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
+    /// Kinesis, Firehose: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
     pub quota_bytes: u64,
-    /// Kinesis: the percentage of `quota_bytes` for the letters of one key; further letters go into files.
+    /// Kinesis, Firehose: the percentage of `quota_bytes` for the letters of one key; further letters go into files.
     pub share_percent: u8,
 }
 
@@ -292,6 +299,8 @@ pub enum DeadLettersKind {
     Files,
     /// Into a separate Kinesis stream; letters that the stream refuses go into files.
     Kinesis,
+    /// Into a separate delivery stream of Firehose; letters that it refuses go into files.
+    Firehose,
 }
 
 /// `[stop]`

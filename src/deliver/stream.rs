@@ -8,7 +8,6 @@
 //! One task owns all of this. A failed record goes back into its queue and is sent again, alone; a shard that throttles slows
 //! only itself ([`shard_throttle`]); during an outage one call at a time probes the stream ([`health`]). Events may arrive in
 //! any order, unless [`StreamSettings::ordered_by_key`] is set.
-//! [`StreamSettings::ordered_by_key`] is set.
 
 mod by_seq;
 mod call_results;
@@ -38,59 +37,16 @@ use super::{
     shared::{CursorMover, Shared},
 };
 use crate::{
-    config::KinesisConfig,
     limits::STREAM_COMMIT_INTERVAL,
-    sink::kinesis::{Answer, Packing, ShardMap, ShardsUnknown, Stream, StreamRecord},
+    sink::stream::{Answer, ShardMap, ShardsUnknown, Stream, StreamRecord, StreamSettings},
 };
 use health::Health;
 use intake::Intake;
 use invalid_records::{Success, SuspectedRecords, Suspicion};
-pub use record_format::{EventFormat, StreamFormat};
+pub use record_format::{EventFormat, KeySource, StreamFormat};
 use refusal::Refusal;
 use shard_queues::{CallBounds, Class, ShardQueues};
 use shard_watch::ShardWatch;
-
-/// Settings of the delivery to a stream.
-#[derive(Clone, Debug)]
-pub struct StreamSettings {
-    /// How events are packed into records.
-    pub packing: Packing,
-    /// Records in one call.
-    pub call_records_max: usize,
-    /// Bytes of one call.
-    pub call_bytes_max: usize,
-    /// Bytes of one record with its key.
-    pub record_bytes_max: usize,
-    /// Calls in flight at one time.
-    pub calls_in_flight_max: usize,
-    /// How long an event waits for other events.
-    pub linger: Duration,
-    /// Bytes of events in memory.
-    pub memory_bytes_max: usize,
-    /// Percent of the throughput for a backlog while new events arrive.
-    pub backlog_percent: u8,
-    /// Whether events of one key arrive in order.
-    pub ordered_by_key: bool,
-}
-
-impl StreamSettings {
-    /// The settings as configured, for records in the format `form`.
-    #[must_use]
-    pub fn new(config: &KinesisConfig, form: &StreamFormat) -> Self {
-        let shares_key = config.aggregation != crate::config::Aggregation::None && form.key_is_identity();
-        Self {
-            packing: Packing { aggregation: config.aggregation, bytes_max: config.aggregate_bytes_max, shares_key },
-            call_records_max: config.call_records_max,
-            call_bytes_max: config.call_bytes_max,
-            record_bytes_max: config.record_bytes_max,
-            calls_in_flight_max: config.calls_in_flight_max,
-            linger: Duration::from_millis(config.linger_ms),
-            memory_bytes_max: config.memory_bytes_max,
-            backlog_percent: config.backlog_percent,
-            ordered_by_key: config.ordered_by_key,
-        }
-    }
-}
 
 /// Delivers to a stream.
 pub struct StreamDeliverer {
@@ -181,16 +137,15 @@ struct Flow {
 impl Flow {
     fn new(deliverer: StreamDeliverer, now: Instant) -> Self {
         let StreamDeliverer { shared, stream, form, settings, journal, known } = deliverer;
-        let StreamSettings { packing, record_bytes_max, .. } = settings;
         let Journaled { settled, sent, stretches } = known;
-        let queues = ShardQueues::new(settings.memory_bytes_max, settings.backlog_percent, settings.ordered_by_key, now);
+        let queues = ShardQueues::new(&settings, now);
         Self {
-            intake: Intake::new(shared.spool.clone(), form, packing, record_bytes_max, &settled, sent),
+            intake: Intake::new(shared.spool.clone(), form, &settings, &settled, sent),
+            shards: ShardWatch::new(settings.packing.is_packed()),
             shared,
             stream,
             settings,
             queues,
-            shards: ShardWatch::new(packing.is_packed()),
             health: Health::new(now),
             journal,
             calls: JoinSet::new(),

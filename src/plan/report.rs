@@ -27,7 +27,7 @@ impl Display for Plan {
         writeln!(f, "  spool           {} each, for an outage of {} h", bytes(self.spool_bytes), load.outage_hours)?;
         writeln!(f, "shared dedup      {} in Redis or Valkey, where the gateways are to be one", bytes(self.store_bytes))?;
         writeln!(f)?;
-        writeln!(f, "USD a month                    {:>14}{:>14}", "none", "kpl")?;
+        writeln!(f, "USD a month                    {:>14}{:>14}", "none", "packed")?;
         let mut row = |name: &str, value: &dyn Fn(&StreamPlan) -> String| {
             let cells: String = self.streams.iter().map(|stream| format!("{:>14}", value(stream))).collect();
             writeln!(f, "{name:<31}{cells}")
@@ -38,6 +38,7 @@ impl Display for Plan {
         row("Kinesis, on demand", &|stream| usd(stream.on_demand_usd))?;
         row("Kinesis, on-demand Advantage", &|stream| usd(stream.advantage_usd))?;
         row("+ Firehose to Parquet, S3", &|stream| usd(stream.firehose_usd))?;
+        row("instead: Firehose to Parquet", &|stream| usd(stream.direct_firehose_usd))?;
         writeln!(f, "{:<31}{:>14}", "instead: Parquet straight to S3", usd(self.direct_usd))
     }
 }

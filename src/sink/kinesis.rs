@@ -1,44 +1,19 @@
-//! Amazon Kinesis: the format of a record, its shard, and one PutRecords call.
+//! Amazon Kinesis: the place of a key, the body and the results of a PutRecords call, and the shards.
 //!
-//! The flow (`deliver/stream.rs`) decides which records go into which call, and when a record is sent again.
-//!
-//! `hash` and `shards`: the shard of a key · `entry`, `record`, `kpl`: the records · `body`: the request body · `call`,
-//! `results`: the response · `client`: the SDK
-
-use std::{future::Future, pin::Pin};
+//! `hash`: the place of a key · `body`: the request body · `results`: the response · `client`: the SDK · `settings`: how to deliver
 
 mod body;
-mod call;
 mod client;
-mod entry;
 mod hash;
-mod kpl;
-mod record;
 mod results;
-mod shards;
+mod settings;
 
 pub use body::put_records_body;
-pub use call::{Answer, RecordResult, read_service_error};
 pub use client::KinesisStream;
-pub use entry::Entry;
-pub use hash::{HashKey, HashRange, hash_key};
-pub use record::{Packing, RecordBuilder, StreamRecord};
-pub use shards::{Shard, ShardMap, ShardsUnknown};
+pub use hash::hash_key;
+pub use settings::settings;
 
-/// A future that a [`Stream`] returns.
-pub type StreamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A stream with shards: Kinesis, or a script in tests.
-pub trait Stream: Send + Sync {
-    /// Its name, for logs.
-    fn name(&self) -> &str;
-
-    /// One call with these records, once, without retries.
-    fn put<'a>(&'a self, records: &'a [StreamRecord]) -> StreamFuture<'a, Answer>;
-
-    /// The open shards, or why they are not known.
-    fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>>;
-}
+use super::stream::{Answer, ShardMap, ShardsUnknown, Stream, StreamFuture, StreamRecord};
 
 impl Stream for KinesisStream {
     fn name(&self) -> &str {

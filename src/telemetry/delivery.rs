@@ -20,7 +20,7 @@ pub struct ShardLabel {
 /// How a call to a stream ended.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct AnswerLabel {
-    /// `each`, `unknown`, `refused`, `held` or `invalid`: see `sink/kinesis/call.rs`.
+    /// `each`, `unknown`, `refused`, `throttled`, `held` or `invalid`: see `sink/stream/answer.rs`.
     pub answer: &'static str,
 }
 
@@ -41,12 +41,12 @@ metrics! {
         pub batch_bytes as "delivery_batch_bytes": Histogram = "Bytes of one batch or call", BATCH_BYTES;
         /// 0 while the sink takes nothing. Partial failures have their own conditions.
         pub sink_up: Gauge<i64, AtomicI64> = "1 while the last delivery succeeded";
-        pub calls as "stream_calls": Family<AnswerLabel, Counter> = "PutRecords calls by how they ended";
+        pub calls as "stream_calls": Family<AnswerLabel, Counter> = "Calls to the stream by how they ended";
         /// A record may hold many events.
         pub stream_records: Counter = "Records that the stream took";
         pub stream_bytes: Counter = "Bytes of those records with their keys";
-        /// As provisioned streams bill them.
-        pub stream_put_units: Counter = "Their PUT payload units of 25 KB";
+        /// As provisioned Kinesis streams and Firehose bill them.
+        pub stream_put_units: Counter = "Units in which they are billed: 25 KB (Kinesis, provisioned) or 5 KB (Firehose)";
         pub shard_throttled as "shard_throttled_records": Family<ShardLabel, Counter> = "Records that a shard throttled";
         /// Absent if the shard is not limited.
         pub shard_rate: Family<ShardLabel, F64Gauge> = "Rate that a shard is held to; 1 is 1,000 records or 1 MB a second";
@@ -59,7 +59,7 @@ impl DeliveryMetrics {
     pub(super) fn new(registry: &mut Registry, prefix: &str) -> Self {
         let metrics = Self::register(registry, prefix);
         metrics.sink_up.set(1);
-        for answer in ["each", "unknown", "refused", "held", "invalid"] {
+        for answer in ["each", "unknown", "refused", "throttled", "held", "invalid"] {
             drop(metrics.calls.get_or_create(&AnswerLabel { answer }));
         }
         metrics

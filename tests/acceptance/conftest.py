@@ -44,10 +44,10 @@ def stream_gateway(contract, tmp_path):
     """Starts gateways whose sink is a stream, and stops them when the test is over."""
     started = []
 
-    def start(*arguments, more=None, **kinesis) -> Gateway:
+    def start(*arguments, more=None, **keys) -> Gateway:
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        settings = sink_environment(*arguments, **kinesis) | (more or {})
+        settings = sink_environment(*arguments, **keys) | (more or {})
         started.append(Gateway(folder, environment=settings, check=contract.check))
         return started[-1].start()
 

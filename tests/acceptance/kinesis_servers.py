@@ -130,8 +130,8 @@ class MiniStack(Server):
 SERVERS = {server.name: server for server in (Kinesalite, MiniStack)}
 
 
-def sink_environment(server: Server, stream: str, **kinesis) -> dict[str, str]:
-    """A gateway's environment: its sink is this stream."""
-    keys = {"stream": stream, "region": REGION, "endpoint": server.endpoint} | kinesis
-    settings = {f"LAKEGATE__KINESIS__{key.upper()}": str(value) for key, value in keys.items()}
-    return CREDENTIALS | settings | {"LAKEGATE__SINK__KIND": "kinesis", "LAKEGATE__SCHEMAS__UNKNOWN_EVENTS": "accept"}
+def sink_environment(server: Server, stream: str, kind: str = "kinesis", **keys) -> dict[str, str]:
+    """A gateway's environment: its sink is this stream, of Kinesis or of Firehose."""
+    keys = {"stream": stream, "region": REGION, "endpoint": server.endpoint} | keys
+    settings = {f"LAKEGATE__{kind.upper()}__{key.upper()}": str(value) for key, value in keys.items()}
+    return CREDENTIALS | settings | {"LAKEGATE__SINK__KIND": kind, "LAKEGATE__SCHEMAS__UNKNOWN_EVENTS": "accept"}

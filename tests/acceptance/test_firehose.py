@@ -1,4 +1,5 @@
-"""The rest of the lake, on MiniStack: stream, Firehose, Parquet in a bucket, and Athena over it. See firehose/README.md."""
+"""The rest of the lake, on MiniStack: stream, Firehose (or Firehose alone), Parquet in a bucket, and Athena over it. See
+firehose/README.md."""
 
 import json
 import random
@@ -22,16 +23,18 @@ COUNTS = "SELECT event_type, created_date, count(*) FROM events GROUP BY event_t
 class Lake:
     """The stream, the delivery stream, the bucket and the table, made of the files in firehose/."""
 
-    def __init__(self, server: MiniStack, name: str):
+    def __init__(self, server: MiniStack, name: str, is_direct: bool = False):
         self.server, self.stream, self.bucket, self.database = server, f"{name}-stream", f"{name}-lake", name
+        self.delivery_stream = f"{name}-delivery"
         self.athena, self.s3, self.kinesis = (server.client(service) for service in ("athena", "s3", "kinesis"))
         self.s3.create_bucket(Bucket=self.bucket)
-        server.create_stream(self.stream, 2)
+        if not is_direct:
+            server.create_stream(self.stream, 2)
         server.client("glue").create_database(DatabaseInput={"Name": self.database})
         self.views = {}
         self.create_tables()
         names = {
-            "NAME": f"{name}-delivery", "REGION": REGION, "ACCOUNT": server.client("sts").get_caller_identity()["Account"],
+            "NAME": self.delivery_stream, "REGION": REGION, "ACCOUNT": server.client("sts").get_caller_identity()["Account"],
             "STREAM": self.stream, "BUCKET": self.bucket, "DATABASE": self.database,
         }
         iam = server.client("iam")
@@ -39,7 +42,11 @@ class Lake:
         policy = filled("role-policy.json", names)
         iam.put_role_policy(RoleName=f"{name}-role", PolicyName="deliver", PolicyDocument=policy)
         names["ROLE_ARN"] = role["Role"]["Arn"]
-        server.client("firehose").create_delivery_stream(**json.loads(filled("delivery-stream.json", names)))
+        delivery_stream = json.loads(filled("delivery-stream.json", names))
+        if is_direct:
+            del delivery_stream["KinesisStreamSourceConfiguration"]
+            delivery_stream["DeliveryStreamType"] = "DirectPut"
+        server.client("firehose").create_delivery_stream(**delivery_stream)
 
     def create_tables(self):
         """Runs the statements that `lakegate lake views` prints. Views are kept here, MiniStack forgets them."""
@@ -143,11 +150,19 @@ def test_what_firehose_makes_of_envelopes(server):
     assert (float(row[5]), row[6], row[7]) == (first["created_at"], payload, "2026-11-20 23:59:59.123")
 
 
-def test_athena_counts_what_was_posted_to_the_gateway(server, stream_gateway):
-    lake = Lake(server, "gateway")
+@pytest.mark.parametrize("kind", ["kinesis", "firehose"])
+def test_athena_counts_what_was_posted_to_the_gateway(server, stream_gateway, kind):
+    """Through a stream, and to Firehose directly."""
+    lake = Lake(server, f"gateway{kind}", is_direct=kind == "firehose")
     # MiniStack converts within the call, one record after the other.
     gateway = stream_gateway(
-        server, lake.stream, format="envelope", call_records_max=40, calls_in_flight_max=2, call_timeout_ms=30_000
+        server,
+        lake.stream if kind == "kinesis" else lake.delivery_stream,
+        kind=kind,
+        format="envelope",
+        call_records_max=40,
+        calls_in_flight_max=2,
+        call_timeout_ms=30_000,
     )
     events = many_events(240, seed=6)
     today = time.time()

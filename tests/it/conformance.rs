@@ -9,7 +9,7 @@ use crate::support::{
     client::{Told, Wire},
     events::{Form, bad_of_kind},
     gateway::{Gateway, Setup},
-    kinesis::{KinesisServer, Stream},
+    kinesis::{KinesisServer, Service, Stream},
     lines::LineForm,
     metrics::Scrape,
     readback::{LakeRows, dead_letters},
@@ -22,14 +22,14 @@ type Events = BTreeMap<Uuid, Vec<u8>>;
 /// A sink that is read back.
 enum Sink {
     Lake,
-    Stream { server: Box<KinesisServer>, stream: Stream, aggregation: &'static str, form: LineForm },
+    Stream { service: Service, server: Box<KinesisServer>, stream: Stream, aggregation: &'static str, form: LineForm },
 }
 
 impl Sink {
-    async fn stream(aggregation: &'static str, form: LineForm) -> Self {
+    async fn stream(service: Service, aggregation: &'static str, form: LineForm) -> Self {
         let server = Box::new(KinesisServer::start(3).await);
-        let stream = server.create_stream("events", 3);
-        Self::Stream { server, stream, aggregation, form }
+        let stream = server.create(service, "events", 3);
+        Self::Stream { service, server, stream, aggregation, form }
     }
 
     /// A gateway on `folder` that delivers to it.
@@ -37,11 +37,11 @@ impl Sink {
         let setup = Setup::new(folder).set("schemas.unknown_events", "accept");
         match self {
             Self::Lake => setup.set("lake.flush_age_ms", 50),
-            Self::Stream { server, aggregation, form, .. } => setup
-                .with_stream(server, "events")
-                .set("kinesis.linger_ms", 20)
-                .set("kinesis.aggregation", aggregation)
-                .set("kinesis.format", form.name()),
+            Self::Stream { service, server, aggregation, form, .. } => {
+                let key = |key: &str| format!("{}.{key}", service.name());
+                let setup = setup.with_stream_of(*service, server, "events").set(&key("linger_ms"), 20);
+                setup.set(&key("aggregation"), aggregation).set(&key("format"), form.name())
+            }
         }
     }
 
@@ -72,15 +72,24 @@ async fn the_lake_conforms() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_flat_events_conforms_however_they_are_packed() {
-    for aggregation in ["none", "kpl", "ndjson"] {
-        conforms(&Sink::stream(aggregation, LineForm::Flat).await).await;
-    }
+    stream_conforms(Service::Kinesis, LineForm::Flat).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_envelopes_conforms_however_they_are_packed() {
-    for aggregation in ["none", "kpl", "ndjson"] {
-        conforms(&Sink::stream(aggregation, LineForm::Envelope).await).await;
+    stream_conforms(Service::Kinesis, LineForm::Envelope).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_stream_conforms_in_both_forms_however_events_are_packed() {
+    for form in [LineForm::Flat, LineForm::Envelope] {
+        stream_conforms(Service::Firehose, form).await;
+    }
+}
+
+async fn stream_conforms(service: Service, form: LineForm) {
+    for aggregation in service.aggregations() {
+        conforms(&Sink::stream(service, aggregation, form).await).await;
     }
 }
 

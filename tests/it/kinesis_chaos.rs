@@ -1,4 +1,4 @@
-//! Everything goes wrong at once between the gateway and its stream, and the gateway is killed meanwhile: all that was
+//! Everything goes wrong at once between the gateway and its stream, of Kinesis or of Firehose, and the gateway is killed meanwhile: all that was
 //! acknowledged arrives, nothing else does, and a copy too many is there only where nobody could know better.
 //!
 //! Some 6,000 events in `cargo test`; `make chaos` sends 100,000:
@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::support::{
     events,
     gateway::{Gateway, Setup},
-    kinesis::{Call, Fate, Fault, KinesisServer, Limits, ShardFault, ShardRate, Stream},
+    kinesis::{Call, Fate, Fault, KinesisServer, Limits, Service, ShardFault, ShardRate, Stream},
     lines::LineForm,
     metrics::Scrape,
     readback::dead_letters,
@@ -51,7 +51,9 @@ const CALL_TIMEOUT: Duration = Duration::from_millis(800);
 /// One way to use the stream.
 #[derive(Clone, Copy, Debug)]
 struct Variant {
+    service: Service,
     aggregation: &'static str,
+    /// Firehose has no keys.
     partition_key: &'static str,
     form: LineForm,
     /// Bytes that a record of the stream may really hold.
@@ -60,13 +62,23 @@ struct Variant {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_arrives_through_every_fault_and_kill_and_doubles_are_excused_and_counted() {
+    chaos(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_holds_for_a_delivery_stream() {
+    chaos(Service::Firehose).await;
+}
+
+async fn chaos(service: Service) {
     let events: usize = std::env::var("LAKEGATE_CHAOS_EVENTS").map_or(6_000, |text| text.parse().expect("a number of events"));
     let seed = seed("LAKEGATE_CHAOS_SEED");
     let mut rng = Rng::with_seed(seed);
-    for (turn, aggregation) in ["none", "kpl", "ndjson"].into_iter().enumerate() {
+    for (turn, aggregation) in service.aggregations().iter().enumerate() {
         // The first seeds go through all combinations; any seed has its own.
         let choice = (seed as usize).wrapping_add(turn);
         let variant = Variant {
+            service,
             aggregation,
             partition_key: ["event_uuid", "/section_index"][choice % 2],
             form: [LineForm::Flat, LineForm::Envelope][choice / 2 % 2],
@@ -104,25 +116,29 @@ impl Run {
     async fn begin(variant: Variant, mut rng: Rng) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = KinesisServer::start(rng.u64(..)).await;
-        server.set_limits(Limits { record_bytes_max: variant.record_bytes_max, ..Limits::default() });
-        let stream = server.create_stream("events", 4);
+        server.set_limits(Limits { record_bytes_max: variant.record_bytes_max, ..variant.service.limits() });
+        let stream = server.create(variant.service, "events", 4);
         stream.set_slow(Duration::from_millis(60));
         let setup = Setup::new(folder.path())
-            .with_stream(&server, "events")
+            .with_stream_of(variant.service, &server, "events")
             .set("spool.segment_bytes", 2_100_000)
             .set("http.delivered_wait_seconds", 1)
-            .set("kinesis.aggregation", variant.aggregation)
-            .set("kinesis.partition_key", variant.partition_key)
-            .set("kinesis.format", variant.form.name())
-            .set("kinesis.record_bytes_max", RECORD_BYTES_MAX)
-            .set("kinesis.calls_in_flight_max", CALLS_IN_FLIGHT_MAX)
-            .set("kinesis.call_timeout_ms", CALL_TIMEOUT.as_millis())
+            .set("kinesis.partition_key", variant.partition_key);
+        let tuned = [
+            ("aggregation", variant.aggregation.to_owned()),
+            ("format", variant.form.name().to_owned()),
+            ("record_bytes_max", RECORD_BYTES_MAX.to_string()),
+            ("calls_in_flight_max", CALLS_IN_FLIGHT_MAX.to_string()),
+            ("call_timeout_ms", CALL_TIMEOUT.as_millis().to_string()),
             // What a server in a debug build answers far within that time.
-            .set("kinesis.call_bytes_max", 500_000)
+            ("call_bytes_max", "500000".to_owned()),
             // Small calls and records make many of them.
-            .set("kinesis.call_records_max", if variant.aggregation == "none" { 40 } else { 5 })
-            .set("kinesis.aggregate_bytes_max", 6_000)
-            .set("kinesis.linger_ms", 20);
+            ("call_records_max", if variant.aggregation == "none" { "40" } else { "5" }.to_owned()),
+            ("aggregate_bytes_max", "6000".to_owned()),
+            ("linger_ms", "20".to_owned()),
+        ];
+        let service = variant.service.name();
+        let setup = tuned.iter().fold(setup, |setup, (key, value)| setup.set(&format!("{service}.{key}"), value));
         let senders = (0..CLIENTS).map(|_| Sender::new(rng.fork(), 60)).collect();
         let (cuts, maybe_duplicates, kills, reshards) = (Vec::new(), 0, 0, 0);
         Self { variant, rng, folder, server, stream, setup, senders, cuts, maybe_duplicates, kills, reshards }
@@ -251,6 +267,8 @@ impl Run {
                 tokio::time::sleep(a_while).await;
                 self.stream.set_shard_fault(shard, None);
             }
+            // A delivery stream stays one lane.
+            6.. if self.variant.service == Service::Firehose => {}
             6 | 7 => {
                 self.stream.split_shard(shard);
                 self.reshards += 1;

@@ -1,4 +1,4 @@
-//! The gateway in front of a stream that misbehaves in one way at a time.
+//! The gateway in front of a stream that misbehaves in one way at a time: of Kinesis, and of Firehose where it has that way.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,7 +11,7 @@ use crate::support::{
     client::{Told, Wire},
     events, eventually,
     gateway::Gateway,
-    kinesis::{Fault, KinesisServer, Limits, Stream},
+    kinesis::{Fault, KinesisServer, Limits, Service, Stream},
     metrics::Scrape,
     readback::dead_letters,
     streaming::{ARRIVAL_LIMIT, Rig, accepted, identities, send, small, until_delivered},
@@ -26,11 +26,20 @@ fn assert_all_calls_were_valid(server: &KinesisServer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_never_larger_than_aws_takes_and_connections_are_few() {
-    let rig = Rig::with_shards(4).await.set("kinesis.calls_in_flight_max", 4).set("kinesis.aggregate_bytes_max", 200_000);
+    calls_are_valid_and_connections_few(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_a_delivery_stream_is_never_larger_than_aws_takes_either() {
+    calls_are_valid_and_connections_few(Service::Firehose).await;
+}
+
+async fn calls_are_valid_and_connections_few(service: Service) {
+    let rig = Rig::of(service, 4).await.tuned("calls_in_flight_max", 4).tuned("aggregate_bytes_max", 200_000);
     rig.stream.set_slow(Duration::from_millis(100));
     rig.stream.set(Fault::Slow, 0.5);
-    for aggregation in ["none", "kpl", "ndjson"] {
-        let gateway = rig.setup.clone().set("kinesis.aggregation", aggregation).start().await;
+    for aggregation in service.aggregations() {
+        let gateway = rig.setup.clone().set(&format!("{}.aggregation", service.name()), aggregation).start().await;
         let client = gateway.client();
         let mut connection = client.connect(Wire::H2).await.expect("it is ready");
         let before = rig.server.connections();
@@ -57,8 +66,17 @@ async fn a_call_is_never_larger_than_aws_takes_and_connections_are_few() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_answered_as_delivered_is_in_the_stream_and_what_is_not_in_time_is_recognised_later() {
-    let rig = Rig::with_shards(2).await;
-    let rig = rig.set("kinesis.linger_ms", 20_000).set("http.delivered_wait_seconds", 1).set("kinesis.call_timeout_ms", 400);
+    delivered_means_in_the_stream(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_as_delivered_is_in_the_delivery_stream() {
+    delivered_means_in_the_stream(Service::Firehose).await;
+}
+
+async fn delivered_means_in_the_stream(service: Service) {
+    let rig = Rig::of(service, 2).await;
+    let rig = rig.tuned("linger_ms", 20_000).set("http.delivered_wait_seconds", 1).tuned("call_timeout_ms", 400);
     let gateway = rig.setup.start().await;
     let client = gateway.client();
     let mut connection = client.connect(Wire::H2).await.expect("it is ready");
@@ -108,17 +126,22 @@ async fn what_is_answered_as_delivered_is_in_the_stream_and_what_is_not_in_time_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_has_to_mend_is_said_once_and_clearly_and_ends_by_itself() {
-    let rig = Rig::with_shards(2).await;
+    what_somebody_has_to_mend_is_said(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_has_to_mend_of_a_delivery_stream_is_said_too() {
+    what_somebody_has_to_mend_is_said(Service::Firehose).await;
+}
+
+async fn what_somebody_has_to_mend_is_said(service: Service) {
+    let rig = Rig::of(service, 2).await;
     let gateway = rig.setup.start().await;
     let mut sent = send(&gateway.client(), 10).await;
     rig.stream.wait_for_events(10, ARRIVAL_LIMIT).await;
-    let faults = [
-        (Fault::NotFound, "ResourceNotFoundException"),
-        (Fault::TokenExpired, "ExpiredTokenException"),
-        (Fault::AccessDenied, "AccessDeniedException"),
-        (Fault::KmsDenied, "KMSAccessDeniedException"),
-    ];
-    for (round, (fault, code)) in faults.into_iter().enumerate() {
+    let faults = [Fault::NotFound, Fault::TokenExpired, Fault::AccessDenied, Fault::KmsDenied];
+    for (round, fault) in faults.into_iter().enumerate() {
+        let (_, code, _) = fault.error(service).expect("all are errors");
         rig.stream.set(fault, 1.0);
         sent.extend(send(&gateway.client(), 100).await);
         rig.stream.wait_until_struck(fault, 4, Duration::from_secs(30)).await;
@@ -150,7 +173,16 @@ async fn what_somebody_has_to_mend_is_said_once_and_clearly_and_ends_by_itself()
 /// The gateway takes events, and says what its stream says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_finds_every_call_not_valid_after_it_took_some_makes_no_dead_letter() {
-    let rig = Rig::with_shards(2).await;
+    calls_that_are_all_invalid_make_no_dead_letter(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_stream_that_finds_every_call_not_valid_makes_no_dead_letter_either() {
+    calls_that_are_all_invalid_make_no_dead_letter(Service::Firehose).await;
+}
+
+async fn calls_that_are_all_invalid_make_no_dead_letter(service: Service) {
+    let rig = Rig::of(service, 2).await;
     let gateway = rig.setup.start().await;
     let mut sent = send(&gateway.client(), 100).await;
     rig.stream.wait_for_events(100, ARRIVAL_LIMIT).await;
@@ -180,11 +212,20 @@ async fn assert_held(gateway: &Gateway, code: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_made_after_the_start_is_found() {
-    let rig = Rig::with_shards(1).await.set("kinesis.stream", "later");
+    a_late_stream_is_found(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_stream_that_is_made_after_the_start_is_found() {
+    a_late_stream_is_found(Service::Firehose).await;
+}
+
+async fn a_late_stream_is_found(service: Service) {
+    let rig = Rig::of(service, 1).await.tuned("stream", "later");
     let gateway = rig.setup.start().await;
     let sent = send(&gateway.client(), 50).await;
     assert_held(&gateway, "ResourceNotFoundException").await;
-    let stream = rig.server.create_stream("later", 3);
+    let stream = rig.server.create(service, "later", 3);
     stream.wait_for_events(50, ARRIVAL_LIMIT).await;
     gateway.until_reason("", Duration::from_secs(10)).await;
     // Its shards are known soon after, or they would be one to the gateway for ever.
@@ -197,12 +238,22 @@ async fn a_stream_that_is_made_after_the_start_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_no_record_holds_goes_to_the_dead_letters_and_holds_up_nobody() {
+    what_no_record_holds_is_a_dead_letter(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_record_of_a_delivery_stream_holds_is_a_dead_letter() {
+    what_no_record_holds_is_a_dead_letter(Service::Firehose).await;
+}
+
+async fn what_no_record_holds_is_a_dead_letter(service: Service) {
     // The gateway knows the stream's limit, or it learns it from the answers.
-    for (believed, real) in [(50_000, 1 << 20), (1 << 20, 50_000)] {
-        for aggregation in ["none", "kpl", "ndjson"] {
-            let rig = Rig::with_shards(3).await.set("kinesis.record_bytes_max", believed).set("kinesis.aggregation", aggregation);
-            let rig = rig.set("kinesis.aggregate_bytes_max", 25_000);
-            rig.server.set_limits(Limits { record_bytes_max: real, ..Limits::default() });
+    let most = service.limits().record_bytes_max;
+    for (believed, real) in [(50_000, most), (most, 50_000)] {
+        for aggregation in service.aggregations() {
+            let rig = Rig::of(service, 3).await.tuned("record_bytes_max", believed).tuned("aggregation", aggregation);
+            let rig = rig.tuned("aggregate_bytes_max", 25_000);
+            rig.server.set_limits(Limits { record_bytes_max: real, ..service.limits() });
             let gateway = rig.setup.start().await;
             let client = gateway.client();
             let mut connection = client.connect(Wire::H2).await.expect("it is ready");
@@ -303,7 +354,16 @@ async fn where_an_event_comes_from_is_in_the_stream_only_as_far_as_it_is_kept() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_stop_sends_what_lingers_and_waits_for_what_is_in_flight() {
-    let rig = Rig::with_shards(2).await.set("kinesis.linger_ms", 60_000);
+    a_stop_sends_what_lingers(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_graceful_stop_sends_what_lingers_to_a_delivery_stream_too() {
+    a_stop_sends_what_lingers(Service::Firehose).await;
+}
+
+async fn a_stop_sends_what_lingers(service: Service) {
+    let rig = Rig::of(service, 2).await.tuned("linger_ms", 60_000);
     let mut gateway = rig.setup.start().await;
     let sent = send(&gateway.client(), 300).await;
     rig.stream.set_slow(Duration::from_millis(700));
@@ -321,10 +381,19 @@ async fn a_graceful_stop_sends_what_lingers_and_waits_for_what_is_in_flight() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_have_a_stream_of_their_own_and_wait_on_disk_while_it_is_away() {
-    let rig = Rig::with_shards(1).await;
-    let rejects = rig.server.create_stream("rejects", 2);
-    let rig = rig.set("dead_letters.kind", "kinesis").set("dead_letters.stream", "rejects");
-    let rig = rig.set("kinesis.record_bytes_max", 100_000);
+    dead_letters_have_their_own_stream(Service::Kinesis).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_have_a_delivery_stream_of_their_own() {
+    dead_letters_have_their_own_stream(Service::Firehose).await;
+}
+
+async fn dead_letters_have_their_own_stream(service: Service) {
+    let rig = Rig::of(service, 1).await;
+    let rejects = rig.server.create(service, "rejects", 2);
+    let rig = rig.set("dead_letters.kind", service.name()).set("dead_letters.stream", "rejects");
+    let rig = rig.tuned("record_bytes_max", 100_000).tuned("aggregate_bytes_max", 50_000);
     let mut gateway = rig.setup.start().await;
     let mut bad = reject(&gateway, 0..20).await;
     wait_for_letters(&rejects, bad.len()).await;

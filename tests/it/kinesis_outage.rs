@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::support::{
     client::{Client, Told, Wire},
     gateway::Gateway,
-    kinesis::{Fault, ShardRate, events_of},
+    kinesis::{Fault, Service, ShardRate, events_of},
     metrics::Scrape,
     say,
     streaming::{Rig, identities, send, small},
@@ -109,19 +109,27 @@ enum Away {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_not_noticed_by_clients_and_after_it_new_events_do_not_wait_behind_the_backlog() {
     for away in [Away::Refusing, Away::Stalling] {
-        outage(away).await;
+        outage(Service::Kinesis, away).await;
     }
 }
 
-async fn outage(away: Away) {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_a_delivery_stream_is_not_noticed_either() {
+    outage(Service::Firehose, Away::Refusing).await;
+}
+
+async fn outage(service: Service, away: Away) {
     // Longer than what is taken for a backlog afterwards: 10 s.
     let outage = Duration::from_secs(number("LAKEGATE_OUTAGE_SECONDS", 12).into());
     let rate = number("LAKEGATE_OUTAGE_RATE", 1_500);
     let calm = (outage / 3).clamp(Duration::from_secs(4), Duration::from_secs(60));
     // As little memory as can be, so that most of the backlog is on disk alone.
-    let rig = Rig::with_shards(4).await.set("kinesis.call_timeout_ms", 1_000).set("kinesis.memory_bytes_max", 8 << 20);
+    let rig = Rig::of(service, 4).await.tuned("call_timeout_ms", 1_000).tuned("memory_bytes_max", 8 << 20);
     // What real shards take, so that the backlog lasts for a while beside what is new.
-    rig.stream.set_shard_rate(Some(ShardRate::AWS.times((f64::from(rate) / 2_000.0).max(1.0))));
+    let shards = (f64::from(rate) / 2_000.0).max(1.0);
+    // A delivery stream is one lane, with the quota of four shards here.
+    let lanes = if service == Service::Firehose { 4.0 } else { 1.0 };
+    rig.stream.set_shard_rate(Some(ShardRate::AWS.times(shards * lanes)));
     let gateway = rig.setup.start().await;
     let load = Load::begin(&gateway.client(), rate);
     tokio::time::sleep(calm).await;
@@ -159,7 +167,7 @@ async fn outage(away: Away) {
     let arrivals = Arrivals::of(&rig);
     let fresh = arrivals.longest(&sent, taken_again_at + Duration::from_millis(500), drained_at);
     say(format_args!(
-        "outage ({away:?}): {} s at {rate} events/s: answers {:.1} ms and p99 {:.1} ms before, {:.1} and {:.1} meanwhile; memory {:.0} to \
+        "outage ({service:?}, {away:?}): {} s at {rate} events/s: answers {:.1} ms and p99 {:.1} ms before, {:.1} and {:.1} meanwhile; memory {:.0} to \
          {:.0} MiB; {} events and {:.0} MB behind, {:.0} s old; the first came {:.1} s after the end, new events within {:.2} s, all after {:.1} s",
         outage.as_secs(),
         calm_answers.0,

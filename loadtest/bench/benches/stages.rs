@@ -26,7 +26,10 @@ use lakegate::{
     event::{Envelope, EventName, Record, unix_millis},
     limits::SPOOL_UNREADABLE_PATIENCE,
     schema::{Registry, Resolution},
-    sink::kinesis::{Entry, Packing, StreamRecord, hash_key, put_records_body},
+    sink::{
+        kinesis::{hash_key, put_records_body},
+        stream::{Entry, Packing, StreamRecord},
+    },
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
 };
 use lakegate_bench::{
@@ -198,7 +201,7 @@ fn spool_config(folder: &Path) -> SpoolConfig {
 }
 
 fn call(records: &[Record]) -> Vec<StreamRecord> {
-    let packing = Packing { aggregation: Aggregation::None, bytes_max: 0, shares_key: false };
+    let packing = Packing { aggregation: Aggregation::None, bytes_max: 0, events_max: 1, shares_key: false };
     let record = |(seq, record): (usize, &Record)| {
         let key: Box<str> = record.event_uuid().to_string().into();
         let mut data = Vec::new();

@@ -90,7 +90,10 @@ impl RunArgs {
         let before = self.before.as_ref().map(|_| Kind::Before);
         let all = tls.into_iter().flat_map(|tls| self.servers.iter().copied().chain(before).map(move |kind| (kind, tls)));
         let other_sinks = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
-        all.filter(|(kind, tls)| !matches!(kind, Kind::Kpl | Kind::Lake) || other_sinks(*tls)).collect()
+        all.filter(|(kind, tls)| {
+            !matches!(kind, Kind::Kpl | Kind::Lake | Kind::Firehose | Kind::FirehoseNdjson) || other_sinks(*tls)
+        })
+        .collect()
     }
 }
 

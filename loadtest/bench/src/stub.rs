@@ -1,5 +1,5 @@
-//! A stream that takes everything: PutRecords and ListShards, counting events and bytes without reading the JSON around
-//! them, with answers made once per number of records. It runs on a thread of this program, so its CPU is not the gateway's.
+//! A stream that takes everything: PutRecords and ListShards of Kinesis, PutRecordBatch and DescribeDeliveryStream of Firehose,
+//! counting events and bytes without reading the JSON around them, with answers made once per number of records. It runs on a thread of this program, so its CPU is not the gateway's.
 
 use std::{
     collections::HashMap,
@@ -33,8 +33,8 @@ const KPL_MD5_BYTES: usize = 16;
 pub(crate) enum Contents {
     /// One event: records are counted and not opened.
     OneEvent,
-    /// A KPL aggregate: it is decoded, and what is in it counted.
-    Kpl,
+    /// A KPL aggregate, or lines: it is decoded, and what is in it counted.
+    Packed,
 }
 
 /// What came in.
@@ -82,18 +82,26 @@ async fn listen(listener: std::net::TcpListener, stream: Arc<Stream>) {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Service {
+    Kinesis,
+    Firehose,
+}
+
 struct Stream {
     contents: Contents,
     received: Arc<Received>,
-    /// The answer to a call, by its records.
-    answers: Mutex<HashMap<u64, Bytes>>,
+    /// The answer to a call, by its service and its records.
+    answers: Mutex<HashMap<(Service, u64), Bytes>>,
 }
 
 async fn answer(stream: Arc<Stream>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let target = request.headers().get("x-amz-target").map(|value| value.as_bytes().to_vec()).unwrap_or_default();
     let body = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
     let (status, answer) = match (target.rsplit(|byte| *byte == b'.').next(), body) {
-        (Some(b"PutRecords"), Ok(body)) => stream.put(&body).map_or_else(|| (400, Bytes::from("{}")), |answer| (200, answer)),
+        (Some(b"PutRecords"), Ok(body)) => put_answer_of(&stream, Service::Kinesis, &body),
+        (Some(b"PutRecordBatch"), Ok(body)) => put_answer_of(&stream, Service::Firehose, &body),
+        (Some(b"DescribeDeliveryStream"), Ok(_)) => (200, Bytes::from("{}")),
         (Some(b"ListShards"), Ok(_)) => (200, list_shards().to_string().into()),
         _ => (400, Bytes::from(r#"{"__type":"UnknownOperationException","message":""}"#)),
     };
@@ -103,16 +111,20 @@ async fn answer(stream: Arc<Stream>, request: Request<Incoming>) -> Result<Respo
     Ok(response)
 }
 
+fn put_answer_of(stream: &Stream, service: Service, body: &[u8]) -> (u16, Bytes) {
+    stream.put(service, body).map_or_else(|| (400, Bytes::from("{}")), |answer| (200, answer))
+}
+
 impl Stream {
     /// Counts the call; none where it is not what the gateway should send.
-    fn put(&self, body: &[u8]) -> Option<Bytes> {
+    fn put(&self, service: Service, body: &[u8]) -> Option<Bytes> {
         let (mut records, mut events) = (0, 0);
         // Base64 has no quote and keys are UUIDs, so what looks like a field's name is one.
         for at in Finder::new(br#""Data":""#).find_iter(body) {
             records += 1;
             events += match self.contents {
                 Contents::OneEvent => 1,
-                Contents::Kpl => {
+                Contents::Packed => {
                     let data = &body[at + 8..];
                     events_of_aggregate(&STANDARD.decode(&data[..memchr(b'"', data)?]).ok()?)?
                 }
@@ -125,7 +137,7 @@ impl Stream {
         self.received.records.fetch_add(records, Ordering::Relaxed);
         self.received.events.fetch_add(events, Ordering::Release);
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(answers.entry(records).or_insert_with(|| put_answer(records)).clone())
+        Some(answers.entry((service, records)).or_insert_with(|| put_answer(service, records)).clone())
     }
 }
 
@@ -157,11 +169,19 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn put_answer(records: u64) -> Bytes {
-    let result =
-        json!({"SequenceNumber": "49590338271490256608559692538361571095921575989136588898", "ShardId": "shardId-000000000000"});
+fn put_answer(service: Service, records: u64) -> Bytes {
+    let number = "49590338271490256608559692538361571095921575989136588898";
+    let result = match service {
+        Service::Kinesis => json!({"SequenceNumber": number, "ShardId": "shardId-000000000000"}),
+        // As long as AWS's own.
+        Service::Firehose => json!({"RecordId": number.repeat(4)}),
+    };
     let results = vec![result; records as usize];
-    json!({"FailedRecordCount": 0, "EncryptionType": "NONE", "Records": results}).to_string().into()
+    let answer = match service {
+        Service::Kinesis => json!({"FailedRecordCount": 0, "EncryptionType": "NONE", "Records": results}),
+        Service::Firehose => json!({"FailedPutCount": 0, "Encrypted": false, "RequestResponses": results}),
+    };
+    answer.to_string().into()
 }
 
 fn list_shards() -> Value {
@@ -201,10 +221,12 @@ mod tests {
         let received = Arc::new(Received::default());
         let stream = Stream { contents: Contents::OneEvent, received: received.clone(), answers: Mutex::default() };
         let body = br#"{"Records":[{"Data":"e30K","PartitionKey":"a"},{"Data":"e30K","PartitionKey":"b"}],"StreamName":"s"}"#;
-        let answer: Value = serde_json::from_slice(&stream.put(body).unwrap()).unwrap();
+        let answer: Value = serde_json::from_slice(&stream.put(Service::Kinesis, body).unwrap()).unwrap();
         assert_eq!(answer["Records"].as_array().unwrap().len(), 2);
         assert_eq!(received.events.load(Ordering::Acquire), 2);
-        assert_eq!(stream.put(b"{}"), None);
+        let answer: Value = serde_json::from_slice(&stream.put(Service::Firehose, body).unwrap()).unwrap();
+        assert_eq!(answer["RequestResponses"].as_array().unwrap().len(), 2);
+        assert_eq!(stream.put(Service::Kinesis, b"{}"), None);
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub(crate) enum Kind {
     Before,
     /// The gateway, KPL aggregation.
     Kpl,
+    /// The gateway, one record of a delivery stream for each event.
+    Firehose,
+    /// The gateway, lines packed into records of a delivery stream.
+    FirehoseNdjson,
     /// The gateway, Parquet files.
     Lake,
 }
@@ -50,6 +54,8 @@ impl Kind {
             Self::Kinesis => "**lakegate** → Kinesis",
             Self::Before => "lakegate before → Kinesis",
             Self::Kpl => "lakegate → Kinesis, KPL",
+            Self::Firehose => "lakegate → Firehose",
+            Self::FirehoseNdjson => "lakegate → Firehose, lines packed",
             Self::Lake => "lakegate → Parquet",
         }
     }
@@ -146,8 +152,8 @@ impl UnderTest {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&setup.data)?;
         let certificate = tls.then(|| folder.path().join("tls/cert.pem"));
         let stub = match kind {
-            Kind::Kinesis | Kind::Before => Some(Stub::start(Contents::OneEvent)?),
-            Kind::Kpl => Some(Stub::start(Contents::Kpl)?),
+            Kind::Kinesis | Kind::Before | Kind::Firehose => Some(Stub::start(Contents::OneEvent)?),
+            Kind::Kpl | Kind::FirehoseNdjson => Some(Stub::start(Contents::Packed)?),
             Kind::Bare | Kind::Parse | Kind::Lake => None,
         };
         let (process, address, admin) = if kind.is_gateway() {
@@ -229,8 +235,15 @@ impl UnderTest {
 
 /// Everything is on, as it is by default; only the rate limit is out of the way, and the answer of the disk is waited for.
 fn configuration(kind: Kind, tls: bool, setup: &Setup, folder: &Path, stub: Option<&Stub>) -> String {
-    let sink = if kind == Kind::Lake { "lake" } else { "kinesis" };
-    let aggregation = if kind == Kind::Kpl { "kpl" } else { "none" };
+    let (sink, aggregation) = match kind {
+        Kind::Lake => ("lake", "none"),
+        Kind::Kpl => ("kinesis", "kpl"),
+        Kind::Firehose => ("firehose", "none"),
+        Kind::FirehoseNdjson => ("firehose", "ndjson"),
+        Kind::Bare | Kind::Parse | Kind::Kinesis | Kind::Before => ("kinesis", "none"),
+    };
+    // Another build knows no section but its own.
+    let section = if sink == "firehose" { "firehose" } else { "kinesis" };
     let endpoint = stub.map_or(String::new(), |stub| format!("http://{}", stub.address));
     let data_dir = toml_text(folder);
     let schemas = toml_text(&setup.schemas);
@@ -254,7 +267,7 @@ dir = {schemas}
 kind = "{sink}"
 [lake]
 flush_age_ms = {flush_age_ms}
-[kinesis]
+[{section}]
 stream = "bench"
 region = "eu-west-1"
 endpoint = "{endpoint}"
@@ -298,7 +311,7 @@ async fn start_reference(kind: Kind, setup: &Setup, tls: Option<PathBuf>) -> any
     command.arg("serve").arg(match kind {
         Kind::Bare => "bare",
         Kind::Parse => "parse",
-        Kind::Kinesis | Kind::Before | Kind::Kpl | Kind::Lake => bail!("this is no reference server"),
+        _ => bail!("this is no reference server"),
     });
     if let Some(folder) = tls {
         command.arg("--tls").arg(folder);

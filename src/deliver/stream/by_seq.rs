@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sink::kinesis::Entry;
+use crate::sink::stream::Entry;
 
 /// See the module. Each number occurs at most once.
 #[derive(Default)]

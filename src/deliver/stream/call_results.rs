@@ -8,12 +8,12 @@ use super::{
     invalid_records::{Success, Suspicion},
     refusal::Refusal,
     shard_queues::Class,
-    shard_throttle::{ShardTally, cost},
+    shard_throttle::ShardTally,
 };
 use crate::{
     conditions::Condition,
-    limits::{PUT_UNIT_BYTES, SHARD_FAILING_AFTER, STREAM_FAILURES_REPORTED},
-    sink::kinesis::{Answer, Entry, RecordResult, StreamRecord},
+    limits::{SHARD_FAILING_AFTER, STREAM_FAILURES_REPORTED},
+    sink::stream::{Answer, Entry, HashKey, RecordResult, StreamRecord, StreamRules},
     telemetry::{AnswerLabel, ShardLabel},
 };
 
@@ -53,6 +53,12 @@ impl Flow {
                 self.call_failed(&reason, false, at);
                 self.put_back(records, class, suspicion, now);
             }
+            Answer::Throttled(reason) => {
+                count("throttled");
+                self.throttle(&records, at);
+                self.call_failed(&reason, false, at);
+                self.put_back(records, class, suspicion, now);
+            }
             Answer::Held(reason) => {
                 count("held");
                 self.call_failed(&reason, true, at);
@@ -86,36 +92,34 @@ impl Flow {
         let mut settled = Vec::with_capacity(records.len());
         let mut stored = StoredRecords::default();
         let mut owed = false;
+        let rules = self.settings.rules;
         for (record, result) in records.into_iter().zip(results) {
             let place = record.entries[0].place;
             let tally = tallies.entry(self.queues.map.owner(place)).or_default();
             match result {
                 RecordResult::Stored { shard } => {
-                    tally.stored += cost(record.size());
-                    stored.add(&record);
-                    self.shards.check(&self.queues.map, place, &shard, map_version);
+                    tally.stored += rules.cost(record.size());
+                    stored.add(&record, &rules);
+                    if let Some(shard) = shard {
+                        self.shards.check(&self.queues.map, place, &shard, map_version);
+                    }
                     settled.extend(record.entries.iter().map(|entry| entry.seq));
                     record.entries.iter().for_each(|entry| self.release(entry));
                     continue;
                 }
                 RecordResult::Throttled => {
-                    tally.throttled += cost(record.size());
-                    let label = label(&self.queues.owner(place).shard.id);
-                    self.shared.metrics.shard_throttled.get_or_create(&label).inc();
+                    tally.throttled += rules.cost(record.size());
+                    self.count_throttled(place);
                 }
                 RecordResult::Failed { code } => {
-                    tally.failed += cost(record.size());
+                    tally.failed += rules.cost(record.size());
                     tracing::debug!(code, "a record failed; it is sent again");
                 }
             }
             owed = true;
             record.entries.into_iter().for_each(|entry| self.queues.put_back(entry, class));
         }
-        for (index, tally) in tallies {
-            if let Some(queue) = self.queues.iter_mut().nth(index) {
-                queue.throttle.learn(tally, sent_at, now);
-            }
-        }
+        self.learn(tallies, (sent_at, now));
         self.count_stored(&stored);
         if !settled.is_empty() {
             self.suspects.hurry(now);
@@ -133,12 +137,37 @@ impl Flow {
         }
     }
 
+    /// The shards of these records have reached their limits.
+    fn throttle(&mut self, records: &[StreamRecord], at: (Instant, Instant)) {
+        let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
+        for record in records {
+            let place = record.entries[0].place;
+            let tally = tallies.entry(self.queues.map.owner(place)).or_default();
+            tally.throttled += self.settings.rules.cost(record.size());
+            self.count_throttled(place);
+        }
+        self.learn(tallies, at);
+    }
+
+    fn count_throttled(&mut self, place: HashKey) {
+        let label = label(&self.queues.owner(place).shard.id);
+        self.shared.metrics.shard_throttled.get_or_create(&label).inc();
+    }
+
+    fn learn(&mut self, tallies: BTreeMap<usize, ShardTally>, (sent_at, now): (Instant, Instant)) {
+        for (index, tally) in tallies {
+            if let Some(queue) = self.queues.iter_mut().nth(index) {
+                queue.throttle.learn(tally, sent_at, now);
+            }
+        }
+    }
+
     fn count_stored(&self, stored: &StoredRecords) {
         let metrics = &self.shared.metrics;
         metrics.delivered_events.inc_by(stored.events);
         metrics.stream_records.inc_by(stored.records);
         metrics.stream_bytes.inc_by(stored.bytes);
-        metrics.stream_put_units.inc_by(stored.put_units);
+        metrics.stream_put_units.inc_by(stored.billed_units);
     }
 
     /// Releases a settled event: frees its memory, and lets the next event of its key go.
@@ -251,7 +280,8 @@ impl Flow {
         let place =
             |shard: &str| format!("{}{}{shard}", self.shared.place(), if self.shared.place().is_empty() { "" } else { "/" });
         for (shard, waiting) in &failing {
-            let detail = format!("it takes nothing; {waiting} events wait for it in memory, and the other shards go on");
+            let others = if self.queues.iter().len() > 1 { ", and the other shards go on" } else { "" };
+            let detail = format!("it takes nothing; {waiting} events wait for it in memory{others}");
             self.shared.conditions.raise(Condition::ShardFailing, &place(shard), detail);
         }
         for shard in self.failing_shards.iter().filter(|shard| !failing.contains_key(*shard)) {
@@ -267,16 +297,16 @@ struct StoredRecords {
     events: u64,
     records: u64,
     bytes: u64,
-    put_units: u64,
+    billed_units: u64,
 }
 
 impl StoredRecords {
-    fn add(&mut self, record: &StreamRecord) {
+    fn add(&mut self, record: &StreamRecord, rules: &StreamRules) {
         let bytes = record.size();
         self.events += record.entries.len() as u64;
         self.records += 1;
         self.bytes += bytes as u64;
-        self.put_units += bytes.div_ceil(PUT_UNIT_BYTES) as u64;
+        self.billed_units += bytes.div_ceil(rules.billed_unit_bytes) as u64;
     }
 }
 
@@ -286,7 +316,11 @@ fn failing(answer: &Answer) -> Option<&str> {
         Answer::Each(results) => {
             results.iter().any(|result| !matches!(result, RecordResult::Stored { .. })).then_some("some records were not stored")
         }
-        Answer::Unknown(reason) | Answer::Refused(reason) | Answer::Held(reason) | Answer::Invalid(reason) => Some(reason),
+        Answer::Unknown(reason)
+        | Answer::Refused(reason)
+        | Answer::Throttled(reason)
+        | Answer::Held(reason)
+        | Answer::Invalid(reason) => Some(reason),
     }
 }
 

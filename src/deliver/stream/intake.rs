@@ -21,7 +21,7 @@ use crate::{
     event::unix_millis,
     limits::{BACKLOG_AFTER, STREAM_AHEAD_EVENTS_MAX, STREAM_READ_BYTES, STREAM_READ_RECORDS},
     progress::SeqSet,
-    sink::kinesis::{Entry, HashKey, Packing, hash_key},
+    sink::stream::{Entry, HashKey, KeyRules, Packing, StreamSettings},
     spool::{Frame, ReadBatch, Reader, Spool},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Intake {
     pub(super) form: StreamFormat,
     pub(super) packing: Packing,
     pub(super) record_bytes_max: usize,
+    keys: KeyRules,
     live: Reader,
     /// Events in memory, or settled.
     taken: SeqSet,
@@ -63,18 +64,13 @@ pub(super) struct Unsendable {
 }
 
 impl Intake {
-    pub(super) fn new(
-        spool: Arc<Spool>,
-        form: StreamFormat,
-        packing: Packing,
-        record_bytes_max: usize,
-        settled: &SeqSet,
-        sent: SeqSet,
-    ) -> Self {
+    pub(super) fn new(spool: Arc<Spool>, form: StreamFormat, settings: &StreamSettings, settled: &SeqSet, sent: SeqSet) -> Self {
         let live = spool.reader(settled.prefix());
         let (taken, block) = (settled.clone(), None);
         let (ages, scratch) = (ReceivedTimes::default(), Vec::new());
-        Self { spool, form, packing, record_bytes_max, live, taken, maybe_sent: sent, held_bytes: 0, block, ages, scratch }
+        let StreamSettings { packing, record_bytes_max, rules, .. } = *settings;
+        let keys = rules.keys;
+        Self { spool, form, packing, record_bytes_max, keys, live, taken, maybe_sent: sent, held_bytes: 0, block, ages, scratch }
     }
 
     /// Bytes of memory of events that were taken and are not settled.
@@ -227,7 +223,7 @@ impl Intake {
         if self.taken.contains(frame.seq) {
             return None;
         }
-        let formed = match self.form.form(frame.seq, &frame.body, &mut self.scratch) {
+        let formed = match self.form.form(frame.seq, &frame.body, &self.keys, &mut self.scratch) {
             Ok(formed) => formed,
             Err(reason) => {
                 self.taken.insert(frame.seq);
@@ -238,7 +234,8 @@ impl Intake {
         let bytes = formed.key.len() + formed.data.len();
         if bytes > self.record_bytes_max {
             self.taken.insert(frame.seq);
-            let reason = format!("{bytes} bytes with its partition key; a record of the stream holds {}", self.record_bytes_max);
+            let with_key = if formed.key.is_empty() { "" } else { " with its partition key" };
+            let reason = format!("{bytes} bytes{with_key}; a record of the stream holds {}", self.record_bytes_max);
             found.too_large.push((frame.clone(), reason));
             return None;
         }
@@ -250,7 +247,7 @@ impl Intake {
     /// the next ones to the next shard.
     fn place(&mut self, formed: &FormattedEvent, queues: &mut ShardQueues, class: Class, now: Instant) -> HashKey {
         if !self.packing.shares_key {
-            return hash_key(&formed.key);
+            return (self.keys.place_of)(&formed.key);
         }
         let bytes = formed.data.len();
         if let Some(block) = self.block.as_mut().filter(|block| block.bytes_left >= bytes && queues.has_room(block.place, class))

@@ -11,7 +11,7 @@ use std::{collections::VecDeque, time::Instant};
 use crate::{
     deliver::shared::backoff,
     limits::{STREAM_BACKOFF, STREAM_PROOF_AGE},
-    sink::kinesis::StreamRecord,
+    sink::stream::StreamRecord,
 };
 
 /// Since when some records are suspected, and how often they failed.

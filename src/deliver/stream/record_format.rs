@@ -10,8 +10,7 @@ use crate::{
     enrich::{write_envelope, write_flat},
     event::{Envelope, Record},
     json::{Parser, Tape, pointer_name},
-    limits::KINESIS_KEY_CHARS_MAX,
-    sink::kinesis::hash_key,
+    sink::stream::KeyRules,
 };
 
 /// The content of the spool, and the format in which it is sent.
@@ -20,7 +19,10 @@ pub enum StreamFormat {
     /// Events.
     Events(EventFormat),
     /// Lines that are sent as they are: dead letters.
-    Lines,
+    Lines {
+        /// Whether the stream has keys; the key of a line is its number in the spool.
+        is_keyed: bool,
+    },
 }
 
 /// How an event is written, and the source of its key.
@@ -28,8 +30,19 @@ pub enum StreamFormat {
 pub struct EventFormat {
     /// How it is written.
     pub format: RecordFormat,
-    /// Names of the members that lead to the key, from the top; `None`: the event's identity is the key.
-    pub key_path: Option<Vec<String>>,
+    /// The source of its key.
+    pub key: KeySource,
+}
+
+/// The source of an event's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// The event's identity.
+    Identity,
+    /// The text at the end of these members, from the top; the identity if there is none.
+    Members(Vec<String>),
+    /// The stream has no keys.
+    None,
 }
 
 /// A body in the stream's format.
@@ -43,11 +56,17 @@ impl EventFormat {
     /// As configured: `event_uuid`, or a JSON pointer (RFC 6901) whose tokens name members.
     #[must_use]
     pub fn new(format: RecordFormat, partition_key: &str) -> Self {
-        let key_path = partition_key.strip_prefix('/').map(|path| path.split('/').map(pointer_name).collect());
-        Self { format, key_path }
+        let members = partition_key.strip_prefix('/').map(|path| path.split('/').map(pointer_name).collect());
+        Self { format, key: members.map_or(KeySource::Identity, KeySource::Members) }
     }
 
-    fn form(&self, record: &Record, scratch: &mut Vec<u8>) -> FormattedEvent {
+    /// For a stream without keys.
+    #[must_use]
+    pub fn without_key(format: RecordFormat) -> Self {
+        Self { format, key: KeySource::None }
+    }
+
+    fn form(&self, record: &Record, keys: &KeyRules, scratch: &mut Vec<u8>) -> FormattedEvent {
         let envelope = record.envelope();
         scratch.clear();
         match self.format {
@@ -55,8 +74,12 @@ impl EventFormat {
             RecordFormat::Envelope => write_envelope(&envelope, record.payload(), scratch),
         }
         scratch.push(b'\n');
-        let own_key = self.key_path.as_ref().and_then(|path| key_at(path, record.payload()));
-        FormattedEvent { key: own_key.unwrap_or_else(|| identity_key(&envelope)), data: scratch.as_slice().into() }
+        let key = match &self.key {
+            KeySource::Identity => identity_key(&envelope),
+            KeySource::Members(path) => key_at(path, record.payload(), keys).unwrap_or_else(|| identity_key(&envelope)),
+            KeySource::None => Box::default(),
+        };
+        FormattedEvent { key, data: scratch.as_slice().into() }
     }
 }
 
@@ -66,24 +89,28 @@ fn identity_key(envelope: &Envelope<'_>) -> Box<str> {
 
 impl StreamFormat {
     /// Whether the key only identifies the event.
-    pub(super) fn key_is_identity(&self) -> bool {
-        !matches!(self, Self::Events(EventFormat { key_path: Some(_), .. }))
+    #[must_use]
+    pub fn key_is_identity(&self) -> bool {
+        !matches!(self, Self::Events(EventFormat { key: KeySource::Members(_), .. }))
     }
 
     /// The body of the frame `seq` as it is sent. `scratch` is a buffer, reused between calls.
-    pub(super) fn form(&self, seq: u64, body: &Bytes, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
+    pub(super) fn form(&self, seq: u64, body: &Bytes, keys: &KeyRules, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
         match self {
             Self::Events(form) => match Record::decode(body.clone()) {
-                Ok(record) => Ok(form.form(&record, scratch)),
+                Ok(record) => Ok(form.form(&record, keys, scratch)),
                 Err(error) => Err(error.to_string()),
             },
-            Self::Lines => Ok(FormattedEvent { key: format!("{seq}").into(), data: (&body[..]).into() }),
+            Self::Lines { is_keyed } => {
+                let key = if *is_keyed { format!("{seq}").into() } else { Box::default() };
+                Ok(FormattedEvent { key, data: (&body[..]).into() })
+            }
         }
     }
 }
 
 /// The text at `path`, as a partition key; `None` if it is absent, null or empty.
-fn key_at(path: &[String], payload: &[u8]) -> Option<Box<str>> {
+fn key_at(path: &[String], payload: &[u8], keys: &KeyRules) -> Option<Box<str>> {
     let object = std::str::from_utf8(payload).ok()?.trim_ascii();
     let mut tape = Tape::new();
     Parser::new(object, usize::MAX).value(&mut tape).ok()?;
@@ -95,10 +122,10 @@ fn key_at(path: &[String], payload: &[u8]) -> Option<Box<str>> {
     match text.chars().count() {
         0 => None,
         _ if node.raw() == "null" => None,
-        1..=KINESIS_KEY_CHARS_MAX => Some((&*text).into()),
+        chars if chars <= keys.chars_max => Some((&*text).into()),
         _ => {
             let mut hash = String::new();
-            let _ = write!(hash, "{:032x}", hash_key(&text));
+            let _ = write!(hash, "{:032x}", (keys.place_of)(&text));
             Some(hash.into())
         }
     }
@@ -107,10 +134,15 @@ fn key_at(path: &[String], payload: &[u8]) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::KinesisConfig, sink::kinesis};
+
+    fn keys() -> KeyRules {
+        kinesis::settings(&KinesisConfig::default(), true).rules.keys
+    }
 
     fn key(pointer: &str, payload: &str) -> Option<String> {
-        let form = EventFormat::new(RecordFormat::Flat, pointer);
-        key_at(&form.key_path.unwrap(), payload.as_bytes()).map(Into::into)
+        let KeySource::Members(path) = EventFormat::new(RecordFormat::Flat, pointer).key else { panic!("a pointer") };
+        key_at(&path, payload.as_bytes(), &keys()).map(Into::into)
     }
 
     #[test]
@@ -123,8 +155,8 @@ mod tests {
             assert_eq!(key(absent, event), None, "{absent}");
         }
         let long = format!(r#"{{"k":"{}"}}"#, "é".repeat(257));
-        assert_eq!(key("/k", &long).unwrap(), format!("{:032x}", hash_key(&"é".repeat(257))));
+        assert_eq!(key("/k", &long).unwrap(), format!("{:032x}", kinesis::hash_key(&"é".repeat(257))));
         assert_eq!(key("/k", &long.replacen('é', "", 1)).unwrap(), "é".repeat(256));
-        assert_eq!(EventFormat::new(RecordFormat::Flat, "event_uuid").key_path, None);
+        assert_eq!(EventFormat::new(RecordFormat::Flat, "event_uuid").key, KeySource::Identity);
     }
 }

@@ -55,7 +55,7 @@ impl Flow {
             return true;
         };
         match (&self.intake.form, Record::decode(frame.body.clone())) {
-            (StreamFormat::Lines, _) => self.shared.keep_line(frame, reason).await,
+            (StreamFormat::Lines { .. }, _) => self.shared.keep_line(frame, reason).await,
             (StreamFormat::Events(_), Ok(record)) => self.shared.keep_refused(frame.seq, &record, reason).await,
             (StreamFormat::Events(_), Err(error)) => self.shared.keep_unreadable(frame, &error.to_string()).await,
         }

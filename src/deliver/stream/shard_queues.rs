@@ -6,13 +6,10 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    by_seq::BySeq,
-    shard_throttle::{ShardThrottle, cost},
-};
+use super::{by_seq::BySeq, shard_throttle::ShardThrottle};
 use crate::{
-    limits::{KINESIS_ENTRY_OVERHEAD_BYTES, KINESIS_SHARD_BYTES_MIN},
-    sink::kinesis::{Entry, HashKey, Packing, RecordBuilder, Shard, ShardMap, StreamRecord},
+    limits::{STREAM_ENTRY_OVERHEAD_BYTES, STREAM_SHARD_BYTES_MIN},
+    sink::stream::{Entry, HashKey, Packing, RecordBuilder, Shard, ShardMap, StreamRecord, StreamRules, StreamSettings},
     spool::Reader,
 };
 
@@ -55,7 +52,7 @@ impl Waiting {
 
 /// Approximate bytes of memory of an entry.
 pub(super) fn weight(entry: &Entry) -> usize {
-    entry.data.len() + entry.key.len() + KINESIS_ENTRY_OVERHEAD_BYTES
+    entry.data.len() + entry.key.len() + STREAM_ENTRY_OVERHEAD_BYTES
 }
 
 impl ShardQueue {
@@ -85,6 +82,7 @@ pub(super) struct ShardQueues {
     queues: Vec<ShardQueue>,
     /// Index of the queue that [`ShardQueues::any_place`] returned last.
     turn: usize,
+    rules: StreamRules,
     memory_bytes_max: usize,
     backlog_percent: usize,
     /// If events of one key must arrive in order: each key with an event that may be sent or is in flight, and its later
@@ -93,11 +91,12 @@ pub(super) struct ShardQueues {
 }
 
 impl ShardQueues {
-    pub(super) fn new(memory_bytes_max: usize, backlog_percent: u8, ordered_by_key: bool, now: Instant) -> Self {
+    pub(super) fn new(settings: &StreamSettings, now: Instant) -> Self {
+        let StreamSettings { memory_bytes_max, backlog_percent, ordered_by_key, rules, .. } = *settings;
         let map = ShardMap::unknown();
         let queues = map.shards().iter().map(|shard| ShardQueue::new(shard.clone(), now)).collect();
         let held_by_key = ordered_by_key.then(HashMap::new);
-        Self { map, queues, turn: 0, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
+        Self { map, queues, turn: 0, rules, memory_bytes_max, backlog_percent: backlog_percent.into(), held_by_key }
     }
 
     /// Applies a new shard map: waiting events move to the queues of the new shards, and a shard that stays keeps its rate.
@@ -146,7 +145,7 @@ impl ShardQueues {
     }
 
     pub(super) fn queue_has_room(&self, queue: &ShardQueue, class: Class) -> bool {
-        let whole = (self.memory_bytes_max / self.queues.len()).max(KINESIS_SHARD_BYTES_MIN);
+        let whole = (self.memory_bytes_max / self.queues.len()).max(STREAM_SHARD_BYTES_MIN);
         let share = match class {
             Class::Live if queue.backlog.is_none() && queue.waiting[1].entries.is_empty() => 100,
             Class::Live => 100 - self.backlog_percent,
@@ -235,7 +234,7 @@ impl ShardQueues {
                 break;
             }
             bytes += record.size();
-            self.queues[index].throttle.spend(cost(record.size()), now);
+            self.queues[index].throttle.spend(self.rules.cost(record.size()), now);
             records.push(record);
             if records.len() == bounds.records_max {
                 break;

@@ -7,17 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::{
     deliver::shared::backoff,
-    limits::{
-        PACE_CALM_INTERVALS, PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, SHARD_PER_SECOND,
-        STREAM_BACKOFF,
-    },
+    limits::{PACE_CALM_INTERVALS, PACE_GROWTH, PACE_INTERVAL, PACE_RATE_MIN, PACE_REST, PACE_THROTTLED_SHARE, STREAM_BACKOFF},
 };
-
-/// Cost of a record, in seconds of an undisturbed shard.
-#[must_use]
-pub(super) fn cost(bytes: usize) -> f64 {
-    (1.0 / SHARD_PER_SECOND.0).max(bytes as f64 / SHARD_PER_SECOND.1)
-}
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -148,6 +139,11 @@ impl ShardThrottle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::KinesisConfig, sink::kinesis};
+
+    fn cost(bytes: usize) -> f64 {
+        kinesis::settings(&KinesisConfig::default(), true).rules.cost(bytes)
+    }
 
     /// Simulates a shard that takes `limit` undisturbed seconds per second, counted over a second as Kinesis does, with 20
     /// calls a second for `seconds`.

@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::shard_queues::ShardQueues;
 use crate::{
-    limits::{KINESIS_SHARDS_REFRESH, KINESIS_SHARDS_REFRESH_MIN},
-    sink::kinesis::{HashKey, ShardMap, ShardsUnknown, Stream},
+    limits::{STREAM_SHARDS_REFRESH, STREAM_SHARDS_REFRESH_MIN},
+    sink::stream::{HashKey, ShardMap, ShardsUnknown, Stream},
 };
 
 type Shards = Result<ShardMap, ShardsUnknown>;
@@ -63,7 +63,7 @@ impl ShardWatch {
     /// Requests the shard list if that is due.
     pub(super) fn look_if_due(&mut self, stream: &Arc<dyn Stream>, now: Instant) {
         let age = self.answered_at.map_or(Duration::MAX, |at| now.duration_since(at));
-        let is_due = age >= KINESIS_SHARDS_REFRESH || (self.is_doubted && age >= KINESIS_SHARDS_REFRESH_MIN);
+        let is_due = age >= STREAM_SHARDS_REFRESH || (self.is_doubted && age >= STREAM_SHARDS_REFRESH_MIN);
         if is_due && self.asking.is_none() && !self.is_unpredictable {
             self.look(stream);
         }

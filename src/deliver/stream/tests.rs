@@ -9,9 +9,12 @@ use std::{
 use super::*;
 use crate::{
     conditions::Condition,
-    config::{Aggregation, RecordFormat},
+    config::{Aggregation, KinesisConfig, RecordFormat},
     deliver::test_support::{TestDelivery, payload},
-    sink::kinesis::{HashKey, HashRange, RecordResult, Shard, ShardMap, ShardsUnknown, StreamFuture},
+    sink::{
+        kinesis,
+        stream::{HashKey, HashRange, Packing, RecordResult, Shard, StreamFuture},
+    },
 };
 
 /// The numbers of the events in one record.
@@ -51,7 +54,7 @@ impl Scripted {
 }
 
 fn events_in(record: &StreamRecord) -> Events {
-    let number = |entry: &crate::sink::kinesis::Entry| {
+    let number = |entry: &crate::sink::stream::Entry| {
         let line: serde_json::Value = serde_json::from_slice(&entry.data).unwrap();
         u128::from(line["n"].as_u64().unwrap())
     };
@@ -89,7 +92,7 @@ impl Stream for Scripted {
 }
 
 fn stored(shard: usize) -> RecordResult {
-    RecordResult::Stored { shard: format!("shard-{shard}").into() }
+    RecordResult::Stored { shard: Some(format!("shard-{shard}").into()) }
 }
 
 fn all_stored(records: &[(usize, Events)]) -> Answer {
@@ -97,8 +100,7 @@ fn all_stored(records: &[(usize, Events)]) -> Answer {
 }
 
 fn settings() -> StreamSettings {
-    let form = EventFormat::new(RecordFormat::Flat, "event_uuid");
-    StreamSettings { linger: Duration::ZERO, ..StreamSettings::new(&KinesisConfig::default(), &StreamFormat::Events(form)) }
+    StreamSettings { linger: Duration::ZERO, ..kinesis::settings(&KinesisConfig::default(), true) }
 }
 
 fn deliverer(back: &TestDelivery, folder: &Path, stream: &Arc<Scripted>, key: &str, settings: StreamSettings) -> StreamDeliverer {
@@ -164,11 +166,26 @@ async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_throttled_as_a_whole_slows_its_shards_and_is_no_lost_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = TestDelivery::open(folder.path());
+    back.append(0..100).await;
+    let stream = Scripted::new(1, |call, records| match call {
+        0..3 => Answer::Throttled("slow down".into()),
+        _ => all_stored(records),
+    });
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(sorted(stream.stored()), Vec::from_iter(0..100), "each once");
+    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 0);
+    assert!(back.metrics.exposition().contains("lakegate_shard_throttled_records_total{shard=\"shard-0\"}"), "it is named");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let back = TestDelivery::open(folder.path());
     // The hot shard gets twice as many events as memory holds.
-    let settings = StreamSettings { memory_bytes_max: 4 * crate::limits::KINESIS_SHARD_BYTES_MIN, ..settings() };
+    let settings = StreamSettings { memory_bytes_max: 4 * crate::limits::STREAM_SHARD_BYTES_MIN, ..settings() };
     back.append(0..60_000).await;
     let is_hot = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let hot = is_hot.clone();
@@ -181,7 +198,7 @@ async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     let (stop, stopping) = watch::channel(false);
     let running = tokio::spawn(deliverer(&back, folder.path(), &stream, "event_uuid", settings).run(stopping));
     let map = stream.map();
-    let others = |event: u128| map.owner(crate::sink::kinesis::hash_key(&uuid::Uuid::from_u128(event).to_string())) != 2;
+    let others = |event: u128| map.owner(kinesis::hash_key(&uuid::Uuid::from_u128(event).to_string())) != 2;
     let expected: Vec<u128> = (0..60_000).filter(|event| others(*event)).collect();
     tokio::time::timeout(Duration::from_secs(60), async {
         while back.progress.unsettled(60_000) > (60_000 - expected.len()) as u64 {
@@ -297,7 +314,7 @@ async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
 fn record_bytes(back: &TestDelivery, payload_bytes: usize) -> usize {
     let form = StreamFormat::Events(EventFormat::new(RecordFormat::Flat, "event_uuid"));
     let frame = back.spool.reader(0).read(1, usize::MAX).unwrap().frames.remove(0);
-    let formed = form.form(0, &frame.body, &mut Vec::new()).unwrap();
+    let formed = form.form(0, &frame.body, &settings().rules.keys, &mut Vec::new()).unwrap();
     formed.key.len() + formed.data.len() - payload(0).len() + payload_bytes - 1
 }
 

@@ -1,70 +1,46 @@
-//! Writes the body of a PutRecords call directly, because the SDK copies every event three times.
+//! The body of a PutRecords call.
 
-use base64::{
-    Engine as _,
-    engine::{general_purpose::PAD, simd::Simd},
-};
-
-use super::record::StreamRecord;
+use crate::sink::{aws::JsonBody, stream::StreamRecord};
 
 /// Bytes of a record beside its data and its key: names, punctuation, and a place of 39 digits.
 const MEMBERS_BYTES: usize = 100;
 
-/// The body of a call with these records to `stream`, a name or an ARN, in the API's JSON protocol
-/// (`application/x-amz-json-1.1`).
+/// The body of a call with these records to `stream`, a name or an ARN.
 #[must_use]
 pub fn put_records_body(stream: &str, records: &[StreamRecord]) -> Vec<u8> {
-    let record_bytes = |record: &StreamRecord| record.size() * 4 / 3 + MEMBERS_BYTES;
-    let mut body = Vec::with_capacity(records.iter().map(record_bytes).sum::<usize>() + 256);
-    let base64 = Simd::standard(PAD);
-    push(&mut body, "{\"Records\":[");
+    let data_bytes = records.iter().map(StreamRecord::size).sum();
+    let mut body = JsonBody::with_capacity(data_bytes, records.len() * MEMBERS_BYTES + 256);
+    body.push("{\"Records\":[");
     for (index, record) in records.iter().enumerate() {
-        push(&mut body, if index == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
-        push_base64(&mut body, &base64, record.data());
-        push(&mut body, "\",\"PartitionKey\":");
-        push_text(&mut body, record.key());
+        body.push(if index == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
+        body.push_base64(record.data());
+        body.push("\",\"PartitionKey\":");
+        body.push_text(record.key());
         if let Some(place) = record.explicit_place {
-            push(&mut body, ",\"ExplicitHashKey\":\"");
-            push(&mut body, &place.to_string());
-            push(&mut body, "\"");
+            body.push(",\"ExplicitHashKey\":\"");
+            body.push(&place.to_string());
+            body.push("\"");
         }
-        push(&mut body, "}");
+        body.push("}");
     }
-    push(&mut body, if stream.starts_with("arn:") { "],\"StreamARN\":" } else { "],\"StreamName\":" });
-    push_text(&mut body, stream);
-    push(&mut body, "}");
-    body
-}
-
-fn push(body: &mut Vec<u8>, text: &str) {
-    body.extend_from_slice(text.as_bytes());
-}
-
-fn push_base64(body: &mut Vec<u8>, base64: &Simd, data: &[u8]) {
-    let start = body.len();
-    body.resize(start + data.len().div_ceil(3) * 4, 0);
-    let written = base64.encode_slice(data, &mut body[start..]);
-    debug_assert_eq!(written, Ok(body.len() - start));
-}
-
-fn push_text(body: &mut Vec<u8>, text: &str) {
-    // A string written to memory cannot fail.
-    let written = serde_json::to_writer(body, text);
-    debug_assert!(written.is_ok());
+    body.push(if stream.starts_with("arn:") { "],\"StreamARN\":" } else { "],\"StreamName\":" });
+    body.push_text(stream);
+    body.push("}");
+    body.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{
-        super::{entry::Entry, record::Packing},
-        *,
+    use super::*;
+    use crate::{
+        config::Aggregation,
+        sink::stream::{Entry, Packing},
     };
-    use crate::config::Aggregation;
 
     fn records(aggregation: Aggregation, events: &[(&str, &str)]) -> Vec<StreamRecord> {
-        let packing = Packing { aggregation, bytes_max: 1000, shares_key: false };
+        let packing = Packing { aggregation, bytes_max: 1000, events_max: 500, shares_key: false };
         let entry = |(key, data): &(&str, &str)| Entry {
             seq: 0,
             key: (*key).into(),

@@ -1,34 +1,13 @@
-//! Maps keys to places: Kinesis maps a key to a 128-bit number by MD5, and every shard owns a range of these numbers.
+//! The place of a partition key: Kinesis maps a key to a 128-bit number by MD5.
 
 use md5::{Digest, Md5};
 
-/// A place: a 128-bit number in the range of one shard.
-pub type HashKey = u128;
+use crate::sink::stream::HashKey;
 
 /// The place of a partition key.
 #[must_use]
 pub fn hash_key(partition_key: &str) -> HashKey {
     u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
-}
-
-/// The range of places that a shard owns. Both ends are included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashRange {
-    /// First place.
-    pub first: HashKey,
-    /// Last place.
-    pub last: HashKey,
-}
-
-impl HashRange {
-    /// All places.
-    pub const WHOLE: Self = Self { first: 0, last: u128::MAX };
-
-    /// Whether `place` is in it.
-    #[must_use]
-    pub fn contains(&self, place: HashKey) -> bool {
-        (self.first..=self.last).contains(&place)
-    }
 }
 
 #[cfg(test)]

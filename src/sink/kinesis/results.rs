@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 
-use super::call::{Answer, RecordResult};
+use crate::sink::stream::{Answer, RecordResult};
 
 #[derive(Deserialize)]
 struct Results<'a> {
@@ -31,16 +31,8 @@ pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
         Ok(results) => results,
         Err(error) => return Answer::Unknown(format!("the answer cannot be read: {error}")),
     };
-    if records.len() != sent {
-        return Answer::Unknown(format!("{sent} records were sent and {} results came back", records.len()));
-    }
     let mut last_shard: Arc<str> = "".into();
-    let results: Vec<RecordResult> = records.iter().map(|record| read_result(record, &mut last_shard)).collect();
-    let not_stored = results.iter().filter(|result| !matches!(result, RecordResult::Stored { .. })).count();
-    if let Some(failed) = failed.filter(|failed| *failed != not_stored as u64) {
-        return Answer::Unknown(format!("{failed} records are said to have failed, and {not_stored} results say so"));
-    }
-    Answer::Each(results)
+    Answer::each(sent, failed, records.iter().map(|record| read_result(record, &mut last_shard)).collect())
 }
 
 /// `last_shard` is the previous shard id: a stream has few shards, and their ids are shared.
@@ -53,7 +45,7 @@ fn read_result(result: &ResultItem<'_>, last_shard: &mut Arc<str>) -> RecordResu
             if **last_shard != *shard {
                 *last_shard = shard.into();
             }
-            RecordResult::Stored { shard: last_shard.clone() }
+            RecordResult::Stored { shard: Some(last_shard.clone()) }
         }
         // Neither stored nor failed: there is no evidence that the stream has the record.
         (None, _) => RecordResult::Failed { code: "no sequence number".into() },
@@ -86,7 +78,7 @@ mod tests {
         let records =
             [stored("s"), failed("ProvisionedThroughputExceededException"), failed("Internal\nFailure"), json!({}), stored("t")];
         let Answer::Each(results) = read(5, 3, &records) else { panic!() };
-        let at = |shard: &str| RecordResult::Stored { shard: shard.into() };
+        let at = |shard: &str| RecordResult::Stored { shard: Some(shard.into()) };
         let failed = |code: &str| RecordResult::Failed { code: code.into() };
         let expected = [at("s"), RecordResult::Throttled, failed("Internal\nFailure"), failed("no sequence number"), at("t")];
         assert_eq!(results, expected);

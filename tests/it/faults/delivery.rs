@@ -170,34 +170,6 @@ async fn a_journal_that_cannot_be_written_is_said_and_knows_everything_once_it_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_settled_in_a_stream_is_not_delivered_to_a_lake_when_the_sink_is_changed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = KinesisServer::start(7).await;
-    let stream = server.create_stream("events", 1);
-    let lake = setup(folder.path());
-    let kinesis =
-        lake.clone().with_stream(&server, "events").set("kinesis.linger_ms", 20).set("kinesis.partition_key", "/event_uuid");
-    let mut gateway = kinesis.start().await;
-    let mut sent = HashSet::new();
-    // Some of a call fail, so that what is settled lies beyond the cursor.
-    stream.set(crate::support::kinesis::Fault::RecordFailed, 0.5);
-    send(&gateway, &["good:thing"; 200], &mut sent).await;
-    stream.wait_for_events(60, LIMIT).await;
-    stream.set(crate::support::kinesis::Fault::RecordFailed, 1.0);
-    Scrape::when("its answers were read", &gateway, |scrape| {
-        scrape.value("delivered_events") as usize == stream.contents().copies.len()
-    })
-    .await;
-    gateway.kill();
-    let in_stream: HashSet<Uuid> = stream.contents().copies.keys().copied().collect();
-    let gateway = lake.start().await;
-    Scrape::when_drained(&gateway).await;
-    gateway.stop().await;
-    let rest: HashSet<Uuid> = sent.difference(&in_stream).copied().collect();
-    assert_each_once(folder.path(), &rest);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_delivery_is_told_what_the_sink_refused_and_its_replay_reaches_the_sink() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");

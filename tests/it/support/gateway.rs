@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     client::{Answer, Client, get_plain},
-    kinesis::{KinesisServer, REGION},
+    kinesis::{KinesisServer, REGION, Service},
 };
 
 /// Time in which a gateway has to come up, on a busy machine too.
@@ -56,12 +56,20 @@ impl Setup {
 
     /// With `stream` of `server` as its sink.
     pub fn with_stream(self, server: &KinesisServer, stream: &str) -> Self {
-        self.set("sink.kind", "kinesis").set("kinesis.stream", stream).reaching(server)
+        self.with_stream_of(Service::Kinesis, server, stream)
+    }
+
+    /// With `stream` of a service of `server` as its sink.
+    pub fn with_stream_of(self, service: Service, server: &KinesisServer, stream: &str) -> Self {
+        self.set("sink.kind", service.name()).set(&format!("{}.stream", service.name()), stream).reaching(server)
     }
 
     /// With what it takes to reach `server`.
     pub fn reaching(self, server: &KinesisServer) -> Self {
-        let setup = self.set("kinesis.endpoint", server.url()).set("kinesis.region", REGION);
+        let setup = Service::BOTH.into_iter().fold(self, |setup, service| {
+            let key = |key: &str| format!("{}.{key}", service.name());
+            setup.set(&key("endpoint"), server.url()).set(&key("region"), REGION)
+        });
         let credentials =
             [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_EC2_METADATA_DISABLED", "true")];
         credentials.into_iter().fold(setup, |setup, (name, value)| setup.variable(name, value))

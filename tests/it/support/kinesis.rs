@@ -1,5 +1,5 @@
-//! A Kinesis of our own that misbehaves on demand: PutRecords, ListShards and DescribeStreamSummary over plain HTTP/1.1 on
-//! a loopback port of this process.
+//! A Kinesis and a Firehose of our own that misbehave on demand: PutRecords, ListShards and DescribeStreamSummary,
+//! PutRecordBatch and DescribeDeliveryStream over plain HTTP/1.1 on a loopback port of this process.
 //!
 //! It enforces AWS's rules (call and record sizes, keys, base64, the shard by MD5 of the key), keeps everything that it
 //! stored and every call that it met, and strikes with the faults of [`Fault`], by chance from a seed or by script. It knows
@@ -21,9 +21,11 @@
 mod api;
 mod contents;
 mod fault;
+mod firehose;
 mod kpl;
 mod put;
 mod serve;
+mod service;
 mod shards;
 mod stored;
 
@@ -46,6 +48,7 @@ pub use self::{
     fault::{Fault, OF_CALLS},
     kpl::UserRecord,
     put::Limits,
+    service::Service,
     shards::{Shard, ShardFault, ShardRate},
     stored::{Call, Fate, Stored},
 };
@@ -58,6 +61,7 @@ pub const REGION: &str = "us-east-1";
 
 /// A stream, and everything that is in it.
 struct StreamState {
+    service: Service,
     shards: Shards,
     faults: Faults,
     stored: Vec<Stored>,
@@ -70,7 +74,8 @@ struct State {
     calls_in_flight: usize,
     calls_in_flight_max: usize,
     connections: u64,
-    limits: Limits,
+    /// Of each service.
+    limits: [Limits; 2],
     shards_per_page: usize,
     sequence: u64,
     seed: u64,
@@ -128,7 +133,7 @@ impl KinesisServer {
             calls_in_flight: 0,
             calls_in_flight_max: 0,
             connections: 0,
-            limits: Limits::default(),
+            limits: Service::BOTH.map(Service::limits),
             shards_per_page: 1000,
             sequence: 0,
             seed,
@@ -154,9 +159,15 @@ impl KinesisServer {
 
     /// Creates a stream whose shards have equal ranges.
     pub fn create_stream(&self, name: &str, shards: usize) -> Stream {
+        self.create(Service::Kinesis, name, shards)
+    }
+
+    /// Creates a stream of a service. A delivery stream has no shards: it is one lane, whatever `shards` says.
+    pub fn create(&self, service: Service, name: &str, shards: usize) -> Stream {
+        let shards = if service == Service::Firehose { 1 } else { shards };
         self.shared.change(|state| {
             let seed = state.seed.wrapping_add(state.streams.len() as u64);
-            let stream = StreamState { shards: Shards::equal(shards), faults: Faults::new(seed), stored: Vec::new() };
+            let stream = StreamState { service, shards: Shards::equal(shards), faults: Faults::new(seed), stored: Vec::new() };
             assert!(state.streams.insert(name.to_owned(), stream).is_none(), "{name} is there already");
         });
         Stream { shared: self.shared.clone(), name: name.to_owned() }
@@ -167,9 +178,9 @@ impl KinesisServer {
         self.shared.change(|state| assert!(state.streams.remove(name).is_some(), "{name} is not there"));
     }
 
-    /// The limits that it enforces from now on.
+    /// The limits that it enforces from now on, for streams of any service.
     pub fn set_limits(&self, limits: Limits) {
-        self.shared.change(|state| state.limits = limits);
+        self.shared.change(|state| state.limits = [limits; 2]);
     }
 
     /// How many shards one ListShards answers at most.

@@ -10,7 +10,7 @@ use super::{
     client::{Answer, Client, Connection, Post, Told, Wire},
     events::{self, Form},
     gateway::{Gateway, Setup},
-    kinesis::{KinesisServer, Stream},
+    kinesis::{KinesisServer, Service, Stream},
     metrics::Scrape,
 };
 
@@ -19,6 +19,7 @@ pub const ARRIVAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// A stream, and how a gateway in front of it is started.
 pub struct Rig {
+    pub service: Service,
     pub folder: TempDir,
     pub server: KinesisServer,
     pub stream: Stream,
@@ -28,11 +29,22 @@ pub struct Rig {
 impl Rig {
     /// A stream `events` with so many shards, and a gateway that does not let events wait for others.
     pub async fn with_shards(shards: usize) -> Self {
+        Self::of(Service::Kinesis, shards).await
+    }
+
+    /// The same with a stream of a service.
+    pub async fn of(service: Service, shards: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = KinesisServer::start(7).await;
-        let stream = server.create_stream("events", shards);
-        let setup = Setup::new(folder.path()).with_stream(&server, "events").set("kinesis.linger_ms", 20);
-        Self { folder, server, stream, setup }
+        let stream = server.create(service, "events", shards);
+        let setup = Setup::new(folder.path()).with_stream_of(service, &server, "events");
+        Self { service, folder, server, stream, setup }.tuned("linger_ms", 20)
+    }
+
+    /// With a key of the stream's own section of the configuration.
+    pub fn tuned(self, key: &str, value: impl std::fmt::Display) -> Self {
+        let key = format!("{}.{key}", self.service.name());
+        self.set(&key, value)
     }
 
     /// With a configuration key.

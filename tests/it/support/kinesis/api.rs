@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    ACCOUNT, REGION, State, StreamState,
+    ACCOUNT, REGION, Service, State, StreamState,
     fault::Fault,
+    firehose,
     put::put_records,
     stored::{Call, Fate},
 };
-
-const SERVICE: &str = "Kinesis_20131202";
 
 /// What is done about a call.
 pub enum Reply {
@@ -65,13 +64,17 @@ pub fn stream_name(body: &Value) -> Result<String, Wrong> {
 pub fn handle(state: &mut State, connection: u64, headers: &HeaderMap, body: &[u8]) -> (usize, Reply) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let target = header("x-amz-target");
-    let operation = target.strip_prefix(SERVICE).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+    let (service, operation) = Service::of_target(target).unwrap_or((Service::Kinesis, ""));
+    let named = |body: &Value| match service {
+        Service::Kinesis => stream_name(body),
+        Service::Firehose => firehose::delivery_stream_name(body),
+    };
     let parsed: Result<Value, _> = serde_json::from_slice(body);
     let call = state.calls.len();
     state.calls.push(Call {
         at: Instant::now(),
         target: operation.to_owned(),
-        stream: parsed.as_ref().ok().and_then(|body| stream_name(body).ok()).unwrap_or_default(),
+        stream: parsed.as_ref().ok().and_then(|body| named(body).ok()).unwrap_or_default(),
         connection,
         body_bytes: body.len(),
         records: 0,
@@ -89,10 +92,12 @@ pub fn handle(state: &mut State, connection: u64, headers: &HeaderMap, body: &[u
             Err(Wrong::new("MissingAuthenticationTokenException", "Missing Authentication Token"))
         }
         Err(error) => Err(Wrong::new("SerializationException", error)),
-        Ok(body) => match operation {
-            "PutRecords" => put_records(state, call, &body),
-            "ListShards" => list_shards(state, call, &body),
-            "DescribeStreamSummary" => describe(state, &body),
+        Ok(body) => match (service, operation) {
+            (Service::Kinesis, "PutRecords") => put_records(state, call, &body),
+            (Service::Kinesis, "ListShards") => list_shards(state, call, &body),
+            (Service::Kinesis, "DescribeStreamSummary") => describe(state, &body),
+            (Service::Firehose, "PutRecordBatch") => firehose::put_record_batch(state, call, &body),
+            (Service::Firehose, "DescribeDeliveryStream") => firehose::describe(state, call, &body),
             _ => Err(Wrong::new("UnknownOperationException", "")),
         },
     };
@@ -103,12 +108,13 @@ pub fn handle(state: &mut State, connection: u64, headers: &HeaderMap, body: &[u
     (call, reply)
 }
 
-fn ok(body: &Value) -> Reply {
+pub fn ok(body: &Value) -> Reply {
     Reply::Answer { status: 200, body: body.to_string().into(), fate: Fate::Answered, is_cut: false, delay: Duration::ZERO }
 }
 
 fn stream<'a>(state: &'a mut State, name: &str) -> Result<&'a mut StreamState, Wrong> {
-    state.streams.get_mut(name).ok_or_else(|| Wrong::no_stream(name))
+    let stream = state.streams.get_mut(name).filter(|stream| stream.service == Service::Kinesis);
+    stream.ok_or_else(|| Wrong::no_stream(name))
 }
 
 /// ListShards, in pages: a token is the stream's name and the index of the first shard of its page.
@@ -128,7 +134,7 @@ fn list_shards(state: &mut State, call: usize, body: &Value) -> Result<Reply, Wr
     let stream = stream(state, &name)?;
     let faults = [Fault::ListShardsDenied, Fault::ListShardsFailed, Fault::ListShardsLimited];
     if let Some(fault) = faults.into_iter().find(|fault| stream.faults.draw(*fault)) {
-        let (status, code, message) = fault.error().expect("all three are errors");
+        let (status, code, message) = fault.error(Service::Kinesis).expect("all three are errors");
         state.calls[call].fault = Some(fault);
         return Err(Wrong { status, code, message: message.to_owned() });
     }
@@ -146,7 +152,7 @@ fn list_shards(state: &mut State, call: usize, body: &Value) -> Result<Reply, Wr
 
 fn describe(state: &mut State, body: &Value) -> Result<Reply, Wrong> {
     let name = stream_name(body)?;
-    let record_kib_max = state.limits.record_bytes_max >> 10;
+    let record_kib_max = state.limits[Service::Kinesis as usize].record_bytes_max >> 10;
     let shards = stream(state, &name)?.shards.all();
     Ok(ok(&json!({"StreamDescriptionSummary": {
         "StreamName": name,

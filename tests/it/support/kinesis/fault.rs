@@ -7,11 +7,13 @@ use std::{
 
 use fastrand::Rng;
 
+use super::Service;
+
 /// A way to fail. *Before* means that nothing was stored, *After* that everything was stored and the client cannot know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     // of single records, drawn for each
-    /// The record is answered `ProvisionedThroughputExceededException`.
+    /// The record is answered `ProvisionedThroughputExceededException`, by Firehose `ServiceUnavailableException`.
     RecordThrottled,
     /// The record is answered `InternalFailure`.
     RecordFailed,
@@ -19,15 +21,15 @@ pub enum Fault {
     // of whole PutRecords calls, drawn for each call in this order; the first that strikes is the one
     /// 500 `InternalFailure`.
     CallFailed,
-    /// 503 `ServiceUnavailable`.
+    /// 503 `ServiceUnavailable`, by Firehose 503 `ServiceUnavailableException`.
     CallUnavailable,
-    /// 400 `ProvisionedThroughputExceededException`.
+    /// 400 `ProvisionedThroughputExceededException`, by Firehose 503 `ServiceUnavailableException`.
     CallThrottled,
     /// 400 `LimitExceededException`.
     CallLimited,
     /// 400 `KMSThrottlingException`.
     KmsThrottled,
-    /// 400 `KMSAccessDeniedException`.
+    /// 400 `KMSAccessDeniedException`, by Firehose 400 `InvalidKMSResourceException`.
     KmsDenied,
     /// 400 `ResourceNotFoundException`.
     NotFound,
@@ -66,7 +68,7 @@ pub enum Fault {
     /// The answer comes late, see [`super::Stream::set_slow`].
     Slow,
 
-    // of whole calls for other targets
+    // of whole calls for other targets; by Firehose of DescribeDeliveryStream
     /// ListShards is answered `AccessDeniedException`.
     ListShardsDenied,
     /// ListShards is answered 500 `InternalFailure`.
@@ -109,7 +111,16 @@ impl Fault {
     }
 
     /// Status, code and message, where it is a plain error.
-    pub fn error(self) -> Option<(u16, &'static str, &'static str)> {
+    pub fn error(self, service: Service) -> Option<(u16, &'static str, &'static str)> {
+        if service == Service::Firehose {
+            match self {
+                Self::CallUnavailable | Self::CallThrottled => {
+                    return Some((503, "ServiceUnavailableException", "Slow down."));
+                }
+                Self::KmsDenied => return Some((400, "InvalidKMSResourceException", "The key may not be used")),
+                _ => {}
+            }
+        }
         Some(match self {
             Self::CallFailed | Self::ListShardsFailed => (500, "InternalFailure", "The request processing has failed"),
             Self::CallUnavailable => (503, "ServiceUnavailable", "Try again"),
@@ -119,10 +130,10 @@ impl Fault {
             Self::KmsDenied => (400, "KMSAccessDeniedException", "The ciphertext refers to a key that you may not use"),
             Self::NotFound => (400, "ResourceNotFoundException", "The stream was not found"),
             Self::TokenExpired => (400, "ExpiredTokenException", "The security token included in the request is expired"),
-            Self::AccessDenied => (400, "AccessDeniedException", "User is not authorized to perform kinesis:PutRecords"),
+            Self::AccessDenied => (400, "AccessDeniedException", "User is not authorized to put records"),
             Self::CallInvalid => (400, "ValidationException", "1 validation error detected"),
             Self::ArgumentInvalid => (400, "InvalidArgumentException", "The argument is not valid"),
-            Self::ListShardsDenied => (400, "AccessDeniedException", "User is not authorized to perform kinesis:ListShards"),
+            Self::ListShardsDenied => (400, "AccessDeniedException", "User is not authorized to look"),
             _ => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! PutRecords: AWS's rules, the shard of each record, and what the faults make of it.
+//! PutRecords: AWS's rules. And for both services: the shard of each record, and what the faults make of a call.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    ACCOUNT, State, StreamState,
+    Service, State, StreamState,
     api::{Reply, Wrong, stream_name},
     fault::Fault,
-    shards::{ShardFault, hash_of_key, sequence_text},
+    shards::{ShardFault, hash_of_key},
     stored::{Fate, Stored},
 };
 
@@ -27,10 +27,15 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// As third-party servers have it; AWS takes 10 MiB in a call by now.
+    /// Kinesis, as third-party servers have it; AWS takes 10 MiB in a call by now.
     fn default() -> Self {
         Self { call_records_max: 500, call_bytes_max: 5 << 20, record_bytes_max: 1 << 20 }
     }
+}
+
+impl Limits {
+    /// Firehose: records have no keys.
+    pub const FIREHOSE: Self = Self { call_records_max: 500, call_bytes_max: 4 << 20, record_bytes_max: 1_000 << 10 };
 }
 
 #[derive(Deserialize)]
@@ -48,10 +53,11 @@ struct Entry {
 }
 
 /// A record that obeys the rules.
-struct Record {
-    data: Bytes,
-    partition_key: String,
-    explicit_hash_key: Option<u128>,
+pub struct Record {
+    pub data: Bytes,
+    /// Empty where the service has no keys.
+    pub partition_key: String,
+    pub explicit_hash_key: Option<u128>,
 }
 
 impl Record {
@@ -64,13 +70,23 @@ impl Record {
 pub fn put_records(state: &mut State, call: usize, body: &Value) -> Result<Reply, Wrong> {
     let request: Request = Request::deserialize(body).map_err(|error| Wrong::new("SerializationException", error))?;
     state.calls[call].records = request.records.len();
-    let records = check(request, state.limits)?;
-    let name = stream_name(body)?;
-    let stream = state.streams.get_mut(&name).ok_or_else(|| Wrong::no_stream(&name))?;
+    let limits = state.limits[Service::Kinesis as usize];
+    check_count(request.records.len(), limits)?;
+    let entries = request.records.into_iter().enumerate();
+    let records = entries.map(|(index, entry)| check_entry(entry, &format!("records.{}.member", index + 1), limits));
+    let records = records.collect::<Result<Vec<_>, Wrong>>()?;
+    check_bytes(&records, limits)?;
+    store(state, call, &stream_name(body)?, records, Service::Kinesis)
+}
+
+/// Stores the records of a call that obeys the rules, unless a fault or a shard is against it, and answers it.
+pub fn store(state: &mut State, call: usize, name: &str, records: Vec<Record>, service: Service) -> Result<Reply, Wrong> {
+    let of_service = state.streams.get_mut(name).filter(|stream| stream.service == service);
+    let stream = of_service.ok_or_else(|| Wrong::no_stream(name))?;
     let delay = if stream.faults.draw(Fault::Slow) { stream.faults.slow } else { Duration::ZERO };
     let fault = stream.faults.next_call();
     state.calls[call].fault = fault;
-    if let Some((status, code, message)) = fault.and_then(Fault::error) {
+    if let Some((status, code, message)) = fault.and_then(|fault| fault.error(service)) {
         return Err(Wrong { status, code, message: message.to_owned() });
     }
     let mut results = Vec::with_capacity(records.len() + 1);
@@ -78,10 +94,10 @@ pub fn put_records(state: &mut State, call: usize, body: &Value) -> Result<Reply
     for (place, record) in records.into_iter().enumerate() {
         state.sequence += 1;
         results.push(if is_stored {
-            put_record(stream, record, (call, place), state.sequence, &name)
+            put_record(stream, record, (call, place), state.sequence, name)
         } else {
             let shard = stream.shards.route(hash_of_key(&record.partition_key));
-            success(stream, shard, state.sequence)
+            service.stored(state.sequence, &stream.shards.all()[shard].id)
         });
     }
     let failed = results.iter().filter(|result| result.get("ErrorCode").is_some()).count();
@@ -92,10 +108,12 @@ pub fn put_records(state: &mut State, call: usize, body: &Value) -> Result<Reply
         Some(Fault::TooFewBefore | Fault::TooFewAfter) => {
             results.pop();
         }
-        Some(Fault::TooManyBefore | Fault::TooManyAfter) => results.push(success(stream, 0, state.sequence)),
+        Some(Fault::TooManyBefore | Fault::TooManyAfter) => {
+            results.push(service.stored(state.sequence, &stream.shards.all()[0].id));
+        }
         _ => {}
     }
-    let body = json!({"FailedRecordCount": failed, "EncryptionType": "NONE", "Records": results}).to_string();
+    let body = service.answer(failed, &results).to_string();
     let answer = |body: String, fate| Reply::Answer { status: 200, body: body.into(), fate, is_cut: false, delay };
     Ok(match fault {
         Some(Fault::ResetBefore | Fault::ResetAfter) => Reply::Reset,
@@ -109,6 +127,7 @@ pub fn put_records(state: &mut State, call: usize, body: &Value) -> Result<Reply
 
 /// Stores a record, unless a fault or its shard is against it, and answers its result.
 fn put_record(stream: &mut StreamState, record: Record, at: (usize, usize), sequence: u64, name: &str) -> Value {
+    let service = stream.service;
     let hash = record.explicit_hash_key.unwrap_or_else(|| hash_of_key(&record.partition_key));
     let shard = stream.shards.route(hash);
     let fault = stream.shards.all()[shard].fault;
@@ -116,9 +135,7 @@ fn put_record(stream: &mut StreamState, record: Record, at: (usize, usize), sequ
         || stream.faults.draw(Fault::RecordThrottled)
         || !stream.shards.takes(shard, record.bytes(), Instant::now());
     if is_throttled {
-        let id = &stream.shards.all()[shard].id;
-        let message = format!("Rate exceeded for shard {id} in stream {name} under account {ACCOUNT}.");
-        return json!({"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": message});
+        return service.throttled(name, &stream.shards.all()[shard].id);
     }
     if fault == Some(ShardFault::Failing) || stream.faults.draw(Fault::RecordFailed) {
         return json!({"ErrorCode": "InternalFailure", "ErrorMessage": "Internal service failure."});
@@ -133,31 +150,37 @@ fn put_record(stream: &mut StreamState, record: Record, at: (usize, usize), sequ
         explicit_hash_key: record.explicit_hash_key,
         data: record.data,
     });
-    success(stream, shard, sequence)
+    service.stored(sequence, &stream.shards.all()[shard].id)
 }
 
-fn success(stream: &StreamState, shard: usize, sequence: u64) -> Value {
-    json!({"SequenceNumber": sequence_text(sequence), "ShardId": stream.shards.all()[shard].id})
-}
-
-/// Holds a request against AWS's rules.
-fn check(request: Request, limits: Limits) -> Result<Vec<Record>, Wrong> {
-    let count = request.records.len();
+/// Holds the number of a call's records against AWS's rules.
+pub fn check_count(count: usize, limits: Limits) -> Result<(), Wrong> {
     let length = |relation: &str, limit: usize| format!("Member must have length {relation} than or equal to {limit}");
     if count == 0 || count > limits.call_records_max {
         let rule = if count == 0 { length("greater", 1) } else { length("less", limits.call_records_max) };
         return Err(Wrong::constraint("records", &rule));
     }
-    let mut records = Vec::with_capacity(count);
-    for (index, entry) in request.records.into_iter().enumerate() {
-        records.push(check_entry(entry, &format!("records.{}.member", index + 1), limits)?);
-    }
+    Ok(())
+}
+
+/// Holds the bytes of a call against AWS's rules.
+pub fn check_bytes(records: &[Record], limits: Limits) -> Result<(), Wrong> {
     let bytes: usize = records.iter().map(Record::bytes).sum();
     if bytes > limits.call_bytes_max {
         let limit = limits.call_bytes_max >> 20;
         return Err(Wrong::new("InvalidArgumentException", format_args!("Records size exceeds {limit} MB limit")));
     }
-    Ok(records)
+    Ok(())
+}
+
+/// The data of a record, held against AWS's rules.
+pub fn check_data(data: &str, key_bytes: usize, place: &str, limits: Limits) -> Result<Bytes, Wrong> {
+    let data = STANDARD.decode(data).map_err(|error| Wrong::new("SerializationException", error))?;
+    if data.len() + key_bytes > limits.record_bytes_max {
+        let rule = format!("Member must have length less than or equal to {}", limits.record_bytes_max);
+        return Err(Wrong::constraint(&format!("{place}.data"), &rule));
+    }
+    Ok(data.into())
 }
 
 fn check_entry(entry: Entry, place: &str, limits: Limits) -> Result<Record, Wrong> {
@@ -166,11 +189,7 @@ fn check_entry(entry: Entry, place: &str, limits: Limits) -> Result<Record, Wron
         let rule = "Member must have length between 1 and 256";
         return Err(Wrong::constraint(&format!("{place}.partitionKey"), rule));
     }
-    let data = STANDARD.decode(&entry.data).map_err(|error| Wrong::new("SerializationException", error))?;
-    if data.len() + entry.partition_key.len() > limits.record_bytes_max {
-        let rule = format!("Member must have length less than or equal to {}", limits.record_bytes_max);
-        return Err(Wrong::constraint(&format!("{place}.data"), &rule));
-    }
+    let data = check_data(&entry.data, entry.partition_key.len(), place, limits)?;
     let explicit_hash_key = match entry.explicit_hash_key {
         None => None,
         Some(text) => {
@@ -186,5 +205,5 @@ fn check_entry(entry: Entry, place: &str, limits: Limits) -> Result<Record, Wron
             Some(text.parse().map_err(|_| wrong())?)
         }
     };
-    Ok(Record { data: data.into(), partition_key: entry.partition_key, explicit_hash_key })
+    Ok(Record { data, partition_key: entry.partition_key, explicit_hash_key })
 }

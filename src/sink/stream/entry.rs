@@ -1,6 +1,6 @@
 //! One event in the stream's format, before it is packed into a record.
 
-use super::hash::HashKey;
+use super::place::HashKey;
 
 /// An event in the stream's format.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The shards of a stream, and the range of places that each owns.
 
-use super::hash::{HashKey, HashRange};
+use super::place::{HashKey, HashRange};
 
 /// A shard that takes records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,13 @@ impl ShardMap {
     /// A stream whose shards are not known, or cannot be distinguished: one shard that owns everything, with an empty id.
     #[must_use]
     pub fn unknown() -> Self {
-        Self(vec![Shard { id: String::new(), range: HashRange::WHOLE }])
+        Self::one("")
+    }
+
+    /// A stream without shards, as one with the name `lane`.
+    #[must_use]
+    pub fn one(lane: &str) -> Self {
+        Self(vec![Shard { id: lane.to_owned(), range: HashRange::WHOLE }])
     }
 
     /// The map of these open shards; `None` if they do not own every place exactly once, as in the middle of a reshard.

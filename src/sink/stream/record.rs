@@ -12,10 +12,10 @@
 
 use super::{
     entry::Entry,
-    hash::HashKey,
     kpl::{self, KplSize},
+    place::HashKey,
 };
-use crate::{config::Aggregation, limits::KINESIS_AGGREGATE_EVENTS_MAX};
+use crate::config::Aggregation;
 
 /// One record of a call, and its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Packing {
     pub aggregation: Aggregation,
     /// Bytes of a packed record.
     pub bytes_max: usize,
+    /// Events in a packed record.
+    pub events_max: usize,
     /// Whether the events in a packed record share its first event's partition key. Allowed if the key only identifies the
     /// event; saves the bytes of the key.
     pub shares_key: bool,
@@ -116,7 +118,7 @@ impl RecordBuilder {
             Size::Kpl(size) => size.with(next),
             Size::Lines(bytes) => bytes + next.data.len(),
         };
-        bytes <= self.packing.bytes_max && self.entries.len() < KINESIS_AGGREGATE_EVENTS_MAX
+        bytes <= self.packing.bytes_max && self.entries.len() < self.packing.events_max
     }
 
     /// Appends `next`.
@@ -149,7 +151,7 @@ mod tests {
             aggregation in prop_oneof![Just(Aggregation::None), Just(Aggregation::Kpl), Just(Aggregation::Ndjson)],
             shares_key in any::<bool>(),
         ) {
-            let packing = Packing { aggregation, bytes_max: 20_000, shares_key };
+            let packing = Packing { aggregation, bytes_max: 20_000, events_max: 500, shares_key };
             let entry = |(seq, size): (usize, &usize)| Entry {
                 seq: seq as u64,
                 key: format!("{seq:036}").into(),

@@ -1,43 +1,11 @@
-//! The result of one PutRecords call, and the meaning of its errors.
+//! The meaning of an error that a service of AWS reports.
 
-use std::sync::Arc;
-
-/// The result of one call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Every record has its own result, in order.
-    Each(Vec<RecordResult>),
-    /// Unknown whether records were stored: no response, a broken response, a wrong number of records, an internal failure.
-    Unknown(String),
-    /// Nothing was stored; a later retry can succeed.
-    Refused(String),
-    /// Nothing was stored, and a person must act: credentials, the stream, its key, a permission.
-    Held(String),
-    /// Nothing was stored, because the call is invalid: one bad record, or the stream's name.
-    Invalid(String),
-}
-
-/// The result of one record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordResult {
-    /// The stream has stored the record.
-    Stored {
-        /// The id of the shard.
-        shard: Arc<str>,
-    },
-    /// The shard has reached its limit for now.
-    Throttled,
-    /// Not stored, for another reason.
-    Failed {
-        /// The service's code.
-        code: String,
-    },
-}
+use crate::sink::stream::Answer;
 
 /// The meaning of an error of the service. `code` is its name without the namespace, if there is one; `status` is the HTTP
 /// status.
 #[must_use]
-pub fn read_service_error(code: Option<&str>, status: u16, message: &str) -> Answer {
+pub(in crate::sink) fn read_service_error(code: Option<&str>, status: u16, message: &str) -> Answer {
     let said = match code {
         Some(code) if message.is_empty() => code.to_owned(),
         Some(code) => format!("{code}: {message}"),
