@@ -48,7 +48,7 @@ struct Work {
     /// Whether all its bytes, and the estimated number of events, are paid for.
     is_paid: bool,
     /// The claims of the rejected events that were validated so far.
-    letters: RequestLetters,
+    letters: Option<Box<RequestLetters>>,
 }
 
 /// Why the work on a body stopped.
@@ -190,7 +190,7 @@ impl Ingest {
             metrics: &self.metrics,
         };
         let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events), false);
-        validated.letters = std::mem::take(&mut work.letters);
+        validated.letters = work.letters.take().map_or_else(RequestLetters::default, |letters| *letters);
         let held = memory.held();
         let halted = try_for_each_element(body, *form, |element| -> Result<(), Halt> {
             if is_late {
@@ -213,7 +213,7 @@ impl Ingest {
         });
         if let Err(halt) = halted {
             if matches!(halt, Halt::Heavy) {
-                (work.body, work.letters) = (Some(body.clone()), validated.letters.begin_again());
+                (work.body, work.letters) = (Some(body.clone()), Some(Box::new(validated.letters.begin_again())));
             }
             return Err(halt);
         }

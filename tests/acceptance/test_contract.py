@@ -195,7 +195,8 @@ def test_a_key_that_sends_too_fast_is_told_when_to_come_back(gateways):
     lines = "\n".join(text(event()) for _ in range(9_999))
     assert gateway.post(gzip.compress(lines.encode()), "application/x-ndjson").counts == (9_999, 0, 0, 0)
     answer = problem(gateway.post(f"[{','.join(text(event()) for _ in range(20))}]"), 429, "rate_limited")
-    assert 1 <= int(answer.headers["retry-after"]) <= 20
+    # 19 s for what is missing, and up to a quarter more at random.
+    assert 15 <= int(answer.headers["retry-after"]) <= 25
     assert gateway.metrics()["lakegate_events_received_total"] == 9_999, "nothing of it was taken"
 
 

@@ -178,7 +178,8 @@ async fn bodies_that_cost_more_than_they_weigh_do_not_keep_a_service_waiting() {
             vec![junk.clone(), Post::json(light), bomb.clone()],
             &[413, 422, 429, 503],
         ),
-        attack_of("a server key and large bodies", "rogue", 16, vec![Post::json(plain)], &[422, 429, 503]),
+        // 207: some of its events wait for letters of another request, which is refused for its bytes before it stores them.
+        attack_of("a server key and large bodies", "rogue", 16, vec![Post::json(plain)], &[207, 422, 429, 503]),
         attack_of("no key", "nobody", 16, vec![junk, bomb], &[401, 429]),
     ];
     for Attack { name, key, connections, posts, allowed } in attacks {
