@@ -24,6 +24,9 @@ use crate::{
 /// The metric that has the time of the last use.
 const LAST_USED: &str = "lakegate_key_last_used_timestamp_seconds{";
 
+/// The form of answers of a key that says none.
+const USUAL_ANSWERS: &str = "each";
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
@@ -116,7 +119,8 @@ fn keys(config: &Config, last_used: &LastUsed, now: i64) -> Vec<Key> {
 }
 
 fn rows(keys: &[Key]) -> Vec<Vec<String>> {
-    let has_answers = keys.iter().any(|key| key.answers.is_some());
+    // Most configurations have the usual form everywhere, and need no column for it.
+    let has_answers = keys.iter().any(|key| key.answers.as_deref().is_some_and(|answers| answers != USUAL_ANSWERS));
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let mut rows = vec![["name", "kind", "secret", "state", "not after", "last used"].map(str::to_owned).to_vec()];
     for key in keys {
