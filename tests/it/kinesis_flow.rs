@@ -44,12 +44,16 @@ async fn calls_are_valid_and_connections_few(service: Service) {
         let mut connection = client.connect(Wire::H2).await.expect("it is ready");
         let before = rig.server.connections();
         let mut sent = send(&client, 5_000).await;
-        // More than a call holds, and each nearly as much as a record holds.
+        // More than a call holds, and each nearly as much as a record holds; all of them wait for the first call that passes.
+        rig.stream.set(Fault::NotFound, 1.0);
         for uuid in identities(12) {
-            let event = events::good_of_size(uuid, 900_000 + sent.len() % 7);
+            // Space before the last brace would not go into the record.
+            let event = events::small(uuid);
+            let event = [&event[..1], &vec![b' '; 900_000 + sent.len() % 7], &event[1..]].concat();
             accepted(&mut connection, &events::Form::Lines.post(&[event]), 1).await;
             sent.insert(uuid);
         }
+        rig.stream.set(Fault::NotFound, 0.0);
         Scrape::when_drained(&gateway).await.assert_ledger();
         gateway.stop().await;
         let contents = rig.stream.contents();
@@ -60,6 +64,8 @@ async fn calls_are_valid_and_connections_few(service: Service) {
     let calls = rig.server.calls();
     let largest = calls.iter().map(|call| call.records).max().unwrap_or_default();
     assert_eq!(largest, 500, "a call is filled");
+    let fullest = calls.iter().map(|call| call.body_bytes * 3 / 4).max().unwrap_or_default();
+    assert!(fullest > service.limits().call_bytes_max - (1 << 20), "{fullest}: with bytes too");
     let in_flight = rig.server.calls_in_flight_max();
     assert!((2..=4).contains(&in_flight), "several at once, and no more than configured: {in_flight}");
 }
