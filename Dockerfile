@@ -9,6 +9,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY loadtest/bench loadtest/bench
 # The pieces that `schemas new` gives to a folder that has none.
 COPY schemas/common schemas/common
+# What a gateway serves at /openapi.yaml.
+COPY openapi.yaml ./
 COPY src src
 RUN cargo build --locked --release --package lakegate --bin lakegate --features "$FEATURES" \
     && install -D --strip target/release/lakegate /out/lakegate \

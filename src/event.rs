@@ -5,12 +5,14 @@
 //! holds and a sink delivers.
 
 mod created_at;
+mod created_at_error;
 mod name;
 mod record;
 mod rfc3339;
 mod scope;
 
-pub use created_at::{CreatedAt, CreatedAtError, CreatedDays, Date, IsoMillis, iso_millis, millis_of_iso, unix_millis};
+pub use created_at::{CreatedAt, CreatedDays, Date, IsoMillis, iso_millis, millis_of_iso, unix_millis};
+pub use created_at_error::CreatedAtError;
 pub use name::{EventName, EventNameError};
 pub use record::{Envelope, Record, RecordError, probable_uuid};
 pub use scope::ScopeSecret;

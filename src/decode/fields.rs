@@ -227,7 +227,7 @@ mod tests {
         let detail = |created: &str| read(&event(created)).unwrap_err().faults[0].detail.clone();
         assert_eq!(
             detail("\"2026-11-19T18:00:03.123456\""),
-            "expected Unix seconds such as 1795111203.5, or RFC 3339 text such as \"2026-11-19T18:00:03.5Z\", got \
+            "expected Unix seconds such as 1795111203.5, or RFC 3339 text such as \"2026-11-19T18:00:03.5Z\", got the string \
              \"2026-11-19T18:00:03.123456\", which has no offset: append Z for UTC, or an offset such as +01:00"
         );
         assert!(detail("\"1795111203.5\"").ends_with("is a number in quotes: send it without them"));

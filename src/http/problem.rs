@@ -391,11 +391,11 @@ impl From<SubmissionError> for Problem {
             SubmissionError::Inflate(InflateError::TooLarge) => ProblemCode::BodyTooLarge,
             SubmissionError::Inflate(InflateError::RatioTooHigh(_)) => ProblemCode::CompressionRatioTooHigh,
             SubmissionError::Inflate(_) => ProblemCode::BadEncoding,
-            SubmissionError::Body(BodyError::Unreadable(..) | BodyError::NotEvents(_)) => ProblemCode::UnreadableJson,
-            SubmissionError::Body(BodyError::TooDeep(_)) => ProblemCode::TooDeep,
-            SubmissionError::Body(BodyError::InvalidUtf8(_) | BodyError::OtherEncoding(_) | BodyError::LooksLike(_)) => {
-                ProblemCode::InvalidUtf8
+            SubmissionError::Body(BodyError::Unreadable(..) | BodyError::LooksLike(_) | BodyError::NotEvents(_)) => {
+                ProblemCode::UnreadableJson
             }
+            SubmissionError::Body(BodyError::TooDeep(_)) => ProblemCode::TooDeep,
+            SubmissionError::Body(BodyError::InvalidUtf8(_) | BodyError::OtherEncoding(_)) => ProblemCode::InvalidUtf8,
             SubmissionError::Body(BodyError::NoEvents) => ProblemCode::NoEvents,
             SubmissionError::Body(BodyError::AmbiguousBatch(_)) => ProblemCode::AmbiguousBatch,
             SubmissionError::Body(BodyError::TooManyEvents) => ProblemCode::TooManyEvents,

@@ -185,7 +185,7 @@ def test_too_much(gateway):
 
 def test_a_content_type_or_encoding_that_is_not_read_is_told_what_is(gateway):
     answer = problem(gateway.post("<event/>", "text/xml"), 415, "unsupported_media_type")
-    assert answer.headers["accept"] == "application/json, application/x-ndjson, text/plain"
+    assert answer.headers["accept"] == "application/json, application/*+json, application/x-ndjson, text/plain"
     answer = problem(gateway.post("{}", Content_Encoding="gzip, br"), 415, "unsupported_encoding")
     assert answer.headers["accept-encoding"] == "gzip, deflate, br, zstd"
 

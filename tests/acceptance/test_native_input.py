@@ -125,7 +125,7 @@ def test_a_dead_letter_with_a_time_as_text_is_replayed(gateways):
     ],
 )
 def test_each_media_type_of_json_is_taken(gateway, media_type):
-    assert gateway.post(text(event(section_id="Süßes")), media_type).counts == (1, 0, 0, 0)
+    assert gateway.post(text(event()), media_type).counts == (1, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_a_wrong_path_is_told_the_right_one(gateway, path, right):
 
 def test_a_wrong_method_is_told_the_right_one(gateway):
     answer = gateway.curl("GET", "/v1/events")
-    assert (answer.status, answer.headers["allow"]) == (405, "POST,OPTIONS")
+    assert (answer.status, set(answer.headers["allow"].split(","))) == (405, {"POST", "OPTIONS"})
     assert "takes events by POST, not GET: curl" in answer.json()["detail"]
     assert "use GET" in gateway.curl("POST", "/readyz", body=b"{}").json()["detail"]
-    assert "listener for events" in gateway.curl("POST", "/v1/events", body=b"{}", admin=True).json()["detail"]
+    assert "listener for events" in gateway.curl("POST", "/events", body=b"{}", admin=True).json()["detail"]
 
 
 @pytest.mark.parametrize("admin", [False, True], ids=["events", "operators"])

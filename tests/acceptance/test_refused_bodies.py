@@ -131,6 +131,7 @@ def test_a_body_that_is_too_large_is_answered_so(gateway, body_file, client, chu
     [
         ("nobody", "application/json", 401, "unknown_key"),
         ("off", "application/json", 403, "key_disabled"),
+        # With a length it is too large before its type is looked at.
         ("good", "application/xml", 415, "unsupported_media_type"),
         ("slow", "application/json", 429, "rate_limited"),
     ],
@@ -144,7 +145,9 @@ def test_so_is_one_that_is_refused_for_another_reason(gateway, body_file, client
             env=ENVIRONMENT, capture_output=True,
         )
         assert small.returncode == 0
-    for chunked in [False] if "HTTP/2" in client else [False, True]:
+    if status == 415 and "HTTP/2" in client:
+        pytest.skip("HTTP/2 has no chunks")
+    for chunked in [False] if "HTTP/2" in client else [True] if status == 415 else [False, True]:
         assert_refused(CLIENTS[client](gateway, key, media_type, chunked, body_file), status, code)
 
 
