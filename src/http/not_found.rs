@@ -2,7 +2,10 @@
 
 use axum::http::{Method, Uri};
 
-use super::problem::{Problem, ProblemCode};
+use super::{
+    key_in_path::without_key,
+    problem::{Problem, ProblemCode},
+};
 use crate::{json::quoted, limits::SUGGESTION_BYTES_MAX};
 
 /// A path, and how it is called.
@@ -64,7 +67,7 @@ pub(super) async fn for_operators(uri: Uri) -> Problem {
 }
 
 fn nothing_at(path: &str, hint: &str) -> Problem {
-    Problem::new(ProblemCode::NotFound, format!("there is nothing at {}; {hint}", quoted(path)))
+    Problem::new(ProblemCode::NotFound, format!("there is nothing at {}; {hint}", quoted(&without_key(path))))
 }
 
 /// The answer to a method that the path does not have.

@@ -31,8 +31,8 @@ fn proof(condition: Condition) -> &'static str {
         }
         Condition::PartitionUnwritable => "a_partition_that_cannot_be_written_holds_up_itself_alone_through_a_kill",
         Condition::ShardFailing => "a_shard_that_takes_nothing_is_named_and_delays_nobody_else_and_catches_up",
-        Condition::RecordsHeld => "a_stream_that_finds_every_call_not_valid_after_it_took_some_makes_no_dead_letter",
-        Condition::DeadLetterSinkUnreachable => "dead_letters_have_a_stream_of_their_own_and_wait_on_disk_while_it_is_away",
+        Condition::RecordsHeld => "calls_that_are_all_invalid_make_no_dead_letter",
+        Condition::DeadLetterSinkUnreachable => "dead_letters_have_their_own_stream",
         Condition::DeadLettersFilling => "large_letters_leave_room_for_small_ones_and_readyz_warns_before_there_is_none",
         Condition::KeyShareFull => "a_browser_key_fills_its_share_of_the_spool_and_nobody_elses",
         Condition::DeadLettersFull => "full_dead_letters_are_said_until_files_are_deleted_although_no_letter_comes",
