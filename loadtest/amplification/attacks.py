@@ -102,6 +102,9 @@ add("one event of 150 faults 9,000 times, brotli", lambda key: packed("br", bodi
     [bodies.faulty()] * 9_000)), key), *ALL, size=2)
 add("8,000 lines `1`, brotli", lambda key: packed("br", bodies.brotlied(b"1\n" * 8_000), key, **LINES), *ALL, size=1)
 add("8 lines `1`, brotli", lambda key: packed("br", bodies.brotlied(b"1\n" * 8), key, **LINES), "browser", size=1)
+# The same bytes make one dead letter; new ones make one each.
+add("8 lines of new numbers, brotli", lambda key: packed("br", bodies.brotlied(b"".join(
+    b"%d\n" % bodies.RNG.randrange(10**12) for _ in range(8))), key, **LINES), "browser", size=None)
 add("500 valid events, compressed as far as is allowed", lambda key: packed("zstd", bodies.inflating(15.9 if key == "browser" else 63), key),
     *ALL, size=48)
 add("valid events padded to 1 MB, brotli", lambda key: packed("br", bodies.brotlied(bodies.lines(
