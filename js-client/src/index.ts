@@ -166,8 +166,9 @@ export function createClient(options: Options): Client {
     }
     if (next! <= 0) {
       const pause = (response.headers.get('retry-after') as any) * 1000 || 0;
-      // Some events that must come again, or those that another tab is sending just now, keep no others back at the exit.
-      if (!response.ok && !/in_flight/.test(text)) notBefore = Date.now() + pause;
+      // Some events that must come again, those that another tab is sending just now, and wrong ones for which there is no room
+      // (`dead_letters_full`) keep no others back at the exit.
+      if (!response.ok && !/in_f|letters/.test(text)) notBefore = Date.now() + pause;
       return pause;
     }
     if (!next) {

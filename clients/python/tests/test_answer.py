@@ -95,3 +95,12 @@ def test_whatever_the_answer_no_event_is_both_settled_and_sent_again_or_forgotte
         assert set(verdict.rejected) <= set(verdict.settled)
         assert {index for index in verdict.rejected} <= {index for index, fate in enumerate(fates) if fate == "rejected"}
         assert verdict.next is not Next.GO_ON or len(verdict.settled) == count
+
+
+@pytest.mark.parametrize("codes, is_theirs", [
+    (["dead_letters_full", "in_flight", "lost"], True), (["dead_letters_full", "busy"], False), (["quota_full"], False), (["new_code"], False),
+])
+def test_an_event_that_alone_is_at_fault_holds_up_no_others(codes, is_theirs):
+    answer = body(retry=len(codes), results=[result(index, "retry", code) for index, code in enumerate(codes)])
+    verdict = read(503, answer, "90", len(codes))
+    assert (verdict.next, verdict.is_theirs, verdict.later) == (Next.WAIT, is_theirs, list(range(len(codes))))

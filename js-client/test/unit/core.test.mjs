@@ -467,6 +467,23 @@ test('an exit keeps quiet while Retry-After lasts, but not because some events o
   assert.equal(server.requests.length, 3);
 });
 
+for (const code of ['in_flight', 'dead_letters_full']) {
+  test(`an exit takes good events along although the last answer was 503 for ${code}`, async (t) => {
+    const hearers = hearing(t);
+    const { server, client, ended } = await rig(t, (request, index) => (index ? accepted(request.lines) : {
+      status: 503, headers: { 'retry-after': '60' },
+      body: { accepted: 0, duplicates: 0, rejected: 0, retry: 1, results: [{ index: 0, status: 'retry', error: { code } }] },
+    }), { flushMs: 5 });
+    const made = track(client, 1);
+    await until('an answer', () => server.requests.length === 1);
+    await client.flush();
+    made.push(...track(client, 1));
+    hearers.pagehide();
+    await ended(2);
+    assert.deepEqual(ids(server.requests[1]), made);
+  });
+}
+
 test('drops are counted and reported to the gateway, which takes the report', async (t) => {
   const gateway = await new Gateway({ plaintext: true }).start();
   t.after(() => gateway.stop().then(() => gateway.remove()));

@@ -33,6 +33,8 @@ class Verdict:
     settled: List[int] = field(default_factory=list)
     # Places that the gateway looked at, and wants once more later.
     later: List[int] = field(default_factory=list)
+    # Whether that lies in these events alone, so that others need not wait.
+    is_theirs: bool = False
     # Why those are rejected that are; each of them is settled.
     rejected: Dict[int, Dict[str, Any]] = field(default_factory=dict)
     # Why nothing, or not all, was settled: a stable code of the gateway, or a short text.
@@ -45,6 +47,8 @@ class Verdict:
 _PASSES = {408, 425, 429, 500, 502, 503, 504, 507, 509, 529}
 # The request is wrong as it is. Only the gateway's own word (a problem with a code) is taken for 400 and 415.
 _TOO_LARGE, _WRONG = 413, {400, 414, 415, 422}
+# Why an event is `retry` while others are taken: another request holds it, it is wrong and cannot be kept, its disk block is damaged.
+_OF_THE_EVENT = {"in_flight", "dead_letters_full", "lost"}
 
 
 def read(status: int, body: bytes, retry_after: Optional[str], count: int) -> Verdict:
@@ -96,8 +100,9 @@ def _by_event(answer: Dict[str, Any], count: int) -> Optional[Verdict]:
     verdict.settled = [index for index in range(count) if index not in again]
     verdict.rejected = {index: error if isinstance(error := listed[index].get("error"), dict) else {} for index in of["rejected"]}
     if again:
-        first = next((listed[index].get("error") for index in sorted(again) if index in listed), None)
-        verdict.problem = str(first.get("code", "retry")) if isinstance(first, dict) else "retry"
+        errors = [listed[index].get("error") if index in listed else None for index in sorted(again)]
+        codes = [str(error.get("code", "retry")) if isinstance(error, dict) else "retry" for error in errors]
+        verdict.problem, verdict.is_theirs = codes[0], _OF_THE_EVENT.issuperset(codes)
         verdict.next = Next.WAIT
         verdict.later = sorted(again)
         if is_cut and not retry:

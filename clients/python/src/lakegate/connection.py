@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import gzip
 import http.client
 import os
@@ -18,6 +19,9 @@ from .limits import ANSWER_BYTES_MAX, GZIP_BYTES_MIN, GZIP_RATIO_MAX, IDLE_SECON
 from .version import VERSION
 
 PATH = "/v1/events"
+# A name is looked up with this codec, which Python loads at its first use. A child that is forked while another thread loads it
+# would never find it.
+codecs.lookup("idna")
 
 
 @dataclass(frozen=True)

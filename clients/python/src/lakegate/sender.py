@@ -238,8 +238,8 @@ class Sender:
             self._events_max = max(1, len(batch) // 2)
         self._tell(verdict)
         is_old = all(entry.place in self._later for entry in batch)
-        if self._put_off([batch[index] for index in verdict.later], verdict) and (verdict.settled or is_old):
-            # Some went through, or none that is new was asked for: the others go on.
+        if self._put_off([batch[index] for index in verdict.later], verdict) and (verdict.settled or is_old or verdict.is_theirs):
+            # Some went through, or none that is new was asked for, or it is the fault of these: the others go on.
             self._pause.until, self._pause.failures = 0.0, 0
         else:
             self._rest(verdict)
