@@ -75,8 +75,8 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) programs 60 tests/install-programs
 	@$(STAGE) lint 180 $(MAKE) --no-print-directory lint deny
 	@$(STAGE) build 240 $(DEBUG_BUILD)
-	@$(STAGE) cargo 400 $(MAKE) --no-print-directory cargo-tests
-	@$(STAGE) acceptance 240 $(MAKE) --no-print-directory acceptance
+	@$(STAGE) cargo 500 $(MAKE) --no-print-directory cargo-tests
+	@$(STAGE) acceptance 300 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
 	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1

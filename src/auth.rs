@@ -64,7 +64,9 @@ pub enum AuthError {
     )]
     MissingKey,
     /// The key is unknown.
-    #[error("the key is not known: compare it, character by character, with the one in [[keys]] of the gateway's configuration")]
+    #[error(
+        "the key is not known: compare it, character by character, with the one that its operator made with `lakegate keys new`"
+    )]
     UnknownKey,
     /// The key is known, but disabled.
     #[error("the key is disabled")]

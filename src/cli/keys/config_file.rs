@@ -74,6 +74,9 @@ impl ConfigFile {
 
 /// The key of a configuration with this name.
 pub(super) fn find<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a KeyConfig> {
+    if config.keys.is_empty() {
+        bail!("the configuration has no keys; `lakegate keys new {name}` prints the lines of one");
+    }
     let found = config.keys.iter().find(|key| key.name == name);
     let names = || config.keys.iter().map(|key| key.name.as_str()).take(20).collect::<Vec<_>>().join(", ");
     found.with_context(|| format!("the configuration has no key {name:?}; it has: {}", names()))
