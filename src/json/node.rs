@@ -91,6 +91,7 @@ impl<'a> Node<'a> {
 
     /// The characters of a string; `None` for any other value.
     #[must_use]
+    #[inline]
     pub fn string(&self) -> Option<Cow<'a, str>> {
         match self.0 {
             Inner::Tape { text, tape, index } => (self.kind() == Kind::String).then(|| tape.string(text, index)),
@@ -133,6 +134,8 @@ impl<'a> Members<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, Node<'a>);
 
+    // Called for each member of each event.
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.index >= self.end {
             return None;
