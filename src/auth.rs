@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     config::{Answers, KeyConfig, KeyKind, NotAfter, RateLimitConfig, SecretConfig, secret_id},
+    digest::sha256_hex,
     event::CreatedDays,
     key_shares::{KeyShare, Shares, WHOLE_PERCENT},
     limits::{BROWSER_EVENT_BYTES_MAX, BROWSER_SHARE_PERCENT, EVENT_BYTES_MAX, SERVER_SHARE_PERCENT},
@@ -360,11 +361,7 @@ fn hash(secret: &str) -> [u8; 32] {
 /// The SHA-256 of `secret`, as in the configuration.
 #[must_use]
 pub fn secret_sha256(secret: &str) -> String {
-    hex(&hash(secret))
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    sha256_hex(secret)
 }
 
 /// The bytes of 64 hexadecimal digits, which the configuration has checked.

@@ -19,6 +19,18 @@ pub fn coarse_unix_seconds() -> i64 {
     clock_gettime(ClockId::RealtimeCoarse).tv_sec
 }
 
+/// The seconds of the unit of a time such as `12h`: `s`, `m`, `h` or `d`.
+#[must_use]
+pub fn unit_seconds(unit: &str) -> Option<u32> {
+    match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        "d" => Some(86_400),
+        _ => None,
+    }
+}
+
 /// A clock that cannot be set.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfirmedClock {

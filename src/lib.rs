@@ -37,7 +37,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
+//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
 //! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
@@ -60,6 +60,7 @@ pub mod limits;
 pub mod bounded_map;
 pub mod clock;
 pub mod conditions;
+pub mod digest;
 pub mod durable;
 pub mod fault;
 

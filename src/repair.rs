@@ -41,13 +41,13 @@ mod simulate;
 
 use std::{ops::ControlFlow, sync::Arc, time::SystemTime};
 
-use sha2::{Digest, Sha256};
 use tokio::{sync::Mutex, task::block_in_place};
 use uuid::Uuid;
 
 use crate::{
     auth::{EventNames, Source},
     dead_letters::{Archive, Done, Filter, LetterId, RepairEntry, Run, append_repairs},
+    digest::sha256_hex,
     event::{iso_millis, unix_millis},
     ingest::{Fate, Ingest, Refused, ReplayedEvent, Sender},
     json::Patch,
@@ -113,7 +113,7 @@ impl Repair {
     pub async fn replay(&self, replay: Replay, senders: &[Arc<Source>]) -> Result<ReplayReport, RepairError> {
         let _turn = self.turn.lock().await;
         let run = new_run();
-        let patch_sha256 = replay.patch.as_ref().map(|patch| hex(&Sha256::digest(patch.as_str())));
+        let patch_sha256 = replay.patch.as_ref().map(|patch| sha256_hex(patch.as_str()));
         let report = ReplayReport::new(&replay, &run, patch_sha256.clone());
         let mut work = Work { replay: &replay, senders, run, patch_sha256, report, first_misfit: None };
         let (mut batches, reading) = feed(self.archive.clone(), replay.filter.clone(), replay.letters.clone());
@@ -275,13 +275,5 @@ fn entry(run: &Run, patch_sha256: Option<&String>, letter: LetterId, fate: &Fate
         pointer: first.map(|fault| fault.pointer.clone()),
         detail: first.map(|fault| fault.detail.clone()),
         schema: rejection.and_then(|rejection| rejection.schema.clone()),
-    })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
     })
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::{Aggregation, RecordFormat, check_endpoint, within};
+use super::stream::{Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, within};
 use crate::limits;
 
 /// `[firehose]`
@@ -67,11 +67,16 @@ pub(super) fn check(firehose: &FirehoseConfig) -> Result<(), (String, String)> {
     within("record_bytes_max", firehose.record_bytes_max, 1024..=limits::FIREHOSE_RECORD_BYTES_MAX)?;
     within("call_bytes_max", firehose.call_bytes_max, firehose.record_bytes_max..=limits::FIREHOSE_CALL_BYTES_MAX)?;
     within("aggregate_bytes_max", firehose.aggregate_bytes_max, 1024..=firehose.record_bytes_max)?;
-    within("calls_in_flight_max", firehose.calls_in_flight_max, 1..=1_000)?;
-    within("call_timeout_ms", firehose.call_timeout_ms as usize, 100..=600_000)?;
-    within("linger_ms", firehose.linger_ms as usize, 0..=60_000)?;
-    within("memory_bytes_max", firehose.memory_bytes_max, 4 * limits::STREAM_SHARD_BYTES_MIN..=usize::MAX)?;
-    within("backlog_percent", firehose.backlog_percent.into(), 1..=99)?;
+    check_delivery(
+        "firehose",
+        &Delivery {
+            calls_in_flight_max: firehose.calls_in_flight_max,
+            call_timeout_ms: firehose.call_timeout_ms,
+            linger_ms: firehose.linger_ms,
+            memory_bytes_max: firehose.memory_bytes_max,
+            backlog_percent: firehose.backlog_percent,
+        },
+    )?;
     if firehose.aggregation == Aggregation::Kpl {
         let reason =
             "found \"kpl\"; `none` or `ndjson` is allowed: Firehose unpacks the KPL's format only when it reads a Kinesis stream";

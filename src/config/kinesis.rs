@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::{Aggregation, RecordFormat, check_endpoint, within};
+use super::stream::{Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, within};
 use crate::limits;
 
 /// `[kinesis]`
@@ -73,11 +73,16 @@ pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
     within("record_bytes_max", kinesis.record_bytes_max, 1024..=limits::KINESIS_RECORD_BYTES_MAX)?;
     within("call_bytes_max", kinesis.call_bytes_max, kinesis.record_bytes_max..=limits::KINESIS_CALL_BYTES_MAX)?;
     within("aggregate_bytes_max", kinesis.aggregate_bytes_max, 1024..=kinesis.record_bytes_max)?;
-    within("calls_in_flight_max", kinesis.calls_in_flight_max, 1..=1_000)?;
-    within("call_timeout_ms", kinesis.call_timeout_ms as usize, 100..=600_000)?;
-    within("linger_ms", kinesis.linger_ms as usize, 0..=60_000)?;
-    within("memory_bytes_max", kinesis.memory_bytes_max, 4 * limits::STREAM_SHARD_BYTES_MIN..=usize::MAX)?;
-    within("backlog_percent", kinesis.backlog_percent.into(), 1..=99)?;
+    check_delivery(
+        "kinesis",
+        &Delivery {
+            calls_in_flight_max: kinesis.calls_in_flight_max,
+            call_timeout_ms: kinesis.call_timeout_ms,
+            linger_ms: kinesis.linger_ms,
+            memory_bytes_max: kinesis.memory_bytes_max,
+            backlog_percent: kinesis.backlog_percent,
+        },
+    )?;
     if kinesis.partition_key != "event_uuid" && !kinesis.partition_key.starts_with('/') {
         let reason =
             format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);

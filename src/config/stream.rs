@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::STREAM_SHARD_BYTES_MIN;
+
 /// The format of one event in a record. Both formats end with a line end.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +33,25 @@ pub(super) fn within(section: &str, key: &str, found: usize, range: RangeInclusi
     let (least, most) = (*range.start(), *range.end());
     let reason = format!("found {found}; {least} to {most} is allowed");
     if range.contains(&found) { Ok(()) } else { Err((format!("{section}.{key}"), reason)) }
+}
+
+/// What is configured of the delivery to any stream, in the units of the configuration.
+pub(super) struct Delivery {
+    pub(super) calls_in_flight_max: usize,
+    pub(super) call_timeout_ms: u64,
+    pub(super) linger_ms: u64,
+    pub(super) memory_bytes_max: usize,
+    pub(super) backlog_percent: u8,
+}
+
+/// Validates the delivery of `section`.
+pub(super) fn check_delivery(section: &str, delivery: &Delivery) -> Result<(), (String, String)> {
+    let within = |key, found, range| within(section, key, found, range);
+    within("calls_in_flight_max", delivery.calls_in_flight_max, 1..=1_000)?;
+    within("call_timeout_ms", delivery.call_timeout_ms as usize, 100..=600_000)?;
+    within("linger_ms", delivery.linger_ms as usize, 0..=60_000)?;
+    within("memory_bytes_max", delivery.memory_bytes_max, 4 * STREAM_SHARD_BYTES_MIN..=usize::MAX)?;
+    within("backlog_percent", delivery.backlog_percent.into(), 1..=99)
 }
 
 /// Validates the endpoint of `section`.

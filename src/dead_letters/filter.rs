@@ -15,6 +15,7 @@ use wildmatch::WildMatch;
 
 use super::stored::{LetterId, StoredLetter};
 use crate::{
+    clock::unit_seconds,
     event::{iso_millis, millis_of_iso},
     limits::{FILTER_CONDITIONS_MAX, FILTER_TEXT_BYTES_MAX},
 };
@@ -208,14 +209,7 @@ fn time(text: &str, now_millis: i64) -> Result<String, FilterError> {
     let wrong = || FilterError::NoTime(text.to_owned());
     let ago = text.split_at_checked(text.len().wrapping_sub(1)).and_then(|(number, unit)| {
         let number: u32 = number.parse().ok()?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3_600,
-            "d" => 86_400,
-            _ => return None,
-        };
-        Some(now_millis.saturating_sub(i64::from(number) * seconds * 1_000))
+        Some(now_millis.saturating_sub(i64::from(number) * i64::from(unit_seconds(unit)?) * 1_000))
     });
     let day = || millis_of_iso(&format!("{text}T00:00:00Z"));
     let millis = ago.or_else(|| millis_of_iso(text)).or_else(day).ok_or_else(wrong)?;

@@ -1,12 +1,12 @@
 //! One dead letter: an event with its faults.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
+    digest::sha256_hex,
     event::iso_millis,
     limits::{DEAD_LETTER_EVENT_BYTES_MAX, DEAD_LETTER_HEAD_BYTES, DETAIL_CHARS_MAX},
     outcome::{Fault, Rejection, shortened},
@@ -85,7 +85,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
         raw: text.filter(|_| !is_cut),
         raw_base64: encoded.clone().filter(|_| !is_cut),
         raw_bytes: is_cut.then_some(letter.raw.len()),
-        raw_sha256: is_cut.then(|| hex(&Sha256::digest(letter.raw))),
+        raw_sha256: is_cut.then(|| sha256_hex(letter.raw)),
         raw_head: text.filter(|_| is_cut),
         raw_head_base64: encoded.filter(|_| is_cut),
     };
@@ -93,15 +93,6 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
     let written = serde_json::to_writer(&mut *out, &line);
     debug_assert!(written.is_ok());
     out.push(b'\n');
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// The first bytes of an event; text is cut at the end of a character.

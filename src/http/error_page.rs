@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     conditions::Condition,
+    digest::etag,
     outcome::{RejectCode, RetryCause},
 };
 
@@ -43,9 +44,7 @@ struct Document {
 impl Document {
     fn new(text: impl Into<Bytes>) -> Self {
         let text = text.into();
-        let digest = Sha256::digest(&text);
-        let etag = digest[..16].iter().fold(String::from("\""), |etag, byte| etag + &format!("{byte:02x}")) + "\"";
-        Self { text, etag }
+        Self { etag: etag(&text), text }
     }
 }
 

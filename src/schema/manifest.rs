@@ -4,12 +4,11 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
+use crate::digest::sha256_hex;
 
 /// The hashes of published files.
 #[derive(Debug, Default)]
@@ -85,10 +84,7 @@ impl Manifest {
     /// The hash of a file's bytes, as written in a manifest.
     #[must_use]
     pub fn hash(bytes: &[u8]) -> String {
-        Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        sha256_hex(bytes)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 
 use jsonschema::Validator;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     compiled::CompiledSchema,
@@ -16,6 +15,7 @@ use super::{
     suggestions::{Suggestions, most_like},
 };
 use crate::{
+    digest::etag,
     json::{Node, TapeJson},
     limits::{ERRORS_PER_EVENT_MAX, EVENT_NAME_BYTES_MAX, SUGGESTION_NEIGHBOURS},
     outcome::{Fault, RejectCode, Rejection},
@@ -95,7 +95,7 @@ impl Schema {
     /// The `ETag` of the document.
     #[must_use]
     pub fn etag(&self) -> &str {
-        self.etag.get_or_init(|| etag(&self.document))
+        self.etag.get_or_init(|| etag(&*self.document))
     }
 
     /// As `menu:item:viewed/2`.
@@ -104,15 +104,6 @@ impl Schema {
         format!("{}/{}", self.event_name, self.version)
     }
 }
-
-/// The strong `ETag` of a text: it identifies the text.
-fn etag(text: &str) -> String {
-    let digest = Sha256::digest(text);
-    digest[..ETAG_BYTES].iter().fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\""
-}
-
-/// Bytes of the SHA-256 in an `ETag`; enough to make a collision practically impossible.
-const ETAG_BYTES: usize = 16;
 
 /// Which schema validates an event.
 #[derive(Debug)]

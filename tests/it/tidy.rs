@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "conditions",
             "clock",
             "bounded_map",
+            "digest",
             "event",
             "json",
             "outcome",

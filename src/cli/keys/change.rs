@@ -14,7 +14,7 @@ use crate::{
     app::gateway_process,
     auth::secret_sha256,
     cli::{configuration::load_and_tell, failure::notice, output_format::print},
-    clock::coarse_unix_seconds,
+    clock::{coarse_unix_seconds, unit_seconds},
     config::{Config, NotAfter, secret_id},
     limits::SECRET_OVERLAP_MAX,
 };
@@ -60,14 +60,8 @@ pub(in crate::cli) struct RevokeArgs {
 
 fn overlap(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err("a number with s, m, h or d is allowed, such as 12h".into()),
-    };
-    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let unit = unit_seconds(&text[digits.len()..]);
+    let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit.into()));
     let time = seconds.map(Duration::from_secs).ok_or("a number with s, m, h or d is allowed, such as 12h")?;
     match time <= SECRET_OVERLAP_MAX {
         true => Ok(time),
