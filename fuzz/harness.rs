@@ -163,7 +163,7 @@ fn whole_spool() -> &'static Vec<(String, Vec<u8>)> {
         let folder = scratch();
         let (spool, _) = Spool::open(Arc::new(RealDisk), spool_config(folder.path())).expect("a new folder");
         (0..FRAMES).for_each(|seq| append(&spool, std::iter::once(frame_body(seq))));
-        spool.commit(1).expect("the cursor moves");
+        spool.first_sink().commit(1).expect("the cursor moves");
         drop(spool);
         let mut files: Vec<_> = fs::read_dir(folder.path().join(SPOOL))
             .expect("the spool's folder")

@@ -11,11 +11,13 @@ mod data_folder;
 mod difference;
 mod ended;
 mod folder_holder;
+mod lake_location;
 mod offline;
 mod policy;
 mod reload;
 mod schemas;
 mod shutdown;
+mod sinks;
 mod stores;
 
 use std::{
@@ -49,10 +51,10 @@ use crate::{
 };
 use background_tasks::background_tasks;
 use components::Components;
-pub use components::lake_location;
 pub use data_folder::check_data_folder;
 pub use ended::{Ended, Failure};
 pub use folder_holder::gateway_process;
+pub use lake_location::{lake_location, location_of};
 pub use offline::{Offline, admin_address, gateway_id, is_running};
 use policy::policy;
 pub use reload::Reloader;

@@ -13,6 +13,8 @@ mod load;
 mod old_names;
 mod secrets;
 mod sections;
+mod sink_entry;
+mod sinks;
 mod stream;
 mod unknown_key;
 
@@ -25,7 +27,9 @@ pub use kinesis::KinesisConfig;
 pub use load::{ConfigError, keys_variable, load, parse};
 pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{
-    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SinkConfig, SinkKind,
-    SpoolConfig, StopConfig, TelemetryConfig, UnknownEvents, WhenFull,
+    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SpoolConfig, StopConfig,
+    TelemetryConfig, UnknownEvents, WhenFull,
 };
+pub use sink_entry::{SinkConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull};
+pub use sinks::{Sink, SinkSettings};
 pub use stream::{Aggregation, RecordFormat};

@@ -91,7 +91,7 @@ pub use filter::{Filter, FilterError, State};
 pub use groups::{Group, Grouped, Groups, Member};
 pub use journal::{Done, RepairEntry, append as append_repairs, history};
 pub use known::{Claims, KnownLetters, Repeat};
-pub use letter::{Letter, write_letter};
+pub use letter::{Letter, write_letter, write_letter_of_sink};
 pub use lines::Lines;
 pub use old_folder::{folder_in, folder_to_read, old_folder_notice, take_over_old_folder};
 pub use pack::LetterLines;
@@ -441,7 +441,7 @@ mod tests {
         assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 1), "beyond its share");
         assert_eq!(read(root.path(), "web"), "0123456789\n");
         assert_eq!((keep("app"), spool.durable_end()), (Ok(()), 2), "another has its own");
-        spool.commit(2).unwrap();
+        spool.first_sink().commit(2).unwrap();
         assert_eq!((keep("web"), spool.durable_end()), (Ok(()), 3), "what is delivered makes room");
     }
 

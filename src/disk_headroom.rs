@@ -17,14 +17,14 @@ use crate::{
     clock::JumpDetector,
     conditions::{Condition, Conditions},
     dedup::Window,
-    deliver::SinkState,
+    deliver::{SinkQuota, SinkState},
     event::unix_millis,
     fault::{FaultKind, Operation, fault_kind},
     key_shares::{Resource, ShareChange, Shares},
     limits::CLOCK_JUMP_MIN,
-    progress::Progress,
-    spool::Spool,
-    telemetry::{Metrics, SourceLabel},
+    progress::{Progress, SinkProgress},
+    spool::{SinkCursor, Spool, SpoolStats},
+    telemetry::{DeliveryMetrics, Metrics, SourceLabel},
 };
 
 const MILLIS_PER_DAY: i64 = 86_400_000;
@@ -44,8 +44,8 @@ pub struct DiskHeadroomParts {
     pub progress: Arc<Progress>,
     /// The shares of the keys in the spool and in the window.
     pub shares: Arc<Shares>,
-    /// The state of the sink.
-    pub sink: watch::Receiver<SinkState>,
+    /// The sinks, in the order of the configuration.
+    pub sinks: Vec<WatchedSink>,
     /// The metrics whose gauges are set.
     pub metrics: Arc<Metrics>,
     /// Maximum bytes of the spool.
@@ -58,6 +58,45 @@ pub struct DiskHeadroomParts {
     pub free_bytes_min: u64,
     /// The conditions, raised for a clock jump and for a used-up share.
     pub conditions: Conditions,
+}
+
+/// A sink, and what its lag is computed from.
+pub struct WatchedSink {
+    /// Its position.
+    pub cursor: SinkCursor,
+    /// What it has settled.
+    pub progress: Arc<SinkProgress>,
+    /// Its state.
+    pub state: watch::Receiver<SinkState>,
+    /// Its part of the quota.
+    pub quota: SinkQuota,
+    /// The metrics whose gauges are set.
+    pub metrics: DeliveryMetrics,
+}
+
+/// How far a sink is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkLag {
+    /// Its state.
+    pub state: SinkState,
+    /// Events in the spool that it has not.
+    pub events: u64,
+    /// Their bytes, estimated from the average event on disk.
+    pub bytes: u64,
+    /// Seconds since the oldest of them was received.
+    pub seconds: f64,
+    /// Bytes of the spool that are kept for it.
+    pub kept_bytes: u64,
+    /// Its part of the quota.
+    pub quota: SinkQuota,
+}
+
+impl SinkLag {
+    /// Whether new events are refused because of this sink.
+    #[must_use]
+    pub fn is_blocking(&self) -> bool {
+        !self.quota.drops_oldest && self.kept_bytes >= self.quota.bytes
+    }
 }
 
 /// Measures the space that is left on the disk and below the quota.
@@ -100,6 +139,8 @@ pub struct HeadroomNow {
     pub headroom_seconds: Option<f64>,
     /// Seconds since the oldest undelivered event was received.
     pub oldest_seconds: f64,
+    /// How far each sink is behind.
+    pub sinks: Vec<SinkLag>,
 }
 
 impl DiskHeadroom {
@@ -205,7 +246,8 @@ impl DiskHeadroom {
         }
     }
 
-    /// The space that is left now.
+    /// The space that is left now. Refuses appends while the events that wait for a sink fill its part of the quota: somebody asks
+    /// at least every second.
     #[must_use]
     pub fn current(&self) -> HeadroomNow {
         let stats = self.parts.spool.stats();
@@ -221,11 +263,11 @@ impl DiskHeadroom {
         });
         self.is_data_missing.store(data_missing.is_some(), Ordering::Relaxed);
         let bytes_per_second = self.rate.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second;
-        let oldest = self.parts.sink.borrow().oldest_received_millis.filter(|_| lag_events > 0);
-        let events = (stats.end_seq_exclusive - stats.first_seq).max(1);
+        let sinks: Vec<SinkLag> = self.parts.sinks.iter().map(|sink| self.lag_of(sink, &stats)).collect();
+        self.parts.spool.set_sink_full(sinks.iter().any(SinkLag::is_blocking));
         HeadroomNow {
             lag_events,
-            lag_bytes: (u128::from(lag_events) * u128::from(stats.bytes) / u128::from(events)) as u64,
+            lag_bytes: sinks.iter().map(|sink| sink.bytes).max().unwrap_or(0),
             spool_bytes: stats.bytes,
             quota_bytes: self.parts.quota_bytes,
             quota_left_bytes,
@@ -233,7 +275,23 @@ impl DiskHeadroom {
             inodes_left: file_system.ok().filter(|fs| fs.f_files > 0).map(|fs| fs.f_favail),
             data_missing,
             headroom_seconds: (bytes_per_second >= 1.0).then(|| quota_left_bytes.min(disk_left_bytes) as f64 / bytes_per_second),
-            oldest_seconds: oldest.map_or(0.0, |oldest| ((unix_millis(SystemTime::now()) - oldest) as f64 / 1e3).max(0.0)),
+            oldest_seconds: sinks.iter().map(|sink| sink.seconds).fold(0.0, f64::max),
+            sinks,
+        }
+    }
+
+    fn lag_of(&self, sink: &WatchedSink, stats: &SpoolStats) -> SinkLag {
+        let events = sink.progress.unsettled(stats.end_seq_exclusive);
+        let state = sink.state.borrow().clone();
+        let oldest = state.oldest_received_millis.filter(|_| events > 0);
+        let spooled = (stats.end_seq_exclusive - stats.first_seq).max(1);
+        SinkLag {
+            state,
+            events,
+            bytes: (u128::from(events) * u128::from(stats.bytes) / u128::from(spooled)) as u64,
+            seconds: oldest.map_or(0.0, |oldest| ((unix_millis(SystemTime::now()) - oldest) as f64 / 1e3).max(0.0)),
+            kept_bytes: SinkQuota::used(&self.parts.spool, &sink.cursor),
+            quota: sink.quota,
         }
     }
 
@@ -242,6 +300,11 @@ impl DiskHeadroom {
         let now = self.current();
         let m = &self.parts.metrics;
         m.spool_events.set(now.lag_events as i64);
+        for (sink, lag) in self.parts.sinks.iter().zip(&now.sinks) {
+            sink.metrics.lag_events.set(lag.events as i64);
+            sink.metrics.lag_bytes.set(lag.kept_bytes as i64);
+            sink.metrics.lag_seconds.set(lag.seconds);
+        }
         if let Some((spool, progress)) = &self.parts.dead_letters {
             let stats = spool.stats();
             m.dead_letters_spool_events.set(progress.unsettled(stats.end_seq_exclusive) as i64);

@@ -241,10 +241,10 @@ fn now() -> String {
 }
 
 /// The event in the letter, if the sink refused it.
-fn refused(letter: &Taken) -> Option<Refused> {
+fn refused(letter: &Taken) -> Option<Refused<'_>> {
     let is_refused = letter.code == RejectCode::RefusedBySink.as_str();
     let event_uuid = letter.event_uuid.as_ref().filter(|_| is_refused)?.parse().ok()?;
-    Some(Refused { letter: letter.id.as_identity(), event_uuid })
+    Some(Refused { letter: letter.id.as_identity(), sink: letter.sink.as_deref(), event_uuid })
 }
 
 /// Applies the patch to an event's bytes.

@@ -25,7 +25,7 @@
 //! ```text
 //! lock                       held (flock) while the spool is open
 //! spool.id                   magic "LKGSPID1" | spool id (UUID, 16 B) | crc u32
-//! cursor                     magic "LKGCURS1" | spool id | delivered u64 | planned end u64 (2^64-1: none) | crc u32
+//! cursor                     the position of each sink: see `cursor/stored.rs`
 //! end                        magic "LKGSEND1" | spool id | segment u64 | its bytes u64 | end u64 | crc u32: see `end_mark.rs`
 //! *.tmp                      a file being replaced: written, fsynced, renamed, the folder fsynced
 //! 00000000000000000000.seg   a segment, named by the sequence number of its first frame
@@ -78,7 +78,7 @@ mod simulator;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{Cursor, CursorError};
+pub use cursor::{AssignedPosition, Cursor, CursorError, CursorName, SinkCursor, SinkPosition, SinkStart};
 pub use disk::{Disk, DiskDir, DiskFile, DiskLock, FileId, RealDisk, Space};
 pub use frame::{BodyTooLong, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};

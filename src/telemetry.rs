@@ -38,7 +38,7 @@ use crate::{
     outcome::{Counts, Outcome, RejectCode, RetryCause},
 };
 pub use access_log::{AccessLine, AccessLog};
-pub use delivery::{AnswerLabel, DeliveryMetrics, ShardLabel};
+pub use delivery::{DeliveryFamilies, DeliveryMetrics};
 pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
 use labels::{RouteStatus, USUAL_REQUEST};
 pub use line_writer::own_output;
@@ -155,10 +155,10 @@ metrics! {
         usual_requests: OnceLock<Counter> = OnceLock::new();
         /// The secrets in force, and how each is used.
         pub secrets: Secrets = Secrets::register(r);
-        /// Delivery of the events.
-        pub delivery: DeliveryMetrics = DeliveryMetrics::new(r, prefix);
+        /// Delivery of the events, by sink.
+        pub delivery: DeliveryFamilies = DeliveryFamilies::new(r, prefix);
         /// Delivery of the dead letters, where they go to a stream of their own.
-        pub dead_letters_delivery: DeliveryMetrics = DeliveryMetrics::new(r, "dead_letters_");
+        pub dead_letters_delivery: DeliveryFamilies = DeliveryFamilies::new(r, "dead_letters_");
         /// Lines of the log that were dropped because nobody read it, or because the output did not take them.
         pub log_dropped_lines: Counter = log_dropped_lines(r);
     }

@@ -8,33 +8,26 @@ use std::{
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use super::{
     data_folder::{self, check_data_folder},
     folder_holder,
+    sinks::{SinkParts, Sinks, dead_letter_deliverer, new_state},
     stores::{open_scopes, open_spool, open_window, shares, start_fleet},
 };
 use crate::{
     body_budget::BodyBudget,
     conditions::Conditions,
-    config::{Config, DeadLettersKind, SinkKind},
+    config::{Config, DeadLettersKind},
     dead_letters::{self, DeadLetters, LetterStream, Quota},
     dedup::{Deduplicator, Fleet, Scopes, Window},
-    deliver::{BatchBounds, BatchDeliverer, Deliverer, EventFormat, Shared, SinkState, StreamDeliverer, StreamFormat},
+    deliver::{Deliverer, Shared, SinkNames},
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
     ingest::{DeliveryWaiters, Ingest},
-    limits::LAKE_BATCH_RECORDS_MAX,
     progress::Progress,
     repair::Repair,
     schema,
-    sink::{
-        firehose::{self, DeliveryStream},
-        kinesis::{self, KinesisStream},
-        lake::{LakeConfig as Location, LakeSink},
-        stream::{Stream, StreamSettings},
-    },
     spool::{GroupMetrics, Spool},
     telemetry::{AccessLog, Metrics, Traces, own_output},
     work_pool::WorkPool,
@@ -119,14 +112,9 @@ impl Components {
     pub(super) async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
         let Self { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions, .. } =
             self;
-        let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
+        let sinks = Sinks::open(config, &spool)?;
+        let progress = sinks.progress.clone();
         let shares = Arc::new(shares(config));
-        let name = match config.sink.kind {
-            SinkKind::Lake => "lake",
-            SinkKind::Kinesis => "kinesis",
-            SinkKind::Firehose => "firehose",
-        };
-        let (state, sink_state) = new_state(name);
         let dead_letter_progress = dead_letter_spool.as_ref().map(|spool| {
             let progress = Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive);
             (spool.clone(), Arc::new(progress))
@@ -137,7 +125,7 @@ impl Components {
             window: window.clone(),
             progress: progress.clone(),
             shares: shares.clone(),
-            sink: sink_state.clone(),
+            sinks: sinks.watched(&metrics),
             metrics: metrics.clone(),
             quota_bytes: config.spool.quota_bytes,
             data_dir: config.data_dir.clone(),
@@ -145,54 +133,40 @@ impl Components {
             free_bytes_min: config.spool.free_bytes_min,
             conditions: conditions.clone(),
         });
-        let shared = Shared {
-            spool: spool.clone(),
-            window: Some(window.clone()),
-            dead_letters: dead_letters.clone(),
-            progress: progress.clone(),
-            quota_bytes: config.spool.quota_bytes,
-            metrics: metrics.delivery.clone(),
-            state,
-            traces: traces.clone(),
-            conditions: conditions.clone(),
-            scopes: scopes.clone(),
+        let parts = SinkParts {
+            config,
+            spool: &spool,
+            window: &window,
+            dead_letters: &dead_letters,
+            metrics: &metrics,
+            traces: &traces,
+            conditions: &conditions,
+            scopes: &scopes,
         };
-        let mut deliverers = vec![match config.sink.kind {
-            SinkKind::Lake => lake_deliverer(config, shared)?,
-            SinkKind::Kinesis => {
-                let form = StreamFormat::Events(EventFormat::new(config.kinesis.format, &config.kinesis.partition_key));
-                kinesis_deliverer(config, &config.kinesis.stream, form, shared).await
-            }
-            SinkKind::Firehose => {
-                let form = StreamFormat::Events(EventFormat::without_key(config.firehose.format));
-                firehose_deliverer(config, &config.firehose.stream, form, shared).await
-            }
-        }];
+        let mut deliverers = Box::pin(sinks.deliverers(&parts)).await?;
         // At this point the progress knows what was delivered beyond the cursor.
         metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
         if let Some((spool, progress)) = dead_letter_progress {
+            let kind = config.dead_letters.kind.as_str();
             let (state, sink_state) = new_state("dead-letter stream");
             dead_letter_sink = Some(sink_state);
             let shared = Shared {
+                cursor: spool.first_sink(),
                 spool,
-                progress,
+                place: "dead-letter-spool".into(),
+                sinks: SinkNames::one(),
+                progress: progress.sinks()[0].clone(),
                 window: None,
                 dead_letters: dead_letters.clone(),
                 quota_bytes: config.dead_letters.quota_bytes,
-                metrics: metrics.dead_letters_delivery.clone(),
+                metrics: metrics.dead_letters_delivery.of(kind),
                 state,
                 traces: traces.clone(),
                 conditions: conditions.clone(),
                 scopes: scopes.clone(),
             };
-            let stream = &config.dead_letters.stream;
-            deliverers.push(match config.dead_letters.kind {
-                DeadLettersKind::Firehose => {
-                    firehose_deliverer(config, stream, StreamFormat::Lines { is_keyed: false }, shared).await
-                }
-                _ => kinesis_deliverer(config, stream, StreamFormat::Lines { is_keyed: true }, shared).await,
-            });
+            deliverers.push(dead_letter_deliverer(config, shared).await);
         }
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
@@ -220,7 +194,6 @@ impl Components {
             bodies: BodyBudget::new(metrics.clone()),
             disk_headroom: Arc::new(headroom),
             conditions,
-            sink: sink_state,
             dead_letter_sink,
             metrics,
             traces,
@@ -229,59 +202,5 @@ impl Components {
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(gate), deliverers))
-    }
-}
-
-fn new_state(name: &'static str) -> (watch::Sender<SinkState>, watch::Receiver<SinkState>) {
-    watch::channel(SinkState { name, failing: None, oldest_received_millis: None })
-}
-
-fn lake_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> {
-    let bounds = BatchBounds {
-        records_max: LAKE_BATCH_RECORDS_MAX,
-        bytes_max: config.lake.batch_bytes_max,
-        age_max: Duration::from_millis(config.lake.flush_age_ms),
-    };
-    let folder = config.data_dir.join("delivery");
-    let sink = Box::new(LakeSink::open_with_memory(&lake_location(config), &folder)?);
-    Ok(Deliverer::Batches(Box::new(BatchDeliverer::open(shared, sink, bounds, folder.join("events.journal")))))
-}
-
-async fn kinesis_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
-    let settings = kinesis::settings(&config.kinesis, form.key_is_identity());
-    let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
-    stream_deliverer(config, stream, form, settings, shared)
-}
-
-async fn firehose_deliverer(config: &Config, stream: &str, form: StreamFormat, shared: Shared) -> Deliverer {
-    let stream = Arc::new(DeliveryStream::connect(&config.firehose, stream).await);
-    stream_deliverer(config, stream, form, firehose::settings(&config.firehose), shared)
-}
-
-/// One journal, whatever the sink: a change of the sink delivers nothing again.
-fn stream_deliverer(
-    config: &Config,
-    stream: Arc<dyn Stream>,
-    form: StreamFormat,
-    settings: StreamSettings,
-    shared: Shared,
-) -> Deliverer {
-    let journal = config.data_dir.join("delivery").join(match form {
-        StreamFormat::Events(_) => "events.journal",
-        StreamFormat::Lines { .. } => "dead-letters.journal",
-    });
-    Deliverer::Stream(Box::new(StreamDeliverer::open(shared, stream, form, settings, journal)))
-}
-
-/// The configured location of the lake.
-#[must_use]
-pub fn lake_location(config: &Config) -> Location {
-    let lake = &config.lake;
-    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
-    Location {
-        root: given(&lake.root).unwrap_or_else(|| config.data_dir.join("lake").display().to_string()),
-        s3_endpoint: given(&lake.s3_endpoint),
-        s3_region: given(&lake.s3_region),
-        s3_allow_http: lake.s3_allow_http,
     }
 }

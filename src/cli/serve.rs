@@ -8,8 +8,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::in_full;
 use crate::{
-    app::{App, Failure, lake_location},
-    config::{Config, SinkKind},
+    app::{App, Failure, location_of},
+    config::{Config, Sink, SinkSettings},
     telemetry,
 };
 
@@ -129,10 +129,14 @@ fn announce(app: &App, config: &Config) {
     let port = app.address.port();
     tracing::info!("events: POST {scheme}://{}/v1/events", app.address);
     tracing::info!("metrics: http://{}/metrics", app.admin_address);
-    match config.sink.kind {
-        SinkKind::Lake => tracing::info!("sink: Parquet files in {}", lake_location(config).root),
-        SinkKind::Kinesis => tracing::info!("sink: the stream {} of Kinesis", config.kinesis.stream),
-        SinkKind::Firehose => tracing::info!("sink: the delivery stream {} of Firehose", config.firehose.stream),
+    for Sink { name, settings, .. } in config.all_sinks().unwrap_or_default() {
+        match settings {
+            SinkSettings::Lake(lake) => tracing::info!("sink {name}: Parquet files in {}", location_of(&lake, config).root),
+            SinkSettings::Kinesis(kinesis) => tracing::info!("sink {name}: the stream {} of Kinesis", kinesis.stream),
+            SinkSettings::Firehose(firehose) => {
+                tracing::info!("sink {name}: the delivery stream {} of Firehose", firehose.stream);
+            }
+        }
     }
     if let Some(certificate) = &app.self_signed {
         let certificate = certificate.display();

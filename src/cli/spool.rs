@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -20,12 +20,12 @@ use super::{
     output_format::Format,
 };
 use crate::{
-    app::{is_running, lake_location},
-    config::{Config, SinkKind},
+    app::{is_running, location_of},
+    config::{Config, Sink, SinkSettings},
     event::Record,
     json::Visible,
     sink::lake::{Filters, Lake, LakeError},
-    spool::{Inspection, RealDisk, SALVAGED_NAME, SegmentFile, inspect, remove_quarantined, salvageable},
+    spool::{Cursor, Inspection, RealDisk, SALVAGED_NAME, SegmentFile, inspect, remove_quarantined, salvageable},
 };
 
 #[derive(Debug, Subcommand)]
@@ -151,12 +151,12 @@ fn show(place: &SpoolArgs, verify: bool, as_json: bool, out: &mut impl Write) ->
     let is_clean = !found.segments.iter().any(is_damaged) && found.quarantine.is_empty() && found.losses.is_empty();
     if as_json {
         let segments: Vec<_> = found.segments.iter().map(file_json).collect();
-        let cursor = found.cursor.map(|cursor| {
-            json!({"delivered_exclusive": cursor.delivered_exclusive, "planned_end_exclusive": cursor.planned_end_exclusive})
-        });
+        let position = |cursor: &Cursor| json!({"delivered_exclusive": cursor.delivered_exclusive, "planned_end_exclusive": cursor.planned_end_exclusive});
+        let cursor = found.cursor.as_ref().map(position);
+        let sinks: Map<String, Value> = found.sinks.iter().map(|(name, cursor)| (name.clone(), position(cursor))).collect();
         let quarantine: Vec<_> = found.quarantine.iter().map(file_json).collect();
         let whole = json!({
-            "spool_id": found.spool_id, "cursor": cursor, "segments": segments, "quarantine": quarantine,
+            "spool_id": found.spool_id, "cursor": cursor, "sinks": sinks, "segments": segments, "quarantine": quarantine,
             "losses": found.losses, "clean": is_clean
         });
         writeln!(out, "{}", serde_json::to_string_pretty(&whole)?)?;
@@ -166,6 +166,9 @@ fn show(place: &SpoolArgs, verify: bool, as_json: bool, out: &mut impl Write) ->
     writeln!(out, "folder       {}", folder.display())?;
     writeln!(out, "spool id     {}", found.spool_id.map_or_else(unknown, |id| id.to_string()))?;
     writeln!(out, "delivered to {}", delivered.map_or_else(|| "nothing yet, or unreadable".to_owned(), |seq| seq.to_string()))?;
+    for (sink, cursor) in &found.sinks {
+        writeln!(out, "             {} by {sink}", cursor.delivered_exclusive)?;
+    }
     writeln!(out, "quarantine   {} files, {} events lost", found.quarantine.len(), lost_events(&found))?;
     table(&found.segments, out)?;
     Ok(is_clean)
@@ -227,12 +230,12 @@ fn list(place: &SpoolArgs, as_json: bool, out: &mut impl Write) -> anyhow::Resul
 }
 
 /// Removes records that the lake has: an interrupted attempt may have delivered records that its repetition could not read, and
-/// a client that was told of the loss may have sent the event again. A stream cannot be queried.
+/// a client that was told of the loss may have sent the event again. A stream cannot be queried; of several sinks some may have a
+/// record and others not, and all get it again.
 fn not_in_lake(config: &Config, lost: Vec<Record>) -> anyhow::Result<Vec<Record>> {
-    if config.sink.kind != SinkKind::Lake || lost.is_empty() {
-        return Ok(lost);
-    }
-    let lake = match Lake::open_with(&lake_location(config)) {
+    let sinks = config.all_sinks().unwrap_or_default();
+    let ([Sink { settings: SinkSettings::Lake(lake), .. }], false) = (&*sinks, lost.is_empty()) else { return Ok(lost) };
+    let lake = match Lake::open_with(&location_of(lake, config)) {
         Err(LakeError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => return Ok(lost),
         opened => opened?,
     };

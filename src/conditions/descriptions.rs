@@ -51,6 +51,10 @@ impl Condition {
             Self::PartitionUnwritable => "A partition of the lake cannot be written. Its events wait; the others are delivered.",
             Self::ShardFailing => "A shard of the stream takes nothing. Its events wait; the others are delivered.",
             Self::RecordsHeld => "The stream refuses records for a reason that may concern all of them. They wait in the spool.",
+            Self::SinkEventsDropped => {
+                "Events were dropped for one of several sinks, because those that wait for it filled its part of the spool and it \
+                 has `when_full = \"drop_this_sink\"`. The other sinks get them. `detail` says how many. Told for a day."
+            }
             Self::DeadLetterSinkUnreachable => "The stream of the dead letters does not answer. They wait in their own spool.",
             Self::DeadLettersFilling => {
                 "The dead letters of a key hold half of `dead_letters.bytes_per_key_max`, or more. They are kept until they are full."
@@ -124,6 +128,9 @@ impl Condition {
             Self::PartitionUnwritable => "Read `detail`; make the folder writable.",
             Self::ShardFailing => "Look at the stream's own metrics.",
             Self::RecordsHeld => "Read `detail`; mend the stream's configuration.",
+            Self::SinkEventsDropped => {
+                "Mend the sink, or take it out of `[[sinks]]`; raise `spool.quota_bytes` or its `quota_percent` for longer outages."
+            }
             Self::DeadLetterSinkUnreachable => "Read `detail`, as for `sink_unreachable`.",
             Self::DeadLettersFilling => {
                 "`lakegate dead-letters list`, then `lakegate dead-letters replay` or `lakegate dead-letters drop`; look who sends them."

@@ -47,6 +47,8 @@ pub enum Condition {
     ShardFailing,
     /// The sink refuses records for a reason that may concern the whole stream, so they are held.
     RecordsHeld,
+    /// Events were dropped for a sink, because those that wait for it filled its part of the spool. Other sinks get them.
+    SinkEventsDropped,
     /// The stream of the dead letters does not answer.
     DeadLetterSinkUnreachable,
     /// The dead letters of a key have reached half of their quota, or more.
@@ -84,7 +86,7 @@ pub enum Condition {
 
 impl Condition {
     /// All conditions, the blocking ones first.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Stopping,
         Self::SpoolFailed,
         Self::PartEnded,
@@ -102,6 +104,7 @@ impl Condition {
         Self::PartitionUnwritable,
         Self::ShardFailing,
         Self::RecordsHeld,
+        Self::SinkEventsDropped,
         Self::DeadLetterSinkUnreachable,
         Self::DeadLettersFilling,
         Self::KeyShareFull,
@@ -141,6 +144,7 @@ impl Condition {
             Self::PartitionUnwritable => "partition_unwritable",
             Self::ShardFailing => "shard_failing",
             Self::RecordsHeld => "records_held",
+            Self::SinkEventsDropped => "sink_events_dropped",
             Self::DeadLetterSinkUnreachable => "dead_letter_sink_unreachable",
             Self::DeadLettersFilling => "dead_letters_filling",
             Self::KeyShareFull => "key_share_full",
@@ -181,6 +185,7 @@ impl Condition {
             | Self::PartitionUnwritable
             | Self::ShardFailing
             | Self::RecordsHeld
+            | Self::SinkEventsDropped
             | Self::DeadLetterSinkUnreachable
             | Self::DeadLettersFilling
             | Self::KeyShareFull

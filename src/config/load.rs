@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, DeadLettersKind, DedupStore, SinkKind,
+    Config, DeadLettersKind, DedupStore,
     old_names::{BothNames, Variable, rename_in_environment, rename_in_file},
     unknown_key::{Notation, PREFIX, UnknownKey, single_underscores},
 };
@@ -182,8 +182,6 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     if config.dedup.store == DedupStore::Redis {
         config.dedup.redis.check()?;
     }
-    at_least("lake.flush_age_ms", config.lake.flush_age_ms, 1)?;
-    at_least("lake.batch_bytes_max", config.lake.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
     at_least("dead_letters.bytes_per_key_max", config.dead_letters.bytes_per_key_max, limits::DEAD_LETTER_FILE_BYTES)?;
     at_least("dead_letters.quota_bytes", config.dead_letters.quota_bytes, 2 * config.spool.segment_bytes)?;
     let share_percent = config.dead_letters.share_percent;
@@ -195,43 +193,29 @@ fn check(config: &Config) -> Result<(), (String, String)> {
         let reason = format!("found {hold_minutes}; at most {} is allowed", limits::DEAD_LETTERS_HOLD_MINUTES_MAX);
         return Err(("dead_letters.hold_minutes_when_full".into(), reason));
     }
-    let (sink, letters) = (config.sink.kind, config.dead_letters.kind);
-    let letters_in_a_stream = letters != DeadLettersKind::Files;
-    let stream_needed = [
-        ("kinesis.stream", sink == SinkKind::Kinesis, &config.kinesis.stream),
-        ("firehose.stream", sink == SinkKind::Firehose, &config.firehose.stream),
-        ("dead_letters.stream", letters_in_a_stream, &config.dead_letters.stream),
-    ];
-    for (key, is_used, stream) in stream_needed {
-        if is_used && stream.is_empty() {
-            return Err((key.into(), "is empty; the name of a stream is needed, for Kinesis its name or its ARN".into()));
-        }
+    let (letters, stream) = (config.dead_letters.kind, &config.dead_letters.stream);
+    if letters != DeadLettersKind::Files {
+        super::stream::check_named("dead_letters.stream", stream)?;
     }
+    if letters == DeadLettersKind::Firehose {
+        super::firehose::check_name("dead_letters.stream", stream)?;
+    }
+    config.lake.check(cfg!(feature = "s3"))?;
+    super::kinesis::check(&config.kinesis)?;
     super::firehose::check(&config.firehose)?;
     super::firehose::check_name("firehose.stream", &config.firehose.stream)?;
-    if letters == DeadLettersKind::Firehose {
-        super::firehose::check_name("dead_letters.stream", &config.dead_letters.stream)?;
-    }
-    super::kinesis::check(&config.kinesis)?;
+    super::sinks::check(config)?;
     config.telemetry.check()?;
-    check_lake_root(&config.lake.root, cfg!(feature = "s3"))?;
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
     super::browser::check(&config.browser)?;
     config.admin.check()?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
 }
 
-fn check_lake_root(root: &str, has_s3: bool) -> Result<(), (String, String)> {
-    if root.starts_with("s3://") && !has_s3 {
-        let reason = format!("found {root:?}; this build has no s3: build it with `--features s3`");
-        return Err(("lake.root".into(), reason));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LakeConfig;
 
     fn from(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -243,10 +227,11 @@ mod tests {
 
     #[test]
     fn a_lake_on_s3_needs_a_build_that_can_write_there() {
-        let (key, reason) = check_lake_root("s3://bucket/lake", false).unwrap_err();
+        let lake = |root: &str| LakeConfig { root: root.into(), ..LakeConfig::default() };
+        let (key, reason) = lake("s3://bucket/lake").check(false).unwrap_err();
         assert!(key == "lake.root" && reason.contains("--features s3"), "{key}: {reason}");
-        assert_eq!(check_lake_root("s3://bucket/lake", true), Ok(()));
-        assert_eq!(check_lake_root("data/lake", false), Ok(()));
+        assert_eq!(lake("s3://bucket/lake").check(true), Ok(()));
+        assert_eq!(lake("data/lake").check(false), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig,
-    RateLimitConfig, TlsConfig,
+    RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
 };
 use crate::limits;
 
@@ -45,8 +45,10 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// The window in which a repeated `event_uuid` is a duplicate.
     pub dedup: DedupConfig,
-    /// The destination of accepted events.
+    /// The destination of accepted events, if there is one.
     pub sink: SinkConfig,
+    /// The destinations of accepted events, if there are several. Empty: the one of `sink`.
+    pub sinks: Vec<SinkEntry>,
     /// The Parquet lake.
     pub lake: LakeConfig,
     /// The Kinesis stream.
@@ -81,6 +83,7 @@ impl Default for Config {
             spool: SpoolConfig::default(),
             dedup: DedupConfig::default(),
             sink: SinkConfig::default(),
+            sinks: Vec::new(),
             lake: LakeConfig::default(),
             kinesis: KinesisConfig::default(),
             firehose: FirehoseConfig::default(),
@@ -181,32 +184,6 @@ impl Default for SpoolConfig {
     }
 }
 
-/// `[sink]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct SinkConfig {
-    /// The destination of accepted events.
-    pub kind: SinkKind,
-}
-
-impl Default for SinkConfig {
-    fn default() -> Self {
-        Self { kind: SinkKind::Lake }
-    }
-}
-
-/// The destination of accepted events.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum SinkKind {
-    /// Into Parquet files: `[lake]`.
-    Lake,
-    /// Into an Amazon Kinesis stream: `[kinesis]`.
-    Kinesis,
-    /// Into a delivery stream of Amazon Data Firehose: `[firehose]`.
-    Firehose,
-}
-
 /// `[lake]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -235,6 +212,23 @@ impl Default for LakeConfig {
             s3_region: String::new(),
             s3_allow_http: false,
         }
+    }
+}
+
+impl LakeConfig {
+    /// Validates the section beyond its types.
+    pub(super) fn check(&self, has_s3: bool) -> Result<(), (String, String)> {
+        let at_least = |key: &str, found: u64, least: u64| {
+            let reason = format!("found {found}; at least {least} is allowed");
+            if found < least { Err((format!("lake.{key}"), reason)) } else { Ok(()) }
+        };
+        at_least("flush_age_ms", self.flush_age_ms, 1)?;
+        at_least("batch_bytes_max", self.batch_bytes_max as u64, limits::FRAME_BODY_BYTES_MAX as u64)?;
+        if self.root.starts_with("s3://") && !has_s3 {
+            let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", self.root);
+            return Err(("lake.root".into(), reason));
+        }
+        Ok(())
     }
 }
 
@@ -301,6 +295,18 @@ pub enum DeadLettersKind {
     Kinesis,
     /// Into a separate delivery stream of Firehose; letters that it refuses go into files.
     Firehose,
+}
+
+impl DeadLettersKind {
+    /// As it is configured.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Kinesis => "kinesis",
+            Self::Firehose => "firehose",
+        }
+    }
 }
 
 /// `[stop]`

@@ -54,6 +54,14 @@ pub(super) fn check_delivery(section: &str, delivery: &Delivery) -> Result<(), (
     within("backlog_percent", delivery.backlog_percent.into(), 1..=99)
 }
 
+/// Validates that the stream that `key` names is named.
+pub(super) fn check_named(key: &str, stream: &str) -> Result<(), (String, String)> {
+    if stream.is_empty() {
+        return Err((key.into(), "is empty; the name of a stream is needed, for Kinesis its name or its ARN".into()));
+    }
+    Ok(())
+}
+
 /// Validates the endpoint of `section`.
 pub(super) fn check_endpoint(section: &str, endpoint: &str) -> Result<(), (String, String)> {
     if endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://") {

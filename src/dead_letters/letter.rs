@@ -43,6 +43,9 @@ struct Line<'a> {
     pointer: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<&'a str>,
+    /// The sink that refused the event, if there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a str>,
     /// All faults, if there are several.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
@@ -62,6 +65,11 @@ struct Line<'a> {
 
 /// Appends the letter to `out`: one line of JSON with its line end.
 pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
+    write_letter_of_sink(letter, None, out);
+}
+
+/// The same for an event that `sink` refused, one of several sinks.
+pub fn write_letter_of_sink(letter: &Letter<'_>, sink: Option<&str>, out: &mut Vec<u8>) {
     let none = Fault { detail: String::new(), pointer: String::new() };
     let first = letter.rejection.faults.first().unwrap_or(&none);
     let is_cut = letter.raw.len() > DEAD_LETTER_EVENT_BYTES_MAX;
@@ -81,6 +89,7 @@ pub fn write_letter(letter: &Letter<'_>, out: &mut Vec<u8>) {
         detail: &first.detail,
         pointer: &first.pointer,
         schema: letter.rejection.schema.as_deref(),
+        sink,
         errors: if faults.len() > 1 { faults } else { &[] },
         raw: text.filter(|_| !is_cut),
         raw_base64: encoded.clone().filter(|_| !is_cut),

@@ -37,6 +37,9 @@ pub struct StoredLetter<'a> {
     /// The schema that rejected the event, as `menu:item:viewed/2`.
     #[serde(borrow, default)]
     pub schema: Option<Cow<'a, str>>,
+    /// The sink that refused the event, if there are several.
+    #[serde(borrow, default)]
+    pub sink: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     raw: Option<&'a RawValue>,
     #[serde(borrow, default)]

@@ -111,7 +111,7 @@ impl BatchDeliverer {
     #[must_use]
     pub fn open(shared: Shared, sink: Box<dyn Sink>, bounds: BatchBounds, journal: PathBuf) -> Self {
         let (journal, known) = shared.open_journal(journal);
-        let cursor = shared.spool.cursor();
+        let cursor = shared.cursor.get();
         let mut begun = known.stretches.clone();
         if let Some(end) = cursor.planned_end_exclusive {
             begun.insert(cursor.delivered_exclusive, end);
@@ -153,11 +153,24 @@ impl BatchDeliverer {
     }
 
     /// Delivers until `stopping` is true and the spool is drained.
-    pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+    pub async fn run(self, stopping: watch::Receiver<bool>) {
+        let (_never, interrupted) = watch::channel(false);
+        self.run_until_interrupted(stopping, interrupted).await;
+    }
+
+    /// The same, or until `interrupted` is true and no attempt is under way.
+    pub(super) async fn run_until_interrupted(
+        mut self,
+        mut stopping: watch::Receiver<bool>,
+        mut interrupted: watch::Receiver<bool>,
+    ) {
         let mut durable_end = self.shared.spool.watch_durable_end();
         let mut awaited = self.shared.progress.watch_awaited();
         let mut quiet_since = Instant::now();
         loop {
+            if *interrupted.borrow() {
+                return;
+            }
             let now = Instant::now();
             let end = *durable_end.borrow_and_update();
             let is_stopping = *stopping.borrow_and_update();
@@ -189,6 +202,7 @@ impl BatchDeliverer {
                         _ = durable_end.changed() => {}
                         _ = awaited.changed() => {}
                         _ = stopping.changed() => {}
+                        Ok(()) = interrupted.changed() => {}
                     }
                     self.sync_journal(Instant::now());
                     continue;
@@ -299,6 +313,10 @@ impl BatchDeliverer {
                 continue;
             }
             match Record::decode(frame.body.clone()) {
+                Ok(record) if !self.shared.sinks.include(&record) => {
+                    self.shared.skip(&[frame.seq]);
+                    settled.push(frame.seq);
+                }
                 Ok(record) => {
                     let place: Place = self.sink.place_of(&record).into();
                     if self.undelivered.rests(&place, now) {
@@ -379,14 +397,14 @@ impl BatchDeliverer {
 
     /// Records durably that the delivery of `range` begins. Returns whether this succeeded.
     fn plan(&mut self, range: &Range<u64>) -> bool {
-        let cursor = self.shared.spool.cursor();
+        let cursor = self.shared.cursor.get();
         let is_in_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive == Some(range.end);
         if !self.sink.replays_by_range() || is_in_cursor || self.planned.get(&range.start) == Some(&range.end) {
             return true;
         }
         tokio::task::block_in_place(|| {
             let is_at_cursor = cursor.delivered_exclusive == range.start && cursor.planned_end_exclusive.is_none();
-            if is_at_cursor && self.shared.spool.plan(range.end).is_ok() {
+            if is_at_cursor && self.shared.cursor.plan(range.end).is_ok() {
                 return true;
             }
             let is_planned = self.journal.plan(range).is_ok();

@@ -10,17 +10,20 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::journal::{Journal, Journaled};
+use super::{
+    journal::{Journal, Journaled},
+    sink_names::SinkNames,
+};
 use crate::{
     conditions::Conditions,
-    dead_letters::{Claims, DeadLetters, Letter, Lines, write_letter},
+    dead_letters::{Claims, DeadLetters, Letter, Lines, write_letter, write_letter_of_sink},
     dedup::{Scopes, Window},
     event::{Record, iso_millis, unix_millis},
     fault::Tries,
     limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PATIENCE, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
-    progress::{Ending, Progress},
-    spool::{Frame, Spool},
+    progress::{Ending, SinkProgress},
+    spool::{Frame, SinkCursor, Spool},
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
 
@@ -28,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkState {
     /// Its name.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// The error of the last delivery, if it failed.
     pub failing: Option<String>,
     /// When the oldest waiting record was received, in Unix milliseconds.
@@ -36,15 +39,22 @@ pub struct SinkState {
 }
 
 /// The context of a deliverer, for every sink.
+#[derive(Clone)]
 pub struct Shared {
     /// Where the records come from.
     pub spool: Arc<Spool>,
+    /// The position of this sink in the spool.
+    pub cursor: SinkCursor,
+    /// The name under which faults of this sink are raised; empty if it is the only one.
+    pub place: Arc<str>,
+    /// The name of this sink among those of all sinks.
+    pub sinks: SinkNames,
     /// Must have an identity on disk before its segment is unlinked. `None` if the spool holds no events with identities.
     pub window: Option<Window>,
     /// Takes the records that the sink refuses.
     pub dead_letters: Arc<DeadLetters>,
     /// Receives the delivery progress.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<SinkProgress>,
     /// Quota of the spool in bytes.
     pub quota_bytes: u64,
     /// Metrics of the delivery.
@@ -75,7 +85,7 @@ impl Shared {
         self.metrics.seconds.observe(took.as_secs_f64());
         self.metrics.batch_events.observe(events as f64);
         self.metrics.batch_bytes.observe(bytes as f64);
-        self.traces.delivery(&DeliverySpan { sink: self.state.borrow().name, events, bytes, failing, took });
+        self.traces.delivery(&DeliverySpan { sink: &self.state.borrow().name, events, bytes, failing, took });
     }
 
     /// How long everything must have been delivered before the active segment is closed.
@@ -89,8 +99,10 @@ impl Shared {
         self.metrics.sink_up.set(i64::from(failing.is_none()));
         self.state.send_if_modified(|state| {
             match (&state.failing, failing) {
-                (None, Some(error)) => tracing::error!(sink = state.name, error, owed, "the sink fails; trying until it is back"),
-                (Some(_), None) => tracing::info!(sink = state.name, "the sink is back"),
+                (None, Some(error)) => {
+                    tracing::error!(sink = &*state.name, error, owed, "the sink fails; trying until it is back");
+                }
+                (Some(_), None) => tracing::info!(sink = &*state.name, "the sink is back"),
                 _ => {}
             }
             let changed = state.failing.is_some() != failing.is_some();
@@ -101,7 +113,7 @@ impl Shared {
 
     /// Opens the journal in the file `path`. [`Shared::progress`] takes over what the journal knows to be settled.
     pub(super) fn open_journal(&self, path: PathBuf) -> (Journal, Journaled) {
-        let (cursor, end) = (self.spool.cursor().delivered_exclusive, self.spool.durable_end());
+        let (cursor, end) = (self.cursor.get().delivered_exclusive, self.spool.durable_end());
         let (journal, known) = Journal::open(path, self.spool.id(), cursor, end, self.conditions.clone());
         self.progress.settle(self.progress.settled_exclusive()..known.settled.prefix());
         self.progress.settle(known.settled.ranges_ahead().flatten());
@@ -123,6 +135,12 @@ impl Shared {
         lost
     }
 
+    /// Settles an event that is for another sink only.
+    pub(super) fn skip(&self, seqs: &[u64]) {
+        self.metrics.skipped_events.inc_by(seqs.len() as u64);
+        self.progress.settle(seqs.iter().copied());
+    }
+
     /// Stores an accepted event that the sink will never take as a dead letter, and settles it. If it returns `false`, retry.
     pub(super) async fn keep_refused(&self, seq: u64, record: &Record, reason: &str) -> bool {
         let envelope = record.envelope();
@@ -140,7 +158,7 @@ impl Shared {
             raw: record.payload(),
         };
         let mut text = Vec::new();
-        write_letter(&letter, &mut text);
+        write_letter_of_sink(&letter, self.sinks.only(), &mut text);
         let identity = record.identity(&self.scopes.secret());
         self.keep(seq, Some(identity), reason, envelope.source.into(), text, false).await
     }
@@ -205,9 +223,9 @@ impl Shared {
         }
     }
 
-    /// The place under which faults of this deliverer's own disk are raised: empty for events, named for dead letters.
-    pub(super) fn place(&self) -> &'static str {
-        if self.window.is_some() { "" } else { "dead-letter-spool" }
+    /// The name of `part` of this sink, under which its faults are raised.
+    pub(super) fn place_of(&self, part: &str) -> String {
+        if self.place.is_empty() { part.to_owned() } else { format!("{}/{part}", self.place) }
     }
 }
 
@@ -230,7 +248,7 @@ impl CursorMover {
         if self.retry_at.is_some_and(|at| now < at) {
             return false;
         }
-        match tokio::task::block_in_place(|| shared.spool.commit(seq)) {
+        match tokio::task::block_in_place(|| shared.cursor.commit(seq)) {
             Ok(()) => {
                 *self = Self::default();
                 true

@@ -82,7 +82,7 @@ impl StreamDeliverer {
     #[must_use]
     pub fn open(shared: Shared, stream: Arc<dyn Stream>, form: StreamFormat, settings: StreamSettings, journal: PathBuf) -> Self {
         let (journal, mut known) = shared.open_journal(journal);
-        let cursor = shared.spool.cursor();
+        let cursor = shared.cursor.get();
         if let Some(end) = cursor.planned_end_exclusive {
             // A lake may become the sink again.
             known.stretches.entry(cursor.delivered_exclusive).or_insert(end);
@@ -115,6 +115,8 @@ struct Flow {
     refusals: Vec<Refusal>,
     /// Shards that take nothing.
     failing_shards: BTreeSet<String>,
+    /// Shards with gauges.
+    shown_shards: BTreeSet<String>,
     /// Ranges that a lake began: first number to end.
     stretches: BTreeMap<u64, u64>,
     cursor: CursorMover,
@@ -140,7 +142,7 @@ impl Flow {
         let Journaled { settled, sent, stretches } = known;
         let queues = ShardQueues::new(&settings, now);
         Self {
-            intake: Intake::new(shared.spool.clone(), form, &settings, &settled, sent),
+            intake: Intake::new(&shared, form, &settings, &settled, sent),
             shards: ShardWatch::new(settings.packing.is_packed()),
             shared,
             stream,
@@ -154,6 +156,7 @@ impl Flow {
             is_suspects_turn: false,
             refusals: Vec::new(),
             failing_shards: BTreeSet::new(),
+            shown_shards: BTreeSet::new(),
             stretches,
             cursor: CursorMover::default(),
             reading: Default::default(),
@@ -317,7 +320,7 @@ impl Flow {
         // After a while in any case, to check the cursor, the shards and the gauges.
         let later = now + Duration::from_secs(1);
         let soonest = now + Duration::from_millis(1);
-        let commit = (self.shared.progress.settled_exclusive() > self.shared.spool.cursor().delivered_exclusive)
+        let commit = (self.shared.progress.settled_exclusive() > self.shared.cursor.get().delivered_exclusive)
             .then_some(self.committed_at + STREAM_COMMIT_INTERVAL);
         // Until then new events cause no wake-up.
         let read = (now < self.read_again_at).then_some(self.read_again_at);
@@ -328,7 +331,7 @@ impl Flow {
     async fn commit(&mut self, end: u64, now: Instant) {
         let settled = self.shared.progress.settled_exclusive();
         let is_idle = self.calls.is_empty() && settled >= end;
-        if settled > self.shared.spool.cursor().delivered_exclusive
+        if settled > self.shared.cursor.get().delivered_exclusive
             && (is_idle || now >= self.committed_at + STREAM_COMMIT_INTERVAL)
         {
             self.committed_at = now;
@@ -358,7 +361,7 @@ impl Flow {
             if self.journal.is_due(now) {
                 let (settled, sent) = (self.shared.progress.settled_now(), self.intake.maybe_sent_set());
                 let known = Journaled { settled, sent, stretches: self.stretches.clone() };
-                self.journal.write_anew(self.shared.spool.cursor().delivered_exclusive, &known, now);
+                self.journal.write_anew(self.shared.cursor.get().delivered_exclusive, &known, now);
             }
         });
     }

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Shared, SinkState};
+use super::{Shared, SinkNames, SinkState};
 use crate::{
     conditions::Conditions,
     dead_letters::{DeadLetters, Quota},
@@ -18,13 +18,14 @@ use crate::{
     limits::{SPOOL_QUEUE_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
     progress::Progress,
     spool::{FrameBuffer, RealDisk, Spool, SpoolConfig},
-    telemetry::{Metrics, Traces},
+    telemetry::{DeliveryMetrics, Metrics, Traces},
 };
 
 /// The delivery side of a gateway in a folder.
 pub(super) struct TestDelivery {
     pub(super) spool: Arc<Spool>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) delivery: DeliveryMetrics,
     pub(super) progress: Arc<Progress>,
     pub(super) dead_letters: Arc<DeadLetters>,
     pub(super) window: Window,
@@ -60,6 +61,7 @@ impl TestDelivery {
                 .unwrap(),
             ),
             window,
+            delivery: metrics.delivery.of("script"),
             metrics,
             conditions,
             folder: folder.to_owned(),
@@ -102,10 +104,13 @@ impl TestDelivery {
             spool: self.spool.clone(),
             window: Some(self.window.clone()),
             dead_letters: self.dead_letters.clone(),
-            progress: self.progress.clone(),
+            progress: self.progress.sinks()[0].clone(),
+            cursor: self.spool.first_sink(),
+            place: "".into(),
+            sinks: SinkNames::one(),
             quota_bytes: u64::MAX,
-            metrics: self.metrics.delivery.clone(),
-            state: watch::Sender::new(SinkState { name: "script", failing: None, oldest_received_millis: None }),
+            metrics: self.delivery.clone(),
+            state: watch::Sender::new(SinkState { name: "script".into(), failing: None, oldest_received_millis: None }),
             traces: Traces::default(),
             conditions: self.conditions.clone(),
             scopes: Scopes::random(),

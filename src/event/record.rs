@@ -1,7 +1,7 @@
 //! The record: the unchanged bytes of an event with the envelope that the gateway stores beside them, and its form on disk.
 //!
 //! ```text
-//! version      u8      1; 2 if more flags follow
+//! version      u8      1; 2 if more flags follow; 3 if more flags and a sink follow
 //! flags        u8      bit 0: schema_version is known; bit 1: the payload has its own reserved fields;
 //!                      bit 2: the dedup store of the fleet was not asked; bit 3: the payload names its schema_version;
 //!                      bit 4: the client's address is kept; bit 5: replayed from the dead letters;
@@ -15,21 +15,23 @@
 //! source len.  u8      then source
 //! address len. u8      then the client's address; both only with bit 4
 //! letter       16 B    name of the dead letter that it was replayed from; only with bit 7
-//! more flags   u8      only in version 2; bit 0: late, by the limits of its key when it was validated
+//! more flags   u8      only from version 2 on; bit 0: late, by the limits of its key when it was validated
+//! sink length  u8      then the name of the only sink that it is for; both only in version 3
 //! payload      the rest, byte for byte as the client wrote it
 //! ```
 //!
-//! Version 2 is written only if one of the additional flags is set. A gateway older than version 2 (2026-11) does not know such
-//! a record, and moves the record to the dead letters.
+//! Versions 2 and 3 are written only if they are needed. A gateway that does not know such a record, of 2026-11 or older, moves
+//! the record to the dead letters.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{CreatedAt, CreatedDays, Date, EventName, ScopeSecret};
-use crate::limits::{EVENT_NAME_BYTES_MAX, SOURCE_BYTES_MAX};
+use crate::limits::{EVENT_NAME_BYTES_MAX, SINK_NAME_CHARS_MAX, SOURCE_BYTES_MAX};
 
 const VERSION: u8 = 1;
 const VERSION_MORE_FLAGS: u8 = 2;
+const VERSION_ONE_SINK: u8 = 3;
 const MORE_FLAG_LATE: u8 = 1;
 const FLAG_SCHEMA_VERSION: u8 = 1;
 const FLAG_RESERVED_FIELDS: u8 = 1 << 1;
@@ -86,10 +88,11 @@ impl Envelope<'_> {
         Date::of_millis(if self.is_late { self.received_millis } else { self.created_at.millis })
     }
 
-    /// Like [`Envelope::encode`], for an event that was accepted before and that the sink refused. The dead letter it is
-    /// replayed from, not its own identity, decides whether it is a duplicate. See [`Record::replay_of`].
-    pub fn encode_replay_of(&self, letter: Uuid, payload: &[u8], buffer: &mut Vec<u8>) {
-        self.write(Some(letter), payload, buffer);
+    /// Like [`Envelope::encode`], for an event that was accepted before and that a sink refused. The dead letter it is replayed
+    /// from, not its own identity, decides whether it is a duplicate. `sink` is the name of that sink if there are several. See
+    /// [`Record::replay_of`] and [`Record::only_sink`].
+    pub fn encode_replay_of(&self, letter: Uuid, sink: Option<&str>, payload: &[u8], buffer: &mut Vec<u8>) {
+        self.write(Some(letter), sink, payload, buffer);
     }
 
     /// The scope of the identity: [`DEDUP_SCOPE_FIELD`](super::DEDUP_SCOPE_FIELD).
@@ -100,10 +103,10 @@ impl Envelope<'_> {
 
     /// Appends the on-disk form of the record to `buffer`.
     pub fn encode(&self, payload: &[u8], buffer: &mut Vec<u8>) {
-        self.write(None, payload, buffer);
+        self.write(None, None, payload, buffer);
     }
 
-    fn write(&self, replay_of: Option<Uuid>, payload: &[u8], buffer: &mut Vec<u8>) {
+    fn write(&self, replay_of: Option<Uuid>, only_sink: Option<&str>, payload: &[u8], buffer: &mut Vec<u8>) {
         let name = self.event_name.as_str().as_bytes();
         let source = self.source.as_bytes();
         debug_assert!(source.len() <= SOURCE_BYTES_MAX);
@@ -134,7 +137,12 @@ impl Envelope<'_> {
         if replay_of.is_some() {
             flags |= FLAG_REPLAY_OF;
         }
-        buffer.extend_from_slice(&[if self.is_late { VERSION_MORE_FLAGS } else { VERSION }, flags]);
+        let version = match only_sink {
+            Some(_) => VERSION_ONE_SINK,
+            None if self.is_late => VERSION_MORE_FLAGS,
+            None => VERSION,
+        };
+        buffer.extend_from_slice(&[version, flags]);
         buffer.extend_from_slice(self.event_uuid.as_bytes());
         buffer.extend_from_slice(&self.received_millis.to_le_bytes());
         buffer.extend_from_slice(&self.created_at.seconds.to_le_bytes());
@@ -152,8 +160,13 @@ impl Envelope<'_> {
         if let Some(letter) = replay_of {
             buffer.extend_from_slice(letter.as_bytes());
         }
-        if self.is_late {
-            buffer.push(MORE_FLAG_LATE);
+        if version != VERSION {
+            buffer.push(if self.is_late { MORE_FLAG_LATE } else { 0 });
+        }
+        if let Some(sink) = only_sink {
+            debug_assert!(sink.len() <= SINK_NAME_CHARS_MAX);
+            buffer.push(sink.len() as u8);
+            buffer.extend_from_slice(sink.as_bytes());
         }
         buffer.extend_from_slice(payload);
     }
@@ -166,7 +179,7 @@ pub fn probable_uuid(bytes: &[u8]) -> Option<Uuid> {
     const PLAUSIBLE: std::ops::Range<i64> = 1_500_000_000_000..5_000_000_000_000;
     let received = i64::from_le_bytes(*bytes.get(18..)?.first_chunk()?);
     // The flags are not checked, because all their values are valid.
-    let is_plausible = matches!(bytes[0], VERSION | VERSION_MORE_FLAGS) && PLAUSIBLE.contains(&received);
+    let is_plausible = matches!(bytes[0], VERSION..=VERSION_ONE_SINK) && PLAUSIBLE.contains(&received);
     Uuid::from_slice(&bytes[2..18]).ok().filter(|uuid| is_plausible && !uuid.is_nil())
 }
 
@@ -183,7 +196,7 @@ pub struct Record {
 
 /// Why bytes are not a record. Their checksum in the spool was correct, so another version wrote them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a record of version {VERSION} or {VERSION_MORE_FLAGS}: {0}")]
+#[error("not a record of version {VERSION} to {VERSION_ONE_SINK}: {0}")]
 pub struct RecordError(&'static str);
 
 impl Record {
@@ -192,9 +205,8 @@ impl Record {
     /// # Errors
     /// [`RecordError`] if the bytes are not a record of this version.
     pub fn decode(bytes: Bytes) -> Result<Self, RecordError> {
-        let has_more_flags = match bytes.first() {
-            Some(&VERSION) => false,
-            Some(&VERSION_MORE_FLAGS) => true,
+        let version = match bytes.first() {
+            Some(version @ VERSION..=VERSION_ONE_SINK) => *version,
             _ => return Err(RecordError("its first byte differs")),
         };
         let short = RecordError("it is too short");
@@ -208,16 +220,20 @@ impl Record {
         }
         let letter_bytes = if bytes[1] & FLAG_REPLAY_OF != 0 { size_of::<Uuid>() } else { 0 };
         let letter_end = address_end + letter_bytes;
-        let payload_start = letter_end + usize::from(has_more_flags);
+        let mut payload_start = letter_end + usize::from(version != VERSION);
+        if version == VERSION_ONE_SINK {
+            payload_start += 1 + usize::from(*bytes.get(payload_start).ok_or(short.clone())?);
+        }
         if bytes.len() < payload_start {
             return Err(short);
         }
         let text_is_utf8 = std::str::from_utf8(&bytes[FIXED_BYTES + 1..name_end])
             .is_ok_and(|name| EventName::parse(name).is_ok())
             && std::str::from_utf8(&bytes[name_end + 1..source_end]).is_ok()
-            && std::str::from_utf8(&bytes[source_end..address_end]).is_ok();
+            && std::str::from_utf8(&bytes[source_end..address_end]).is_ok()
+            && std::str::from_utf8(&bytes[letter_end..payload_start]).is_ok();
         if !text_is_utf8 {
-            return Err(RecordError("its event name, source or address is malformed"));
+            return Err(RecordError("its event name, source, address or sink is malformed"));
         }
         Ok(Self { bytes, name_end, source_end, address_end, letter_end, payload_start })
     }
@@ -273,6 +289,13 @@ impl Record {
     pub fn replay_of(&self) -> Option<Uuid> {
         let letter = &self.bytes[self.address_end..self.letter_end];
         letter.try_into().ok().map(Uuid::from_bytes)
+    }
+
+    /// The name of the only sink that the event is for, because the other sinks have it already.
+    #[must_use]
+    pub fn only_sink(&self) -> Option<&str> {
+        // The flags and the length come before the name.
+        (self.bytes[0] == VERSION_ONE_SINK).then(|| self.text(self.letter_end + 2, self.payload_start))
     }
 
     /// The identity that detects duplicates: the UUID within its scope.
@@ -379,12 +402,20 @@ mod tests {
             let written = Envelope { client_address, replayed: true, is_late, ..envelope() };
             let (mut plain, mut replay) = (Vec::new(), Vec::new());
             written.encode(b"{}", &mut plain);
-            written.encode_replay_of(letter, b"{}", &mut replay);
+            written.encode_replay_of(letter, None, b"{}", &mut replay);
             for cut in 0..replay.len() - 2 {
                 assert!(Record::decode(Bytes::copy_from_slice(&replay[..cut])).is_err(), "{cut}");
             }
             let (plain, replay) = (Record::decode(plain.into()).unwrap(), Record::decode(replay.into()).unwrap());
             assert_eq!((plain.replay_of(), replay.replay_of()), (None, Some(letter)));
+            let mut of_one = Vec::new();
+            written.encode_replay_of(letter, Some("lake-2"), b"{}", &mut of_one);
+            let of_one = Record::decode(of_one.into()).unwrap();
+            assert_eq!((replay.only_sink(), of_one.only_sink()), (None, Some("lake-2")));
+            assert_eq!(
+                (of_one.envelope(), of_one.payload(), of_one.replay_of()),
+                (replay.envelope(), replay.payload(), Some(letter))
+            );
             assert_eq!((replay.envelope(), replay.payload()), (written, &b"{}"[..]));
         }
     }

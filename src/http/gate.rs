@@ -50,8 +50,6 @@ pub struct Gate {
     pub disk_headroom: Arc<DiskHeadroom>,
     /// The conditions that are raised.
     pub conditions: Conditions,
-    /// The state of the sink.
-    pub sink: watch::Receiver<SinkState>,
     /// The state of the stream of the dead letters, if they have one.
     pub dead_letter_sink: Option<watch::Receiver<SinkState>>,
     /// The metrics.

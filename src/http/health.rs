@@ -16,7 +16,7 @@ use crate::{
     conditions::{Condition, Raised},
     dedup::Fleet,
     deliver::SinkState,
-    disk_headroom::HeadroomNow,
+    disk_headroom::{HeadroomNow, SinkLag},
     limits::{INODES_LEFT_MIN, READY_BYTES_MIN},
     telemetry::{AccessLog, log_stalled},
 };
@@ -37,7 +37,10 @@ pub(super) struct Readiness {
     ready: bool,
     reasons: Vec<Reason>,
     spool: SpoolState,
-    sink: SinkReport,
+    /// The sink that is furthest behind.
+    sink: Option<SinkReport>,
+    /// Every sink, in the order of the configuration.
+    sinks: Vec<SinkReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,13 +69,30 @@ struct SpoolState {
     oldest_seconds: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct SinkReport {
-    name: &'static str,
+    name: String,
     reachable: bool,
     lag_events: u64,
     lag_bytes: u64,
     lag_seconds: f64,
+    /// Bytes of the spool that are kept for it, and that may be.
+    kept_bytes: u64,
+    quota_bytes: u64,
+}
+
+impl SinkReport {
+    fn of(lag: &SinkLag) -> Self {
+        Self {
+            name: lag.state.name.to_string(),
+            reachable: lag.state.failing.is_none(),
+            lag_events: lag.events,
+            lag_bytes: lag.bytes,
+            lag_seconds: lag.seconds,
+            kept_bytes: lag.kept_bytes,
+            quota_bytes: lag.quota.bytes,
+        }
+    }
 }
 
 /// See [`Readiness`].
@@ -109,6 +129,12 @@ fn look_at(gate: &Gate, headroom: &HeadroomNow) {
         Condition::SpoolFull,
         is_full.then(|| format!("the spool holds {} of {} bytes", headroom.spool_bytes, headroom.quota_bytes)),
     );
+    // One sink alone has the whole quota, and place `""`.
+    for sink in headroom.sinks.iter().filter(|_| headroom.sinks.len() > 1) {
+        let (kept, quota) = (sink.kept_bytes, sink.quota.bytes);
+        let detail = sink.is_blocking().then(|| format!("the events that wait for this sink have {kept} of its {quota} bytes"));
+        gate.conditions.set(Condition::SpoolFull, &sink.state.name, detail);
+    }
     let is_full = headroom.disk_left_bytes < READY_BYTES_MIN;
     set(
         Condition::DiskFull,
@@ -133,13 +159,16 @@ fn without_inodes(inodes: u64) -> &'static str {
 fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
     look_at(gate, headroom);
     let mut holding = gate.conditions.list();
-    let mut add = |condition, detail: Option<String>| {
-        holding.extend(detail.map(|detail| Raised { condition, place: String::new(), detail, since: Instant::now() }));
+    let mut add_at = |place: &str, condition, detail: Option<String>| {
+        holding.extend(detail.map(|detail| Raised { condition, place: place.to_owned(), detail, since: Instant::now() }));
     };
+    for SinkLag { state: SinkState { name, failing, .. }, events, .. } in &headroom.sinks {
+        let place = if headroom.sinks.len() > 1 { &**name } else { "" };
+        let detail = failing.as_ref().map(|error| format!("{name}: {error}; {events} events are spooled"));
+        add_at(place, Condition::SinkUnreachable, detail);
+    }
+    let mut add = |condition, detail| add_at("", condition, detail);
     add(Condition::Stopping, gate.is_stopping().then(|| "the gateway is shutting down".into()));
-    let SinkState { name, failing, .. } = gate.sink.borrow().clone();
-    let spooled = headroom.lag_events;
-    add(Condition::SinkUnreachable, failing.map(|error| format!("{name}: {error}; {spooled} events are spooled")));
     let store = gate.ingest.dedup.fleet().and_then(Fleet::failing);
     let unchecked = "events are accepted without asking it, and tagged";
     add(Condition::DedupStoreUnreachable, store.map(|error| format!("{error}; {unchecked}")));
@@ -153,7 +182,8 @@ fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
 fn readiness(gate: &Gate) -> Readiness {
     let headroom = gate.disk_headroom.current();
     let holding = conditions(gate, &headroom);
-    let sink: SinkState = gate.sink.borrow().clone();
+    let sinks: Vec<SinkReport> = headroom.sinks.iter().map(SinkReport::of).collect();
+    let furthest = sinks.iter().max_by(|one, other| (one.lag_events, !one.reachable).cmp(&(other.lag_events, !other.reachable)));
     Readiness {
         ready: !holding.iter().any(|raised| raised.condition.blocks()),
         reasons: holding.into_iter().map(Reason::of).collect(),
@@ -164,12 +194,7 @@ fn readiness(gate: &Gate) -> Readiness {
             headroom_seconds: headroom.headroom_seconds,
             oldest_seconds: headroom.oldest_seconds,
         },
-        sink: SinkReport {
-            name: sink.name,
-            reachable: sink.failing.is_none(),
-            lag_events: headroom.lag_events,
-            lag_bytes: headroom.lag_bytes,
-            lag_seconds: headroom.oldest_seconds,
-        },
+        sink: furthest.cloned(),
+        sinks,
     }
 }

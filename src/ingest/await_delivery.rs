@@ -1,4 +1,5 @@
-//! `durability=delivered`: waits until the sink has the events of a request, and reports how each event ended.
+//! `durability=delivered`: waits until every sink that may not drop events has the events of a request, and reports how each
+//! event ended.
 //!
 //! The answer for an event depends on its ending ([`Ending`]):
 //!
@@ -44,7 +45,7 @@ impl Ingest {
         if !ranges.is_empty() {
             self.progress.await_settled(&ranges, self.delivered_wait).await;
         }
-        let settled_exclusive = self.progress.settled_exclusive();
+        let settled_exclusive = self.progress.awaited_settled_exclusive();
         for ((uuid, outcome), place) in uuids.iter().zip(&mut stored.outcomes).zip(places) {
             let ending = match place {
                 None => continue,

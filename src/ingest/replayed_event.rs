@@ -17,14 +17,16 @@ pub struct ReplayedEvent<'a> {
     /// When the event was received, Unix milliseconds.
     pub received_millis: i64,
     /// Set if the sink refused the event after it had been accepted.
-    pub refused: Option<Refused>,
+    pub refused: Option<Refused<'a>>,
 }
 
 /// The dead letter of an event that the sink refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refused<'a> {
     /// The name of the dead letter.
     pub letter: Uuid,
+    /// The sink that refused it, if there are several: the others have it, and do not get it again.
+    pub sink: Option<&'a str>,
     /// The identity of the event. If a patch changes the identity, the event is claimed like any other event.
     pub event_uuid: Uuid,
 }

@@ -41,7 +41,7 @@ pub(super) struct Validator<'a> {
     /// Whether the event is validated a second time: see `replay.rs`.
     pub(super) replayed: bool,
     /// Set if the event is from the dead letter of an event that the sink refused.
-    pub(super) refused: Option<Refused>,
+    pub(super) refused: Option<Refused<'a>>,
     /// The letters of events that were rejected before.
     pub(super) known_letters: &'a Arc<KnownLetters>,
     pub(super) metrics: &'a Metrics,
@@ -191,7 +191,7 @@ impl Validator<'_> {
             is_late: !self.created_in_time.contains(&fields.created_at.millis),
         };
         match self.refused.filter(|refused| refused.event_uuid == fields.event_uuid) {
-            Some(refused) => envelope.encode_replay_of(refused.letter, raw, records),
+            Some(refused) => envelope.encode_replay_of(refused.letter, refused.sink, raw, records),
             None => envelope.encode(raw, records),
         }
         Ok(fields.event_uuid)

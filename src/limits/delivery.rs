@@ -8,6 +8,29 @@ use super::{
 };
 use crate::fault::Patience;
 
+// ---- the sinks -------------------------------------------------------------------------------------------------------
+
+/// Sinks that get every event.
+/// Why: each reads the whole spool and has its own memory ([`super::STREAM_MEMORY_BYTES`] for a stream); three are usual, for
+/// example a lake, a stream and a copy in another region.
+pub const SINKS_MAX: usize = 8;
+
+/// Characters of the name of a sink.
+/// Why: it is a label of metrics, and part of a file name.
+pub const SINK_NAME_CHARS_MAX: usize = 40;
+
+/// Percent of its part of the quota that a sink keeps when its oldest events are dropped.
+/// Why: dropping a tenth at a time makes it rare, so that the sink is not opened again for every segment.
+pub const SINK_KEEP_PERCENT: u64 = 90;
+
+/// How often a deliverer checks whether the events that wait for its sink fill its part of the quota.
+/// Why: at 200 MB a second one interval is 2 % of the quota.
+pub const SINK_SHARE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long it is told that events were dropped for a sink.
+/// Why: a day is long enough for a person to see it; metrics and the log keep it.
+pub const DROPPED_EVENTS_TOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
 // ---- delivery and lake -----------------------------------------------------------------------------------------------
 
 /// Bytes of records in one batch for the lake (default).

@@ -22,12 +22,11 @@ pub enum Ending {
 pub(super) struct Endings {
     by_seq: BTreeMap<u64, Ending>,
     refused: BoundedMap<Uuid, Arc<str>>,
-    lost: BoundedMap<Uuid, ()>,
 }
 
 impl Default for Endings {
     fn default() -> Self {
-        Self { by_seq: BTreeMap::new(), refused: BoundedMap::new(ENDINGS_MAX), lost: BoundedMap::new(ENDINGS_MAX) }
+        Self { by_seq: BTreeMap::new(), refused: BoundedMap::new(ENDINGS_MAX) }
     }
 }
 
@@ -55,14 +54,6 @@ impl Endings {
     pub(super) fn forget_refusal(&mut self, identity: Uuid) {
         self.refused.remove(&identity);
     }
-
-    pub(super) fn lose(&mut self, identity: Uuid) {
-        self.lost.insert(identity, ());
-    }
-
-    pub(super) fn take_lost(&mut self, identity: Uuid) -> bool {
-        self.lost.remove(&identity).is_some()
-    }
 }
 
 #[cfg(test)]
@@ -75,11 +66,9 @@ mod tests {
         let last = ENDINGS_MAX as u64;
         for seq in 0..=last {
             endings.note(seq, Some(Uuid::from_u128(seq.into())), Ending::Refused("why".into()));
-            endings.lose(Uuid::from_u128(7));
         }
         assert_eq!((endings.at(0), endings.refusal(Uuid::from_u128(0))), (None, None));
         assert!(endings.at(1).is_some() && endings.refusal(Uuid::from_u128(last.into())).is_some());
         assert_eq!(endings.by_seq.len(), ENDINGS_MAX);
-        assert!(endings.take_lost(Uuid::from_u128(7)) && !endings.take_lost(Uuid::from_u128(7)), "one stores it anew");
     }
 }

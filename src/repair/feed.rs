@@ -19,6 +19,8 @@ pub(super) struct Taken {
     pub(super) event_uuid: Option<String>,
     pub(super) event_name: Option<String>,
     pub(super) code: String,
+    /// The sink that refused it, if there are several.
+    pub(super) sink: Option<String>,
     pub(super) received_datetime: String,
     pub(super) received_millis: i64,
     pub(super) raw: Vec<u8>,
@@ -42,6 +44,7 @@ impl Taken {
             event_uuid: found.letter.event_uuid.as_deref().map(str::to_owned),
             event_name: found.letter.event_name.as_deref().map(str::to_owned),
             code: found.letter.code.clone().into_owned(),
+            sink: found.letter.sink.as_deref().map(str::to_owned),
             received_datetime: found.letter.received_datetime.clone().into_owned(),
             received_millis: found.letter.received_millis()?,
             raw: if is_cut { Vec::new() } else { found.letter.raw()? },

@@ -1,27 +1,26 @@
-//! The cursor: the position up to which the spool has been delivered. A small file, replaced as a whole.
+//! The cursor: the position up to which each sink has the events of the spool. The events below the lowest position are not
+//! needed any more.
+
+mod assign;
+mod stored;
 
 use std::{
     io,
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-
-use uuid::Uuid;
 
 use super::{
-    disk::Disk,
-    fault::{Fault, read_file, replace_file, seal, unseal},
-    folder::Folder,
+    fault::{Fault, replace_file},
     shared::Shared,
 };
+pub use assign::{AssignedPosition, SinkPosition, SinkStart};
+pub(super) use stored::{CURSOR_NAME, Cursors, StoredCursors};
 
-/// Name of its file.
-pub(super) const CURSOR_NAME: &str = "cursor";
-const MAGIC: &[u8; 8] = b"LKGCURS1";
-const NO_PLAN: u64 = u64::MAX;
-const BYTES: usize = 8 + 16 + 8 + 8 + 4;
+/// Name of a sink in the cursor's file; empty for the only sink.
+pub type CursorName = Box<str>;
 
-/// Position up to which the spool has been delivered.
+/// Position up to which a sink has the events of the spool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// Everything below this sequence number is delivered and never needed again.
@@ -52,75 +51,88 @@ pub enum CursorError {
     Failed,
 }
 
-/// Content of the cursor's file at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum StoredCursor {
-    Read(Cursor),
-    Missing,
-    Damaged,
-}
-
-impl StoredCursor {
-    pub(super) fn load(disk: &dyn Disk, dir: &Path, spool_id: Uuid) -> io::Result<Self> {
-        match read_file(disk, &dir.join(CURSOR_NAME), BYTES + 1) {
-            Ok(bytes) => Ok(decode(&bytes, spool_id).map_or(Self::Damaged, Self::Read)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn encode(cursor: Cursor, spool_id: Uuid) -> Vec<u8> {
-    let planned = cursor.planned_end_exclusive.unwrap_or(NO_PLAN);
-    seal(&[MAGIC, spool_id.as_bytes(), &cursor.delivered_exclusive.to_le_bytes(), &planned.to_le_bytes()])
-}
-
-fn decode(bytes: &[u8], spool_id: Uuid) -> Option<Cursor> {
-    let numbers = unseal(bytes)?.strip_prefix(MAGIC)?.strip_prefix(spool_id.as_bytes())?;
-    let (delivered, planned) = numbers.split_first_chunk()?;
-    let planned = u64::from_le_bytes(planned.try_into().ok()?);
-    Some(Cursor {
-        delivered_exclusive: u64::from_le_bytes(*delivered),
-        planned_end_exclusive: (planned != NO_PLAN).then_some(planned),
-    })
-}
-
-/// The cursor of an open spool. Its lock is held while its file is written, so that the value of [`CursorCell::get`] is
-/// durable. No append waits for it.
+/// The cursor of an open spool. Its lock is held while its file is written, so that the values read from it are durable. No
+/// append waits for it.
 #[derive(Debug)]
-pub(super) struct CursorCell(Mutex<Cursor>);
+pub(super) struct CursorCell(Mutex<Cursors>);
 
 impl CursorCell {
-    pub(super) fn new(cursor: Cursor) -> Self {
-        Self(Mutex::new(cursor))
+    pub(super) fn new(cursors: Cursors) -> Self {
+        Self(Mutex::new(cursors))
     }
 
-    pub(super) fn get(&self) -> Cursor {
-        *self.lock()
+    /// The position of the sink that has come the least far.
+    pub(super) fn lowest(&self) -> Cursor {
+        self.lock().lowest()
     }
 
     /// Writes the cursor's file again because it is gone. A cursor that was never written is not written.
     pub(super) fn restore(&self, shared: &Shared) -> Result<(), Fault> {
-        let cursor = self.lock();
-        if *cursor == Cursor::default() { Ok(()) } else { write(&*shared.disk, &shared.folder, *cursor, shared.id) }
+        let cursors = self.lock();
+        if *cursors == Cursors::default() { Ok(()) } else { write(shared, &cursors) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cursor> {
+    /// The positions of `sinks` if they replace those that were there: see `assign.rs`.
+    pub(super) fn assign(&self, sinks: &[SinkPosition], spooled: Range<u64>) -> Vec<AssignedPosition> {
+        self.lock().assign(sinks, spooled)
+    }
+
+    /// Makes these the positions. The order of the sinks is the order of their [`SinkCursor`]s.
+    pub(super) fn take(&self, shared: &Shared, assigned: &[AssignedPosition]) -> Result<(), CursorError> {
+        let new = assigned.iter().map(|one| (one.stored_name.clone(), one.cursor)).collect();
+        store(shared, &mut self.lock(), Cursors(new))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cursors> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(super) fn commit(&self, shared: &Shared, seq: u64) -> Result<(), CursorError> {
-        let mut cursor = self.lock();
-        check_range(seq, cursor.delivered_exclusive, shared.durable_end())?;
-        let planned_end_exclusive = cursor.planned_end_exclusive.filter(|end| *end > seq);
-        store(shared, &mut cursor, Cursor { delivered_exclusive: seq, planned_end_exclusive })
+/// The position of one sink.
+#[derive(Clone)]
+pub struct SinkCursor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cell: Arc<CursorCell>,
+    /// Which of the sinks it is.
+    pub(super) index: usize,
+}
+
+impl SinkCursor {
+    /// The position. Durable.
+    #[must_use]
+    pub fn get(&self) -> Cursor {
+        self.cell.lock().0[self.index].1
     }
 
-    pub(super) fn plan(&self, shared: &Shared, end_seq: u64) -> Result<(), CursorError> {
-        let mut cursor = self.lock();
-        check_range(end_seq, cursor.delivered_exclusive.saturating_add(1), shared.durable_end())?;
-        let delivered_exclusive = cursor.delivered_exclusive;
-        store(shared, &mut cursor, Cursor { delivered_exclusive, planned_end_exclusive: Some(end_seq) })
+    /// Durably records that the sink has everything below `seq`. Ends a plan that ends there or before. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`CursorError`].
+    pub fn commit(&self, seq: u64) -> Result<(), CursorError> {
+        self.change(|cursor, durable_end| {
+            check_range(seq, cursor.delivered_exclusive, durable_end)?;
+            let planned_end_exclusive = cursor.planned_end_exclusive.filter(|end| *end > seq);
+            Ok(Cursor { delivered_exclusive: seq, planned_end_exclusive })
+        })
+    }
+
+    /// Durably records that the delivery of the range from the cursor to `end_seq` begins. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`CursorError`].
+    pub fn plan(&self, end_seq: u64) -> Result<(), CursorError> {
+        self.change(|cursor, durable_end| {
+            check_range(end_seq, cursor.delivered_exclusive.saturating_add(1), durable_end)?;
+            Ok(Cursor { planned_end_exclusive: Some(end_seq), ..cursor })
+        })
+    }
+
+    fn change(&self, new: impl FnOnce(Cursor, u64) -> Result<Cursor, CursorError>) -> Result<(), CursorError> {
+        let mut cursors = self.cell.lock();
+        let mut changed = cursors.clone();
+        let cursor = &mut changed.0[self.index].1;
+        *cursor = new(*cursor, self.shared.durable_end())?;
+        store(&self.shared, &mut cursors, changed)
     }
 }
 
@@ -131,20 +143,20 @@ fn check_range(seq: u64, from_inclusive: u64, to_inclusive: u64) -> Result<(), C
     Err(CursorError::OutOfRange { seq, from_inclusive, to_inclusive })
 }
 
-fn store(shared: &Shared, cursor: &mut Cursor, new: Cursor) -> Result<(), CursorError> {
+fn store(shared: &Shared, cursors: &mut Cursors, new: Cursors) -> Result<(), CursorError> {
     if shared.has_failed() {
         // The folder may be what failed to sync, and a second fsync of it would prove nothing.
         return Err(CursorError::Failed);
     }
-    if *cursor == new {
+    if *cursors == new {
         return Ok(());
     }
-    let stored = write(&*shared.disk, &shared.folder, new, shared.id);
+    let stored = write(shared, &new);
     shared.note_cursor(stored.as_ref().err().map(Fault::error));
     match stored {
         Ok(()) => {
-            *cursor = new;
-            shared.set_delivered(new.delivered_exclusive);
+            shared.set_delivered(new.lowest().delivered_exclusive);
+            *cursors = new;
             Ok(())
         }
         Err(Fault::Refused(error)) => Err(CursorError::Refused(error)),
@@ -159,32 +171,6 @@ fn store(shared: &Shared, cursor: &mut Cursor, new: Cursor) -> Result<(), Cursor
     }
 }
 
-fn write(disk: &dyn Disk, folder: &Folder, cursor: Cursor, spool_id: Uuid) -> Result<(), Fault> {
-    replace_file(disk, folder, CURSOR_NAME, &encode(cursor, spool_id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_cut_or_flipped_anywhere_is_noticed() {
-        let id = Uuid::from_u128(3);
-        for planned_end_exclusive in [None, Some(0x0102_0304)] {
-            let cursor = Cursor { delivered_exclusive: 0xA1B2_C3D4, planned_end_exclusive };
-            let bytes = encode(cursor, id);
-            assert_eq!(bytes.len(), BYTES);
-            assert_eq!(decode(&bytes, id), Some(cursor));
-            assert_eq!(decode(&bytes, Uuid::from_u128(4)), None, "the cursor of another spool");
-            for cut in 0..bytes.len() {
-                assert_eq!(decode(&bytes[..cut], id), None, "cut at {cut}");
-            }
-            for bit in 0..bytes.len() * 8 {
-                let mut damaged = bytes.clone();
-                damaged[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(decode(&damaged, id), None, "bit {bit}");
-            }
-            assert_eq!(decode(&[&bytes[..], b"x"].concat(), id), None, "longer than a cursor");
-        }
-    }
+fn write(shared: &Shared, cursors: &Cursors) -> Result<(), Fault> {
+    replace_file(&*shared.disk, &shared.folder, CURSOR_NAME, &cursors.encode(shared.id))
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    cursor::{Cursor, CursorCell, CursorError},
+    cursor::{AssignedPosition, Cursor, CursorCell, CursorError, SinkCursor, SinkPosition},
     disk::{Disk, DiskFile},
     end_mark::EndMarkFile,
     fault::Fault,
@@ -122,7 +122,7 @@ impl Spool {
             _ => at("locking the spool")(error),
         })?;
         let quarantine = Folder::make(&*disk, &quarantine_dir(&dir)).map_err(at("making the quarantine folder"))?;
-        let Recovered { id, cursor, segments, active, report } = recover(&*disk, &folder, &quarantine, gives_up)?;
+        let Recovered { id, cursors, segments, active, report } = recover(&*disk, &folder, &quarantine, gives_up)?;
         let next_seq = segments.end_seq();
         let losses = Losses::load(&*disk, quarantine.path(), id);
         let shared = Arc::new(Shared {
@@ -132,12 +132,13 @@ impl Spool {
             segments: Mutex::new(segments),
             durable_end: watch::Sender::new(next_seq),
             failed: watch::Sender::new(false),
-            delivered: AtomicU64::new(cursor.delivered_exclusive),
+            delivered: AtomicU64::new(cursors.lowest().delivered_exclusive),
             syncs: AtomicU64::new(0),
             groups: OnceLock::new(),
             unreadable: Unreadable::new(unreadable, folder.name(), conditions.clone()),
             conditions,
             is_read_only: AtomicBool::new(false),
+            is_sink_full: AtomicBool::new(false),
             losses,
             damaged: Mutex::default(),
             quarantined: Mutex::default(),
@@ -148,7 +149,7 @@ impl Spool {
         shared.look_into_quarantine();
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
         let bounds = DiskBounds { segment_bytes, quota_bytes, free_bytes_min };
-        let cursor = Arc::new(CursorCell::new(cursor));
+        let cursor = Arc::new(CursorCell::new(cursors));
         let writer = Writer {
             shared: Arc::clone(&shared),
             queue: Arc::clone(&queue),
@@ -222,26 +223,54 @@ impl Spool {
         Reader::new(Arc::clone(&self.shared), seq)
     }
 
-    /// Position up to which the spool has been delivered. Durable.
+    /// Position up to which every sink has the events. Durable.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        self.cursor.get()
+        self.cursor.lowest()
     }
 
-    /// Durably records that everything below `seq` is delivered. Ends a plan that ends there or before. Blocks on the disk.
+    /// The cursor of the only sink, or of the first one.
+    #[must_use]
+    pub fn first_sink(&self) -> SinkCursor {
+        self.sink(0)
+    }
+
+    /// The positions that `sinks` have from now on, if [`Spool::take_positions`] stores them.
+    #[must_use]
+    pub fn positions_of(&self, sinks: &[SinkPosition]) -> Vec<AssignedPosition> {
+        let stats = self.stats();
+        self.cursor.assign(sinks, stats.first_seq..stats.end_seq_exclusive)
+    }
+
+    /// Durably stores these positions, all or none, and returns the cursor of each sink. Call it once, before any cursor is
+    /// used. Blocks on the disk.
     ///
     /// # Errors
     /// See [`CursorError`].
-    pub fn commit(&self, seq: u64) -> Result<(), CursorError> {
-        self.cursor.commit(&self.shared, seq)
+    pub fn take_positions(&self, assigned: &[AssignedPosition]) -> Result<Vec<SinkCursor>, CursorError> {
+        self.cursor.take(&self.shared, assigned)?;
+        Ok((0..assigned.len()).map(|index| self.sink(index)).collect())
     }
 
-    /// Durably records that the delivery of the range from the cursor to `end_seq` begins. Blocks on the disk.
-    ///
-    /// # Errors
-    /// See [`CursorError`].
-    pub fn plan(&self, end_seq: u64) -> Result<(), CursorError> {
-        self.cursor.plan(&self.shared, end_seq)
+    fn sink(&self, index: usize) -> SinkCursor {
+        SinkCursor { shared: Arc::clone(&self.shared), cell: Arc::clone(&self.cursor), index }
+    }
+
+    /// Bytes of the segments that hold events from `seq` on.
+    #[must_use]
+    pub fn bytes_from(&self, seq: u64) -> u64 {
+        self.shared.segments().bytes_from(seq)
+    }
+
+    /// The first number of the newest segments that have at most `bytes` together, at least the active one.
+    #[must_use]
+    pub fn newest_within(&self, bytes: u64) -> u64 {
+        self.shared.segments().newest_within(bytes)
+    }
+
+    /// Whether appends are refused because the events that wait for a sink fill its part of the quota.
+    pub fn set_sink_full(&self, is_full: bool) {
+        self.shared.is_sink_full.store(is_full, Ordering::Release);
     }
 
     /// Asks the writer to close the active segment, if it holds frames and all of them are delivered, so that
@@ -266,7 +295,7 @@ impl Spool {
             return Err(io::Error::other("the spool has failed"));
         }
         let Shared { disk, folder, quarantine, .. } = &*self.shared;
-        let delivered = self.cursor.get().delivered_exclusive;
+        let delivered = self.cursor.lowest().delivered_exclusive;
         let segments = self.shared.segments().below(delivered);
         let mut nameless = Vec::new();
         for first_seq in &segments {

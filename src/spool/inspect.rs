@@ -5,7 +5,7 @@ use std::{io, path::Path, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    cursor::{Cursor, StoredCursor},
+    cursor::{Cursor, Cursors, StoredCursors},
     disk::Disk,
     frame::{Frame, Salt},
     losses::{LOSSES_NAME, Loss, read_losses},
@@ -19,8 +19,10 @@ use super::{
 pub struct Inspection {
     /// Id of the spool; `None` if it cannot be read.
     pub spool_id: Option<Uuid>,
-    /// The delivered position; `None` if it cannot be read.
+    /// The position of the sink that has come the least far; `None` if it cannot be read.
     pub cursor: Option<Cursor>,
+    /// The position of each sink with its name, if there are several.
+    pub sinks: Vec<(String, Cursor)>,
     /// Its segments, oldest first.
     pub segments: Vec<SegmentFile>,
     /// Files in the quarantine.
@@ -65,14 +67,16 @@ pub struct SegmentContent {
 /// If the folder cannot be read.
 pub fn inspect(disk: &dyn Disk, dir: &Path, verify: bool) -> io::Result<Inspection> {
     let spool_id = spool_id(disk, dir);
-    let cursor = spool_id.and_then(|id| match StoredCursor::load(disk, dir, id) {
-        Ok(StoredCursor::Read(cursor)) => Some(cursor),
-        Ok(StoredCursor::Missing | StoredCursor::Damaged) | Err(_) => None,
+    let cursors = spool_id.and_then(|id| match StoredCursors::load(disk, dir, id) {
+        Ok(StoredCursors::Read(cursors)) => Some(cursors),
+        Ok(StoredCursors::Missing | StoredCursors::Damaged) | Err(_) => None,
     });
+    let named = cursors.iter().flat_map(Cursors::named).filter(|(name, _)| !name.is_empty());
     let quarantine = quarantine_dir(dir);
     Ok(Inspection {
         spool_id,
-        cursor,
+        cursor: cursors.as_ref().map(Cursors::lowest),
+        sinks: named.map(|(name, cursor)| (name.to_owned(), cursor)).collect(),
         segments: segments(disk, dir, spool_id, verify)?,
         quarantine: segments(disk, &quarantine, spool_id, true)?,
         losses: read_losses(disk, &quarantine),

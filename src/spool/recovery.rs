@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{
-    cursor::{Cursor, StoredCursor},
+    cursor::{Cursor, Cursors, StoredCursors},
     disk::{Disk, DiskFile},
     end_mark::EndMark,
     fault::{Fault, TEMP_SUFFIX, read_file, replace_file, seal, unseal},
@@ -133,7 +133,7 @@ impl fmt::Display for RecoveryReport {
 /// An opened folder.
 pub(super) struct Recovered {
     pub(super) id: Uuid,
-    pub(super) cursor: Cursor,
+    pub(super) cursors: Cursors,
     pub(super) segments: Segments,
     pub(super) active: Active,
     pub(super) report: RecoveryReport,
@@ -163,11 +163,11 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
     // it ends there. If the newest one vanished, the frames acknowledged next would vanish too.
     folder.sync().map_err(sync_failed("syncing the spool's folder"))?;
 
-    let stored = match StoredCursor::load(disk, dir, id).map_err(failed(READING_CURSOR)) {
-        Err(error) if gives_up && error.may_pass() => StoredCursor::Damaged,
+    let stored = match StoredCursors::load(disk, dir, id).map_err(failed(READING_CURSOR)) {
+        Err(error) if gives_up && error.may_pass() => StoredCursors::Damaged,
         loaded => loaded?,
     };
-    if found.is_empty() && !matches!(stored, StoredCursor::Read(_)) {
+    if found.is_empty() && !matches!(stored, StoredCursors::Read(_)) {
         // No file tells which sequence numbers were used, so they begin again at 0, under a new id that sinks never saw.
         id = Uuid::new_v4();
     }
@@ -175,20 +175,18 @@ pub(super) fn recover(disk: &dyn Disk, folder: &Folder, quarantine: &Folder, giv
         replace_file(disk, folder, ID_NAME, &id_bytes(id)).map_err(fault("writing the spool's id"))?;
     }
     let first_seq = found.first().map_or(torn_seq, |first| first.first_seq);
-    let cursor = match stored {
-        StoredCursor::Read(cursor) => cursor,
-        StoredCursor::Missing | StoredCursor::Damaged => {
-            report.cursor_lost = stored == StoredCursor::Damaged || first_seq > 0;
-            Cursor { delivered_exclusive: first_seq, planned_end_exclusive: None }
+    let cursors = match stored {
+        StoredCursors::Read(cursors) => cursors,
+        StoredCursors::Missing | StoredCursors::Damaged => {
+            report.cursor_lost = stored == StoredCursors::Damaged || first_seq > 0;
+            Cursors::one(Cursor { delivered_exclusive: first_seq, planned_end_exclusive: None })
         }
     };
     let mark = EndMark::load(disk, folder, id);
     // Everything below was durable once, so none of these numbers is used again, even if the frames are gone.
-    let known =
-        [torn_seq, cursor.delivered_exclusive, cursor.planned_end_exclusive.unwrap_or(0), mark.map_or(0, |mark| mark.end_seq)];
-    let seq_floor = known.into_iter().max().unwrap_or(0);
+    let seq_floor = torn_seq.max(cursors.known_end()).max(mark.map_or(0, |mark| mark.end_seq));
     let (segments, active) = recover_segments(disk, folder, id, &found, seq_floor, mark, &mut report)?;
-    Ok(Recovered { id, cursor, segments, active, report })
+    Ok(Recovered { id, cursors, segments, active, report })
 }
 
 /// Content of the file with the spool's id.

@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) segments: Mutex<Segments>,
     pub(super) durable_end: watch::Sender<u64>,
     pub(super) failed: watch::Sender<bool>,
-    /// Copy of the cursor, so that the writer need not wait while the cursor is being written.
+    /// Copy of the lowest position in the cursor, so that the writer need not wait while the cursor is being written.
     pub(super) delivered: AtomicU64,
     /// Groups that the writer made durable, one `fdatasync` each, since this process opened the spool.
     pub(super) syncs: AtomicU64,
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) conditions: Conditions,
     /// The file system was seen read-only: no more appends are taken.
     pub(super) is_read_only: AtomicBool,
+    /// The events that wait for a sink fill its part of the quota: no more appends are taken.
+    pub(super) is_sink_full: AtomicBool,
     /// Places that cannot be read, and their retry times.
     pub(super) unreadable: Unreadable,
     /// The record of lost events.
@@ -230,6 +232,22 @@ impl Segments {
         }
     }
 
+    /// Bytes of the segments that are not fully below `seq`.
+    pub(super) fn bytes_from(&self, seq: u64) -> u64 {
+        self.spans.iter().rev().take_while(|span| span.end_seq > seq).map(|span| span.bytes).sum()
+    }
+
+    /// The first number of the newest segments that have at most `bytes` together, at least the active one.
+    pub(super) fn newest_within(&self, bytes: u64) -> u64 {
+        let mut sum = 0;
+        let fits = |span: &&Span| {
+            sum += span.bytes;
+            sum <= bytes
+        };
+        let first = self.spans.iter().rev().take_while(fits).last().or(self.spans.back());
+        first.map_or(0, |span| span.first_seq)
+    }
+
     pub(super) fn remade_last(&mut self) {
         if let Some(last) = self.spans.back_mut() {
             last.remade += 1;
@@ -305,5 +323,12 @@ mod tests {
         assert_eq!(segments.below(1000), [10, 20]);
         segments.remove_first(10);
         assert_eq!((segments.len(), segments.bytes(), segments.first_seq(), segments.end_seq()), (2, 200, 20, 25));
+    }
+
+    #[test]
+    fn what_a_sink_needs_is_counted_in_segments() {
+        let segments = segments();
+        assert_eq!([0, 10, 19, 20, 25].map(|seq| segments.bytes_from(seq)), [300, 300, 300, 200, 0]);
+        assert_eq!([0, 100, 199, 200, 300].map(|bytes| segments.newest_within(bytes)), [25, 25, 25, 20, 10]);
     }
 }

@@ -320,7 +320,7 @@ impl Simulation {
     fn commit_to(&mut self, seq: u64) {
         let spool = &self.process.as_ref().unwrap().spool;
         let old = spool.cursor();
-        let result = spool.commit(seq);
+        let result = spool.first_sink().commit(seq);
         let planned_end_exclusive = old.planned_end_exclusive.filter(|end| *end > seq);
         self.note_cursor(old, Cursor { delivered_exclusive: seq, planned_end_exclusive }, &result);
         if result.is_ok() {
@@ -333,11 +333,11 @@ impl Simulation {
         let cursor = process.spool.cursor();
         let left = process.spool.durable_end() - cursor.delivered_exclusive;
         if left == 0 {
-            assert!(matches!(process.spool.plan(cursor.delivered_exclusive), Err(CursorError::OutOfRange { .. })));
+            assert!(matches!(process.spool.first_sink().plan(cursor.delivered_exclusive), Err(CursorError::OutOfRange { .. })));
             return;
         }
         let end = cursor.delivered_exclusive + 1 + self.rng.below(left as usize) as u64;
-        let result = process.spool.plan(end);
+        let result = process.spool.first_sink().plan(end);
         self.note_cursor(cursor, Cursor { planned_end_exclusive: Some(end), ..cursor }, &result);
     }
 
@@ -492,7 +492,7 @@ impl Simulation {
             self.read();
         }
         let process = self.process.as_mut().unwrap();
-        process.spool.commit(self.end_seq).unwrap();
+        process.spool.first_sink().commit(self.end_seq).unwrap();
         process.spool.roll_if_delivered();
         process.writer.step();
         process.spool.unlink_delivered().unwrap();

@@ -200,7 +200,9 @@ impl Writer {
 
     /// Decides which appends fit, and stamps them with their sequence numbers.
     fn admit(&self, appends: &mut [Pending], space: Space) {
-        let quota_left = self.bounds.quota_bytes.saturating_sub(self.shared.segments().bytes());
+        let is_sink_full = self.shared.is_sink_full.load(Ordering::Acquire);
+        let quota_bytes = if is_sink_full { 0 } else { self.bounds.quota_bytes };
+        let quota_left = quota_bytes.saturating_sub(self.shared.segments().bytes());
         let free_left = space.free_bytes.saturating_sub(self.bounds.free_bytes_min);
         // The group may begin a new segment, whose header needs room too.
         let mut needed = SEGMENT_HEADER_BYTES;

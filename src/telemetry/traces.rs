@@ -73,7 +73,7 @@ pub struct RequestSpan<'a> {
 #[derive(Debug)]
 pub struct DeliverySpan<'a> {
     /// Name of the sink.
-    pub sink: &'static str,
+    pub sink: &'a str,
     /// Events in it.
     pub events: usize,
     /// Bytes of those events.
@@ -159,7 +159,7 @@ impl Traces {
             .with_attributes([
                 KeyValue::new("messaging.operation.type", "send"),
                 KeyValue::new("messaging.batch.message_count", events as i64),
-                KeyValue::new("lakegate.sink", sink),
+                KeyValue::new("lakegate.sink", sink.to_owned()),
                 KeyValue::new("lakegate.batch_bytes", bytes as i64),
             ]);
         let mut span = tracer.build_with_context(builder, &Context::new());

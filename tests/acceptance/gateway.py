@@ -182,10 +182,15 @@ class Gateway:
         return self.curl("POST", "/v1/events", body=body, headers={"Content-Type": content_type} | headers)
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of /metrics by name and labels."""
+        """Every sample of /metrics by name and labels; without the label of its sink, the sum over the sinks."""
         text = self.curl("GET", "/metrics", admin=True).body.decode()
-        samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in samples}
+        found = {}
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                name = re.sub(r'sink="[^"]*",?', "", name).replace("{}", "")
+                found[name] = found.get(name, 0) + float(value)
+        return found
 
     def dead_letters(self, source="dev") -> list[dict]:
         files = sorted((self.data / "dead-letters" / source).glob("*.ndjson"))

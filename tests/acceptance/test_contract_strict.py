@@ -17,6 +17,10 @@ VIOLATION = {
     "errors": [{"detail": "the required field \"item_id\" is missing", "pointer": ""}, {"detail": "too long", "pointer": "/currency"}],
 }
 REJECTED = {"index": 1, "event_uuid": UUID, "status": "rejected", "error": VIOLATION}
+LAKE = {
+    "name": "lake", "reachable": True, "lag_events": 0, "lag_bytes": 0, "lag_seconds": 0, "kept_bytes": 0,
+    "quota_bytes": 10737418240,
+}
 RETRY = {"index": 2, "event_uuid": UUID, "status": "retry", "error": {"code": "quota_full", "detail": "the spool is full"}}
 
 
@@ -54,7 +58,8 @@ GOOD = {
     "ready": ("GET /readyz", 200, {
         "ready": True, "reasons": [],
         "spool": {"events": 0, "bytes": 0, "quota_bytes": 10737418240, "headroom_seconds": None, "oldest_seconds": 0},
-        "sink": {"name": "lake", "reachable": True, "lag_events": 0, "lag_bytes": 0, "lag_seconds": 0},
+        "sink": LAKE,
+        "sinks": [LAKE],
     }, {}),
 }
 

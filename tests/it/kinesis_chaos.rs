@@ -1,5 +1,6 @@
-//! Everything goes wrong at once between the gateway and its stream, of Kinesis or of Firehose, and the gateway is killed meanwhile: all that was
-//! acknowledged arrives, nothing else does, and a copy too many is there only where nobody could know better.
+//! Everything goes wrong at once between the gateway and its stream, of Kinesis or of Firehose, alone or beside a lake, and the
+//! gateway is killed meanwhile: all that was acknowledged arrives, nothing else does, and a copy too many is there only where
+//! nobody could know better.
 //!
 //! Some 6,000 events in `cargo test`; `make chaos` sends 100,000:
 //!
@@ -28,7 +29,7 @@ use crate::support::{
     kinesis::{Call, Fate, Fault, KinesisServer, Limits, Service, ShardFault, ShardRate, Stream},
     lines::LineForm,
     metrics::Scrape,
-    readback::dead_letters,
+    readback::{LakeRows, dead_letters},
     say, seed,
     sender::Sender,
 };
@@ -58,19 +59,26 @@ struct Variant {
     form: LineForm,
     /// Bytes that a record of the stream may really hold.
     record_bytes_max: usize,
+    /// Whether a lake gets every event too.
+    has_lake: bool,
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_acknowledged_arrives_through_every_fault_and_kill_and_doubles_are_excused_and_counted() {
-    chaos(Service::Kinesis).await;
+    chaos(Service::Kinesis, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_holds_for_a_delivery_stream() {
-    chaos(Service::Firehose).await;
+    chaos(Service::Firehose, false).await;
 }
 
-async fn chaos(service: Service) {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_holds_for_a_lake_and_a_stream_at_once() {
+    chaos(Service::Kinesis, true).await;
+}
+
+async fn chaos(service: Service, has_lake: bool) {
     let events: usize = std::env::var("LAKEGATE_CHAOS_EVENTS").map_or(6_000, |text| text.parse().expect("a number of events"));
     let seed = seed("LAKEGATE_CHAOS_SEED");
     let mut rng = Rng::with_seed(seed);
@@ -83,6 +91,7 @@ async fn chaos(service: Service) {
             partition_key: ["event_uuid", "/section_index"][choice % 2],
             form: [LineForm::Flat, LineForm::Envelope][choice / 2 % 2],
             record_bytes_max: [RECORD_BYTES_MAX, 80_000][choice / 4 % 2],
+            has_lake,
         };
         Run::begin(variant, rng.fork()).await.go(events / 3).await;
     }
@@ -138,6 +147,8 @@ impl Run {
             ("linger_ms", "20".to_owned()),
         ];
         let service = variant.service.name();
+        let sinks = format!("[{{kind=\"lake\"}}, {{kind=\"{service}\"}}]");
+        let setup = if variant.has_lake { setup.set("sinks", sinks).set("lake.flush_age_ms", 100) } else { setup };
         let setup = tuned.iter().fold(setup, |setup, (key, value)| setup.set(&format!("{service}.{key}"), value));
         let senders = (0..CLIENTS).map(|_| Sender::new(rng.fork(), 60)).collect();
         let (cuts, maybe_duplicates, kills, reshards) = (Vec::new(), 0, 0, 0);
@@ -297,6 +308,9 @@ impl Run {
             copies.iter().for_each(|copy| variant.form.assert_holds(&copy.line, &payload));
         }
         assert!(stream.kcl_dropped().is_empty(), "KCL reads every event");
+        if variant.has_lake {
+            LakeRows::read(&self.folder.path().join("lake")).assert_exactly(&acknowledged, events::good);
+        }
         let excused = self.assert_duplicates_are_excused();
         let stored = stream.stored();
         let is_uncounted = |call: usize| self.cuts.iter().any(|cut| cut.uncounted_calls.contains(&call));

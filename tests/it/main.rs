@@ -33,6 +33,7 @@ mod reload;
 mod schemas;
 mod schemas_check;
 mod schemas_command;
+mod several_sinks;
 mod sink_change;
 mod stop;
 mod tidy;

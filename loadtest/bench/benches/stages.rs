@@ -183,7 +183,7 @@ fn append(spool: &Spool, records: &[Record]) {
     let appended = appended.recv().expect("it is answered").expect("there is room");
     // Now and then, so that the disk does not fill: the cursor is not what is measured.
     if appended.first_seq % (1 << 20) < EVENTS as u64 {
-        spool.commit(appended.end_seq_exclusive).expect("a cursor");
+        spool.first_sink().commit(appended.end_seq_exclusive).expect("a cursor");
         spool.unlink_delivered().expect("old segments");
     }
 }

@@ -38,12 +38,12 @@ impl BatchDeliverer {
             let is_listed = unwritable.len() < CONDITION_PLACES_MAX;
             if is_listed {
                 let detail = format!("{cause}; the others go on, and it is tried again");
-                conditions.raise(Condition::PartitionUnwritable, place, detail);
+                conditions.raise(Condition::PartitionUnwritable, &self.shared.place_of(place), detail);
                 unwritable.insert(place.clone());
             }
         }
         for place in self.unwritable.difference(&unwritable) {
-            conditions.clear(Condition::PartitionUnwritable, place);
+            conditions.clear(Condition::PartitionUnwritable, &self.shared.place_of(place));
         }
         self.unwritable = unwritable;
     }
@@ -51,7 +51,7 @@ impl BatchDeliverer {
     /// Moves the cursor to the beginning of the first owed range.
     pub(super) fn move_cursor(&mut self, now: Instant) {
         let target = self.undelivered.first().unwrap_or(self.reader.next_seq());
-        let cursor = self.shared.spool.cursor().delivered_exclusive;
+        let cursor = self.shared.cursor.get().delivered_exclusive;
         let was_failing = self.cursor.retry_at().is_some();
         if target <= cursor || self.cursor.move_to(&self.shared, target, now) {
             self.planned.retain(|_, end| *end > target.max(cursor));
@@ -72,7 +72,7 @@ impl BatchDeliverer {
         tokio::task::block_in_place(|| {
             self.journal.sync();
             if self.journal.is_due(now) {
-                let cursor = self.shared.spool.cursor().delivered_exclusive;
+                let cursor = self.shared.cursor.get().delivered_exclusive;
                 let (settled, sent) = (self.shared.progress.settled_now(), self.sent.clone());
                 let known = Journaled { settled, sent, stretches: self.planned.clone() };
                 self.journal.write_anew(cursor, &known, now);

@@ -196,7 +196,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
         let back = TestDelivery::open(folder.path());
         back.append(0..10).await;
         // The files are written, and the process is killed before that is recorded.
-        back.spool.plan(10).unwrap();
+        back.spool.first_sink().plan(10).unwrap();
         let mut reader = back.spool.reader(0);
         let records = reader.read(10, usize::MAX).unwrap().frames;
         let records = records.into_iter().map(|frame| Record::decode(frame.body).unwrap()).collect();
@@ -214,7 +214,7 @@ async fn a_stretch_is_repeated_by_its_numbers_whatever_decayed_in_it_meanwhile()
     assert_eq!(lake.events(), Vec::from_iter(0..19), "no event is there twice");
     let names: BTreeSet<(u64, u64)> = lake.files.lock().unwrap().keys().map(|(_, first, end)| (*first, *end)).collect();
     assert_eq!(names, BTreeSet::from([(0, 10), (10, 19)]));
-    let delivery = &back.metrics.delivery;
+    let delivery = &back.delivery;
     assert_eq!((delivery.lost_events.get(), delivery.delivered_events.get()), (1, 18));
     assert_eq!(back.progress.ending(5), Some(crate::progress::Ending::Lost));
 }
@@ -312,7 +312,7 @@ async fn only_what_failed_is_sent_again_and_silence_is_no_success() {
     let too_short: Answer = Box::new(|_| vec![Delivery::Delivered]);
     drain(&back, &log, false, vec![partly, too_short]).await;
     assert_eq!(asked(&log), [(0, 4, vec![1, 2, 3, 4]), (0, 4, vec![2, 4]), (0, 4, vec![4])]);
-    assert_eq!(back.metrics.delivery.delivered_events.get(), 4);
+    assert_eq!(back.delivery.delivered_events.get(), 4);
     assert_eq!(back.spool.cursor().delivered_exclusive, 4);
     assert_eq!(back.progress.settled_exclusive(), 4);
 }
@@ -326,7 +326,7 @@ async fn what_the_sink_refuses_for_good_becomes_a_dead_letter_even_beyond_the_qu
         Box::new(|_| vec![Delivery::Delivered, Delivery::Refused("too large".into()), Delivery::Delivered]);
     drain(&back, &log, false, vec![refuse_second]).await;
     assert_eq!(asked(&log).len(), 1);
-    assert_eq!((back.metrics.delivery.delivered_events.get(), back.metrics.delivery.refused_events.get()), (2, 1));
+    assert_eq!((back.delivery.delivered_events.get(), back.delivery.refused_events.get()), (2, 1));
     let letter = std::fs::read_to_string(folder.path().join("dead-letters/web/00000001.ndjson")).unwrap();
     let letter: serde_json::Value = serde_json::from_str(&letter).unwrap();
     assert_eq!((&letter["code"], &letter["detail"]), (&"refused_by_sink".into(), &"too large".into()));

@@ -1,6 +1,9 @@
 //! Applies the answer of a call to the records of the call.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{
     super::shared::DeliveryAttempt,
@@ -14,7 +17,6 @@ use crate::{
     conditions::Condition,
     limits::{SHARD_FAILING_AFTER, STREAM_FAILURES_REPORTED},
     sink::stream::{Answer, Entry, HashKey, RecordResult, StreamRecord, StreamRules},
-    telemetry::{AnswerLabel, ShardLabel},
 };
 
 impl Flow {
@@ -31,7 +33,7 @@ impl Flow {
             took: done.took,
             failing: failing(&done.answer),
         });
-        let count = |answer| self.shared.metrics.calls.get_or_create(&AnswerLabel { answer }).inc();
+        let count = |answer| self.shared.metrics.calls(answer).inc();
         let Done { mut records, class, answer, map_version, suspicion, success_before, sent_at, .. } = done;
         if suspicion.is_some() {
             self.suspects.came_back();
@@ -71,13 +73,13 @@ impl Flow {
             }
         }
         if self.suspects.is_empty() {
-            self.shared.conditions.clear(Condition::RecordsHeld, self.shared.place());
+            self.shared.conditions.clear(Condition::RecordsHeld, &self.shared.place);
         }
     }
 
     fn say_that_records_are_held(&self, reason: &str) {
         let detail = format!("{reason}; what it may mean is held and sent again until the stream takes it or takes others");
-        self.shared.conditions.raise(Condition::RecordsHeld, self.shared.place(), detail);
+        self.shared.conditions.raise(Condition::RecordsHeld, &self.shared.place, detail);
     }
 
     fn settle_each(
@@ -150,8 +152,7 @@ impl Flow {
     }
 
     fn count_throttled(&mut self, place: HashKey) {
-        let label = label(&self.queues.owner(place).shard.id);
-        self.shared.metrics.shard_throttled.get_or_create(&label).inc();
+        self.shared.metrics.shard_throttled(label(&self.queues.owner(place).shard.id));
     }
 
     fn learn(&mut self, tallies: BTreeMap<usize, ShardTally>, (sent_at, now): (Instant, Instant)) {
@@ -258,15 +259,14 @@ impl Flow {
     pub(super) fn look_at_shards(&mut self) {
         self.look_for_failing_shards(Instant::now());
         let metrics = &self.shared.metrics;
-        metrics.shard_waiting_events.clear();
-        metrics.shard_rate.clear();
+        let mut shown = BTreeSet::new();
         for queue in self.queues.iter() {
-            let label = label(&queue.shard.id);
-            metrics.shard_waiting_events.get_or_create(&label).set(queue.waiting_events() as i64);
-            if let Some(rate) = queue.throttle.rate() {
-                metrics.shard_rate.get_or_create(&label).set(rate);
-            }
+            let shard = label(&queue.shard.id);
+            metrics.set_shard(shard, queue.waiting_events(), queue.throttle.rate());
+            shown.insert(shard.to_owned());
         }
+        self.shown_shards.difference(&shown).for_each(|gone| metrics.remove_shard(gone));
+        self.shown_shards = shown;
     }
 }
 
@@ -276,16 +276,14 @@ impl Flow {
         let is_failing = |since: Instant| now.duration_since(since) >= SHARD_FAILING_AFTER;
         let failing = self.queues.iter().filter(|queue| queue.throttle.failing_since().is_some_and(is_failing));
         let failing: BTreeMap<String, usize> =
-            failing.map(|queue| (label(&queue.shard.id).shard, queue.waiting_events())).collect();
-        let place =
-            |shard: &str| format!("{}{}{shard}", self.shared.place(), if self.shared.place().is_empty() { "" } else { "/" });
+            failing.map(|queue| (label(&queue.shard.id).to_owned(), queue.waiting_events())).collect();
         for (shard, waiting) in &failing {
             let others = if self.queues.iter().len() > 1 { ", and the other shards go on" } else { "" };
             let detail = format!("it takes nothing; {waiting} events wait for it in memory{others}");
-            self.shared.conditions.raise(Condition::ShardFailing, &place(shard), detail);
+            self.shared.conditions.raise(Condition::ShardFailing, &self.shared.place_of(shard), detail);
         }
         for shard in self.failing_shards.iter().filter(|shard| !failing.contains_key(*shard)) {
-            self.shared.conditions.clear(Condition::ShardFailing, &place(shard));
+            self.shared.conditions.clear(Condition::ShardFailing, &self.shared.place_of(shard));
         }
         self.failing_shards = failing.into_keys().collect();
     }
@@ -324,6 +322,7 @@ fn failing(answer: &Answer) -> Option<&str> {
     }
 }
 
-fn label(shard: &str) -> ShardLabel {
-    ShardLabel { shard: if shard.is_empty() { "unknown".into() } else { shard.to_owned() } }
+/// The name of a shard for people.
+fn label(shard: &str) -> &str {
+    if shard.is_empty() { "unknown" } else { shard }
 }

@@ -17,7 +17,7 @@ use super::{
     shard_queues::{Class, ShardQueues, weight},
 };
 use crate::{
-    deliver::shared::received_millis,
+    deliver::{Shared, SinkNames, shared::received_millis},
     event::unix_millis,
     limits::{BACKLOG_AFTER, STREAM_AHEAD_EVENTS_MAX, STREAM_READ_BYTES, STREAM_READ_RECORDS},
     progress::SeqSet,
@@ -29,6 +29,7 @@ use crate::{
 pub(super) struct Intake {
     pub(super) spool: Arc<Spool>,
     pub(super) form: StreamFormat,
+    sinks: SinkNames,
     pub(super) packing: Packing,
     pub(super) record_bytes_max: usize,
     keys: KeyRules,
@@ -59,18 +60,35 @@ pub(super) struct Unsendable {
     pub(super) unreadable: Vec<(Frame, String)>,
     /// Events too large for any record, and why.
     pub(super) too_large: Vec<(Frame, String)>,
+    /// Events that are for another sink only.
+    pub(super) of_other_sinks: Vec<u64>,
     /// Numbers whose frames decayed.
     pub(super) lost: Vec<Range<u64>>,
 }
 
 impl Intake {
-    pub(super) fn new(spool: Arc<Spool>, form: StreamFormat, settings: &StreamSettings, settled: &SeqSet, sent: SeqSet) -> Self {
+    pub(super) fn new(shared: &Shared, form: StreamFormat, settings: &StreamSettings, settled: &SeqSet, sent: SeqSet) -> Self {
+        let (spool, sinks) = (shared.spool.clone(), shared.sinks.clone());
         let live = spool.reader(settled.prefix());
         let (taken, block) = (settled.clone(), None);
         let (ages, scratch) = (ReceivedTimes::default(), Vec::new());
         let StreamSettings { packing, record_bytes_max, rules, .. } = *settings;
         let keys = rules.keys;
-        Self { spool, form, packing, record_bytes_max, keys, live, taken, maybe_sent: sent, held_bytes: 0, block, ages, scratch }
+        Self {
+            spool,
+            form,
+            sinks,
+            packing,
+            record_bytes_max,
+            keys,
+            live,
+            taken,
+            maybe_sent: sent,
+            held_bytes: 0,
+            block,
+            ages,
+            scratch,
+        }
     }
 
     /// Bytes of memory of events that were taken and are not settled.
@@ -223,8 +241,13 @@ impl Intake {
         if self.taken.contains(frame.seq) {
             return None;
         }
-        let formed = match self.form.form(frame.seq, &frame.body, &self.keys, &mut self.scratch) {
-            Ok(formed) => formed,
+        let formed = match self.form.form(frame.seq, &frame.body, &self.sinks, &self.keys, &mut self.scratch) {
+            Ok(Some(formed)) => formed,
+            Ok(None) => {
+                self.taken.insert(frame.seq);
+                found.of_other_sinks.push(frame.seq);
+                return None;
+            }
             Err(reason) => {
                 self.taken.insert(frame.seq);
                 found.unreadable.push((frame.clone(), reason));

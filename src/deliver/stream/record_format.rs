@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     config::RecordFormat,
+    deliver::SinkNames,
     enrich::{write_envelope, write_flat},
     event::{Envelope, Record},
     json::{Parser, Tape, pointer_name},
@@ -94,16 +95,24 @@ impl StreamFormat {
         !matches!(self, Self::Events(EventFormat { key: KeySource::Members(_), .. }))
     }
 
-    /// The body of the frame `seq` as it is sent. `scratch` is a buffer, reused between calls.
-    pub(super) fn form(&self, seq: u64, body: &Bytes, keys: &KeyRules, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
+    /// The body of the frame `seq` as it is sent; `None` if it is for another of the `sinks` only. `scratch` is a buffer, reused
+    /// between calls.
+    pub(super) fn form(
+        &self,
+        seq: u64,
+        body: &Bytes,
+        sinks: &SinkNames,
+        keys: &KeyRules,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Option<FormattedEvent>, String> {
         match self {
             Self::Events(form) => match Record::decode(body.clone()) {
-                Ok(record) => Ok(form.form(&record, keys, scratch)),
+                Ok(record) => Ok(sinks.include(&record).then(|| form.form(&record, keys, scratch))),
                 Err(error) => Err(error.to_string()),
             },
             Self::Lines { is_keyed } => {
                 let key = if *is_keyed { format!("{seq}").into() } else { Box::default() };
-                Ok(FormattedEvent { key, data: (&body[..]).into() })
+                Ok(Some(FormattedEvent { key, data: (&body[..]).into() }))
             }
         }
     }

@@ -16,7 +16,11 @@ impl Flow {
     }
 
     pub(super) async fn keep_what_cannot_be_sent(&mut self, found: Unsendable, now: Instant) {
-        let Unsendable { unreadable, too_large, lost } = found;
+        let Unsendable { unreadable, too_large, of_other_sinks, lost } = found;
+        if !of_other_sinks.is_empty() {
+            self.journal.settled(&of_other_sinks);
+            self.shared.skip(&of_other_sinks);
+        }
         let lost = self.shared.note_lost(&lost);
         self.journal.settled(&lost);
         let refusals = unreadable.into_iter().chain(too_large);

@@ -10,7 +10,10 @@ use super::*;
 use crate::{
     conditions::Condition,
     config::{Aggregation, KinesisConfig, RecordFormat},
-    deliver::test_support::{TestDelivery, payload},
+    deliver::{
+        SinkNames,
+        test_support::{TestDelivery, payload},
+    },
     sink::{
         kinesis,
         stream::{HashKey, HashRange, Packing, RecordResult, Shard, StreamFuture},
@@ -144,8 +147,8 @@ async fn only_what_failed_is_sent_again_record_by_record() {
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(sorted(stream.stored()), Vec::from_iter(0..1200), "each once");
     assert!(stream.calls().iter().all(|call| call.len() <= 500));
-    assert_eq!(back.metrics.delivery.delivered_events.get(), 1200);
-    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 0);
+    assert_eq!(back.delivery.delivered_events.get(), 1200);
+    assert_eq!(back.delivery.maybe_duplicate_events.get(), 0);
     assert_eq!(back.spool.cursor().delivered_exclusive, 1200);
 }
 
@@ -162,7 +165,7 @@ async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted
     });
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(sorted(stream.stored()), sorted((0..100).chain(0..100)), "stored without an answer, and again");
-    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 100, "counted once, not at every try");
+    assert_eq!(back.delivery.maybe_duplicate_events.get(), 100, "counted once, not at every try");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,8 +179,11 @@ async fn a_call_that_is_throttled_as_a_whole_slows_its_shards_and_is_no_lost_ans
     });
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(sorted(stream.stored()), Vec::from_iter(0..100), "each once");
-    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 0);
-    assert!(back.metrics.exposition().contains("lakegate_shard_throttled_records_total{shard=\"shard-0\"}"), "it is named");
+    assert_eq!(back.delivery.maybe_duplicate_events.get(), 0);
+    assert!(
+        back.metrics.exposition().contains("lakegate_shard_throttled_records_total{sink=\"script\",shard=\"shard-0\"}"),
+        "it is named"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +214,10 @@ async fn a_hot_shard_does_not_hold_up_the_others_however_much_waits_for_it() {
     .await
     .expect("all of the other shards arrive");
     assert_eq!(sorted(stream.stored()), expected, "and nothing of the hot one");
-    assert!(back.metrics.exposition().contains("lakegate_shard_throttled_records_total{shard=\"shard-2\"}"), "it is named");
+    assert!(
+        back.metrics.exposition().contains("lakegate_shard_throttled_records_total{sink=\"script\",shard=\"shard-2\"}"),
+        "it is named"
+    );
     is_hot.store(false, std::sync::atomic::Ordering::Relaxed);
     stop.send_replace(true);
     tokio::time::timeout(Duration::from_secs(60), running).await.expect("then it drains").unwrap();
@@ -278,7 +287,7 @@ async fn a_record_that_is_not_valid_and_comes_alone_does_not_hold_up_what_comes_
     assert!(back.progress.await_settled(&[0..20], Duration::from_secs(30)).await, "{:?}", stream.calls());
     stop.send_replace(true);
     running.await.unwrap();
-    assert_eq!((sorted(stream.stored()), back.metrics.delivery.refused_events.get()), (Vec::from_iter(1..20), 1));
+    assert_eq!((sorted(stream.stored()), back.delivery.refused_events.get()), (Vec::from_iter(1..20), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,7 +301,7 @@ async fn a_stream_that_finds_every_call_invalid_loses_nothing() {
     });
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(sorted(stream.stored()), Vec::from_iter(0..5));
-    assert_eq!(back.metrics.delivery.refused_events.get(), 0);
+    assert_eq!(back.delivery.refused_events.get(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +315,7 @@ async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
     let one_less = StreamSettings { record_bytes_max: record_bytes(&back, longest), ..settings() };
     drain(&back, folder.path(), &stream, "event_uuid", one_less).await;
     assert_eq!(sorted(stream.stored()), Vec::from_iter(0..10));
-    assert_eq!(back.metrics.delivery.refused_events.get(), 10);
+    assert_eq!(back.delivery.refused_events.get(), 10);
     assert_eq!(back.spool.cursor().delivered_exclusive, 20);
 }
 
@@ -314,7 +323,7 @@ async fn an_event_too_large_for_the_stream_goes_to_the_dead_letters_alone() {
 fn record_bytes(back: &TestDelivery, payload_bytes: usize) -> usize {
     let form = StreamFormat::Events(EventFormat::new(RecordFormat::Flat, "event_uuid"));
     let frame = back.spool.reader(0).read(1, usize::MAX).unwrap().frames.remove(0);
-    let formed = form.form(0, &frame.body, &settings().rules.keys, &mut Vec::new()).unwrap();
+    let formed = form.form(0, &frame.body, &SinkNames::one(), &settings().rules.keys, &mut Vec::new()).unwrap().unwrap();
     formed.key.len() + formed.data.len() - payload(0).len() + payload_bytes - 1
 }
 
@@ -368,7 +377,7 @@ async fn a_restart_sends_only_what_is_owed_and_counts_what_may_be_there_twice() 
     let stream = Scripted::new(1, |_, records| all_stored(records));
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(stream.stored(), [0], "the journal knew of the others");
-    assert_eq!(back.metrics.delivery.maybe_duplicate_events.get(), 1);
+    assert_eq!(back.delivery.maybe_duplicate_events.get(), 1);
 }
 
 fn letters(folder: &Path) -> BTreeSet<u64> {
@@ -405,13 +414,13 @@ async fn a_stream_that_finds_every_call_invalid_after_it_took_some_makes_no_dead
     })
     .await
     .expect("it tries, and says that it holds them");
-    assert_eq!((back.metrics.delivery.refused_events.get(), back.progress.unsettled(400)), (0, 200));
+    assert_eq!((back.delivery.refused_events.get(), back.progress.unsettled(400)), (0, 200));
     is_broken.store(false, std::sync::atomic::Ordering::Relaxed);
     assert!(back.progress.await_settled(&[200..400], Duration::from_secs(30)).await);
     stop.send_replace(true);
     running.await.unwrap();
     assert_eq!(sorted(stream.stored()), Vec::from_iter(0..400));
-    assert_eq!(back.metrics.delivery.refused_events.get(), 0);
+    assert_eq!(back.delivery.refused_events.get(), 0);
     assert!(back.conditions.list().is_empty(), "{:?}", back.conditions.list());
 }
 

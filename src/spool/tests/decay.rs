@@ -165,9 +165,9 @@ fn numbers_that_the_cursor_knows_are_not_given_again_though_their_frames_decayed
         let disk = filled(5);
         let (spool, _) = open(&disk);
         if plan {
-            spool.plan(5).unwrap();
+            spool.first_sink().plan(5).unwrap();
         } else {
-            spool.commit(5).unwrap();
+            spool.first_sink().commit(5).unwrap();
         }
         drop(spool);
         let first_start = layout(&disk, &path_of(0))[2].1;
@@ -405,7 +405,7 @@ fn what_is_in_the_quarantine_stays_whole_when_its_segment_is_delivered_and_unlin
     let content = disk.content(&path_of(names[1])).unwrap();
     let (spool, _) = open(&disk);
     read_from(&spool, 0);
-    spool.commit(40).unwrap();
+    spool.first_sink().commit(40).unwrap();
     assert!(spool.unlink_delivered().unwrap() > 1);
     assert_eq!(disk.content(&path_of(names[1])), None);
     assert_eq!(disk.content(&quarantine_dir(&dir()).join(segment_name(names[1]))), Some(content.clone()));

@@ -110,7 +110,7 @@ fn closing_writes_what_waits_and_refuses_what_comes_after() {
     assert_eq!(append(&spool, &[body(50)]), Err(AppendError::Closed));
     // The deliverer may still be at work.
     assert_frames(&read_from(&spool, 0).frames, 0..50);
-    spool.commit(50).unwrap();
+    spool.first_sink().commit(50).unwrap();
     assert!(matches!(Spool::open(Arc::new(disk.clone()), config()), Err(OpenError::Locked(_))), "the folder is still ours");
     drop(spool);
     assert_eq!(open(&disk).0.cursor().delivered_exclusive, 50);
@@ -169,9 +169,9 @@ fn a_segment_is_closed_on_request_only_when_it_holds_frames_and_all_are_delivere
     assert_eq!(disk.state().creations, creations, "nor is it tried");
     spool.append(frames_of(&[body(0), body(1)]), |_| ());
     assert_eq!(roll(), [0], "nothing is delivered");
-    spool.commit(1).unwrap();
+    spool.first_sink().commit(1).unwrap();
     assert_eq!(roll(), [0], "not all is delivered");
-    spool.commit(2).unwrap();
+    spool.first_sink().commit(2).unwrap();
     assert_eq!(roll(), [0, 2]);
     assert_eq!(spool.unlink_delivered().unwrap(), 1);
     assert_eq!(segments(&disk), [2]);
@@ -185,7 +185,7 @@ fn a_segment_that_could_not_be_begun_does_not_come_back_after_a_crash() {
         let (spool, mut writer, _) = Spool::open_without_thread(Arc::new(disk.clone()), config()).unwrap();
         spool.append(frames_of(&[body(0)]), |_| ());
         writer.step();
-        spool.commit(1).unwrap();
+        spool.first_sink().commit(1).unwrap();
         disk.state().faults.write_error = 1000;
         spool.roll_if_delivered();
         writer.step();
@@ -200,7 +200,7 @@ fn a_segment_that_could_not_be_begun_does_not_come_back_after_a_crash() {
 fn what_was_unlinked_does_not_come_back() {
     let disk = filled(120);
     let (spool, _) = open(&disk);
-    spool.commit(119).unwrap();
+    spool.first_sink().commit(119).unwrap();
     assert!(spool.unlink_delivered().unwrap() > 5);
     let left = segments(&disk);
     drop(spool);
@@ -215,7 +215,7 @@ fn a_reader_goes_on_in_a_segment_that_is_unlinked_and_misses_nothing_that_is_del
     let mut reader = spool.reader(0);
     let before = reader.read(2, 1000).unwrap();
     assert_frames(&before.frames, 0..2);
-    spool.commit(39).unwrap();
+    spool.first_sink().commit(39).unwrap();
     spool.unlink_delivered().unwrap();
     let rest = reader.read(1000, 1 << 20).unwrap();
     assert_eq!(rest.lost, [], "what was delivered is not lost");
@@ -294,8 +294,8 @@ fn on_the_real_disk_it_is_the_same() {
     let batch = read_from(&spool, 0);
     assert_frames(&batch.frames[..2000], 0..2000);
     assert_eq!(batch.frames[2000].body, large);
-    spool.plan(1999).unwrap();
-    spool.commit(1500).unwrap();
+    spool.first_sink().plan(1999).unwrap();
+    spool.first_sink().commit(1500).unwrap();
     assert!(spool.unlink_delivered().unwrap() > 0);
     let stats = spool.stats();
     let files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap()).collect();

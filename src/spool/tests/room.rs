@@ -18,7 +18,7 @@ fn at_the_quota_appends_are_refused_until_something_is_unlinked() {
     assert_eq!(append(&spool, &[body(seq)]), Err(AppendError::QuotaFull));
     assert!(spool.stats().bytes <= 1000 && spool.stats().bytes > 900);
     // Delivery alone frees nothing.
-    spool.commit(seq).unwrap();
+    spool.first_sink().commit(seq).unwrap();
     assert_eq!(append(&spool, &[body(seq)]), Err(AppendError::QuotaFull));
     assert!(spool.unlink_delivered().unwrap() > 0);
     assert_eq!(append(&spool, &[body(seq)]), Ok(Appended { first_seq: seq, end_seq_exclusive: seq + 1 }));
@@ -117,7 +117,7 @@ fn a_failed_fsync_ends_all_writing_and_is_never_tried_again() {
     let before = work();
     assert_eq!(append(&spool, &[body(5)]), Err(AppendError::Failed));
     spool.roll_if_delivered();
-    assert!(matches!(spool.commit(5), Err(CursorError::Failed)));
+    assert!(matches!(spool.first_sink().commit(5), Err(CursorError::Failed)));
     assert!(spool.unlink_delivered().is_err());
     assert_eq!(work(), before);
     assert_eq!(spool.durable_end(), 5);
@@ -135,15 +135,18 @@ fn a_failed_fsync_ends_all_writing_and_is_never_tried_again() {
 #[test]
 fn the_cursor_only_moves_forward_and_never_past_what_is_durable() {
     let (spool, _) = open(&filled(5));
-    spool.commit(3).unwrap();
+    spool.first_sink().commit(3).unwrap();
     for seq in [2, 6, u64::MAX] {
-        assert!(matches!(spool.commit(seq), Err(CursorError::OutOfRange { from_inclusive: 3, to_inclusive: 5, .. })));
+        assert!(matches!(
+            spool.first_sink().commit(seq),
+            Err(CursorError::OutOfRange { from_inclusive: 3, to_inclusive: 5, .. })
+        ));
     }
-    assert!(matches!(spool.plan(3), Err(CursorError::OutOfRange { .. })), "an empty stretch");
-    spool.plan(5).unwrap();
-    spool.commit(4).unwrap();
+    assert!(matches!(spool.first_sink().plan(3), Err(CursorError::OutOfRange { .. })), "an empty stretch");
+    spool.first_sink().plan(5).unwrap();
+    spool.first_sink().commit(4).unwrap();
     assert_eq!(spool.cursor().planned_end_exclusive, Some(5), "the rest of the stretch is still planned");
-    spool.commit(5).unwrap();
+    spool.first_sink().commit(5).unwrap();
     assert_eq!(spool.cursor().planned_end_exclusive, None);
 }
 

@@ -77,7 +77,7 @@ fn a_file_shorter_than_its_end_mark_lost_what_was_durable_and_gives_none_of_it_a
 fn a_cursor_cut_or_flipped_anywhere_falls_back_to_the_oldest_segment() {
     let disk = filled(40);
     let (spool, _) = open(&disk);
-    spool.commit(20).unwrap();
+    spool.first_sink().commit(20).unwrap();
     assert!(spool.unlink_delivered().unwrap() > 0);
     let first_seq = spool.stats().first_seq;
     drop(spool);
@@ -90,7 +90,7 @@ fn a_cursor_cut_or_flipped_anywhere_falls_back_to_the_oldest_segment() {
         assert!(report.cursor_lost);
         assert_eq!(spool.cursor().delivered_exclusive, first_seq);
         assert_frames(&read_from(&spool, first_seq).frames, first_seq..40);
-        spool.commit(first_seq + 1).unwrap();
+        spool.first_sink().commit(first_seq + 1).unwrap();
         drop(spool);
         assert!(open(&disk).1.is_clean());
     };
@@ -106,7 +106,7 @@ fn a_cursor_cut_or_flipped_anywhere_falls_back_to_the_oldest_segment() {
 fn a_spool_id_cut_or_flipped_anywhere_is_restored_from_the_segments() {
     let disk = filled(5);
     let (spool, _) = open(&disk);
-    spool.commit(2).unwrap();
+    spool.first_sink().commit(2).unwrap();
     let id = spool.id();
     drop(spool);
     let path = dir().join("spool.id");
@@ -178,7 +178,7 @@ fn leftovers_of_files_being_replaced_are_removed_and_strange_files_are_not() {
 fn without_segments_numbers_go_on_at_the_cursor_and_without_a_cursor_the_spool_is_another() {
     let disk = filled(5);
     let (spool, _) = open(&disk);
-    spool.commit(5).unwrap();
+    spool.first_sink().commit(5).unwrap();
     let id = spool.id();
     drop(spool);
     disk.take(&path_of(0));

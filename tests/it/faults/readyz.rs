@@ -32,6 +32,7 @@ fn proof(condition: Condition) -> &'static str {
         Condition::PartitionUnwritable => "a_partition_that_cannot_be_written_holds_up_itself_alone_through_a_kill",
         Condition::ShardFailing => "a_shard_that_takes_nothing_is_named_and_delays_nobody_else_and_catches_up",
         Condition::RecordsHeld => "calls_that_are_all_invalid_make_no_dead_letter",
+        Condition::SinkEventsDropped => "a_dead_sink_that_may_drop_holds_up_nobody_and_says_what_it_dropped",
         Condition::DeadLetterSinkUnreachable => "dead_letters_have_their_own_stream",
         Condition::DeadLettersFilling => "large_letters_leave_room_for_small_ones_and_readyz_warns_before_there_is_none",
         Condition::KeyShareFull => "a_browser_key_fills_its_share_of_the_spool_and_nobody_elses",

@@ -55,16 +55,25 @@ impl Scrape {
         self.value("bodies_in_flight_bytes") == 0
     }
 
-    /// A sample without labels; counters without their `_total`.
+    /// A sample without labels, or the sum over the sinks; counters without their `_total`.
     pub fn value(&self, name: &str) -> i64 {
-        let sample =
-            self.samples.get(&format!("lakegate_{name}_total")).or_else(|| self.samples.get(&format!("lakegate_{name}")));
-        *sample.unwrap_or_else(|| panic!("no metric lakegate_{name}")) as i64
+        self.number(name) as i64
     }
 
-    /// A sample without labels, with its fraction.
+    /// The same with its fraction.
     pub fn number(&self, name: &str) -> f64 {
-        *self.samples.get(&format!("lakegate_{name}")).unwrap_or_else(|| panic!("no metric lakegate_{name}"))
+        let names = [format!("lakegate_{name}_total"), format!("lakegate_{name}")];
+        if let Some(sample) = names.iter().find_map(|name| self.samples.get(name)) {
+            return *sample;
+        }
+        let of_sinks = self.labelled(name).into_iter().filter(|(labels, _)| labels.starts_with("sink=") && !labels.contains(','));
+        of_sinks.map(|(_, value)| value).reduce(|sum, value| sum + value).unwrap_or_else(|| panic!("no metric lakegate_{name}"))
+    }
+
+    /// A sample of one sink; counters without their `_total`.
+    pub fn of_sink(&self, sink: &str, name: &str) -> i64 {
+        let label = format!("sink=\"{sink}\"");
+        *self.labelled(name).get(&*label).unwrap_or_else(|| panic!("no metric lakegate_{name} of {sink}")) as i64
     }
 
     /// The samples of a metric by their labels, such as `shard="…"`.
@@ -96,12 +105,25 @@ impl Scrape {
         assert_eq!(self.value("events_received"), outcomes.iter().sum::<i64>(), "received = Σ outcomes: {self:?}");
         assert_eq!(outcomes[2], self.sum("rejected_events", ""), "rejected = Σ codes: {self:?}");
         assert_eq!(outcomes[3], self.sum("retry_events", ""), "retry = Σ codes: {self:?}");
-        let value = |name| self.value(name);
-        assert_eq!(
-            value("spool_appended_events") + value("spool_recovered_events"),
-            value("delivered_events") + value("refused_events") + value("spool_lost_events") + value("spool_events"),
-            "appended + recovered = delivered + refused + lost + spooled: {self:?}"
-        );
-        assert_eq!(value("panics"), 0, "{self:?}");
+        for sink in self.sinks() {
+            let value = |name| self.of_sink(&sink, name);
+            assert_eq!(
+                self.value("spool_appended_events") + value("sink_recovered_events"),
+                value("delivered_events")
+                    + value("refused_events")
+                    + value("spool_lost_events")
+                    + value("dropped_events")
+                    + value("skipped_events")
+                    + value("sink_lag_events"),
+                "appended + recovered = delivered + refused + lost + dropped + skipped + spooled, for {sink}: {self:?}"
+            );
+        }
+        assert_eq!(self.value("panics"), 0, "{self:?}");
+    }
+
+    /// The names of the sinks.
+    pub fn sinks(&self) -> Vec<String> {
+        let name = |labels: &str| labels.strip_prefix("sink=\"")?.strip_suffix('"').map(str::to_owned);
+        self.labelled("sink_up").into_keys().filter_map(name).collect()
     }
 }

@@ -1,0 +1,171 @@
+//! The progress of one sink.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{
+    SinkStart,
+    endings::{Ending, Endings},
+    seq_set::SeqSet,
+};
+
+/// What one sink has settled. Its deliverer records it; requests wait for it.
+#[derive(Debug)]
+pub struct SinkProgress {
+    confirmed_exclusive: Arc<AtomicU64>,
+    settled: Mutex<Settled>,
+    /// Whether any event ended without being delivered.
+    has_endings: AtomicBool,
+    is_awaited: bool,
+    changes: Arc<watch::Sender<u64>>,
+    awaited_exclusive: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Debug)]
+struct Settled {
+    seqs: SeqSet,
+    otherwise: Endings,
+}
+
+impl SinkProgress {
+    pub(super) fn new(
+        start: SinkStart,
+        confirmed_exclusive: Arc<AtomicU64>,
+        changes: Arc<watch::Sender<u64>>,
+        awaited_exclusive: Arc<watch::Sender<u64>>,
+    ) -> Self {
+        let settled = Settled { seqs: SeqSet::below(start.delivered_exclusive), otherwise: Endings::default() };
+        Self {
+            confirmed_exclusive,
+            settled: Mutex::new(settled),
+            has_endings: AtomicBool::new(false),
+            is_awaited: start.is_awaited,
+            changes,
+            awaited_exclusive,
+        }
+    }
+
+    /// Whether requests with `durability=delivered` wait for this sink.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.is_awaited
+    }
+
+    /// The dedup window knows every identity below this number. It is slightly behind the durable end. Nothing at or beyond it
+    /// may be unlinked, even if delivered.
+    #[must_use]
+    pub fn confirmed_exclusive(&self) -> u64 {
+        self.confirmed_exclusive.load(Ordering::Acquire)
+    }
+
+    /// Records that these events are durably delivered, each on its own.
+    pub fn settle(&self, seqs: impl IntoIterator<Item = u64>) {
+        let mut settled = self.settled();
+        for seq in seqs {
+            settled.seqs.insert(seq);
+        }
+        drop(settled);
+        self.changed();
+    }
+
+    /// Records that an event durably ended in another way. `identity` is its identity in the dedup window, if known.
+    pub fn settle_as(&self, seq: u64, identity: Option<Uuid>, ending: Ending) {
+        let mut settled = self.settled();
+        settled.otherwise.note(seq, identity, ending);
+        settled.seqs.insert(seq);
+        drop(settled);
+        self.has_endings.store(true, Ordering::Release);
+        self.changed();
+    }
+
+    /// Settles all events below `seq`. Returns how many were not settled yet.
+    pub fn drop_below(&self, seq: u64) -> u64 {
+        let mut settled = self.settled();
+        let missing = (settled.seqs.prefix()..seq).filter(|dropped| settled.seqs.insert(*dropped)).count();
+        drop(settled);
+        self.changed();
+        missing as u64
+    }
+
+    /// How the event `seq` ended; `None` while it is not settled. Of very many events that were not delivered, the oldest are
+    /// forgotten and count as delivered.
+    #[must_use]
+    pub fn ending(&self, seq: u64) -> Option<Ending> {
+        let settled = self.settled();
+        settled.seqs.contains(seq).then(|| settled.otherwise.at(seq).unwrap_or(Ending::Delivered))
+    }
+
+    /// Why the sink refused the event with this identity, if the refusal is remembered.
+    #[must_use]
+    pub fn refusal(&self, identity: Uuid) -> Option<Arc<str>> {
+        self.has_endings.load(Ordering::Acquire).then(|| self.settled().otherwise.refusal(identity)).flatten()
+    }
+
+    /// Forgets the refusal of an event.
+    pub fn forget_refusal(&self, identity: Uuid) {
+        if self.has_endings.load(Ordering::Acquire) {
+            self.settled().otherwise.forget_refusal(identity);
+        }
+    }
+
+    /// Everything below this number is settled.
+    #[must_use]
+    pub fn settled_exclusive(&self) -> u64 {
+        self.settled().seqs.prefix()
+    }
+
+    /// How many events below `end_exclusive` are not settled.
+    #[must_use]
+    pub fn unsettled(&self, end_exclusive: u64) -> u64 {
+        let settled = self.settled();
+        end_exclusive.saturating_sub(settled.seqs.prefix() + settled.seqs.ahead())
+    }
+
+    /// Whether the event `seq` is settled.
+    #[must_use]
+    pub fn is_settled(&self, seq: u64) -> bool {
+        self.settled().seqs.contains(seq)
+    }
+
+    /// Whether all events in `ranges` are settled.
+    #[must_use]
+    pub fn has_settled_all(&self, ranges: &[Range<u64>]) -> bool {
+        let settled = self.settled();
+        ranges.iter().all(|range| settled.seqs.contains_all(range.clone()))
+    }
+
+    /// The numbers in `range` that are not settled, in order.
+    #[must_use]
+    pub fn unsettled_in(&self, range: Range<u64>) -> Vec<u64> {
+        let settled = self.settled();
+        range.filter(|seq| !settled.seqs.contains(*seq)).collect()
+    }
+
+    /// A copy of the set of settled events.
+    #[must_use]
+    pub fn settled_now(&self) -> SeqSet {
+        self.settled().seqs.clone()
+    }
+
+    /// The position up to which requests wait for delivery, so that the deliverer flushes a batch early.
+    #[must_use]
+    pub fn watch_awaited(&self) -> watch::Receiver<u64> {
+        self.awaited_exclusive.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn settled(&self) -> MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
