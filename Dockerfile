@@ -3,8 +3,8 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-# `--build-arg FEATURES=s3` for a lake in S3.
-ARG FEATURES=""
+# As in a release: it can write to S3 too.
+ARG FEATURES="s3"
 COPY Cargo.toml Cargo.lock ./
 COPY loadtest/bench loadtest/bench
 # The pieces that `schemas new` gives to a folder that has none.

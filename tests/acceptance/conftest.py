@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+# The helpers of this folder, and the modules with which a release is packed.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "ops")]
 
 from contract import Contract  # noqa: E402
 from gateway import Gateway  # noqa: E402

@@ -1,9 +1,7 @@
 """What operators are given: metrics, the dashboard and the alerts over them, the unit for systemd, the container, traces."""
 
 import gzip
-import hashlib
 import json
-import os
 import re
 import shutil
 import ssl
@@ -13,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import dockerfile
 import promql_parser as promql
 import pytest
 import required
@@ -22,7 +21,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from events import event, text
 from gateway import ENVIRONMENT, ROOT, binary, wait_until
 from kinesis_servers import Kinesalite
-from lake_gateway import free_port
 
 TOOLS = Path(sys.executable).parent
 DASHBOARD = ROOT / "ops/grafana/lakegate.json"
@@ -177,18 +175,10 @@ def test_the_unit_is_one_that_systemd_takes_and_its_service_may_do_little(tmp_pa
 # ---- the container ---------------------------------------------------------------------------------------------------
 
 
-def stages() -> list[list[tuple[str, str]]]:
-    """The instructions of the Dockerfile's stages, continued lines joined."""
-    whole = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
-    instructions = [tuple(line.split(maxsplit=1)) for line in whole.splitlines() if line.strip()]
-    starts = [index for index, (word, _) in enumerate(instructions) if word == "FROM"] + [len(instructions)]
-    return [instructions[start:end] for start, end in zip(starts, starts[1:])]
-
-
 def test_the_dockerfile_is_clean_and_its_image_may_do_little():
     linted = run(TOOLS / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile")
     assert linted.returncode == 0, linted.stdout
-    _, final = stages()
+    _, final = dockerfile.stages()
     by_word = dict(final)
     assert by_word["USER"] == "65532:65532" and by_word["VOLUME"] == '["/var/lib/lakegate"]'
     assert "RUN" not in by_word, "there is no shell in it"
@@ -197,14 +187,14 @@ def test_the_dockerfile_is_clean_and_its_image_may_do_little():
     for name in ("title", "description", "version", "revision", "licenses", "base.name"):
         assert f"org.opencontainers.image.{name}=" in labels, name
     # What is set in it is what the program knows.
-    settings = dict(word.split("=", 1) for word in by_word["ENV"].split())
+    settings = dockerfile.Image().environment()
     checked = subprocess.run([binary(), "config", "check"], env=ENVIRONMENT | settings, capture_output=True, text=True)
     assert checked.returncode == 0 and 'listen = "0.0.0.0:8443"' in checked.stdout, checked.stderr
 
 
 def test_what_the_dockerfile_copies_is_enough_to_build_from(tmp_path):
     """No engine runs here: its steps are walked in a clean folder, with cargo's quick check in place of the release build."""
-    build, final = stages()
+    build, final = dockerfile.stages()
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     # Each stage has what it copies itself, and no more.
     for name, stage in (("build", build), ("final", final)):
@@ -235,65 +225,6 @@ def test_the_program_needs_no_library_that_the_image_has_not():
     found = run("ldd", binary())
     needed = {line.split()[0] for line in found.stdout.splitlines() if "ld-linux" not in line}
     assert found.returncode == 0 and "libc.so.6" in needed and needed <= there, found.stdout
-
-
-def test_the_program_runs_in_a_folder_that_holds_what_the_image_holds(tmp_path):
-    """The final stage, as far as it goes without an engine: its user, its environment, its health check, and its files, with
-    the libraries of distroless/cc in place of that image."""
-    required.program("chroot", "Debian's package coreutils has it")
-    if os.geteuid() != 0:
-        required.cannot_run("to change the root needs root")
-    _, final = stages()
-    by_word = dict(final)
-    root, user = tmp_path / "root", by_word["USER"]
-    found = re.findall(r"(/\S+) \(0x", run("ldd", binary()).stdout)
-    for library in [*found, str(binary())]:
-        inside = root / (library[1:] if library != str(binary()) else "usr/bin/lakegate")
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(library, inside)
-    for word, rest in final:
-        if word == "COPY" and not rest.startswith("--from"):
-            source, target = rest.split()
-            whole = shutil.copytree if (ROOT / source).is_dir() else shutil.copy
-            (root / target[1:]).parent.mkdir(parents=True, exist_ok=True)
-            whole(ROOT / source, root / target[1:])
-    volume = root / json.loads(by_word["VOLUME"])[0][1:]
-    volume.mkdir(parents=True)
-    os.chown(volume, *map(int, user.split(":")))
-    # What its operator brings. The ports are free ones; everything else is the image's.
-    port, admin = free_port(), free_port()
-    secret = hashlib.sha256(b"secret").hexdigest()
-    config = root / "etc/lakegate/lakegate.toml"
-    config.parent.mkdir(parents=True)
-    config.write_text(f'[http]\nplaintext = true\n[[keys]]\nname = "web"\nsecret_sha256 = "{secret}"\n')
-    settings = dict(word.split("=", 1) for word in by_word["ENV"].split()) | {
-        "LAKEGATE_CONFIG": "/etc/lakegate/lakegate.toml",
-        "LAKEGATE__HTTP__LISTEN": f"127.0.0.1:{port}",
-        "LAKEGATE__ADMIN__LISTEN": f"127.0.0.1:{admin}",
-    }
-    tmp_path.chmod(0o755)
-    inside = [shutil.which("chroot"), f"--userspec={user}", str(root)]
-    entry = inside + json.loads(by_word["ENTRYPOINT"])
-    check = inside + json.loads(by_word["HEALTHCHECK"].split("CMD ")[1])
-    log = (tmp_path / "log").open("w+")
-    process = subprocess.Popen(entry + json.loads(by_word["CMD"]), env=settings, stderr=log)
-    try:
-        def healthy():
-            assert process.poll() is None, Path(log.name).read_text()
-            return subprocess.run(check, env=settings, capture_output=True, text=True).stdout == "alive\n"
-
-        wait_until("its health check says so", 30, healthy)
-        sent = subprocess.run(
-            ["curl", "-sS", "-H", "X-Api-Key: secret", "--json", text(event()), f"http://127.0.0.1:{port}/v1/events"],
-            env=ENVIRONMENT, capture_output=True, text=True)
-        assert json.loads(sent.stdout)["accepted"] == 1, sent.stdout + sent.stderr
-    finally:
-        process.terminate()
-        assert process.wait(40) == 0
-    assert subprocess.run(check, env=settings, capture_output=True).returncode == 1
-    # All that it wrote is in the volume, and it could write nowhere else.
-    written = [path for path in root.rglob("*") if path.stat().st_uid == int(user.split(":")[0])]
-    assert written and all(path.is_relative_to(volume) for path in written)
 
 
 # ---- traces ----------------------------------------------------------------------------------------------------------
