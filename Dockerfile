@@ -41,6 +41,7 @@ USER 65532:65532
 VOLUME ["/var/lib/lakegate"]
 # Events, and metrics for operators: keep the second one inside.
 EXPOSE 8443 9090
+# It stops within 27 s and stop.lame_duck_seconds, so `docker stop --time 30` at least: Docker kills after 10.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=30s --retries=3 CMD ["/usr/bin/lakegate", "health", "--live"]
 ENTRYPOINT ["/usr/bin/lakegate"]

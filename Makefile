@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage flood \
+.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -193,6 +193,13 @@ chaos: ## 100,000 events through every fault of a stream, with kills: nothing lo
 # In the release profile: a debug build does not take this rate on every machine.
 outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
 	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(TESTS) --release --test it kinesis_outage::an_outage -- --nocapture
+
+lost-disks: ## 100 times SIGKILL under load, each time with the disk, where only what is delivered is answered: nothing answered is lost
+	LAKEGATE_LOST_DISKS=100 $(TESTS) --test it delivered::nothing_that_was_answered -- --nocapture
+
+rolling: ## three gateways behind HAProxy, each replaced twenty times under load: no request fails, nothing is lost or doubled
+	@tests/install-programs
+	LAKEGATE_ROLLING_ROUNDS=20 $(TESTS) --test it rolling:: -- --nocapture --test-threads=1
 
 flood: ## 10,000 idle connections and 1,000 slow ones: good clients wait less than twice as long as without them
 	LAKEGATE_FLOOD_IDLE=10000 LAKEGATE_FLOOD_SLOW=1000 LAKEGATE_FLOOD_SECONDS=10 $(TESTS) --release --test it flood:: -- --nocapture

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start   listeners ─▶ registry ─▶ spool ─▶ dedup window ◀─ identities of the spool ─▶ sink ─▶ accept
-//! stop    not ready ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ confirm in the fleet's dedup store ─▶ close
+//! stop    not ready ─▶ lame duck ─▶ requests in flight ─▶ spool's queue ─▶ drain to the sink ─▶ confirm in the fleet's dedup store ─▶ close
 //! ```
 
 mod background_tasks;
@@ -18,6 +18,7 @@ mod reload;
 mod schemas;
 mod shutdown;
 mod sinks;
+mod stop_request;
 mod stores;
 
 use std::{
@@ -36,10 +37,10 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ProxyConfig},
+    config::Config,
     deliver::Deliverer,
     http::{
-        self, Gate, Proxies,
+        self, Gate,
         server::{Server, ServerMetrics, Timeouts},
     },
     ingest::{reconfirm_on_start, recount_on_start},
@@ -59,6 +60,7 @@ pub use offline::{Offline, admin_address, gateway_id, is_running};
 use policy::policy;
 pub use reload::Reloader;
 use schemas::Schemas;
+pub use stop_request::Stop;
 use stores::restore_later;
 
 /// A running gateway.
@@ -80,11 +82,13 @@ pub struct App {
     deliverers: Vec<JoinHandle<()>>,
     /// Tasks that run beside the requests until the gateway stops.
     background_tasks: JoinSet<()>,
+    lame_duck: Duration,
     drain_timeout: Duration,
 }
 
 /// The phases of a stop, in order.
 struct Phases {
+    lame_duck_begins: watch::Sender<bool>,
     serving_ends: watch::Sender<bool>,
     delivering_ends: watch::Sender<bool>,
     admin_ends: watch::Sender<bool>,
@@ -112,10 +116,6 @@ impl App {
         // Taken before loading, so that a change meanwhile is noticed.
         let schemas_stamp = schema::FolderStamp::of(&config.schemas.dir);
         let components = Components::open(config, metrics.clone(), traces).await?;
-        if let Some(fleet) = &components.fleet {
-            let again = reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret());
-            tokio::spawn(components.conditions.vital("confirming again").once(again));
-        }
         if !components.unread.is_empty() {
             let later = restore_later(
                 components.window.clone(),
@@ -130,9 +130,13 @@ impl App {
         let conditions = components.conditions.clone();
         let (gate, deliverers) = components.wire(config, policy).await?;
         gate.share();
+        if let Some(again) = reconfirm_on_start(&gate.ingest) {
+            tokio::spawn(conditions.vital("confirming again").once(again));
+        }
         let recounted = recount_on_start(gate.ingest.clone(), gate.ingest.spool.durable_end());
         tokio::spawn(conditions.vital("counting the shares of keys").once(recounted));
 
+        let (lame_duck_begins, lame_duck) = watch::channel(false);
         let (serving_ends, serving) = watch::channel(false);
         let (delivering_ends, delivering) = watch::channel(false);
         let (admin_ends, admin) = watch::channel(false);
@@ -141,6 +145,8 @@ impl App {
             tls: tls.as_ref().map(|tls| tls.current.clone()),
             front: http::for_events(gate.clone(), &config.browser.extra_path, config.tls.hsts_seconds),
             proxies: gate.proxies.clone(),
+            may_lack_proxy_header: false,
+            lame_duck: lame_duck.clone(),
             connections_max: config.http.connections_max,
             connections_per_address_max: config.http.connections_per_address_max,
             times: Timeouts {
@@ -158,7 +164,11 @@ impl App {
             listener: admin_listener,
             tls: None,
             front: http::for_operators(gate.clone(), &config.admin.hosts),
-            proxies: Arc::new(Proxies::new(&ProxyConfig::default())),
+            // A balancer that checks the health here may speak the PROXY protocol; who scrapes does not.
+            proxies: gate.proxies.clone(),
+            may_lack_proxy_header: true,
+            // Served until the end.
+            lame_duck: watch::channel(false).1,
             connections_max: ADMIN_CONNECTIONS_MAX,
             connections_per_address_max: ADMIN_CONNECTIONS_MAX,
             times: Timeouts { idle: IDLE_TIMEOUT, head: HEADER_READ_TIMEOUT, answer: ANSWER_READ_TIMEOUT },
@@ -185,10 +195,11 @@ impl App {
             background_tasks,
             gate,
             spools,
-            phases: Phases { serving_ends, delivering_ends, admin_ends },
+            phases: Phases { lame_duck_begins, serving_ends, delivering_ends, admin_ends },
             server,
             admin,
             deliverers,
+            lame_duck: Duration::from_secs(config.stop.lame_duck_seconds),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
     }

@@ -20,7 +20,7 @@ mod unknown_key;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
-pub use edge::{ClientAuth, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
+pub use edge::{ClientAuth, Durability, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
 pub use firehose::FirehoseConfig;
 pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::KinesisConfig;

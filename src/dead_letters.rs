@@ -76,7 +76,12 @@ use std::{
     thread::JoinHandle,
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
 
 use crate::{
     conditions::Conditions,
@@ -154,7 +159,10 @@ impl DeadLetters {
         durable::make_folder(&root)?;
         metrics.dead_letters_bytes.set(folder::bytes_below(&root)? as i64);
         let known = Arc::new(KnownLetters::default());
-        rebuild::rebuild(&root, &known);
+        // Where answers wait for the stream, a letter in a file is none that an answer may rely on.
+        if !stream.as_ref().is_some_and(LetterStream::is_awaited) {
+            rebuild::rebuild(&root, &known);
+        }
         let (orders, receiver) = mpsc::channel();
         let files = LetterFiles { orders, queued_bytes: Arc::new(AtomicUsize::new(0)) };
         let rewriting = Arc::new(Mutex::new(()));
@@ -184,39 +192,75 @@ impl DeadLetters {
         self.known.forget(letters);
     }
 
-    /// Stores `lines`. The returned receiver resolves when all of them are durable, or none.
+    /// Stores `lines`. The returned receiver resolves when all of them are durable, or none; where answers wait for the stream,
+    /// when all of them are in it. Call it on a runtime then.
     pub fn append(&self, lines: Lines) -> oneshot::Receiver<Kept> {
         let (done, receiver) = oneshot::channel();
         let stream = self.stream.as_ref().filter(|stream| stream.has_room_for(&lines.source, lines.text.len()));
         match stream.zip(frames(&lines)) {
             Some((stream, frames)) => self.append_to_spool(stream, frames, lines, done),
+            None if self.is_awaited(&lines) => fail(lines, done, DeadLetterError::Full),
             None => self.files.append(lines, done),
         }
         receiver
     }
 
+    /// Whether an answer waits until the stream has these letters. Those of accepted events are awaited by their identity.
+    fn is_awaited(&self, lines: &Lines) -> bool {
+        lines.within_quota && self.stream.as_ref().is_some_and(LetterStream::is_awaited)
+    }
+
     fn append_to_spool(&self, stream: &LetterStream, frames: FrameBuffer, lines: Lines, done: oneshot::Sender<Kept>) {
-        let (metrics, shares, files) = (self.metrics.clone(), stream.clone(), self.files.clone());
+        let (metrics, stream_of, files) = (self.metrics.clone(), stream.clone(), self.files.clone());
+        let awaited = match self.is_awaited(&lines).then(|| stream.wait()).transpose() {
+            Ok(awaited) => awaited.map(|place| (place, Handle::current())),
+            Err(error) => return fail(lines, done, error),
+        };
         stream.spool.append(frames, move |appended| {
-            let error = match appended {
+            match appended {
                 Ok(appended) => {
-                    shares.add(&lines.source, lines.text.len(), appended.end_seq_exclusive);
+                    let seqs = appended.first_seq..appended.end_seq_exclusive;
+                    stream_of.add(&lines, seqs.clone());
                     metrics.dead_letters.inc_by(lines.count as u64);
-                    let streamed = lines.claims.settle(known::Place::Stream);
-                    if !streamed.is_empty() {
-                        let _ = files.orders.send(Order::NoteStreamed(streamed));
+                    match awaited {
+                        None => settle(lines.claims, done, &files),
+                        Some((place, runtime)) => {
+                            runtime.spawn(async move {
+                                let _place = place;
+                                match stream_of.delivered(seqs).await {
+                                    true => settle(lines.claims, done, &files),
+                                    // The stream refused them, and they are in a file.
+                                    false => fail(lines, done, DeadLetterError::Unavailable),
+                                }
+                            });
+                        }
                     }
-                    let _ = done.send(Ok(()));
-                    return;
                 }
+                Err(AppendError::QuotaFull) if awaited.is_some() => fail(lines, done, DeadLetterError::Full),
                 // Other sources fill the spool: the letters go where those beyond a share go.
-                Err(AppendError::QuotaFull) => return files.append(lines, done),
-                Err(AppendError::Busy) => DeadLetterError::Busy,
-                Err(_) => DeadLetterError::Unavailable,
-            };
-            lines.claims.fail(error);
-            let _ = done.send(Err(error));
+                Err(AppendError::QuotaFull) => files.append(lines, done),
+                Err(AppendError::Busy) => fail(lines, done, DeadLetterError::Busy),
+                Err(_) => fail(lines, done, DeadLetterError::Unavailable),
+            }
         });
+    }
+
+    /// Whether the letter of an event that the sink refused is where answers need it: in its stream, until `until`, where answers
+    /// wait for that.
+    pub async fn is_refused_one_kept(&self, event: Uuid, until: Instant) -> bool {
+        match self.stream.as_ref().filter(|stream| stream.is_awaited()) {
+            None => true,
+            Some(stream) => match stream.refused(event) {
+                None => false,
+                Some(seq) => timeout_at(until, stream.delivered(seq..seq + 1)).await.unwrap_or(false),
+            },
+        }
+    }
+
+    /// The same for all letters from before the start.
+    #[must_use]
+    pub fn are_old_ones_kept(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| !stream.is_awaited() || stream.has_delivered_old_ones())
     }
 
     /// Stores `lines` in a file, even if other letters go to a stream.
@@ -294,6 +338,19 @@ impl Drop for DeadLetters {
     }
 }
 
+fn settle(claims: Claims, done: oneshot::Sender<Kept>, files: &LetterFiles) {
+    let streamed = claims.settle(known::Place::Stream);
+    if !streamed.is_empty() {
+        let _ = files.orders.send(Order::NoteStreamed(streamed));
+    }
+    let _ = done.send(Ok(()));
+}
+
+fn fail(lines: Lines, done: oneshot::Sender<Kept>, error: DeadLetterError) {
+    lines.claims.fail(error);
+    let _ = done.send(Err(error));
+}
+
 /// A frame for each line; `None` if a line is too long.
 fn frames(lines: &Lines) -> Option<FrameBuffer> {
     let mut frames = FrameBuffer::default();
@@ -308,6 +365,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{config::Durability, progress::Progress};
 
     fn lines(source: &str, text: &str) -> Lines {
         Lines {
@@ -316,6 +374,7 @@ mod tests {
             count: text.lines().count(),
             within_quota: true,
             may_discard: false,
+            refused: None,
             claims: Claims::default(),
         }
     }
@@ -432,7 +491,8 @@ mod tests {
         };
         let (spool, _) = crate::spool::Spool::open(Arc::new(crate::spool::RealDisk), config).unwrap();
         let spool = Arc::new(spool);
-        let stream = Some(LetterStream::new(spool.clone(), 20));
+        let progress = Arc::new(Progress::new(0, 0));
+        let stream = Some(LetterStream::new(spool.clone(), progress, Durability::Disk, 20));
         let rejected = root.path().join("dead-letters");
         let letters =
             DeadLetters::open(rejected, only(1 << 20), stream, Arc::new(Metrics::new()), Conditions::default()).unwrap();

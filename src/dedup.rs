@@ -118,7 +118,7 @@ mod writer;
 pub use claim::{Claim, ClaimError};
 pub use claims::Claims;
 pub use config::{OpenReport, WindowConfig};
-pub use deduplicator::{Claimed, Deduplicator};
+pub use deduplicator::{Claimed, Deduplicator, StoreClaims};
 pub use errors::{OpenError, SealError};
 pub use fleet::{Fleet, FleetConfig, FleetError};
 pub use identity::Identity;

@@ -16,6 +16,7 @@
 mod batches;
 mod dropping;
 mod journal;
+mod mode;
 mod quota;
 mod shared;
 mod sink_names;
@@ -25,6 +26,7 @@ mod test_support;
 
 pub use batches::{BatchBounds, BatchDeliverer};
 pub use dropping::Dropping;
+pub use mode::Mode;
 pub use quota::SinkQuota;
 pub use shared::{Shared, SinkState};
 pub use sink_names::SinkNames;
@@ -38,14 +40,6 @@ pub struct Deliverer {
     pub mode: Mode,
     /// Drops the oldest events if those that wait for the sink fill its part of the quota. `None` if it never drops any.
     pub dropping: Option<Dropping>,
-}
-
-/// One of the two delivery modes.
-pub enum Mode {
-    /// In batches.
-    Batches(Box<BatchDeliverer>),
-    /// To a stream.
-    Stream(Box<StreamDeliverer>),
 }
 
 impl Deliverer {
@@ -64,26 +58,6 @@ impl Deliverer {
             // It ends after its current attempt. If it has drained the spool instead, it is opened once more, and ends at once.
             delivering.await;
             mode = dropping.drop_and_open().await;
-        }
-    }
-}
-
-impl Mode {
-    async fn run(self, stopping: watch::Receiver<bool>) {
-        match self {
-            Self::Batches(deliverer) => deliverer.run(stopping).await,
-            Self::Stream(deliverer) => deliverer.run(stopping).await,
-        }
-    }
-
-    async fn run_until_interrupted(self, stopping: watch::Receiver<bool>, mut interrupted: watch::Receiver<bool>) {
-        match self {
-            Self::Batches(deliverer) => deliverer.run_until_interrupted(stopping, interrupted).await,
-            Self::Stream(deliverer) => tokio::select! {
-                () = deliverer.run(stopping) => {}
-                // Its calls are given up, as if the gateway were killed.
-                Ok(_) = interrupted.wait_for(|is_interrupted| *is_interrupted) => {}
-            },
         }
     }
 }

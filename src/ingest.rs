@@ -10,8 +10,10 @@
 mod await_delivery;
 mod components;
 mod conflicts;
+mod delivery_admission;
 mod delivery_waiters;
 mod keep_conflicts;
+mod keep_letters;
 mod prepare;
 mod reconfirm_on_start;
 mod recount_on_start;
@@ -22,22 +24,25 @@ mod stored;
 mod submission;
 mod validate;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    dead_letters::DeadLetterError,
+    config::Durability,
     outcome::{Outcome, RetryCause},
 };
 pub use components::Ingest;
 use conflicts::unkept;
+pub use delivery_admission::{AwaitedSink, DeliveryAdmission};
 pub use delivery_waiters::DeliveryWaiters;
 pub use prepare::Prepared;
 pub use reconfirm_on_start::reconfirm_on_start;
 pub use recount_on_start::recount_on_start;
 pub use replay::{Opinion, opinion};
 pub use replayed_event::{Refused, ReplayedEvent, Sender};
-pub use submission::{Durability, Fate, Submission, SubmissionError};
-use validate::Verdict;
+use submission::Waiting;
+pub use submission::{Fate, Submission, SubmissionError};
+use validate::{ValidatedBody, Verdict};
 
 impl Ingest {
     /// Stores a request's events: one [`Fate`] per event, in input order.
@@ -46,20 +51,25 @@ impl Ingest {
     pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
         let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
+        let until = Instant::now() + self.delivered_wait;
+        let _place = match self.admission.as_ref().map(DeliveryAdmission::admit).transpose() {
+            Ok(place) => place,
+            Err(cause) => return self.refuse(&validated, submission, cause),
+        };
         let (letters, repeats) = validated.take_letters(submission);
-        let letters = letters.map(|lines| self.dead_letters.append(lines));
+        let letters = letters.map(|lines| self.begin_letters(lines));
         let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
         let frames = std::mem::take(&mut validated.frames);
-        let mut stored = self.store(frames, &ids, Some(submission)).await;
+        let mut stored = self.store(frames, &ids, Some(Waiting { submission, until })).await;
         if submission.durability == Durability::Delivered {
             let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
-            Box::pin(self.await_delivery(&ids, &mut stored)).await;
+            Box::pin(self.await_delivery(&ids, &mut stored, until)).await;
         }
         let kept = match letters {
             None => Ok(()),
-            Some(kept) => kept.await.unwrap_or(Err(DeadLetterError::Unavailable)),
+            Some(letters) => self.letters_kept(letters, until).await,
         };
-        let mut repeated = self.count_repeats(repeats, submission.received_millis).await.into_iter();
+        let mut repeated = self.count_repeats(repeats, submission.received_millis, until).await.into_iter();
         let mut stored = stored.outcomes.into_iter();
         let mut fates = Vec::with_capacity(validated.verdicts.len());
         for verdict in validated.verdicts {
@@ -78,6 +88,18 @@ impl Ingest {
                 },
             });
         }
+        self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, fates.iter().map(|fate| &fate.outcome));
+        fates
+    }
+
+    /// The fates of a request of which nothing is stored.
+    fn refuse(&self, validated: &ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
+        let event_uuid = |verdict: &Verdict| match verdict {
+            Verdict::Valid { event_uuid, .. } => Some(event_uuid.to_string()),
+            Verdict::Rejected { event_uuid, .. } => event_uuid.clone(),
+        };
+        let fate = |verdict| Fate { event_uuid: event_uuid(verdict), outcome: Outcome::Retry(cause) };
+        let fates: Vec<Fate> = validated.verdicts.iter().map(fate).collect();
         self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, fates.iter().map(|fate| &fate.outcome));
         fates
     }

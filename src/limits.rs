@@ -50,6 +50,7 @@ const _: () = assert!(
     H2_REQUEST_TIMEOUT.as_secs() > BODY_READ_TIMEOUT.as_secs() + DELIVERED_WAIT.as_secs() + RESPONSE_WRITE_TIMEOUT.as_secs()
 );
 const _: () = assert!(IDLE_TIMEOUT.as_secs() > 60, "above the time for which load balancers keep a connection");
+const _: () = assert!(DELIVERY_WAITS_MAX < CONNECTIONS_MAX, "who waits for delivery keeps nobody out");
 const _: () = assert!(HEADER_READ_TIMEOUT.as_secs() <= IDLE_TIMEOUT.as_secs());
 const _: () = assert!(ANSWER_READ_TIMEOUT.as_secs() > RESPONSE_WRITE_TIMEOUT.as_secs());
 const _: () = assert!(REFUSED_BODY_BYTES_MAX > INFLATED_BYTES_MAX, "more than is read before the answer");

@@ -231,15 +231,17 @@ pub enum RetryCause {
     KeyDedupShareFull,
     /// The dedup data on disk that shows whether the event is a duplicate cannot be read at the moment.
     DedupUnavailable,
-    /// Spooled, but not delivered within the time limit of `Prefer: durability=delivered`. It will be delivered.
+    /// Spooled, but not delivered within the time limit of `durability=delivered`. It will be delivered, unless the disk is lost.
     NotDeliveredInTime,
+    /// Where every request waits for delivery: the sink takes nothing now, so the event was not stored.
+    SinkUnavailable,
     /// Stored, but lost to a damaged disk before delivery. The next event with this identity is accepted as new.
     Lost,
 }
 
 impl RetryCause {
     /// Every cause, for the documentation's test.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InFlight,
         Self::StorageUnavailable,
         Self::Busy,
@@ -250,6 +252,7 @@ impl RetryCause {
         Self::KeyDedupShareFull,
         Self::DedupUnavailable,
         Self::NotDeliveredInTime,
+        Self::SinkUnavailable,
         Self::Lost,
     ];
 
@@ -267,6 +270,7 @@ impl RetryCause {
             Self::KeyDedupShareFull => "key_dedup_share_full",
             Self::DedupUnavailable => "dedup_unavailable",
             Self::NotDeliveredInTime => "not_delivered_in_time",
+            Self::SinkUnavailable => "sink_unavailable",
             Self::Lost => "lost",
         }
     }
@@ -286,7 +290,8 @@ impl RetryCause {
             Self::DedupFull => "the dedup window cannot take more identities at the moment",
             Self::KeyDedupShareFull => "the dedup window is nearly full, and this key has used up its share of it",
             Self::DedupUnavailable => "the disk cannot tell at the moment whether the event was accepted before",
-            Self::NotDeliveredInTime => "the event is safely spooled and will be delivered, but was not within the time to wait",
+            Self::NotDeliveredInTime => "the event is spooled, and was not delivered within the time to wait; send it again",
+            Self::SinkUnavailable => "the sink takes nothing at the moment, and this gateway answers only what the sink has",
             Self::Lost => "the disk lost the event before it was delivered; send it again, and it is accepted anew",
         }
     }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{bounded_map::BoundedMap, limits::ENDINGS_MAX};
 pub use endings::Ending;
 pub use seq_set::SeqSet;
-pub use sink::SinkProgress;
+pub use sink::{SinkProgress, SinkStart};
 
 /// Shared by the code that stores, the deliverers, and the requests that wait. Positions are sequence numbers of the spool.
 #[derive(Debug)]
@@ -32,15 +32,6 @@ pub struct Progress {
     /// Counts the changes of every sink.
     changes: Arc<watch::Sender<u64>>,
     awaited_exclusive: Arc<watch::Sender<u64>>,
-}
-
-/// The state of a sink at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SinkStart {
-    /// Everything below this number is delivered.
-    pub delivered_exclusive: u64,
-    /// Whether requests with `durability=delivered` wait for this sink.
-    pub is_awaited: bool,
 }
 
 impl Progress {

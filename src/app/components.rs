@@ -18,13 +18,13 @@ use super::{
 use crate::{
     body_budget::BodyBudget,
     conditions::Conditions,
-    config::{Config, DeadLettersKind},
+    config::{Config, DeadLettersKind, Durability},
     dead_letters::{self, DeadLetters, LetterStream, Quota},
     dedup::{Deduplicator, Fleet, Scopes, Window},
     deliver::{Deliverer, Shared, SinkNames},
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
-    ingest::{DeliveryWaiters, Ingest},
+    ingest::{AwaitedSink, DeliveryAdmission, DeliveryWaiters, Ingest},
     progress::Progress,
     repair::Repair,
     schema,
@@ -42,7 +42,8 @@ pub(super) struct Components {
     pub(super) unread: Vec<Range<u64>>,
     pub(super) scopes: Scopes,
     pub(super) fleet: Option<Fleet>,
-    pub(super) dead_letter_spool: Option<Arc<Spool>>,
+    /// The spool of the dead letters, and its progress.
+    pub(super) dead_letter_spool: Option<(Arc<Spool>, Arc<Progress>)>,
     pub(super) dead_letters: Arc<DeadLetters>,
     /// A notice, if the folder of the dead letters had its old name.
     pub(super) old_folder: Option<String>,
@@ -74,7 +75,9 @@ impl Components {
             DeadLettersKind::Files => None,
             DeadLettersKind::Kinesis | DeadLettersKind::Firehose => {
                 let quota_bytes = config.dead_letters.quota_bytes;
-                Some(Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?))
+                let spool = Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?);
+                let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
+                Some((spool, progress))
             }
         };
         let share = config.dead_letters.quota_bytes / 100 * u64::from(config.dead_letters.share_percent);
@@ -84,7 +87,7 @@ impl Components {
                 bytes_per_source_max: config.dead_letters.bytes_per_key_max,
                 discard_after: config.dead_letters.discard_after(),
             },
-            dead_letter_spool.clone().map(|spool| LetterStream::new(spool, share)),
+            dead_letter_spool.clone().map(|(spool, progress)| LetterStream::new(spool, progress, config.http.durability, share)),
             metrics.clone(),
             conditions.clone(),
         );
@@ -106,7 +109,8 @@ impl Components {
     }
 
     pub(super) fn spools(&self) -> Vec<Arc<Spool>> {
-        std::iter::once(&self.spool).chain(&self.dead_letter_spool).cloned().collect()
+        let of_dead_letters = self.dead_letter_spool.as_ref().map(|(spool, _)| spool);
+        std::iter::once(&self.spool).chain(of_dead_letters).cloned().collect()
     }
 
     pub(super) async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
@@ -115,13 +119,9 @@ impl Components {
         let sinks = Sinks::open(config, &spool)?;
         let progress = sinks.progress.clone();
         let shares = Arc::new(shares(config));
-        let dead_letter_progress = dead_letter_spool.as_ref().map(|spool| {
-            let progress = Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive);
-            (spool.clone(), Arc::new(progress))
-        });
         let headroom = DiskHeadroom::new(DiskHeadroomParts {
             spool: spool.clone(),
-            dead_letters: dead_letter_progress.clone(),
+            dead_letters: dead_letter_spool.clone(),
             window: window.clone(),
             progress: progress.clone(),
             shares: shares.clone(),
@@ -143,11 +143,12 @@ impl Components {
             conditions: &conditions,
             scopes: &scopes,
         };
+        let awaited_sinks = sinks.awaited(&spool);
         let mut deliverers = Box::pin(sinks.deliverers(&parts)).await?;
         // At this point the progress knows what was delivered beyond the cursor.
         metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
-        if let Some((spool, progress)) = dead_letter_progress {
+        if let Some((spool, progress)) = dead_letter_spool.clone() {
             let kind = config.dead_letters.kind.as_str();
             let (state, sink_state) = new_state("dead-letter stream");
             dead_letter_sink = Some(sink_state);
@@ -168,6 +169,17 @@ impl Components {
             };
             deliverers.push(dead_letter_deliverer(config, shared).await);
         }
+        let admission = (config.http.durability == Durability::Delivered).then(|| {
+            let of_dead_letters = dead_letter_sink.clone().zip(dead_letter_spool);
+            DeliveryAdmission::new(
+                awaited_sinks,
+                of_dead_letters.map(|(state, (spool, progress))| AwaitedSink {
+                    state,
+                    durable_end: spool.watch_durable_end(),
+                    progress: progress.sinks()[0].clone(),
+                }),
+            )
+        });
         let ingest = Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
@@ -179,6 +191,7 @@ impl Components {
             progress,
             delivery_waiters: DeliveryWaiters::default(),
             pool: WorkPool::of_this_machine(),
+            admission,
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             metrics: metrics.clone(),
         };
@@ -199,6 +212,7 @@ impl Components {
             traces,
             access_log: access_log.context("the access log cannot be started")?,
             turns: Turns::default(),
+            lame_duck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };
         Ok((Arc::new(gate), deliverers))

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{components::Components, folder_holder::lock_of, stores::shares};
 use crate::{
     auth::{Keys, Source},
-    config::Config,
+    config::{Config, Durability},
     dedup::{Deduplicator, Identity},
     durable,
     event::Record,
@@ -49,10 +49,6 @@ impl Offline {
         let metrics = Arc::new(Metrics::new());
         let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
         let components = Components::open(config, metrics.clone(), Traces::default()).await?;
-        if let Some(fleet) = &components.fleet {
-            // As at a start: events that a killed gateway left unconfirmed.
-            reconfirm_on_start(fleet.clone(), components.spool.clone(), components.scopes.secret()).await;
-        }
         let Components { registry, spool, window, scopes, fleet, dead_letters, old_folder, .. } = components;
         let ingest = Arc::new(Ingest {
             registry: ArcSwap::from_pointee(registry),
@@ -65,9 +61,16 @@ impl Offline {
             dead_letters,
             delivery_waiters: DeliveryWaiters::default(),
             pool: WorkPool::of_this_machine(),
+            admission: None,
             delivered_wait: Duration::ZERO,
             metrics,
         });
+        // As at a start: events that a killed gateway left unconfirmed. Where they must be delivered first, the next start does it.
+        if config.http.durability == Durability::Disk
+            && let Some(again) = reconfirm_on_start(&ingest)
+        {
+            again.await;
+        }
         Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), old_folder, ingest })
     }
 

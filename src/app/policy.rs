@@ -17,9 +17,11 @@ pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result
     let requests = Allowance { per_second: rate.address_requests_per_second, burst: rate.address_requests_burst };
     let is_off = events.per_second == 0 || requests.per_second == 0;
     // Behind an untrusted load balancer all clients have its address.
-    let is_blind = config.http.plaintext && config.proxy.trusted.is_empty();
+    let is_blind = config.http.plaintext && config.proxy.trusted.is_empty() && !config.proxy.keeps_addresses;
     if is_blind && before.is_none() && !is_off {
-        tracing::warn!("plaintext without proxy.trusted: client addresses are not known, and held to no limits");
+        tracing::warn!(
+            "plaintext without proxy.trusted or proxy.keeps_addresses: client addresses are not known, and held to no limits"
+        );
     }
     let same = before.and_then(|before| before.addresses.clone()).filter(|same| same.allowances() == [events, bytes, requests]);
     Ok(Policy {

@@ -1,5 +1,8 @@
 //! When a gateway stops, and the order in which it closes.
 //!
+//! Before it stops, a gateway is a lame duck for a while, if so configured: `/readyz` fails, and each connection is closed after
+//! the request that it serves, so that load balancers send their requests elsewhere before the listener closes.
+//!
 //! A gateway runs until a stop is requested, the disk fails, or one of its threads or tasks dies ([`Condition::PartEnded`]). A
 //! gateway with a missing part would still look healthy. So it ends and reports why, and a supervisor starts it again.
 //! Acknowledged events are on disk.
@@ -10,11 +13,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::{
     App,
     ended::{Ended, Failure},
+    stop_request::Stop,
 };
 use crate::{
     conditions::{Condition, Conditions},
@@ -28,21 +36,24 @@ impl App {
         self.gate.conditions.clone()
     }
 
-    /// Runs until `stop` resolves, the disk fails or a part ends; then stops gracefully, after a failure within
-    /// [`FAILED_STOP_TIMEOUT`].
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+    /// Runs until a stop is asked for, the disk fails or a part ends; then stops gracefully, after a failure within
+    /// [`FAILED_STOP_TIMEOUT`]. `stops` is closed once no further request changes the way to stop.
+    pub async fn run(self, mut stops: mpsc::Receiver<Stop>) -> Ended {
         let mut failures = JoinSet::new();
         for mut failed in self.spools.iter().map(|spool| spool.watch_failed()) {
             failures.spawn(async move { failed.wait_for(|failed| *failed).await.is_ok() });
         }
         let conditions = self.conditions();
         let failure = tokio::select! {
-            () = stop => None,
+            () = self.when_asked_to_stop(&mut stops) => None,
             _ = failures.join_next() => Some(Failure::Disk),
             () = conditions.when(Condition::PartEnded) => Some(Failure::Part(dead_part(&conditions))),
         };
         let undelivered_events = match &failure {
-            None => Some(self.end(true).await),
+            None => {
+                drop(stops);
+                Some(self.end(true).await)
+            }
             Some(failure) => {
                 match failure {
                     Failure::Disk => tracing::error!(
@@ -57,6 +68,17 @@ impl App {
             }
         };
         Ended { undelivered_events, failure }
+    }
+
+    /// Waits until a stop is asked for and the lame duck is over. Another request cuts the lame duck short.
+    async fn when_asked_to_stop(&self, stops: &mut mpsc::Receiver<Stop>) {
+        if stops.recv().await == Some(Stop::Soon) || self.lame_duck.is_zero() {
+            return;
+        }
+        tracing::info!(seconds = self.lame_duck.as_secs(), "lame duck: not ready, and requests are served for this time");
+        self.gate.lame_duck.store(true, Ordering::Relaxed);
+        self.phases.lame_duck_begins.send_replace(true);
+        let _ = timeout(self.lame_duck, stops.recv()).await;
     }
 
     /// Closes in order. Returns the number of undelivered events.

@@ -22,6 +22,7 @@ use crate::{
     },
     disk_headroom::WatchedSink,
     durable,
+    ingest::AwaitedSink,
     limits::LAKE_BATCH_RECORDS_MAX,
     progress::{self, Progress},
     sink::{
@@ -112,6 +113,17 @@ impl Sinks {
             metrics: metrics.delivery.of(&sink.sink.name),
         };
         self.sinks.iter().zip(self.progress.sinks()).map(watch).collect()
+    }
+
+    /// The sinks that requests wait for.
+    pub(super) fn awaited(&self, spool: &Spool) -> Vec<AwaitedSink> {
+        let sinks = self.sinks.iter().zip(self.progress.sinks()).filter(|(_, progress)| progress.is_awaited());
+        let awaited = sinks.map(|(sink, progress)| AwaitedSink {
+            state: sink.state.subscribe(),
+            durable_end: spool.watch_durable_end(),
+            progress: progress.clone(),
+        });
+        awaited.collect()
     }
 
     /// The deliverer of each sink. The progress then knows what was delivered beyond the cursors.

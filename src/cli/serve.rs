@@ -4,11 +4,14 @@ use std::{panic, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::failure::in_full;
 use crate::{
-    app::{App, Failure, location_of},
+    app::{App, Failure, Stop, location_of},
     config::{Config, Sink, SinkSettings},
     telemetry,
 };
@@ -66,8 +69,7 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
     make_room_for_connections(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // Registered before anything else, because the signal's default action ends the process.
         let mut hangup = signal(SignalKind::hangup())?;
         let app = App::start(config).await?;
@@ -81,24 +83,10 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
         };
         tokio::spawn(app.conditions().vital("reloader").forever(reload));
         announce(&app, config);
-        let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            // A second signal means: do not wait for the drain; everything acknowledged is on disk anyway. If this task dies,
-            // the stop continues without it.
-            tokio::spawn(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                tracing::warn!("stopped at once");
-                telemetry::flush_log();
-                std::process::exit(EXIT_AT_ONCE.into());
-            });
-        };
-        anyhow::Ok(app.run(stop).await)
+        // Two, so that no signal is missed while the first is taken.
+        let (stops, asked) = mpsc::channel(2);
+        tokio::spawn(pass_on(terminate, interrupt, stops));
+        anyhow::Ok(app.run(asked).await)
     })?;
     let code = exit_code(ended.failure.as_ref());
     if ended.undelivered_events.is_none() {
@@ -110,6 +98,22 @@ fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync 
     // Work that is still on a blocking thread is a delivery that will be repeated.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// Passes requests to stop on. One that nobody takes any more means: do not wait for the drain; everything acknowledged is on disk
+/// anyway. It works while the rest of the program is stuck.
+async fn pass_on(mut terminate: Signal, mut interrupt: Signal, stops: mpsc::Sender<Stop>) {
+    loop {
+        let stop = tokio::select! {
+            _ = terminate.recv() => Stop::Gracefully,
+            _ = interrupt.recv() => Stop::Soon,
+        };
+        if stops.send(stop).await.is_err() {
+            tracing::warn!("stopped at once");
+            telemetry::flush_log();
+            std::process::exit(EXIT_AT_ONCE.into());
+        }
+    }
 }
 
 /// Raises the soft limit of descriptors to the hard limit, as servers do: many shells set 1,024.

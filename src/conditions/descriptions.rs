@@ -7,7 +7,10 @@ impl Condition {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Stopping => "The gateway is shutting down. It answers `stopping`; what it accepted is on disk.",
+            Self::Stopping => {
+                "The gateway is shutting down. For `stop.lame_duck_seconds` it still takes events; then it answers `stopping`. What \
+                 it accepted is on disk."
+            }
             Self::SpoolFailed => {
                 "A sync failed, so nobody knows what the disk holds. Nothing more is taken, and the program ends with 74; what was \
                  acknowledged is recovered by the next start."

@@ -11,6 +11,17 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::limits;
 
+/// When an event counts as accepted. The later is the greater.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// When the event is on the gateway's disk.
+    #[default]
+    Disk,
+    /// When the sink has confirmed the event.
+    Delivered,
+}
+
 /// `[http]`
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -29,7 +40,9 @@ pub struct HttpConfig {
     pub header_timeout_seconds: u64,
     /// Seconds within which a client over HTTP/1 must read an answer, after it falls behind.
     pub answer_timeout_seconds: u64,
-    /// Seconds that `Prefer: durability=delivered` waits for the sink.
+    /// When an event counts as accepted, at the earliest. `Prefer: durability=…` may only raise it.
+    pub durability: Durability,
+    /// Seconds that a request with the durability `delivered` waits for the sink.
     pub delivered_wait_seconds: u64,
 }
 
@@ -43,6 +56,7 @@ impl Default for HttpConfig {
             idle_timeout_seconds: limits::IDLE_TIMEOUT.as_secs(),
             header_timeout_seconds: limits::HEADER_READ_TIMEOUT.as_secs(),
             answer_timeout_seconds: limits::ANSWER_READ_TIMEOUT.as_secs(),
+            durability: Durability::Disk,
             delivered_wait_seconds: limits::DELIVERED_WAIT.as_secs(),
         }
     }
@@ -106,6 +120,9 @@ pub struct ProxyConfig {
     pub forwarded_for: bool,
     /// Whether the proxies begin each connection with the PROXY protocol, version 1 or 2.
     pub proxy_protocol: bool,
+    /// Whether a balancer in front keeps the address of the client as that of the connection. For `http.plaintext`, where a
+    /// connection else is taken for the balancer's own.
+    pub keeps_addresses: bool,
 }
 
 /// Networks; an address is a network of one.
@@ -120,7 +137,7 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
 
 impl Default for ProxyConfig {
     fn default() -> Self {
-        Self { trusted: Vec::new(), forwarded_for: true, proxy_protocol: false }
+        Self { trusted: Vec::new(), forwarded_for: true, proxy_protocol: false, keeps_addresses: false }
     }
 }
 

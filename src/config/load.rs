@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
-    Config, DeadLettersKind, DedupStore,
+    Config, DeadLettersKind, DedupStore, Durability, Sink, SinkSettings, WhenSinkFull,
     old_names::{BothNames, Variable, rename_in_environment, rename_in_file},
     unknown_key::{Notation, PREFIX, UnknownKey, single_underscores},
 };
@@ -206,10 +206,32 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     super::firehose::check_name("firehose.stream", &config.firehose.stream)?;
     super::sinks::check(config)?;
     config.telemetry.check()?;
+    config.stop.check()?;
+    check_durability(config)?;
     super::edge::check(&config.http, &config.tls, &config.proxy, &config.rate_limit)?;
     super::browser::check(&config.browser)?;
     config.admin.check()?;
     super::keys::check(&config.keys, config.tls.client_ca.is_some())
+}
+
+/// Where the disk does not last, nothing that was answered may be on the disk only.
+fn check_durability(config: &Config) -> Result<(), (String, String)> {
+    let wrong = |reason: &str| Err(("http.durability".to_owned(), format!("found \"delivered\" with {reason}")));
+    if config.http.durability == Durability::Disk {
+        return Ok(());
+    }
+    let is_awaited_lake =
+        |sink: &Sink| matches!(sink.settings, SinkSettings::Lake(_)) && sink.when_full == WhenSinkFull::StopTaking;
+    if config.all_sinks()?.iter().any(is_awaited_lake) {
+        return wrong(
+            "a sink of the kind \"lake\": requests would flush the lake all the time; \"kinesis\" or \"firehose\" is allowed",
+        );
+    }
+    if config.dead_letters.kind == DeadLettersKind::Files {
+        let reason = "dead_letters.kind = \"files\": they would be on this disk only; \"kinesis\" or \"firehose\" is allowed";
+        return wrong(reason);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -286,7 +308,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and the texts that the error must contain.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 35] = [
+        let cases: [Case; 39] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool.quota: unknown key; did you mean spool.quota_bytes?"]),
             ("[spol]", &[], &["FILE: spol: unknown key; did you mean spool?"]),
@@ -338,6 +360,18 @@ mod tests {
             ("[telemetry]\ntrace_sample_ratio = 1.5", &[], &["FILE: telemetry.trace_sample_ratio: found 1.5; 0 to 1"]),
             ("[proxy]\ntrusted = [\"10.0.0.0/8\", \"here\"]", &[], &["FILE: proxy.trusted: found \"here\"; an address"]),
             ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
+            ("[stop]\nlame_duck_seconds = 301", &[], &["FILE: stop.lame_duck_seconds: found 301; at most 300"]),
+            ("[http]\ndurability = \"memory\"", &[], &["FILE: http.durability:", "`memory`", "`delivered`"]),
+            (
+                "[http]\ndurability = \"delivered\"",
+                &[],
+                &["FILE: http.durability: found \"delivered\" with a sink of the kind \"lake\""],
+            ),
+            (
+                "[sink]\nkind = \"kinesis\"\n[kinesis]\nstream = \"events\"",
+                &[("LAKEGATE__HTTP__DURABILITY", "delivered")],
+                &["LAKEGATE__HTTP__DURABILITY: http.durability: found \"delivered\" with dead_letters.kind = \"files\""],
+            ),
             ("[tls]\nclient_auth = \"required\"", &[], &["FILE: tls.client_auth: found \"required\" without client_ca"]),
             ("[browser]\nextra_path = \"/v1/events\"", &[], &["FILE: browser.extra_path: found \"/v1/events\"", "not below /v1"]),
             ("[browser]\nextra_path = \"/errors\"", &[], &["FILE: browser.extra_path: found \"/errors\""]),

@@ -313,6 +313,8 @@ impl DeadLettersKind {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct StopConfig {
+    /// After SIGTERM: seconds for which requests are served while `/readyz` fails, so that load balancers send no more. 0: none.
+    pub lame_duck_seconds: u64,
     /// Seconds for the requests in flight.
     pub requests_seconds: u64,
     /// Seconds for the spool to drain into the sink; the rest stays spooled.
@@ -321,7 +323,22 @@ pub struct StopConfig {
 
 impl Default for StopConfig {
     fn default() -> Self {
-        Self { requests_seconds: limits::STOP_REQUESTS_TIMEOUT.as_secs(), drain_seconds: limits::DRAIN_TIMEOUT.as_secs() }
+        Self {
+            lame_duck_seconds: 0,
+            requests_seconds: limits::STOP_REQUESTS_TIMEOUT.as_secs(),
+            drain_seconds: limits::DRAIN_TIMEOUT.as_secs(),
+        }
+    }
+}
+
+impl StopConfig {
+    /// Validates the section beyond its types.
+    pub(super) fn check(&self) -> Result<(), (String, String)> {
+        let (found, most) = (self.lame_duck_seconds, limits::LAME_DUCK_SECONDS_MAX);
+        if found > most {
+            return Err(("stop.lame_duck_seconds".into(), format!("found {found}; at most {most} is allowed")));
+        }
+        Ok(())
     }
 }
 

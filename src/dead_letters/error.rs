@@ -12,6 +12,12 @@ pub enum DeadLetterError {
     /// Another request was storing the letter of the same event, and gave up.
     #[error("another request gave up storing the dead letter of the same event")]
     Unsettled,
+    /// Their stream does not have the letters yet, and answers wait for it.
+    #[error("the dead letters are not delivered yet")]
+    NotDelivered,
+    /// Their stream takes nothing at the moment, and answers wait for it.
+    #[error("the stream of the dead letters takes nothing at the moment")]
+    StreamAway,
     /// The disk failed.
     #[error("the dead letters cannot be written")]
     Unavailable,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::known::Claims;
 
 /// Letters of one request: whole lines, each with its line end.
@@ -17,6 +19,8 @@ pub struct Lines {
     pub within_quota: bool,
     /// Whether the oldest letters of the source may be discarded for these, once the source has been at its quota for long.
     pub may_discard: bool,
+    /// The event, if the sink refused it after it was accepted.
+    pub refused: Option<Uuid>,
     /// The events of the letters.
     pub claims: Claims,
 }

@@ -95,7 +95,15 @@ impl LetterLines {
         let is_plain = self.done.is_empty() && self.waiting.len() <= in_proportion.max(few);
         let count = self.count;
         let text = if is_plain { self.waiting } else { self.packed(source) };
-        Some(Lines { source: source.clone(), text, count, within_quota: true, may_discard: false, claims: Claims::default() })
+        Some(Lines {
+            source: source.clone(),
+            text,
+            count,
+            within_quota: true,
+            may_discard: false,
+            refused: None,
+            claims: Claims::default(),
+        })
     }
 
     /// All letters, packed.

@@ -2,27 +2,90 @@
 //!
 //! All keys share the spool, so a key that sends only garbage while the stream is down could fill it for all. Letters of a
 //! source beyond its share go into its files, with their own quota. Letters in the spool at the start count for no source.
+//!
+//! Where answers wait for delivery (`http.durability = "delivered"`), files are no place for a letter: what has no room in the
+//! spool is not kept, and its event is answered `retry`.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use crate::spool::Spool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::{error::DeadLetterError, lines::Lines};
+use crate::{
+    bounded_map::BoundedMap,
+    config::Durability,
+    limits::{DEAD_LETTER_WAITS_MAX, ENDINGS_MAX},
+    progress::{Ending, Progress},
+    spool::Spool,
+};
 
 /// See the module.
 #[derive(Clone)]
 pub struct LetterStream {
     pub(super) spool: Arc<Spool>,
+    progress: Arc<Progress>,
+    durability: Durability,
     bytes_per_source_max: u64,
     waiting: Arc<Mutex<Waiting>>,
+    /// Where the letters of refused events are.
+    refused: Arc<Mutex<BoundedMap<Uuid, u64>>>,
+    /// Places for requests whose letters wait.
+    places: Arc<Semaphore>,
+    /// The end of the letters from before the start.
+    old_end_exclusive: u64,
 }
 
 impl LetterStream {
-    /// For letters that wait in `spool`; each source may have `bytes_per_source_max`.
+    /// For letters that wait in `spool`, with its `progress`; each source may have `bytes_per_source_max`. With the durability
+    /// `Delivered`, answers wait for their delivery.
     #[must_use]
-    pub fn new(spool: Arc<Spool>, bytes_per_source_max: u64) -> Self {
-        Self { spool, bytes_per_source_max, waiting: Arc::default() }
+    pub fn new(spool: Arc<Spool>, progress: Arc<Progress>, durability: Durability, bytes_per_source_max: u64) -> Self {
+        Self {
+            old_end_exclusive: spool.durable_end(),
+            spool,
+            progress,
+            durability,
+            bytes_per_source_max,
+            waiting: Arc::default(),
+            refused: Arc::new(Mutex::new(BoundedMap::new(ENDINGS_MAX))),
+            places: Arc::new(Semaphore::new(DEAD_LETTER_WAITS_MAX)),
+        }
+    }
+
+    /// Whether answers wait for the delivery of letters.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.durability == Durability::Delivered
+    }
+
+    /// A place for a request whose letters wait.
+    pub(super) fn wait(&self) -> Result<OwnedSemaphorePermit, DeadLetterError> {
+        self.places.clone().try_acquire_owned().map_err(|_| DeadLetterError::Busy)
+    }
+
+    /// Waits until these letters are settled. Returns whether the stream has all of them.
+    pub(super) async fn delivered(&self, mut seqs: Range<u64>) -> bool {
+        self.progress.await_settled(std::slice::from_ref(&seqs), Duration::MAX).await;
+        seqs.all(|seq| self.progress.ending(seq) == Some(Ending::Delivered))
+    }
+
+    /// Where the letter of an event is that the sink refused.
+    pub(super) fn refused(&self, event: Uuid) -> Option<u64> {
+        self.refused_ones().get(&event).copied()
+    }
+
+    /// Whether the letters from before the start are settled.
+    pub(super) fn has_delivered_old_ones(&self) -> bool {
+        self.progress.settled_exclusive() >= self.old_end_exclusive
+    }
+
+    fn refused_ones(&self) -> MutexGuard<'_, BoundedMap<Uuid, u64>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether `bytes` more of a source are within its share.
@@ -32,9 +95,13 @@ impl LetterStream {
         waiting.held(source) + bytes as u64 <= self.bytes_per_source_max
     }
 
-    /// Adds `bytes` of a source in the spool, up to `end_seq_exclusive`.
-    pub(super) fn add(&self, source: &Arc<str>, bytes: usize, end_seq_exclusive: u64) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(source, bytes as u64, end_seq_exclusive);
+    /// Notes letters that are in the spool now. Call it in the order of the spool.
+    pub(super) fn add(&self, lines: &Lines, seqs: Range<u64>) {
+        let bytes = lines.text.len() as u64;
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).add(&lines.source, bytes, seqs.end);
+        if let Some(event) = lines.refused {
+            self.refused_ones().insert(event, seqs.start);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Deduplicator {
         let ids: Vec<Uuid> = fresh.iter().map(|identity| identity.id).collect();
         let number = fleet.store.number();
         // Owned from now on, so that a drop during the request to the store also releases the claims there.
-        claimed.shared = Some(Shared { fleet: fleet.clone(), number, identities: fresh });
+        claimed.shared = Some(StoreClaims { fleet: fleet.clone(), number, identities: fresh });
         // Boxed, because the future of every request would be two kilobytes larger, and it is copied.
         let verdicts = Box::pin(fleet.store.claim(&ids, number)).await;
         claimed.judge(&verdicts, identities);
@@ -89,7 +89,7 @@ pub struct Claimed {
     outcomes: Vec<Claim>,
     /// Input indices, ascending, of the fresh identities that the store was not asked about, or did not answer.
     unchecked: Vec<usize>,
-    shared: Option<Shared>,
+    shared: Option<StoreClaims>,
 }
 
 impl Claimed {
@@ -111,31 +111,34 @@ impl Claimed {
         self.unchecked.binary_search(&index).is_ok()
     }
 
-    /// Confirms the fresh identities, which are durable now; see [`Claims::confirm`]. The store is updated in the background.
-    pub fn confirm(self, first_mark: u64) {
+    /// Confirms the fresh identities, which are durable now, in this gateway; see [`Claims::confirm`]. Returns what is left to be
+    /// confirmed in the store.
+    #[must_use = "dropping it releases the claims in the store"]
+    pub fn confirm_here(self, first_mark: u64) -> Option<StoreClaims> {
         let mut next = first_mark;
-        self.confirm_each(|_| {
+        self.confirm_each_here(|_| {
             let mark = next;
             next += 1;
             mark
-        });
+        })
     }
 
-    /// Confirms the fresh identities, each with the mark that `mark` returns for its input index.
-    pub fn confirm_each(self, mark: impl FnMut(usize) -> u64) {
+    /// The same, each with the mark that `mark` returns for its input index.
+    #[must_use = "dropping it releases the claims in the store"]
+    pub fn confirm_each_here(self, mark: impl FnMut(usize) -> u64) -> Option<StoreClaims> {
         let Self { local, unchecked, shared, .. } = self;
         local.confirm_each(mark);
-        if let Some(shared) = shared {
+        if let Some(shared) = &shared {
             shared.fleet.store.metrics.dedup_unchecked_events.inc_by(unchecked.len() as u64);
-            shared.confirm();
         }
+        shared
     }
 
     /// Gives up the batch without releasing its claims in the store: they expire. For events that may or may not be durable:
     /// if the next start finds them in the spool, it confirms them.
     pub fn leave_to_expire(mut self) {
-        if let Some(shared) = &mut self.shared {
-            shared.identities.clear();
+        if let Some(shared) = self.shared.take() {
+            shared.leave_to_expire();
         }
     }
 
@@ -182,21 +185,28 @@ fn apply(outcomes: &mut [Claim], verdicts: &[Verdict], identities: &[Identity]) 
     unchecked
 }
 
-/// What a batch owns in the store.
+/// What a batch owns in the store. Dropping it releases it.
+#[must_use = "dropping it releases the claims in the store"]
 #[derive(Debug)]
-struct Shared {
+pub struct StoreClaims {
     fleet: Fleet,
     number: u64,
     identities: Vec<Identity>,
 }
 
-impl Shared {
-    fn confirm(mut self) {
+impl StoreClaims {
+    /// Confirms the identities in the store, in the background.
+    pub fn confirm(mut self) {
         self.fleet.store.confirm(std::mem::take(&mut self.identities));
+    }
+
+    /// Gives the claims up without releasing them: they expire.
+    pub fn leave_to_expire(mut self) {
+        self.identities.clear();
     }
 }
 
-impl Drop for Shared {
+impl Drop for StoreClaims {
     fn drop(&mut self) {
         if !self.identities.is_empty() {
             let ids = self.identities.drain(..).map(|identity| identity.id);

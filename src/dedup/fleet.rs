@@ -54,7 +54,8 @@
 //!
 //! - A store that is a cluster. Every command names one key, so slots would not matter, but the client speaks to one server.
 //! - For `Prefer: durability=delivered`, a duplicate known from the store is durable on another gateway. This gateway does not
-//!   know whether it was delivered.
+//!   know whether it was delivered. Where every request waits (`http.durability = "delivered"`, on all gateways), an event is
+//!   confirmed only once it is delivered, so that such a duplicate was.
 //! - Two gateways on copies of one data folder have the same id, and would take over each other's claims.
 
 mod backlog;

@@ -4,7 +4,7 @@
 //! and opened again behind the dropped events, which is what a restart does too. What was dropped is counted, logged as an
 //! error, and told by a condition for a day.
 
-use super::{Mode, quota::SinkQuota, shared::Shared};
+use super::{mode::Mode, quota::SinkQuota, shared::Shared};
 use crate::{
     conditions::Condition,
     limits::{DROPPED_EVENTS_TOLD, SINK_SHARE_CHECK_INTERVAL},

@@ -188,6 +188,7 @@ impl Shared {
             count: 1,
             within_quota: false,
             may_discard: false,
+            refused: identity,
             claims: Claims::default(),
         };
         // If the stream of the dead letters is full, a file takes them.

@@ -258,7 +258,7 @@ fn item(index: usize, fate: &Fate) -> Option<ResultItem<'_>> {
 fn nothing_stored(fates: &[Fate]) -> (ProblemCode, &'static str) {
     let gravity = |cause: &RetryCause| match cause {
         RetryCause::StorageUnavailable | RetryCause::Lost => 5,
-        RetryCause::QuotaFull | RetryCause::KeySpoolShareFull => 4,
+        RetryCause::QuotaFull | RetryCause::KeySpoolShareFull | RetryCause::SinkUnavailable => 4,
         RetryCause::DeadLettersFull => 3,
         RetryCause::DedupFull | RetryCause::KeyDedupShareFull | RetryCause::DedupUnavailable => 2,
         RetryCause::NotDeliveredInTime => 1,

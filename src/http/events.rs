@@ -19,9 +19,10 @@ use super::{
     run_to_completion::RunToCompletion,
 };
 use crate::{
+    config::Durability,
     decode::{BodyForm, Encoding},
     event::unix_millis,
-    ingest::{Durability, Submission},
+    ingest::Submission,
     json::quoted,
     limits::BODY_BYTES_MAX,
 };
@@ -63,7 +64,7 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         memory: share,
         client_address: sender.client_address,
         received_millis: unix_millis(SystemTime::now()),
-        durability: preferences.durability.unwrap_or_default(),
+        durability: preferences.durability.unwrap_or(gate.ingest.durability()),
         answers,
     };
     let answered = if opt_out::is_asked(&gate, &parts.headers) {
@@ -110,6 +111,7 @@ impl Preamble {
             // answer says so.
             preferences.durability = preferences.durability.and(Some(Durability::Disk));
         }
+        preferences.durability = preferences.durability.map(|asked| asked.max(gate.ingest.durability()));
         Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, preferences })
     }
 }

@@ -60,11 +60,19 @@ pub struct Gate {
     pub access_log: Option<AccessLog>,
     /// Limits how many operators are answered at one time.
     pub turns: Turns,
+    /// Whether the gateway stops soon, and still serves requests.
+    pub lame_duck: AtomicBool,
     /// Whether the gateway is stopping.
     pub stopping: AtomicBool,
 }
 
 impl Gate {
+    /// Whether the gateway stops soon. It still accepts requests, and is not ready.
+    #[must_use]
+    pub fn is_lame_duck(&self) -> bool {
+        self.lame_duck.load(Ordering::Relaxed)
+    }
+
     /// Whether the gateway is stopping. It then accepts no requests and is not ready.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

@@ -101,7 +101,7 @@ pub(super) async fn readyz(State(gate): State<Arc<Gate>>) -> Response {
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut response = (status, Json(readiness)).into_response();
     if status != StatusCode::OK {
-        let wait = if gate.is_stopping() { Wait::Soon } else { Wait::Storage };
+        let wait = if gate.is_stopping() || gate.is_lame_duck() { Wait::Soon } else { Wait::Storage };
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.seconds()));
     }
     response
@@ -168,7 +168,7 @@ fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
         add_at(place, Condition::SinkUnreachable, detail);
     }
     let mut add = |condition, detail| add_at("", condition, detail);
-    add(Condition::Stopping, gate.is_stopping().then(|| "the gateway is shutting down".into()));
+    add(Condition::Stopping, stopping(gate).map(str::to_owned));
     let store = gate.ingest.dedup.fleet().and_then(Fleet::failing);
     let unchecked = "events are accepted without asking it, and tagged";
     add(Condition::DedupStoreUnreachable, store.map(|error| format!("{error}; {unchecked}")));
@@ -177,6 +177,11 @@ fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
     add(Condition::DeadLetterSinkUnreachable, failing);
     holding.sort_by_key(|raised| raised.condition);
     holding
+}
+
+fn stopping(gate: &Gate) -> Option<&'static str> {
+    let is_lame_duck = gate.is_lame_duck().then_some("the gateway stops soon: it still takes events, and closes each connection");
+    if gate.is_stopping() { Some("the gateway is shutting down") } else { is_lame_duck }
 }
 
 fn readiness(gate: &Gate) -> Readiness {

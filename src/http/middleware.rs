@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -89,6 +89,7 @@ impl Middleware {
         let id = request_id(&request);
         let method = request.method().clone();
         let is_for_events = self.is_for_events();
+        let is_http2 = request.version() == Version::HTTP_2;
         let origin = request.headers().get(header::ORIGIN).filter(|_| is_for_events).cloned();
         let metrics = &self.gate.metrics;
         let log = RequestLog::of(&self.gate, &request, route);
@@ -127,6 +128,10 @@ impl Middleware {
         );
         if is_for_events && (origin.is_some() || method != Method::POST) {
             cors::let_read(&self.gate, origin.as_ref(), response.headers_mut());
+        }
+        // The next request goes to another gateway. Over HTTP/2 the connection itself says so.
+        if is_for_events && !is_http2 && self.gate.is_lame_duck() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.sign(response, id)
     }

@@ -33,7 +33,7 @@ use crate::{
     config::Answers,
     decode::{BodyForm, Encoding},
     event::unix_millis,
-    ingest::{Durability, Fate, Submission},
+    ingest::{Fate, Submission},
     json::{Kind, Parser, Tape},
     limits::PIXEL_QUERY_BYTES_MAX,
     outcome::Outcome,
@@ -99,7 +99,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
         memory: gate.bodies.share(sender.address_bodies, Some(key)),
         client_address: sender.client_address,
         received_millis,
-        durability: Durability::Disk,
+        durability: gate.ingest.durability(),
         // An image has no body to read: its status is that of its one event, whatever the key says.
         answers: Answers::Each,
     };

@@ -2,7 +2,7 @@
 //!
 //! | preference | |
 //! |---|---|
-//! | `durability=disk`, `durability=delivered` | see [`Durability`] |
+//! | `durability=disk`, `durability=delivered` | see [`Durability`]; not less than `http.durability` |
 //! | `answers=each`, `answers=whole` | see [`Answers`]; instead of what the key says |
 //! | `return=minimal`, `return=representation` | whether `results` lists only the events that must be sent again |
 //!
@@ -11,7 +11,7 @@
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::problem::{Problem, ProblemCode};
-use crate::{config::Answers, ingest::Durability};
+use crate::config::{Answers, Durability};
 
 /// The preferences of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -34,9 +34,11 @@ impl Wait {
             | RetryCause::KeyDedupShareFull
             | RetryCause::DedupUnavailable
             | RetryCause::NotDeliveredInTime => Self::Shortly,
-            RetryCause::StorageUnavailable | RetryCause::Lost | RetryCause::QuotaFull | RetryCause::KeySpoolShareFull => {
-                Self::Storage
-            }
+            RetryCause::StorageUnavailable
+            | RetryCause::SinkUnavailable
+            | RetryCause::Lost
+            | RetryCause::QuotaFull
+            | RetryCause::KeySpoolShareFull => Self::Storage,
             RetryCause::DeadLettersFull => Self::DeadLetters,
         }
     }

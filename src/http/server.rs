@@ -12,10 +12,12 @@ mod proxy_protocol;
 mod timeouts;
 
 use std::{
+    future::{pending, poll_fn},
     io,
     net::IpAddr,
     pin::{Pin, pin},
     sync::{Arc, atomic::AtomicI64},
+    task::Poll,
     time::Duration,
 };
 
@@ -61,6 +63,10 @@ pub struct Server {
     pub front: FastPath,
     /// The proxies, whose connections carry many clients.
     pub proxies: Arc<Proxies>,
+    /// Whether the proxies may leave out the header of the PROXY protocol.
+    pub may_lack_proxy_header: bool,
+    /// Becomes true when the gateway stops soon, and its clients should open no more requests on their connections.
+    pub lame_duck: watch::Receiver<bool>,
     /// Connections open at one time. At the limit, a new connection replaces an open one: see `server/connection_limits.rs`.
     pub connections_max: usize,
     /// Connections open at one time from one client address; connections beyond it are closed.
@@ -107,6 +113,8 @@ impl Server {
                 tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full())),
                 front: self.front.clone(),
                 proxies: self.proxies.clone(),
+                may_lack_proxy_header: self.may_lack_proxy_header,
+                lame_duck: self.lame_duck.clone(),
                 limits: limits.clone(),
                 activity: Activity::new(),
                 times: self.times,
@@ -191,6 +199,8 @@ struct Connection {
     tls: Option<TlsAcceptor>,
     front: FastPath,
     proxies: Arc<Proxies>,
+    may_lack_proxy_header: bool,
+    lame_duck: watch::Receiver<bool>,
     limits: Arc<ConnectionLimits>,
     activity: Arc<Activity>,
     times: Timeouts,
@@ -216,11 +226,13 @@ impl Connection {
     async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<CountedConnection>), NotServed> {
         // An answer is one write; waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
-        let is_proxy = self.proxies.trust(peer);
+        let mut is_proxy = self.proxies.trust(peer);
         let mut address = peer;
         if is_proxy && self.proxies.proxy_protocol {
-            match timeout(TLS_HANDSHAKE_TIMEOUT, proxy_protocol::read(&mut stream)).await {
-                Ok(Ok(client)) => address = client.unwrap_or(peer),
+            match timeout(TLS_HANDSHAKE_TIMEOUT, self.proxy_header(&mut stream)).await {
+                Ok(Ok(Some(client))) => address = client.unwrap_or(peer),
+                // Somebody in the network of the proxies who speaks for himself.
+                Ok(Ok(None)) => is_proxy = false,
                 Ok(Err(_)) | Err(_) => return Err(NotServed::NoHandshake),
             }
         }
@@ -232,6 +244,14 @@ impl Connection {
         let is_unnamed = is_proxy && self.proxies.proxy_protocol && address == peer;
         let peer = Peer { address, is_unnamed, bodies: self.front.bodies_of(address), has_certificate: false };
         Ok((self.secure(stream, peer).await?, member))
+    }
+
+    /// The client in the header of the PROXY protocol, if it names one; `None` if there is no header and none is needed.
+    async fn proxy_header(&self, stream: &mut TcpStream) -> io::Result<Option<Option<IpAddr>>> {
+        if self.may_lack_proxy_header && !proxy_protocol::begins(stream).await? {
+            return Ok(None);
+        }
+        proxy_protocol::read(stream).await.map(Some)
     }
 
     async fn secure(self, stream: TcpStream, peer: Peer) -> Result<Talk, NotServed> {
@@ -291,10 +311,13 @@ impl Connection {
                 });
                 let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
                 let is_stopping = tokio::select! {
+                    // First, so that a request which opens now is seen below.
+                    biased;
                     _ = connection.as_mut() => return,
                     // Pings of the client do not keep the connection open.
                     () = activity.idle_for(times.idle, Instant::now()) => false,
                     _ = self.stopping.wait_for(|stopping| *stopping) => true,
+                    () = leaves(&mut self.lame_duck, &activity) => false,
                 };
                 connection.as_mut().graceful_shutdown();
                 // Finish the requests in flight; on an idle connection, those that the client sent at this moment.
@@ -310,6 +333,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// Waits until the gateway stops soon and the client has opened a request on this connection: who connects at that time, because
+/// its balancer does not know yet, is served too. Poll it after the connection, whose requests wake the task.
+async fn leaves(lame_duck: &mut watch::Receiver<bool>, activity: &Activity) {
+    if lame_duck.wait_for(|lame_duck| *lame_duck).await.is_err() {
+        // This listener is served until the end.
+        pending::<()>().await;
+    }
+    poll_fn(|_| if activity.has_served() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// The TLS connection after the handshake; `None` if the client does not speak TLS.

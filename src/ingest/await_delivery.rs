@@ -8,6 +8,7 @@
 //! | delivered | the same as without waiting: `accepted` or `duplicate` |
 //! | refused by the sink, so it is in the dead letters | `rejected`, `refused_by_sink`; also for a duplicate of that event |
 //! | lost by a damaged disk | `retry`, `lost`; the next event with this identity is accepted as new |
+//! | refused, and its dead letter must be delivered (`http.durability = "delivered"`) and is not | as if not settled in time |
 //! | not settled in time | `retry`, `not_delivered_in_time`; it will be delivered |
 //!
 //! If the client retries the last kind, the retry is a duplicate and waits again for the delivery. A duplicate waits only for
@@ -17,6 +18,7 @@
 
 use std::ops::Range;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{components::Ingest, stored::Stored};
@@ -29,7 +31,7 @@ use crate::{
 impl Ingest {
     /// Waits until the events that this request stored are settled, and also the originals of its duplicates if their places
     /// are known. Then sets the outcome of each event by its ending.
-    pub(super) async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored) {
+    pub(super) async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored, until: Instant) {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut places = Vec::with_capacity(uuids.len());
         for ((uuid, outcome), place) in uuids.iter().zip(&stored.outcomes).zip(&stored.places) {
@@ -43,7 +45,7 @@ impl Ingest {
             }
         }
         if !ranges.is_empty() {
-            self.progress.await_settled(&ranges, self.delivered_wait).await;
+            self.progress.await_settled(&ranges, until.saturating_duration_since(Instant::now())).await;
         }
         let settled_exclusive = self.progress.awaited_settled_exclusive();
         for ((uuid, outcome), place) in uuids.iter().zip(&mut stored.outcomes).zip(places) {
@@ -59,8 +61,20 @@ impl Ingest {
                 Some(Place::At(place)) => Some(place),
                 _ => None,
             };
+            let ending = self.with_its_letter(*uuid, ending, outcome, until).await;
             self.tell(*uuid, place, ending, outcome);
         }
+    }
+
+    /// The ending, or `None` if the event may be a dead letter that answers wait for, and that is not delivered until `until`.
+    async fn with_its_letter(&self, uuid: Uuid, ending: Option<Ending>, outcome: &Outcome, until: Instant) -> Option<Ending> {
+        let is_kept = match &ending {
+            Some(Ending::Refused(_)) => self.dead_letters.is_refused_one_kept(uuid, until).await,
+            // What was refused before the start is no longer known as such.
+            Some(Ending::Delivered) if *outcome == Outcome::Duplicate => self.dead_letters.are_old_ones_kept(),
+            _ => true,
+        };
+        ending.filter(|_| is_kept)
     }
 
     /// The place of the event that this event is a duplicate of.

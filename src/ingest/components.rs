@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::delivery_waiters::DeliveryWaiters;
+use super::{delivery_admission::DeliveryAdmission, delivery_waiters::DeliveryWaiters};
 use crate::{
-    config::UnknownEvents,
+    config::{Durability, UnknownEvents},
     dead_letters::DeadLetters,
     dedup::{Deduplicator, Scopes},
     key_shares::Shares,
@@ -39,8 +39,18 @@ pub struct Ingest {
     pub delivery_waiters: DeliveryWaiters,
     /// Where large bodies take turns.
     pub pool: Arc<WorkPool>,
-    /// How long [`Durability::Delivered`](super::Durability::Delivered) waits.
+    /// Which requests are let in, where all of them wait for delivery (`http.durability = "delivered"`).
+    pub admission: Option<DeliveryAdmission>,
+    /// How long [`Durability::Delivered`] waits.
     pub delivered_wait: Duration,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+}
+
+impl Ingest {
+    /// When events count as accepted, at the earliest.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        if self.admission.is_some() { Durability::Delivered } else { Durability::Disk }
+    }
 }

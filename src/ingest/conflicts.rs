@@ -53,5 +53,7 @@ pub(super) fn unkept(error: DeadLetterError) -> RetryCause {
         DeadLetterError::Busy => RetryCause::Busy,
         DeadLetterError::Unsettled => RetryCause::InFlight,
         DeadLetterError::Unavailable => RetryCause::StorageUnavailable,
+        DeadLetterError::NotDelivered => RetryCause::NotDeliveredInTime,
+        DeadLetterError::StreamAway => RetryCause::SinkUnavailable,
     }
 }

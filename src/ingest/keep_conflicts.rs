@@ -6,17 +6,18 @@ use super::{
     components::Ingest,
     conflicts::{FoundConflicts, unkept},
     stored::Stored,
-    submission::Submission,
+    submission::Waiting,
 };
 use crate::{
-    dead_letters::{DeadLetterError, KnownLetters, Letter, Repeat, RequestLetters},
+    dead_letters::{KnownLetters, Letter, RequestLetters},
     event::Record,
     outcome::{Outcome, RejectCode, Rejection},
 };
 
 impl Ingest {
     /// Counts the conflicts among the stored events, and stores dead letters for those that have none.
-    pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, submission: &Submission, stored: &mut Stored) {
+    pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, waiting: Waiting<'_>, stored: &mut Stored) {
+        let Waiting { submission, until } = waiting;
         let FoundConflicts { mut conflicts, .. } = found;
         // A twin of an event that could not be stored is not a conflict, because both must be sent again.
         conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);
@@ -31,10 +32,10 @@ impl Ingest {
         // Pass 0 received bytes, because a small compressed body can cause dead letters of this size.
         let (lines, repeats) = letters.finish(&submission.source, 0, submission.may_discard_letters());
         let kept = match lines {
-            Some(lines) => self.dead_letters.append(lines).await.unwrap_or(Err(DeadLetterError::Unavailable)),
+            Some(lines) => self.letters_kept(self.begin_letters(lines), until).await,
             None => Ok(()),
         };
-        let mut counted = self.count_repeats(repeats, submission.received_millis).await.into_iter();
+        let mut counted = self.count_repeats(repeats, submission.received_millis, until).await.into_iter();
         for (conflict, is_repeated) in conflicts.into_iter().zip(repeated) {
             let kept = if is_repeated { counted.next().unwrap_or(Ok(())) } else { kept };
             if let Err(error) = kept {
@@ -47,11 +48,6 @@ impl Ingest {
     fn add(&self, record: Vec<u8>, letters: &mut RequestLetters) -> bool {
         let Ok(record) = Record::decode(record.into()) else { return false };
         write(&record, letters, self.dead_letters.known())
-    }
-
-    /// Counts events that have a letter already. One result each, in order.
-    pub(super) async fn count_repeats(&self, repeats: Vec<Repeat>, received_millis: i64) -> Vec<Result<(), DeadLetterError>> {
-        if repeats.is_empty() { Vec::new() } else { Box::pin(self.dead_letters.count_repeats(repeats, received_millis)).await }
     }
 }
 

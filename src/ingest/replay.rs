@@ -6,6 +6,7 @@
 //!   instead ([`Refused`](super::Refused)), so the event reaches the sink again, once for each dead letter.
 //! - An event that is still invalid makes no second dead letter. Nothing counts as received, because it was received before.
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     validate::{ValidatedBody, Validator, Verdict, by_registry},
 };
 use crate::{
-    config::UnknownEvents,
+    config::{Durability, UnknownEvents},
     decode::{only_element, read_fields, uuid_text},
     dedup::Identity,
     limits::EVENT_BYTES_MAX,
@@ -32,7 +33,11 @@ impl Ingest {
         let own = validated.identities(&self.scopes.secret(), scope);
         let (ids, again) = claimed_for(&own, &validated, events);
         // A conflicting duplicate makes no second dead letter here either.
-        let stored = self.store(frames, &ids, None).await;
+        let mut stored = self.store(frames, &ids, None).await;
+        if self.durability() == Durability::Delivered {
+            let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
+            Box::pin(self.await_delivery(&ids, &mut stored, Instant::now() + self.delivered_wait)).await;
+        }
         let mut places = stored.places.into_iter();
         let valid = validated.verdicts.iter().map(|verdict| matches!(verdict, Verdict::Valid { .. }));
         let places: Vec<Option<u64>> = valid.map(|is_valid| if is_valid { places.next().flatten() } else { None }).collect();

@@ -1,24 +1,27 @@
 //! The durable half of the pipeline: claim, append, confirm.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
-use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Submission};
+use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Waiting};
 use crate::{
     auth::Source,
-    dedup::{Claim, Claimed, Identity},
+    config::Durability,
+    dedup::{Claim, Claimed, Identity, StoreClaims},
     event::Record,
     key_shares::{Reserved, Resource, ShareUsedUp},
+    limits::FLEET_CLAIM_TTL,
     outcome::{Outcome, RetryCause},
+    progress::{Ending, Progress},
     spool::{AppendError, FrameBuffer},
 };
 
 impl Ingest {
-    /// Stores the valid events of a body, given their frames and, in the same order, their identities. Of a request, the
-    /// `submission`, conflicting events become dead letters, and new events count against the share of its sender.
-    pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], submission: Option<&Submission>) -> Stored {
+    /// Stores the valid events of a body, given their frames and, in the same order, their identities. Of a request that is
+    /// `waiting`, conflicting events become dead letters, and new events count against the share of its sender.
+    pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], waiting: Option<Waiting<'_>>) -> Stored {
         let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); ids.len()], places: vec![None; ids.len()] };
         if ids.is_empty() {
             return nothing(RetryCause::StorageUnavailable);
@@ -47,7 +50,7 @@ impl Ingest {
         let among = (!revived.is_empty()).then(|| claimed.clone());
         let appended = match is_nothing_fresh {
             true => Ok(0),
-            false => match self.reserve(&frames, submission.map(|submission| &submission.sender), now_millis) {
+            false => match self.reserve(&frames, waiting.map(|waiting| &waiting.submission.sender), now_millis) {
                 Ok(reserved) => {
                     let reserved = reserved.map(|reserved| (reserved, now_millis));
                     self.append(frames, claims, among, claimed_at, reserved).await
@@ -65,8 +68,8 @@ impl Ingest {
             }
         }
         let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
-        if let Some(submission) = submission {
-            self.keep_conflicts(conflicts, submission, &mut stored).await;
+        if let Some(waiting) = waiting {
+            self.keep_conflicts(conflicts, waiting, &mut stored).await;
         }
         stored
     }
@@ -118,17 +121,27 @@ impl Ingest {
     ) -> Result<u64, RetryCause> {
         let (done, appended) = oneshot::channel();
         let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
+        // A disk that is lost takes spooled events with it, so other gateways may know only of delivered ones.
+        let awaiting = (self.durability() == Durability::Delivered).then(Handle::current);
         self.spool.append(frames, move |result| {
             let result = match result {
                 Ok(appended) => {
                     metrics.spool_appended_events.inc_by(appended.end_seq_exclusive - appended.first_seq);
-                    match among.map(|among| places(&among, appended.first_seq)) {
-                        None => claims.confirm(appended.first_seq),
-                        Some(places) => claims.confirm_each(|index| places[index].unwrap_or(appended.first_seq)),
+                    let seqs = appended.first_seq..appended.end_seq_exclusive;
+                    let in_store = match among.map(|among| places(&among, seqs.start)) {
+                        None => claims.confirm_here(seqs.start),
+                        Some(places) => claims.confirm_each_here(|index| places[index].unwrap_or(seqs.start)),
+                    };
+                    progress.confirm(seqs.end);
+                    match (in_store, awaiting) {
+                        (Some(in_store), None) => in_store.confirm(),
+                        (Some(in_store), Some(runtime)) => {
+                            runtime.spawn(confirm_when_delivered(progress, seqs.clone(), in_store));
+                        }
+                        (None, _) => {}
                     }
-                    progress.confirm(appended.end_seq_exclusive);
                     if let Some((reserved, now_millis)) = reserved {
-                        reserved.store(appended.first_seq..appended.end_seq_exclusive, now_millis);
+                        reserved.store(seqs, now_millis);
                     }
                     Ok(appended.first_seq)
                 }
@@ -146,6 +159,17 @@ impl Ingest {
         let result = appended.await.unwrap_or(Err(RetryCause::StorageUnavailable));
         self.metrics.spool_append_seconds.observe(started.elapsed().as_secs_f64());
         result
+    }
+}
+
+/// Confirms events in the store of the fleet once they are delivered. What takes longer than a claim lives expires there, and may
+/// be accepted by another gateway.
+async fn confirm_when_delivered(progress: Arc<Progress>, seqs: Range<u64>, in_store: StoreClaims) {
+    let is_settled = progress.await_settled(std::slice::from_ref(&seqs), FLEET_CLAIM_TTL).await;
+    if is_settled && seqs.into_iter().all(|seq| progress.ending(seq) != Some(Ending::Lost)) {
+        in_store.confirm();
+    } else {
+        in_store.leave_to_expire();
     }
 }
 

@@ -3,26 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::{
     auth::Source,
     body_budget::{BodyShare, BudgetUsedUp},
-    config::Answers,
+    config::{Answers, Durability},
     decode::{BodyError, BodyForm, Encoding, InflateError},
     outcome::Outcome,
     rate_limit::{Payers, RateExceeded},
     work_pool::NoTurn,
 };
-
-/// When an event counts as accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// When the event is on the gateway's disk.
-    #[default]
-    Disk,
-    /// When the sink has confirmed the event.
-    Delivered,
-}
 
 /// An authorized request with its body.
 #[derive(Debug)]
@@ -57,6 +48,14 @@ impl Submission {
     pub(super) fn may_discard_letters(&self) -> bool {
         self.answers == Answers::Whole
     }
+}
+
+/// A request whose events are stored.
+#[derive(Clone, Copy)]
+pub(super) struct Waiting<'a> {
+    pub(super) submission: &'a Submission,
+    /// How long it waits for a delivery.
+    pub(super) until: Instant,
 }
 
 /// Why a request was refused as a whole. Nothing was stored, and no event has an outcome.

@@ -93,6 +93,10 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Why: longer than any request that is not stalled.
 pub const STOP_REQUESTS_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Seconds for which a stop may serve requests while `/readyz` fails (`stop.lame_duck_seconds`).
+/// Why: load balancers notice within a minute, and supervisors kill after two (ECS) or what they are told; more is a slip.
+pub const LAME_DUCK_SECONDS_MAX: u64 = 300;
+
 /// Partitions encoded and written at one time.
 /// Why: fsyncs and uploads wait more than they compute; the encoded files together stay below one batch.
 pub const LAKE_PARTITIONS_AT_ONCE: usize = 8;

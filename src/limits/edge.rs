@@ -300,6 +300,14 @@ pub const BROWSER_CREATED_DAYS: (u16, u16) = (4, 1);
 /// Why: below the 30 s after which load balancers and clients usually time out.
 pub const DELIVERED_WAIT: Duration = Duration::from_secs(25);
 
+/// Requests that wait for delivery at one time where all must (`http.durability = "delivered"`).
+/// Why: as many as a stream with 100 ms for a call answers at 40,000 a second; each holds its body and a connection.
+pub const DELIVERY_WAITS_MAX: usize = 4_096;
+
+/// Requests whose dead letters wait for their stream at one time, where answers wait for it.
+/// Why: a client that gave up leaves its letters waiting; each takes a task of some hundred bytes.
+pub const DEAD_LETTER_WAITS_MAX: usize = 16_384;
+
 /// Events whose client waited in vain, remembered until they are delivered.
 /// Why: a few MB; a client asks for its event again within seconds, or has gone.
 pub const AWAITED_EVENTS_MAX: usize = 65_536;

@@ -127,7 +127,7 @@ pub const GIVEN_LETTERS_BYTES: usize = 2 * super::MIB;
 pub const OPERATOR_ANSWER_BYTES_MAX: usize = 64 * super::MIB;
 
 /// Time that a gateway has to close after its disk failed or a component ended.
-/// Why: requests in flight are given 10 s, and nothing is drained; the supervisor (45 s in the unit) must not kill the gateway,
+/// Why: requests in flight are given 10 s, and nothing is drained; the supervisor (75 s in the unit) must not kill the gateway,
 /// because then the reason is not printed.
 pub const FAILED_STOP_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -12,10 +12,18 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    SinkStart,
     endings::{Ending, Endings},
     seq_set::SeqSet,
 };
+
+/// The state of a sink at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkStart {
+    /// Everything below this number is delivered.
+    pub delivered_exclusive: u64,
+    /// Whether requests with `durability=delivered` wait for this sink.
+    pub is_awaited: bool,
+}
 
 /// What one sink has settled. Its deliverer records it; requests wait for it.
 #[derive(Debug)]

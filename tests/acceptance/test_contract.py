@@ -30,6 +30,8 @@ NOT_PROVOKED = {
     (500, "internal_error"), ("rejected", "internal_error"),
     (503, "busy"), ("retry", "in_flight"), ("retry", "busy"), ("retry", "storage_unavailable"), ("retry", "dedup_full"),
     ("retry", "dedup_unavailable"),
+    # tests/it/delivered.rs, with a stream that goes away.
+    ("retry", "sink_unavailable"),
     # tests/it/attacks/shares.rs; src/key_shares.rs, since the smallest window has a million identities.
     ("retry", "key_spool_share_full"), ("retry", "key_dedup_share_full"),
     # tests/it/faults/delivery.rs, with the disk and the stream that it takes.

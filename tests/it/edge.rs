@@ -1,7 +1,11 @@
 //! What the edge lets in: rates of keys and of addresses, proxies that say who their clients are, client certificates, and
 //! connections that mean no good.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use fastrand::Rng;
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
@@ -9,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    client::{Answer, Client, Post, Told, Wire},
+    client::{Answer, Client, Connection, Post, Told, Wire},
     events, eventually,
     gateway::{Gateway, Setup},
     metrics::Scrape,
@@ -126,6 +130,80 @@ async fn the_proxy_protocol_says_where_a_client_is_and_without_it_a_proxy_is_not
     assert!(gateway.client().connect(Wire::H1).await.is_err(), "TLS where the header should be");
     let counted = Scrape::when("it is counted", &gateway, |scrape| scrape.value("tls_handshake_failures") > 0).await;
     assert_eq!(counted.outcomes(), [4, 0, 0, 0], "{counted:?}");
+    gateway.stop().await;
+}
+
+/// What a balancer of the network layer puts before its own health checks: version 2, `LOCAL`, no addresses.
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_speaks_the_proxy_protocol_checks_the_health_on_both_ports() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let proxy = "[proxy]\ntrusted = [\"127.0.0.1\"]\nproxy_protocol = true";
+    let gateway = setup(folder.path(), proxy).start().await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(gateway.client().after(LOCAL).get(path).await.expect("an answer").status, 200, "{path}");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n");
+        for header in [LOCAL, b"PROXY TCP4 198.51.100.1 127.0.0.1 4660 443\r\n", b"PROXY UNKNOWN\r\n", b""] {
+            let answer = talk_plain(&gateway, &[header, request.as_bytes()].concat()).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{} {path}: {answer}", header.escape_ascii());
+        }
+    }
+    assert_eq!(talk_plain(&gateway, b"PROXY TCP4 nonsense\r\nGET / HTTP/1.1\r\n\r\n").await, "", "no header after all");
+    gateway.stop().await;
+    // Where nobody is trusted with it, it is no request.
+    let gateway = setup(folder.path(), "").start().await;
+    let answer = talk_plain(&gateway, &[LOCAL, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"].concat()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    gateway.stop().await;
+}
+
+/// What the listener for operators answers to `sent`, until it closes the connection.
+async fn talk_plain(gateway: &Gateway, sent: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(gateway.admin()).await.expect("it listens");
+    stream.write_all(sent).await.expect("it reads");
+    let mut answer = Vec::new();
+    // A connection that is refused may be reset.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_keeps_addresses_needs_no_trust_and_limits_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = async |kept: bool| {
+        let setup = setup(folder.path(), &format!("{FEW}[proxy]\nkeeps_addresses = {kept}")).set("http.plaintext", true);
+        setup.start().await
+    };
+    let answers = async |gateway: &Gateway| {
+        let mut connection = Connection::plain(gateway.events()).await.expect("it listens");
+        let mut answers = Vec::new();
+        for last in 1..=4 {
+            let forged = post("menu").header("x-forwarded-for", format!("198.51.100.{last}"));
+            answers.push(connection.post(&forged).await.expect("an answer"));
+        }
+        answers
+    };
+    let gateway = start(true).await;
+    assert_limited(&answers(&gateway).await[3], "address-requests");
+    gateway.stop().await;
+    let gateway = start(false).await;
+    assert!(answers(&gateway).await.iter().all(|answer| answer.status == 202), "the address is that of a balancer");
+    assert!(gateway.has_logged("client addresses are not known"), "{}", gateway.log_text());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_outlives_the_idle_time_of_a_balancer_and_that_time_can_be_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = setup(folder.path(), "").set("http.idle_timeout_seconds", 1).start().await;
+    for wire in [Wire::H1, Wire::H2] {
+        let mut connection = gateway.client().connect(wire).await.expect("it listens");
+        assert_eq!(connection.post(&post("service")).await.expect("an answer").told(1), [Told::Accepted]);
+        let idle_since = Instant::now();
+        eventually("it is closed", Duration::from_secs(10), async || connection.is_closed()).await;
+        assert!(idle_since.elapsed() > Duration::from_millis(900), "{wire:?}: {:?}", idle_since.elapsed());
+    }
     gateway.stop().await;
 }
 

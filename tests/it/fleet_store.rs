@@ -119,7 +119,9 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
             1..=8 if !open.is_empty() => {
                 let Open { gateway, fresh, claimed } = open.swap_remove(rng.usize(..open.len()));
                 if rng.bool() {
-                    claimed.confirm(gateways[gateway].next_mark);
+                    if let Some(in_store) = claimed.confirm_here(gateways[gateway].next_mark) {
+                        in_store.confirm();
+                    }
                     gateways[gateway].next_mark += fresh.len() as u64;
                     truth.extend(fresh.iter().map(|id| (*id, Truth::Durable(gateway))));
                     untold.extend(fresh.iter().copied());

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use crate::support::{
-    client::{Answer, Client, Lost, Post, Told, Wire, get_plain},
+    client::{Answer, Client, Connection, Lost, Post, Told, Wire, get_plain},
     events::{self, Form},
     eventually,
     gateway::{Gateway, Setup},
@@ -195,6 +195,67 @@ async fn a_second_signal_ends_it_at_once_and_loses_nothing() {
     assert_eq!(gateway.client().post(Wire::H1, &post).await.expect("an answer").told(1), [Told::Duplicate]);
     gateway.stop().await;
     LakeRows::read(&folder.path().join("lake")).assert_exactly(&HashSet::from([uuid]), events::small);
+}
+
+/// Time for a few requests on a busy machine.
+const LAME_DUCK: Duration = Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lame_duck_is_not_ready_and_serves_whoever_comes_on_connections_that_it_closes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::new(folder.path()).set("lake.flush_age_ms", 50).set("stop.lame_duck_seconds", LAME_DUCK.as_secs());
+    let mut gateway = setup.start().await;
+    let (client, admin) = (gateway.client(), gateway.admin());
+    let mut acknowledged = HashSet::new();
+    let mut post = async |connection: &mut Connection| {
+        let uuid = events::identity(&mut Rng::new());
+        let answer = connection.post(&Post::json(events::small(uuid))).await.expect("it is served");
+        assert_eq!(answer.told(1), [Told::Accepted]);
+        acknowledged.insert(uuid);
+        answer.header("connection").to_owned()
+    };
+    // One that served, and one that did not yet, of each protocol.
+    let connect = async |wire| client.connect(wire).await.expect("it takes connections");
+    let (mut used, mut used_h2) = (connect(Wire::H1).await, connect(Wire::H2).await);
+    let (mut fresh, mut fresh_h2) = (connect(Wire::H1).await, connect(Wire::H2).await);
+    assert_eq!([post(&mut used).await, post(&mut used_h2).await], ["", ""]);
+    let stopped = Instant::now();
+    gateway.terminate();
+    gateway.until_reason("stops soon", Duration::from_secs(2)).await;
+    let ready = client.get("/readyz").await.expect("a balancer asks here");
+    assert_eq!((ready.status, ready.header("connection")), (503, "close"), "{ready:?}");
+    assert_eq!(ready.json()["reasons"][0]["code"], "stopping", "{ready:?}");
+    assert_eq!(get_plain(admin, "/healthz").await.expect("it lives").status, 200);
+    // An idle connection of HTTP/1 is not closed under a request that may be on its way; the answer closes it.
+    for connection in [&mut used, &mut fresh] {
+        assert_eq!(post(connection).await, "close");
+    }
+    // Over HTTP/2 the connection is told: at once, or with its first answer.
+    post(&mut fresh_h2).await;
+    let (mut new, mut new_h2) = (connect(Wire::H1).await, connect(Wire::H2).await);
+    assert_eq!(post(&mut new).await, "close");
+    post(&mut new_h2).await;
+    for (name, connection) in [("used", &used_h2), ("fresh", &fresh_h2), ("new", &new_h2)] {
+        eventually(&format!("the {name} connection is told"), Duration::from_secs(2), async || connection.is_closed()).await;
+    }
+    assert!(stopped.elapsed() < LAME_DUCK, "all of this is in its time: {:?}", stopped.elapsed());
+    assert_eq!(gateway.exit_code(Duration::from_secs(20)).await, 0, "{}", gateway.log_text());
+    assert!(stopped.elapsed() >= LAME_DUCK, "{:?}", stopped.elapsed());
+    assert_in_lake(folder.path(), &acknowledged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_does_not_wait_for_the_lame_duck_and_a_second_signal_cuts_it_short() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = Setup::new(folder.path()).set("stop.lame_duck_seconds", 60);
+    let mut gateway = setup.start().await;
+    gateway.interrupt();
+    assert_eq!(gateway.exit_code(Duration::from_secs(15)).await, 0, "{}", gateway.log_text());
+    let mut gateway = setup.start().await;
+    gateway.terminate();
+    gateway.until_reason("stops soon", Duration::from_secs(10)).await;
+    gateway.terminate();
+    assert_eq!(gateway.exit_code(Duration::from_secs(15)).await, 0, "a stop as any other: {}", gateway.log_text());
 }
 
 #[tokio::test(flavor = "multi_thread")]

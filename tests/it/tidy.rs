@@ -75,6 +75,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("work_pool", "rate_limit", "a client address is the same to both"),
     ("auth", "key_shares", "a key has a share of its own"),
     ("ingest", "dead_letters", "what is rejected goes there"),
+    ("ingest", "deliver", "a sink that fails takes no requests that wait for it"),
     ("deliver", "dead_letters", "what the sink refuses goes there"),
     ("repair", "ingest", "a replay is validated and stored as a request is"),
     ("repair", "dead_letters", "where the letters are"),

@@ -51,6 +51,11 @@ impl Activity {
         self.open.load(Relaxed) > 0
     }
 
+    /// Whether a request has ever been open.
+    pub(super) fn has_served(&self) -> bool {
+        self.is_open() || self.idle_since.load(Relaxed) > 0
+    }
+
     /// Since when no request was open, at the last such time.
     pub(super) fn idle_since(&self) -> Instant {
         self.opened + Duration::from_nanos(self.idle_since.load(Relaxed))

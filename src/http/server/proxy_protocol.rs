@@ -3,15 +3,31 @@
 use std::{io, net::IpAddr};
 
 use ppp::{HeaderResult, v1, v2};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpStream,
+};
 
 use crate::limits::PROXY_HEADER_BYTES_MAX;
 
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+const V1_BEGINNING: &[u8] = b"PROXY ";
 /// Bytes of a version 2 header up to and including its length.
 const V2_FIXED: usize = 16;
 /// Bytes of the longest version 1 header, including its line end.
 const V1_BYTES_MAX: usize = 107;
+
+/// Whether a connection begins with a header, as far as its first packet shows. The bytes remain unread.
+pub(super) async fn begins(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; V2_SIGNATURE.len()];
+    let length = stream.peek(&mut first).await?;
+    Ok(is_beginning(&first[..length]))
+}
+
+fn is_beginning(first: &[u8]) -> bool {
+    let begins = |whole: &[u8]| first.starts_with(&whole[..whole.len().min(first.len())]);
+    !first.is_empty() && (begins(V2_SIGNATURE) || begins(V1_BEGINNING))
+}
 
 /// Reads the header at the start of `stream`, and no byte after it. `None` if the proxy speaks for itself, as in its own health
 /// checks.
@@ -30,7 +46,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
     } else {
         // Version 1 has no length: read byte by byte, so that nothing after the header is consumed.
         while header.last() != Some(&b'\n') {
-            if !header.starts_with(b"PROXY ") || header.len() >= V1_BYTES_MAX {
+            if !header.starts_with(V1_BEGINNING) || header.len() >= V1_BYTES_MAX {
                 return Err(malformed());
             }
             header.push(stream.read_u8().await?);
@@ -92,6 +108,16 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(read_whole(&bytes).await, (Ok(expected.map(str::to_owned)), 4), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_request_is_told_from_a_header_by_its_first_bytes() {
+        for first in [&b"PROXY TCP4 1"[..], b"PROXY", V2_SIGNATURE, &V2_SIGNATURE[..5]] {
+            assert!(is_beginning(first), "{}", first.escape_ascii());
+        }
+        for first in [&b""[..], b"GET / HTTP/1", b"POST /admin/", b"PUT / HTTP/1", b"PRI * HTTP/2", b"\r\n\r\nGET / H"] {
+            assert!(!is_beginning(first), "{}", first.escape_ascii());
         }
     }
 

@@ -4,7 +4,10 @@
 //! and nothing is delivered to both; if none is gone it begins at the oldest event that is still spooled. It may be configured
 //! to begin at the oldest event or at the next one. No event that waits for a sink which is gone is passed over by all others.
 
-use super::{Cursor, CursorName, Cursors};
+use super::{
+    position::{Cursor, CursorName},
+    stored::Cursors,
+};
 
 /// A sink, and where it begins if it is new.
 #[derive(Clone, Debug, PartialEq, Eq)]

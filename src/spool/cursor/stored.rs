@@ -11,7 +11,7 @@ use std::{io, path::Path};
 
 use uuid::Uuid;
 
-use super::{Cursor, CursorName};
+use super::position::{Cursor, CursorName};
 use crate::{
     limits::{SINK_NAME_CHARS_MAX, SINKS_MAX},
     spool::{

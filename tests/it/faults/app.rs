@@ -2,17 +2,17 @@
 
 use std::{
     fs::{self, File},
-    future::pending,
     path::Path,
     time::Duration,
 };
 
 use fastrand::Rng;
 use lakegate::{
-    app::{App, Ended, Failure},
+    app::{App, Ended, Failure, Stop},
     conditions::Condition,
     config::Config,
 };
+use tokio::sync::mpsc;
 
 use crate::support::{
     client::{Client, Post, Told, Wire, get_plain},
@@ -142,7 +142,8 @@ async fn a_part_that_dies_ends_the_gateway_with_its_reason_and_what_was_acknowle
     let (app, config) = app(folder.path()).await;
     let client = Client::trusting(&config.data_dir.join("tls/cert.pem"), app.address);
     let (conditions, admin) = (app.conditions(), app.admin_address);
-    let running = tokio::spawn(app.run(pending()));
+    let (_nobody_stops_it, stops) = mpsc::channel(1);
+    let running = tokio::spawn(app.run(stops));
     assert_eq!(send(&client).await, Told::Accepted);
     assert_eq!(get_plain(admin, "/readyz").await.expect("an answer").status, 200);
     conditions.vital("test").thread(|| panic!("as the test wants it")).expect("a thread").join().expect_err("it panicked");
@@ -152,7 +153,9 @@ async fn a_part_that_dies_ends_the_gateway_with_its_reason_and_what_was_acknowle
     assert!(conditions.holds(Condition::PartEnded));
     // The next start has it.
     let (app, _) = self::app(folder.path()).await;
-    let Ended { undelivered_events, failure } = app.run(async {}).await;
+    let (stop, stops) = mpsc::channel(1);
+    stop.send(Stop::Gracefully).await.expect("it is taken");
+    let Ended { undelivered_events, failure } = app.run(stops).await;
     assert_eq!((undelivered_events, failure), (Some(0), None));
 }
 

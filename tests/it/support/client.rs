@@ -165,10 +165,7 @@ pub async fn get_plain(address: SocketAddr, path: &str) -> Result<Answer, Lost> 
 
 /// Sends a request without a body to a listener without TLS.
 pub async fn ask_plain(address: SocketAddr, method: &str, path: &str, headers: &[(&'static str, &str)]) -> Result<Answer, Lost> {
-    let stream = TokioIo::new(TcpStream::connect(address).await.map_err(lost)?);
-    let (sender, connection) = http1::handshake(stream).await.map_err(lost)?;
-    tokio::spawn(connection);
-    Connection::H1(sender).send(bare(method, path, headers)).await
+    Connection::plain(address).await?.send(bare(method, path, headers)).await
 }
 
 fn bare(method: &str, path: &str, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
@@ -186,6 +183,23 @@ pub enum Connection {
 }
 
 impl Connection {
+    /// Over plain HTTP/1.
+    pub async fn plain(address: SocketAddr) -> Result<Self, Lost> {
+        let stream = TcpStream::connect(address).await.map_err(lost)?;
+        stream.set_nodelay(true).map_err(lost)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::spawn(connection);
+        Ok(Self::H1(sender))
+    }
+
+    /// Whether it takes no more requests, because the other end said so.
+    pub fn is_closed(&self) -> bool {
+        match self {
+            Self::H1(sender) => sender.is_closed(),
+            Self::H2(sender) => sender.is_closed(),
+        }
+    }
+
     /// Sends a request and reads its answer whole.
     pub async fn post(&mut self, post: &Post) -> Result<Answer, Lost> {
         let mut builder = Request::post(match self {

@@ -33,6 +33,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
     output: Option<PathBuf>,
+    listen: SocketAddr,
 }
 
 impl Setup {
@@ -41,8 +42,16 @@ impl Setup {
         let data_dir = data_dir.into();
         let seen_data_dir = data_dir.clone();
         let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas").into();
-        let setup =
-            Self { data_dir, seen_data_dir, config: None, schemas, environment: Vec::new(), wrapper: Vec::new(), output: None };
+        let setup = Self {
+            data_dir,
+            seen_data_dir,
+            config: None,
+            schemas,
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+            output: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
         setup.set("rate_limit.events_per_second", 4_000_000_000_u32).set("rate_limit.events_burst", 4_000_000_000_u32)
     }
 
@@ -93,6 +102,12 @@ impl Setup {
         self
     }
 
+    /// Takes events at an address that it keeps over restarts.
+    pub fn listening(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
     /// With a registry of its own.
     pub fn schemas(mut self, folder: impl Into<PathBuf>) -> Self {
         self.schemas = folder.into();
@@ -110,7 +125,7 @@ impl Setup {
         let words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_lakegate")]);
         let words: Vec<&str> = words.collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(&words[1..]).args(["serve", "--listen", &self.listen.to_string(), "--admin", "127.0.0.1:0"]);
         command.arg("--schemas").arg(&self.schemas);
         command.arg("--data-dir").arg(&self.data_dir);
         if let Some(config) = &self.config {
@@ -289,6 +304,11 @@ impl Gateway {
     /// SIGTERM; waits for nothing.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// SIGINT; waits for nothing.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
     }
 
     /// SIGHUP; waits for nothing.

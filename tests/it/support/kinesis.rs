@@ -48,6 +48,7 @@ pub use self::{
     fault::{Fault, OF_CALLS},
     kpl::UserRecord,
     put::Limits,
+    serve::Reservation,
     service::Service,
     shards::{Shard, ShardFault, ShardRate},
     stored::{Call, Fate, Stored},

@@ -7,6 +7,7 @@ pub mod client;
 pub mod events;
 pub mod faults;
 pub mod gateway;
+pub mod haproxy;
 pub mod kinesis;
 pub mod lines;
 pub mod metrics;

@@ -114,6 +114,14 @@ pub fn dead_letters(root: &Path) -> Vec<DeadLetter> {
     letters
 }
 
+/// The dead letters in the records of a stream.
+pub fn letters_of(record: &[u8]) -> Vec<DeadLetter> {
+    let text = std::str::from_utf8(record).expect("dead letters are text");
+    let mut letters = Vec::new();
+    text.lines().for_each(|line| add_letters(line, Path::new("a stream"), &HashMap::new(), &mut letters));
+    letters
+}
+
 /// How often each letter was repeated, by its name.
 fn repeats(folder: &Path) -> HashMap<String, i64> {
     let text = fs::read_to_string(folder.join("repeats.journal")).unwrap_or_default();

@@ -37,6 +37,8 @@ pub struct Sender {
     pub unknown_fates: usize,
     /// Whether the disk fails to sync now and then: what is answered `storage_unavailable` may then be stored.
     syncs_fail: bool,
+    /// Whether the disk is lost now and then: a gateway on a new one takes every event for a new one.
+    disk_is_lost: bool,
 }
 
 impl Sender {
@@ -53,7 +55,14 @@ impl Sender {
             sent: 0,
             unknown_fates: 0,
             syncs_fail: false,
+            disk_is_lost: false,
         }
+    }
+
+    /// The same, to a gateway whose disk is lost now and then.
+    pub fn with_lost_disks(mut self) -> Self {
+        self.disk_is_lost = true;
+        self
     }
 
     /// The same, to a gateway whose disk fails to sync now and then.
@@ -168,7 +177,7 @@ impl Sender {
         let may_be_stored = self.pending.get(&uuid).copied().unwrap_or(false);
         let is_acknowledged = self.acknowledged.contains(&uuid);
         match told {
-            Told::Accepted => assert!(!is_acknowledged, "{uuid} was accepted a second time"),
+            Told::Accepted => assert!(!is_acknowledged || self.disk_is_lost, "{uuid} was accepted a second time"),
             Told::Duplicate => assert!(is_acknowledged || may_be_stored, "{uuid} was never stored and is called a duplicate"),
             Told::Retry(_) if is_acknowledged => return,
             Told::Retry(code) => {
