@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification kill-rounds storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -21,6 +21,8 @@ CLIENTS := tests/acceptance/openapi_clients
 JS := js-client
 # The Python package.
 PYTHON := clients/python
+# Terraform and the rest that tests `deploy/`: its packages do not go together with those of .venv.
+DEPLOY := $(TARGET)/deploy-venv
 # The Python of `make insights`.
 INSIGHTS := $(TARGET)/insights-venv
 # The lock file is law: what is built here is what was reviewed.
@@ -94,6 +96,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) build 240 $(DEBUG_BUILD)
 	@$(STAGE) cargo 500 $(MAKE) --no-print-directory cargo-tests
 	@$(STAGE) acceptance 330 $(MAKE) --no-print-directory acceptance
+	@$(STAGE) deploy 180 $(MAKE) --no-print-directory deploy-tests
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
 	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1
@@ -116,6 +119,15 @@ acceptance: venv servers generators $(JS)/dist/lakegate.js ## the gateway as its
 	@tests/install-programs
 	$(DEBUG_BUILD)
 	LAKEGATE_BIN=$(DEBUG_BIN) .venv/bin/python -m pytest tests/acceptance -n 3 --dist loadfile -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
+
+deploy-tests: venv $(DEPLOY)/installed ## deploy/: Terraform against the provider's schema and MiniStack, seeded faults, checkov, tf-nag
+	$(DEBUG_BUILD)
+	LAKEGATE_BIN=$(DEBUG_BIN) $(DEPLOY)/bin/python -m pytest tests/deploy -n 3 -ra --durations=5 $(if $(LAKEGATE_AGAIN),--last-failed)
+
+$(DEPLOY)/installed: tests/deploy/requirements.txt
+	python3 -m venv $(DEPLOY)
+	$(DEPLOY)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 js: $(JS)/dist/lakegate.js ## the library for browsers and Node: its build and its tests that need no browser
 	$(DEBUG_BUILD)

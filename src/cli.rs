@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod configuration;
+mod day;
 mod dead_letters;
 mod errors;
 mod failure;

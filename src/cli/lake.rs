@@ -1,5 +1,7 @@
 //! `lakegate lake …`: reads the lake without a query engine.
 
+mod tables;
+
 use std::{
     io::{self, BufWriter, Write},
     path::PathBuf,
@@ -12,7 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{configuration::PlaceArgs, view_schemas::view_schemas};
+use super::{configuration::PlaceArgs, day::day, view_schemas::view_schemas};
 use crate::{
     app::lake_location,
     enrich::write_flat,
@@ -61,6 +63,8 @@ pub(super) enum LakeCommand {
         #[arg(long, value_name = "DIR")]
         schemas: Option<PathBuf>,
     },
+    /// Print the database, tables and views with their columns, for Terraform (`--format json`) or for people.
+    Tables(tables::TablesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -94,10 +98,6 @@ pub(super) struct QueryArgs {
 pub(super) enum DialectArg {
     Duckdb,
     Athena,
-}
-
-fn day(text: &str) -> Result<Date, String> {
-    parse_date(text).ok_or_else(|| "a day such as 2026-11-20 is expected".into())
 }
 
 impl LakeArgs {
@@ -137,6 +137,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         LakeCommand::Export { query, distinct } => export(query, *distinct, out),
         // The output has only text of operators, and names that must stay unchanged.
         LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
+        LakeCommand::Tables(args) => tables::tables(args, &mut stdout),
     };
     let complete = result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?))?;
     Ok(ExitCode::from(u8::from(!complete)))

@@ -23,11 +23,16 @@ pub(super) fn view_schemas(registry: &Registry) -> serde_json::Result<Vec<ViewSc
                 .as_object()
                 .into_iter()
                 .flatten()
-                .map(|(name, property)| ViewColumn { name: name.clone(), kind: kind(&document, property) });
+                .map(|(name, property)| column(&document, name, property));
             schemas.push(ViewSchema { event_name: event_name.to_owned(), version: schema.version, columns: columns.collect() });
         }
     }
     Ok(schemas)
+}
+
+fn column(document: &Value, name: &str, property: &Value) -> ViewColumn {
+    let description = property["description"].as_str().unwrap_or_default().to_owned();
+    ViewColumn { name: name.to_owned(), kind: kind(document, property), description }
 }
 
 /// The type of a property, which may be defined by references within the document.

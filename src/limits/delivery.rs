@@ -159,6 +159,15 @@ pub const S3_BLOCKS_KEPT: usize = 12;
 /// Why: Athena's catalogue takes 255, and a number may be appended to make two names distinct.
 pub const VIEW_NAME_BYTES_MAX: usize = 240;
 
+/// Bytes of the comment of a column in AWS Glue; the rest of a longer description is cut.
+/// Why: the API of Glue takes 255.
+pub const GLUE_COMMENT_BYTES_MAX: usize = 255;
+
+/// First day of the projected dates of `lakegate lake tables`: days since 1970-01-01, 2025-11-01.
+/// Why: the first gateway ran in November 2026, and no event is filed under a day more than a year before its receipt. A day
+/// that moves, as in `lake views`, would be a change of every table in every run of Terraform.
+pub const CATALOGUE_FIRST_DATE_DAYS: i32 = 20_393;
+
 // ---- dead letters ----------------------------------------------------------------------------------------------------
 
 /// Bytes of dead letters kept per source (default); beyond it that key's bad events are answered `retry`.

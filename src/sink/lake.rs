@@ -71,4 +71,7 @@ pub use error::LakeError;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
 pub use rows::LakeRow;
-pub use views::{ColumnType, Dialect, GlueTable, ViewColumn, ViewRequest, ViewSchema, glue_tables, views};
+pub use views::{
+    CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, ColumnType, Dialect, GlueTable, Storage,
+    ViewColumn, ViewRequest, ViewSchema, catalogue, glue_tables, views,
+};

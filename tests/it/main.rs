@@ -27,6 +27,7 @@ mod kinesis_rig;
 mod kinesis_shards;
 #[cfg(feature = "s3")]
 mod lake_s3;
+mod lake_tables;
 mod ledger;
 mod operations;
 mod registry;

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::registry_args::RegistryArgs;
 use crate::{
-    cli::view_schemas::view_schemas,
+    cli::{day::day, view_schemas::view_schemas},
     event::{Date, unix_millis},
     limits::CREATED_DATE_DAYS_BACK_MAX,
     schema::{Registry, catalogue, python, typescript},
-    sink::lake::{Dialect, GlueTable, ViewRequest, glue_tables, parse_date, views},
+    sink::lake::{Dialect, GlueTable, ViewRequest, glue_tables, views},
 };
 
 /// The default lake of `lakegate serve`.
@@ -62,10 +62,6 @@ enum ExportForm {
     Glue,
     /// A catalogue of the events.
     Markdown,
-}
-
-fn day(text: &str) -> Result<Date, String> {
-    parse_date(text).ok_or_else(|| "a day such as 2026-11-20 is expected".into())
 }
 
 pub(super) fn run(args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<ExitCode> {

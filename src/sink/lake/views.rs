@@ -12,6 +12,7 @@
 //! Every name that comes from a schema is quoted; a name that cannot be quoted is left out, and an SQL comment says so.
 
 mod athena;
+mod catalogue;
 mod duckdb;
 mod glue;
 mod names;
@@ -20,6 +21,7 @@ mod request;
 mod typed;
 
 use super::error::LakeError;
+pub use catalogue::{CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, Storage, catalogue};
 pub use glue::{GlueTable, glue_tables};
 use raw_columns::raw_columns;
 pub use request::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema};

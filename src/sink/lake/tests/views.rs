@@ -9,7 +9,11 @@ use crate::event::Date;
 const FIRST_DATE: Date = Date { days: 20_778 };
 
 fn schema(event_name: &str, version: u32, columns: &[(&str, ColumnType)]) -> ViewSchema {
-    let columns = columns.iter().map(|(name, kind)| ViewColumn { name: (*name).to_owned(), kind: *kind });
+    let columns = columns.iter().map(|(name, kind)| ViewColumn {
+        name: (*name).to_owned(),
+        kind: *kind,
+        description: format!("What {name} is."),
+    });
     ViewSchema { event_name: event_name.to_owned(), version, columns: columns.collect() }
 }
 

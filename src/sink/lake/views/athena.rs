@@ -16,15 +16,31 @@ use crate::{
     },
 };
 
+/// Folder of a partition, relative to the root of the lake.
+pub(super) const LOCATION_TEMPLATE: &str = "event_type=${event_type}/created_date=${created_date}/";
+
 /// `events_raw` over two tables.
 pub(super) fn raw(root: &str, event_types: &BTreeSet<&str>, first_date: Date, columns: &[&str]) -> Result<String, LakeError> {
-    let root = root.trim_end_matches('/');
+    let root = s3_root(root)?;
     // Athena finds a file's columns by name; a missing column is NULL.
     let extra = [CLIENT_ADDRESS, DEDUP_SCOPE].into_iter().filter(|name| columns.contains(name));
     let extra: String = extra.map(|name| format!(",\n  `{name}` string")).collect();
-    let tables = tables(root, event_types, first_date)?.map(|(name, properties)| table(name, root, &extra, &properties));
+    let location = ("storage.location.template", format!("{root}/{LOCATION_TEMPLATE}"));
+    let tables = tables(event_types, first_date).map(|table| {
+        let properties = [table.properties, vec![location.clone()]].concat();
+        statement(table.name, root, &extra, &properties)
+    });
     let union = union_select(columns);
     Ok(format!("-- Athena runs one statement at a time.\n{}CREATE OR REPLACE VIEW events_raw AS\n{union};\n\n", tables.concat(),))
+}
+
+/// The root without its last slash, if Athena can read it.
+pub(super) fn s3_root(root: &str) -> Result<&str, LakeError> {
+    let bare = root.trim_end_matches('/');
+    match bare.strip_prefix("s3://") {
+        Some(path) if !path.is_empty() && !path.contains(char::is_control) => Ok(bare),
+        _ => Err(LakeError::Root { root: bare.to_owned(), reason: "Athena reads s3://bucket/prefix, nothing else".to_owned() }),
+    }
 }
 
 /// Both tables combined.
@@ -37,17 +53,17 @@ pub(super) fn union_select(columns: &[&str]) -> String {
     )
 }
 
-/// The name and properties of a table.
-pub(super) type Table = (&'static str, Vec<(&'static str, String)>);
+/// A table over the files.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) comment: &'static str,
+    /// All but its location.
+    pub(super) properties: Vec<(&'static str, String)>,
+}
 
 /// A projected date must be a date, and `late` is not: so the late events of an old lake, whose folder is one per type, have
 /// their own table. In a lake without such folders, this costs one listing.
-pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date) -> Result<[Table; 2], LakeError> {
-    let bare = root.strip_prefix("s3://").filter(|path| !path.is_empty() && !path.contains(char::is_control));
-    if bare.is_none() {
-        let reason = "Athena reads s3://bucket/prefix, nothing else".to_owned();
-        return Err(LakeError::Root { root: root.to_owned(), reason });
-    }
+pub(super) fn tables(event_types: &BTreeSet<&str>, first_date: Date) -> [Table; 2] {
     let dates = vec![
         ("projection.created_date.type", "date".to_owned()),
         ("projection.created_date.format", "yyyy-MM-dd".to_owned()),
@@ -56,13 +72,16 @@ pub(super) fn tables(root: &str, event_types: &BTreeSet<&str>, first_date: Date)
         ("projection.created_date.interval.unit", "DAYS".to_owned()),
     ];
     let late = vec![("projection.created_date.type", "enum".to_owned()), ("projection.created_date.values", "late".to_owned())];
-    let own = [
-        ("parquet.compression", "ZSTD".to_owned()),
-        ("projection.enabled", "true".to_owned()),
-        ("storage.location.template", format!("{root}/event_type=${{event_type}}/created_date=${{created_date}}/")),
-    ];
-    let table = |name, projection| (name, [own.to_vec(), projected_types(event_types), projection].concat());
-    Ok([table("events_dated", dates), table("events_late", late)])
+    let own = [("parquet.compression", "ZSTD".to_owned()), ("projection.enabled", "true".to_owned())];
+    let properties = |projection| [own.to_vec(), projected_types(event_types), projection].concat();
+    [
+        Table { name: "events_dated", comment: "The files of the lake, by event type and day.", properties: properties(dates) },
+        Table {
+            name: "events_late",
+            comment: "Late events of gateways up to 2026-11, which are in a folder of their own.",
+            properties: properties(late),
+        },
+    ]
 }
 
 /// The projected event types: those of the schemas; without schemas, a query must name its type.
@@ -76,9 +95,9 @@ fn projected_types(event_types: &BTreeSet<&str>) -> Vec<(&'static str, String)> 
     ]
 }
 
-/// A table, with the optional columns last. Dropped first: only its definition is lost, and a new list of event types takes
+/// The statement of a table, with the optional columns last. Dropped first: only its definition is lost, and a new list of event types takes
 /// effect.
-fn table(name: &str, root: &str, extra: &str, properties: &[(&str, String)]) -> String {
+fn statement(name: &str, root: &str, extra: &str, properties: &[(&str, String)]) -> String {
     let properties = properties.iter().map(|(key, value)| format!("  '{key}' = {}", hive_literal(value)));
     let properties = properties.collect::<Vec<_>>().join(",\n");
     format!(

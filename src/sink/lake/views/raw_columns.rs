@@ -58,3 +58,24 @@ fn list(columns: &[&str], made: impl Fn(&str) -> Option<String>) -> String {
 pub(super) fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
     RAW_COLUMNS.into_iter().chain(has_addresses.then_some(CLIENT_ADDRESS)).chain([DEDUP_SCOPE]).collect()
 }
+
+/// What a column means, as Glue shows it.
+pub(super) fn comment(name: &str) -> &'static str {
+    match name {
+        "event_uuid" => "UUID that the sender gave the event; the same event sent again has the same one.",
+        "event_name" => "Name of the event, such as menu:item:viewed.",
+        "event_type" => "First part of event_name.",
+        "event_subtype" => "Second part of event_name.",
+        "source" => "Name of the key that sent the event.",
+        "schema_version" => "Version of the schema that accepted the event.",
+        "created_at" => "When the sender says that the event happened: Unix time in seconds.",
+        "created_datetime" => "created_at as a time, UTC.",
+        "received_datetime" => "When the gateway received the event, UTC.",
+        "created_date" => "Day of created_datetime (UTC); of received_datetime if the event is late.",
+        IS_LATE => "Whether created_date is the day of receipt, because the event came too late or was dated ahead.",
+        "payload" => "The event as its sender wrote it: JSON.",
+        CLIENT_ADDRESS => "Address of the client, as [privacy] allows.",
+        DEDUP_SCOPE => "Scope of event_uuid for events of browser keys; NULL for server keys.",
+        _ => "",
+    }
+}

@@ -49,6 +49,8 @@ pub struct ViewColumn {
     pub name: String,
     /// Type of the column.
     pub kind: ColumnType,
+    /// Description in the schema; may be empty.
+    pub description: String,
 }
 
 /// Type of a column, from the `type` and `format` of a field's schema.

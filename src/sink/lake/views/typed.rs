@@ -24,6 +24,8 @@ pub(super) struct TypedColumn {
     pub(super) column: String,
     pub(super) field: String,
     pub(super) kind: ColumnType,
+    /// Description in the latest version that has one.
+    pub(super) description: String,
 }
 
 /// The views of the event names, and their event types.
@@ -75,16 +77,21 @@ pub(super) fn typed_select(dialect: Dialect, view: &TypedView, raw: &[&str]) -> 
 
 fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_names: &mut Names) -> TypedView {
     let event_name = versions[0].event_name.clone();
-    let mut fields: Vec<(&str, ColumnType)> = Vec::new();
+    let mut fields: Vec<(&str, ColumnType, &str)> = Vec::new();
     for column in versions.iter().flat_map(|version| &version.columns) {
-        match fields.iter_mut().find(|(name, _)| *name == column.name) {
-            Some((_, kind)) => *kind = kind.or(column.kind),
-            None => fields.push((&column.name, column.kind)),
+        match fields.iter_mut().find(|(name, ..)| *name == column.name) {
+            Some((_, kind, description)) => {
+                *kind = kind.or(column.kind);
+                if !column.description.is_empty() {
+                    *description = &column.description;
+                }
+            }
+            None => fields.push((&column.name, column.kind, &column.description)),
         }
     }
     let mut taken = Names::reserving(raw);
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
-    for (field, kind) in fields {
+    for (field, kind, description) in fields {
         if raw.contains(&field) && field != IS_LATE {
             continue;
         }
@@ -97,7 +104,8 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_nam
             // Glue, where Athena stores its views, accepts no other characters.
             Dialect::Athena => names::plain(field),
         };
-        columns.push(TypedColumn { column: taken.take(&wanted), field: field.to_owned(), kind });
+        let description = description.to_owned();
+        columns.push(TypedColumn { column: taken.take(&wanted), field: field.to_owned(), kind, description });
     }
     TypedView { view: view_names.take(&names::plain(&event_name)), event_name, columns, left_out }
 }

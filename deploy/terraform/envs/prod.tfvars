@@ -1,0 +1,9 @@
+environment     = "prod"
+region          = "eu-west-1"
+replica_region  = "eu-central-1"
+protected       = true
+ingest          = "stream"
+retention_hours = 168
+archive_days    = 365
+emails          = ["data-platform@example.com"]
+budget_usd      = 500
