@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import urllib.request
@@ -31,10 +32,11 @@ class Sample:
 
 
 def read_metrics(admin_port: int) -> dict[str, float]:
-    """Every sample of /metrics by name and labels."""
+    """Every sample of /metrics by name and labels, without the label of the only sink."""
     with OPENER.open(f"http://127.0.0.1:{admin_port}/metrics", timeout=30) as answer:
         lines = answer.read().decode().splitlines()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+    samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {re.sub(r'sink="[^"]*",?', "", name).replace("{}", ""): float(value) for name, value in samples}
 
 
 def sample(pid: int, admin_port: int) -> Sample:

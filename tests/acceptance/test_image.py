@@ -24,7 +24,7 @@ import required
 from events import event, text
 from gateway import ENVIRONMENT, ROOT, binary, wait_until
 from lake_gateway import free_port
-from registry import Registry
+from image_registry import Registry
 
 VERSION, REVISION = "1.2.3", "0" * 40
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}

@@ -28,7 +28,7 @@ ALERTS = ROOT / "ops/prometheus/alerts.yml"
 UNIT = ROOT / "ops/systemd/lakegate.service"
 
 # Series that are there only while a shard throttles or is held back; tests/it/kinesis_shards.rs sees them by name.
-WHILE_THROTTLED = {"lakegate_shard_throttled_records_total": {"shard"}, "lakegate_shard_rate": {"shard"}}
+WHILE_THROTTLED = {"lakegate_shard_throttled_records_total": {"sink", "shard"}, "lakegate_shard_rate": {"sink", "shard"}}
 # Series that are there only for secrets with an end; tests/it/keys/expiry.rs sees them by name.
 WHILE_EXPIRING = {
     "lakegate_key_not_after_timestamp_seconds": {"key", "secret"},

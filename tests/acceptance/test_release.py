@@ -22,7 +22,7 @@ import required
 import yaml
 
 from gateway import ENVIRONMENT, ROOT, binary
-from registry import Registry
+from image_registry import Registry
 
 helm = required.module("helm_python")
 
