@@ -203,7 +203,7 @@ chaos: ## 100,000 events through every fault of a stream, with kills: nothing lo
 	LAKEGATE_CHAOS_EVENTS=100000 $(TESTS) --test it kinesis_chaos:: -- --nocapture
 
 # In the release profile: a debug build does not take this rate on every machine.
-outage: ## a stream that is away for ten minutes of 5,000 events/s, twice: clients notice nothing, new events do not wait
+outage: ## a stream that is away for ten minutes of 5,000 events/s, alone (twice) and as one of two: clients notice nothing, new events do not wait
 	LAKEGATE_OUTAGE_SECONDS=600 LAKEGATE_OUTAGE_RATE=5000 $(TESTS) --release --test it kinesis_outage::an_outage -- --nocapture
 
 lost-disks: ## 100 times SIGKILL under load, each time with the disk, where only what is delivered is answered: nothing answered is lost

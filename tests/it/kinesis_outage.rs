@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::support::{
     client::{Client, Told, Wire},
     gateway::Gateway,
-    kinesis::{Fault, Service, ShardRate, events_of},
+    kinesis::{Fault, KinesisServer, Service, ShardRate, events_of},
     metrics::Scrape,
     say,
     streaming::{Rig, identities, send, small},
@@ -116,6 +116,49 @@ async fn an_outage_is_not_noticed_by_clients_and_after_it_new_events_do_not_wait
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_a_delivery_stream_is_not_noticed_either() {
     outage(Service::Firehose, Away::Refusing).await;
+}
+
+/// Of a stream and a delivery stream the second is away: what the first has is as fresh as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_one_of_two_sinks_delays_nothing_in_the_other() {
+    let outage = Duration::from_secs(number("LAKEGATE_OUTAGE_SECONDS", 12).into());
+    let rate = number("LAKEGATE_OUTAGE_RATE", 1_500);
+    let calm = (outage / 3).clamp(Duration::from_secs(4), Duration::from_secs(60));
+    let rig = Rig::of(Service::Kinesis, 8).await.set("sinks", "[{kind=\"kinesis\"}, {kind=\"firehose\"}]");
+    let other_server = KinesisServer::start(7).await;
+    let other = other_server.create(Service::Firehose, "events", 1);
+    let rig = rig.set("firehose.endpoint", other_server.url()).set("firehose.stream", "events").set("firehose.linger_ms", 20);
+    let rig = rig.set("firehose.memory_bytes_max", 8 << 20);
+    let gateway = rig.setup.start().await;
+    let load = Load::begin(&gateway.client(), rate);
+    tokio::time::sleep(calm).await;
+    let memory_before = gateway.memory().now;
+    let away_from = Instant::now();
+    other_server.begin_outage().await;
+    tokio::time::sleep(outage).await;
+    let scrape = Scrape::of(&gateway).await;
+    let memory_after = gateway.memory().now;
+    let away_to = Instant::now();
+    other_server.end_outage().await;
+    let sent = load.end().await;
+    Scrape::when_drained_within(&gateway, Duration::from_secs(60) + outage).await.assert_ledger();
+    gateway.stop().await;
+    let arrivals = Arrivals::of(&rig);
+    let (before, meanwhile) = (arrivals.p99(&sent, away_from - calm, away_from), arrivals.p99(&sent, away_from, away_to));
+    let behind = scrape.of_sink("firehose", "sink_lag_events");
+    say(format_args!(
+        "outage of one of two: {} s at {rate} events/s: the other has 99 of 100 events after {:.0} ms before and {:.0} ms meanwhile; {behind} events \
+         behind; memory {memory_before:.0} to {memory_after:.0} MiB",
+        outage.as_secs(),
+        before.as_secs_f64() * 1e3,
+        meanwhile.as_secs_f64() * 1e3,
+    ));
+    assert!(behind > i64::from(rate) * outage.as_secs() as i64 / 2, "{behind} events wait for the one that is away");
+    assert!(meanwhile <= 2 * before.max(Duration::from_millis(300)), "{before:?}, then {meanwhile:?}");
+    assert!(memory_after - memory_before <= 64.0, "{memory_before} MiB, then {memory_after} MiB");
+    let expected: HashSet<Uuid> = sent.iter().flat_map(|sent| sent.uuids.iter().copied()).collect();
+    rig.stream.contents().assert_exactly(&expected);
+    other.contents().assert_exactly(&expected);
 }
 
 async fn outage(service: Service, away: Away) {
@@ -243,6 +286,15 @@ impl Arrivals {
         let inside = sent.iter().filter(|sent| (from..to).contains(&sent.at));
         let times = inside.flat_map(|sent| sent.uuids.iter().map(|uuid| self.0[uuid].0.saturating_duration_since(sent.at)));
         times.max().expect("something was sent then")
+    }
+
+    /// The time from its request to its arrival that 99 of 100 events keep, of those sent in a stretch of time.
+    fn p99(&self, sent: &[Sent], from: Instant, to: Instant) -> Duration {
+        let inside = sent.iter().filter(|sent| (from..to).contains(&sent.at));
+        let times = inside.flat_map(|sent| sent.uuids.iter().map(|uuid| self.0[uuid].0.saturating_duration_since(sent.at)));
+        let mut times: Vec<Duration> = times.collect();
+        times.sort_unstable();
+        times[times.len() * 99 / 100]
     }
 
     /// Panics unless the backlog came oldest first, on the whole: calls in flight overtake each other.
