@@ -281,6 +281,7 @@ pub(crate) fn aggregate(data: &[u8]) {
             key: "k".repeat(1 + usize::from(*key)).into(),
             place: u128::MAX / (1 + u128::from(*key)),
             data: content.chain(*b"\n").collect(),
+            headers_bytes: 0,
             is_maybe_sent: false,
         };
         events.push(entry);

@@ -7,6 +7,7 @@ mod browser;
 mod dedup;
 mod edge;
 mod firehose;
+mod kafka;
 mod keys;
 mod kinesis;
 mod load;
@@ -22,6 +23,10 @@ pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
 pub use dedup::{DedupConfig, DedupStore, RedisConfig, StoreUrl};
 pub use edge::{ClientAuth, Durability, HttpConfig, ProxyConfig, RateLimitConfig, TlsConfig};
 pub use firehose::FirehoseConfig;
+pub use kafka::{
+    EVENT_SUBTYPE_PLACEHOLDER, EVENT_TYPE_PLACEHOLDER, KafkaCompression, KafkaConfig, KafkaSasl, KafkaTopic, Secret,
+    check_topic_name, has_placeholders,
+};
 pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::KinesisConfig;
 pub use load::{ConfigError, keys_variable, load, parse};

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batches   for the lake: one range after the other; a failed partition is retried until its records are settled
-//! stream    for Kinesis and Firehose: many calls in flight, each record on its own, shard by shard
+//! stream    for Kinesis, Firehose and Kafka: many calls in flight, each record on its own, shard by shard
 //! journal   for both: what is settled beyond the cursor, and which ranges were begun
 //! dropping  for a sink that may lose its oldest events instead of filling the spool
 //! ```

@@ -74,6 +74,10 @@ pub struct StreamPlan {
     pub firehose_usd: f64,
     /// In place of a stream: Firehose directly, to partitioned Parquet, and the files.
     pub direct_firehose_usd: f64,
+    /// In place of Kinesis: Amazon MSK with brokers for the busiest hour; packed means compressed with zstd.
+    pub msk_provisioned_usd: f64,
+    /// In place of Kinesis: Amazon MSK Serverless; packed means compressed with zstd.
+    pub msk_serverless_usd: f64,
 }
 
 const GB: f64 = 1e9;
@@ -145,7 +149,39 @@ fn stream(load: Load, facts: &Facts, gateways: f64, is_packed: bool) -> StreamPl
         advantage_usd: on_demand_gb.max(minimum_gb) * prices.advantage_gb,
         firehose_usd: firehose_usd(rounded(records, record, prices.firehose_record_bytes)),
         direct_firehose_usd: firehose_usd(direct_gb),
+        msk_provisioned_usd: msk_provisioned_usd(load, facts, is_packed),
+        msk_serverless_usd: msk_serverless_usd(load, facts, is_packed),
     }
+}
+
+/// Bytes of an event in Kafka.
+fn kafka_event_bytes(load: Load, gateway: &GatewayFacts, is_packed: bool) -> f64 {
+    (load.event_bytes + gateway.added_stream_bytes) * if is_packed { gateway.kafka_zstd_ratio } else { 1.0 }
+}
+
+/// GB that are kept.
+fn kafka_kept_gb(load: Load, facts: &Facts, is_packed: bool) -> f64 {
+    load.events_per_hour * facts.prices.msk_kept_hours * kafka_event_bytes(load, &facts.gateway, is_packed) / GB
+}
+
+fn msk_provisioned_usd(load: Load, facts: &Facts, is_packed: bool) -> f64 {
+    let prices = &facts.prices;
+    let peak_bytes = load.events_per_hour * load.peak / 3600.0 * kafka_event_bytes(load, &facts.gateway, is_packed);
+    // Every broker has a part of the leaders, and copies of the rest.
+    let brokers = (peak_bytes / prices.msk_broker_bytes_per_second).ceil().max(prices.msk_brokers_min);
+    let stored_gb = kafka_kept_gb(load, facts, is_packed) * prices.msk_replicas;
+    brokers * prices.msk_broker_hour * PLAN_HOURS_PER_MONTH + stored_gb * prices.msk_gb_month
+}
+
+fn msk_serverless_usd(load: Load, facts: &Facts, is_packed: bool) -> f64 {
+    let prices = &facts.prices;
+    let event_bytes = kafka_event_bytes(load, &facts.gateway, is_packed);
+    let peak_bytes = load.events_per_hour * load.peak / 3600.0 * event_bytes;
+    let partitions = (peak_bytes / prices.msk_partition_bytes_per_second).ceil().max(1.0);
+    let in_gb = load.events_per_hour * PLAN_HOURS_PER_MONTH * event_bytes / GB;
+    (prices.msk_serverless_hour + partitions * prices.msk_partition_hour) * PLAN_HOURS_PER_MONTH
+        + in_gb * prices.msk_serverless_in_gb
+        + kafka_kept_gb(load, facts, is_packed) * prices.msk_gb_month
 }
 
 #[cfg(test)]
@@ -182,6 +218,17 @@ mod tests {
         let [none, packed] = &plan.streams[..] else { panic!() };
         assert!((of_a_million(none) / 0.25 - 1.0).abs() < 0.05, "{}", of_a_million(none));
         assert!((of_a_million(packed) / 0.046 - 1.0).abs() < 0.05, "{}", of_a_million(packed));
+    }
+
+    /// A million events of 500 B, at a million an hour: $0.18 in the smallest cluster of MSK, $0.84 in MSK Serverless.
+    #[test]
+    fn msk_costs_what_its_brokers_or_its_hours_cost() {
+        let plan = plan(1e6, 500.0);
+        let of_a_million = |usd: f64| usd / PLAN_HOURS_PER_MONTH;
+        let none = &plan.streams[0];
+        assert!((0.175..0.19).contains(&of_a_million(none.msk_provisioned_usd)), "{}", of_a_million(none.msk_provisioned_usd));
+        assert!((0.82..0.87).contains(&of_a_million(none.msk_serverless_usd)), "{}", of_a_million(none.msk_serverless_usd));
+        assert!(plan.streams[1].msk_serverless_usd < none.msk_serverless_usd);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod aws;
 pub mod firehose;
+pub mod kafka;
 pub mod kinesis;
 pub mod lake;
 pub mod stream;

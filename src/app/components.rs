@@ -73,7 +73,7 @@ impl Components {
         let (window, unread) = open_window(config, &spool, &scopes, &conditions)?;
         let dead_letter_spool = match config.dead_letters.kind {
             DeadLettersKind::Files => None,
-            DeadLettersKind::Kinesis | DeadLettersKind::Firehose => {
+            DeadLettersKind::Kinesis | DeadLettersKind::Firehose | DeadLettersKind::Kafka => {
                 let quota_bytes = config.dead_letters.quota_bytes;
                 let spool = Arc::new(open_spool(config, "dead-letter-spool", quota_bytes, conditions.clone())?);
                 let progress = Arc::new(Progress::new(spool.durable_end(), spool.cursor().delivered_exclusive));
@@ -167,7 +167,7 @@ impl Components {
                 conditions: conditions.clone(),
                 scopes: scopes.clone(),
             };
-            deliverers.push(dead_letter_deliverer(config, shared).await);
+            deliverers.push(dead_letter_deliverer(config, shared).await?);
         }
         let admission = (config.http.durability == Durability::Delivered).then(|| {
             let of_dead_letters = dead_letter_sink.clone().zip(dead_letter_spool);

@@ -11,9 +11,11 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::lake_location::location_of;
+#[cfg(feature = "kafka")]
+use crate::sink::kafka::KafkaStream;
 use crate::{
     conditions::Conditions,
-    config::{Config, DeadLettersKind, LakeConfig, Sink, SinkSettings, StartAt, WhenSinkFull},
+    config::{Config, DeadLettersKind, KafkaConfig, LakeConfig, Sink, SinkSettings, StartAt, WhenSinkFull},
     dead_letters::DeadLetters,
     dedup::{Scopes, Window},
     deliver::{
@@ -27,6 +29,7 @@ use crate::{
     progress::{self, Progress},
     sink::{
         firehose::{self, DeliveryStream},
+        kafka::{self, Topics},
         kinesis::{self, KinesisStream},
         lake::LakeSink,
         stream::{Stream, StreamSettings},
@@ -147,7 +150,7 @@ impl Sinks {
                 conditions: parts.conditions.clone(),
                 scopes: parts.scopes.clone(),
             };
-            let open = opener(parts.config, sink.sink.settings, sink.lake_folder, sink.journal).await;
+            let open = opener(parts.config, sink.sink.settings, sink.lake_folder, sink.journal).await?;
             let mode = open(shared.clone())?;
             metrics.recovered_events.set(progress.unsettled(parts.spool.durable_end()) as i64);
             let dropping = sink.quota.drops_oldest.then_some(Dropping { shared, quota: sink.quota, open });
@@ -158,7 +161,7 @@ impl Sinks {
 }
 
 /// The deliverer of the dead letters to their stream.
-pub(super) async fn dead_letter_deliverer(config: &Config, shared: Shared) -> Deliverer {
+pub(super) async fn dead_letter_deliverer(config: &Config, shared: Shared) -> anyhow::Result<Deliverer> {
     let stream = &config.dead_letters.stream;
     let journal = config.data_dir.join(FOLDER).join(DEAD_LETTERS_JOURNAL);
     let lines = |is_keyed| StreamFormat::Lines { is_keyed };
@@ -167,12 +170,16 @@ pub(super) async fn dead_letter_deliverer(config: &Config, shared: Shared) -> De
             let stream = Arc::new(DeliveryStream::connect(&config.firehose, stream).await);
             stream_mode(shared, stream, lines(false), firehose::settings(&config.firehose), journal)
         }
+        DeadLettersKind::Kafka => {
+            let stream = connect_kafka(&config.kafka, Arc::new(Topics::one(stream))).await?;
+            stream_mode(shared, stream, lines(true), kafka::settings(&config.kafka), journal)
+        }
         _ => {
             let stream = Arc::new(KinesisStream::connect(&config.kinesis, stream).await);
             stream_mode(shared, stream, lines(true), kinesis::settings(&config.kinesis, true), journal)
         }
     };
-    Deliverer { mode, dropping: None }
+    Ok(Deliverer { mode, dropping: None })
 }
 
 /// The state of a sink before it was tried.
@@ -195,8 +202,8 @@ async fn opener(
     settings: SinkSettings,
     lake_folder: PathBuf,
     journal: PathBuf,
-) -> Box<dyn Fn(Shared) -> anyhow::Result<Mode> + Send + Sync> {
-    match settings {
+) -> anyhow::Result<Box<dyn Fn(Shared) -> anyhow::Result<Mode> + Send + Sync>> {
+    Ok(match settings {
         SinkSettings::Lake(lake) => {
             let location = location_of(&lake, config);
             Box::new(move |shared| {
@@ -216,7 +223,25 @@ async fn opener(
             let stream = Arc::new(DeliveryStream::connect(&config, &config.stream).await);
             Box::new(move |shared| Ok(stream_mode(shared, stream.clone(), form.clone(), settings.clone(), journal.clone())))
         }
-    }
+        SinkSettings::Kafka(config) => {
+            let topics = Arc::new(Topics::new(&config));
+            let form = EventFormat::new(config.format, &config.partition_key).in_topics(topics.clone());
+            let (form, settings) = (StreamFormat::Events(form), kafka::settings(&config));
+            let stream = connect_kafka(&config, topics).await?;
+            Box::new(move |shared| Ok(stream_mode(shared, stream.clone(), form.clone(), settings.clone(), journal.clone())))
+        }
+    })
+}
+
+#[cfg(feature = "kafka")]
+async fn connect_kafka(config: &KafkaConfig, topics: Arc<Topics>) -> anyhow::Result<Arc<dyn Stream>> {
+    Ok(Arc::new(KafkaStream::connect(config, topics).await?))
+}
+
+/// The configuration is refused before.
+#[cfg(not(feature = "kafka"))]
+async fn connect_kafka(_: &KafkaConfig, _: Arc<Topics>) -> anyhow::Result<Arc<dyn Stream>> {
+    anyhow::bail!("this build has no Kafka: build it with `--features kafka`")
 }
 
 fn bounds_of(lake: &LakeConfig) -> BatchBounds {

@@ -140,6 +140,9 @@ fn announce(app: &App, config: &Config) {
             SinkSettings::Firehose(firehose) => {
                 tracing::info!("sink {name}: the delivery stream {} of Firehose", firehose.stream);
             }
+            SinkSettings::Kafka(kafka) => {
+                tracing::info!("sink {name}: the topic {} of Kafka at {}", kafka.topic, kafka.bootstrap_servers);
+            }
         }
     }
     if let Some(certificate) = &app.self_signed {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::{Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, within};
+use super::stream::{Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, check_format, within};
 use crate::limits;
 
 /// `[firehose]`
@@ -82,6 +82,7 @@ pub(super) fn check(firehose: &FirehoseConfig) -> Result<(), (String, String)> {
             "found \"kpl\"; `none` or `ndjson` is allowed: Firehose unpacks the KPL's format only when it reads a Kinesis stream";
         return Err(("firehose.aggregation".into(), reason.into()));
     }
+    check_format("firehose", firehose.format)?;
     check_endpoint("firehose", &firehose.endpoint)
 }
 
@@ -111,6 +112,7 @@ mod tests {
             (FirehoseConfig { call_bytes_max: 5 << 20, ..default.clone() }, "firehose.call_bytes_max", "1024000 to 4194304"),
             (FirehoseConfig { record_bytes_max: 1 << 20, ..default.clone() }, "firehose.record_bytes_max", "1024 to 1024000"),
             (FirehoseConfig { aggregation: Aggregation::Kpl, ..default.clone() }, "firehose.aggregation", "ndjson"),
+            (FirehoseConfig { format: RecordFormat::Cloudevents, ..default.clone() }, "firehose.format", "no headers"),
             (FirehoseConfig { endpoint: "localhost:1".into(), ..default.clone() }, "firehose.endpoint", "https://"),
         ];
         for (config, key, part) in cases {

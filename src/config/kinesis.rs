@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stream::{Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, within};
+use super::stream::{
+    Aggregation, Delivery, RecordFormat, check_delivery, check_endpoint, check_format, check_partition_key, within,
+};
 use crate::limits;
 
 /// `[kinesis]`
@@ -83,11 +85,8 @@ pub(super) fn check(kinesis: &KinesisConfig) -> Result<(), (String, String)> {
             backlog_percent: kinesis.backlog_percent,
         },
     )?;
-    if kinesis.partition_key != "event_uuid" && !kinesis.partition_key.starts_with('/') {
-        let reason =
-            format!("found {:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed", kinesis.partition_key);
-        return Err(("kinesis.partition_key".into(), reason));
-    }
+    check_partition_key("kinesis", &kinesis.partition_key)?;
+    check_format("kinesis", kinesis.format)?;
     check_endpoint("kinesis", &kinesis.endpoint)?;
     if kinesis.ordered_by_key && kinesis.aggregation != Aggregation::None {
         let reason = "needs aggregation = \"none\": a packed record goes where its first key belongs, so the order of the others \
@@ -110,6 +109,7 @@ mod tests {
             (KinesisConfig { call_bytes_max: 1, ..default.clone() }, "kinesis.call_bytes_max", "1048576 to 10485760"),
             (KinesisConfig { aggregate_bytes_max: 2 << 20, ..default.clone() }, "kinesis.aggregate_bytes_max", "1048576"),
             (KinesisConfig { partition_key: "session_id".into(), ..default.clone() }, "kinesis.partition_key", "JSON pointer"),
+            (KinesisConfig { format: RecordFormat::Cloudevents, ..default.clone() }, "kinesis.format", "no headers"),
             (KinesisConfig { endpoint: "localhost:1".into(), ..default.clone() }, "kinesis.endpoint", "https://"),
             (
                 KinesisConfig { ordered_by_key: true, aggregation: Aggregation::Kpl, ..default.clone() },

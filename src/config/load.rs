@@ -200,10 +200,16 @@ fn check(config: &Config) -> Result<(), (String, String)> {
     if letters == DeadLettersKind::Firehose {
         super::firehose::check_name("dead_letters.stream", stream)?;
     }
+    if letters == DeadLettersKind::Kafka {
+        super::kafka::check_build("dead_letters.kind", cfg!(feature = "kafka"))?;
+        super::kafka::check_servers(&config.kafka)?;
+        super::kafka::check_topic_name(stream).map_err(|reason| ("dead_letters.stream".to_owned(), reason))?;
+    }
     config.lake.check(cfg!(feature = "s3"))?;
     super::kinesis::check(&config.kinesis)?;
     super::firehose::check(&config.firehose)?;
     super::firehose::check_name("firehose.stream", &config.firehose.stream)?;
+    super::kafka::check(&config.kafka)?;
     super::sinks::check(config)?;
     config.telemetry.check()?;
     config.stop.check()?;

@@ -10,7 +10,7 @@ use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig,
+    BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KafkaConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig,
     RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
 };
 use crate::limits;
@@ -55,6 +55,8 @@ pub struct Config {
     pub kinesis: KinesisConfig,
     /// The delivery stream of Firehose.
     pub firehose: FirehoseConfig,
+    /// The brokers and topics of Kafka.
+    pub kafka: KafkaConfig,
     /// Rejected events.
     pub dead_letters: DeadLettersConfig,
     /// Graceful stop.
@@ -87,6 +89,7 @@ impl Default for Config {
             lake: LakeConfig::default(),
             kinesis: KinesisConfig::default(),
             firehose: FirehoseConfig::default(),
+            kafka: KafkaConfig::default(),
             dead_letters: DeadLettersConfig::default(),
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -244,12 +247,12 @@ pub struct DeadLettersConfig {
     pub when_full: WhenFull,
     /// Files: minutes for which its bad events are answered `retry` before its oldest dead letters are discarded.
     pub hold_minutes_when_full: u64,
-    /// Kinesis: name or ARN of the dead letters' stream. Firehose: name of their delivery stream. Region, endpoint and limits are
-    /// those of `[kinesis]` or `[firehose]`.
+    /// Kinesis: name or ARN of the dead letters' stream. Firehose: name of their delivery stream. Kafka: name of their topic. All
+    /// else is as in `[kinesis]`, `[firehose]` or `[kafka]`.
     pub stream: String,
-    /// Kinesis, Firehose: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
+    /// Kinesis, Firehose, Kafka: bytes that may wait for the stream on disk; beyond it bad events are answered `retry`.
     pub quota_bytes: u64,
-    /// Kinesis, Firehose: the percentage of `quota_bytes` for the letters of one key; further letters go into files.
+    /// Kinesis, Firehose, Kafka: the percentage of `quota_bytes` for the letters of one key; further letters go into files.
     pub share_percent: u8,
 }
 
@@ -295,6 +298,8 @@ pub enum DeadLettersKind {
     Kinesis,
     /// Into a separate delivery stream of Firehose; letters that it refuses go into files.
     Firehose,
+    /// Into a separate topic of Kafka, in a build with the feature `kafka`; letters that it refuses go into files.
+    Kafka,
 }
 
 impl DeadLettersKind {
@@ -305,6 +310,7 @@ impl DeadLettersKind {
             Self::Files => "files",
             Self::Kinesis => "kinesis",
             Self::Firehose => "firehose",
+            Self::Kafka => "kafka",
         }
     }
 }

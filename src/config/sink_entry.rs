@@ -1,7 +1,9 @@
 //! `[sink]` and `[[sinks]]`: where accepted events go, as it is written.
 
-use serde::{Deserialize, Serialize};
-use toml::Table;
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+use toml::{Table, Value};
 
 /// `[sink]`: the only sink, if there are no `[[sinks]]`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -27,6 +29,8 @@ pub enum SinkKind {
     Kinesis,
     /// Into a delivery stream of Amazon Data Firehose: `[firehose]`.
     Firehose,
+    /// Into topics of Apache Kafka, in a build with the feature `kafka`: `[kafka]`.
+    Kafka,
 }
 
 impl SinkKind {
@@ -37,6 +41,7 @@ impl SinkKind {
             Self::Lake => "lake",
             Self::Kinesis => "kinesis",
             Self::Firehose => "firehose",
+            Self::Kafka => "kafka",
         }
     }
 }
@@ -61,7 +66,35 @@ pub struct SinkEntry {
     pub when_full: WhenSinkFull,
     /// Keys of the section of its kind that differ for this sink.
     #[serde(default)]
-    pub settings: Table,
+    pub settings: OwnSettings,
+}
+
+/// The key of a secret in the sections of the sinks.
+pub(super) const SECRET_KEY: &str = "password";
+
+/// Keys of a section. A secret is printed as `***`.
+#[derive(Clone, Default, Deserialize, PartialEq)]
+#[serde(transparent)]
+pub struct OwnSettings(pub Table);
+
+impl OwnSettings {
+    fn shown(&self) -> Table {
+        let hide = |(key, value): (&String, &Value)| (key.clone(), if key == SECRET_KEY { "***".into() } else { value.clone() });
+        self.0.iter().map(hide).collect()
+    }
+}
+
+impl fmt::Debug for OwnSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown().fmt(f)
+    }
+}
+
+impl Serialize for OwnSettings {
+    /// The printed form: `lakegate config check` prints it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.shown().serialize(serializer)
+    }
 }
 
 fn whole_quota() -> u8 {

@@ -3,7 +3,10 @@
 use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
-use super::{Config, FirehoseConfig, KinesisConfig, LakeConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull, stream::within};
+use super::{
+    Config, FirehoseConfig, KafkaConfig, KinesisConfig, LakeConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull,
+    sink_entry::SECRET_KEY, stream::within,
+};
 use crate::limits::{SINK_NAME_CHARS_MAX, SINKS_MAX};
 
 /// A sink with its settings.
@@ -30,6 +33,8 @@ pub enum SinkSettings {
     Kinesis(KinesisConfig),
     /// A delivery stream of Firehose.
     Firehose(FirehoseConfig),
+    /// Topics of Kafka.
+    Kafka(KafkaConfig),
 }
 
 impl SinkSettings {
@@ -39,6 +44,7 @@ impl SinkSettings {
             Self::Lake(lake) => ["lake", &lake.root, &lake.s3_endpoint, &lake.s3_region],
             Self::Kinesis(kinesis) => ["kinesis", &kinesis.stream, &kinesis.endpoint, &kinesis.region],
             Self::Firehose(firehose) => ["firehose", &firehose.stream, &firehose.endpoint, &firehose.region],
+            Self::Kafka(kafka) => ["kafka", &kafka.bootstrap_servers, &kafka.topic, ""],
         }
     }
 }
@@ -61,7 +67,7 @@ impl Config {
     fn sink_of(&self, index: usize, entry: &SinkEntry) -> Result<Sink, (String, String)> {
         let SinkEntry { name, kind, start, quota_percent, when_full, settings } = entry;
         let name = if name.is_empty() { kind.as_str() } else { name }.to_owned();
-        let settings = self.settings_of(*kind, settings).map_err(|reason| (format!("sinks[{index}].settings"), reason))?;
+        let settings = self.settings_of(*kind, &settings.0).map_err(|reason| (format!("sinks[{index}].settings"), reason))?;
         Ok(Sink { name, settings, start: *start, quota_percent: *quota_percent, when_full: *when_full })
     }
 
@@ -70,6 +76,14 @@ impl Config {
             SinkKind::Lake => SinkSettings::Lake(overlaid(&self.lake, other)?),
             SinkKind::Kinesis => SinkSettings::Kinesis(overlaid(&self.kinesis, other)?),
             SinkKind::Firehose => SinkSettings::Firehose(overlaid(&self.firehose, other)?),
+            SinkKind::Kafka => {
+                let mut kafka = overlaid(&self.kafka, other)?;
+                // A secret is never serialised, so it is not in the table.
+                if !other.contains_key(SECRET_KEY) {
+                    kafka.password = self.kafka.password.clone();
+                }
+                SinkSettings::Kafka(kafka)
+            }
         })
     }
 }
@@ -94,8 +108,12 @@ pub(super) fn check(config: &Config) -> Result<(), (String, String)> {
         // Without [[sinks]] the settings are those of a section.
         let is_listed = !config.sinks.is_empty();
         let at = |key: &str| if is_listed { format!("sinks[{index}].{key}") } else { key.to_owned() };
+        if matches!(sink.settings, SinkSettings::Kafka(_)) {
+            let key = if is_listed { at("kind") } else { "sink.kind".into() };
+            super::kafka::check_build(&key, cfg!(feature = "kafka"))?;
+        }
         check_settings(&sink.settings).map_err(|(key, reason)| match config.sinks.get(index) {
-            Some(entry) if !entry.settings.is_empty() => {
+            Some(entry) if !entry.settings.0.is_empty() => {
                 (at("settings"), format!("{}: {reason}", key.rsplit('.').next().unwrap_or(&key)))
             }
             _ => (key, reason),
@@ -141,6 +159,11 @@ fn check_settings(settings: &SinkSettings) -> Result<(), (String, String)> {
             super::stream::check_named("firehose.stream", &firehose.stream)?;
             super::firehose::check_name("firehose.stream", &firehose.stream)?;
             super::firehose::check(firehose)
+        }
+        SinkSettings::Kafka(kafka) => {
+            super::kafka::check_servers(kafka)?;
+            super::kafka::check_topic(kafka)?;
+            super::kafka::check(kafka)
         }
     }
 }

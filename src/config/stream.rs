@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::STREAM_SHARD_BYTES_MIN;
 
-/// The format of one event in a record. Both formats end with a line end.
+/// The format of one event in a record. The records of Kinesis and Firehose end with a line end.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordFormat {
@@ -14,6 +14,8 @@ pub enum RecordFormat {
     Flat,
     /// An object with the lake's columns; the event itself is one string in `payload`.
     Envelope,
+    /// The event's own object, and all else in the headers of the record (CloudEvents 1.0, binary mode). For Kafka only.
+    Cloudevents,
 }
 
 /// How events are packed into records.
@@ -58,6 +60,24 @@ pub(super) fn check_delivery(section: &str, delivery: &Delivery) -> Result<(), (
 pub(super) fn check_named(key: &str, stream: &str) -> Result<(), (String, String)> {
     if stream.is_empty() {
         return Err((key.into(), "is empty; the name of a stream is needed, for Kinesis its name or its ARN".into()));
+    }
+    Ok(())
+}
+
+/// Validates the source of the partition key.
+pub(super) fn check_partition_key(section: &str, key: &str) -> Result<(), (String, String)> {
+    if key == "event_uuid" || key.starts_with('/') {
+        return Ok(());
+    }
+    let reason = format!("found {key:?}; `event_uuid` or a JSON pointer such as `/session_id` is allowed");
+    Err((format!("{section}.partition_key"), reason))
+}
+
+/// Refuses a format with headers, in the `section` of a stream without them.
+pub(super) fn check_format(section: &str, format: RecordFormat) -> Result<(), (String, String)> {
+    if format == RecordFormat::Cloudevents {
+        let reason = "found \"cloudevents\"; `flat` or `envelope` is allowed: records of this stream have no headers";
+        return Err((format!("{section}.format"), reason.into()));
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     limits::STREAM_COMMIT_INTERVAL,
-    sink::stream::{Answer, ShardMap, ShardsUnknown, Stream, StreamRecord, StreamSettings},
+    sink::stream::{Answer, MapNeed, ShardMap, ShardsUnknown, Stream, StreamRecord, StreamSettings},
 };
 use health::Health;
 use intake::Intake;
@@ -67,6 +67,8 @@ struct Done {
     records: Vec<StreamRecord>,
     class: Class,
     answer: Answer,
+    /// The shard whose only call this was.
+    shard: Option<String>,
     /// Version of the shard map when the call was sent.
     map_version: u64,
     /// Set if the call was sent to find out which of its records is invalid.
@@ -181,6 +183,9 @@ impl Flow {
             let is_hurried = is_stopping || *awaited.borrow_and_update() > self.sent_up_to;
             self.keep_refusals(now).await;
             let has_read = self.read(is_hurried, now).await;
+            if has_read && self.stream.map_need() == MapNeed::Now {
+                self.shards.look_soon(&self.stream);
+            }
             if self.waiting_since.is_none() && self.queues.waiting(Class::Live).0 > 0 {
                 self.waiting_since = Some(now);
             }
@@ -249,13 +254,18 @@ impl Flow {
                 break;
             }
             self.turns[class as usize] += records.iter().map(|record| record.size() as u64).sum::<u64>();
-            if class == Class::Live {
+            if class == Class::Live && !self.has_shard_due(now) {
                 self.waiting_since = (self.queues.waiting(Class::Live).0 > 0).then_some(now);
             }
             self.call(records, class, None);
             has_sent = true;
         }
         has_sent
+    }
+
+    /// Whether more shards get a call each in this turn.
+    fn has_shard_due(&self, now: Instant) -> bool {
+        self.settings.rules.calls_by_shard && self.queues.ready_at(Class::Live).is_some_and(|at| at <= now)
     }
 
     /// The class of the next call: if both new events and a backlog are ready, each gets its share.
@@ -304,9 +314,10 @@ impl Flow {
         self.backlog_in_flight += usize::from(class == Class::Backlog);
         let (stream, map_version, success_before) = (self.stream.clone(), self.shards.version(), self.health.success());
         let sent_at = Instant::now();
+        let shard = self.queues.call_made(&records, sent_at);
         self.calls.spawn(async move {
             let answer = stream.put(&records).await;
-            Done { records, class, answer, map_version, suspicion, success_before, sent_at, took: sent_at.elapsed() }
+            Done { records, class, answer, shard, map_version, suspicion, success_before, sent_at, took: sent_at.elapsed() }
         });
     }
 

@@ -212,6 +212,88 @@ pub const FIREHOSE_NAME_CHARS_MAX: usize = 64;
 /// Why: the smaller of AWS's quotas by region; only the ratio of records to bytes is used, because the rate itself is learned.
 pub const FIREHOSE_PER_SECOND: (f64, f64) = (100_000.0, 1_000_000.0);
 
+// ---- Kafka ----------------------------------------------------------------------------------------------------------
+
+/// Topics that one gateway writes to.
+/// Why: a client that may send events of any type could otherwise make any number of topics, each with partitions, metrics and
+/// memory. An event of one topic more becomes a dead letter.
+pub const KAFKA_TOPICS_MAX: usize = 200;
+
+/// Partitions, of all topics together, that are handled separately; with more, a topic is treated as one.
+/// Why: bounds the metrics and the memory, as for the shards of Kinesis.
+pub const KAFKA_PARTITIONS_MAX: usize = 10_000;
+
+/// Characters of the name of a topic.
+/// Why: the brokers take no more, because the names are folders.
+pub const KAFKA_TOPIC_CHARS_MAX: usize = 249;
+
+/// Records in one call to a partition (bound and default).
+/// Why: the batches of librdkafka have 10,000 at most.
+pub const KAFKA_CALL_RECORDS_MAX: usize = 10_000;
+
+/// Bytes of one call to a partition (default).
+/// Why: about the bytes of one batch, before compression.
+pub const KAFKA_CALL_BYTES: usize = MIB;
+
+/// Upper bound for the configured bytes of one call to a partition.
+/// Why: more would wait in librdkafka's memory instead of on disk.
+pub const KAFKA_CALL_BYTES_MAX: usize = 64 * MIB;
+
+/// Bytes of one record with its key and headers (default).
+/// Why: brokers and topics take batches of 1,048,588 bytes unless `max.message.bytes` is raised; this leaves space for the
+/// framing of the batch and of the record.
+pub const KAFKA_RECORD_BYTES: usize = 1_000_000;
+
+/// Upper bound for the configured bytes of one record with its key.
+/// Why: Amazon MSK Serverless takes 8 MiB; an event has at most [`EVENT_BYTES_MAX`](super::EVENT_BYTES_MAX) anyway.
+pub const KAFKA_RECORD_BYTES_MAX: usize = 8 * MIB;
+
+/// Bytes in which records are billed.
+/// Why: Amazon MSK bills bytes without rounding.
+pub const KAFKA_BILLED_UNIT_BYTES: usize = 1;
+
+/// Bytes that a batch, and each record in it, has beside keys, headers and values.
+/// Why: 61 for the batch, and for the record varints of its lengths, offset and time, and of up to 15 headers; rounded up.
+pub const KAFKA_FRAMING_BYTES: usize = 512;
+
+/// Time for which a record is tried until it counts as unanswered (default).
+/// Why: a partition has a new leader within seconds of a broker's death. An answer that was lost within this time is asked for
+/// again without making a duplicate, because the producer is idempotent; after it the record is sent anew.
+pub const KAFKA_DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Timeout of a request for the partitions of a topic.
+/// Why: far above any round trip.
+pub const KAFKA_METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of events for Kafka held in memory (default).
+/// Why: as for the other streams, and [`KAFKA_PARTITION_BYTES_MIN`] for each of 750 partitions.
+pub const KAFKA_MEMORY_BYTES: usize = 24 * MIB;
+
+/// Least memory of each partition in bytes, for any number of partitions.
+/// Why: some 40 usual events, so that a batch is worth its request, and hundreds of partitions whose broker is away leave memory
+/// for the others.
+pub const KAFKA_PARTITION_BYTES_MIN: usize = 32 * KIB;
+
+/// Records and bytes per second that an undisturbed partition takes.
+/// Why: only the ratio of records to bytes is used, because brokers limit by delaying their answers.
+pub const KAFKA_PER_SECOND: (f64, f64) = (100_000.0, 10_000_000.0);
+
+/// Time that librdkafka has beyond the delivery timeout to report a record.
+/// Why: its timers run once a second; a record without a report counts as unanswered, so that no call waits for ever.
+pub const KAFKA_REPORT_GRACE: Duration = Duration::from_secs(10);
+
+/// Timeout for connecting to a broker, with TLS and SASL.
+/// Why: far above any round trip; a dead address is noticed soon.
+pub const KAFKA_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest pause between two attempts to connect to a broker.
+/// Why: a connection every few seconds is no load, and after an outage delivery starts again within this time.
+pub const KAFKA_RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// Life of a token for Amazon MSK, and of a token whose own end is not known.
+/// Why: MSK takes tokens of 15 minutes; librdkafka asks for the next one after four fifths of it.
+pub const KAFKA_TOKEN_LIFE: Duration = Duration::from_secs(900);
+
 // ---- plan -----------------------------------------------------------------------------------------------------------
 
 /// Hours per month in AWS's price calculations.

@@ -33,6 +33,16 @@ pub struct Prices {
     pub firehose_record_bytes: f64,
     pub firehose_parquet_gb: f64,
     pub firehose_partitioning_gb: f64,
+    pub msk_broker_hour: f64,
+    pub msk_brokers_min: f64,
+    pub msk_broker_bytes_per_second: f64,
+    pub msk_replicas: f64,
+    pub msk_kept_hours: f64,
+    pub msk_gb_month: f64,
+    pub msk_serverless_hour: f64,
+    pub msk_partition_hour: f64,
+    pub msk_partition_bytes_per_second: f64,
+    pub msk_serverless_in_gb: f64,
     pub s3_put_thousand: f64,
     pub s3_gb_month: f64,
     pub machine_hour: f64,
@@ -54,6 +64,7 @@ pub struct GatewayFacts {
     pub memory_mib: f64,
     pub identity_store_bytes: f64,
     pub parquet_ratio: f64,
+    pub kafka_zstd_ratio: f64,
 }
 
 /// Why a file of facts is refused.

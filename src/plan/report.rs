@@ -38,6 +38,8 @@ impl Display for Plan {
         row("Kinesis, on demand", &|stream| usd(stream.on_demand_usd))?;
         row("Kinesis, on-demand Advantage", &|stream| usd(stream.advantage_usd))?;
         row("+ Firehose to Parquet, S3", &|stream| usd(stream.firehose_usd))?;
+        row("instead: Kafka, MSK provisioned", &|stream| usd(stream.msk_provisioned_usd))?;
+        row("instead: Kafka, MSK Serverless", &|stream| usd(stream.msk_serverless_usd))?;
         row("instead: Firehose to Parquet", &|stream| usd(stream.direct_firehose_usd))?;
         writeln!(f, "{:<31}{:>14}", "instead: Parquet straight to S3", usd(self.direct_usd))
     }

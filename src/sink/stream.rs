@@ -20,7 +20,7 @@ pub use entry::Entry;
 pub use place::{HashKey, HashRange};
 pub use record::{Packing, RecordBuilder, StreamRecord};
 pub use settings::{KeyRules, StreamRules, StreamSettings};
-pub use shards::{Shard, ShardMap, ShardsUnknown};
+pub use shards::{MapNeed, Shard, ShardMap, ShardsUnknown, place_in_topic, topic_of};
 
 /// A future that a [`Stream`] returns.
 pub type StreamFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -35,4 +35,9 @@ pub trait Stream: Send + Sync {
 
     /// The open shards, or why they are not known.
     fn shards(&self) -> StreamFuture<'_, Result<ShardMap, ShardsUnknown>>;
+
+    /// Whether the shards must be read again, because the last map lacks some that records need.
+    fn map_need(&self) -> MapNeed {
+        MapNeed::None
+    }
 }

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use uuid::Uuid;
 
+#[cfg(feature = "kafka")]
+use crate::support::kafka::{Brokers, Kept};
 use crate::support::{
     client::{Told, Wire},
     events::{Form, bad_of_kind},
@@ -22,7 +24,18 @@ type Events = BTreeMap<Uuid, Vec<u8>>;
 /// A sink that is read back.
 enum Sink {
     Lake,
-    Stream { service: Service, server: Box<KinesisServer>, stream: Stream, aggregation: &'static str, form: LineForm },
+    #[cfg(feature = "kafka")]
+    Kafka {
+        brokers: Brokers,
+        format: &'static str,
+    },
+    Stream {
+        service: Service,
+        server: Box<KinesisServer>,
+        stream: Stream,
+        aggregation: &'static str,
+        form: LineForm,
+    },
 }
 
 impl Sink {
@@ -36,6 +49,8 @@ impl Sink {
     fn setup(&self, folder: &Path) -> Setup {
         let setup = Setup::new(folder).set("schemas.unknown_events", "accept");
         match self {
+            #[cfg(feature = "kafka")]
+            Self::Kafka { brokers, format } => brokers.sink_of(setup, "events").set("kafka.format", format),
             Self::Lake => setup.set("lake.flush_age_ms", 50),
             Self::Stream { service, server, aggregation, form, .. } => {
                 let key = |key: &str| format!("{}.{key}", service.name());
@@ -51,6 +66,19 @@ impl Sink {
             Self::Lake => {
                 LakeRows::read(&folder.join("lake"))
                     .assert_exactly(&events.keys().copied().collect(), |uuid| events[&uuid].clone());
+            }
+            #[cfg(feature = "kafka")]
+            Self::Kafka { brokers, format } => {
+                let kept = brokers.read("events");
+                let found: Vec<Uuid> = kept.iter().map(Kept::uuid).collect();
+                assert_eq!(found.len(), events.len(), "each once");
+                for (uuid, kept) in found.iter().zip(&kept) {
+                    match *format {
+                        "flat" => LineForm::Flat.assert_holds(&kept.value, &events[uuid]),
+                        "envelope" => LineForm::Envelope.assert_holds(&kept.value, &events[uuid]),
+                        _ => assert!(kept.value == events[uuid], "{uuid}: the bytes that its client wrote"),
+                    }
+                }
             }
             Self::Stream { stream, form, .. } => {
                 let contents = stream.contents();
@@ -84,6 +112,16 @@ async fn a_stream_of_envelopes_conforms_however_they_are_packed() {
 async fn a_delivery_stream_conforms_in_both_forms_however_events_are_packed() {
     for form in [LineForm::Flat, LineForm::Envelope] {
         stream_conforms(Service::Firehose, form).await;
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_conforms_in_every_format() {
+    for format in ["flat", "envelope", "cloudevents"] {
+        let brokers = Brokers::start(1);
+        brokers.create("events", 3);
+        conforms(&Sink::Kafka { brokers, format }).await;
     }
 }
 

@@ -18,6 +18,8 @@ mod flood;
 mod fuzz;
 mod half_close;
 mod hostile;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod keys;
 mod kill;
 mod kinesis_chaos;

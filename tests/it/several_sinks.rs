@@ -4,6 +4,8 @@ use std::{collections::HashSet, process::Command, time::Duration};
 
 use uuid::Uuid;
 
+#[cfg(feature = "kafka")]
+use crate::support::kafka::Brokers;
 use crate::support::{
     client::{Told, Wire},
     events::Form,
@@ -117,6 +119,37 @@ async fn a_dead_sink_holds_up_no_other_and_gets_everything_when_it_is_back() {
     drained.assert_ledger();
     gateway.stop().await;
     assert_eq!([sinks.lake(), Sinks::once(&sinks.kinesis)], [sent.clone(), sent]);
+}
+
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lake_goes_on_while_kafka_is_away_and_kafka_gets_everything_once_when_it_is_back() {
+    let (sinks, brokers) = (Sinks::new().await, Brokers::start(1));
+    brokers.create("events", 3);
+    let setup = brokers.sink_of(sinks.setup(&["{kind=\"lake\"}", "{kind=\"kafka\"}"]), "events");
+    let setup = setup.set("kafka.delivery_timeout_ms", 2_000);
+    let mut gateway = setup.start().await;
+    let mut sent = send(&gateway.client(), 500).await;
+    Scrape::when_drained(&gateway).await;
+    brokers.begin_outage();
+    sent.extend(send(&gateway.client(), 1_000).await);
+    sinks.until_in_lake(&sent).await;
+    let is_told = async || state_of(&gateway, "kafka").await["reachable"] == false;
+    eventually("the outage is told", LIMIT, is_told).await;
+    assert_eq!(state_of(&gateway, "lake").await["lag_events"], 0);
+    assert_eq!(state_of(&gateway, "kafka").await["lag_events"], 1_000);
+    gateway.kill();
+    let gateway = setup.start().await;
+    sent.extend(send(&gateway.client(), 500).await);
+    sinks.until_in_lake(&sent).await;
+    brokers.end_outage();
+    let drained = Scrape::when_drained(&gateway).await;
+    drained.assert_ledger();
+    assert_eq!(drained.sinks(), ["kafka", "lake"]);
+    gateway.stop().await;
+    let copies = brokers.copies(&["events"]);
+    assert!(copies.values().all(|copies| *copies == 1), "an event is in the topic twice");
+    assert_eq!([sinks.lake(), copies.into_keys().collect()], [sent.clone(), sent]);
 }
 
 /// Bytes of an event that is sent until the spool is full.

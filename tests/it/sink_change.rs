@@ -1,5 +1,6 @@
 //! The kind of the sink is changed while events are spooled: what the first sink has is not delivered again, and the rest is
-//! delivered by the second. From each of the lake, Kinesis and Firehose to each other.
+//! delivered by the second. From each of the lake, Kinesis, Firehose and, in a
+//! build that has it, Kafka to each other.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,6 +9,8 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "kafka")]
+use crate::support::kafka::Brokers;
 use crate::support::{
     client::{Told, Wire},
     events::Form,
@@ -28,28 +31,54 @@ const EVENTS: usize = 100;
 enum Kind {
     Lake,
     Stream(Service),
+    #[cfg(feature = "kafka")]
+    Kafka,
 }
 
-const KINDS: [Kind; 3] = [Kind::Lake, Kind::Stream(Service::Kinesis), Kind::Stream(Service::Firehose)];
+const KINDS: &[Kind] = &[
+    Kind::Lake,
+    Kind::Stream(Service::Kinesis),
+    Kind::Stream(Service::Firehose),
+    #[cfg(feature = "kafka")]
+    Kind::Kafka,
+];
+
+/// The topic of Kafka, with a partition that takes events and one that does not while another sink is to get a part.
+#[cfg(feature = "kafka")]
+const TOPIC: &str = "events";
 
 /// A gateway's folder, and every sink that it may have.
 struct Sinks {
     folder: tempfile::TempDir,
     server: KinesisServer,
     streams: HashMap<&'static str, Stream>,
+    #[cfg(feature = "kafka")]
+    brokers: Brokers,
 }
 
 impl Sinks {
     async fn new() -> Self {
         let server = KinesisServer::start(7).await;
         let streams = Service::BOTH.map(|service| (service.name(), server.create(service, service.name(), 2)));
-        Self { folder: tempfile::tempdir().expect("a folder"), streams: streams.into(), server }
+        #[cfg(feature = "kafka")]
+        let brokers = Brokers::start(1);
+        #[cfg(feature = "kafka")]
+        brokers.create(TOPIC, 2);
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            streams: streams.into(),
+            server,
+            #[cfg(feature = "kafka")]
+            brokers,
+        }
     }
 
     fn setup(&self, kind: Kind) -> Setup {
         let setup = Setup::new(self.folder.path().join("data")).set("schemas.unknown_events", "accept");
         match kind {
             Kind::Lake => setup.set("lake.flush_age_ms", 50),
+            #[cfg(feature = "kafka")]
+            Kind::Kafka => self.brokers.sink_of(setup, TOPIC).set("kafka.delivery_timeout_ms", 1_000),
             Kind::Stream(service) => {
                 let setup = setup.with_stream_of(service, &self.server, service.name());
                 setup.set(&format!("{}.linger_ms", service.name()), 20)
@@ -64,6 +93,8 @@ impl Sinks {
                 let lake = LakeRows::read(&self.folder.path().join("data/lake"));
                 lake.rows.into_iter().map(|(uuid, rows)| (uuid, rows.len())).collect()
             }
+            #[cfg(feature = "kafka")]
+            Kind::Kafka => self.brokers.copies(&[TOPIC]).into_iter().collect(),
             Kind::Stream(service) => {
                 let contents = self.streams[service.name()].contents();
                 contents.copies.into_iter().map(|(uuid, copies)| (uuid, copies.len())).collect()
@@ -81,6 +112,8 @@ impl Sinks {
             std::fs::create_dir_all(&folder).expect("a folder");
             std::fs::write(folder.join("event_type=broken"), "in the way").expect("a file");
         }
+        #[cfg(feature = "kafka")]
+        self.brokers.cluster.partition_leader(TOPIC, 1, None).expect("no leader");
         let mut gateway = self.setup(kind).start().await;
         if let Kind::Stream(service) = kind {
             self.streams[service.name()].set(Fault::RecordFailed, 0.5);
@@ -94,6 +127,8 @@ impl Sinks {
         let are_read = |scrape: &Scrape| scrape.value("delivered_events") as usize == self.contents(kind).len();
         Scrape::when("its answers were read", &gateway, are_read).await;
         gateway.kill();
+        #[cfg(feature = "kafka")]
+        self.brokers.cluster.partition_leader(TOPIC, 1, Some(1)).expect("a leader");
         sent
     }
 }
@@ -113,8 +148,8 @@ async fn send(gateway: &Gateway) -> HashSet<Uuid> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_sink_loses_nothing_and_delivers_nothing_again() {
-    for from in KINDS {
-        for to in KINDS.into_iter().filter(|to| *to != from) {
+    for from in KINDS.iter().copied() {
+        for to in KINDS.iter().copied().filter(|to| *to != from) {
             let sinks = Sinks::new().await;
             let sent = sinks.deliver_a_part(from).await;
             let first = sinks.contents(from);

@@ -206,7 +206,8 @@ fn call(records: &[Record]) -> Vec<StreamRecord> {
         let key: Box<str> = record.event_uuid().to_string().into();
         let mut data = Vec::new();
         write_flat(&record.envelope(), record.payload(), &mut data);
-        let entry = Entry { seq: seq as u64, place: hash_key(&key), key, data: data.into(), is_maybe_sent: false };
+        let entry =
+            Entry { seq: seq as u64, place: hash_key(&key), key, data: data.into(), headers_bytes: 0, is_maybe_sent: false };
         packing.record(vec![entry])
     };
     records.iter().enumerate().map(record).collect()

@@ -91,7 +91,7 @@ impl RunArgs {
         let all = tls.into_iter().flat_map(|tls| self.servers.iter().copied().chain(before).map(move |kind| (kind, tls)));
         let other_sinks = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
         all.filter(|(kind, tls)| {
-            !matches!(kind, Kind::Kpl | Kind::Lake | Kind::Firehose | Kind::FirehoseNdjson) || other_sinks(*tls)
+            !matches!(kind, Kind::Kpl | Kind::Lake | Kind::Firehose | Kind::FirehoseNdjson | Kind::Kafka) || other_sinks(*tls)
         })
         .collect()
     }

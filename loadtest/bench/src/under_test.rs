@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Firehose,
     /// The gateway, lines packed into records of a delivery stream.
     FirehoseNdjson,
+    /// The gateway, batches for a topic of Kafka.
+    Kafka,
     /// The gateway, Parquet files.
     Lake,
 }
@@ -56,6 +58,7 @@ impl Kind {
             Self::Kpl => "lakegate → Kinesis, KPL",
             Self::Firehose => "lakegate → Firehose",
             Self::FirehoseNdjson => "lakegate → Firehose, lines packed",
+            Self::Kafka => "lakegate → Kafka",
             Self::Lake => "lakegate → Parquet",
         }
     }
@@ -83,6 +86,10 @@ pub(crate) struct GatewayArgs {
     /// Folder below which the gateways keep their data while they run; on a disk, or their fsyncs cost nothing.
     #[arg(long, default_value = "target")]
     data: PathBuf,
+    /// Brokers for the server `kafka`, which make topics on demand: `tests/acceptance/kafka_brokers.py FILE` starts some, and
+    /// writes their addresses into FILE.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    kafka: Option<String>,
 }
 
 impl GatewayArgs {
@@ -92,7 +99,8 @@ impl GatewayArgs {
         registry::write(&self.schemas, &schemas)?;
         let data = self.data.canonicalize().with_context(|| format!("{} cannot be used", self.data.display()))?;
         let lake_flush_age = Duration::from_secs(2);
-        Ok(Setup { gateway: self.gateway.clone(), before: None, under: Vec::new(), schemas, data, lake_flush_age })
+        let (gateway, kafka) = (self.gateway.clone(), self.kafka.clone());
+        Ok(Setup { gateway, before: None, under: Vec::new(), schemas, data, kafka, lake_flush_age })
     }
 }
 
@@ -109,6 +117,8 @@ pub(crate) struct Setup {
     pub(crate) schemas: PathBuf,
     /// Where the gateways keep their data: on a disk, or the fsyncs cost nothing.
     pub(crate) data: PathBuf,
+    /// Brokers of Kafka.
+    pub(crate) kafka: Option<String>,
     /// Age at which the lake's files are written.
     pub(crate) lake_flush_age: Duration,
 }
@@ -154,8 +164,9 @@ impl UnderTest {
         let stub = match kind {
             Kind::Kinesis | Kind::Before | Kind::Firehose => Some(Stub::start(Contents::OneEvent)?),
             Kind::Kpl | Kind::FirehoseNdjson => Some(Stub::start(Contents::Packed)?),
-            Kind::Bare | Kind::Parse | Kind::Lake => None,
+            Kind::Bare | Kind::Parse | Kind::Kafka | Kind::Lake => None,
         };
+        ensure!(kind != Kind::Kafka || setup.kafka.is_some(), "--kafka names no brokers");
         let (process, address, admin) = if kind.is_gateway() {
             let config = folder.path().join("lakegate.toml");
             let other = setup.before.as_ref().filter(|_| kind == Kind::Before);
@@ -242,6 +253,7 @@ impl UnderTest {
 fn configuration(kind: Kind, tls: bool, setup: &Setup, folder: &Path, stub: Option<&Stub>) -> String {
     let (sink, aggregation) = match kind {
         Kind::Lake => ("lake", "none"),
+        Kind::Kafka => ("kafka", "none"),
         Kind::Kpl => ("kinesis", "kpl"),
         Kind::Firehose => ("firehose", "none"),
         Kind::FirehoseNdjson => ("firehose", "ndjson"),
@@ -249,6 +261,10 @@ fn configuration(kind: Kind, tls: bool, setup: &Setup, folder: &Path, stub: Opti
     };
     // Another build knows no section but its own.
     let section = if sink == "firehose" { "firehose" } else { "kinesis" };
+    let kafka = setup.kafka.as_ref().filter(|_| kind == Kind::Kafka);
+    let kafka = kafka.map_or(String::new(), |servers| {
+        format!("[kafka]\nbootstrap_servers = \"{servers}\"\ntopic = \"bench\"\ncreate_topics = true\n")
+    });
     let endpoint = stub.map_or(String::new(), |stub| format!("http://{}", stub.address));
     let data_dir = toml_text(folder);
     let schemas = toml_text(&setup.schemas);
@@ -277,7 +293,7 @@ stream = "bench"
 region = "eu-west-1"
 endpoint = "{endpoint}"
 aggregation = "{aggregation}"
-[telemetry]
+{kafka}[telemetry]
 log_format = "json"
 "#,
         plaintext = !tls

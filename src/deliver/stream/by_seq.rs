@@ -59,7 +59,7 @@ mod tests {
         fn whatever_order_they_come_in_they_leave_in_that_of_their_numbers(seqs in prop::collection::hash_set(0_u64..500, 0..200)) {
             let mut entries = BySeq::default();
             for seq in &seqs {
-                entries.insert(Entry { seq: *seq, key: "".into(), place: 0, data: [].into(), is_maybe_sent: false });
+                entries.insert(Entry { seq: *seq, key: "".into(), place: 0, data: [].into(), headers_bytes: 0, is_maybe_sent: false });
             }
             prop_assert_eq!((entries.len(), entries.is_empty()), (seqs.len(), seqs.is_empty()));
             prop_assert_eq!(entries.first().map(|entry| entry.seq), seqs.iter().min().copied());

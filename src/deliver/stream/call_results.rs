@@ -10,7 +10,7 @@ use super::{
     Done, Flow,
     invalid_records::{Success, Suspicion},
     refusal::Refusal,
-    shard_queues::Class,
+    shard_queues::{Class, ShardQueue},
     shard_throttle::ShardTally,
 };
 use crate::{
@@ -34,7 +34,10 @@ impl Flow {
             failing: failing(&done.answer),
         });
         let count = |answer| self.shared.metrics.calls(answer).inc();
-        let Done { mut records, class, answer, map_version, suspicion, success_before, sent_at, .. } = done;
+        let Done { mut records, class, answer, shard, map_version, suspicion, success_before, sent_at, .. } = done;
+        if let Some(shard) = shard {
+            self.queues.call_ended(&shard);
+        }
         if suspicion.is_some() {
             self.suspects.came_back();
         }
@@ -43,6 +46,7 @@ impl Flow {
             Answer::Each(results) => {
                 count("each");
                 self.settle_each(records, results, class, map_version, at);
+                self.keep_refusals(now).await;
             }
             Answer::Unknown(reason) => {
                 count("unknown");
@@ -94,10 +98,12 @@ impl Flow {
         let mut settled = Vec::with_capacity(records.len());
         let mut stored = StoredRecords::default();
         let mut owed = false;
+        let mut failures: BTreeMap<usize, String> = BTreeMap::new();
         let rules = self.settings.rules;
-        for (record, result) in records.into_iter().zip(results) {
+        for (mut record, result) in records.into_iter().zip(results) {
             let place = record.entries[0].place;
-            let tally = tallies.entry(self.queues.map.owner(place)).or_default();
+            let owner = self.queues.map.owner(place);
+            let tally = tallies.entry(owner).or_default();
             match result {
                 RecordResult::Stored { shard } => {
                     tally.stored += rules.cost(record.size());
@@ -116,12 +122,31 @@ impl Flow {
                 RecordResult::Failed { code } => {
                     tally.failed += rules.cost(record.size());
                     tracing::debug!(code, "a record failed; it is sent again");
+                    failures.insert(owner, code);
+                }
+                RecordResult::Unknown { code } => {
+                    tally.failed += rules.cost(record.size());
+                    tracing::debug!(code, "whether a record was stored is not known; it is sent again");
+                    failures.insert(owner, code);
+                    record.entries.iter_mut().for_each(|entry| entry.is_maybe_sent = true);
+                }
+                RecordResult::Refused { reason } => {
+                    for entry in record.entries {
+                        self.release(&entry);
+                        self.refusals.push(Refusal::new(entry.seq, &reason));
+                    }
+                    continue;
                 }
             }
             owed = true;
             record.entries.into_iter().for_each(|entry| self.queues.put_back(entry, class));
         }
         self.learn(tallies, (sent_at, now));
+        for (index, code) in failures {
+            if let Some(queue) = self.queues.iter_mut().nth(index) {
+                queue.last_failure = code;
+            }
+        }
         self.count_stored(&stored);
         if !settled.is_empty() {
             self.suspects.hurry(now);
@@ -274,16 +299,29 @@ impl Flow {
     /// Reports the shards that have taken nothing for a while. Other shards continue.
     fn look_for_failing_shards(&mut self, now: Instant) {
         let is_failing = |since: Instant| now.duration_since(since) >= SHARD_FAILING_AFTER;
-        let failing = self.queues.iter().filter(|queue| queue.throttle.failing_since().is_some_and(is_failing));
-        let failing: BTreeMap<String, usize> =
-            failing.map(|queue| (label(&queue.shard.id).to_owned(), queue.waiting_events())).collect();
-        for (shard, waiting) in &failing {
+        let failing = self.queues.iter().filter(|queue| queue.failing_since().is_some_and(is_failing));
+        let failing: BTreeMap<String, (usize, &str)> =
+            failing.map(|queue| (label(&queue.shard.id).to_owned(), (queue.waiting_events(), &*queue.last_failure))).collect();
+        for (shard, (waiting, failure)) in &failing {
+            let why = if failure.is_empty() { String::new() } else { format!(" ({failure})") };
             let others = if self.queues.iter().len() > 1 { ", and the other shards go on" } else { "" };
-            let detail = format!("it takes nothing; {waiting} events wait for it in memory{others}");
+            let detail = format!("it takes nothing{why}; {waiting} events wait for it in memory{others}");
             self.shared.conditions.raise(Condition::ShardFailing, &self.shared.place_of(shard), detail);
         }
         for shard in self.failing_shards.iter().filter(|shard| !failing.contains_key(*shard)) {
             self.shared.conditions.clear(Condition::ShardFailing, &self.shared.place_of(shard));
+        }
+        // Calls of single shards do not fail as a whole: the stream does if nothing was stored since the last of them began to fail.
+        let success = self.health.success().map(|success| success.sent_at);
+        let is_served = |queue: &ShardQueue| queue.has_events() && !queue.failing_since().is_some_and(is_failing);
+        let last_failing = self.queues.iter().filter_map(ShardQueue::failing_since).filter(|since| is_failing(*since)).max();
+        if self.settings.rules.calls_by_shard
+            && last_failing.is_some_and(|since| success.is_none_or(|success| success < since))
+            && !self.queues.iter().any(is_served)
+        {
+            let owed = self.shared.progress.unsettled(self.shared.spool.durable_end());
+            let reason = format!("{} of its shards take nothing, and no other has events", failing.len());
+            self.shared.report(Some(&reason), owed as usize);
         }
         self.failing_shards = failing.into_keys().collect();
     }

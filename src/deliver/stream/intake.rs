@@ -21,7 +21,7 @@ use crate::{
     event::unix_millis,
     limits::{BACKLOG_AFTER, STREAM_AHEAD_EVENTS_MAX, STREAM_READ_BYTES, STREAM_READ_RECORDS},
     progress::SeqSet,
-    sink::stream::{Entry, HashKey, KeyRules, Packing, StreamSettings},
+    sink::stream::{Entry, HashKey, KeyRules, Packing, StreamSettings, place_in_topic},
     spool::{Frame, ReadBatch, Reader, Spool},
 };
 
@@ -270,7 +270,7 @@ impl Intake {
     /// the next ones to the next shard.
     fn place(&mut self, formed: &FormattedEvent, queues: &mut ShardQueues, class: Class, now: Instant) -> HashKey {
         if !self.packing.shares_key {
-            return (self.keys.place_of)(&formed.key);
+            return place_in_topic(formed.topic, (self.keys.place_of)(&formed.key));
         }
         let bytes = formed.data.len();
         if let Some(block) = self.block.as_mut().filter(|block| block.bytes_left >= bytes && queues.has_room(block.place, class))
@@ -285,7 +285,8 @@ impl Intake {
 
     fn take(&mut self, frame: &Frame, formed: FormattedEvent, place: HashKey) -> Entry {
         let is_maybe_sent = self.maybe_sent.contains(frame.seq);
-        let entry = Entry { seq: frame.seq, key: formed.key, place, data: formed.data, is_maybe_sent };
+        let FormattedEvent { key, data, headers_bytes, .. } = formed;
+        let entry = Entry { seq: frame.seq, key, place, data, headers_bytes, is_maybe_sent };
         self.taken.insert(frame.seq);
         self.held_bytes += weight(&entry);
         entry

@@ -1,6 +1,6 @@
 //! The format of a spooled event in the stream: its bytes, and the key that decides its shard.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -11,7 +11,10 @@ use crate::{
     enrich::{write_envelope, write_flat},
     event::{Envelope, Record},
     json::{Parser, Tape, pointer_name},
-    sink::stream::KeyRules,
+    sink::{
+        kafka::{Topics, write_headers},
+        stream::KeyRules,
+    },
 };
 
 /// The content of the spool, and the format in which it is sent.
@@ -33,6 +36,8 @@ pub struct EventFormat {
     pub format: RecordFormat,
     /// The source of its key.
     pub key: KeySource,
+    /// The topics, if the stream has any. Their records do not end with a line end.
+    pub topics: Option<Arc<Topics>>,
 }
 
 /// The source of an event's key.
@@ -50,7 +55,11 @@ pub enum KeySource {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FormattedEvent {
     pub(super) key: Box<str>,
+    /// Its headers, then its bytes.
     pub(super) data: Box<[u8]>,
+    pub(super) headers_bytes: u32,
+    /// The number of its topic; 0 if the stream has none.
+    pub(super) topic: u32,
 }
 
 impl EventFormat {
@@ -58,29 +67,44 @@ impl EventFormat {
     #[must_use]
     pub fn new(format: RecordFormat, partition_key: &str) -> Self {
         let members = partition_key.strip_prefix('/').map(|path| path.split('/').map(pointer_name).collect());
-        Self { format, key: members.map_or(KeySource::Identity, KeySource::Members) }
+        Self { format, key: members.map_or(KeySource::Identity, KeySource::Members), topics: None }
     }
 
     /// For a stream without keys.
     #[must_use]
     pub fn without_key(format: RecordFormat) -> Self {
-        Self { format, key: KeySource::None }
+        Self { format, key: KeySource::None, topics: None }
     }
 
-    fn form(&self, record: &Record, keys: &KeyRules, scratch: &mut Vec<u8>) -> FormattedEvent {
+    /// For a stream with topics.
+    #[must_use]
+    pub fn in_topics(self, topics: Arc<Topics>) -> Self {
+        Self { topics: Some(topics), ..self }
+    }
+
+    fn form(&self, record: &Record, keys: &KeyRules, scratch: &mut Vec<u8>) -> Result<FormattedEvent, String> {
         let envelope = record.envelope();
+        let topic = self.topics.as_ref().map_or(Ok(0), |topics| topics.of_event(&envelope.event_name))?;
         scratch.clear();
+        let mut headers_bytes = 0;
         match self.format {
             RecordFormat::Flat => write_flat(&envelope, record.payload(), scratch),
             RecordFormat::Envelope => write_envelope(&envelope, record.payload(), scratch),
+            RecordFormat::Cloudevents => {
+                write_headers(&envelope, scratch);
+                headers_bytes = scratch.len() as u32;
+                scratch.extend_from_slice(record.payload());
+            }
         }
-        scratch.push(b'\n');
+        if self.topics.is_none() {
+            scratch.push(b'\n');
+        }
         let key = match &self.key {
             KeySource::Identity => identity_key(&envelope),
             KeySource::Members(path) => key_at(path, record.payload(), keys).unwrap_or_else(|| identity_key(&envelope)),
             KeySource::None => Box::default(),
         };
-        FormattedEvent { key, data: scratch.as_slice().into() }
+        Ok(FormattedEvent { key, data: scratch.as_slice().into(), headers_bytes, topic })
     }
 }
 
@@ -107,12 +131,13 @@ impl StreamFormat {
     ) -> Result<Option<FormattedEvent>, String> {
         match self {
             Self::Events(form) => match Record::decode(body.clone()) {
-                Ok(record) => Ok(sinks.include(&record).then(|| form.form(&record, keys, scratch))),
+                Ok(record) if sinks.include(&record) => form.form(&record, keys, scratch).map(Some),
+                Ok(_) => Ok(None),
                 Err(error) => Err(error.to_string()),
             },
             Self::Lines { is_keyed } => {
                 let key = if *is_keyed { format!("{seq}").into() } else { Box::default() };
-                Ok(Some(FormattedEvent { key, data: (&body[..]).into() }))
+                Ok(Some(FormattedEvent { key, data: (&body[..]).into(), headers_bytes: 0, topic: 0 }))
             }
         }
     }

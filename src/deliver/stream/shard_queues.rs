@@ -8,7 +8,7 @@ use std::{
 
 use super::{by_seq::BySeq, shard_throttle::ShardThrottle};
 use crate::{
-    limits::{STREAM_ENTRY_OVERHEAD_BYTES, STREAM_SHARD_BYTES_MIN},
+    limits::STREAM_ENTRY_OVERHEAD_BYTES,
     sink::stream::{Entry, HashKey, Packing, RecordBuilder, Shard, ShardMap, StreamRecord, StreamRules, StreamSettings},
     spool::Reader,
 };
@@ -27,6 +27,18 @@ pub(super) struct ShardQueue {
     /// Where the first skipped event of this queue may lie; all earlier events of the queue are in memory or settled.
     pub(super) backlog: Option<Reader>,
     waiting: [Waiting; 2],
+    /// The code of the last failure of a record.
+    pub(super) last_failure: String,
+    /// The call in flight, if a shard has one call at a time.
+    call: Option<ShardCall>,
+}
+
+/// The only call in flight of a shard.
+#[derive(Clone, Copy, Debug)]
+struct ShardCall {
+    sent_at: Instant,
+    /// Memory of its events.
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -57,7 +69,30 @@ pub(super) fn weight(entry: &Entry) -> usize {
 
 impl ShardQueue {
     fn new(shard: Shard, now: Instant) -> Self {
-        Self { shard, throttle: ShardThrottle::new(now), backlog: None, waiting: Default::default() }
+        Self {
+            shard,
+            throttle: ShardThrottle::new(now),
+            backlog: None,
+            waiting: Default::default(),
+            last_failure: String::new(),
+            call: None,
+        }
+    }
+
+    /// The earliest time for the next call; `None` while the only call of the shard is in flight.
+    pub(super) fn ready_at(&self) -> Option<Instant> {
+        self.call.is_none().then(|| self.throttle.ready_at())
+    }
+
+    /// Since when the shard takes nothing; `None` if it takes records. A shard with one call at a time takes nothing while this
+    /// call has no answer.
+    pub(super) fn failing_since(&self) -> Option<Instant> {
+        self.throttle.failing_since().or(self.call.map(|call| call.sent_at))
+    }
+
+    /// Whether the shard has events to take.
+    pub(super) fn has_events(&self) -> bool {
+        self.call.is_some() || self.waiting_events() > 0
     }
 
     fn head(&self, class: Class) -> Option<&Entry> {
@@ -111,6 +146,8 @@ impl ShardQueues {
         for queue in old {
             if let Some(same) = self.queues.iter_mut().find(|other| other.shard == queue.shard) {
                 same.throttle = queue.throttle;
+                same.call = queue.call;
+                same.last_failure = queue.last_failure;
             }
             for (class, waiting) in [Class::Live, Class::Backlog].into_iter().zip(queue.waiting) {
                 waiting.entries.into_iter().for_each(|entry| self.put_back(entry, class));
@@ -145,13 +182,14 @@ impl ShardQueues {
     }
 
     pub(super) fn queue_has_room(&self, queue: &ShardQueue, class: Class) -> bool {
-        let whole = (self.memory_bytes_max / self.queues.len()).max(STREAM_SHARD_BYTES_MIN);
+        let whole = (self.memory_bytes_max / self.queues.len()).max(self.rules.shard_bytes_min);
         let share = match class {
             Class::Live if queue.backlog.is_none() && queue.waiting[1].entries.is_empty() => 100,
             Class::Live => 100 - self.backlog_percent,
             Class::Backlog => self.backlog_percent,
         };
-        queue.waiting[class as usize].bytes < whole / 100 * share
+        let in_flight = queue.call.map_or(0, |call| call.bytes);
+        queue.waiting[class as usize].bytes + in_flight < whole / 100 * share
     }
 
     /// A place for an event of any place: the next queue in turn with space and without throttling, or else the queue with
@@ -216,17 +254,19 @@ impl ShardQueues {
 
     /// When the first event of `class` may be sent, as far as the throttles allow. `None` if nothing waits.
     pub(super) fn ready_at(&self, class: Class) -> Option<Instant> {
-        let queues = self.queues.iter().filter(|queue| queue.head(class).is_some());
-        queues.map(|queue| queue.throttle.ready_at()).min()
+        self.queues.iter().filter(|queue| queue.head(class).is_some()).filter_map(ShardQueue::ready_at).min()
     }
 
     /// Takes the records of one call, the oldest first, from the shards that are ready.
     pub(super) fn take_call(&mut self, class: Class, packing: Packing, bounds: CallBounds, now: Instant) -> Vec<StreamRecord> {
         let mut records = Vec::new();
         let mut bytes = 0;
-        let ready = self.queues.iter().enumerate().filter(|(_, queue)| queue.throttle.ready_at() <= now);
-        let head = |(index, queue): (usize, &ShardQueue)| queue.head(class).map(|entry| Reverse((entry.seq, index)));
-        let mut heads: BinaryHeap<_> = ready.filter_map(head).collect();
+        let is_ready = |queue: &ShardQueue| queue.ready_at().is_some_and(|at| at <= now);
+        let ready = self.queues.iter().enumerate().filter(|(_, queue)| is_ready(queue));
+        let heads = ready.filter_map(|(index, queue)| queue.head(class).map(|entry| Reverse((entry.seq, index))));
+        // The greatest in reverse is the oldest.
+        let mut heads: BinaryHeap<_> =
+            if self.rules.calls_by_shard { heads.max().into_iter().collect() } else { heads.collect() };
         while let Some(Reverse((_, index))) = heads.pop() {
             let Some(record) = self.take_record(index, class, packing) else { continue };
             if bytes + record.size() > bounds.bytes_max && !records.is_empty() {
@@ -240,11 +280,28 @@ impl ShardQueues {
                 break;
             }
             let queue = &self.queues[index];
-            if let (true, Some(next)) = (queue.throttle.ready_at() <= now, queue.head(class)) {
+            if let (true, Some(next)) = (is_ready(queue), queue.head(class)) {
                 heads.push(Reverse((next.seq, index)));
             }
         }
         records
+    }
+
+    /// Records that a call with these records is made. Returns the id of the shard, if it has one call at a time.
+    pub(super) fn call_made(&mut self, records: &[StreamRecord], sent_at: Instant) -> Option<String> {
+        let first = records.iter().flat_map(|record| &record.entries).next().filter(|_| self.rules.calls_by_shard)?;
+        let bytes = records.iter().flat_map(|record| &record.entries).map(weight).sum();
+        let queue = self.owner(first.place);
+        queue.call = Some(ShardCall { sent_at, bytes });
+        Some(queue.shard.id.clone())
+    }
+
+    /// Records that the call in flight of this shard has ended.
+    pub(super) fn call_ended(&mut self, shard: &str) {
+        // A shard that no longer exists has no call.
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.shard.id == shard) {
+            queue.call = None;
+        }
     }
 
     fn take_record(&mut self, index: usize, class: Class, packing: Packing) -> Option<StreamRecord> {

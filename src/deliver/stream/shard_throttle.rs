@@ -26,7 +26,7 @@ pub(super) struct ShardThrottle {
     /// Intervals in a row without much throttling.
     calm_intervals: u32,
     failed_at: Option<Instant>,
-    /// Since when the shard takes nothing.
+    /// When the first call was sent of those since which the shard takes nothing.
     failing_since: Option<Instant>,
     interval: Interval,
 }
@@ -101,7 +101,7 @@ impl ShardThrottle {
             self.failures = 0;
             self.failing_since = None;
         } else if is_news {
-            self.failing_since.get_or_insert(now);
+            self.failing_since.get_or_insert(sent_at);
             self.failures += 1;
             self.failed_at = Some(now);
         }

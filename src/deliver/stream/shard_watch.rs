@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::shard_queues::ShardQueues;
 use crate::{
     limits::{STREAM_SHARDS_REFRESH, STREAM_SHARDS_REFRESH_MIN},
-    sink::stream::{HashKey, ShardMap, ShardsUnknown, Stream},
+    sink::stream::{HashKey, MapNeed, ShardMap, ShardsUnknown, Stream},
 };
 
 type Shards = Result<ShardMap, ShardsUnknown>;
@@ -60,10 +60,18 @@ impl ShardWatch {
         self.asking = Some(tokio::spawn(async move { stream.shards().await }));
     }
 
+    /// Requests the shard list, unless a request is under way.
+    pub(super) fn look_soon(&mut self, stream: &Arc<dyn Stream>) {
+        if self.asking.is_none() {
+            self.look(stream);
+        }
+    }
+
     /// Requests the shard list if that is due.
     pub(super) fn look_if_due(&mut self, stream: &Arc<dyn Stream>, now: Instant) {
         let age = self.answered_at.map_or(Duration::MAX, |at| now.duration_since(at));
-        let is_due = age >= STREAM_SHARDS_REFRESH || (self.is_doubted && age >= STREAM_SHARDS_REFRESH_MIN);
+        let lacks_some = self.is_doubted || stream.map_need() != MapNeed::None;
+        let is_due = age >= STREAM_SHARDS_REFRESH || (lacks_some && age >= STREAM_SHARDS_REFRESH_MIN);
         if is_due && self.asking.is_none() && !self.is_unpredictable {
             self.look(stream);
         }

@@ -16,7 +16,7 @@ use crate::{
     },
     sink::{
         kinesis,
-        stream::{HashKey, HashRange, Packing, RecordResult, Shard, StreamFuture},
+        stream::{HashKey, HashRange, Packing, RecordResult, Shard, StreamFuture, StreamRules},
     },
 };
 
@@ -166,6 +166,63 @@ async fn an_unknown_answer_is_no_success_and_what_it_may_have_doubled_is_counted
     drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
     assert_eq!(sorted(stream.stored()), sorted((0..100).chain(0..100)), "stored without an answer, and again");
     assert_eq!(back.delivery.maybe_duplicate_events.get(), 100, "counted once, not at every try");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_unknown_fate_is_counted_and_a_refused_one_is_settled_without_being_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = TestDelivery::open(folder.path());
+    back.append(0..90).await;
+    let stream = Scripted::new(1, |call, records| match call {
+        0 => Answer::Each(
+            (0..records.len())
+                .map(|index| match index % 3 {
+                    0 => stored(0),
+                    1 => RecordResult::Unknown { code: "MessageTimedOut".into() },
+                    _ => RecordResult::Refused { reason: "MessageSizeTooLarge".into() },
+                })
+                .collect(),
+        ),
+        _ => all_stored(records),
+    });
+    drain(&back, folder.path(), &stream, "event_uuid", settings()).await;
+    assert_eq!(stream.stored().len(), 60, "each once, but for what was refused");
+    let metrics = &back.delivery;
+    assert_eq!((metrics.maybe_duplicate_events.get(), metrics.refused_events.get()), (30, 30));
+    assert_eq!(back.spool.cursor().delivered_exclusive, 90);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_by_shard_have_records_of_one_shard_and_no_shard_has_two_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let back = TestDelivery::open(folder.path());
+    back.append(0..3_000).await;
+    let open: Arc<Mutex<BTreeSet<usize>>> = Arc::default();
+    let seen = open.clone();
+    let stream = Scripted::new(4, move |_, records| {
+        let shards: BTreeSet<usize> = records.iter().map(|(shard, _)| *shard).collect();
+        assert_eq!(shards.len(), 1, "{shards:?}");
+        seen.lock().unwrap().extend(shards);
+        all_stored(records)
+    });
+    let rules = StreamRules { calls_by_shard: true, ..settings().rules };
+    let settings = StreamSettings { rules, call_records_max: 100, calls_in_flight_max: 100, ..settings() };
+    let mut flow = Flow::new(deliverer(&back, folder.path(), &stream, "event_uuid", settings), Instant::now());
+    flow.queues.remap(stream.map(), Instant::now());
+    let now = Instant::now();
+    flow.intake.read_live(&mut flow.queues, now).unwrap().unwrap();
+    flow.waiting_since = Some(now);
+    assert!(flow.send(true, now));
+    assert_eq!(flow.calls.len(), 4, "a call for each shard, and no second one while it has no answer");
+    assert!(!flow.send(true, now), "all shards are busy");
+    let first = flow.calls.join_next().await.unwrap();
+    flow.settle(first).await;
+    assert!(flow.send(true, now));
+    assert_eq!(flow.calls.len(), 4, "only the shard whose call has ended gets the next one");
+    while let Some(done) = flow.calls.join_next().await {
+        flow.settle(done).await;
+    }
+    assert_eq!(*open.lock().unwrap(), (0..4).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]

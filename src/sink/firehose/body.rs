@@ -35,7 +35,14 @@ mod tests {
     #[test]
     fn it_is_what_the_api_reads() {
         let packing = Packing { aggregation: Aggregation::Ndjson, bytes_max: 1000, events_max: 500, shares_key: false };
-        let entry = |data: &str| Entry { seq: 0, key: "".into(), place: 0, data: data.as_bytes().into(), is_maybe_sent: false };
+        let entry = |data: &str| Entry {
+            seq: 0,
+            key: "".into(),
+            place: 0,
+            data: data.as_bytes().into(),
+            headers_bytes: 0,
+            is_maybe_sent: false,
+        };
         let records = [packing.record(vec![entry("{\"a\":1}\n"), entry("{}\n")]), packing.record(vec![entry("")])];
         let expected = json!({
             "Records": [{ "Data": "eyJhIjoxfQp7fQo=" }, { "Data": "" }],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::FirehoseConfig,
-    limits::{FIREHOSE_AGGREGATE_EVENTS_MAX, FIREHOSE_BILLED_UNIT_BYTES, FIREHOSE_PER_SECOND},
+    limits::{FIREHOSE_AGGREGATE_EVENTS_MAX, FIREHOSE_BILLED_UNIT_BYTES, FIREHOSE_PER_SECOND, STREAM_SHARD_BYTES_MIN},
     sink::stream::{HashKey, KeyRules, Packing, StreamRules, StreamSettings},
 };
 
@@ -12,6 +12,8 @@ const RULES: StreamRules = StreamRules {
     keys: KeyRules { place_of: the_one_lane, chars_max: 0 },
     billed_unit_bytes: FIREHOSE_BILLED_UNIT_BYTES,
     shard_per_second: FIREHOSE_PER_SECOND,
+    shard_bytes_min: STREAM_SHARD_BYTES_MIN,
+    calls_by_shard: false,
 };
 
 /// A delivery stream has one lane, for records of any key.

@@ -46,6 +46,7 @@ mod tests {
             key: (*key).into(),
             place: u128::MAX,
             data: data.as_bytes().into(),
+            headers_bytes: 0,
             is_maybe_sent: false,
         };
         events.iter().map(|event| packing.record(vec![entry(event)])).collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::hash::hash_key;
 use crate::{
     config::{Aggregation, KinesisConfig},
-    limits::{KINESIS_AGGREGATE_EVENTS_MAX, KINESIS_KEY_CHARS_MAX, PUT_UNIT_BYTES, SHARD_PER_SECOND},
+    limits::{KINESIS_AGGREGATE_EVENTS_MAX, KINESIS_KEY_CHARS_MAX, PUT_UNIT_BYTES, SHARD_PER_SECOND, STREAM_SHARD_BYTES_MIN},
     sink::stream::{KeyRules, Packing, StreamRules, StreamSettings},
 };
 
@@ -13,6 +13,8 @@ const RULES: StreamRules = StreamRules {
     keys: KeyRules { place_of: hash_key, chars_max: KINESIS_KEY_CHARS_MAX },
     billed_unit_bytes: PUT_UNIT_BYTES,
     shard_per_second: SHARD_PER_SECOND,
+    shard_bytes_min: STREAM_SHARD_BYTES_MIN,
+    calls_by_shard: false,
 };
 
 /// The settings as configured. `key_is_identity`: the partition key of an event only identifies it.

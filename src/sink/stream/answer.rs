@@ -34,6 +34,16 @@ pub enum RecordResult {
         /// The service's code.
         code: String,
     },
+    /// Unknown whether the record was stored.
+    Unknown {
+        /// The service's code.
+        code: String,
+    },
+    /// Not stored, and the service will never take this record.
+    Refused {
+        /// The reason, for the dead letter.
+        reason: String,
+    },
 }
 
 impl Answer {

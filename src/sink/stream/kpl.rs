@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn entry(key: &str, data: &[u8]) -> Entry {
-        Entry { seq: 0, key: key.into(), place: u128::MAX - 7, data: data.into(), is_maybe_sent: false }
+        Entry { seq: 0, key: key.into(), place: u128::MAX - 7, data: data.into(), headers_bytes: 0, is_maybe_sent: false }
     }
 
     /// Reads one field: its number, and its value as a number or as bytes.

@@ -157,7 +157,7 @@ mod tests {
                 key: format!("{seq:036}").into(),
                 place: 7,
                 data: vec![b'x'; *size].into(),
-                is_maybe_sent: false,
+                headers_bytes: 0, is_maybe_sent: false,
             };
             let mut waiting = sizes.iter().enumerate().map(entry).peekable();
             let mut next_seq = 0;

@@ -38,6 +38,10 @@ pub struct StreamRules {
     pub billed_unit_bytes: usize,
     /// Records and bytes per second that an undisturbed shard takes.
     pub shard_per_second: (f64, f64),
+    /// Least bytes of memory of each shard, for any number of shards.
+    pub shard_bytes_min: usize,
+    /// Whether a call has records of one shard, and a shard one call in flight. Then a shard without answers delays no other.
+    pub calls_by_shard: bool,
 }
 
 impl StreamRules {

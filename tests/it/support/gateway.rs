@@ -19,6 +19,9 @@ use super::{
     kinesis::{KinesisServer, REGION, Service},
 };
 
+/// Held while a process starts: until then it has the sockets of the tests, so that nobody else can listen on their ports.
+pub static STARTING: Mutex<()> = Mutex::new(());
+
 /// Time in which a gateway has to come up, on a busy machine too.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -137,7 +140,10 @@ impl Setup {
         command.envs(self.environment.iter().cloned());
         let output = self.output.as_ref().map(|file| File::create(file).expect("a file"));
         command.stdin(Stdio::null()).stdout(output.map_or_else(Stdio::null, Stdio::from)).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the gateway can be started");
+        let mut child = {
+            let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            command.spawn().expect("the gateway can be started")
+        };
         let stderr = child.stderr.take().expect("piped above");
         let (sender, log) = watch::channel(Log::default());
         let hearing = Arc::new((Mutex::new(Hearing::On), Condvar::new()));

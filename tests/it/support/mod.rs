@@ -8,6 +8,8 @@ pub mod events;
 pub mod faults;
 pub mod gateway;
 pub mod haproxy;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod kinesis;
 pub mod lines;
 pub mod metrics;

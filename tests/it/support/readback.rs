@@ -137,6 +137,15 @@ fn letter_name(line: &str) -> String {
     Sha256::digest(line)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The dead letters in a record of a stream: of each line one, or those that are packed in it.
+pub fn letters_of_record(record: &[u8]) -> Vec<DeadLetter> {
+    let mut letters = Vec::new();
+    for line in std::str::from_utf8(record).expect("dead letters are text").lines() {
+        add_letters(line, Path::new("a stream"), &HashMap::new(), &mut letters);
+    }
+    letters
+}
+
 fn add_letters(text: &str, file: &Path, repeats: &HashMap<String, i64>, letters: &mut Vec<DeadLetter>) {
     let line: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{}: {error}: {text}", file.display()));
     if let Some(frame) = line["zstd"].as_str() {
