@@ -32,8 +32,9 @@ BUILD = $(CARGO) build --profile $(PROFILE)
 # All tests, and the gateway that they start, in one build: a build of one package alone, or with other features, would make most
 # crates again.
 ALL := --workspace --features lakegate/s3,lakegate/kafka
-# librdkafka links the machine's OpenSSL where its headers are; elsewhere cargo builds one, which takes two minutes more.
-export OPENSSL_NO_VENDOR ?= $(shell pkg-config --exists openssl 2>/dev/null && echo 1 || echo 0)
+# librdkafka links the machine's OpenSSL where its headers are; elsewhere cargo builds one, which takes two minutes more. Asked before
+# each command, because `make test` installs the headers first.
+export OPENSSL_NO_VENDOR = $(shell pkg-config --exists openssl 2>/dev/null && echo 1 || echo 0)
 TESTS := $(CARGO) test $(ALL)
 DEBUG_BUILD := $(TESTS) --no-run
 DEBUG_BIN := $(abspath $(TARGET))/debug/lakegate

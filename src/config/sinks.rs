@@ -204,6 +204,30 @@ mod tests {
         assert_eq!((second.start, second.quota_percent, second.when_full), (StartAt::Now, 20, WhenSinkFull::DropThisSink));
     }
 
+    /// Parsed without the checks, which refuse Kafka in a build without it.
+    #[test]
+    fn a_password_reaches_every_sink_and_is_never_printed() {
+        let text = r#"
+            kafka = {bootstrap_servers = "a:9092", topic = "t", username = "u", password = "s3cret"}
+            [[sinks]]
+            kind = "kafka"
+            settings = {topic = "b"}
+            [[sinks]]
+            kind = "kafka"
+            name = "other"
+            settings = {topic = "c", password = "an0ther"}
+        "#;
+        let config: Config = toml::from_str(text).unwrap();
+        let password = |sink: &Sink| match &sink.settings {
+            SinkSettings::Kafka(kafka) => (kafka.topic.clone(), kafka.password.secret().to_owned()),
+            _ => panic!("{sink:?}"),
+        };
+        let found: Vec<_> = config.all_sinks().unwrap().iter().map(password).collect();
+        assert_eq!(found, [("b".to_owned(), "s3cret".to_owned()), ("c".to_owned(), "an0ther".to_owned())]);
+        let printed = format!("{config:?} {}", toml::to_string(&config).unwrap());
+        assert!(printed.contains("***") && !printed.contains("s3cret") && !printed.contains("an0ther"), "{printed}");
+    }
+
     #[test]
     fn a_wrong_sink_is_named_with_what_is_allowed() {
         let two = |second: &str| format!("[[sinks]]\nkind = \"lake\"\n[[sinks]]\n{second}");

@@ -14,6 +14,7 @@ import hmac
 import json
 import os
 import select
+import signal
 import socket
 import socketserver
 import ssl
@@ -45,7 +46,8 @@ class Broker:
         self.advertised = advertised or f"127.0.0.1:{self.port}"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                ["timeout", "--signal=KILL", str(LIFE_SECONDS_MAX), *self.command()], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                ["timeout", "--signal=KILL", str(LIFE_SECONDS_MAX), *self.command()], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )
 
     def command(self) -> list[str]:
@@ -74,7 +76,8 @@ class Broker:
 
     def stop(self):
         if self.process.poll() is None:
-            self.process.terminate()
+            # With `timeout`. Tansu waits for its connections otherwise.
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(20)
 
 
@@ -134,7 +137,7 @@ def read_all(broker: Broker, topic: str, least: int, seconds: float = 60) -> lis
             consumer.subscribe([topic])
         else:
             consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        found, at_end, deadline = [], set(), time.monotonic() + seconds
+        found, at_end, deadline = {}, set(), time.monotonic() + seconds
         while len(found) < least or len(at_end) < len(partitions):
             assert time.monotonic() < deadline, f"read {len(found)} of {least}, {len(at_end)} of {len(partitions)} partitions to their ends"
             message = consumer.poll(0.2)
@@ -145,8 +148,9 @@ def read_all(broker: Broker, topic: str, least: int, seconds: float = 60) -> lis
                 at_end.add(message.partition())
             else:
                 at_end.discard(message.partition())
-                found.append(message)
-        return found
+                # A consumer that joins its group anew begins anew.
+                found[message.partition(), message.offset()] = message
+        return list(found.values())
     finally:
         consumer.close()
 
