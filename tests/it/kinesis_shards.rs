@@ -78,7 +78,7 @@ async fn a_shard_that_takes_nothing_is_named_and_delays_nobody_else_and_catches_
     let reason = &readiness.json()["reasons"][0];
     assert_eq!((readiness.status, &reason["code"], &reason["place"]), (200, &"shard_failing".into(), &(&**shard).into()));
     gateway.until_reason("", Duration::from_secs(30)).await;
-    let label = format!("shard=\"{shard}\"");
+    let label = format!("sink=\"kinesis\",shard=\"{shard}\"");
     assert_eq!(named("shard_throttled_records"), [&*label], "it alone is named");
     assert!(scrape.labelled("shard_waiting_events")[&*label] > 50.0, "what waits for it is told: {scrape:?}");
     let normal = latencies(&rig.server, &rig.stream, &sent, began, hot_from);

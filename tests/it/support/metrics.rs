@@ -76,7 +76,7 @@ impl Scrape {
         *self.labelled(name).get(&*label).unwrap_or_else(|| panic!("no metric lakegate_{name} of {sink}")) as i64
     }
 
-    /// The samples of a metric by their labels, such as `shard="…"`.
+    /// The samples of a metric by their labels, such as `source="…"`.
     pub fn labelled(&self, name: &str) -> BTreeMap<&str, f64> {
         let start = format!("lakegate_{name}");
         let labels = |sample: &'_ str| -> Option<(usize, usize)> {
