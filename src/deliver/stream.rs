@@ -228,12 +228,6 @@ impl Flow {
         }
     }
 
-    /// Settles these events: they are delivered, or stored elsewhere.
-    fn confirm(&mut self, seqs: &[u64]) {
-        self.journal.settled(seqs);
-        self.shared.progress.settle(seqs.iter().copied());
-    }
-
     /// Makes the calls that are due. Returns whether it made any.
     fn send(&mut self, is_hurried: bool, now: Instant) -> bool {
         let mut has_sent = false;

@@ -147,7 +147,6 @@ impl Flow {
                 queue.last_failure = code;
             }
         }
-        self.count_stored(&stored);
         if !settled.is_empty() {
             self.suspects.hurry(now);
             if self.health.succeeded(sent_at, now) && !self.queues.is_ordered() {
@@ -156,7 +155,10 @@ impl Flow {
             }
             self.shared.report(None, 0);
             settled.sort_unstable();
-            self.confirm(&settled);
+            // What the metrics say is not sent again after a kill, and what counts as settled is in the metrics.
+            self.journal.settled(&settled);
+            self.count_stored(&stored);
+            self.shared.progress.settle(settled);
         }
         if owed {
             self.shared.metrics.retries.inc();
