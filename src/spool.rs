@@ -78,7 +78,7 @@ mod simulator;
 #[cfg(test)]
 mod tests;
 
-pub use cursor::{AssignedPosition, Cursor, CursorError, CursorName, SinkCursor, SinkPosition, SinkStart};
+pub use cursor::{AssignedPosition, Cursor, CursorError, CursorName, SinkCursor, SinkPosition};
 pub use disk::{Disk, DiskDir, DiskFile, DiskLock, FileId, RealDisk, Space};
 pub use frame::{BodyTooLong, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};

@@ -15,7 +15,7 @@ use super::lake_location::location_of;
 use crate::sink::kafka::KafkaStream;
 use crate::{
     conditions::Conditions,
-    config::{Config, DeadLettersKind, KafkaConfig, LakeConfig, Sink, SinkSettings, StartAt, WhenSinkFull},
+    config::{Config, DeadLettersKind, KafkaConfig, LakeConfig, Sink, SinkSettings, WhenSinkFull},
     dead_letters::DeadLetters,
     dedup::{Scopes, Window},
     deliver::{
@@ -34,7 +34,7 @@ use crate::{
         lake::LakeSink,
         stream::{Stream, StreamSettings},
     },
-    spool::{AssignedPosition, SinkCursor, SinkPosition, SinkStart, Spool},
+    spool::{AssignedPosition, SinkCursor, SinkPosition, Spool},
     telemetry::{Metrics, Traces},
 };
 
@@ -138,7 +138,7 @@ impl Sinks {
             let shared = Shared {
                 spool: parts.spool.clone(),
                 cursor: sink.cursor,
-                sinks: if names.is_empty() { SinkNames::one() } else { SinkNames::of(&sink.place, &names) },
+                sinks: SinkNames::of(&sink.place, &names),
                 place: sink.place,
                 window: Some(parts.window.clone()),
                 dead_letters: parts.dead_letters.clone(),
@@ -188,12 +188,7 @@ pub(super) fn new_state(name: &str) -> (watch::Sender<SinkState>, watch::Receive
 }
 
 fn position_of(sink: &Sink) -> SinkPosition {
-    let start = match sink.start {
-        StartAt::TakeOver => SinkStart::TakeOver,
-        StartAt::Oldest => SinkStart::Oldest,
-        StartAt::Now => SinkStart::Now,
-    };
-    SinkPosition { name: sink.name.clone(), start }
+    SinkPosition { name: sink.name.clone(), start: sink.start }
 }
 
 /// Opens the deliverer of a sink, as often as it is needed. Connects to the sink once.

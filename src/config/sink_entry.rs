@@ -110,7 +110,7 @@ pub enum StartAt {
     TakeOver,
     /// At the oldest event that is still spooled.
     Oldest,
-    /// At the next event.
+    /// At the next event. Not followed if events would then reach no sink.
     Now,
 }
 

@@ -27,8 +27,7 @@ impl SinkQuota {
     /// Bytes of the spool that are kept for the sink with this cursor.
     #[must_use]
     pub fn used(spool: &Spool, cursor: &SinkCursor) -> u64 {
-        let delivered = cursor.get().delivered_exclusive;
-        if delivered >= spool.durable_end() { 0 } else { spool.bytes_from(delivered) }
+        spool.bytes_from(cursor.get().delivered_exclusive)
     }
 
     /// Whether the events that wait for the sink fill its part.

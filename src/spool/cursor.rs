@@ -15,7 +15,7 @@ use super::{
     fault::{Fault, replace_file},
     shared::Shared,
 };
-pub use assign::{AssignedPosition, SinkPosition, SinkStart};
+pub use assign::{AssignedPosition, SinkPosition};
 pub use position::{Cursor, CursorName};
 pub(super) use stored::{CURSOR_NAME, Cursors, StoredCursors};
 

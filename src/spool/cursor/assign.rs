@@ -8,6 +8,7 @@ use super::{
     position::{Cursor, CursorName},
     stored::Cursors,
 };
+use crate::config::StartAt;
 
 /// A sink, and where it begins if it is new.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,18 +16,7 @@ pub struct SinkPosition {
     /// Its name. It keeps its position as long as it has this name.
     pub name: String,
     /// Where it begins if it is new.
-    pub start: SinkStart,
-}
-
-/// Where a new sink begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinkStart {
-    /// Where a sink that is gone stood; if none is gone, at the oldest event that is still spooled.
-    TakeOver,
-    /// At the oldest event that is still spooled.
-    Oldest,
-    /// At the next event. Not followed if events would then reach no sink.
-    Now,
+    pub start: StartAt,
 }
 
 /// The position of a sink after a change.
@@ -46,13 +36,13 @@ impl Cursors {
         let position = |name: &str| self.0.iter().find(|(known, _)| **known == *name);
         let gone: Vec<_> = self.0.iter().filter(|(name, _)| !sinks.iter().any(|sink| sink.name == **name)).collect();
         let lowest_gone = gone.iter().map(|(_, cursor)| cursor.delivered_exclusive).min();
-        let all_begin_now = sinks.iter().all(|sink| sink.start == SinkStart::Now && position(&sink.name).is_none());
+        let all_begin_now = sinks.iter().all(|sink| sink.start == StartAt::Now && position(&sink.name).is_none());
         let at = |delivered_exclusive| (None, Cursor { delivered_exclusive, planned_end_exclusive: None });
         let assign = |sink: &SinkPosition| {
             let (before, cursor) = match (position(&sink.name), sink.start) {
                 (Some((name, cursor)), _) => (Some(name), *cursor),
-                (None, SinkStart::Oldest) => at(spooled.start),
-                (None, SinkStart::Now) if !all_begin_now => at(spooled.end),
+                (None, StartAt::Oldest) => at(spooled.start),
+                (None, StartAt::Now) if !all_begin_now => at(spooled.end),
                 (None, _) => match (&*gone, lowest_gone) {
                     ([(name, cursor)], _) => (Some(name), *cursor),
                     (_, Some(lowest)) => at(lowest),
@@ -81,9 +71,9 @@ mod tests {
         let sink = |text: &&str| {
             let (name, start) = text.split_once('=').unwrap_or((text, ""));
             let start = match start {
-                "oldest" => SinkStart::Oldest,
-                "now" => SinkStart::Now,
-                _ => SinkStart::TakeOver,
+                "oldest" => StartAt::Oldest,
+                "now" => StartAt::Now,
+                _ => StartAt::TakeOver,
             };
             SinkPosition { name: name.into(), start }
         };
@@ -126,7 +116,7 @@ mod tests {
     fn a_range_that_was_begun_is_repeated_only_by_who_takes_over_the_whole_position() {
         let planned = |sinks: &[&str]| {
             let sinks: Vec<_> =
-                sinks.iter().map(|name| SinkPosition { name: (*name).into(), start: SinkStart::TakeOver }).collect();
+                sinks.iter().map(|name| SinkPosition { name: (*name).into(), start: StartAt::TakeOver }).collect();
             let assigned = cursors(&[("lake", 40), ("kinesis", 70)]).assign(&sinks, 10..100);
             assigned.into_iter().map(|one| one.cursor.planned_end_exclusive).collect::<Vec<_>>()
         };
