@@ -32,8 +32,8 @@ pub use kinesis::KinesisConfig;
 pub use load::{ConfigError, keys_variable, load, parse};
 pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{
-    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LogFormat, SchemasConfig, SpoolConfig, StopConfig,
-    TelemetryConfig, UnknownEvents, WhenFull,
+    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LakeTable, LogFormat, SchemasConfig, SpoolConfig,
+    StopConfig, TelemetryConfig, UnknownEvents, WhenFull,
 };
 pub use sink_entry::{SinkConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull};
 pub use sinks::{Sink, SinkSettings};

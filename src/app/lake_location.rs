@@ -1,8 +1,8 @@
 //! Where a configured lake lies.
 
 use crate::{
-    config::{Config, LakeConfig},
-    sink::lake::LakeConfig as Location,
+    config::{Config, LakeConfig, LakeTable},
+    sink::lake::{LakeConfig as Location, TableFormat},
 };
 
 /// The configured location of the lake.
@@ -20,5 +20,9 @@ pub fn location_of(lake: &LakeConfig, config: &Config) -> Location {
         s3_endpoint: given(&lake.s3_endpoint),
         s3_region: given(&lake.s3_region),
         s3_allow_http: lake.s3_allow_http,
+        table: match lake.table {
+            LakeTable::Delta => TableFormat::Delta,
+            LakeTable::None => TableFormat::None,
+        },
     }
 }

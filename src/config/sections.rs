@@ -193,6 +193,8 @@ impl Default for SpoolConfig {
 pub struct LakeConfig {
     /// Folder, or `s3://bucket/prefix` in a build with the feature `s3`. Empty: `lake` below `data_dir`.
     pub root: String,
+    /// What tells readers which files are the lake.
+    pub table: LakeTable,
     /// Age in milliseconds of the oldest event at which files are written.
     pub flush_age_ms: u64,
     /// Bytes of waiting events at which files are written, at any age.
@@ -209,6 +211,7 @@ impl Default for LakeConfig {
     fn default() -> Self {
         Self {
             root: String::new(),
+            table: LakeTable::Delta,
             flush_age_ms: limits::LAKE_FLUSH_AGE.as_millis() as u64,
             batch_bytes_max: limits::LAKE_BATCH_BYTES_MAX,
             s3_endpoint: String::new(),
@@ -233,6 +236,17 @@ impl LakeConfig {
         }
         Ok(())
     }
+}
+
+/// What tells readers which files are the lake.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LakeTable {
+    /// A Delta Lake log. On S3 the gateway must be allowed to list, read and delete objects, and the store must have conditional
+    /// puts.
+    Delta,
+    /// Nothing: every file in the folders belongs to it. There is no compaction, retention or erasure.
+    None,
 }
 
 /// `[dead_letters]`

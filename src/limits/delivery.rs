@@ -131,6 +131,31 @@ pub const LAKE_KNOWN_FILES_MAX: usize = 1_000_000;
 pub const LAKE_UNREADABLE_PATIENCE: Patience =
     Patience { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: Duration::from_secs(120) };
 
+/// Commits of the lake's table between two checkpoints of its log.
+/// Why: a reader reads at most these commits, some 5 MB if each has 100 files; a checkpoint of 10,000 files takes 0.2 s.
+pub const LAKE_CHECKPOINT_COMMITS: u64 = 100;
+
+/// Times that a commit of the lake's table is tried while other writers are faster.
+/// Why: with 20 gateways and a flush a minute three tries are rare; after these the deliverer pauses and tries again.
+pub const LAKE_COMMIT_TRIES_MAX: u32 = 50;
+
+/// Longest pause between two of these tries.
+/// Why: a commit to S3 takes some 50 ms; this lets ten others pass.
+pub const LAKE_COMMIT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Files that one commit adds when a lake without a log is taken over.
+/// Why: some 400 KB of log; a crash repeats the reading of as many footers at most.
+pub const LAKE_ADOPTED_FILES_PER_COMMIT: usize = 1_000;
+
+/// How long the end of the lake's log is known from the commits that were read, without listing it.
+/// Why: far shorter than the log is kept, so that the next versions cannot have been cleaned up meanwhile.
+pub const LAKE_LOG_TRUSTED: Duration = Duration::from_secs(10 * 60);
+
+/// How long the log remembers a file that left the table.
+/// Why: a gateway that stopped in the middle of a flush recognises its files after this time; other readers of the table expect
+/// a week.
+pub const LAKE_REMOVED_REMEMBERED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Rows that the reader decodes at one time.
 /// Why: 400 KB of usual events; memory does not grow with the lake.
 pub const LAKE_READ_ROWS: usize = 1_024;

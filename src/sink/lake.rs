@@ -5,6 +5,7 @@
 //! ```text
 //! <root>/event_type=menu/created_date=2026-11-20/<identity>-<first:020>-<end:020>.parquet
 //! <root>/event_type=menu/created_date=late/…        in an old lake: see below
+//! <root>/_delta_log/…                           the table's log (table.rs)
 //! <root>/_tmp/…                                     unfinished files; a local lake only
 //! ```
 //!
@@ -49,28 +50,33 @@
 //! - **A partition fails alone.** All records of a partition succeed or fail together, because they share one file; other
 //!   partitions of the batch are not affected.
 
+mod adopt;
 mod columns;
 mod config;
 mod deliver;
 mod encode;
 mod error;
+mod guarded;
 mod lake_identities;
 mod partition;
 mod read;
 mod rows;
 mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 mod views;
 mod write;
 
+pub use adopt::{Adopted, adopt};
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
-pub use config::LakeConfig;
+pub use config::{LakeConfig, TableFormat};
 pub use deliver::LakeSink;
 pub use error::LakeError;
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
 pub use rows::LakeRow;
+pub use table::{AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile};
 pub use views::{
     CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, ColumnType, Dialect, GlueTable, Storage,
     ViewColumn, ViewRequest, ViewSchema, catalogue, glue_tables, views,

@@ -11,6 +11,18 @@ pub struct LakeConfig {
     pub s3_region: Option<String>,
     /// Whether the endpoint may be plain HTTP.
     pub s3_allow_http: bool,
+    /// What tells readers which files are the lake.
+    pub table: TableFormat,
+}
+
+/// What tells readers which files are the lake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableFormat {
+    /// A Delta Lake log.
+    #[default]
+    Delta,
+    /// Nothing: every file in the folders belongs to it.
+    None,
 }
 
 impl LakeConfig {

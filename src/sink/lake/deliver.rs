@@ -2,12 +2,18 @@
 
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::{
+    sync::OnceCell,
+    task::{JoinSet, spawn_blocking},
+};
 
 use super::{
-    LakeConfig, LakeError,
+    LakeConfig, LakeError, TableFormat,
+    adopt::{adopt, is_being_adopted, open_for_adoption},
     encode::{SeqRange, encode},
     partition::{Partition, group},
+    store::Store,
+    table::{Change, Operation, Table, TableError, TableFile},
     write::{UnwrittenRecords, Writer},
 };
 use crate::limits::LAKE_PARTITIONS_AT_ONCE;
@@ -20,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub struct LakeSink {
     writer: Arc<Writer>,
+    /// `None` if the lake has no table.
+    table: Option<OnceCell<Arc<Table>>>,
 }
 
 impl LakeSink {
@@ -32,7 +40,7 @@ impl LakeSink {
     /// # Errors
     /// [`LakeError`] if the root is invalid, or its folder cannot be created.
     pub fn open(config: &LakeConfig) -> Result<Self, LakeError> {
-        Ok(Self { writer: Arc::new(Writer::open(config, None)?) })
+        Self::of(config, None)
     }
 
     /// Like [`LakeSink::open`], but stores the identities of its files in `folder`, which is created when needed.
@@ -40,7 +48,23 @@ impl LakeSink {
     /// # Errors
     /// Like [`LakeSink::open`].
     pub fn open_with_memory(config: &LakeConfig, folder: &Path) -> Result<Self, LakeError> {
-        Ok(Self { writer: Arc::new(Writer::open(config, Some(folder))?) })
+        Self::of(config, Some(folder))
+    }
+
+    fn of(config: &LakeConfig, folder: Option<&Path>) -> Result<Self, LakeError> {
+        let table = (config.table == TableFormat::Delta).then(OnceCell::new);
+        Ok(Self { writer: Arc::new(Writer::open(config, folder)?), table })
+    }
+
+    /// The table, opened at the first delivery: until then the store may be unreachable.
+    async fn table(&self) -> Result<Option<&Arc<Table>>, String> {
+        let Some(cell) = &self.table else { return Ok(None) };
+        let open = || async {
+            let store = Arc::clone(self.writer.store());
+            let opened = spawn_blocking(move || open_table(store)).await.map_err(|panic| panic.to_string())?;
+            opened.map(Arc::new).map_err(|error| error.to_string())
+        };
+        cell.get_or_try_init(open).await.map(Some)
     }
 
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
@@ -56,22 +80,36 @@ impl LakeSink {
                 return deliveries;
             }
         };
+        let table = match self.table().await {
+            Ok(table) => table,
+            Err(cause) => {
+                deliveries.fill(Delivery::Retry(cause));
+                return deliveries;
+            }
+        };
         let mut waiting = partitions.into_iter();
         let mut running = JoinSet::new();
+        let mut written = Vec::new();
         loop {
             while running.len() < LAKE_PARTITIONS_AT_ONCE {
                 let Some((partition, positions)) = waiting.next() else { break };
-                running.spawn(write(Arc::clone(&self.writer), range, Arc::clone(&records), partition, positions));
+                let parts = PartitionParts { range, records: Arc::clone(&records), partition, positions };
+                running.spawn(write(Arc::clone(&self.writer), table.cloned(), parts));
             }
             match running.join_next().await {
-                Some(Ok(outcomes)) => {
-                    for (position, delivery) in outcomes {
-                        deliveries[position] = delivery;
-                    }
-                }
+                Some(Ok(partition)) => written.push(partition),
                 // The records keep the prefilled Retry.
                 Some(Err(panic)) => tracing::error!(%panic, "writing a partition of the lake"),
                 None => break,
+            }
+        }
+        let committed = commit(table, &mut written).await;
+        for WrittenPartition { outcomes, needs_commit, .. } in written {
+            for (position, delivery) in outcomes {
+                deliveries[position] = match (&committed, delivery) {
+                    (Err(cause), Delivery::Delivered) if needs_commit => Delivery::Retry(cause.clone()),
+                    (_, delivery) => delivery,
+                };
             }
         }
         assert_eq!(deliveries.len(), batch.records.len(), "one delivery per record");
@@ -97,38 +135,79 @@ impl Sink for LakeSink {
     }
 }
 
-/// Encodes and writes one partition; returns the result for each of its records.
-async fn write(
-    writer: Arc<Writer>,
+/// The records of one partition.
+struct PartitionParts {
     range: SeqRange,
     records: Arc<[Record]>,
     partition: Partition,
     positions: Vec<usize>,
-) -> Vec<(usize, Delivery)> {
+}
+
+/// The result of writing one partition.
+struct WrittenPartition {
+    /// The result for each of its records.
+    outcomes: Vec<(usize, Delivery)>,
+    /// Files that the table must have before its records count as delivered.
+    files: Vec<TableFile>,
+    /// Whether there are such files.
+    needs_commit: bool,
+}
+
+/// Opens or creates the table. A lake of an earlier release is taken over first.
+fn open_table(store: Arc<Store>) -> Result<Table, TableError> {
+    let table = open_for_adoption(store)?;
+    if is_being_adopted(&table) {
+        let adopted = adopt(&table)?;
+        tracing::info!(files = adopted.files, rows = adopted.rows, "the lake is a table now: its files are in the log");
+    }
+    Ok(table)
+}
+
+/// One commit for the files of all partitions.
+async fn commit(table: Option<&Arc<Table>>, written: &mut [WrittenPartition]) -> Result<(), String> {
+    let Some(table) = table.cloned() else { return Ok(()) };
+    let mut change = Change::new(Operation::Write, true);
+    for partition in written {
+        partition.needs_commit = !partition.files.is_empty();
+        change.add.append(&mut partition.files);
+    }
+    if change.add.is_empty() {
+        return Ok(());
+    }
+    let committed = spawn_blocking(move || table.commit(&change)).await.map_err(|panic| panic.to_string())?;
+    committed.map(drop).map_err(|error| error.to_string())
+}
+
+/// Encodes and writes one partition.
+async fn write(writer: Arc<Writer>, table: Option<Arc<Table>>, parts: PartitionParts) -> WrittenPartition {
+    let PartitionParts { range, records, partition, positions } = parts;
     let all = |delivery: Delivery| -> Vec<_> { positions.iter().map(|&position| (position, delivery.clone())).collect() };
+    let none = |delivery: Delivery| WrittenPartition { outcomes: all(delivery), files: Vec::new(), needs_commit: false };
     let encoding = {
         let (records, positions) = (Arc::clone(&records), positions.clone());
         spawn_blocking(move || encode(&range, &records, &positions)).await
     };
     let encoded = match encoding {
         Ok(Ok(encoded)) => encoded,
-        Ok(Err(error)) => return all(Delivery::Retry(format!("{partition}: encoding: {error}"))),
-        Err(panic) => return all(Delivery::Retry(format!("{partition}: encoding: {panic}"))),
+        Ok(Err(error)) => return none(Delivery::Retry(format!("{partition}: encoding: {error}"))),
+        Err(panic) => return none(Delivery::Retry(format!("{partition}: encoding: {panic}"))),
     };
-    let mut outcomes = all(Delivery::Delivered);
+    let mut written = none(Delivery::Delivered);
     if let Some(file) = encoded.file {
         // Records that the file can never hold are not retried, whether or not the file is written.
         let is_refused = |position: &usize| encoded.refused.binary_search_by_key(position, |(refused, _)| *refused).is_ok();
         let held = positions.iter().copied().filter(|position| !is_refused(position)).collect();
-        let unwritten = UnwrittenRecords { range, partition: partition.clone(), records, positions: held, file: file.into() };
-        if let Err(cause) = writer.write(unwritten).await {
-            outcomes = all(Delivery::Retry(format!("{partition}: {cause}")));
+        let (statistics, file) = (encoded.statistics, file.into());
+        let unwritten = UnwrittenRecords { range, partition: partition.clone(), records, positions: held, file, statistics };
+        match writer.write(unwritten, table.as_ref()).await {
+            Ok(files) => written.files = files,
+            Err(cause) => written.outcomes = all(Delivery::Retry(format!("{partition}: {cause}"))),
         }
     }
     for (refused, reason) in encoded.refused {
-        if let Ok(at) = outcomes.binary_search_by_key(&refused, |(position, _)| *position) {
-            outcomes[at].1 = Delivery::Refused(reason);
+        if let Ok(at) = written.outcomes.binary_search_by_key(&refused, |(position, _)| *position) {
+            written.outcomes[at].1 = Delivery::Refused(reason);
         }
     }
-    outcomes
+    written
 }

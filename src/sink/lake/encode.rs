@@ -14,7 +14,10 @@ use parquet::{
 };
 use uuid::Uuid;
 
-use super::columns;
+use super::{
+    columns,
+    table::{FileStatistics, SpoolRange},
+};
 use crate::{
     event::Record,
     limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS},
@@ -33,6 +36,12 @@ impl SeqRange {
     pub(super) fn of(batch: &Batch) -> Self {
         let Batch { spool_id, first_seq_inclusive, end_seq_exclusive, .. } = *batch;
         Self { spool_id, first_seq_inclusive, end_seq_exclusive }
+    }
+
+    /// Whether a file with rows of `other` may have rows of this range, under one of `identities`.
+    pub(super) fn is_touched_by(&self, other: &SpoolRange, identities: &[Uuid]) -> bool {
+        let overlaps = other.first_inclusive < self.end_seq_exclusive && self.first_seq_inclusive < other.end_exclusive;
+        overlaps && identities.contains(&other.identity)
     }
 
     /// The file name of the range under `identity`.
@@ -79,6 +88,8 @@ impl fmt::Display for FileName {
 pub(super) struct Encoded {
     /// The file; `None` if it would have no rows.
     pub(super) file: Option<Vec<u8>>,
+    /// What is in it.
+    pub(super) statistics: FileStatistics,
     /// Position among the given records, and the reason.
     pub(super) refused: Vec<(usize, String)>,
 }
@@ -111,8 +122,9 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
     if columns.size().0 > 0 {
         writer.write(&columns.finish()?)?;
     }
+    let statistics = FileStatistics::of_footer(&writer.finish()?);
     let file = if refused.len() == positions.len() { None } else { Some(writer.into_inner()?) };
-    Ok(Encoded { file, refused })
+    Ok(Encoded { file, statistics, refused })
 }
 
 fn properties(range: &SeqRange, rows: usize) -> Result<WriterProperties, ParquetError> {

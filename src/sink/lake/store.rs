@@ -44,8 +44,16 @@ impl Store {
         match scheme(&config.root) {
             Scheme::Local => Ok(Self::Local(Arc::new(local::Local::for_reading(&config.root)?))),
             #[cfg(feature = "s3")]
-            Scheme::S3 => Ok(Self::S3(s3::S3::connect(config, s3::Use::Read)?)),
+            Scheme::S3 => Ok(Self::S3(s3::S3::connect(config, s3::Use::Tool)?)),
             _ => Err(unusable(config)),
+        }
+    }
+
+    /// For a tool, or for the upkeep: a lake that exists, and that a gateway may be writing to.
+    pub(super) fn for_upkeep(config: &LakeConfig) -> Result<Self, LakeError> {
+        match scheme(&config.root) {
+            Scheme::Local => Ok(Self::Local(Arc::new(local::Local::for_upkeep(&config.root)?))),
+            _ => Self::for_reading(config),
         }
     }
 
@@ -53,12 +61,52 @@ impl Store {
     pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
         match self {
             Self::Local(local) => {
-                let (local, partition, file_name) = (Arc::clone(local), partition.clone(), file_name.to_owned());
-                let created = tokio::task::spawn_blocking(move || local.create(&partition, &file_name, &file)).await;
+                let (local, folder, file_name) = (Arc::clone(local), partition.to_string(), file_name.to_owned());
+                let created = tokio::task::spawn_blocking(move || local.create(&folder, &file_name, &file)).await;
                 created.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
             }
             #[cfg(feature = "s3")]
-            Self::S3(s3) => s3.create(partition, file_name, file).await,
+            Self::S3(s3) => s3.create(&partition.to_string(), file_name, file).await,
+        }
+    }
+
+    /// Writes a file in a folder below the root, whole or not at all, unless its name is taken. Two writers of one name never
+    /// both succeed: a store without conditional puts is an error. Durable on return. Blocks.
+    pub(super) fn create_exclusively(&self, folder: &str, file_name: &str, file: Bytes) -> Result<Created, String> {
+        match self {
+            Self::Local(local) => local.create(folder, file_name, &file).map_err(|error| error.to_string()),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => {
+                let path = format!("{folder}/{file_name}");
+                s3.create_exclusively(&path, file).map_err(|error| format!("{}: {error}", s3.url_of(&path)))
+            }
+        }
+    }
+
+    /// Writes a file in a folder below the root in place of another. Blocks.
+    pub(super) fn replace(&self, folder: &str, file_name: &str, file: Bytes) -> Result<(), String> {
+        match self {
+            Self::Local(local) => local.replace(folder, file_name, &file).map_err(|error| error.to_string()),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.replace(&format!("{folder}/{file_name}"), file).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The bytes of a file below the root. Blocks.
+    pub(super) fn read(&self, path: &str) -> io::Result<Bytes> {
+        match self {
+            Self::Local(local) => local.read(path),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.read(path),
+        }
+    }
+
+    /// Removes a file below the root, which may be missing. The removal may come back after a power cut. Blocks.
+    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+        match self {
+            Self::Local(local) => local.remove(path),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.remove(path),
         }
     }
 

@@ -1,7 +1,5 @@
 //! One file: its footer, and its rows and columns on request.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, TimeUnit};
 use parquet::{
@@ -21,9 +19,11 @@ use parquet::{
 use super::filters::RowFilter;
 use crate::limits::LAKE_READ_ROWS;
 use crate::sink::lake::{
+    guarded::guarded,
     rows,
     rows::{in_millis, texts},
     store::Source,
+    table::FileStatistics,
 };
 
 /// A file with its footer read.
@@ -142,6 +142,27 @@ impl LakeFile {
     }
 }
 
+/// The statistics in the footer of a file of this lake.
+///
+/// # Errors
+/// Why the file cannot be read, or does not belong to this lake.
+pub(in crate::sink::lake) fn footer_statistics(source: Source) -> Result<FileStatistics, String> {
+    let file = LakeFile::open(source)?;
+    let footer = FileStatistics::of_footer(file.footer.metadata());
+    // Other tools write other units. A maximum is rounded up.
+    let in_millis = |bounds: Option<(i64, i64)>, column: &str| {
+        let ((min, max), unit) = bounds.zip(file.unit_of(column))?;
+        let (low, high) = (in_millis(min, unit), in_millis(max, unit));
+        let is_finer = matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond);
+        Some((low, high.saturating_add(i64::from(is_finer))))
+    };
+    Ok(FileStatistics {
+        created_millis: in_millis(footer.created_millis, "created_datetime"),
+        received_millis: in_millis(footer.received_millis, "received_datetime"),
+        ..footer
+    })
+}
+
 /// Decoded rows in batches; an error ends them.
 pub(super) struct Batches(Option<ParquetRecordBatchReader>);
 
@@ -166,12 +187,6 @@ impl Iterator for Batches {
             Err(reason) => Some(Err(reason)),
         }
     }
-}
-
-/// The Parquet reader panics on some damaged files (60.1 at a negative size in a page's header); such a file is then left out
-/// like any other.
-fn guarded<T>(read: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged: the Parquet reader panicked".to_owned()))
 }
 
 /// Whether a text may lie between a column's minimum and maximum; truncated bounds are still bounds.

@@ -1,10 +1,12 @@
 //! The files and folders of a store, and the result of creating a file.
 
 /// A file of a partition.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::sink::lake) struct FileEntry {
     pub(in crate::sink::lake) name: String,
     pub(in crate::sink::lake) bytes: u64,
+    /// When it was last changed, in Unix milliseconds, by the clock of the store.
+    pub(in crate::sink::lake) modified_millis: i64,
 }
 
 /// The result of creating a file.

@@ -18,6 +18,7 @@ use std::{
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
@@ -30,6 +31,7 @@ use super::{
 };
 use crate::{
     durable::{self, FOLDER_MODE},
+    event::unix_millis,
     fault::{FaultKind, Operation, fault_kind},
     limits::LAKE_KNOWN_FOLDERS_MAX,
     sink::lake::{LakeError, partition::Partition},
@@ -116,6 +118,13 @@ impl Local {
         Ok(local)
     }
 
+    /// Opens the lake beside its gateway: creates nothing, and leaves the unfinished files of others alone.
+    pub(super) fn for_upkeep(root: &str) -> Result<Self, LakeError> {
+        let absolute = std::path::absolute(root).map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
+        absolute.read_dir().map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
+        Ok(Self::new(absolute))
+    }
+
     pub(super) fn for_writing(root: &str) -> Result<Self, LakeError> {
         let absolute = std::path::absolute(root).map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
         let local = Self::new(absolute);
@@ -146,16 +155,16 @@ impl Local {
     }
 
     /// See [`Store::create`](super::Store::create).
-    pub(super) fn create(&self, partition: &Partition, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
-        match self.try_create(partition, file_name, file) {
+    pub(super) fn create(&self, folder: &str, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
+        match self.try_create(folder, file_name, file) {
             // A folder was removed in between. Try once more; if the removal continues, the deliverer retries.
-            Err(error) if error.is(Errno::NOENT) => self.try_create(partition, file_name, file),
+            Err(error) if error.is(Errno::NOENT) => self.try_create(folder, file_name, file),
             created => created,
         }
     }
 
-    fn try_create(&self, partition: &Partition, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
-        let (folder, mark) = self.partition_folder(partition)?;
+    fn try_create(&self, folder: &str, file_name: &str, file: &[u8]) -> Result<Created, FileError> {
+        let (folder, mark) = self.made_folder(folder)?;
         let target = folder.join(file_name);
         if target.symlink_metadata().is_ok() {
             return Ok(Created::Taken);
@@ -193,7 +202,7 @@ impl Local {
 
     /// See [`Store::settle`](super::Store::settle).
     pub(super) fn settle(&self, partition: &Partition) -> Result<(), FileError> {
-        let (folder, _) = self.partition_folder(partition)?;
+        let (folder, _) = self.made_folder(&partition.to_string())?;
         sync_folder(&folder)
     }
 
@@ -217,15 +226,16 @@ impl Local {
         self.durable_folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The partition's folder, created if missing; all entries on its path are on disk.
-    fn partition_folder(&self, partition: &Partition) -> Result<(PathBuf, Mark), FileError> {
+    /// A folder below the root, created if missing; all entries on its path are on disk.
+    fn made_folder(&self, folder: &str) -> Result<(PathBuf, Mark), FileError> {
         let mut known = self.known();
-        let outer = self.root.join(partition.type_folder());
-        let inner = outer.join(partition.date_folder());
-        self.durable_folder(&mut known, &self.root)?;
-        self.durable_folder(&mut known, &outer)?;
-        let mark = self.durable_folder(&mut known, &inner)?;
-        Ok((inner, mark))
+        let mut path = self.root.clone();
+        let mut mark = self.durable_folder(&mut known, &path)?;
+        for name in folder.split('/') {
+            path.push(name);
+            mark = self.durable_folder(&mut known, &path)?;
+        }
+        Ok((path, mark))
     }
 
     /// Creates a folder whose parent exists (or the root with its parents) if it is missing, and syncs its entry. An existing
@@ -270,7 +280,8 @@ impl Local {
             if metadata.is_dir() {
                 listed.folders.push(name);
             } else {
-                listed.files.push(FileEntry { name, bytes: metadata.len() });
+                let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                listed.files.push(FileEntry { name, bytes: metadata.len(), modified_millis: unix_millis(modified) });
             }
         }
         Ok(listed)
@@ -281,6 +292,24 @@ impl Local {
             Ok(metadata) => Ok(Some(metadata.len()).filter(|_| metadata.is_file())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn read(&self, path: &str) -> io::Result<Bytes> {
+        fs::read(self.root.join(path)).map(Bytes::from)
+    }
+
+    /// See [`Store::replace`](super::Store::replace).
+    pub(super) fn replace(&self, folder: &str, file_name: &str, file: &[u8]) -> Result<(), FileError> {
+        let (folder, _) = self.made_folder(folder)?;
+        let path = folder.join(file_name);
+        durable::replace_file(&path, file).map_err(FileError::at(&path, Operation::Write))
+    }
+
+    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+        match fs::remove_file(self.root.join(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
         }
     }
 

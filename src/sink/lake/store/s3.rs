@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -19,12 +19,14 @@ use super::{
     source::Source,
 };
 use crate::limits::S3_REQUEST_TIMEOUT;
-use crate::sink::lake::{LakeConfig, LakeError, partition::Partition};
+use crate::sink::lake::{LakeConfig, LakeError};
 
 /// The purpose of the open store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
-    Read,
+    /// By a tool: requests are retried, and run on a runtime of their own.
+    Tool,
+    /// By the sink.
     Write,
 }
 
@@ -64,7 +66,7 @@ impl S3 {
         let client = builder.with_client_options(options).build().map_err(|cause| error(cause.to_string()))?;
         let runtime = match purpose {
             Use::Write => None,
-            Use::Read => {
+            Use::Tool => {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
                 Some(Arc::new(runtime.map_err(|cause| error(cause.to_string()))?))
             }
@@ -73,8 +75,8 @@ impl S3 {
     }
 
     /// See [`Store::create`](super::Store::create). S3 shows an object only when its upload is complete.
-    pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
-        let key = self.prefix.clone().join(partition.type_folder()).join(partition.date_folder()).join(file_name);
+    pub(super) async fn create(&self, folder: &str, file_name: &str, file: Bytes) -> Result<Created, String> {
+        let key = self.key_of(folder).join(file_name);
         let create = PutOptions::from(PutMode::Create);
         match self.client.put_opts(&key, file.clone().into(), create).await {
             Ok(_) => Ok(Created::New),
@@ -112,10 +114,41 @@ impl S3 {
         let prefix = self.key_of(folder);
         let listed = self.block_on(self.client.list_with_delimiter(Some(&prefix)))?;
         let name = |path: &Path| path.filename().unwrap_or_default().to_owned();
+        let entry = |object: &ObjectMeta| FileEntry {
+            name: name(&object.location),
+            bytes: object.size,
+            modified_millis: object.last_modified.timestamp_millis(),
+        };
         Ok(Folder {
             folders: listed.common_prefixes.iter().map(name).collect(),
-            files: listed.objects.iter().map(|object| FileEntry { name: name(&object.location), bytes: object.size }).collect(),
+            files: listed.objects.iter().map(entry).collect(),
         })
+    }
+
+    /// Creates an object only if its name is free, in a store that can do that.
+    pub(super) fn create_exclusively(&self, path: &str, file: Bytes) -> io::Result<Created> {
+        let create = PutOptions::from(PutMode::Create);
+        match self.block_on(self.client.put_opts(&self.key_of(path), file.into(), create)) {
+            Ok(_) => Ok(Created::New),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Taken),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn read(&self, path: &str) -> io::Result<Bytes> {
+        let key = self.key_of(path);
+        self.block_on(async { self.client.get(&key).await?.bytes().await })
+    }
+
+    pub(super) fn replace(&self, path: &str, file: Bytes) -> io::Result<()> {
+        self.block_on(self.client.put(&self.key_of(path), file.into())).map(drop)
+    }
+
+    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+        match self.block_on(self.client.delete(&self.key_of(path))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 
     pub(super) fn open(&self, path: &str, bytes: u64) -> Source {

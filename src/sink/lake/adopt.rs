@@ -1,0 +1,134 @@
+//! Takes over a lake without a log: its files join the table where they lie.
+//!
+//! A table that is created over existing files has the setting `lakegate.adopting` until all of them are in the log, so that an
+//! adoption that a crash interrupted goes on. Each commit adds at most [`LAKE_ADOPTED_FILES_PER_COMMIT`] files. A file that the
+//! log knows is left alone, and so is one that it knew: an adoption may be repeated, and takes what another tool (Firehose)
+//! wrote meanwhile.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    LeftOut,
+    encode::FileName,
+    partition::{LATE, Partition, folder_of_type},
+    read::footer_statistics,
+    store::{FileEntry, Store},
+    table::{Change, Operation, Snapshot, Table, TableError, TableFile},
+};
+use crate::limits::LAKE_ADOPTED_FILES_PER_COMMIT;
+
+/// Setting of a table whose older files are not all in its log yet.
+const ADOPTING: &str = "lakegate.adopting";
+
+/// Beginning of the name of a file that a compaction or an erasure wrote. Only its commit makes it part of the lake: without
+/// it, its rows are in other files.
+pub(super) const REWRITTEN_PREFIX: &str = "rewritten-";
+
+/// The result of an adoption.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Files that joined the table.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Files that are no files of this lake, or cannot be read.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Opens the table; creates it if the lake has no log. A lake that has files then waits for [`adopt`].
+pub(super) fn open_for_adoption(store: Arc<Store>) -> Result<Table, TableError> {
+    let has_files = store.list("")?.folders.iter().any(|name| Partition::type_of_folder(name).is_some());
+    let settings: &[(&str, &str)] = if has_files { &[(ADOPTING, "true")] } else { &[] };
+    Table::open_or_create(store, settings)
+}
+
+/// Whether files of an older lake wait for [`adopt`].
+pub(super) fn is_being_adopted(table: &Table) -> bool {
+    table.known().setting(ADOPTING).is_some()
+}
+
+/// Adds every file in the lake's folders that the table does not have and never had.
+///
+/// # Errors
+/// [`TableError`] if a folder cannot be listed, or a commit fails. What was committed stays; a repetition goes on from there.
+pub fn adopt(table: &Table) -> Result<Adopted, TableError> {
+    let store = table.store();
+    let mut adopted = Adopted::default();
+    let mut change = Change::new(Operation::Adopt, true);
+    let snapshot = table.refresh()?;
+    for partition in partitions(store)? {
+        for entry in store.list(&partition.to_string())?.files {
+            let path = format!("{partition}/{}", entry.name);
+            if !is_adoptable(&entry, &partition, &path, &snapshot) {
+                continue;
+            }
+            match table_file(store, &partition, &path, &entry) {
+                Ok(file) => {
+                    adopted.files += 1;
+                    adopted.rows += file.statistics.rows.unwrap_or_default();
+                    adopted.bytes += file.bytes;
+                    change.add.push(file);
+                }
+                Err(reason) => adopted.left_out.push(LeftOut { file: path, reason }),
+            }
+            if change.add.len() >= LAKE_ADOPTED_FILES_PER_COMMIT {
+                table.commit(&change)?;
+                change.add.clear();
+            }
+        }
+    }
+    change.settings = BTreeMap::from([(ADOPTING.to_owned(), None)]);
+    table.commit(&change)?;
+    Ok(adopted)
+}
+
+/// The partitions in the lake's folders, sorted.
+fn partitions(store: &Store) -> Result<Vec<Partition>, TableError> {
+    let mut partitions = Vec::new();
+    for name in store.list("")?.folders {
+        let Some(event_type) = Partition::type_of_folder(&name) else { continue };
+        for name in store.list(&folder_of_type(event_type))?.folders {
+            let Some(date) = Partition::date_of_folder(&name) else { continue };
+            partitions.push(Partition { event_type: event_type.to_owned(), created_date: date.to_owned() });
+        }
+    }
+    Ok(partitions)
+}
+
+/// Whether a file may join: visible, named as a Parquet file, and not known to the log in any way.
+fn is_adoptable(entry: &FileEntry, partition: &Partition, path: &str, snapshot: &Snapshot) -> bool {
+    let is_candidate =
+        entry.name.ends_with(".parquet") && !entry.name.starts_with(['.', '_']) && !entry.name.starts_with(REWRITTEN_PREFIX);
+    is_candidate
+        && !snapshot.is_live(partition, path)
+        && snapshot.removed_file(path).is_none()
+        && !was_rewritten(&entry.name, partition, snapshot)
+}
+
+/// Whether a file's range lies in a file that was made of it, although the log has forgotten the file itself.
+fn was_rewritten(name: &str, partition: &Partition, snapshot: &Snapshot) -> bool {
+    let Some(name) = FileName::parse(name) else { return false };
+    let holds = |range: &super::SpoolRange| {
+        range.identity == name.identity
+            && range.first_inclusive <= name.first_seq_inclusive
+            && name.end_seq_exclusive <= range.end_exclusive
+    };
+    snapshot.files_of(partition).iter().any(|file| file.ranges.iter().any(holds))
+}
+
+fn table_file(store: &Store, partition: &Partition, path: &str, entry: &FileEntry) -> Result<TableFile, String> {
+    if partition.created_date == LATE {
+        return Err("is in a folder created_date=late".to_owned());
+    }
+    let source = store.open(path, entry.bytes).map_err(|error| error.to_string())?;
+    Ok(TableFile {
+        partition: partition.clone(),
+        path: path.to_owned(),
+        bytes: entry.bytes,
+        modified_millis: entry.modified_millis,
+        statistics: footer_statistics(source)?,
+        ranges: Vec::new(),
+    })
+}

@@ -1,0 +1,60 @@
+//! A change of the table: what one commit does.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::file::TableFile;
+
+/// What a commit is for; readers ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Files with new events.
+    Write,
+    /// Files of a lake without a log.
+    Adopt,
+    /// The same rows in fewer files.
+    Optimize,
+    /// Rows are erased, or have expired.
+    Delete,
+    /// Settings of the table.
+    SetProperties,
+}
+
+impl Operation {
+    /// The name in the log, as Spark would write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "WRITE",
+            Self::Adopt => "CONVERT",
+            Self::Optimize => "OPTIMIZE",
+            Self::Delete => "DELETE",
+            Self::SetProperties => "SET TBLPROPERTIES",
+        }
+    }
+}
+
+/// What one commit does.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// What it is for.
+    pub operation: Operation,
+    /// Whether rows join or leave. False if files only take over the rows of others: readers that follow the table skip it.
+    pub data_change: bool,
+    /// Files that join.
+    pub add: Vec<TableFile>,
+    /// Files that leave; each must be live.
+    pub remove: Vec<Arc<TableFile>>,
+    /// Settings to store, or to remove (`None`).
+    pub settings: BTreeMap<String, Option<String>>,
+    /// For people: shown in the table's history.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Change {
+    /// A change that does nothing yet.
+    #[must_use]
+    pub fn new(operation: Operation, data_change: bool) -> Self {
+        let (add, remove) = (Vec::new(), Vec::new());
+        Self { operation, data_change, add, remove, settings: BTreeMap::new(), parameters: BTreeMap::new() }
+    }
+}

@@ -1,0 +1,265 @@
+//! Writes the log: one version after the other.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    actions::{Add, CommitInfo, Line, Metadata, Protocol, Remove},
+    change::{Change, Operation},
+    checkpoint_write::write_checkpoint,
+    error::TableError,
+    file::{RemovedFile, TableFile},
+    load::{apply_commit, load, read_commit},
+    names::{LOG_FOLDER, commit_name, commit_path},
+    schema::{PARTITION_COLUMNS, schema_string},
+    snapshot::Snapshot,
+};
+use crate::{
+    event::unix_millis,
+    limits::{LAKE_CHECKPOINT_COMMITS, LAKE_COMMIT_PAUSE_MAX, LAKE_COMMIT_TRIES_MAX, LAKE_LOG_TRUSTED, LAKE_REMOVED_REMEMBERED},
+    sink::lake::store::{Created, Store},
+};
+
+const ENGINE: &str = concat!("lakegate/", env!("CARGO_PKG_VERSION"));
+
+/// The newest known version, and what is needed to write the next one.
+#[derive(Debug)]
+pub(super) struct Committer {
+    snapshot: Arc<Snapshot>,
+    /// When the log was last listed or grew by a commit that was read in order.
+    trusted_since: Instant,
+}
+
+/// Creates the log with a table that has no files. Another writer may be faster.
+pub(super) fn create(store: &Store, settings: &[(&str, &str)]) -> Result<(), TableError> {
+    let millis = unix_millis(SystemTime::now());
+    let fixed = [
+        ("delta.logRetentionDuration", "interval 1 days"),
+        ("delta.deletedFileRetentionDuration", "interval 7 days"),
+        ("delta.checkpointInterval", "100"),
+    ];
+    let settings = fixed.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let metadata = Metadata {
+        id: Uuid::new_v4().to_string(),
+        name: Some("events_raw".to_owned()),
+        schema_string: schema_string(),
+        partition_columns: PARTITION_COLUMNS.map(str::to_owned).to_vec(),
+        configuration: settings.collect(),
+        created_time: Some(millis),
+        ..Metadata::default()
+    };
+    let lines = [
+        Line { commit_info: Some(info("CREATE TABLE", millis, BTreeMap::new(), Uuid::new_v4())), ..Line::default() },
+        Line { protocol: Some(Protocol::new()), ..Line::default() },
+        Line { meta_data: Some(metadata), ..Line::default() },
+    ];
+    store
+        .create_exclusively(LOG_FOLDER, &commit_name(0), text_of(&lines))
+        .map(drop)
+        .map_err(|cause| TableError::store(&commit_path(0), cause))
+}
+
+impl Committer {
+    pub(super) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot: Arc::new(snapshot), trusted_since: Instant::now() }
+    }
+
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// As if the last read was long ago.
+    #[cfg(test)]
+    pub(super) fn distrust(&mut self) {
+        self.trusted_since = Instant::now().checked_sub(2 * LAKE_LOG_TRUSTED).unwrap_or(self.trusted_since);
+    }
+
+    /// Reads the commits after the known version.
+    pub(super) fn refresh(&mut self, store: &Store) -> Result<(), TableError> {
+        self.read_on(store, None).map(drop)
+    }
+
+    /// Reads the commits after the known version; returns whether one of them has the id `wanted`.
+    fn read_on(&mut self, store: &Store, wanted: Option<&str>) -> Result<bool, TableError> {
+        let mut found = false;
+        // After a long time the next versions may have been cleaned up: then a missing commit does not mean the end.
+        if self.trusted_since.elapsed() > LAKE_LOG_TRUSTED && read_commit(store, self.snapshot.version)?.is_none() {
+            let newest = load(store, None)?.ok_or_else(|| TableError::damaged(LOG_FOLDER, "the log is gone"))?;
+            if newest.version < self.snapshot.version {
+                return Err(TableError::damaged(LOG_FOLDER, format!("version {} is gone", self.snapshot.version)));
+            }
+            self.snapshot = Arc::new(newest);
+        }
+        while let Some(lines) = read_commit(store, self.snapshot.version + 1)? {
+            let version = self.snapshot.version + 1;
+            let info = apply_commit(Arc::make_mut(&mut self.snapshot), version, lines)?;
+            found |= wanted.is_some() && info.and_then(|info| info.txn_id).as_deref() == wanted;
+        }
+        self.trusted_since = Instant::now();
+        Ok(found)
+    }
+
+    pub(super) fn commit(&mut self, store: &Store, change: &Change) -> Result<(), TableError> {
+        let id = Uuid::new_v4();
+        let id_text = id.to_string();
+        if self.trusted_since.elapsed() > LAKE_LOG_TRUSTED {
+            self.refresh(store)?;
+        }
+        for tried in 0..LAKE_COMMIT_TRIES_MAX {
+            let Some(plan) = Plan::of(change, &self.snapshot)? else { return Ok(()) };
+            let version = self.snapshot.version + 1;
+            let millis = unix_millis(SystemTime::now()).max(self.snapshot.committed_millis.map_or(0, |last| last + 1));
+            let text = plan.text(change, millis, id);
+            let started = Instant::now();
+            let created = store.create_exclusively(LOG_FOLDER, &commit_name(version), text);
+            match created {
+                Ok(Created::New) => {
+                    self.committed(store, version, millis, plan, started)?;
+                    return Ok(());
+                }
+                // A store that repeats a request by itself may have taken our own bytes for another's.
+                Ok(Created::Taken) => {
+                    if self.read_on(store, Some(&id_text))? {
+                        return Ok(());
+                    }
+                    std::thread::sleep(pause(tried));
+                }
+                Err(cause) => {
+                    // The answer may be lost, and the commit be there.
+                    if self.read_on(store, Some(&id_text)).is_ok_and(|found| found) {
+                        return Ok(());
+                    }
+                    return Err(TableError::store(&commit_path(version), cause));
+                }
+            }
+        }
+        Err(TableError::Contended(LAKE_COMMIT_TRIES_MAX))
+    }
+
+    /// Takes over a commit that was just written.
+    fn committed(&mut self, store: &Store, version: u64, millis: i64, plan: Plan, started: Instant) -> Result<(), TableError> {
+        // If this process slept, the log may have been cleaned up beyond this version meanwhile, and the name was free again.
+        let is_late = started.elapsed() > LAKE_LOG_TRUSTED / 2;
+        if is_late && read_commit(store, self.snapshot.version)?.is_none() {
+            return Err(TableError::damaged(&commit_path(version), "the log moved on while this commit was written"));
+        }
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        for removed in plan.remove {
+            snapshot.remove(RemovedFile { removed_millis: millis, ..removed });
+        }
+        for file in plan.add {
+            snapshot.add(file);
+        }
+        if let Some(metadata) = plan.metadata {
+            snapshot.metadata = Some(Arc::new(metadata));
+        }
+        snapshot.version = version;
+        snapshot.committed_millis = Some(millis);
+        self.trusted_since = Instant::now();
+        if version.is_multiple_of(LAKE_CHECKPOINT_COMMITS)
+            && let Err(error) = self.checkpoint(store)
+        {
+            // Readers only read more commits.
+            tracing::warn!(version, %error, "a checkpoint of the lake's log could not be written");
+        }
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&mut self, store: &Store) -> Result<(), TableError> {
+        let remembered = i64::try_from(LAKE_REMOVED_REMEMBERED.as_millis()).unwrap_or(i64::MAX);
+        Arc::make_mut(&mut self.snapshot).forget_removed_before(unix_millis(SystemTime::now()) - remembered);
+        write_checkpoint(store, &self.snapshot)
+    }
+}
+
+/// A change against a certain version.
+struct Plan {
+    add: Vec<TableFile>,
+    remove: Vec<RemovedFile>,
+    metadata: Option<Metadata>,
+}
+
+impl Plan {
+    /// `None` if the version has all of it already.
+    fn of(change: &Change, snapshot: &Snapshot) -> Result<Option<Self>, TableError> {
+        let gone = change.remove.iter().filter(|file| !snapshot.is_live(&file.partition, &file.path));
+        let gone: Vec<String> = gone.map(|file| file.path.clone()).collect();
+        if !gone.is_empty() {
+            return Err(TableError::FilesGone(gone));
+        }
+        let add = change.add.iter().filter(|file| !snapshot.is_live(&file.partition, &file.path));
+        let add: Vec<TableFile> = add.cloned().collect();
+        let removed = |file: &Arc<TableFile>| RemovedFile {
+            path: file.path.clone(),
+            removed_millis: 0,
+            partition: Some(file.partition.clone()),
+            bytes: Some(file.bytes),
+            data_change: change.data_change,
+        };
+        let remove: Vec<RemovedFile> = change.remove.iter().map(removed).collect();
+        let metadata = snapshot.metadata.as_deref().and_then(|metadata| with_settings(metadata, &change.settings));
+        let is_empty = add.is_empty() && remove.is_empty() && metadata.is_none();
+        Ok((!is_empty).then_some(Self { add, remove, metadata }))
+    }
+
+    /// The commit. Sets the time of the removals.
+    fn text(&self, change: &Change, millis: i64, id: Uuid) -> Bytes {
+        let mut parameters = change.parameters.clone();
+        if change.operation == Operation::Write {
+            parameters.insert("mode".to_owned(), "Append".to_owned());
+        }
+        let head = Line { commit_info: Some(info(change.operation.name(), millis, parameters, id)), ..Line::default() };
+        let metadata = self.metadata.clone().map(|metadata| Line { meta_data: Some(metadata), ..Line::default() });
+        let remove = self.remove.iter().map(|removed| {
+            let removed = RemovedFile { removed_millis: millis, ..removed.clone() };
+            Line { remove: Some(Remove::of(&removed)), ..Line::default() }
+        });
+        let add = self.add.iter().map(|file| Line { add: Some(Add::of(file, change.data_change)), ..Line::default() });
+        text_of(&[head].into_iter().chain(metadata).chain(remove).chain(add).collect::<Vec<_>>())
+    }
+}
+
+/// The metadata with other settings; `None` if they are as wanted.
+fn with_settings(metadata: &Metadata, settings: &BTreeMap<String, Option<String>>) -> Option<Metadata> {
+    let mut changed = metadata.clone();
+    for (key, value) in settings {
+        match value {
+            Some(value) => drop(changed.configuration.insert(key.clone(), value.clone())),
+            None => drop(changed.configuration.remove(key)),
+        }
+    }
+    (changed != *metadata).then_some(changed)
+}
+
+fn info(operation: &str, millis: i64, parameters: BTreeMap<String, String>, id: Uuid) -> CommitInfo {
+    CommitInfo {
+        timestamp: millis,
+        operation: operation.to_owned(),
+        engine_info: Some(ENGINE.to_owned()),
+        txn_id: Some(id.to_string()),
+        operation_parameters: parameters.into_iter().map(|(key, value)| (key, value.into())).collect(),
+    }
+}
+
+fn text_of(lines: &[impl Serialize]) -> Bytes {
+    let mut text = Vec::new();
+    for line in lines {
+        // Serialising plain structs into memory does not fail.
+        let _ = serde_json::to_writer(&mut text, line);
+        text.push(b'\n');
+    }
+    text.into()
+}
+
+/// A random pause before the next try, longer each time.
+fn pause(tried: u32) -> Duration {
+    let longest = Duration::from_millis(4) * 2_u32.saturating_pow(tried.min(10));
+    longest.min(LAKE_COMMIT_PAUSE_MAX).mul_f64(fastrand::f64())
+}
