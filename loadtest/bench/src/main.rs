@@ -11,6 +11,7 @@ mod count;
 mod drive;
 mod figures;
 mod gauges;
+mod lake;
 mod machine;
 mod process;
 mod reference;
@@ -58,6 +59,8 @@ enum Command {
     Run(RunArgs),
     /// Count: instructions and allocations of an event, by valgrind.
     Count(CountArgs),
+    /// Write a lake of past days into a new folder: `loadtest/lake.py` measures with it.
+    Lake(lake::LakeArgs),
     /// A reference server on a free port of loopback, until standard input ends. `run` starts it.
     #[command(subcommand)]
     Serve(ServeCommand),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Registry { folder, schemas } => write_registry(&folder, &schemas),
         Command::Run(args) => return rounds::run(&args).unwrap_or_else(|error| complain(&error)),
         Command::Count(args) => count::run(&args),
+        Command::Lake(args) => lake::run(&args),
         Command::Serve(ServeCommand::Bare(args)) => reference::serve(ReferenceKind::Bare, &args),
         Command::Serve(ServeCommand::Parse(args)) => reference::serve(ReferenceKind::Parse, &args),
     };

@@ -5,10 +5,10 @@
 //! log knows is left alone, and so is one that it knew: an adoption may be repeated, and takes what another tool (Firehose)
 //! wrote meanwhile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    LeftOut,
+    LakeError, LeftOut,
     encode::FileName,
     partition::{LATE, Partition, folder_of_type},
     read::footer_statistics,
@@ -39,7 +39,13 @@ pub struct Adopted {
 
 /// Opens the table; creates it if the lake has no log. A lake that has files then waits for [`adopt`].
 pub(super) fn open_for_adoption(store: Arc<Store>) -> Result<Table, TableError> {
-    let has_files = store.list("")?.folders.iter().any(|name| Partition::type_of_folder(name).is_some());
+    // A root that was removed while the gateway runs is made anew.
+    let folders = match store.list("") {
+        Ok(listed) => listed.folders,
+        Err(LakeError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let has_files = folders.iter().any(|name| Partition::type_of_folder(name).is_some());
     let settings: &[(&str, &str)] = if has_files { &[(ADOPTING, "true")] } else { &[] };
     Table::open_or_create(store, settings)
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, path::Path, pin::Pin, sync::Arc};
 
 use tokio::{
-    sync::OnceCell,
+    sync::Mutex,
     task::{JoinSet, spawn_blocking},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub struct LakeSink {
     writer: Arc<Writer>,
     /// `None` if the lake has no table.
-    table: Option<OnceCell<Arc<Table>>>,
+    table: Option<Mutex<Option<Arc<Table>>>>,
 }
 
 impl LakeSink {
@@ -52,19 +52,23 @@ impl LakeSink {
     }
 
     fn of(config: &LakeConfig, folder: Option<&Path>) -> Result<Self, LakeError> {
-        let table = (config.table == TableFormat::Delta).then(OnceCell::new);
+        let table = (config.table == TableFormat::Delta).then(Mutex::default);
         Ok(Self { writer: Arc::new(Writer::open(config, folder)?), table })
     }
 
-    /// The table, opened at the first delivery: until then the store may be unreachable.
-    async fn table(&self) -> Result<Option<&Arc<Table>>, String> {
-        let Some(cell) = &self.table else { return Ok(None) };
-        let open = || async {
-            let store = Arc::clone(self.writer.store());
-            let opened = spawn_blocking(move || open_table(store)).await.map_err(|panic| panic.to_string())?;
-            opened.map(Arc::new).map_err(|error| error.to_string())
+    /// The table, opened at the first delivery: until then the store may be unreachable. It is opened again if its log was
+    /// removed.
+    async fn table(&self) -> Result<Option<Arc<Table>>, String> {
+        let Some(known) = &self.table else { return Ok(None) };
+        let mut known = known.lock().await;
+        let (store, opened) = (Arc::clone(self.writer.store()), known.take());
+        let open = move || match opened.filter(|table| !table.is_gone()) {
+            Some(table) => Ok(table),
+            None => open_table(store).map(Arc::new),
         };
-        cell.get_or_try_init(open).await.map(Some)
+        let table = spawn_blocking(open).await.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())?;
+        *known = Some(Arc::clone(&table));
+        Ok(Some(table))
     }
 
     async fn deliver_batch(&self, batch: &Batch) -> Vec<Delivery> {
@@ -94,7 +98,7 @@ impl LakeSink {
             while running.len() < LAKE_PARTITIONS_AT_ONCE {
                 let Some((partition, positions)) = waiting.next() else { break };
                 let parts = PartitionParts { range, records: Arc::clone(&records), partition, positions };
-                running.spawn(write(Arc::clone(&self.writer), table.cloned(), parts));
+                running.spawn(write(Arc::clone(&self.writer), table.clone(), parts));
             }
             match running.join_next().await {
                 Some(Ok(partition)) => written.push(partition),
@@ -164,8 +168,8 @@ fn open_table(store: Arc<Store>) -> Result<Table, TableError> {
 }
 
 /// One commit for the files of all partitions.
-async fn commit(table: Option<&Arc<Table>>, written: &mut [WrittenPartition]) -> Result<(), String> {
-    let Some(table) = table.cloned() else { return Ok(()) };
+async fn commit(table: Option<Arc<Table>>, written: &mut [WrittenPartition]) -> Result<(), String> {
+    let Some(table) = table else { return Ok(()) };
     let mut change = Change::new(Operation::Write, true);
     for partition in written {
         partition.needs_commit = !partition.files.is_empty();

@@ -107,8 +107,8 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
         .with_properties(properties(range, positions.len())?)
         // Readers do not need arrow's copy of the schema, and it would double a small file's footer.
         .with_skip_arrow_metadata(true);
-    let buffer = Vec::with_capacity(payload_bytes / 3);
-    let mut writer = ArrowWriter::try_new_with_options(buffer, columns::schema(extra), options)?;
+    let mut file = Vec::with_capacity(payload_bytes / 3);
+    let mut writer = ArrowWriter::try_new_with_options(&mut file, columns::schema(extra), options)?;
     let mut refused = Vec::new();
     for &position in positions {
         if let Err(reason) = columns.push(&records[position]) {
@@ -122,8 +122,8 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
     if columns.size().0 > 0 {
         writer.write(&columns.finish()?)?;
     }
-    let statistics = FileStatistics::of_footer(&writer.finish()?);
-    let file = if refused.len() == positions.len() { None } else { Some(writer.into_inner()?) };
+    let statistics = FileStatistics::of_footer(&writer.close()?);
+    let file = (refused.len() < positions.len()).then_some(file);
     Ok(Encoded { file, statistics, refused })
 }
 

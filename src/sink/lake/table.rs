@@ -155,6 +155,11 @@ impl Table {
         Ok(committer.snapshot().clone())
     }
 
+    /// Whether somebody removed the log of a local lake.
+    pub(super) fn is_gone(&self) -> bool {
+        self.committer().is_gone(&self.store)
+    }
+
     fn committer(&self) -> MutexGuard<'_, Committer> {
         self.committer.lock().unwrap_or_else(PoisonError::into_inner)
     }

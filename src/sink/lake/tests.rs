@@ -8,13 +8,16 @@ mod places;
 mod queries;
 mod views;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Filters, Lake, LakeConfig, LakeSink};
+use super::{Change, Filters, Lake, LakeConfig, LakeSink, Operation, SpoolRange, Table, TableFile, TableFormat};
 use crate::{
     event::{CreatedAt, Envelope, EventName, Record},
     sink::{Batch, Delivery, Sink},
@@ -43,6 +46,11 @@ impl TestLake {
 
     fn reader(&self) -> Lake {
         Lake::open(self.root().to_str().unwrap()).unwrap()
+    }
+
+    /// The table, as another process opens it.
+    fn table(&self) -> Table {
+        Table::open(&LakeConfig::at(self.root().to_str().unwrap())).unwrap().unwrap()
     }
 
     /// Delivers `records` as the range that begins at `first`; all of them must arrive.
@@ -80,6 +88,32 @@ impl TestLake {
         identities.sort();
         identities
     }
+}
+
+/// Replaces all files of the only partition by one with the same rows, as a compaction does, and removes the old ones.
+fn merge_by_hand(lake: &TestLake, table: &Table) {
+    let snapshot = table.known();
+    let (partition, files) = snapshot.partitions().next().unwrap();
+    let mut rows = Vec::new();
+    for file in lake.files() {
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
+        rows.extend(reader.build().unwrap().map(Result::unwrap));
+    }
+    let path = format!("{partition}/rewritten-1.parquet");
+    let merged = File::create(lake.root().join(&path)).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(merged, rows[0].schema(), None).unwrap();
+    rows.iter().for_each(|rows| writer.write(rows).unwrap());
+    writer.close().unwrap();
+    let mut change = Change::new(Operation::Optimize, false);
+    change.remove = files.to_vec();
+    change.add = vec![TableFile {
+        bytes: lake.root().join(&path).metadata().unwrap().len(),
+        path,
+        ranges: vec![SpoolRange { identity: Uuid::from_u128(1), first_inclusive: 0, end_exclusive: 3 }],
+        ..(*files[0]).clone()
+    }];
+    table.commit(&change).unwrap();
+    files.iter().for_each(|file| std::fs::remove_file(lake.root().join(&file.path)).unwrap());
 }
 
 fn batch(first: u64, records: Vec<Record>) -> Batch {

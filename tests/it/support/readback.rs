@@ -1,7 +1,7 @@
 //! What the gateway left on disk, read without any of its code.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -21,14 +21,20 @@ pub struct LakeRows {
 }
 
 impl LakeRows {
-    /// Reads every Parquet file below `root`, as a query engine would: names that begin with `_` are passed over.
+    /// Reads the files of the table at `root`; without a table every Parquet file, as a query engine would: names that begin with
+    /// `_` are passed over.
     pub fn read(root: &Path) -> Self {
         let mut lake = Self::default();
-        let mut files = Vec::new();
-        find(root, "parquet", &mut files);
-        for file in files {
+        for file in table_files(root).unwrap_or_else(|| all_files(root)) {
             lake.read_file(&file);
         }
+        lake
+    }
+
+    /// Reads every Parquet file below `root`, whether or not it belongs to the table.
+    pub fn read_all_files(root: &Path) -> Self {
+        let mut lake = Self::default();
+        all_files(root).iter().for_each(|file| lake.read_file(file));
         lake
     }
 
@@ -77,6 +83,36 @@ impl LakeRows {
             );
         }
     }
+}
+
+fn all_files(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    find(root, "parquet", &mut files);
+    files
+}
+
+/// The live files by the table's log, which must have all of its commits; `None` if there is no log.
+fn table_files(root: &Path) -> Option<Vec<PathBuf>> {
+    let log = Some(root.join("_delta_log")).filter(|log| log.is_dir())?;
+    let mut commits = Vec::new();
+    find(&log, "json", &mut commits);
+    commits.sort();
+    let first = commits.first()?;
+    assert!(first.ends_with("00000000000000000000.json"), "the log was cleaned up: {}", first.display());
+    let mut live = BTreeSet::new();
+    for commit in &commits {
+        let text = fs::read_to_string(commit).unwrap_or_else(|error| panic!("{}: {error}", commit.display()));
+        for line in text.lines() {
+            let action: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{}: {error}", commit.display()));
+            if let Some(path) = action["remove"]["path"].as_str() {
+                live.remove(path);
+            }
+            if let Some(path) = action["add"]["path"].as_str() {
+                live.insert(path.to_owned());
+            }
+        }
+    }
+    Some(live.iter().map(|path| root.join(path)).collect())
 }
 
 fn first<T>(items: &[T]) -> &[T] {

@@ -51,7 +51,7 @@ data "aws_iam_policy_document" "gateway" {
     for_each = var.ingest == "s3" ? [1] : []
     content {
       sid       = "WriteFiles"
-      actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+      actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
       resources = ["${aws_s3_bucket.lake.arn}/events/*"]
     }
   }

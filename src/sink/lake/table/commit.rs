@@ -17,7 +17,7 @@ use super::{
     error::TableError,
     file::{RemovedFile, TableFile},
     load::{apply_commit, load, read_commit},
-    names::{LOG_FOLDER, commit_name, commit_path},
+    names::{LOG_FOLDER, checkpoint_name, commit_name, commit_path},
     schema::{PARTITION_COLUMNS, schema_string},
     snapshot::Snapshot,
 };
@@ -91,11 +91,7 @@ impl Committer {
         let mut found = false;
         // After a long time the next versions may have been cleaned up: then a missing commit does not mean the end.
         if self.trusted_since.elapsed() > LAKE_LOG_TRUSTED && read_commit(store, self.snapshot.version)?.is_none() {
-            let newest = load(store, None)?.ok_or_else(|| TableError::damaged(LOG_FOLDER, "the log is gone"))?;
-            if newest.version < self.snapshot.version {
-                return Err(TableError::damaged(LOG_FOLDER, format!("version {} is gone", self.snapshot.version)));
-            }
-            self.snapshot = Arc::new(newest);
+            self.reload(store)?;
         }
         while let Some(lines) = read_commit(store, self.snapshot.version + 1)? {
             let version = self.snapshot.version + 1;
@@ -106,7 +102,26 @@ impl Committer {
         Ok(found)
     }
 
+    /// Whether the newest known version is gone from a local log. For S3 the answer is no: each question costs a request, and
+    /// nobody removes a folder there by mistake.
+    pub(super) fn is_gone(&self, store: &Store) -> bool {
+        let is_missing = |name: String| matches!(store.size(&format!("{LOG_FOLDER}/{name}")), Ok(None));
+        let version = self.snapshot.version;
+        store.is_local() && is_missing(commit_name(version)) && is_missing(checkpoint_name(version))
+    }
+
+    /// Reads the log from its newest checkpoint on.
+    fn reload(&mut self, store: &Store) -> Result<(), TableError> {
+        let newest = load(store, None)?.filter(|newest| newest.version >= self.snapshot.version);
+        self.snapshot = Arc::new(newest.ok_or(TableError::LogGone(self.snapshot.version))?);
+        self.trusted_since = Instant::now();
+        Ok(())
+    }
+
     pub(super) fn commit(&mut self, store: &Store, change: &Change) -> Result<(), TableError> {
+        if self.is_gone(store) {
+            self.reload(store)?;
+        }
         let id = Uuid::new_v4();
         let id_text = id.to_string();
         if self.trusted_since.elapsed() > LAKE_LOG_TRUSTED {
@@ -148,7 +163,7 @@ impl Committer {
         // If this process slept, the log may have been cleaned up beyond this version meanwhile, and the name was free again.
         let is_late = started.elapsed() > LAKE_LOG_TRUSTED / 2;
         if is_late && read_commit(store, self.snapshot.version)?.is_none() {
-            return Err(TableError::damaged(&commit_path(version), "the log moved on while this commit was written"));
+            return Err(TableError::LogGone(self.snapshot.version));
         }
         let snapshot = Arc::make_mut(&mut self.snapshot);
         for removed in plan.remove {

@@ -165,3 +165,71 @@ fn a_new_root_is_made_with_its_parents() {
     assert!(root.is_dir());
     assert_eq!(Lake::open(root.to_str().unwrap()).unwrap().ls(&Filters::default()).unwrap().partitions, []);
 }
+
+#[tokio::test]
+async fn each_flush_is_one_commit_of_all_its_partitions_and_a_replay_is_none() {
+    let lake = TestLake::new();
+    let records = vec![event(1, "menu:item:viewed"), event(2, "cart"), event(3, "menu")];
+    lake.write(0, records.clone()).await;
+    lake.write(3, vec![event(4, "menu")]).await;
+    lake.write(0, records).await;
+    let table = lake.table();
+    let snapshot = table.known();
+    assert_eq!(snapshot.version, 2, "one to create the table, one for each flush");
+    let rows: Vec<_> = snapshot.files().map(|file| (file.partition.event_type.as_str(), file.statistics.rows)).collect();
+    assert_eq!(rows, [("cart", Some(1)), ("menu", Some(2)), ("menu", Some(1))]);
+    let statistics = &snapshot.files().nth(1).unwrap().statistics;
+    assert_eq!(statistics.event_name, Some(("menu".into(), "menu:item:viewed".into())));
+    assert_eq!((statistics.created_millis, statistics.received_millis), (Some((NOW, NOW)), Some((NOW + 250, NOW + 250))));
+}
+
+/// As a crash between the files and their commit leaves it.
+#[tokio::test]
+async fn files_whose_commit_a_crash_prevented_join_the_table_when_their_stretch_is_delivered_again() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    let records = vec![event(2, "menu"), event(3, "cart")];
+    lake.write(1, records.clone()).await;
+    fs::remove_file(lake.root().join("_delta_log/00000000000000000002.json")).unwrap();
+    let after = LakeSink::open(&LakeConfig::at(lake.root().to_str().unwrap())).unwrap();
+    assert_eq!(after.deliver(&batch(1, records)).await, vec![Delivery::Delivered; 2]);
+    assert_eq!(lake.table().known().files_count(), 3);
+    assert_eq!(lake.files().len(), 3, "no file was written twice");
+}
+
+/// As a kill between the commit and the cursor leaves it, with a compaction in between.
+#[tokio::test]
+async fn a_stretch_whose_files_were_merged_meanwhile_is_not_written_again() {
+    let lake = TestLake::new();
+    let records = vec![event(1, "menu"), event(2, "menu")];
+    lake.write(0, records.clone()).await;
+    lake.write(2, vec![event(3, "menu")]).await;
+    let table = lake.table();
+    merge_by_hand(&lake, &table);
+    let after = LakeSink::open(&LakeConfig::at(lake.root().to_str().unwrap())).unwrap();
+    assert_eq!(after.deliver(&batch(0, records)).await, vec![Delivery::Delivered; 2]);
+    assert_eq!(lake.table().known().files_count(), 1);
+    let new = after.deliver(&batch(3, vec![event(4, "menu")])).await;
+    assert_eq!((new, lake.table().known().files_count()), (vec![Delivery::Delivered], 2), "what is new is written");
+}
+
+#[tokio::test]
+async fn a_lake_without_a_log_is_taken_over_with_every_file() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu"), event(2, "cart")]).await;
+    fs::remove_dir_all(lake.root().join("_delta_log")).unwrap();
+    fs::write(lake.root().join("event_type=menu/created_date=2026-11-21/notes.parquet"), b"no Parquet").unwrap();
+    lake.write(2, vec![event(3, "menu")]).await;
+    let known = lake.table().known();
+    assert_eq!((known.files_count(), known.setting("lakegate.adopting")), (3, None));
+}
+
+#[tokio::test]
+async fn a_lake_without_a_table_has_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = LakeConfig { table: TableFormat::None, ..LakeConfig::at(folder.path().to_str().unwrap()) };
+    let sink = LakeSink::open(&config).unwrap();
+    assert_eq!(sink.deliver(&batch(0, vec![event(1, "menu")])).await, [Delivery::Delivered]);
+    assert!(!folder.path().join("_delta_log").exists());
+    assert!(Table::open(&config).unwrap().is_none());
+}
