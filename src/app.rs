@@ -12,9 +12,11 @@ mod difference;
 mod ended;
 mod folder_holder;
 mod lake_location;
+mod lake_upkeep;
 mod offline;
 mod policy;
 mod reload;
+mod retention;
 mod schemas;
 mod shutdown;
 mod sinks;
@@ -56,9 +58,12 @@ pub use data_folder::check_data_folder;
 pub use ended::{Ended, Failure};
 pub use folder_holder::gateway_process;
 pub use lake_location::{lake_location, location_of};
+use lake_upkeep::LakeUpkeep;
+pub use lake_upkeep::{SCRATCH_FOLDER, upkeep_settings};
 pub use offline::{Offline, admin_address, gateway_id, is_running};
 use policy::policy;
 pub use reload::Reloader;
+use retention::Retention;
 use schemas::Schemas;
 pub use stop_request::Stop;
 use stores::restore_later;
@@ -80,6 +85,7 @@ pub struct App {
     server: JoinHandle<()>,
     admin: JoinHandle<()>,
     deliverers: Vec<JoinHandle<()>>,
+    lake_upkeep: LakeUpkeep,
     /// Tasks that run beside the requests until the gateway stops.
     background_tasks: JoinSet<()>,
     lame_duck: Duration,
@@ -176,7 +182,8 @@ impl App {
             metrics: ServerMetrics::default(),
         };
         let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
-        let background_tasks = background_tasks(&gate, tls.clone(), schemas.clone());
+        let lake_upkeep = LakeUpkeep::start(config, &metrics, &gate.conditions)?;
+        let background_tasks = background_tasks(Retention::of(config), &gate, tls.clone(), schemas.clone());
         let vital = |name| gate.conditions.vital(name);
         let serve = server.run(serving.clone(), Duration::from_secs(config.stop.requests_seconds));
         let serve_operators = admin_server.run(admin.clone(), Duration::from_secs(1));
@@ -199,6 +206,7 @@ impl App {
             server,
             admin,
             deliverers,
+            lake_upkeep,
             lame_duck: Duration::from_secs(config.stop.lame_duck_seconds),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })

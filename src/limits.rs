@@ -7,6 +7,7 @@
 mod compat;
 mod delivery;
 mod edge;
+mod lake_upkeep;
 mod operations;
 mod retry;
 mod schemas;
@@ -17,6 +18,7 @@ mod units;
 pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
+pub use lake_upkeep::*;
 pub use operations::*;
 pub use retry::*;
 pub use schemas::*;

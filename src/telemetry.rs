@@ -13,6 +13,7 @@
 mod access_log;
 mod delivery;
 mod labels;
+mod lake;
 mod line_writer;
 mod logging;
 mod process;
@@ -41,6 +42,7 @@ pub use access_log::{AccessLine, AccessLog};
 pub use delivery::{DeliveryFamilies, DeliveryMetrics};
 pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
 use labels::{RouteStatus, USUAL_REQUEST};
+pub use lake::{LakeFamilies, LakeMetrics};
 pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
@@ -159,6 +161,8 @@ metrics! {
         pub delivery: DeliveryFamilies = DeliveryFamilies::new(r, prefix);
         /// Delivery of the dead letters, where they go to a stream of their own.
         pub dead_letters_delivery: DeliveryFamilies = DeliveryFamilies::new(r, "dead_letters_");
+        /// Upkeep of the lakes, by sink.
+        pub lake: LakeFamilies = LakeFamilies::new(r);
         /// Lines of the log that were dropped because nobody read it, or because the output did not take them.
         pub log_dropped_lines: Counter = log_dropped_lines(r);
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::schemas::Schemas;
+use super::{retention::Retention, schemas::Schemas};
 use crate::{
     http::{self, Gate},
     limits::ADDRESS_SWEEP_INTERVAL,
@@ -13,12 +13,18 @@ use crate::{
 };
 
 /// Starts the tasks.
-pub(super) fn background_tasks(gate: &Arc<Gate>, tls: Option<Arc<Tls>>, schemas: Arc<Schemas>) -> JoinSet<()> {
+pub(super) fn background_tasks(
+    retention: Retention,
+    gate: &Arc<Gate>,
+    tls: Option<Arc<Tls>>,
+    schemas: Arc<Schemas>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let vital = |name| gate.conditions.vital(name);
     let headroom = gate.disk_headroom.clone();
     tasks.spawn(vital("watch of the disk headroom").forever(async move { headroom.watch().await }));
     tasks.spawn(watch_conditions(gate.clone()));
+    tasks.spawn(vital("retention of dead letters").forever(retention.keep(gate.clone())));
     let swept = gate.clone();
     tasks.spawn(vital("sweep of the addresses").forever(async move {
         loop {

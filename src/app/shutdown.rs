@@ -87,6 +87,8 @@ impl App {
         self.gate.stopping.store(true, Ordering::Relaxed);
         self.phases.serving_ends.send_replace(true);
         let _ = self.server.await;
+        let lake_upkeep = self.lake_upkeep;
+        aside(move || lake_upkeep.stop()).await;
         let spools = self.spools.clone();
         aside(move || spools.iter().for_each(|spool| spool.close())).await;
         self.phases.delivering_ends.send_replace(true);

@@ -1,6 +1,11 @@
 //! `lakegate lake …`: reads the lake without a query engine.
 
+mod adopt;
+mod compact;
+mod expire;
 mod tables;
+mod upkeep_args;
+mod vacuum;
 
 use std::{
     io::{self, BufWriter, Write},
@@ -65,6 +70,14 @@ pub(super) enum LakeCommand {
     },
     /// Print the database, tables and views with their columns, for Terraform (`--format json`) or for people.
     Tables(tables::TablesArgs),
+    /// Merge small files into large, sorted ones that have each event once. A gateway does it by itself, bit by bit.
+    Compact(compact::CompactArgs),
+    /// Make a table of a lake whose files no log knows, or add the files that another writer (Firehose) added meanwhile.
+    Adopt(adopt::AdoptArgs),
+    /// Remove events that are older than [lake.retention] allows. A gateway does it by itself.
+    Expire(expire::ExpireArgs),
+    /// Remove files that the table does not have any more, and old files of its log. A gateway does it by itself.
+    Vacuum(vacuum::VacuumArgs),
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +151,10 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         // The output has only text of operators, and names that must stay unchanged.
         LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
         LakeCommand::Tables(args) => tables::tables(args, &mut stdout),
+        LakeCommand::Compact(args) => compact::compact(args, out),
+        LakeCommand::Adopt(args) => adopt::adopt(args, out),
+        LakeCommand::Expire(args) => expire::expire(args, out),
+        LakeCommand::Vacuum(args) => vacuum::vacuum(args, out),
     };
     let complete = result.and_then(|complete| Ok(stdout.flush().map(|()| complete)?))?;
     Ok(ExitCode::from(u8::from(!complete)))

@@ -100,6 +100,10 @@ impl Condition {
                 "The wall clock jumped. What expires by time waits until the time is confirmed. Only the `not_after` of a secret \
                  is held to the wall clock as it is."
             }
+            Self::LakeUpkeepFailing => {
+                "The upkeep of the lake has failed for an hour: small files are not merged, and what has expired stays. Events are \
+                 taken and delivered."
+            }
             Self::InodesLow => {
                 "The file system has hardly any inodes left: soon no file can be made, however many bytes are free."
             }
@@ -162,6 +166,7 @@ impl Condition {
                 "`lakegate keys rotate` makes another secret. If nobody needs the key, `lakegate keys revoke` switches it off."
             }
             Self::ClockJumped => "Check the time service; set the clock right.",
+            Self::LakeUpkeepFailing => "Read `detail`; `lakegate lake compact` shows the same error at once.",
             Self::InodesLow => "Remove small files from this file system, or make one with more inodes.",
             Self::LogStalled => "Restart whatever reads the log, or make room for it.",
         }

@@ -78,6 +78,8 @@ pub enum Condition {
     KeyExpired,
     /// The wall clock jumped: expiry waits until the time is confirmed.
     ClockJumped,
+    /// The upkeep of the lake has failed for long.
+    LakeUpkeepFailing,
     /// The file system has few inodes left.
     InodesLow,
     /// Nobody reads the log: lines are dropped and counted.
@@ -86,7 +88,7 @@ pub enum Condition {
 
 impl Condition {
     /// All conditions, the blocking ones first.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Stopping,
         Self::SpoolFailed,
         Self::PartEnded,
@@ -119,6 +121,7 @@ impl Condition {
         Self::KeyExpiresSoon,
         Self::KeyExpired,
         Self::ClockJumped,
+        Self::LakeUpkeepFailing,
         Self::InodesLow,
         Self::LogStalled,
     ];
@@ -159,6 +162,7 @@ impl Condition {
             Self::KeyExpiresSoon => "key_expires_soon",
             Self::KeyExpired => "key_expired",
             Self::ClockJumped => "clock_jumped",
+            Self::LakeUpkeepFailing => "lake_upkeep_failing",
             Self::InodesLow => "inodes_low",
             Self::LogStalled => "log_stalled",
         }
@@ -200,6 +204,7 @@ impl Condition {
             | Self::KeyExpiresSoon
             | Self::KeyExpired
             | Self::ClockJumped
+            | Self::LakeUpkeepFailing
             | Self::InodesLow
             | Self::LogStalled => false,
         }

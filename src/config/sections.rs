@@ -10,8 +10,8 @@ use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KafkaConfig, KeyConfig, KinesisConfig, PrivacyConfig, ProxyConfig,
-    RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
+    BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KafkaConfig, KeyConfig, KinesisConfig, LakeRetentionConfig,
+    LakeUpkeepConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
 };
 use crate::limits;
 
@@ -205,6 +205,10 @@ pub struct LakeConfig {
     pub s3_region: String,
     /// Allow plain HTTP to the endpoint, for a store on this machine.
     pub s3_allow_http: bool,
+    /// Compaction, vacuum, clean-up of the log.
+    pub upkeep: LakeUpkeepConfig,
+    /// How long events are kept.
+    pub retention: LakeRetentionConfig,
 }
 
 impl Default for LakeConfig {
@@ -217,6 +221,8 @@ impl Default for LakeConfig {
             s3_endpoint: String::new(),
             s3_region: String::new(),
             s3_allow_http: false,
+            upkeep: LakeUpkeepConfig::default(),
+            retention: LakeRetentionConfig::default(),
         }
     }
 }
@@ -234,7 +240,7 @@ impl LakeConfig {
             let reason = format!("found {:?}; this build has no s3: build it with `--features s3`", self.root);
             return Err(("lake.root".into(), reason));
         }
-        Ok(())
+        super::lake_upkeep::check(&self.upkeep, &self.retention)
     }
 }
 

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! <root>/event_type=menu/created_date=2026-11-20/<identity>-<first:020>-<end:020>.parquet
+//! <root>/event_type=menu/created_date=2026-11-20/rewritten-<uuid>.parquet    made of other files (upkeep.rs)
 //! <root>/event_type=menu/created_date=late/…        in an old lake: see below
 //! <root>/_delta_log/…                           the table's log (table.rs)
+//! <root>/_lakegate/…                                what the upkeep remembers: a lease, the last vacuum
 //! <root>/_tmp/…                                     unfinished files; a local lake only
 //! ```
 //!
@@ -56,27 +58,39 @@ mod config;
 mod deliver;
 mod encode;
 mod error;
+mod event_key;
 mod guarded;
 mod lake_identities;
+mod late_files;
+mod merge;
+mod pace;
 mod partition;
 mod read;
+mod row;
 mod rows;
+mod scratch;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod views;
 mod write;
 
-pub use adopt::{Adopted, adopt};
+pub use adopt::{Adopted, adopt, adopt_lake};
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
 pub use config::{LakeConfig, TableFormat};
 pub use deliver::LakeSink;
 pub use error::LakeError;
+pub use pace::{Pace, StopSignal, Stopped};
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
 pub use rows::LakeRow;
 pub use table::{AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile};
+pub use upkeep::{
+    CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, Upkeep, UpkeepError, UpkeepRun, UpkeepSettings,
+    VacuumRequest, Vacuumed,
+};
 pub use views::{
     CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, ColumnType, Dialect, GlueTable, Storage,
     ViewColumn, ViewRequest, ViewSchema, catalogue, glue_tables, views,

@@ -59,7 +59,7 @@ fn event(number: u128) -> Record {
 fn config(root: &str) -> LakeConfig {
     let endpoint = std::env::var("LAKEGATE_TEST_S3_ENDPOINT").expect("LAKEGATE_TEST_S3_ENDPOINT names an S3 to test with");
     let (s3_endpoint, s3_region) = (Some(endpoint), Some("us-east-1".to_owned()));
-    LakeConfig { root: root.to_owned(), s3_endpoint, s3_region, s3_allow_http: true }
+    LakeConfig { root: root.to_owned(), s3_endpoint, s3_region, s3_allow_http: true, ..LakeConfig::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

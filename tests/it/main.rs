@@ -30,6 +30,7 @@ mod kinesis_shards;
 #[cfg(feature = "s3")]
 mod lake_s3;
 mod lake_tables;
+mod lake_upkeep;
 mod ledger;
 mod operations;
 mod registry;

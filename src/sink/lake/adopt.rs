@@ -4,25 +4,24 @@
 //! adoption that a crash interrupted goes on. Each commit adds at most [`LAKE_ADOPTED_FILES_PER_COMMIT`] files. A file that the
 //! log knows is left alone, and so is one that it knew: an adoption may be repeated, and takes what another tool (Firehose)
 //! wrote meanwhile.
+//!
+//! Files in the folders `created_date=late` of old gateways are written anew, because every value of that column is a date now.
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
 use super::{
-    LakeError, LeftOut,
-    encode::FileName,
+    LakeConfig, LakeError, LeftOut,
+    encode::{FileName, REWRITTEN_PREFIX},
+    late_files::split_by_receipt,
     partition::{LATE, Partition, folder_of_type},
     read::footer_statistics,
     store::{FileEntry, Store},
-    table::{Change, Operation, Snapshot, Table, TableError, TableFile},
+    table::{Change, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
 };
 use crate::limits::LAKE_ADOPTED_FILES_PER_COMMIT;
 
 /// Setting of a table whose older files are not all in its log yet.
 const ADOPTING: &str = "lakegate.adopting";
-
-/// Beginning of the name of a file that a compaction or an erasure wrote. Only its commit makes it part of the lake: without
-/// it, its rows are in other files.
-pub(super) const REWRITTEN_PREFIX: &str = "rewritten-";
 
 /// The result of an adoption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +34,14 @@ pub struct Adopted {
     pub bytes: u64,
     /// Files that are no files of this lake, or cannot be read.
     pub left_out: Vec<LeftOut>,
+}
+
+/// Makes a table of the lake at `config`, or brings an existing one up to date with files of other writers.
+///
+/// # Errors
+/// As [`adopt`]; also if the lake does not exist.
+pub fn adopt_lake(config: &LakeConfig) -> Result<Adopted, TableError> {
+    adopt(&open_for_adoption(Arc::new(Store::for_upkeep(config)?))?)
 }
 
 /// Opens the table; creates it if the lake has no log. A lake that has files then waits for [`adopt`].
@@ -70,18 +77,23 @@ pub fn adopt(table: &Table) -> Result<Adopted, TableError> {
             if !is_adoptable(&entry, &partition, &path, &snapshot) {
                 continue;
             }
-            match table_file(store, &partition, &path, &entry) {
-                Ok(file) => {
-                    adopted.files += 1;
-                    adopted.rows += file.statistics.rows.unwrap_or_default();
-                    adopted.bytes += file.bytes;
-                    change.add.push(file);
+            let files = match partition.created_date == LATE {
+                true => split_late(store, &partition, &path, &entry, &mut change),
+                false => table_file(store, &partition, &path, &entry).map(|file| vec![file]),
+            };
+            match files {
+                Ok(files) => {
+                    adopted.files += files.len() as u64;
+                    adopted.rows += files.iter().filter_map(|file| file.statistics.rows).sum::<u64>();
+                    adopted.bytes += files.iter().map(|file| file.bytes).sum::<u64>();
+                    change.add.extend(files);
                 }
                 Err(reason) => adopted.left_out.push(LeftOut { file: path, reason }),
             }
             if change.add.len() >= LAKE_ADOPTED_FILES_PER_COMMIT {
                 table.commit(&change)?;
                 change.add.clear();
+                change.set_aside.clear();
             }
         }
     }
@@ -125,9 +137,6 @@ fn was_rewritten(name: &str, partition: &Partition, snapshot: &Snapshot) -> bool
 }
 
 fn table_file(store: &Store, partition: &Partition, path: &str, entry: &FileEntry) -> Result<TableFile, String> {
-    if partition.created_date == LATE {
-        return Err("is in a folder created_date=late".to_owned());
-    }
     let source = store.open(path, entry.bytes).map_err(|error| error.to_string())?;
     Ok(TableFile {
         partition: partition.clone(),
@@ -137,4 +146,24 @@ fn table_file(store: &Store, partition: &Partition, path: &str, entry: &FileEntr
         statistics: footer_statistics(source)?,
         ranges: Vec::new(),
     })
+}
+
+/// The rows of a file in an old folder `created_date=late`, in files of the days on which they were received. The log remembers
+/// the old file as removed: a repetition leaves it alone, and the vacuum removes it.
+fn split_late(
+    store: &Store,
+    partition: &Partition,
+    path: &str,
+    entry: &FileEntry,
+    change: &mut Change,
+) -> Result<Vec<TableFile>, String> {
+    let files = split_by_receipt(store, &partition.event_type, path, entry)?;
+    change.set_aside.push(RemovedFile {
+        path: path.to_owned(),
+        removed_millis: 0,
+        partition: Some(partition.clone()),
+        bytes: Some(entry.bytes),
+        data_change: false,
+    });
+    Ok(files)
 }

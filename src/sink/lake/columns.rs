@@ -8,6 +8,7 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::row::LakeRow;
 use crate::event::{CLIENT_ADDRESS_FIELD, DEDUP_SCOPE_FIELD, Record};
 
 /// Names of the columns inside every file, in its order.
@@ -147,6 +148,27 @@ impl Columns {
         self.rows += 1;
         self.payload_bytes += payload.len();
         Ok(())
+    }
+
+    /// Appends a row of another file. It must need no optional column that this file does not have.
+    pub(super) fn push_row(&mut self, row: &LakeRow<'_>) {
+        self.event_uuid.append_value(row.event_uuid);
+        self.event_name.append_value(row.event_name);
+        self.event_subtype.append_option(row.event_subtype);
+        self.source.append_value(row.source);
+        self.schema_version.append_option(row.schema_version);
+        self.created_at.append_value(row.created_at);
+        self.created_datetime.append_value(row.created_millis);
+        self.received_datetime.append_value(row.received_millis);
+        self.payload.append_value(row.payload);
+        if let Some(client_address) = &mut self.client_address {
+            client_address.append_option(row.client_address);
+        }
+        if let Some(dedup_scope) = &mut self.dedup_scope {
+            dedup_scope.append_option(row.dedup_scope);
+        }
+        self.rows += 1;
+        self.payload_bytes += row.payload.len();
     }
 
     /// Rows appended since the last [`Columns::finish`], and the bytes of their payloads.

@@ -8,7 +8,7 @@ use parquet::{
     errors::ParquetError,
     file::{
         metadata::KeyValue,
-        properties::{BloomFilterPosition, EnabledStatistics, WriterProperties},
+        properties::{BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     },
     schema::types::ColumnPath,
 };
@@ -23,6 +23,10 @@ use crate::{
     limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS},
     sink::Batch,
 };
+
+/// Beginning of the name of a file that a compaction or an erasure wrote. Only its commit makes it part of the lake: without
+/// it, its rows are in other files.
+pub(super) const REWRITTEN_PREFIX: &str = "rewritten-";
 
 /// The range of a spool whose records a file holds: part of its name and of its footer.
 #[derive(Clone, Copy, Debug)]
@@ -128,17 +132,25 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
 }
 
 fn properties(range: &SeqRange, rows: usize) -> Result<WriterProperties, ParquetError> {
+    let origin = [
+        ("spool_id", range.spool_id.to_string()),
+        ("first_seq_inclusive", range.first_seq_inclusive.to_string()),
+        ("end_seq_exclusive", range.end_seq_exclusive.to_string()),
+    ];
+    Ok(properties_of_any_file(&origin, rows)?.build())
+}
+
+/// The properties of every file that this program writes: `origin` says in the footer where its rows come from; a row group has
+/// at most `rows` rows.
+pub(super) fn properties_of_any_file(origin: &[(&str, String)], rows: usize) -> Result<WriterPropertiesBuilder, ParquetError> {
     let column = |name: &str| ColumnPath::from(name);
-    let entry = |key: &str, value: String| KeyValue::new(format!("lakegate.{key}"), value);
+    let entry = |key: &str, value: &str| KeyValue::new(format!("lakegate.{key}"), value.to_owned());
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
     let mut properties = WriterProperties::builder()
         .set_created_by(writer.to_owned())
-        .set_key_value_metadata(Some(vec![
-            entry("writer", writer.to_owned()),
-            entry("spool_id", range.spool_id.to_string()),
-            entry("first_seq_inclusive", range.first_seq_inclusive.to_string()),
-            entry("end_seq_exclusive", range.end_seq_exclusive.to_string()),
-        ]))
+        .set_key_value_metadata(Some(
+            std::iter::once(entry("writer", writer)).chain(origin.iter().map(|(key, value)| entry(key, value))).collect(),
+        ))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         // A file has only a few pages: the footer's statistics are as useful as a page index.
         .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -156,5 +168,5 @@ fn properties(range: &SeqRange, rows: usize) -> Result<WriterProperties, Parquet
     for name in ["event_uuid", "created_at", "created_datetime", "received_datetime", "payload"] {
         properties = properties.set_column_dictionary_enabled(column(name), false);
     }
-    Ok(properties.build())
+    Ok(properties)
 }

@@ -32,16 +32,6 @@ impl Partition {
         Self::new(envelope.event_name.event_type(), envelope.created_date())
     }
 
-    /// Name of the outer folder.
-    pub(super) fn type_folder(&self) -> String {
-        folder_of_type(&self.event_type)
-    }
-
-    /// Name of the inner folder.
-    pub(super) fn date_folder(&self) -> String {
-        format!("{DATE_FOLDER}{}", self.created_date)
-    }
-
     /// The event type in the name of an outer folder.
     pub(super) fn type_of_folder(name: &str) -> Option<&str> {
         name.strip_prefix(TYPE_FOLDER)

@@ -10,7 +10,7 @@ mod queries;
 mod survey;
 
 pub(super) use already_written::not_held;
-pub(super) use file::footer_statistics;
+pub(super) use file::{LakeFile, footer_statistics};
 pub use filters::Filters;
 
 use super::{LakeConfig, LakeError, partition::Partition, store::Store};

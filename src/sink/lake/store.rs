@@ -7,8 +7,9 @@ mod s3;
 #[cfg(feature = "s3")]
 mod s3_blocks;
 mod source;
+mod unfinished;
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 
@@ -19,8 +20,9 @@ use crate::{
 
 pub(super) use entries::{Created, FileEntry, Folder};
 pub(super) use source::Source;
+pub(super) use unfinished::Unfinished;
 
-use super::{LakeConfig, LakeError, partition::Partition};
+use super::{LakeConfig, LakeError, partition::Partition, scratch::Scratch};
 
 /// One of the two stores.
 #[derive(Debug)]
@@ -174,6 +176,44 @@ impl Store {
             Self::Local(local) => local.open(path, bytes),
             #[cfg(feature = "s3")]
             Self::S3(s3) => Ok(s3.open(path, bytes)),
+        }
+    }
+
+    /// The folder of unfinished files in a local lake.
+    pub(super) fn temp_folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::Local(local) => Some(local.temp_folder()),
+            #[cfg(feature = "s3")]
+            Self::S3(_) => None,
+        }
+    }
+
+    /// A new file that shall be called `file_name`. Blocks.
+    #[cfg_attr(not(feature = "s3"), allow(unused_variables, reason = "only S3 has nowhere to write"))]
+    pub(super) fn unfinished(&self, file_name: &str, scratch: &Scratch) -> io::Result<Unfinished> {
+        match self {
+            Self::Local(local) => {
+                let (path, file) = local.unfinished(file_name)?;
+                Ok(Unfinished { file, path: Some(path) })
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(_) => Ok(Unfinished { file: scratch.file()?, path: None }),
+        }
+    }
+
+    /// Moves a complete file to its partition, unless its name is taken. Durable on return. Blocks.
+    pub(super) fn finish(&self, partition: &Partition, file_name: &str, mut file: Unfinished) -> io::Result<()> {
+        match self {
+            Self::Local(local) => {
+                let path = file.path.as_ref().ok_or(io::ErrorKind::NotFound)?;
+                match local.finish(partition, file_name, path, &file.file)? {
+                    Created::New => file.path = None,
+                    Created::Taken => return Err(io::ErrorKind::AlreadyExists.into()),
+                }
+                Ok(())
+            }
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => s3.upload(&format!("{partition}/{file_name}"), &mut file.file),
         }
     }
 

@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use change::{Change, Operation};
 pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
-pub(super) use names::LOG_FOLDER;
+pub(super) use names::{LOG_FOLDER, LogName};
 pub use snapshot::Snapshot;
 
 use super::{LakeConfig, store::Store};

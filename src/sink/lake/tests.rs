@@ -4,8 +4,10 @@ mod columns;
 mod damage;
 mod delivery;
 mod lives;
+mod merge;
 mod places;
 mod queries;
+mod upkeep;
 mod views;
 
 use std::{

@@ -17,8 +17,9 @@ use parquet::{
 };
 
 use super::filters::RowFilter;
-use crate::limits::LAKE_READ_ROWS;
+use crate::limits::{LAKE_READ_BYTES, LAKE_READ_ROWS};
 use crate::sink::lake::{
+    columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
     guarded::guarded,
     rows,
     rows::{in_millis, texts},
@@ -27,14 +28,14 @@ use crate::sink::lake::{
 };
 
 /// A file with its footer read.
-pub(super) struct LakeFile {
+pub(in crate::sink::lake) struct LakeFile {
     source: Source,
     footer: ArrowReaderMetadata,
 }
 
 impl LakeFile {
     /// Reads the footer. The error says why it is invalid, or does not belong to a file of this lake.
-    pub(super) fn open(source: Source) -> Result<Self, String> {
+    pub(in crate::sink::lake) fn open(source: Source) -> Result<Self, String> {
         // Ignores arrow's copy of the schema from any writer: strings are then strings, whatever their type in memory.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         let footer = guarded(|| ArrowReaderMetadata::load(&source, options).map_err(reason))?;
@@ -42,7 +43,7 @@ impl LakeFile {
         Ok(Self { source, footer })
     }
 
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::sink::lake) fn rows(&self) -> u64 {
         self.footer.metadata().file_metadata().num_rows().try_into().unwrap_or(0)
     }
 
@@ -95,6 +96,24 @@ impl LakeFile {
     pub(super) fn batches(&self, columns: &[&str], filter: &RowFilter<'_>) -> Result<Batches, String> {
         let groups = self.groups_for(filter);
         Batches::of(self.builder(columns).with_row_groups(groups))
+    }
+
+    /// Every row with the given columns, in the order of the file: as many at a time as usually have [`LAKE_READ_BYTES`] of
+    /// payload, at most `rows_max`.
+    pub(in crate::sink::lake) fn every_row(&self, columns: &[&str], rows_max: usize) -> Result<Batches, String> {
+        let payload = if columns.contains(&"payload") { self.leaf("payload") } else { None };
+        let payload_bytes = |group: &RowGroupMetaData| payload.map_or(0, |leaf| group.column(leaf).uncompressed_size());
+        let bytes: i64 = self.footer.metadata().row_groups().iter().map(payload_bytes).sum();
+        let usual_bytes = usize::try_from(bytes).unwrap_or(0) / usize::try_from(self.rows()).unwrap_or(0).max(1);
+        let rows = (LAKE_READ_BYTES / usual_bytes.max(1)).clamp(1, rows_max);
+        Batches::of(self.builder(columns).with_batch_size(rows))
+    }
+
+    /// A column that no version of this program up to now writes.
+    pub(in crate::sink::lake) fn unknown_column(&self) -> Option<&str> {
+        let known = [CLIENT_ADDRESS, DEDUP_SCOPE];
+        let mut names = self.footer.schema().fields().iter().map(|field| field.name().as_str());
+        names.find(|name| !COLUMNS.contains(name) && !known.contains(name))
     }
 
     /// The given rows, numbered from 0 and ascending, with the given columns.
@@ -164,7 +183,7 @@ pub(in crate::sink::lake) fn footer_statistics(source: Source) -> Result<FileSta
 }
 
 /// Decoded rows in batches; an error ends them.
-pub(super) struct Batches(Option<ParquetRecordBatchReader>);
+pub(in crate::sink::lake) struct Batches(Option<ParquetRecordBatchReader>);
 
 impl Batches {
     fn of(builder: ParquetRecordBatchReaderBuilder<Source>) -> Result<Self, String> {

@@ -28,14 +28,14 @@ pub(super) struct RowFilter<'a> {
 }
 
 impl Filters {
-    pub(super) fn admits_type(&self, event_type: &str) -> bool {
+    pub(in crate::sink::lake) fn admits_type(&self, event_type: &str) -> bool {
         // The first part of the name is the type.
         let of_name = self.event_name.as_deref().and_then(|name| name.split(':').next());
         self.event_type.as_deref().is_none_or(|wanted| wanted == event_type) && of_name.is_none_or(|wanted| wanted == event_type)
     }
 
     /// The folder `late` of an old lake may hold events of any day: its rows are filtered by `created_datetime`.
-    pub(super) fn admits_date(&self, created_date: &str) -> bool {
+    pub(in crate::sink::lake) fn admits_date(&self, created_date: &str) -> bool {
         let bounded = self.from_inclusive.is_some() || self.to_inclusive.is_some();
         match super::super::parse_date(created_date) {
             Some(date) => self.from_inclusive.is_none_or(|from| from <= date) && self.to_inclusive.is_none_or(|to| date <= to),

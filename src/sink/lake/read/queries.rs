@@ -13,6 +13,7 @@ use super::{
 use crate::sink::lake::{
     LakeError, LakeRow,
     columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
+    event_key::identity,
     partition::Partition,
     rows::{Millis, doubles, each_row, scopes, text_at, texts},
 };
@@ -189,7 +190,8 @@ type EventKey = (u128, u64, Option<Box<str>>);
 
 /// `None` for an identity in a format that no gateway writes: such rows are never duplicates.
 fn event_key(event_uuid: &str, created_at: f64, scope: Option<&str>) -> Option<EventKey> {
-    Some((Uuid::try_parse(event_uuid).ok()?.as_u128(), created_at.to_bits(), scope.map(Box::from)))
+    let (event_uuid, created_at) = identity(event_uuid, created_at)?;
+    Some((event_uuid, created_at, scope.map(Box::from)))
 }
 
 /// Whether this row is the first of its event. Then removes the event, so that only one of two equal rows is passed.

@@ -200,6 +200,53 @@ impl Local {
         Ok(created)
     }
 
+    pub(super) fn temp_folder(&self) -> PathBuf {
+        self.root.join(TEMP_FOLDER)
+    }
+
+    /// Creates an unfinished file in [`TEMP_FOLDER`].
+    pub(super) fn unfinished(&self, file_name: &str) -> io::Result<(PathBuf, File)> {
+        let folder = self.root.join(TEMP_FOLDER);
+        self.durable_folder(&mut self.known(), &folder).map_err(|error| error.error)?;
+        let path = folder.join(self.temp_name(file_name));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(self.mode() & 0o666).open(&path)?;
+        Ok((path, file))
+    }
+
+    /// Moves a complete unfinished file to its place, unless that is taken.
+    pub(super) fn finish(&self, partition: &Partition, file_name: &str, unfinished: &Path, file: &File) -> io::Result<Created> {
+        file.sync_all()?;
+        let (folder, _) = self.made_folder(&partition.to_string()).map_err(|error| error.error)?;
+        let (target, entries) = (folder.join(file_name), File::open(&folder)?);
+        let created = match move_new(unfinished, &target) {
+            Err(error) if error.raw_os_error() == Some(Errno::XDEV.raw_os_error()) => {
+                let beside = folder.join(format!(".{}", self.temp_name(file_name)));
+                let copied = fs::copy(unfinished, &beside).and_then(|_| File::open(&beside)?.sync_all());
+                let moved = copied.and_then(|()| move_new(&beside, &target));
+                if matches!(moved, Ok(Created::New)) {
+                    // Best effort, as for all unfinished files.
+                    let _ = fs::remove_file(unfinished);
+                } else {
+                    let _ = fs::remove_file(&beside);
+                }
+                moved?
+            }
+            moved => moved?,
+        };
+        if created == Created::New
+            && let Err(error) = entries.sync_all()
+        {
+            let _ = fs::remove_file(&target);
+            return Err(error);
+        }
+        Ok(created)
+    }
+
+    /// The name of an unfinished file that shall be called `file_name`.
+    fn temp_name(&self, file_name: &str) -> String {
+        format!("{file_name}.{:016x}.{}{TEMP_SUFFIX}", self.writer, self.temp_count.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// See [`Store::settle`](super::Store::settle).
     pub(super) fn settle(&self, partition: &Partition) -> Result<(), FileError> {
         let (folder, _) = self.made_folder(&partition.to_string())?;

@@ -1,13 +1,14 @@
 //! A lake in S3, or in a compatible store.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read, Seek},
     sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
 use object_store::{
-    ClientOptions, Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+    ClientOptions, Error, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
     path::Path,
 };
@@ -18,7 +19,7 @@ use super::{
     s3_blocks::{Blocks, block_on},
     source::Source,
 };
-use crate::limits::S3_REQUEST_TIMEOUT;
+use crate::limits::{S3_REQUEST_TIMEOUT, S3_UPLOAD_PART_BYTES};
 use crate::sink::lake::{LakeConfig, LakeError};
 
 /// The purpose of the open store.
@@ -92,6 +93,36 @@ impl S3 {
             },
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Uploads a file, in parts if it is large; the object appears when it is complete.
+    pub(super) fn upload(&self, path: &str, file: &mut File) -> io::Result<()> {
+        let key = self.key_of(path);
+        file.rewind()?;
+        let mut next_part = || {
+            let mut part = Vec::new();
+            file.by_ref().take(S3_UPLOAD_PART_BYTES).read_to_end(&mut part).map(|_| part)
+        };
+        let first = next_part()?;
+        let second = next_part()?;
+        if second.is_empty() {
+            return self.block_on(self.client.put(&key, first.into())).map(drop);
+        }
+        let mut upload = self.block_on(self.client.put_multipart(&key))?;
+        let uploaded = (|| {
+            let mut part = second;
+            self.block_on(upload.put_part(first.into()))?;
+            while !part.is_empty() {
+                self.block_on(upload.put_part(part.into()))?;
+                part = next_part()?;
+            }
+            self.block_on(upload.complete())
+        })();
+        if uploaded.is_err() {
+            // Otherwise its parts stay, and cost, until a rule of the bucket removes them.
+            let _ = self.block_on(upload.abort());
+        }
+        uploaded.map(drop)
     }
 
     /// The files of a partition; empty if this gateway may write but not list.

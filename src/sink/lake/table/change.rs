@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::file::TableFile;
+use super::file::{RemovedFile, TableFile};
 
 /// What a commit is for; readers ignore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Change {
     pub add: Vec<TableFile>,
     /// Files that leave; each must be live.
     pub remove: Vec<Arc<TableFile>>,
+    /// Files that were never in the table, and that the log remembers as removed, so that they are never taken for new ones.
+    pub set_aside: Vec<RemovedFile>,
     /// Settings to store, or to remove (`None`).
     pub settings: BTreeMap<String, Option<String>>,
     /// For people: shown in the table's history.
@@ -54,7 +56,7 @@ impl Change {
     /// A change that does nothing yet.
     #[must_use]
     pub fn new(operation: Operation, data_change: bool) -> Self {
-        let (add, remove) = (Vec::new(), Vec::new());
-        Self { operation, data_change, add, remove, settings: BTreeMap::new(), parameters: BTreeMap::new() }
+        let (add, remove, set_aside) = (Vec::new(), Vec::new(), Vec::new());
+        Self { operation, data_change, add, remove, set_aside, settings: BTreeMap::new(), parameters: BTreeMap::new() }
     }
 }

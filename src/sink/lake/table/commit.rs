@@ -218,7 +218,8 @@ impl Plan {
             bytes: Some(file.bytes),
             data_change: change.data_change,
         };
-        let remove: Vec<RemovedFile> = change.remove.iter().map(removed).collect();
+        let set_aside = change.set_aside.iter().filter(|file| snapshot.removed_file(&file.path).is_none()).cloned();
+        let remove: Vec<RemovedFile> = change.remove.iter().map(removed).chain(set_aside).collect();
         let metadata = snapshot.metadata.as_deref().and_then(|metadata| with_settings(metadata, &change.settings));
         let is_empty = add.is_empty() && remove.is_empty() && metadata.is_none();
         Ok((!is_empty).then_some(Self { add, remove, metadata }))

@@ -224,6 +224,34 @@ async fn a_lake_without_a_log_is_taken_over_with_every_file() {
     assert_eq!((known.files_count(), known.setting("lakegate.adopting")), (3, None));
 }
 
+/// Gateways up to 2026-11 had folders `created_date=late`.
+#[tokio::test]
+async fn late_files_of_an_old_lake_go_to_the_days_of_their_receipt() {
+    let lake = TestLake::new();
+    let received = [NOW - 500, NOW + 500, NOW + 700];
+    let late = received.iter().enumerate().map(|(number, received)| {
+        let number = number as u128 + 1;
+        let envelope =
+            Envelope { received_millis: *received, created_at: created(NOW - 1_000 * DAY), ..envelope(number, "menu") };
+        record(&envelope, b"{}")
+    });
+    lake.write(0, late.collect()).await;
+    let (made, old) = (lake.files()[0].clone(), lake.root().join("event_type=menu/created_date=late"));
+    fs::create_dir_all(&old).unwrap();
+    fs::rename(&made, old.join(made.file_name().unwrap())).unwrap();
+    fs::remove_dir_all(lake.root().join("_delta_log")).unwrap();
+    lake.write(3, vec![event(4, "menu")]).await;
+    let table = lake.table();
+    let dates = |snapshot: &crate::sink::lake::Snapshot| -> Vec<(String, Option<u64>)> {
+        snapshot.files().map(|file| (file.partition.created_date.clone(), file.statistics.rows)).collect()
+    };
+    let expected = [("2026-11-20", 1), ("2026-11-21", 2), ("2026-11-21", 1)].map(|(date, rows)| (date.to_owned(), Some(rows)));
+    assert_eq!(dates(&table.known()), expected);
+    assert!(table.known().removed().any(|removed| removed.path.contains("created_date=late")), "the vacuum removes the old file");
+    crate::sink::lake::adopt(&table).unwrap();
+    assert_eq!(dates(&table.known()), expected, "a repetition takes nothing twice");
+}
+
 #[tokio::test]
 async fn a_lake_without_a_table_has_no_log() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,65 @@
+//! The arguments of commands that tidy a lake, and the lake that they mean.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    app::{SCRATCH_FOLDER, lake_location, upkeep_settings},
+    cli::{configuration::PlaceArgs, output_format::Format},
+    event::{Date, unix_millis},
+    sink::lake::{LeftOut, Upkeep, UpkeepSettings},
+};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UpkeepArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Folder of the lake, or s3://bucket/prefix [default: as configured, DATA_DIR/lake].
+    #[arg(long, value_name = "ROOT")]
+    lake: Option<String>,
+    /// Change nothing; print what would be done.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+}
+
+impl UpkeepArgs {
+    /// The lake, and the configured rules.
+    pub(super) fn open(&self) -> anyhow::Result<(Upkeep, UpkeepSettings)> {
+        let config = self.place.config()?;
+        let mut location = lake_location(&config);
+        if let Some(root) = &self.lake {
+            location.root.clone_from(root);
+        }
+        // Beside the gateway's, if this user may write there.
+        let beside = config.data_dir.join(SCRATCH_FOLDER);
+        let scratch: PathBuf = if config.data_dir.is_dir() { beside } else { std::env::temp_dir() };
+        let upkeep = Upkeep::open(&location, scratch)?;
+        let upkeep = upkeep.with_context(|| {
+            format!("{} is no table, as its log is missing: `lakegate lake adopt` makes it one", location.root)
+        })?;
+        Ok((upkeep, upkeep_settings(&config.lake)))
+    }
+}
+
+/// The current day, UTC.
+pub(super) fn today() -> Date {
+    Date::of_millis(unix_millis(std::time::SystemTime::now()))
+}
+
+/// Prints on standard error what could not be done. Returns whether there is nothing.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+pub(super) fn tell_left_out(left_out: &[LeftOut]) -> bool {
+    left_out.iter().for_each(|file| eprintln!("lakegate: left alone {}: {}", file.file, file.reason));
+    left_out.is_empty()
+}
+
+/// Prints on standard error why a partition failed.
+#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
+pub(super) fn tell_failed(error: &impl std::fmt::Display) {
+    eprintln!("lakegate: {error}");
+}

@@ -1,0 +1,64 @@
+//! Metrics of the lakes' upkeep. Every metric has the name of its sink as a label.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use super::table::F64Gauge;
+
+/// A sink; bounded by [`SINKS_MAX`](crate::limits::SINKS_MAX).
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LakeLabel {
+    sink: String,
+}
+
+/// Declares the metrics of one lake, and those of all lakes. A metric is called `lake_` and the name of its field.
+macro_rules! metrics_of_a_lake {
+    ($( $field:ident: $Type:ty = $help:literal; )*) => {
+        /// Metrics of one lake.
+        #[derive(Clone, Debug)]
+        pub struct LakeMetrics {
+            $( #[doc = concat!($help, ".")] pub $field: $Type, )*
+        }
+
+        /// Metrics of all lakes.
+        #[derive(Clone, Debug)]
+        pub struct LakeFamilies {
+            $( $field: Family<LakeLabel, $Type>, )*
+        }
+
+        impl LakeFamilies {
+            /// Adds the metrics to `registry`.
+            pub(super) fn new(registry: &mut Registry) -> Self {
+                $(
+                    let $field = Family::<LakeLabel, $Type>::default();
+                    registry.register(concat!("lake_", stringify!($field)), $help, $field.clone());
+                )*
+                Self { $( $field, )* }
+            }
+
+            /// The metrics of the lake of this sink, which are zero if it is new.
+            #[must_use]
+            pub fn of(&self, sink: &str) -> LakeMetrics {
+                let label = LakeLabel { sink: sink.to_owned() };
+                LakeMetrics { $( $field: self.$field.get_or_create(&label).clone(), )* }
+            }
+        }
+    };
+}
+
+metrics_of_a_lake! {
+    files: Gauge<i64, AtomicI64> = "Files of the lake's table";
+    bytes: Gauge<i64, AtomicI64> = "Bytes of the files of the lake's table";
+    unknown_files: Gauge<i64, AtomicI64> = "Files in the lake's folders that its table does not know, at the last daily look";
+    compacted_rows: Counter = "Rows that compaction wrote into larger files";
+    dropped_doubles: Counter = "Rows that compaction dropped, because the same event was received before";
+    expired_rows: Counter = "Rows removed because their retention was over";
+    removed_files: Counter = "Files removed from the lake's folders that its table did not have any more";
+    upkeep_failures: Counter = "Rounds of the upkeep that failed";
+    upkeep_success_timestamp_seconds: F64Gauge = "When the last round of the upkeep succeeded, as Unix time";
+}
