@@ -69,12 +69,20 @@ variable "emails" {
   type        = list(string)
   description = "Who gets notices and alarms by mail."
   default     = []
+  validation {
+    condition     = alltrue([for email in var.emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", email))])
+    error_message = "emails are addresses such as data@example.com."
+  }
 }
 
 variable "budget_usd" {
   type        = number
   description = "USD a month that this environment may cost; the notice comes at 80 %. null: no budget."
   default     = null
+  validation {
+    condition     = var.budget_usd == null ? true : var.budget_usd > 0
+    error_message = "budget_usd is above 0, or null for no budget."
+  }
 }
 
 variable "analysts" {
@@ -110,6 +118,10 @@ variable "gateway" {
   validation {
     condition     = var.gateway == null ? true : contains(["fargate", "ec2"], var.gateway.profile)
     error_message = "gateway.profile is fargate or ec2."
+  }
+  validation {
+    condition     = var.gateway == null ? true : var.gateway.tasks_min == floor(var.gateway.tasks_min) && var.gateway.tasks_max == floor(var.gateway.tasks_max)
+    error_message = "gateway.tasks_min and gateway.tasks_max are whole numbers."
   }
   validation {
     condition     = var.gateway == null ? true : var.gateway.profile != "fargate" || var.gateway.image != null

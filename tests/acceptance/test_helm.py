@@ -99,6 +99,15 @@ def test_nothing_is_bundled_and_the_chart_says_which_kubernetes_it_needs():
     ({"podDisruptionBudget": {"minAvailable": 1}}, "minAvailable"),
     ({"preStopSeconds": 0}, "/preStopSeconds"),
     ({"terminationGracePeriodSeconds": 10}, "/terminationGracePeriodSeconds"),
+    ({"image": {"tag": "0.1 0"}}, "/image/tag"),
+    ({"service": {"loadBalancerSourceRanges": ["everybody"]}}, "/service/loadBalancerSourceRanges"),
+    ({"resources": {"limit": {"memory": "1Gi"}}}, "/resources"),
+    # What would hide the chart's own: the volume, and the labels by which the pods are found.
+    ({"env": [{"name": "LAKEGATE__DATA_DIR", "value": "/tmp"}]}, "/env/0/name"),
+    ({"env": [{"name": "LAKEGATE__LOG", "value": 1}]}, "/env/0/value"),
+    ({"env": [{"value": "1"}]}, "/env/0"),
+    ({"volumes": [{"name": "data", "emptyDir": {}}]}, "/volumes/0/name"),
+    ({"podLabels": {"app.kubernetes.io/name": "other"}}, "/podLabels"),
 ])
 def test_wrong_values_are_refused_with_their_name(changes, named):
     with helm.Chart.load(CHART) as chart:
@@ -106,6 +115,12 @@ def test_wrong_values_are_refused_with_their_name(changes, named):
         with pytest.raises(helm.HelmValuesError) as refused:
             chart.validate_schema(merged(LEAST, changes))
         assert named in str(refused.value)
+
+
+def test_a_pod_that_would_be_killed_before_it_has_stopped_is_refused():
+    with pytest.raises(helm.HelmError, match="47 at least"):
+        rendered(merged(LEAST, {"preStopSeconds": 20, "terminationGracePeriodSeconds": 46}))
+    assert rendered(merged(LEAST, {"preStopSeconds": 20, "terminationGracePeriodSeconds": 47}))
 
 
 def test_every_value_of_the_chart_is_in_its_schema():

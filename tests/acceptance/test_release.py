@@ -164,6 +164,19 @@ def test_the_same_source_makes_the_same_packages_in_another_folder(packages, tmp
     assert [name for name in first if first[name] != second[name]] == []
 
 
+@pytest.mark.parametrize(("command", "says"), [
+    (("chart", "--out", "out", "--image", "ghcr.io/example/lakegate:1"), "is not the repository of an image"),
+    (("page", "--out", "out", "nothing.tar.gz"), "page: "),
+    (("dist", "--binary", "nothing", "--out", "out"), "dist: "),
+    (("image", "--base", "base", "--out", "out", "--version", "1.0.0", "nothing.tar.gz"), "nothing.tar.gz"),
+    (("two-builds", "--help"), "takes no arguments"),
+])
+def test_a_command_of_the_release_says_in_one_line_what_is_wrong(tmp_path, command, says):
+    done = run(ROOT / "ops" / command[0], *command[1:], cwd=tmp_path)
+    assert done.returncode and says in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not [file for file in tmp_path.rglob("*") if file.suffix in (".tgz", ".gz")]
+
+
 def test_the_chart_is_one_that_helm_takes_and_runs_the_image_of_the_release(packages, tmp_path):
     packed = packages / f"chart/lakegate-{version()}.tgz"
     least = {"keysSecret": "keys", "tls": {"plaintext": True}}

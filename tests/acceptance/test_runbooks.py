@@ -39,6 +39,15 @@ def test_every_link_of_the_pages_leads_somewhere():
             assert not anchor or anchor in anchors, f"{page.name}: {path}#{anchor}"
 
 
+def test_every_page_shows_the_metrics_that_its_alert_reads():
+    for name, rule in alerts().items():
+        shown = re.findall(r"grep -E '\^([^']+)'", (RUNBOOKS / f"{name}.md").read_text())
+        for metric in set(re.findall(r"\b(?:lakegate|process)_\w+", rule["expr"])):
+            # Of a histogram people read the sum and the count.
+            line = metric.replace("_seconds_bucket", "_seconds_sum")
+            assert any(re.match(pattern.split(".*")[0], line) for pattern in shown), f"{name}: {metric}"
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     """A gateway with an event delivered and a dead letter, configured by a file."""

@@ -179,6 +179,9 @@ def test_from_an_empty_account_to_answers_in_athena_and_back(ministack, workspac
         said = restored(ministack.endpoint, about["copy"], COPY_REGION, about["bucket"], REGION)
         assert said == f"{len(files)} files in the copy, {len(files)} in the lake\n"
         assert sorted(lake.keys("events/")) == sorted(files)
+        # A folder that the copy does not have is a slip, not a success.
+        with pytest.raises(subprocess.CalledProcessError):
+            restored(ministack.endpoint, about["copy"], COPY_REGION, about["bucket"], REGION, "event_type=nothing")
         again = cloud.client("s3").head_object(Bucket=about["bucket"], Key=files[0])
         assert again["SSEKMSKeyId"] == about["key_arn"]
         [[rows]] = lake.query(with_views("SELECT count(*) FROM events", views))

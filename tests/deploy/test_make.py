@@ -54,6 +54,28 @@ def test_prod_is_not_destroyed_by_a_slip_and_an_unknown_environment_is_named(mak
     assert code == 2 and "ENV is dev, staging or prod" in said, said
 
 
+def test_an_environment_that_was_copied_from_prod_is_protected_too(make):
+    shutil.copy(make.folder / "envs" / "prod.tfvars", make.folder / "envs" / "recovery.tfvars")
+    code, said = make("destroy", "ENV=recovery")
+    assert code == 2 and "recovery is protected" in said, said
+
+
+def test_a_state_is_not_left_behind_when_it_is_to_be_kept_in_a_bucket(make):
+    """With an empty state Terraform would make everything a second time."""
+    assert make("apply", "ENV=dev")[0] == 0
+    shared = ("ENV=dev", "STATE_BUCKET=states", "STATE_REGION=eu-west-1")
+    code, said = make("plan", *shared)
+    assert code == 2 and "make -C deploy move-state ENV=dev" in said and "to add" not in said, said
+    # Back to where it is: nothing to do.
+    code, said = make("plan", "ENV=dev")
+    assert code == 0 and "No changes" in said, said
+
+
+def test_a_bucket_for_the_state_needs_its_region(make):
+    code, said = make("plan", "ENV=dev", "STATE_BUCKET=states")
+    assert code == 2 and "STATE_REGION is missing" in said, said
+
+
 def test_a_shared_state_is_encrypted_and_locked(make):
     make("plan", "ENV=dev", "STATE_BUCKET=states", "STATE_REGION=eu-west-1")
     backend = (make.folder / "backend.tf").read_text()

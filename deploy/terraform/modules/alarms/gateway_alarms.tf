@@ -6,7 +6,8 @@ locals {
 
   # One metric: Minimum or Maximum of a gauge, Sum of a counter's increase.
   simple = {
-    LakegateNotReady             = { metric = "lakegate_ready", stat = "Minimum", below = 1, minutes = 1 }
+    # Three minutes, because the metric is that of all gateways, and one that stops is not ready for up to two.
+    LakegateNotReady             = { metric = "lakegate_ready", stat = "Minimum", below = 1, minutes = 3 }
     LakegateSinkDown             = { metric = "lakegate_sink_up", stat = "Minimum", below = 1, minutes = 5 }
     LakegateDeadLetterSinkDown   = { metric = "lakegate_dead_letters_sink_up", stat = "Minimum", below = 1, minutes = 15 }
     LakegateDedupStoreDown       = { metric = "lakegate_dedup_store_up", stat = "Minimum", below = 1, minutes = 5 }

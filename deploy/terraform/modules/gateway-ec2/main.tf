@@ -115,6 +115,10 @@ resource "aws_launch_template" "this" {
       condition     = var.gateway.disk_gib >= 16
       error_message = "The spool alone may take 10 GiB: disk_gib is 16 at least."
     }
+    precondition {
+      condition     = alltrue([for value in values(local.environment) : !can(regex("['\n]", value))])
+      error_message = "A value of gateway.environment has a single quote or a line break, which the file of settings of an instance cannot hold."
+    }
   }
 }
 

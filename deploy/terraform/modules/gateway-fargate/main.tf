@@ -151,7 +151,7 @@ resource "aws_ecs_task_definition" "this" {
       error_message = "Fargate has no size of ${var.gateway.cpu} CPU units with ${var.gateway.memory} MiB."
     }
     precondition {
-      condition     = local.stop.lame_duck + local.stop.requests + local.stop.drain < local.stop.limit && local.stop.limit <= 120
+      condition     = sum([for part in ["LAME_DUCK", "REQUESTS", "DRAIN"] : tonumber(local.environment["LAKEGATE__STOP__${part}_SECONDS"])]) < local.stop.limit && local.stop.limit <= 120
       error_message = "Lame duck, requests and drain are together longer than the time after which ECS kills the task, 120 seconds at most."
     }
     precondition {
@@ -159,7 +159,7 @@ resource "aws_ecs_task_definition" "this" {
       error_message = "On Fargate http.durability is delivered: the disk of a task ends with the task, and what was acknowledged on it would be lost."
     }
     precondition {
-      condition     = !endswith(var.gateway.image, ":latest") && can(regex("[:@]", var.gateway.image))
+      condition     = !endswith(var.gateway.image, ":latest") && can(regex("[:@][^/]+$", var.gateway.image))
       error_message = "gateway.image needs a tag of a release, or a digest: with :latest, a task that is replaced could run another version."
     }
   }
