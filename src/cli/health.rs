@@ -23,16 +23,19 @@ use rustls::{
 };
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 use tokio_rustls::TlsConnector;
 
 use super::output_format::print;
 use crate::{
-    config::Config,
+    config::{Config, ProxyConfig},
     limits::{HEALTH_ANSWER_BYTES_MAX, HEALTH_TIMEOUT},
 };
+
+/// What a trusted proxy puts before a health check of its own: PROXY protocol, version 2, `LOCAL`, no addresses.
+const PROXY_HEADER: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 
 /// Options of `lakegate health`.
 #[derive(Debug, Args)]
@@ -59,7 +62,7 @@ pub(super) fn run(args: &HealthArgs, config: &Config) -> anyhow::Result<ExitCode
     }
     let plaintext = args.plaintext || config.http.plaintext;
     let (path, well) = if args.live { ("/healthz", "alive") } else { ("/readyz", "ready") };
-    let asked = ask(&listen, plaintext, path);
+    let asked = ask(&listen, plaintext, path, &config.proxy);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let Ok(answered) = runtime.block_on(async { tokio::time::timeout(HEALTH_TIMEOUT, asked).await }) else {
         bail!("{listen} did not answer within {} s", HEALTH_TIMEOUT.as_secs());
@@ -84,8 +87,13 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn ask(address: &str, plaintext: bool, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
+async fn ask(address: &str, plaintext: bool, path: &str, proxy: &ProxyConfig) -> anyhow::Result<(StatusCode, Bytes)> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
+    // With trusted = ["0.0.0.0/0"] this machine is a proxy too, and has to speak as one.
+    let own = stream.local_addr()?.ip().to_canonical();
+    if proxy.proxy_protocol && proxy.trusted.iter().any(|network| network.contains(&own)) {
+        stream.write_all(PROXY_HEADER).await.with_context(|| format!("{address} takes nothing"))?;
+    }
     if plaintext {
         return get(stream, address, path).await;
     }

@@ -230,11 +230,12 @@ fn check_durability(config: &Config) -> Result<(), (String, String)> {
         |sink: &Sink| matches!(sink.settings, SinkSettings::Lake(_)) && sink.when_full == WhenSinkFull::StopTaking;
     if config.all_sinks()?.iter().any(is_awaited_lake) {
         return wrong(
-            "a sink of the kind \"lake\": requests would flush the lake all the time; \"kinesis\" or \"firehose\" is allowed",
+            "a sink of the kind \"lake\": requests would flush the lake all the time; \"kinesis\", \"firehose\" or \"kafka\" is allowed",
         );
     }
     if config.dead_letters.kind == DeadLettersKind::Files {
-        let reason = "dead_letters.kind = \"files\": they would be on this disk only; \"kinesis\" or \"firehose\" is allowed";
+        let reason =
+            "dead_letters.kind = \"files\": they would be on this disk only; \"kinesis\", \"firehose\" or \"kafka\" is allowed";
         return wrong(reason);
     }
     Ok(())

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::{Table, Value};
 
 use super::{
-    Config, FirehoseConfig, KafkaConfig, KinesisConfig, LakeConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull,
+    Config, DeadLettersKind, FirehoseConfig, KafkaConfig, KinesisConfig, LakeConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull,
     sink_entry::SECRET_KEY, stream::within,
 };
 use crate::limits::{SINK_NAME_CHARS_MAX, SINKS_MAX};
@@ -141,11 +141,26 @@ pub(super) fn check(config: &Config) -> Result<(), (String, String)> {
             return Err((at("quota_percent"), reason));
         }
     }
+    if let Some(same) = sinks.iter().find(|sink| Some(sink.settings.destination()) == dead_letters_destination(config)) {
+        let reason = format!("is that of the sink {:?}; dead letters need a destination of their own", same.name);
+        return Err(("dead_letters.stream".into(), reason));
+    }
     if sinks.iter().all(|sink| sink.when_full == WhenSinkFull::DropThisSink) {
         let reason = "found \"drop_this_sink\" for every sink; one needs \"stop_taking\", or events could be dropped by all";
         return Err(("sinks".into(), reason.into()));
     }
     Ok(())
+}
+
+/// Where the dead letters go, in the words of [`SinkSettings::destination`]; `None` for files.
+fn dead_letters_destination(config: &Config) -> Option<[&str; 4]> {
+    let (kind, stream) = (config.dead_letters.kind, config.dead_letters.stream.as_str());
+    match kind {
+        DeadLettersKind::Files => None,
+        DeadLettersKind::Kinesis => Some([kind.as_str(), stream, &config.kinesis.endpoint, &config.kinesis.region]),
+        DeadLettersKind::Firehose => Some([kind.as_str(), stream, &config.firehose.endpoint, &config.firehose.region]),
+        DeadLettersKind::Kafka => Some([kind.as_str(), &config.kafka.bootstrap_servers, stream, ""]),
+    }
 }
 
 fn check_settings(settings: &SinkSettings) -> Result<(), (String, String)> {
@@ -248,6 +263,11 @@ mod tests {
             (two("kind = \"lake\"\nname = \"b\"\nstart = \"never\""), "`take_over`, `oldest`, `now`"),
             ("[[sinks]]\nkind = \"lake\"\nwhen_full = \"drop_this_sink\"".into(), "one needs \"stop_taking\""),
             (two("name = \"b\""), "missing field `kind`"),
+            (
+                "[sink]\nkind = \"kinesis\"\n[kinesis]\nstream = \"a\"\n[dead_letters]\nkind = \"kinesis\"\nstream = \"a\""
+                    .into(),
+                "dead_letters.stream: is that of the sink \"kinesis\"",
+            ),
         ];
         for (text, part) in cases {
             let error = sinks(&text).unwrap_err();

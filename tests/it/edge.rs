@@ -150,6 +150,12 @@ async fn a_balancer_that_speaks_the_proxy_protocol_checks_the_health_on_both_por
         }
     }
     assert_eq!(talk_plain(&gateway, b"PROXY TCP4 nonsense\r\nGET / HTTP/1.1\r\n\r\n").await, "", "no header after all");
+    // `lakegate health` is inside of what is trusted, and so has to send the header too.
+    let file = folder.path().join("health.toml");
+    std::fs::write(&file, format!("[http]\nlisten = \"{}\"\n{proxy}", gateway.events())).expect("a file");
+    let mut health = tokio::process::Command::new(env!("CARGO_BIN_EXE_lakegate"));
+    let said = health.args(["health", "--live", "--config"]).arg(&file).output().await.expect("it runs");
+    assert!(said.status.success(), "{said:?}");
     gateway.stop().await;
     // Where nobody is trusted with it, it is no request.
     let gateway = setup(folder.path(), "").start().await;
