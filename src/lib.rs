@@ -29,7 +29,8 @@
 //!    and unlinks a segment when the dedup window has its identities on disk. The lake is written stretch by stretch, because
 //!    files are named by stretches. For a stream many calls are in flight, and a journal records what it has beyond the
 //!    cursor ([`progress`] holds the same as a set).
-//! 6. An operator inspects the dead letters. Repaired events take the same path again: [`repair`].
+//! 6. An operator inspects the dead letters. Repaired events take the same path again: [`repair`]. The events of a person are
+//!    erased from every place on this path: [`erasure`].
 //!
 //! # The modules
 //!
@@ -39,7 +40,7 @@
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
-//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`disk_headroom`] |
+//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -95,6 +96,7 @@ pub mod ingest;
 
 pub mod deliver;
 pub mod disk_headroom;
+pub mod erasure;
 pub mod repair;
 
 pub mod http;

@@ -7,6 +7,7 @@
 mod compat;
 mod delivery;
 mod edge;
+mod lake_tools;
 mod lake_upkeep;
 mod operations;
 mod retry;
@@ -18,6 +19,7 @@ mod units;
 pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
+pub use lake_tools::*;
 pub use lake_upkeep::*;
 pub use operations::*;
 pub use retry::*;

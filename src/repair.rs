@@ -41,7 +41,10 @@ mod simulate;
 
 use std::{ops::ControlFlow, sync::Arc, time::SystemTime};
 
-use tokio::{sync::Mutex, task::block_in_place};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::block_in_place,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -194,6 +197,11 @@ impl Repair {
             self.ingest.dead_letters.forget(&settled.filter_map(|entry| entry.letter.parse().ok()).collect());
         }
         Ok(flow)
+    }
+
+    /// Lets no replay and no drop begin until the returned guard is dropped; waits for the one under way.
+    pub async fn pause(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
     }
 
     /// Removes letters permanently.

@@ -27,6 +27,7 @@
 //! spool.id                   magic "LKGSPID1" | spool id (UUID, 16 B) | crc u32
 //! cursor                     the position of each sink: see `cursor/stored.rs`
 //! end                        magic "LKGSEND1" | spool id | segment u64 | its bytes u64 | end u64 | crc u32: see `end_mark.rs`
+//! erased                     the numbers of events that no sink gets any more: see `erased.rs`
 //! *.tmp                      a file being replaced: written, fsynced, renamed, the folder fsynced
 //! 00000000000000000000.seg   a segment, named by the sequence number of its first frame
 //! quarantine/                damaged segments (a second link until they are unlinked) and files of other spools
@@ -48,12 +49,14 @@
 //!
 //! `handle`: the public API · `queue`, `writer`: appending · `frame`, `segment`: the format · `scan`, `reader`: reading ·
 //! `unreadable`, `losses`: unreadable places and lost events · `missing_files`: files that vanish at runtime · `cursor`: the
-//! delivered position · `recovery`, `tail`, `end_mark`: the start · `inspect`: reading from outside · `shared`: common state ·
+//! delivered position · `erased`, `erase`, `scrub`: events that were erased · `recovery`, `tail`, `end_mark`: the start · `inspect`: reading from outside · `shared`: common state ·
 //! `folder`, `disk`, `fault`: the layer below
 
 mod cursor;
 mod disk;
 mod end_mark;
+mod erase;
+mod erased;
 mod fault;
 mod folder;
 mod frame;
@@ -65,6 +68,7 @@ mod queue;
 mod reader;
 mod recovery;
 mod scan;
+mod scrub;
 mod segment;
 mod shared;
 mod tail;
@@ -80,6 +84,7 @@ mod tests;
 
 pub use cursor::{AssignedPosition, Cursor, CursorError, CursorName, SinkCursor, SinkPosition};
 pub use disk::{Disk, DiskDir, DiskFile, DiskLock, FileId, RealDisk, Space};
+pub use erased::{AttemptGuard, EarlierAttempts};
 pub use frame::{BodyTooLong, Frame, FrameBuffer};
 pub use handle::{Spool, SpoolConfig, SpoolStats};
 pub use inspect::{
@@ -89,4 +94,5 @@ pub use losses::{Loss, LostEvent};
 pub use queue::{AppendError, Appended};
 pub use reader::{ReadBatch, Reader};
 pub use recovery::{OpenError, RecoveryReport, spool_id};
+pub use scrub::SearchedFile;
 pub use shared::{GroupMetrics, Quarantined};

@@ -7,13 +7,15 @@
 //! lakegate_spool_appended_events_total = lakegate_events_total{outcome="accepted"}
 //!     + those that were new and answered not_delivered_in_time, lost or refused_by_sink (durability=delivered)
 //! lakegate_spool_appended_events_total + lakegate_spool_recovered_events
-//!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total + lakegate_spool_events
+//!     = lakegate_delivered_events_total + lakegate_refused_events_total + lakegate_spool_lost_events_total
+//!     + lakegate_erased_events_total + lakegate_spool_events
 //! ```
 
 mod access_log;
 mod delivery;
 mod labels;
 mod lake;
+mod lake_check;
 mod line_writer;
 mod logging;
 mod process;
@@ -43,6 +45,7 @@ pub use delivery::{DeliveryFamilies, DeliveryMetrics};
 pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
 use labels::{RouteStatus, USUAL_REQUEST};
 pub use lake::{LakeFamilies, LakeMetrics};
+pub use lake_check::{LakeCheckNumbers, lake_check_exposition};
 pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
 use process::Process;
@@ -73,7 +76,7 @@ metrics! {
         pub dedup_claim_seconds: Histogram = "Seconds to claim one request's identities", FINE_SECONDS;
         pub bodies_in_flight_bytes: Gauge<i64, AtomicI64> = "Bytes of request bodies held now";
         pub connections: Gauge<i64, AtomicI64> = "Connections open now";
-        pub tls_handshake_failures: Counter = "TLS handshakes that failed";
+        pub tls_handshake_failures: Counter = "TLS handshakes that failed, and connections without the header of the PROXY protocol";
         pub crowded_out_connections: Counter = "Connections closed: too many from their address";
         /// Addresses whose rate buckets, of events and of requests, are not full.
         pub client_addresses: Gauge<i64, AtomicI64> = "Client addresses whose rate is being watched";

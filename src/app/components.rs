@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     data_folder::{self, check_data_folder},
+    erasure::erasure,
     folder_holder,
     sinks::{SinkParts, Sinks, dead_letter_deliverer, new_state},
     stores::{open_scopes, open_spool, open_window, shares, start_fleet},
@@ -170,7 +171,7 @@ impl Components {
             deliverers.push(dead_letter_deliverer(config, shared).await?);
         }
         let admission = (config.http.durability == Durability::Delivered).then(|| {
-            let of_dead_letters = dead_letter_sink.clone().zip(dead_letter_spool);
+            let of_dead_letters = dead_letter_sink.clone().zip(dead_letter_spool.clone());
             DeliveryAdmission::new(
                 awaited_sinks,
                 of_dead_letters.map(|(state, (spool, progress))| AwaitedSink {
@@ -199,10 +200,13 @@ impl Components {
         let dropped = metrics.access_log_dropped_lines.clone();
         let access_log =
             config.telemetry.access_log.then(|| AccessLog::start(own_output(std::io::stdout())?, dropped)).transpose();
+        let of_letters = dead_letter_spool.as_ref().map(|(spool, _)| spool);
+        let erasure = erasure(config, &ingest.spool, of_letters, &ingest.dead_letters, true)?;
         let gate = Gate {
             policy: ArcSwap::from_pointee(policy),
             proxies: Arc::new(Proxies::new(&config.proxy)),
             repair: Repair::new(ingest.clone()),
+            erasure,
             ingest,
             bodies: BodyBudget::new(metrics.clone()),
             disk_headroom: Arc::new(headroom),

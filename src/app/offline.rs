@@ -10,12 +10,13 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
-use super::{components::Components, folder_holder::lock_of, stores::shares};
+use super::{components::Components, erasure::erasure, folder_holder::lock_of, stores::shares};
 use crate::{
     auth::{Keys, Source},
     config::{Config, Durability},
     dedup::{Deduplicator, Identity},
     durable,
+    erasure::Erasure,
     event::Record,
     ingest::{DeliveryWaiters, Ingest, reconfirm_on_start},
     limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
@@ -33,6 +34,8 @@ const ADDRESS_FILE: &str = "admin.address";
 pub struct Offline {
     /// Replays and drops.
     pub repair: Repair,
+    /// Erases.
+    pub erasure: Erasure,
     /// The configured keys.
     pub senders: Vec<Arc<Source>>,
     /// A notice for the user, if the folder of the dead letters had its old name.
@@ -49,7 +52,9 @@ impl Offline {
         let metrics = Arc::new(Metrics::new());
         let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
         let components = Components::open(config, metrics.clone(), Traces::default()).await?;
-        let Components { registry, spool, window, scopes, fleet, dead_letters, old_folder, .. } = components;
+        let Components { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, old_folder, .. } = components;
+        let of_letters = dead_letter_spool.as_ref().map(|(spool, _)| spool);
+        let erasure = erasure(config, &spool, of_letters, &dead_letters, false)?;
         let ingest = Arc::new(Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
@@ -71,7 +76,8 @@ impl Offline {
         {
             again.await;
         }
-        Ok(Self { repair: Repair::new(ingest.clone()), senders: keys.sources().cloned().collect(), old_folder, ingest })
+        let (repair, senders) = (Repair::new(ingest.clone()), keys.sources().cloned().collect());
+        Ok(Self { repair, erasure, senders, old_folder, ingest })
     }
 
     /// Stores salvaged events again: `lost` were acknowledged but never delivered, although the window knows them; `foreign`

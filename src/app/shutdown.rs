@@ -85,6 +85,7 @@ impl App {
     async fn end(mut self, may_drain: bool) -> u64 {
         tracing::info!("stopping: no more events are taken");
         self.gate.stopping.store(true, Ordering::Relaxed);
+        self.gate.erasure.interrupt();
         self.phases.serving_ends.send_replace(true);
         let _ = self.server.await;
         let lake_upkeep = self.lake_upkeep;

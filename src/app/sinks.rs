@@ -91,7 +91,7 @@ impl Sinks {
         let open = |((sink, cursor), assigned): ((Sink, SinkCursor), &AssignedPosition)| OpenSink {
             cursor,
             journal: folder.join(journal_name(&assigned.stored_name)),
-            lake_folder: if lakes > 1 { folder.join(&sink.name) } else { folder.clone() },
+            lake_folder: memory_of(config, &sink.name, lakes > 1),
             quota: SinkQuota::of(
                 config.spool.quota_bytes,
                 config.spool.segment_bytes,
@@ -158,6 +158,12 @@ impl Sinks {
         }
         Ok(deliverers)
     }
+}
+
+/// Where the lake that is the sink `name` stores what it remembers; `has_several`: one of several lakes.
+pub(super) fn memory_of(config: &Config, name: &str, has_several: bool) -> PathBuf {
+    let folder = config.data_dir.join(FOLDER);
+    if has_several { folder.join(name) } else { folder }
 }
 
 /// The deliverer of the dead letters to their stream.

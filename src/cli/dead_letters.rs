@@ -120,7 +120,7 @@ pub(super) struct MeantArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct AdminArgs {
+pub(in crate::cli) struct AdminArgs {
     /// Address of the running gateway for operators [default: the one noted in the data folder].
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
@@ -217,7 +217,12 @@ fn show_some(
         printed.map(|()| count > 0)
     };
     let is_found = show(&filter("event_uuid")?)?;
-    if is_found || which.is_none() { Ok(is_found) } else { Ok(show(&filter("letter")?)?) }
+    let Some(which) = which.filter(|_| !is_found) else { return Ok(is_found) };
+    let is_found = show(&filter("letter")?)?;
+    if !is_found {
+        notice(&format!("no dead letter here has the event_uuid or the name {which}"));
+    }
+    Ok(is_found)
 }
 
 /// The request to a running gateway; without one, this process runs it.
@@ -283,7 +288,7 @@ impl ReplayRequest<'_> {
 }
 
 /// Where changes are made.
-enum Place {
+pub(in crate::cli) enum Place {
     /// By the gateway at this address.
     Running(SocketAddr),
     /// By this process.
@@ -292,7 +297,8 @@ enum Place {
     Nowhere,
 }
 
-fn place(config: &Config, admin: &AdminArgs) -> anyhow::Result<Place> {
+/// Where a change of this data folder is made.
+pub(in crate::cli) fn place(config: &Config, admin: &AdminArgs) -> anyhow::Result<Place> {
     if is_running(&config.data_dir)? {
         let configured = (config.admin.listen.port() != 0).then_some(config.admin.listen);
         return match admin.admin.or_else(|| admin_address(&config.data_dir)).or(configured) {
@@ -303,7 +309,8 @@ fn place(config: &Config, admin: &AdminArgs) -> anyhow::Result<Place> {
     Ok(if config.data_dir.is_dir() { Place::Offline } else { Place::Nowhere })
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+/// A runtime for a command that changes data.
+pub(in crate::cli) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")
 }
 

@@ -1,8 +1,15 @@
 //! `lakegate lake …`: reads the lake without a query engine.
 
 mod adopt;
+mod args;
+mod backup;
+mod check;
 mod compact;
+mod erase;
 mod expire;
+mod export;
+mod history;
+mod sample;
 mod tables;
 mod upkeep_args;
 mod vacuum;
@@ -14,21 +21,20 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{configuration::PlaceArgs, day::day, view_schemas::view_schemas};
+use super::view_schemas::view_schemas;
 use crate::{
-    app::lake_location,
-    enrich::write_flat,
-    event::{CreatedAt, Date, Envelope, EventName, iso_millis, unix_millis},
+    event::{Date, iso_millis, unix_millis},
     json::Visible,
     limits::CREATED_DATE_DAYS_BACK_MAX,
     schema,
-    sink::lake::{Dialect, Filters, Found, Lake, LakeRow, LeftOut, ViewRequest, parse_date, views},
+    sink::lake::{Dialect, Found, LakeRow, ViewRequest, views},
 };
+use args::{LakeArgs, QueryArgs, report};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LakeCommand {
@@ -57,6 +63,14 @@ pub(super) enum LakeCommand {
         #[arg(long)]
         distinct: bool,
     },
+    /// Print random events as JSON, one per line: each row is as likely as any other.
+    Sample(sample::SampleArgs),
+    /// List the versions of the lake's table: when, what was done, files and rows.
+    History(history::HistoryArgs),
+    /// Compare the lake with its table's log, and report what does not fit.
+    Check(check::CheckArgs),
+    /// Copy one version of the lake to another folder or bucket, while gateways write.
+    Backup(backup::BackupArgs),
     /// Print SQL for the table, its deduplicated view and a typed view per event name.
     Views {
         #[command(flatten)]
@@ -64,10 +78,16 @@ pub(super) enum LakeCommand {
         /// The query engine that the SQL is for.
         #[arg(long, value_enum)]
         dialect: DialectArg,
+        /// DuckDB: read the files in the folders rather than the lake's table, which needs DuckDB's extension `delta`.
+        #[arg(long)]
+        files: bool,
         /// Folder of the schema registry [default: as configured, ./schemas].
         #[arg(long, value_name = "DIR")]
         schemas: Option<PathBuf>,
     },
+    /// Erase the events of a person from the lake, the spool, the dead letters and the quarantine.
+    #[command(after_help = erase::CONDITIONS)]
+    Erase(erase::EraseArgs),
     /// Print the database, tables and views with their columns, for Terraform (`--format json`) or for people.
     Tables(tables::TablesArgs),
     /// Merge small files into large, sorted ones that have each event once. A gateway does it by itself, bit by bit.
@@ -80,63 +100,10 @@ pub(super) enum LakeCommand {
     Vacuum(vacuum::VacuumArgs),
 }
 
-#[derive(Debug, Args)]
-pub(super) struct LakeArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Folder of the lake, or s3://bucket/prefix [default: as configured, DATA_DIR/lake].
-    #[arg(long, value_name = "ROOT")]
-    lake: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct QueryArgs {
-    #[command(flatten)]
-    place: LakeArgs,
-    /// Only this event type, such as menu.
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: Option<String>,
-    /// Only this event name, such as menu:item:viewed.
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// Only events whose created_date (UTC) is this day or later.
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
-    from: Option<Date>,
-    /// Only events whose created_date (UTC) is this day or earlier.
-    #[arg(long, value_name = "YYYY-MM-DD", value_parser = day)]
-    to: Option<Date>,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum DialectArg {
     Duckdb,
     Athena,
-}
-
-impl LakeArgs {
-    fn open(&self) -> anyhow::Result<Lake> {
-        let mut location = lake_location(&self.place.config()?);
-        if let Some(root) = &self.lake {
-            location.root.clone_from(root);
-        }
-        Ok(Lake::open_with(&location)?)
-    }
-
-    fn root(&self) -> anyhow::Result<String> {
-        let configured = || Ok(lake_location(&self.place.config()?).root);
-        self.lake.clone().map_or_else(configured, Ok)
-    }
-}
-
-impl QueryArgs {
-    fn filters(&self) -> Filters {
-        Filters {
-            event_type: self.event_type.clone(),
-            event_name: self.name.clone(),
-            from_inclusive: self.from,
-            to_inclusive: self.to,
-        }
-    }
 }
 
 /// Runs the command. The exit code is 1 if nothing was found, or if files were left out.
@@ -147,9 +114,16 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         LakeCommand::Ls(query) => ls(query, out),
         LakeCommand::Count { query, by_name } => count(query, *by_name, out),
         LakeCommand::Find { event_uuid, query } => find(query, *event_uuid, out),
-        LakeCommand::Export { query, distinct } => export(query, *distinct, out),
+        LakeCommand::Export { query, distinct } => export::export(query, *distinct, out),
+        LakeCommand::Sample(args) => sample::sample(args, out),
+        LakeCommand::History(args) => history::history(args, &mut stdout),
+        LakeCommand::Check(args) => check::check(args, &mut stdout),
+        LakeCommand::Backup(args) => backup::backup(args, &mut stdout),
         // The output has only text of operators, and names that must stay unchanged.
-        LakeCommand::Views { place, dialect, schemas } => print_views(place, *dialect, schemas.as_ref(), &mut stdout),
+        LakeCommand::Views { place, dialect, files, schemas } => {
+            print_views(place, *dialect, *files, schemas.as_ref(), &mut stdout)
+        }
+        LakeCommand::Erase(args) => erase::erase(args, out),
         LakeCommand::Tables(args) => tables::tables(args, &mut stdout),
         LakeCommand::Compact(args) => compact::compact(args, out),
         LakeCommand::Adopt(args) => adopt::adopt(args, out),
@@ -161,7 +135,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
-    let listing = query.place.open()?.ls(&query.filters())?;
+    let listing = query.open()?.ls(&query.filters())?;
     writeln!(
         out,
         "{:<24} {:<12} {:>6} {:>10} {:>12}  {:<24}  newest",
@@ -185,7 +159,7 @@ fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
 }
 
 fn count(query: &QueryArgs, by_name: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let counts = query.place.open()?.count(&query.filters(), by_name)?;
+    let counts = query.open()?.count(&query.filters(), by_name)?;
     writeln!(out, "{:<40} {:<12} {:>12}", if by_name { "event_name" } else { "event_type" }, "created_date", "events")?;
     let mut total = 0;
     for count in counts.counts {
@@ -199,7 +173,7 @@ fn count(query: &QueryArgs, by_name: bool, out: &mut impl Write) -> anyhow::Resu
 
 fn find(query: &QueryArgs, event_uuid: Uuid, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut found = 0;
-    let left_out = query.place.open()?.find(event_uuid, &query.filters(), &mut |place: &Found, row| {
+    let left_out = query.open()?.find(event_uuid, &query.filters(), &mut |place: &Found, row| {
         found += 1;
         writeln!(out, "{}", serde_json::to_string_pretty(&FoundEvent::new(place, row)?)?)
     })?;
@@ -246,39 +220,13 @@ impl<'a> FoundEvent<'a> {
     }
 }
 
-fn export(query: &QueryArgs, distinct: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let mut line = Vec::new();
-    let export = query.place.open()?.export(&query.filters(), distinct, &mut |row| {
-        line.clear();
-        let envelope = envelope(row).ok_or_else(|| io::Error::other(format!("the row of {} is no event", row.event_uuid)))?;
-        write_flat(&envelope, row.payload.as_bytes(), &mut line);
-        line.push(b'\n');
-        out.write_all(&line)
-    })?;
-    Ok(report(&export.left_out))
-}
-
-fn envelope<'a>(row: &LakeRow<'a>) -> Option<Envelope<'a>> {
-    Some(Envelope {
-        event_uuid: row.event_uuid.parse().ok()?,
-        event_name: EventName::parse(row.event_name).ok()?,
-        schema_version: row.schema_version.and_then(|version| u32::try_from(version).ok()),
-        created_at: CreatedAt { seconds: row.created_at, millis: row.created_millis },
-        received_millis: row.received_millis,
-        source: row.source,
-        client_address: row.client_address,
-        // The lake does not store this: a search for reserved fields does no harm if there are none.
-        has_reserved_fields: true,
-        names_its_version: false,
-        dedup_unchecked: false,
-        replayed: false,
-        is_scoped: row.dedup_scope.is_some(),
-        // In an old lake the folder is `late`.
-        is_late: parse_date(row.created_date) != Some(Date::of_millis(row.created_millis)),
-    })
-}
-
-fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>, out: &mut impl Write) -> anyhow::Result<bool> {
+fn print_views(
+    place: &LakeArgs,
+    dialect: DialectArg,
+    by_files: bool,
+    schemas: Option<&PathBuf>,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
     let configured = place.place.config()?;
     let registry = schema::load(schemas.unwrap_or(&configured.schemas.dir))?;
     let schemas = view_schemas(&registry).context("the schemas cannot be read")?;
@@ -287,7 +235,7 @@ fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>,
         DialectArg::Duckdb => Dialect::Duckdb,
         DialectArg::Athena => Dialect::Athena,
     };
-    let root = place.root()?;
+    let root = place.location()?.root;
     // A later day would hide events: if the lake cannot be read, use the earliest day that a partition may have now.
     let earliest = Date { days: today.days - i32::from(CREATED_DATE_DAYS_BACK_MAX) };
     let first_date = match dialect {
@@ -295,19 +243,11 @@ fn print_views(place: &LakeArgs, dialect: DialectArg, schemas: Option<&PathBuf>,
         Dialect::Duckdb => earliest,
     };
     let has_addresses = configured.privacy.keeps_addresses();
+    let lake = (dialect == Dialect::Duckdb).then(|| place.open().ok()).flatten();
+    let is_table = !by_files && lake.as_ref().is_some_and(|lake| lake.version().is_some());
     // Athena's views always include the old folders.
-    let has_late_folders =
-        dialect == Dialect::Duckdb && place.open().is_ok_and(|lake| lake.has_late_folders().is_ok_and(|has_some| has_some));
-    let request = ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses, has_late_folders };
+    let has_late_folders = lake.is_some_and(|lake| lake.has_late_folders().is_ok_and(|has_some| has_some));
+    let request = ViewRequest { dialect, root: &root, first_date, schemas: &schemas, has_addresses, is_table, has_late_folders };
     write!(out, "{}", views(&request)?)?;
     Ok(true)
-}
-
-/// Prints the files that were left out. Returns whether there were none.
-#[allow(clippy::print_stderr, reason = "this is what standard error is for")]
-fn report(left_out: &[LeftOut]) -> bool {
-    for file in left_out {
-        eprintln!("lakegate: left out {}: {}", file.file, file.reason);
-    }
-    left_out.is_empty()
 }

@@ -159,6 +159,39 @@ impl Archive {
         Ok(look.survey)
     }
 
+    /// Calls `visit` with every line of every file, also those of dropped letters, and `unreadable` with the path of a file and
+    /// bytes in it that are no letter: lines, and what a damaged file held.
+    ///
+    /// # Errors
+    /// The error of the disk.
+    pub fn search(
+        &self,
+        visit: &mut dyn FnMut(&[u8], &StoredLetter<'_>),
+        unreadable: &mut dyn FnMut(&Path, &[u8]),
+    ) -> io::Result<()> {
+        for folder in self.folders()? {
+            let path = self.path(&folder);
+            for number in sorted_numbers(&path)? {
+                let Some(mut lines) = Lines::open(&path, number)? else { continue };
+                while let Some(line) = lines.next()? {
+                    match StoredLetter::parse(line) {
+                        Ok(letter) => visit(line, &letter),
+                        Err(_) => unreadable(&path.join(file_name(number)), line),
+                    }
+                }
+            }
+            for entry in existing(fs::read_dir(&path))?.into_iter().flatten() {
+                let file = entry?.path();
+                if file.extension().is_some_and(|extension| extension == "damaged")
+                    && let Some(bytes) = existing(fs::read(&file))?
+                {
+                    unreadable(&file, &bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The letters that `filter` selects, in groups.
     ///
     /// # Errors
@@ -208,6 +241,16 @@ impl Look<'_> {
         let (repeats, last_repeated) =
             noted.repeats.of(line).map_or((0, None), |entry| (entry.repeats, entry.last_repeated.as_deref()));
         (self.visit)(&Found { folder, line, letter, state, repeats, last_repeated })
+    }
+}
+
+/// The letters on a line, or on the lines that it packs, each as its line.
+#[must_use]
+pub fn lines_in(line: &[u8]) -> Vec<Vec<u8>> {
+    let line = line.trim_ascii_end();
+    match unpack(line) {
+        Some(unpacked) => unpacked.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec).collect(),
+        None => vec![line.to_vec()],
     }
 }
 

@@ -201,15 +201,20 @@ pub(super) fn is_too_long(folder: &Path) -> bool {
     fs::metadata(folder.join(NAME)).is_ok_and(|journal| journal.len() > REPAIR_JOURNAL_BYTES_MAX)
 }
 
-/// Rewrites the journal without entries of removed letters, and without failed attempts; `is_there` tells which letters still
-/// exist. Only for the process that holds the lock of the data folder.
+/// Whether the folder has a journal.
+#[must_use]
+pub(super) fn is_there(folder: &Path) -> bool {
+    folder.join(NAME).exists()
+}
+
+/// Rewrites the journal with the entries that `keeps` selects by themselves and by the name of their letter. Only for the process that holds the lock of the data folder.
 ///
 /// # Errors
 /// The error of the disk; the journal is then unchanged.
-pub(super) fn shrink(folder: &Path, is_there: impl Fn(&LetterId) -> bool) -> io::Result<()> {
+pub(super) fn shrink(folder: &Path, keeps: impl Fn(&RepairEntry, &LetterId) -> bool) -> io::Result<()> {
     let mut kept = Vec::new();
     for_each(folder, |repair| {
-        if repair.outcome != Done::Rejected && repair.letter.parse().is_ok_and(|letter| is_there(&letter)) {
+        if repair.letter.parse().is_ok_and(|letter| keeps(&repair, &letter)) {
             let _ = serde_json::to_writer(&mut kept, &repair);
             kept.push(b'\n');
         }
@@ -261,7 +266,7 @@ mod tests {
         fs::write(folder.path().join(NAME), many).unwrap();
         assert!(is_too_long(folder.path()));
         append(folder.path(), &[repair(b"there", Done::Accepted), repair(b"there", Done::Rejected)]).unwrap();
-        shrink(folder.path(), |letter| *letter == LetterId::of(b"there")).unwrap();
+        shrink(folder.path(), |repair, letter| repair.outcome != Done::Rejected && *letter == LetterId::of(b"there")).unwrap();
         assert!(fs::metadata(folder.path().join(NAME)).unwrap().len() < 1000);
         let repairs = Repairs::read(folder.path()).unwrap();
         assert_eq!([&b"there"[..], b"gone"].map(|line| repairs.state(line)), [State::Repaired, State::Open]);

@@ -9,12 +9,12 @@ use std::{
     collections::HashSet,
     fs,
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{
     archive::{Archive, Found, Lines, sorted_numbers},
-    filter::{Filter, State},
+    filter::State,
     folder::file_name,
     groups::Groups,
     journal::{self, Done, RepairEntry, Repairs},
@@ -23,6 +23,9 @@ use super::{
     stored::{LetterId, StoredLetter},
 };
 use crate::durable;
+
+/// Selects letters by their state, their line and what the line says.
+pub type Selects<'a> = dyn Fn(State, &[u8], &StoredLetter<'_>) -> bool + 'a;
 
 /// The removed letters.
 #[derive(Debug, Default)]
@@ -43,7 +46,7 @@ pub struct Run {
 }
 
 impl Archive {
-    /// Removes the letters that `filter` selects from `folder`, whose writer has opened another file. Only for the process that
+    /// Removes the letters that `selects` selects from `folder`, whose writer has opened another file. Only for the process that
     /// holds the lock of the data folder.
     ///
     /// # Errors
@@ -51,7 +54,7 @@ impl Archive {
     pub(super) fn remove(
         &self,
         folder: &str,
-        filter: &Filter,
+        selects: &Selects<'_>,
         run: &Run,
         known: &KnownLetters,
         removed: &mut Removed,
@@ -59,7 +62,7 @@ impl Archive {
         let path = self.path(folder);
         let _ = fs::remove_file(path.join(ASIDE));
         let repairs = Repairs::read(&path)?;
-        let removal = Removal { folder, path, filter, run, repairs, known };
+        let removal = Removal { folder, path, selects, run, repairs, known };
         let mut numbers = sorted_numbers(&removal.path)?;
         // The newest file belongs to the writer.
         numbers.pop();
@@ -69,7 +72,7 @@ impl Archive {
                 removed.bytes += removal.rewrite(number, &gone)?;
             }
         }
-        self.tidy_journal(folder)
+        Ok(())
     }
 
     /// Rewrites the journal of `folder` if it is too long.
@@ -81,15 +84,31 @@ impl Archive {
         if !journal::is_too_long(&path) {
             return Ok(());
         }
-        let mut there = HashSet::new();
-        for number in sorted_numbers(&path)? {
-            let Some(mut lines) = Lines::open(&path, number)? else { continue };
-            while let Some(line) = lines.next()? {
-                there.insert(LetterId::of(line));
-            }
-        }
-        journal::shrink(&path, |letter| there.contains(letter))
+        let there = letters_in(&path)?;
+        journal::shrink(&path, |repair, letter| repair.outcome != Done::Rejected && there.contains(letter))
     }
+
+    /// Rewrites the journal of `folder` without entries of letters that are gone: an entry repeats parts of its event.
+    pub(super) fn forget_removed(&self, folder: &str) -> io::Result<()> {
+        let path = self.path(folder);
+        if !journal::is_there(&path) {
+            return Ok(());
+        }
+        let there = letters_in(&path)?;
+        journal::shrink(&path, |_, letter| there.contains(letter))
+    }
+}
+
+/// Names of the letters in a folder.
+fn letters_in(path: &Path) -> io::Result<HashSet<LetterId>> {
+    let mut there = HashSet::new();
+    for number in sorted_numbers(path)? {
+        let Some(mut lines) = Lines::open(path, number)? else { continue };
+        while let Some(line) = lines.next()? {
+            there.insert(LetterId::of(line));
+        }
+    }
+    Ok(there)
 }
 
 const ASIDE: &str = "letters.tmp";
@@ -98,7 +117,7 @@ const ASIDE: &str = "letters.tmp";
 struct Removal<'a> {
     folder: &'a str,
     path: PathBuf,
-    filter: &'a Filter,
+    selects: &'a Selects<'a>,
     run: &'a Run,
     repairs: Repairs,
     known: &'a KnownLetters,
@@ -117,7 +136,7 @@ impl Removal<'_> {
                 continue;
             }
             let Ok(letter) = StoredLetter::parse(line) else { continue };
-            if !self.filter.wants(state) || !self.filter.matches(line, &letter) {
+            if !(self.selects)(state, line, &letter) {
                 continue;
             }
             let (repeats, last_repeated) = (0, None);

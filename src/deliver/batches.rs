@@ -297,6 +297,8 @@ impl BatchDeliverer {
     /// Gives the unsettled records of a range to the sink, once.
     async fn attempt(&mut self, range: &Range<u64>, found: ReadBatch, now: Instant) -> Attempt {
         let received = found.frames.first().and_then(received_millis);
+        // Held to the end of the attempt: an erasure waits for it.
+        let under_way = self.shared.spool.begin_attempt();
         let mut attempt = Attempt { received, ..Attempt::default() };
         let mut settled = self.shared.note_lost(&found.lost);
         let mut seqs = Vec::new();
@@ -310,6 +312,11 @@ impl BatchDeliverer {
         let mut turns = PartitionLimits::new(LAKE_FLUSH_PARTITIONS_MAX, LAKE_FLUSH_PARTITIONS_PER_KEY);
         for frame in found.frames {
             if self.shared.progress.is_settled(frame.seq) {
+                continue;
+            }
+            if under_way.is_erased(frame.seq) {
+                self.shared.leave_out_erased(&[frame.seq]);
+                settled.push(frame.seq);
                 continue;
             }
             match Record::decode(frame.body.clone()) {

@@ -141,6 +141,12 @@ impl Shared {
         self.progress.settle(seqs.iter().copied());
     }
 
+    /// Settles erased events, which the sink does not get.
+    pub(super) fn leave_out_erased(&self, seqs: &[u64]) {
+        self.metrics.erased_events.inc_by(seqs.len() as u64);
+        self.progress.settle(seqs.iter().copied());
+    }
+
     /// Stores an accepted event that the sink will never take as a dead letter, and settles it. If it returns `false`, retry.
     pub(super) async fn keep_refused(&self, seq: u64, record: &Record, reason: &str) -> bool {
         let envelope = record.envelope();

@@ -11,6 +11,7 @@
 
 mod by_seq;
 mod call_results;
+mod erased;
 mod health;
 mod intake;
 mod invalid_records;
@@ -39,6 +40,7 @@ use super::{
 use crate::{
     limits::STREAM_COMMIT_INTERVAL,
     sink::stream::{Answer, MapNeed, ShardMap, ShardsUnknown, Stream, StreamRecord, StreamSettings},
+    spool::AttemptGuard,
 };
 use health::Health;
 use intake::Intake;
@@ -77,6 +79,8 @@ struct Done {
     success_before: Option<Success>,
     sent_at: Instant,
     took: Duration,
+    /// An erasure waits until the answer is processed.
+    under_way: AttemptGuard,
 }
 
 impl StreamDeliverer {
@@ -295,7 +299,15 @@ impl Flow {
         Some(if is_hurried || is_full { since } else { since + self.settings.linger })
     }
 
-    fn call(&mut self, mut records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
+    fn call(&mut self, records: Vec<StreamRecord>, class: Class, suspicion: Option<Suspicion>) {
+        let under_way = self.shared.spool.begin_attempt();
+        let mut records = self.without_erased(records, &under_way);
+        if records.is_empty() {
+            if suspicion.is_some() {
+                self.suspects.came_back();
+            }
+            return;
+        }
         let mut seqs: Vec<u64> = records.iter().flat_map(|record| &record.entries).map(|entry| entry.seq).collect();
         seqs.sort_unstable();
         self.journal.sent(&seqs);
@@ -311,7 +323,8 @@ impl Flow {
         let shard = self.queues.call_made(&records, sent_at);
         self.calls.spawn(async move {
             let answer = stream.put(&records).await;
-            Done { records, class, answer, shard, map_version, suspicion, success_before, sent_at, took: sent_at.elapsed() }
+            let took = sent_at.elapsed();
+            Done { records, class, answer, shard, map_version, suspicion, success_before, sent_at, took, under_way }
         });
     }
 

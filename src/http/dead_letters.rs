@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::{
     Gate, body, operator,
-    operator_turns::Turn,
+    operator_turns::{Turn, Turns},
     problem::{Problem, ProblemCode},
     run_to_completion::RunToCompletion,
 };
@@ -206,8 +206,8 @@ struct ReplayBody {
 
 /// Replays dead letters.
 pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
-    let (asked, turn): (ReplayBody, Turn) = read(&gate, request).await?;
-    check_gateway(&gate, asked.gateway)?;
+    let (asked, turn): (ReplayBody, Turn) = read_change(&gate, request, Turns::repair, wrong).await?;
+    check_gateway(&gate, asked.gateway, wrong)?;
     let patch = asked.patch.map(|patch| Patch::parse(patch.get())).transpose().map_err(|error| wrong(error.to_string()))?;
     let replay = Replay {
         filter: filter(&asked.conditions)?,
@@ -239,8 +239,8 @@ struct DropBody {
 
 /// Removes dead letters permanently.
 pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
-    let (asked, turn): (DropBody, Turn) = read(&gate, request).await?;
-    check_gateway(&gate, asked.gateway)?;
+    let (asked, turn): (DropBody, Turn) = read_change(&gate, request, Turns::repair, wrong).await?;
+    check_gateway(&gate, asked.gateway, wrong)?;
     let filter = filter(&asked.conditions)?;
     if filter.is_empty() && !asked.all {
         return Err(wrong("nothing says which letters are to be dropped; `\"all\": true` drops all that are open"));
@@ -254,10 +254,10 @@ pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Res
 }
 
 /// Refuses a request for another gateway: this gateway may have taken over its address.
-fn check_gateway(gate: &Gate, meant: Option<Uuid>) -> Result<(), Problem> {
+pub(super) fn check_gateway(gate: &Gate, meant: Option<Uuid>, wrong: fn(String) -> Problem) -> Result<(), Problem> {
     match meant {
         Some(meant) if meant != gate.ingest.spool.id() => {
-            Err(wrong("this is not the gateway that is meant: its data folder is another one"))
+            Err(wrong("this is not the gateway that is meant: its data folder is another one".to_owned()))
         }
         _ => Ok(()),
     }
@@ -271,8 +271,13 @@ fn wrong(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemCode::InvalidRepair, detail)
 }
 
-/// Reads the request, and takes the turn for a repair.
-async fn read<T: DeserializeOwned>(gate: &Gate, request: Request) -> Result<(T, Turn), Problem> {
+/// Reads a request that changes something, and takes its turn. `wrong` is the problem of a body that is not understood.
+pub(super) async fn read_change<T: DeserializeOwned>(
+    gate: &Gate,
+    request: Request,
+    take_turn: fn(&Turns) -> Result<Turn, Problem>,
+    wrong: fn(String) -> Problem,
+) -> Result<(T, Turn), Problem> {
     let (parts, body) = request.into_parts();
     operator::authorize(&parts)?;
     if gate.is_stopping() {
@@ -280,12 +285,12 @@ async fn read<T: DeserializeOwned>(gate: &Gate, request: Request) -> Result<(T, 
     }
     // An HTML form cannot send this content type.
     if parts.headers.get(header::CONTENT_TYPE) != Some(&HeaderValue::from_static("application/json")) {
-        let detail = "a repair is application/json";
+        let detail = "the request is application/json";
         return Err(Problem::new(ProblemCode::UnsupportedMediaType, detail).header(header::ACCEPT, "application/json"));
     }
-    let turn = gate.turns.repair()?;
+    let turn = take_turn(&gate.turns)?;
     let mut share = gate.bodies.share(None, None);
     let bytes = body::read(body, parts.version, &mut share).await?;
-    let asked = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("the body is no repair: {error}")))?;
+    let asked = serde_json::from_slice(&bytes).map_err(|error| wrong(format!("the body is not understood: {error}")))?;
     Ok((asked, turn))
 }

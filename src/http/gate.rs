@@ -16,6 +16,7 @@ use crate::{
     config::AddressKept,
     deliver::SinkState,
     disk_headroom::DiskHeadroom,
+    erasure::Erasure,
     ingest::Ingest,
     rate_limit::AddressRates,
     repair::Repair,
@@ -44,6 +45,8 @@ pub struct Gate {
     pub ingest: Arc<Ingest>,
     /// The repair of dead letters.
     pub repair: Repair,
+    /// Erases the events of a person.
+    pub erasure: Erasure,
     /// The memory that all request bodies together may hold.
     pub bodies: BodyBudget,
     /// How much space is left on the disk.

@@ -30,12 +30,13 @@ const EVENTS: [Route; 7] = [
 ];
 
 /// The routes for operators that senders do not have.
-const OPERATORS: [Route; 5] = [
+const OPERATORS: [Route; 6] = [
     route("GET", "/metrics"),
     route("GET", "/admin/dead-letters"),
     route("GET", "/admin/dead-letters/letters"),
     route("POST", "/admin/dead-letters/replay"),
     route("POST", "/admin/dead-letters/drop"),
+    route("POST", "/admin/erasures"),
 ];
 
 /// The routes that only the listener for events has.

@@ -13,13 +13,14 @@ use crate::limits::{OPERATOR_RETRY_AFTER, SCRAPES_MAX};
 pub struct Turns {
     looks: Arc<Semaphore>,
     repairs: Arc<Semaphore>,
+    erasures: Arc<Semaphore>,
     scrapes: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         let of = |count| Arc::new(Semaphore::new(count));
-        Self { looks: of(1), repairs: of(1), scrapes: of(SCRAPES_MAX) }
+        Self { looks: of(1), repairs: of(1), erasures: of(1), scrapes: of(SCRAPES_MAX) }
     }
 }
 
@@ -40,6 +41,11 @@ impl Turns {
     /// The turn to replay or drop dead letters: one at a time. Requests without a turn hold no body in memory.
     pub(super) fn repair(&self) -> Result<Turn, Problem> {
         take(&self.repairs, "another replay or drop of dead letters goes on")
+    }
+
+    /// The turn to erase: one at a time, because each reads everything.
+    pub(super) fn erasure(&self) -> Result<Turn, Problem> {
+        take(&self.erasures, "another erasure goes on")
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     auth::{AuthError, Denied},
     body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
+    erasure::ErasureError,
     ingest::SubmissionError,
     outcome::shortened,
     rate_limit::RateExceeded,
@@ -91,6 +92,8 @@ pub enum ProblemCode {
     OperatorsOnly,
     /// The request for a repair of dead letters is invalid.
     InvalidRepair,
+    /// The request for an erasure is invalid.
+    InvalidErasure,
     /// The patch applies to none of the selected dead letters.
     PatchNotApplicable,
     /// Another `Content-Type` is needed.
@@ -117,7 +120,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// All codes, for the documentation's test.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -142,6 +145,7 @@ impl ProblemCode {
         Self::QueryTooLong,
         Self::OperatorsOnly,
         Self::InvalidRepair,
+        Self::InvalidErasure,
         Self::PatchNotApplicable,
         Self::UnsupportedMediaType,
         Self::UnsupportedEncoding,
@@ -201,6 +205,7 @@ impl ProblemCode {
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
             Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
             Self::InvalidRepair => (S::BAD_REQUEST, "invalid_repair", "The repair is not understood"),
+            Self::InvalidErasure => (S::BAD_REQUEST, "invalid_erasure", "The erasure is not understood"),
             Self::PatchNotApplicable => (S::UNPROCESSABLE_ENTITY, "patch_not_applicable", "The patch fits no letter"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Another Content-Type is needed"),
             Self::UnsupportedEncoding => {
@@ -360,6 +365,16 @@ impl From<RepairError> for Problem {
         let code = match &error {
             RepairError::NotApplicable { .. } => ProblemCode::PatchNotApplicable,
             RepairError::Disk(_) => ProblemCode::StorageUnavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ErasureError> for Problem {
+    fn from(error: ErasureError) -> Self {
+        let code = match &error {
+            ErasureError::Criterion(_) => ProblemCode::InvalidErasure,
+            ErasureError::Disk(_) => ProblemCode::StorageUnavailable,
         };
         Self::new(code, error.to_string())
     }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 /// The value of a JSON number: `0.digits` times ten to the `scale`. No digit at either end is zero, and zero has no digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Decimal {
     is_negative: bool,
     digits: Vec<u8>,

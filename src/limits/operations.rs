@@ -169,3 +169,53 @@ pub const CONFIG_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// Pause between two attempts to lock the folder of the configuration file.
 /// Why: a person does not notice it, and it costs no CPU time.
 pub const CONFIG_LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Conditions, and patterns of event names, of one erasure.
+/// Why: a person is known by a handful of fields.
+pub const ERASURE_CLAUSES_MAX: usize = 16;
+
+/// Values of one erasure.
+/// Why: each payload is looked up among them, which costs the same for any number; the file of a request stays small. More
+/// values are several erasures.
+pub const ERASURE_VALUES_MAX: usize = 20_000;
+
+/// Bytes of one value of an erasure.
+/// Why: identifiers are short; a longer text is a mistake.
+pub const ERASURE_VALUE_BYTES_MAX: usize = 1024;
+
+/// Bytes of all values of one erasure.
+/// Why: escaped, and with everything else, they are below the limit of a request body.
+pub const ERASURE_VALUES_BYTES_MAX: usize = super::MIB;
+
+/// Values up to which an erasure searches a payload for their text before it parses the payload.
+/// Why: each is searched on its own; about ten searches cost as much as parsing.
+pub const ERASURE_NEEDLES_MAX: usize = 8;
+
+/// Events of the spool that an erasure reads at one time.
+/// Why: at most some MiB in memory; the disk is read in pieces of 128 KiB anyway.
+pub const ERASURE_READ_EVENTS: usize = 1_000;
+
+/// Bytes of events of the spool that an erasure reads at one time.
+/// Why: some of the largest events.
+pub const ERASURE_READ_BYTES: usize = 4 * super::MIB;
+
+/// Time that an erasure waits for deliveries that were under way when it began.
+/// Why: a call to a stream or a write to S3 gives up within two minutes; a delivery that takes longer hangs.
+pub const ERASURE_ATTEMPTS_WAIT: Duration = Duration::from_secs(300);
+
+/// Searches of the lake's table by one erasure.
+/// Why: each search meets only files that were committed since the one before; a table that never rests must not keep an
+/// erasure for ever.
+pub const ERASURE_TABLE_ROUNDS_MAX: usize = 50;
+
+/// Finished reports of erasures that are kept.
+/// Why: some KiB each; an officer keeps them elsewhere for as long as the law wants.
+pub const ERASURE_REPORTS_MAX: usize = 10_000;
+
+/// Pause of an erasure that waits for files which a writer may commit.
+/// Why: a gateway commits a file within moments, or when it delivers a range again after a start.
+pub const ERASURE_TABLE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pauses of an erasure that waits for files which a writer may commit.
+/// Why: a gateway that delivers a range again after a start does so within seconds.
+pub const ERASURE_TABLE_WAITS_MAX: u32 = 5;

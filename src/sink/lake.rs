@@ -53,12 +53,15 @@
 //!   partitions of the batch are not affected.
 
 mod adopt;
+mod backup;
 mod columns;
 mod config;
 mod deliver;
 mod encode;
+mod erase;
 mod error;
 mod event_key;
+mod folders;
 mod guarded;
 mod lake_identities;
 mod late_files;
@@ -78,15 +81,21 @@ mod views;
 mod write;
 
 pub use adopt::{Adopted, adopt, adopt_lake};
+pub use backup::{BackedUp, BackupError, back_up};
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
 pub use config::{LakeConfig, TableFormat};
 pub use deliver::LakeSink;
+pub use erase::{ErasedRows, RowErasure, RowErasureError, erase_rows};
 pub use error::LakeError;
 pub use pace::{Pace, StopSignal, Stopped};
 pub use partition::{LATE, Partition, parse_date};
-pub use read::{Count, Counts, Export, Filters, Found, Lake, LeftOut, Listing, PartitionSummary};
+pub use read::{
+    CheckReport, Count, Counts, Export, Filters, Finding, FindingCode, Found, Lake, LeftOut, Listing, PartitionSummary, Severity,
+};
 pub use rows::LakeRow;
-pub use table::{AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile};
+pub use table::{
+    AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile, Version,
+};
 pub use upkeep::{
     CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, Upkeep, UpkeepError, UpkeepRun, UpkeepSettings,
     VacuumRequest, Vacuumed,

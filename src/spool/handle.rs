@@ -18,6 +18,7 @@ use super::{
     cursor::{AssignedPosition, Cursor, CursorCell, CursorError, SinkCursor, SinkPosition},
     disk::{Disk, DiskFile},
     end_mark::EndMarkFile,
+    erased::Erased,
     fault::Fault,
     folder::Folder,
     frame::{FrameBuffer, Salt},
@@ -25,6 +26,7 @@ use super::{
     queue::{AppendError, Appended, Pending, Queue},
     reader::Reader,
     recovery::{LOCK_NAME, OpenError, Recovered, RecoveryReport, recover},
+    scrub::forget_unlinked,
     segment::{quarantine_dir, segment_path, set_aside},
     shared::{GroupMetrics, Quarantined, Shared},
     unreadable::Unreadable,
@@ -72,7 +74,7 @@ pub struct SpoolStats {
 
 /// An open spool. Dropping it writes the queue and ends the writer.
 pub struct Spool {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     queue: Arc<Queue>,
     cursor: Arc<CursorCell>,
     /// Held while segments are unlinked, so that two callers cannot remove the same file.
@@ -125,6 +127,7 @@ impl Spool {
         let Recovered { id, cursors, segments, active, report } = recover(&*disk, &folder, &quarantine, gives_up)?;
         let next_seq = segments.end_seq();
         let losses = Losses::load(&*disk, quarantine.path(), id);
+        let erased = Erased::load(&*disk, &folder, id, next_seq);
         let shared = Arc::new(Shared {
             disk,
             id,
@@ -140,6 +143,7 @@ impl Spool {
             is_read_only: AtomicBool::new(false),
             is_sink_full: AtomicBool::new(false),
             losses,
+            erased,
             damaged: Mutex::default(),
             quarantined: Mutex::default(),
             lock: Mutex::new(lock),
@@ -147,6 +151,7 @@ impl Spool {
             quarantine,
         });
         shared.look_into_quarantine();
+        settle_erasures(&shared);
         let queue = Arc::new(Queue::new(queue_bytes_max, GROUP_COMMIT_BYTES_MAX));
         let bounds = DiskBounds { segment_bytes, quota_bytes, free_bytes_min };
         let cursor = Arc::new(CursorCell::new(cursors));
@@ -319,6 +324,7 @@ impl Spool {
             if quarantine.is_in_place(&**disk).unwrap_or(false) {
                 self.shared.look_into_quarantine();
             }
+            settle_erasures(&self.shared);
         }
         // A file that has another name, in the quarantine, is not cut.
         let is_nameless = |file: &Arc<dyn DiskFile>| file.links().is_ok_and(|links| links == 0);
@@ -366,6 +372,18 @@ impl Spool {
             && writer.join().is_err()
         {
             tracing::error!(dir = %self.shared.folder.path().display(), "the spool's writer panicked");
+        }
+    }
+}
+
+/// Forgets the erased events whose segments are gone.
+fn settle_erasures(shared: &Shared) {
+    match forget_unlinked(shared) {
+        Ok(()) => {}
+        Err(Fault::Broken(error)) => shared.fail("forgetting erased events", &error),
+        // The next unlink, or the next start, tries again.
+        Err(Fault::Refused(error) | Fault::ReadOnly(error)) => {
+            tracing::warn!(%error, "the quarantine cannot be searched for erased events yet");
         }
     }
 }

@@ -101,7 +101,7 @@ fn segments(disk: &dyn Disk, dir: &Path, spool_id: Option<Uuid>, reads: bool) ->
 }
 
 /// The sequence number in the name of a segment. In the quarantine, the name may have a further number at its end.
-fn seq_of(name: &str) -> Option<u64> {
+pub(super) fn seq_of(name: &str) -> Option<u64> {
     let length = segment_name(0).len();
     name.get(..length).and_then(parse_segment_name)
 }

@@ -75,6 +75,12 @@ impl Losses {
         known.iter().map(|range| range.end - range.start).sum()
     }
 
+    /// Runs `change`, which rewrites the list. No loss is noted meanwhile.
+    pub(super) fn locked<T>(&self, change: impl FnOnce() -> T) -> T {
+        let _known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        change()
+    }
+
     /// The list was removed: later losses are written to a new one.
     pub(super) fn forget(&self) {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();

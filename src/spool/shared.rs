@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     disk::{Disk, DiskLock},
+    erased::Erased,
     folder::Folder,
     frame::Salt,
     losses::{LOSSES_NAME, Losses},
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) unreadable: Unreadable,
     /// The record of lost events.
     pub(super) losses: Losses,
+    /// The events that no sink gets any more.
+    pub(super) erased: Erased,
     /// Damaged segments that are not in the quarantine under their final name yet.
     pub(super) damaged: Mutex<BTreeSet<u64>>,
     /// The quarantine, as last seen.
@@ -219,6 +222,11 @@ impl Segments {
 
     pub(super) fn first_seq(&self) -> u64 {
         self.spans.front().map_or(0, |first| first.first_seq)
+    }
+
+    /// The first number of each segment, oldest first.
+    pub(super) fn firsts(&self) -> Vec<u64> {
+        self.spans.iter().map(|span| span.first_seq).collect()
     }
 
     pub(super) fn end_seq(&self) -> u64 {

@@ -96,6 +96,8 @@ metrics_of_a_sink! {
     refused_events: Counter = "Accepted events the sink refused for good";
     /// Their remains are in the spool's quarantine.
     lost_events as "spool_lost_events": Counter = "Events lost to a damaged disk";
+    /// The sink did not have them yet: `lakegate lake erase`.
+    erased_events: Counter = "Accepted events erased before the sink had them";
     /// Only of a sink with `when_full = "drop_this_sink"`.
     dropped_events: Counter = "Events given up because those that wait for the sink filled its part of the quota";
     /// The other sinks had refused them, and this sink has them.

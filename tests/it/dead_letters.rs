@@ -382,7 +382,9 @@ async fn at_rest_letters_are_replayed_by_the_command_itself_and_delivered_by_the
     assert_eq!(shown["repairs"][1]["patch_sha256"].as_str().map(str::len), Some(64));
     let by_name = lakegate(&data, &["dead-letters", "show", shown["letter"].as_str().expect("a name")]);
     assert!(by_name.status.success() && text(&by_name).contains(&text_uuids[1].to_string()));
-    assert!(!lakegate(&data, &["dead-letters", "show", &Uuid::new_v4().to_string()]).status.success());
+    let nobody = lakegate(&data, &["dead-letters", "show", &Uuid::new_v4().to_string()]);
+    let complaint = String::from_utf8_lossy(&nobody.stderr);
+    assert!(!nobody.status.success() && complaint.contains("no dead letter here has the event_uuid"), "{complaint}");
 
     let gateway = setup.start().await;
     Scrape::when_drained(&gateway).await;

@@ -10,6 +10,7 @@ mod dead_letters;
 mod delivered;
 mod disk_full;
 mod edge;
+mod erasure;
 mod faults;
 mod firehose;
 mod fleet;

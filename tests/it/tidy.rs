@@ -47,7 +47,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "sink",
         ],
     ),
-    ("flows", &["dead_letters", "ingest", "deliver", "repair", "disk_headroom"]),
+    ("flows", &["dead_letters", "ingest", "deliver", "repair", "erasure", "disk_headroom"]),
     ("edge", &["tls", "http"]),
     ("whole", &["app", "cli", "lib", "main"]),
 ];
@@ -79,6 +79,8 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("deliver", "dead_letters", "what the sink refuses goes there"),
     ("repair", "ingest", "a replay is validated and stored as a request is"),
     ("repair", "dead_letters", "where the letters are"),
+    ("erasure", "dead_letters", "letters are erased"),
+    ("erasure", "repair", "nothing is replayed while it is searched"),
     ("disk_headroom", "deliver", "how the sink does is part of the headroom"),
     ("cli", "app", "the command line starts the whole"),
     ("main", "cli", "the program is the command line"),

@@ -43,6 +43,7 @@ pub(super) fn tables(args: &TablesArgs, out: &mut impl Write) -> anyhow::Result<
             first_date: args.first_date.unwrap_or(Date { days: CATALOGUE_FIRST_DATE_DAYS }),
             schemas: &schemas,
             has_addresses: configured.privacy.keeps_addresses(),
+            is_table: false,
             has_late_folders: false,
         },
         &args.database,

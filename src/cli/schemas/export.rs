@@ -128,14 +128,23 @@ fn sql(args: &ExportArgs, registry: &Registry, dialect: Dialect) -> anyhow::Resu
     let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
     let first_date = first_date(args);
     // The export does not depend on the contents of a lake; `lake views` does.
-    Ok(views(&ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, has_late_folders: false })?)
+    Ok(views(&ViewRequest {
+        dialect,
+        root,
+        first_date,
+        schemas: &schemas,
+        has_addresses,
+        is_table: false,
+        has_late_folders: false,
+    })?)
 }
 
 fn glue(args: &ExportArgs, registry: &Registry) -> anyhow::Result<Vec<GlueTable>> {
     let schemas = view_schemas(registry)?;
     let (dialect, root, first_date) = (Dialect::Athena, bucket(args)?, first_date(args));
     let has_addresses = args.registry.configured()?.privacy.keeps_addresses();
-    let request = ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, has_late_folders: false };
+    let request =
+        ViewRequest { dialect, root, first_date, schemas: &schemas, has_addresses, is_table: false, has_late_folders: false };
     Ok(glue_tables(&request, &args.database)?)
 }
 

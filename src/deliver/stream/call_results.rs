@@ -34,7 +34,7 @@ impl Flow {
             failing: failing(&done.answer),
         });
         let count = |answer| self.shared.metrics.calls(answer).inc();
-        let Done { mut records, class, answer, shard, map_version, suspicion, success_before, sent_at, .. } = done;
+        let Done { mut records, class, answer, shard, map_version, suspicion, success_before, sent_at, under_way, .. } = done;
         if let Some(shard) = shard {
             self.queues.call_ended(&shard);
         }
@@ -79,6 +79,7 @@ impl Flow {
         if self.suspects.is_empty() {
             self.shared.conditions.clear(Condition::RecordsHeld, &self.shared.place);
         }
+        drop(under_way);
     }
 
     fn say_that_records_are_held(&self, reason: &str) {
@@ -199,7 +200,7 @@ impl Flow {
     }
 
     /// Releases a settled event: frees its memory, and lets the next event of its key go.
-    fn release(&mut self, entry: &Entry) {
+    pub(super) fn release(&mut self, entry: &Entry) {
         self.intake.release(entry);
         self.queues.release(entry);
     }

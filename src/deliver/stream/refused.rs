@@ -47,6 +47,12 @@ impl Flow {
     }
 
     async fn keep_refusal(&mut self, refusal: &mut Refusal) -> bool {
+        // An erasure waits until the letter is written, and then finds it.
+        let under_way = self.shared.spool.begin_attempt();
+        if under_way.is_erased(refusal.seq) {
+            self.shared.leave_out_erased(&[refusal.seq]);
+            return true;
+        }
         if refusal.frame.is_none() {
             let reader = refusal.reader.get_or_insert_with(|| self.shared.spool.reader(refusal.seq));
             let Ok(batch) = tokio::task::block_in_place(|| reader.read(1, usize::MAX)) else { return false };

@@ -35,6 +35,7 @@ impl ProblemCode {
             Self::QueryTooLong => "Shorten the event, or send it with `POST /v1/events`.",
             Self::OperatorsOnly => "Call the listener for operators from the gateway's own machine, by its address.",
             Self::InvalidRepair => "Correct the request: `detail` says which part.",
+            Self::InvalidErasure => "Correct the request: `detail` says which part.",
             Self::PatchNotApplicable => "Correct the patch, or select other dead letters.",
             Self::UnsupportedMediaType => "Set one of the content types that `Accept` of the answer lists.",
             Self::UnsupportedEncoding => "Use one of the encodings that `Accept-Encoding` of the answer lists.",

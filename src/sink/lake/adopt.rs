@@ -16,12 +16,9 @@ use super::{
     partition::{LATE, Partition, folder_of_type},
     read::footer_statistics,
     store::{FileEntry, Store},
-    table::{Change, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
+    table::{ADOPTING, Change, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
 };
 use crate::limits::LAKE_ADOPTED_FILES_PER_COMMIT;
-
-/// Setting of a table whose older files are not all in its log yet.
-const ADOPTING: &str = "lakegate.adopting";
 
 /// The result of an adoption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

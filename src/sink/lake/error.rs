@@ -19,6 +19,9 @@ pub enum LakeError {
         /// The error.
         cause: std::io::Error,
     },
+    /// The table's log cannot be read.
+    #[error(transparent)]
+    Table(Box<dyn std::error::Error + Send + Sync>),
     /// The receiver of rows failed.
     #[error("output: {0}")]
     Output(std::io::Error),

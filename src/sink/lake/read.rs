@@ -1,24 +1,40 @@
 //! Reads the lake without a query engine. All calls block; use a separate thread (`spawn_blocking` in async code).
 //!
-//! Partitions that the filters exclude are not listed; for the rest the footers answer as much as possible; rows are decoded a
-//! thousand at a time. A damaged or foreign file is reported in the result and left out.
+//! A lake with a table's log is read at one version: its log says which files count. In a lake without a log, every file of its
+//! folders counts. Partitions that the filters exclude are not listed; for the rest the statistics of the log answer as much as
+//! possible, then the footers; rows are decoded a thousand at a time. A damaged or foreign file is reported in the result and
+//! left out.
 
 mod already_written;
+mod check;
+mod check_report;
 mod file;
 mod filters;
 mod queries;
+mod sample;
 mod survey;
 
 pub(super) use already_written::not_held;
+pub use check_report::{CheckReport, Finding, FindingCode, Severity};
 pub(super) use file::{LakeFile, footer_statistics};
 pub use filters::Filters;
 
-use super::{LakeConfig, LakeError, partition::Partition, store::Store};
+use std::sync::Arc;
+
+use super::{
+    LakeConfig, LakeError,
+    config::TableFormat,
+    partition::Partition,
+    store::Store,
+    table::{ADOPTING, AsOf, Snapshot, Table},
+};
 
 /// A lake, open for reading.
 #[derive(Debug)]
 pub struct Lake {
-    store: Store,
+    store: Arc<Store>,
+    /// The table at the version that is read; `None` if the lake has no log.
+    table: Option<Arc<Snapshot>>,
 }
 
 /// The result of [`Lake::ls`].
@@ -103,11 +119,38 @@ impl Lake {
         Self::open_with(&LakeConfig::at(root))
     }
 
-    /// Opens the lake of `config`.
+    /// Opens the lake of `config`; its table, if it has one, at the newest version.
     ///
     /// # Errors
-    /// [`LakeError`] if the root is invalid, or cannot be listed.
+    /// [`LakeError`] if the root is invalid, or cannot be listed, or if the table's log cannot be read.
     pub fn open_with(config: &LakeConfig) -> Result<Self, LakeError> {
-        Ok(Self { store: Store::for_reading(config)? })
+        let store = Arc::new(Store::for_upkeep(config)?);
+        let table = match config.table {
+            TableFormat::Delta => Table::open_in(Arc::clone(&store))?.map(|table| table.known()),
+            // A log from before is not continued.
+            TableFormat::None => None,
+        };
+        // Until the adoption of an older lake is complete, its log lacks files.
+        let table = table.filter(|table| table.setting(ADOPTING).is_none());
+        Ok(Self { store, table })
+    }
+
+    /// Opens the lake of `config` as its table was at a version or a time.
+    ///
+    /// # Errors
+    /// Like [`Lake::open_with`]; also if the lake has no log, or its log does not go back that far.
+    pub fn open_as_of(config: &LakeConfig, as_of: AsOf) -> Result<Self, LakeError> {
+        let store = Arc::new(Store::for_upkeep(config)?);
+        let Some(table) = Table::open_in(Arc::clone(&store))? else {
+            let reason = "it has no table's log (`_delta_log`), so it has no versions".to_owned();
+            return Err(LakeError::Root { root: config.root.clone(), reason });
+        };
+        Ok(Self { store, table: Some(table.snapshot_at(as_of)?) })
+    }
+
+    /// The version of the table that is read; `None` if the lake has no log.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.table.as_ref().map(|table| table.version)
     }
 }

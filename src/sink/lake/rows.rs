@@ -35,6 +35,13 @@ pub(super) fn check_schema(schema: &Schema) -> Result<(), String> {
     Ok(())
 }
 
+/// The columns of a file that the lake does not have.
+pub(super) fn extra_columns(schema: &Schema) -> Vec<&str> {
+    let known = columns::schema(columns::Extra::ALL);
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.filter(|name| known.field_with_name(name).is_err()).collect()
+}
+
 /// Passes each row of a batch with all columns to `visit`.
 pub(super) fn each_row(
     batch: &RecordBatch,

@@ -33,6 +33,7 @@ mod checkpoint_write;
 mod commit;
 mod error;
 mod file;
+mod history;
 mod load;
 mod names;
 mod schema;
@@ -44,13 +45,18 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use change::{Change, Operation};
+pub(super) use checkpoint_write::write_checkpoint;
 pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
+pub use history::Version;
 pub(super) use names::{LOG_FOLDER, LogName};
 pub use snapshot::Snapshot;
 
 use super::{LakeConfig, store::Store};
 use commit::Committer;
+
+/// Setting of a table whose older files are not all in its log yet.
+pub(super) const ADOPTING: &str = "lakegate.adopting";
 
 /// Which version of the table to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +136,14 @@ impl Table {
         };
         let snapshot = load::load(&self.store, Some(version))?;
         snapshot.map(Arc::new).ok_or_else(|| TableError::NoVersion(version.to_string()))
+    }
+
+    /// The newest versions that the log tells of, at most `wanted`, ascending.
+    ///
+    /// # Errors
+    /// As [`Table::refresh`].
+    pub fn history(&self, wanted: u64) -> Result<Vec<Version>, TableError> {
+        history::history(&self.store, wanted)
     }
 
     /// Commits `change`, and returns the new version. It tries again if other writers are faster. Files to add that are live

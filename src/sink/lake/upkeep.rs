@@ -24,6 +24,7 @@ pub use compact::{CompactRequest, Compacted};
 pub use expire::Expired;
 pub use log_cleanup::CleanedLog;
 pub use retention::{NameRetention, Retention};
+pub(super) use rewrite::{Outcome, Rewrite};
 pub use run::{UpkeepRun, UpkeepSettings};
 pub use state::{Upkeep, UpkeepError};
 pub use vacuum::{VacuumRequest, Vacuumed};

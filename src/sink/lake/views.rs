@@ -1,6 +1,6 @@
 //! Views over the lake, as SQL: the raw table, the events each once, and one view per event name with typed columns.
 //!
-//! `events_raw` has the rows of the files. `events` drops duplicates (at-least-once delivery, a finite dedup window), by the
+//! `events_raw` has the rows of the table, or, in a lake without a log, of the files. `events` drops duplicates (at-least-once delivery, a finite dedup window), by the
 //! same identity as the gateway: the UUID within its scope. The partition columns are part of its key, so that a query for one
 //! type and day still reads only those files. Views such as `menu_item_viewed` add the fields of that event's schemas; a value
 //! that does not match the schema becomes NULL there, so that the query does not fail, and is still in `payload`. If client
@@ -35,7 +35,8 @@ pub fn views(request: &ViewRequest<'_>) -> Result<String, LakeError> {
     let raw = raw_columns(request.has_addresses);
     let (typed, event_types) = typed_views(request, &raw);
     let mut sql = match request.dialect {
-        Dialect::Duckdb => duckdb::raw(request.root, &raw, request.has_late_folders),
+        Dialect::Duckdb if request.is_table => duckdb::raw_of_table(request.root, &raw),
+        Dialect::Duckdb => duckdb::raw_of_files("events_raw", request.root, &raw, request.has_late_folders),
         Dialect::Athena => athena::raw(request.root, &event_types, request.first_date, &raw)?,
     };
     sql.push_str(&format!("CREATE OR REPLACE VIEW events AS\n{};\n\n", distinct_select(&raw)));

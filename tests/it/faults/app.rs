@@ -139,7 +139,7 @@ async fn app(folder: &Path) -> (App, Config) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_dies_ends_the_gateway_with_its_reason_and_what_was_acknowledged_is_on_disk() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (app, config) = app(folder.path()).await;
+    let (app, config) = Box::pin(app(folder.path())).await;
     let client = Client::trusting(&config.data_dir.join("tls/cert.pem"), app.address);
     let (conditions, admin) = (app.conditions(), app.admin_address);
     let (_nobody_stops_it, stops) = mpsc::channel(1);
@@ -152,7 +152,7 @@ async fn a_part_that_dies_ends_the_gateway_with_its_reason_and_what_was_acknowle
     assert_eq!(undelivered_events, Some(1), "it is not waited for the sink");
     assert!(conditions.holds(Condition::PartEnded));
     // The next start has it.
-    let (app, _) = self::app(folder.path()).await;
+    let (app, _) = Box::pin(self::app(folder.path())).await;
     let (stop, stops) = mpsc::channel(1);
     stop.send(Stop::Gracefully).await.expect("it is taken");
     let Ended { undelivered_events, failure } = app.run(stops).await;

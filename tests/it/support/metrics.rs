@@ -114,8 +114,9 @@ impl Scrape {
                     + value("spool_lost_events")
                     + value("dropped_events")
                     + value("skipped_events")
+                    + value("erased_events")
                     + value("sink_lag_events"),
-                "appended + recovered = delivered + refused + lost + dropped + skipped + spooled, for {sink}: {self:?}"
+                "appended + recovered = delivered + refused + lost + dropped + skipped + erased + spooled, for {sink}: {self:?}"
             );
         }
         assert_eq!(self.value("panics"), 0, "{self:?}");

@@ -311,7 +311,12 @@ mod tests {
             assert!(sorter.rows.len() < 64 * 1024, "{}", sorter.rows.len());
         }
         let mut rows = 0;
-        sorter.finish(|_| Ok(rows += 1)).unwrap();
+        sorter
+            .finish(|_| {
+                rows += 1;
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(rows, 2_000);
     }
 }

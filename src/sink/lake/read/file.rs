@@ -36,11 +36,27 @@ pub(in crate::sink::lake) struct LakeFile {
 impl LakeFile {
     /// Reads the footer. The error says why it is invalid, or does not belong to a file of this lake.
     pub(in crate::sink::lake) fn open(source: Source) -> Result<Self, String> {
+        let file = Self::open_unchecked(source)?;
+        file.check_columns()?;
+        Ok(file)
+    }
+
+    /// Reads the footer of any Parquet file.
+    pub(super) fn open_unchecked(source: Source) -> Result<Self, String> {
         // Ignores arrow's copy of the schema from any writer: strings are then strings, whatever their type in memory.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         let footer = guarded(|| ArrowReaderMetadata::load(&source, options).map_err(reason))?;
-        rows::check_schema(footer.schema())?;
         Ok(Self { source, footer })
+    }
+
+    /// Why the file does not belong to this lake, if it does not.
+    pub(super) fn check_columns(&self) -> Result<(), String> {
+        rows::check_schema(self.footer.schema())
+    }
+
+    /// The columns that the lake does not have.
+    pub(super) fn extra_columns(&self) -> Vec<&str> {
+        rows::extra_columns(self.footer.schema())
     }
 
     pub(in crate::sink::lake) fn rows(&self) -> u64 {
@@ -109,11 +125,21 @@ impl LakeFile {
         Batches::of(self.builder(columns).with_batch_size(rows))
     }
 
+    /// Whether the file has this column.
+    pub(in crate::sink::lake) fn has_column(&self, name: &str) -> bool {
+        self.footer.schema().field_with_name(name).is_ok()
+    }
+
     /// A column that no version of this program up to now writes.
     pub(in crate::sink::lake) fn unknown_column(&self) -> Option<&str> {
         let known = [CLIENT_ADDRESS, DEDUP_SCOPE];
         let mut names = self.footer.schema().fields().iter().map(|field| field.name().as_str());
         names.find(|name| !COLUMNS.contains(name) && !known.contains(name))
+    }
+
+    /// Decodes the given columns of all rows, in their order.
+    pub(super) fn all_batches(&self, columns: &[&str]) -> Result<Batches, String> {
+        Batches::of(self.builder(columns))
     }
 
     /// The given rows, numbered from 0 and ascending, with the given columns.

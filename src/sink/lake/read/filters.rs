@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::{
     event::Date,
-    sink::lake::{LATE, Partition},
+    sink::lake::{LATE, Partition, table::FileStatistics},
 };
 
 /// Selects events; the default selects all.
@@ -55,6 +55,14 @@ impl Filters {
 }
 
 impl RowFilter<'_> {
+    /// Whether the statistics of a file say that none of its rows matches.
+    pub(super) fn excludes(&self, statistics: &FileStatistics) -> bool {
+        let by_name = self.event_name.zip(statistics.event_name.as_ref());
+        let by_time = self.created_millis.as_ref().zip(statistics.created_millis);
+        by_name.is_some_and(|(name, (min, max))| name < min.as_ref() || name > max.as_ref())
+            || by_time.is_some_and(|(wanted, (oldest, newest))| oldest >= wanted.end || newest < wanted.start)
+    }
+
     /// Whether the row count of the footer is the answer.
     pub(super) fn is_all(&self) -> bool {
         self.event_name.is_none() && self.created_millis.is_none()

@@ -16,18 +16,23 @@ use crate::sink::lake::{
     event_key::identity,
     partition::Partition,
     rows::{Millis, doubles, each_row, scopes, text_at, texts},
+    table::TableFile,
 };
 
 impl Lake {
-    /// The partitions with their files, rows, bytes and times, from the footers alone: only the type of an `event_name` filter
-    /// is used here.
+    /// The partitions with their files, rows, bytes and times, from the log or the footers alone: only the type of an
+    /// `event_name` filter is used here.
     ///
     /// # Errors
     /// [`LakeError`] if a folder cannot be listed.
     pub fn ls(&self, filters: &Filters) -> Result<Listing, LakeError> {
         let mut partitions: BTreeMap<Partition, PartitionSummary> = BTreeMap::new();
         let look = |_: &Place<'_>, file: &LakeFile| Ok((file.rows(), file.created_range()));
-        let left_out = self.survey(filters, look, |place, (rows, created)| {
+        let logged = |_: &Place<'_>, file: &TableFile| {
+            let statistics = &file.statistics;
+            Some((statistics.rows?, Some(statistics.created_millis?)))
+        };
+        let left_out = self.survey(filters, logged, look, |place, (rows, created)| {
             let new = || PartitionSummary {
                 partition: place.partition.clone(),
                 files: 0,
@@ -49,7 +54,7 @@ impl Lake {
         Ok(Listing { partitions: partitions.into_values().collect(), left_out })
     }
 
-    /// Rows by event type and day, and by name if `by_name`. If no name matters, the footers answer.
+    /// Rows by event type and day, and by name if `by_name`. If no name matters, the log or the footers answer.
     ///
     /// # Errors
     /// [`LakeError`] if a folder cannot be listed.
@@ -59,7 +64,19 @@ impl Lake {
             let filter = filters.of_rows(place.partition);
             if filter.is_all() && !by_name { Ok(vec![(None, file.rows())]) } else { count_rows(file, &filter, by_name) }
         };
-        let left_out = self.survey(filters, look, |place, answer| {
+        let logged = |place: &Place<'_>, file: &TableFile| {
+            let (filter, statistics) = (filters.of_rows(place.partition), &file.statistics);
+            if filter.excludes(statistics) {
+                return Some(Vec::new());
+            }
+            if filter.is_all() && !by_name {
+                return Some(vec![(None, statistics.rows?)]);
+            }
+            // All rows have one name. It is the one that is asked for, because it is not excluded.
+            let (name, _) = statistics.event_name.as_ref().filter(|(min, max)| min == max && filter.created_millis.is_none())?;
+            Some(vec![(by_name.then(|| name.to_string()), statistics.rows?)])
+        };
+        let left_out = self.survey(filters, logged, look, |place, answer| {
             for (event_name, rows) in answer {
                 if rows > 0 {
                     *counts.entry((place.partition.clone(), event_name)).or_default() += rows;
@@ -86,16 +103,17 @@ impl Lake {
         let mut hits = Vec::new();
         let mut left_out = self.survey(
             filters,
+            |place, file| filters.of_rows(place.partition).excludes(&file.statistics).then(Vec::new),
             |_, file| file.rows_of_uuid(&text),
             |place, rows| {
                 if !rows.is_empty() {
-                    hits.push((place.partition.clone(), place.entry.clone(), rows));
+                    hits.push((place.partition.clone(), place.entry.clone(), place.logged.clone(), rows));
                 }
                 Ok(())
             },
         )?;
-        for (partition, entry, rows) in hits {
-            let place = Place { partition: &partition, entry };
+        for (partition, entry, logged, rows) in hits {
+            let place = Place { partition: &partition, entry, logged };
             let filter = filters.of_rows(&partition);
             let mut numbers = rows.iter();
             let visited = self.open_file(&place).and_then(|file| {
@@ -205,7 +223,7 @@ fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
 }
 
 /// Every column; a missing column of a file is skipped.
-fn whole_rows() -> Vec<&'static str> {
+pub(super) fn whole_rows() -> Vec<&'static str> {
     COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect()
 }
 

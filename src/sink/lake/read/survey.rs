@@ -1,17 +1,16 @@
 //! Walks through the lake: its partitions, their files, and a few open files at a time.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use super::{Filters, Lake, LakeError, LeftOut, file::LakeFile};
 use crate::limits::LAKE_PARTITIONS_PER_WAVE;
 use crate::{
     event::Date,
     sink::lake::{
-        partition::{LATE, Partition, folder_of_type, parse_date},
+        folders::{self, in_parallel},
+        partition::{LATE, Partition, parse_date},
         store::FileEntry,
+        table::TableFile,
     },
 };
 
@@ -19,12 +18,22 @@ use crate::{
 pub(super) struct Place<'a> {
     pub(super) partition: &'a Partition,
     pub(super) entry: FileEntry,
+    /// The file in the table's log; `None` in a lake without a log.
+    pub(super) logged: Option<Arc<TableFile>>,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    fn of_log(partition: &'a Partition, file: &Arc<TableFile>) -> Self {
+        let entry = FileEntry { name: file.name().to_owned(), bytes: file.bytes, modified_millis: file.modified_millis };
+        Self { partition, entry, logged: Some(Arc::clone(file)) }
+    }
+
     /// Path below the root.
     pub(super) fn path(&self) -> String {
-        format!("{}/{}", self.partition, self.entry.name)
+        match &self.logged {
+            Some(file) => file.path.clone(),
+            None => format!("{}/{}", self.partition, self.entry.name),
+        }
     }
 
     pub(super) fn left_out(&self, reason: String) -> LeftOut {
@@ -53,37 +62,44 @@ impl Lake {
 
     /// The partitions that the filters admit, sorted.
     pub(super) fn partitions(&self, filters: &Filters) -> Result<Vec<Partition>, LakeError> {
-        let folders = self.store.list("")?.folders;
-        let types: Vec<&str> = folders.iter().filter_map(|name| Partition::type_of_folder(name)).collect();
-        let types: Vec<&str> = types.into_iter().filter(|event_type| filters.admits_type(event_type)).collect();
-        let listed = in_parallel(self.store.readers(), &types, |event_type| self.store.list(&folder_of_type(event_type)));
-        let mut partitions = Vec::new();
-        for (event_type, listed) in types.iter().zip(listed) {
-            let folders = listed?.folders;
-            let dates = folders.iter().filter_map(|name| Partition::date_of_folder(name));
-            let admitted = dates.filter(|date| filters.admits_date(date));
-            partitions
-                .extend(admitted.map(|date| Partition { event_type: (*event_type).to_owned(), created_date: date.to_owned() }));
+        if let Some(table) = &self.table {
+            let partitions = table.partitions().map(|(partition, _)| partition);
+            let admitted = partitions
+                .filter(|partition| filters.admits_type(&partition.event_type) && filters.admits_date(&partition.created_date));
+            return Ok(admitted.cloned().collect());
         }
-        partitions.sort_unstable();
-        Ok(partitions)
+        self.folders(filters)
     }
 
-    /// The Parquet files of a partition, by name. Files with another kind of name are reported as left out; hidden files are
-    /// ignored.
+    /// The partitions that have a folder, sorted.
+    fn folders(&self, filters: &Filters) -> Result<Vec<Partition>, LakeError> {
+        let (is_type, is_date) = (|name: &str| filters.admits_type(name), |date: &str| filters.admits_date(date));
+        folders::partitions(&self.store, is_type, is_date)
+    }
+
+    /// The files of a partition, by name. In a lake without a log, files that are not named `*.parquet` are reported as left
+    /// out, and hidden files are ignored.
     pub(super) fn files<'a>(&self, partition: &'a Partition) -> Result<(Vec<Place<'a>>, Vec<LeftOut>), LakeError> {
+        if let Some(table) = &self.table {
+            let mut files: Vec<_> = table.files_of(partition).iter().map(|file| Place::of_log(partition, file)).collect();
+            files.sort_unstable_by(|a, b| a.entry.name.cmp(&b.entry.name));
+            return Ok((files, Vec::new()));
+        }
         let entries = self.store.list(&partition.to_string())?.files;
         let visible = entries.into_iter().filter(|entry| !entry.name.starts_with(['.', '_']));
-        let (files, others): (Vec<_>, Vec<_>) =
-            visible.map(|entry| Place { partition, entry }).partition(|place| place.entry.name.ends_with(".parquet"));
+        let (files, others): (Vec<_>, Vec<_>) = visible
+            .map(|entry| Place { partition, entry, logged: None })
+            .partition(|place| place.entry.name.ends_with(".parquet"));
         let others = others.iter().map(|place| place.left_out("is not named *.parquet".to_owned())).collect();
         Ok((files, others))
     }
 
-    /// Reads every file that the filters admit, several at a time, and returns the results in order.
+    /// Answers for every file that the filters admit: by `logged` from what the log says of it, if that is enough, otherwise by
+    /// `look` from the file itself. Several files are read at a time; the results are in order.
     pub(super) fn survey<R: Send>(
         &self,
         filters: &Filters,
+        logged: impl Fn(&Place<'_>, &TableFile) -> Option<R> + Sync,
         look: impl Fn(&Place<'_>, &LakeFile) -> Result<R, String> + Sync,
         mut take: impl FnMut(&Place<'_>, R) -> Result<(), LakeError>,
     ) -> Result<Vec<LeftOut>, LakeError> {
@@ -95,8 +111,12 @@ impl Lake {
                 places.extend(files);
                 left_out.extend(others);
             }
-            let answers =
-                in_parallel(self.store.readers(), &places, |place| self.open_file(place).and_then(|file| look(place, &file)));
+            let answers = in_parallel(self.store.readers(), &places, |place| {
+                match place.logged.as_ref().and_then(|file| logged(place, file)) {
+                    Some(answer) => Ok(answer),
+                    None => self.open_file(place).and_then(|file| look(place, &file)),
+                }
+            });
             for (place, answer) in places.iter().zip(answers) {
                 match answer {
                     Ok(answer) => take(place, answer)?,
@@ -107,31 +127,19 @@ impl Lake {
         Ok(left_out)
     }
 
+    /// Runs `work` on every file, several at a time; the results are in order.
+    pub(super) fn each<'a, 'p: 'a, R: Send>(&self, places: &'a [Place<'p>], work: impl Fn(&'a Place<'p>) -> R + Sync) -> Vec<R> {
+        in_parallel(self.store.readers(), places, work)
+    }
+
+    /// Opens a Parquet file, whatever its columns.
+    pub(super) fn open_unchecked(&self, place: &Place<'_>) -> Result<LakeFile, String> {
+        let source = self.store.open(&place.path(), place.entry.bytes).map_err(|error| error.to_string())?;
+        LakeFile::open_unchecked(source)
+    }
+
     pub(super) fn open_file(&self, place: &Place<'_>) -> Result<LakeFile, String> {
         let source = self.store.open(&place.path(), place.entry.bytes).map_err(|error| error.to_string())?;
         LakeFile::open(source)
     }
-}
-
-/// Runs `work` on every item in several threads; the results are in the order of the items.
-fn in_parallel<'a, I: Sync, R: Send>(threads: usize, items: &'a [I], work: impl Fn(&'a I) -> R + Sync) -> Vec<R> {
-    if threads <= 1 || items.len() <= 1 {
-        return items.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let answers = Mutex::new(Vec::with_capacity(items.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(items.len()) {
-            scope.spawn(|| {
-                while let Some((index, item)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
-                {
-                    let answer = work(item);
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).push((index, answer));
-                }
-            });
-        }
-    });
-    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
-    answers.sort_unstable_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, answer)| answer).collect()
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{limits::LAKE_CHUNK_ROWS, sink::lake::store::Store};
 
 /// Writes the checkpoint of `snapshot`, and points readers to it.
-pub(super) fn write_checkpoint(store: &Store, snapshot: &Snapshot) -> Result<(), TableError> {
+pub(in crate::sink::lake) fn write_checkpoint(store: &Store, snapshot: &Snapshot) -> Result<(), TableError> {
     let name = checkpoint_name(snapshot.version);
     let (bytes, actions) = encode(snapshot).map_err(|reason| TableError::store(&name, reason))?;
     let size = bytes.len();

@@ -42,11 +42,22 @@ pub enum TableError {
 }
 
 impl TableError {
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and errors alike")]
     pub(in crate::sink::lake) fn store(path: &str, cause: impl ToString) -> Self {
         Self::Store { path: path.to_owned(), cause: cause.to_string() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and errors alike")]
     pub(in crate::sink::lake) fn damaged(path: &str, reason: impl ToString) -> Self {
         Self::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+impl From<TableError> for super::super::LakeError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Lake(error) => error,
+            other => Self::Table(Box::new(other)),
+        }
     }
 }

@@ -55,6 +55,13 @@ pub(super) fn load(store: &Store, version: Option<u64>) -> Result<Option<Snapsho
     Ok(Some(snapshot))
 }
 
+/// The oldest version that can still be read: 0, or that of the oldest checkpoint.
+pub(super) fn oldest(store: &Store) -> Result<u64, TableError> {
+    let files = list(store)?;
+    let checkpoint = files.checkpoints.first().map_or(0, |(version, _)| *version);
+    Ok(if files.commits.first() == Some(&0) { 0 } else { checkpoint })
+}
+
 /// The newest version that was committed at this time or before.
 pub(super) fn version_at(store: &Store, millis: i64) -> Result<u64, TableError> {
     let files = list(store)?;

@@ -69,6 +69,12 @@ impl Snapshot {
         self.removed.get(path)
     }
 
+    /// The table's own identity, the same in all versions.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.metadata.as_ref().map_or("", |metadata| &metadata.id)
+    }
+
     /// A setting of the table.
     #[must_use]
     pub fn setting(&self, key: &str) -> Option<&str> {

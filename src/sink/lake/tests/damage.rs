@@ -9,7 +9,7 @@ use super::*;
 
 #[tokio::test]
 async fn files_that_are_not_ours_are_named_and_the_rest_is_read() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, vec![event(1, "menu")]).await;
     let ours = lake.files()[0].clone();
     let folder = ours.parent().unwrap();
@@ -53,7 +53,7 @@ async fn files_that_are_not_ours_are_named_and_the_rest_is_read() {
 /// The identities of this file cannot be decoded any more, so the query reports an error only if it reads them.
 #[tokio::test]
 async fn find_does_not_read_the_identities_of_a_file_whose_filter_excludes_the_one_sought() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, (0..100).map(|number| event(number * 1_000, "menu")).collect()).await;
     let path = lake.files()[0].clone();
     let reader = SerializedFileReader::new(fs::File::open(&path).unwrap()).unwrap();
@@ -70,7 +70,7 @@ async fn find_does_not_read_the_identities_of_a_file_whose_filter_excludes_the_o
 
 #[test]
 fn no_damaged_byte_makes_the_reader_panic() {
-    let written = TestLake::new();
+    let written = TestLake::without_log();
     let records = (0..10).map(|number| event(number, "menu:item:viewed")).collect();
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(written.write(0, records));
     let path = &written.files()[0];

@@ -23,7 +23,7 @@ fn filters(event_type: Option<&str>, event_name: Option<&str>, from: Option<&str
 /// Three ranges: menu viewed on three days (one of them in the late folder of an old gateway), menu clicked and cart added
 /// today.
 async fn some_lake() -> TestLake {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let first = vec![
         event_at(1, "menu:item:viewed", NOW + 1),
         event_at(2, "menu:item:clicked", NOW + 2),
@@ -112,7 +112,7 @@ async fn count_tells_names_apart_where_asked_to() {
 
 #[tokio::test]
 async fn find_shows_every_place_of_an_identity_with_its_row() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, (0..3_000).map(|number| event(number, "menu")).collect()).await;
     lake.write(3_000, vec![event(7, "cart"), event(3_001, "menu"), event(2_999, "menu")]).await;
     let find = |number| {
@@ -142,7 +142,7 @@ async fn a_name_asked_for_excludes_the_partitions_of_other_types() {
 /// As after a compaction by another tool: many row groups, other time units, another order, an additional column.
 #[tokio::test]
 async fn a_file_that_another_tool_rewrote_answers_the_same() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, (0..95).map(|number| event_at(number, "menu:seen", NOW + number as i64)).collect()).await;
     let path = lake.files()[0].clone();
     let batch = columns::read(&path).remove(0);
@@ -184,7 +184,7 @@ async fn a_file_that_another_tool_rewrote_answers_the_same() {
 
 #[tokio::test]
 async fn distinct_hands_over_of_each_event_the_row_first_received() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let at = |number, millis, received_millis, source| {
         let envelope = Envelope { created_at: created(millis), received_millis, source, ..envelope(number, "menu") };
         record(&envelope, b"{}")
@@ -204,7 +204,7 @@ async fn distinct_hands_over_of_each_event_the_row_first_received() {
 
 #[tokio::test]
 async fn distinct_keeps_the_events_of_two_scopes_apart() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let from = |source, is_scoped| record(&Envelope { source, is_scoped, ..envelope(1, "menu") }, b"{}");
     lake.write(0, vec![from("page", true), from("other", true), from("service", false)]).await;
     lake.write(3, vec![from("page", true), from("second", false)]).await;

@@ -18,7 +18,16 @@ fn schema(event_name: &str, version: u32, columns: &[(&str, ColumnType)]) -> Vie
 }
 
 fn sql(dialect: Dialect, root: &str, schemas: &[ViewSchema]) -> String {
-    views(&ViewRequest { dialect, root, first_date: FIRST_DATE, schemas, has_addresses: false, has_late_folders: false }).unwrap()
+    views(&ViewRequest {
+        dialect,
+        root,
+        first_date: FIRST_DATE,
+        schemas,
+        has_addresses: false,
+        is_table: false,
+        has_late_folders: false,
+    })
+    .unwrap()
 }
 
 /// The text without quoted names, quoted texts and comments: the part that a parser reads as SQL.
@@ -91,6 +100,7 @@ fn addresses_are_a_column_of_every_view_where_they_are_kept() {
             first_date: FIRST_DATE,
             schemas: &schemas,
             has_addresses,
+            is_table: false,
             has_late_folders: false,
         };
         let (with, without) = (views(&request(true)).unwrap(), views(&request(false)).unwrap());
@@ -114,6 +124,7 @@ fn every_view_says_what_is_late_and_an_old_lakes_late_folders_are_given_a_date()
         first_date: FIRST_DATE,
         schemas: &schemas,
         has_addresses: false,
+        is_table: false,
         has_late_folders,
     };
     let (without, with) = (views(&request(false)).unwrap(), views(&request(true)).unwrap());
@@ -157,6 +168,7 @@ fn athena_projects_the_types_of_the_schemas_the_days_and_the_late() {
         first_date: FIRST_DATE,
         schemas: &[],
         has_addresses: false,
+        is_table: false,
         has_late_folders: false,
     };
     assert!(views(&request).is_err(), "Athena reads no folder");
@@ -175,6 +187,7 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
         first_date: FIRST_DATE,
         schemas: &schemas,
         has_addresses: false,
+        is_table: false,
         has_late_folders: false,
     };
     let tables = glue_tables(&request, "shop").unwrap();
@@ -216,4 +229,26 @@ fn glue_has_every_column_with_one_type_and_the_statement_that_athena_would_be_gi
     let typed = &tables[5].input["StorageDescriptor"]["Columns"];
     let kinds: Vec<&str> = typed.as_array().unwrap()[12..19].iter().map(|column| column["Type"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["bigint", "double", "boolean", "timestamp", "date", "string", "string"]);
+}
+
+#[test]
+fn of_a_table_duckdb_reads_the_log_and_the_files_have_a_view_of_their_own() {
+    let request = ViewRequest {
+        dialect: Dialect::Duckdb,
+        root: "/la'ke",
+        first_date: FIRST_DATE,
+        schemas: &[],
+        has_addresses: false,
+        is_table: true,
+        has_late_folders: false,
+    };
+    let sql = views(&request).unwrap();
+    let of = |sql: &str, view: &str| {
+        let select = sql.split(&format!("VIEW {view} AS\n")).nth(1).unwrap();
+        select.split(";\n\n").next().unwrap().to_owned()
+    };
+    assert!(of(&sql, "events_raw").ends_with("FROM delta_scan('/la''ke')"), "{sql}");
+    assert!(of(&sql, "events_raw").contains("AS \"is_late\""), "{sql}");
+    assert!(of(&sql, "events_files").contains("read_parquet("), "{sql}");
+    assert!(of(&sql, "events").contains("FROM events_raw"), "{sql}");
 }

@@ -111,7 +111,7 @@ impl Rewrite<'_> {
         let left_out = std::mem::take(&mut merged.left_out);
         let began = SystemTime::now();
         let published = merged.publish(self.store).map_err(|error| UpkeepError::files(self.partition, error))?;
-        let added: Vec<TableFile> = published.into_iter().map(|file| self.table_file(file, &removed)).collect();
+        let added: Vec<TableFile> = published.into_iter().map(|file| self.table_file(&file, &removed)).collect();
         // After this time a vacuum takes them for leftovers. The clock of the wall, because a machine may have slept.
         if began.elapsed().unwrap_or(Duration::MAX) > LAKE_UNCOMMITTED_MAX {
             self.remove(&added);
@@ -155,7 +155,7 @@ impl Rewrite<'_> {
         }
     }
 
-    fn table_file(&self, file: MergedFile, replaced: &[Arc<TableFile>]) -> TableFile {
+    fn table_file(&self, file: &MergedFile, replaced: &[Arc<TableFile>]) -> TableFile {
         TableFile {
             partition: self.partition.clone(),
             path: format!("{}/{}", self.partition, file.name),

@@ -61,6 +61,7 @@ impl From<Stopped> for UpkeepError {
 }
 
 impl UpkeepError {
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and errors alike")]
     pub(super) fn files(path: impl ToString, reason: impl ToString) -> Self {
         Self::Files { path: path.to_string(), reason: reason.to_string() }
     }

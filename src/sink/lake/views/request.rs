@@ -25,6 +25,9 @@ pub struct ViewRequest<'a> {
     pub schemas: &'a [ViewSchema],
     /// Whether there is a column for client addresses, even if no file has one yet.
     pub has_addresses: bool,
+    /// Whether DuckDB reads the table's log rather than the folders. Athena's views read the folders: its tables are declared by
+    /// hand (docs/lake.md).
+    pub is_table: bool,
     /// Whether the lake has folders of gateways up to 2026-11: see
     /// [`Lake::has_late_folders`](crate::sink::lake::Lake::has_late_folders). DuckDB cannot read a glob without files; Athena
     /// does not need this.

@@ -1,0 +1,68 @@
+//! Searches a lake.
+
+use std::{collections::HashSet, io};
+
+use super::{
+    criterion::{Criterion, Subject, Verdict},
+    parts::{ErasureLake, ErasureParts},
+    report::LakeReport,
+};
+use crate::sink::lake::{ErasedRows, LakeRow, RowErasure, RowErasureError, StopSignal, erase_rows};
+
+/// Searches a lake, and erases unless `dry_run` is set. Blocks. A lake that cannot be searched is told in the report: the erasure
+/// ends without it, and is not complete. Returns the files that the table does not know and that a writer may still commit;
+/// `unclaimed` are those of the last call, before deliveries under way ended.
+pub(super) fn erase(
+    lake: &ErasureLake,
+    parts: &ErasureParts,
+    criterion: &Criterion,
+    stop: &StopSignal,
+    dry_run: bool,
+    unclaimed: Vec<String>,
+    report: &mut LakeReport,
+) -> io::Result<Vec<String>> {
+    let selects = |row: &LakeRow<'_>| {
+        criterion.judge(&Subject {
+            event_uuid: Some(row.event_uuid),
+            event_name: Some(row.event_name),
+            client_address: row.client_address,
+            payload: Some(row.payload.as_bytes()),
+        }) == Verdict::Selected
+    };
+    let erasure = RowErasure {
+        selects: &selects,
+        admits_type: &|event_type| criterion.may_have_type(event_type),
+        dry_run,
+        is_quiet: !parts.is_running && lake.is_local(),
+        memory: (&lake.memory, parts.spool.id()),
+        unclaimed: HashSet::from_iter(unclaimed),
+        scratch: parts.data_dir.join("scratch"),
+        stop: stop.clone(),
+    };
+    let mut done = ErasedRows {
+        erased: report.erased,
+        files_changed: report.files_changed,
+        old_files_removed: report.old_files_removed,
+        ..ErasedRows::default()
+    };
+    let ended = erase_rows(&lake.location, &erasure, &mut done);
+    *report = LakeReport {
+        root: std::mem::take(&mut report.root),
+        version: done.version,
+        files_searched: done.files_searched,
+        searched: done.rows_searched,
+        erased: done.erased,
+        files_changed: done.files_changed,
+        old_files_removed: done.old_files_removed,
+        unreadable_files: done.unreadable_files,
+        problem: done.problem,
+    };
+    match ended {
+        Ok(()) => return Ok(done.unclaimed),
+        Err(RowErasureError::Stopped) => return Err(io::Error::new(io::ErrorKind::Interrupted, "the gateway stops")),
+        // There is nothing yet.
+        Err(_) if lake.is_missing() => {}
+        Err(error) => report.problem = Some(format!("{error}; repeat the erasure")),
+    }
+    Ok(Vec::new())
+}

@@ -1,0 +1,95 @@
+//! What a report says in words: when the erased events are gone for good, what is out of reach, and what may be left.
+
+use super::{parts::ErasureParts, report::Report};
+use crate::limits::IDLE_ROLL_AFTER;
+
+/// Adds the statements to a report whose search has ended.
+pub(super) fn conclude(report: &mut Report, parts: &ErasureParts) {
+    report.gone_for_good = gone_for_good(report);
+    report.out_of_reach = out_of_reach(parts);
+    let mut incomplete = std::mem::take(&mut report.incomplete);
+    incomplete.extend(left(report));
+    incomplete.dedup();
+    report.incomplete = incomplete;
+}
+
+fn gone_for_good(report: &Report) -> Vec<String> {
+    let mut when = Vec::new();
+    for spool in report.spools.iter().filter(|spool| spool.segments > 0) {
+        when.push(format!(
+            "{}: no sink gets the {} events from now on. Their bytes stay in {} segment files of the data folder. Each file is \
+             deleted when every sink has delivered the other events in it; the newest one {} s after the spool is empty.",
+            spool.spool,
+            spool.erased,
+            spool.segments,
+            IDLE_ROLL_AFTER.as_secs()
+        ));
+    }
+    if report.quarantine.iter().any(|file| file.later) {
+        when.push(
+            "quarantine: a damaged segment file that is still in use is overwritten when every sink has delivered it.".to_owned(),
+        );
+    }
+    if report.dead_letters.erased > 0 {
+        when.push("dead letters: gone from the files now.".to_owned());
+    }
+    for lake in report.lakes.iter().filter(|lake| lake.erased + lake.old_files_removed > 0) {
+        when.push(format!(
+            "lake {}: the files that held the events are deleted now. Queries of an older version that needs one of them fail \
+             from now on. The log keeps the names and the statistics of those files, without payloads and identities, until its \
+             own retention is over.",
+            lake.root
+        ));
+    }
+    when.push(
+        "Deleted and overwritten bytes may stay on the medium until it uses the place again: disks, snapshots of file systems, \
+         and buckets with versioning keep them for as long as they are set to."
+            .to_owned(),
+    );
+    when
+}
+
+fn out_of_reach(parts: &ErasureParts) -> Vec<String> {
+    let mut places: Vec<String> = parts
+        .streams
+        .iter()
+        .map(|stream| format!("{stream}, and all that consumes it: what was delivered stays there"))
+        .collect();
+    if parts.is_in_fleet {
+        places.push("the data folders of the other gateways of the fleet: run the same command on each of them".to_owned());
+    }
+    places.push("backups and replicas of the data folder and of the lake".to_owned());
+    places.push("exports, query results, and dead letters that were copied elsewhere".to_owned());
+    places.push("the senders: an event that a client sends for the first time after the erasure is accepted".to_owned());
+    places
+}
+
+fn left(report: &Report) -> Vec<String> {
+    let mut left = Vec::new();
+    for spool in report.spools.iter().filter(|spool| spool.unreadable > 0) {
+        left.push(format!(
+            "{}: {} events could not be read, so they were not searched; repeat the erasure when they can be read or are lost",
+            spool.spool, spool.unreadable
+        ));
+    }
+    for file in report.quarantine.iter().filter(|file| file.unsearched_bytes > 0) {
+        left.push(format!(
+            "quarantine of {}: {} damaged bytes of {} could not be searched; `lakegate spool quarantine remove` deletes the file",
+            file.spool, file.unsearched_bytes, file.file
+        ));
+    }
+    if report.dead_letters.undecided > 0 {
+        left.push(format!(
+            "dead letters: {} letters contain a value, but their events are no JSON or not whole; --unreadable-too erases them",
+            report.dead_letters.undecided
+        ));
+    }
+    for file in &report.dead_letters.damaged_files {
+        left.push(format!("dead letters: damaged bytes of {file} contain a value; delete the file"));
+    }
+    for lake in &report.lakes {
+        left.extend(lake.problem.iter().map(|problem| format!("lake {}: {problem}", lake.root)));
+        left.extend(lake.unreadable_files.iter().map(|file| format!("lake {}: {file} could not be read", lake.root)));
+    }
+    left
+}
