@@ -112,8 +112,8 @@ pub const LAKE_FILES_MAX: usize = 60;
 pub const LAKE_VACUUM_GRACE_MINUTES: u64 = 15;
 
 /// Hours for which every version of the table can be read (default); their files may be gone.
-/// Why: a week, as other writers of Delta Lake keep removed files; readers that follow the table find its changes.
-pub const LAKE_LOG_RETENTION_HOURS: u64 = 7 * 24;
+/// Why: 100 types and a flush a minute write some 70 MB of log a day; readers that follow the table come more often.
+pub const LAKE_LOG_RETENTION_HOURS: u64 = 24;
 
 /// Days that a retention may name.
 /// Why: a hundred years; more is a slip.

@@ -49,7 +49,7 @@ pub(super) use checkpoint_write::write_checkpoint;
 pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
 pub use history::Version;
-pub(super) use names::{LOG_FOLDER, LogName};
+pub(super) use names::{LOG_FOLDER, LogName, OWN_FOLDER, VACUUMED};
 pub use snapshot::Snapshot;
 
 use super::{LakeConfig, store::Store};

@@ -100,15 +100,25 @@ impl TestLake {
 
     /// The identities in the lake, repeated if they occur more than once, sorted.
     fn identities(&self) -> Vec<Uuid> {
-        let mut identities = Vec::new();
-        let export = self.reader().export(&Filters::default(), false, &mut |row| {
-            identities.push(Uuid::parse_str(row.event_uuid).unwrap());
-            Ok(())
-        });
-        assert_eq!(export.unwrap().left_out, []);
-        identities.sort();
-        identities
+        identities(&self.reader())
     }
+
+    /// The same of all files in its folders, whether or not the table has them.
+    fn identities_in_folders(&self) -> Vec<Uuid> {
+        let config = LakeConfig { table: TableFormat::None, ..self.config() };
+        identities(&Lake::open_with(&config).unwrap())
+    }
+}
+
+fn identities(lake: &Lake) -> Vec<Uuid> {
+    let mut identities = Vec::new();
+    let export = lake.export(&Filters::default(), false, &mut |row| {
+        identities.push(Uuid::parse_str(row.event_uuid).unwrap());
+        Ok(())
+    });
+    assert_eq!(export.unwrap().left_out, []);
+    identities.sort();
+    identities
 }
 
 /// Replaces all files of the only partition by one with the same rows, as a compaction does, and removes the old ones.

@@ -17,13 +17,16 @@ use super::{
     error::TableError,
     file::{RemovedFile, TableFile},
     load::{apply_commit, load, read_commit},
-    names::{LOG_FOLDER, checkpoint_name, commit_name, commit_path},
+    names::{LOG_FOLDER, OWN_FOLDER, VACUUMED, checkpoint_name, commit_name, commit_path},
     schema::{PARTITION_COLUMNS, schema_string},
     snapshot::Snapshot,
 };
 use crate::{
     event::unix_millis,
-    limits::{LAKE_CHECKPOINT_COMMITS, LAKE_COMMIT_PAUSE_MAX, LAKE_COMMIT_TRIES_MAX, LAKE_LOG_TRUSTED, LAKE_REMOVED_REMEMBERED},
+    limits::{
+        LAKE_CHECKPOINT_COMMITS, LAKE_COMMIT_PAUSE_MAX, LAKE_COMMIT_TRIES_MAX, LAKE_LOG_TRUSTED, LAKE_REMOVED_REMEMBERED,
+        LAKE_VACUUMED_REMEMBERED,
+    },
     sink::lake::store::{Created, Store},
 };
 
@@ -79,6 +82,14 @@ impl Committer {
     #[cfg(test)]
     pub(super) fn distrust(&mut self) {
         self.trusted_since = Instant::now().checked_sub(2 * LAKE_LOG_TRUSTED).unwrap_or(self.trusted_since);
+    }
+
+    /// As if the file was removed at another time.
+    #[cfg(test)]
+    pub(super) fn set_removed_millis(&mut self, path: &str, removed_millis: i64) {
+        let snapshot = Arc::make_mut(&mut self.snapshot);
+        let removed = snapshot.removed_file(path).map(|removed| RemovedFile { removed_millis, ..(**removed).clone() });
+        removed.into_iter().for_each(|removed| snapshot.remove(removed));
     }
 
     /// Reads the commits after the known version.
@@ -188,10 +199,19 @@ impl Committer {
     }
 
     pub(super) fn checkpoint(&mut self, store: &Store) -> Result<(), TableError> {
-        let remembered = i64::try_from(LAKE_REMOVED_REMEMBERED.as_millis()).unwrap_or(i64::MAX);
-        Arc::make_mut(&mut self.snapshot).forget_removed_before(unix_millis(SystemTime::now()) - remembered);
+        let now_millis = unix_millis(SystemTime::now());
+        let before = |time: Duration| now_millis - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        // What is gone from the store need not be remembered as long: a day of small files makes 100,000 of them.
+        let vacuumed = vacuumed_until(store).unwrap_or(i64::MIN).min(before(LAKE_VACUUMED_REMEMBERED));
+        Arc::make_mut(&mut self.snapshot).forget_removed_before(vacuumed.max(before(LAKE_REMOVED_REMEMBERED)));
         write_checkpoint(store, &self.snapshot)
     }
+}
+
+/// The time up to which all removed files are gone from the store, if a vacuum noted it.
+fn vacuumed_until(store: &Store) -> Option<i64> {
+    let text = store.read(&format!("{OWN_FOLDER}/{VACUUMED}")).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
 }
 
 /// A change against a certain version.

@@ -208,3 +208,26 @@ fn a_missing_commit_is_an_error_and_not_an_end() {
     let error = Table::open(&LakeConfig::at(table.folder.path().to_str().unwrap())).unwrap_err();
     assert!(error.to_string().contains("00000000000000000002.json"), "{error}");
 }
+
+#[test]
+fn a_checkpoint_forgets_removed_files_that_a_vacuum_removed_hours_ago() {
+    let table = TestTable::new();
+    table.add(&["a"]);
+    replace(&table.table, "a", "b").unwrap();
+    let hours_ago = |hours: i64| crate::event::unix_millis(std::time::SystemTime::now()) - hours * 3_600_000;
+    let forgotten = |vacuumed_until: i64, removed_millis: i64| {
+        let mut change = Change::new(Operation::Adopt, true);
+        let path = format!("event_type=menu/created_date=late/{removed_millis}.parquet");
+        change.set_aside =
+            vec![RemovedFile { path: path.clone(), removed_millis, partition: None, bytes: None, data_change: false }];
+        table.table.commit(&change).unwrap();
+        table.table.committer().set_removed_millis(&path, removed_millis);
+        fs::create_dir_all(table.folder.path().join("_lakegate")).unwrap();
+        fs::write(table.folder.path().join("_lakegate/vacuumed-until"), format!("{vacuumed_until}\n")).unwrap();
+        table.table.checkpoint().unwrap().removed_file(&path).is_none()
+    };
+    assert!(forgotten(hours_ago(1), hours_ago(3)), "vacuumed");
+    assert!(!forgotten(hours_ago(5), hours_ago(3)), "not vacuumed yet");
+    assert!(!forgotten(hours_ago(0), hours_ago(1)), "vacuumed, but not long ago");
+    assert!(forgotten(hours_ago(500), hours_ago(200)), "older than a week");
+}

@@ -101,7 +101,7 @@ fn leftovers(root: &Path) -> usize {
 
 #[tokio::test]
 async fn files_become_one_that_is_sorted_with_unchanged_payloads_and_only_the_columns_it_needs() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, vec![event_at(3, "menu:b", NOW + 2), event_at(2, "menu:b", NOW + 1)]).await;
     let odd = br#"{ "price": 1.50e0, "name": "\u0061bc" }"#;
     lake.write(2, vec![record(&envelope(1, "menu:a"), odd), event_at(4, "menu:b", NOW)]).await;
@@ -123,7 +123,7 @@ async fn files_become_one_that_is_sorted_with_unchanged_payloads_and_only_the_co
 
 #[tokio::test]
 async fn of_each_event_the_row_received_first_stays_in_its_scope() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let at = |number, received: i64, scoped: bool, source: &'static str| {
         let envelope = Envelope { received_millis: NOW + received, is_scoped: scoped, source, ..envelope(number, "menu:a") };
         record(&envelope, format!("{received}{source}").as_bytes())
@@ -145,7 +145,7 @@ async fn of_each_event_the_row_received_first_stays_in_its_scope() {
 /// A good file stays, unless it has a double.
 #[tokio::test]
 async fn a_file_that_need_not_be_rewritten_is_only_if_it_has_doubles() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let early = |number| record(&Envelope { received_millis: NOW - 5, ..envelope(number, "menu:a") }, b"early");
     lake.write(0, vec![event(1, "menu:a"), event(2, "menu:a")]).await;
     lake.write(2, vec![event(3, "menu:a")]).await;
@@ -161,7 +161,7 @@ async fn a_file_that_need_not_be_rewritten_is_only_if_it_has_doubles() {
 
 #[tokio::test]
 async fn rows_that_are_not_kept_are_gone_and_a_merge_without_rows_writes_no_file() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, vec![event(1, "menu:a"), event(2, "menu:b"), event(3, "menu:a")]).await;
     let merging = Merging::of(&lake);
     let mut merged = merging.with(&|row| row.event_name == "menu:b", merge).unwrap();
@@ -174,7 +174,7 @@ async fn rows_that_are_not_kept_are_gone_and_a_merge_without_rows_writes_no_file
 
 #[tokio::test]
 async fn large_partitions_are_sorted_in_runs_and_written_into_several_files_of_one_size() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     let payload: String = (0..2_000).map(|_| fastrand::alphanumeric()).collect();
     for flush in 0..20_u64 {
         let records = (0..50).map(|event| {
@@ -200,7 +200,7 @@ async fn large_partitions_are_sorted_in_runs_and_written_into_several_files_of_o
 /// The keys are spread over bins.
 #[tokio::test]
 async fn doubles_are_found_with_few_keys_in_memory_also_of_an_event_that_is_there_very_often() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     for flush in 0..10_u64 {
         let often = || event(0, "menu:a");
         let records =
@@ -222,7 +222,7 @@ async fn doubles_are_found_with_few_keys_in_memory_also_of_an_event_that_is_ther
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_left_alone_and_hides_no_event() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, vec![event(1, "menu:a"), event(2, "menu:a")]).await;
     lake.write(2, vec![event(1, "menu:a"), event(3, "menu:a")]).await;
     // Whole up to its payloads: the keys can still be read.
@@ -245,7 +245,7 @@ async fn a_file_that_cannot_be_read_is_left_alone_and_hides_no_event() {
 
 #[tokio::test]
 async fn a_merge_that_is_stopped_or_loses_a_file_leaves_nothing() {
-    let lake = TestLake::new();
+    let lake = TestLake::without_log();
     lake.write(0, vec![event(1, "menu:a")]).await;
     lake.write(1, vec![event(2, "menu:a")]).await;
     let mut merging = Merging::of(&lake);

@@ -11,8 +11,12 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
-use super::{Upkeep, UpkeepError, state::OWN_FOLDER as FOLDER};
-use crate::{event::unix_millis, limits::LAKE_LEASE, sink::lake::store::Created};
+use super::{Upkeep, UpkeepError};
+use crate::{
+    event::unix_millis,
+    limits::LAKE_LEASE,
+    sink::lake::{store::Created, table::OWN_FOLDER as FOLDER},
+};
 
 const PREFIX: &str = "upkeep-";
 /// Numbers that stay: the newest, and the one before, so that a slow gateway does not find its number free again.

@@ -14,9 +14,6 @@ use crate::sink::lake::{
     table::{Table, TableError},
 };
 
-/// Folder of what the upkeep remembers, below the root of the lake.
-pub(super) const OWN_FOLDER: &str = "_lakegate";
-
 /// The upkeep of one lake. All calls block.
 #[derive(Debug)]
 pub struct Upkeep {

@@ -7,7 +7,7 @@
 
 use std::{collections::HashSet, io, time::SystemTime};
 
-use super::{Upkeep, UpkeepError, state::OWN_FOLDER};
+use super::{Upkeep, UpkeepError};
 use crate::{
     event::unix_millis,
     limits::LAKE_UNKNOWN_FILES_KEPT,
@@ -16,7 +16,7 @@ use crate::{
         pace::Pace,
         partition::{Partition, folder_of_type},
         store::{FileEntry, Folder},
-        table::{RemovedFile, Snapshot},
+        table::{OWN_FOLDER, RemovedFile, Snapshot, VACUUMED},
     },
 };
 
@@ -49,9 +49,6 @@ pub struct Vacuumed {
     /// Paths of all files of the first two kinds in a dry run, in order.
     pub paths: Vec<String>,
 }
-
-/// The file that says up to which time all files that the log removed are gone, in Unix milliseconds.
-const VACUUMED: &str = "vacuumed-until";
 
 /// Paths that a report names.
 const NAMED_MAX: usize = 20;
