@@ -15,7 +15,7 @@ import ssl
 import threading
 
 import pytest
-from events import event, examples, text
+from events import event, examples, new_uuid, text
 from gateway import ROOT, wait_until
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -488,6 +488,28 @@ def test_dead_letters_are_for_operators_on_this_machine(gateway):
     assert ask("POST", "/replay", b'{"where": ["code=missing_field"]}').json()["accepted"] == 0
     assert ask("POST", "/drop", b'{"where": ["code=missing_field"]}').json()["removed"]["letters"] >= 1
     assert gateway.curl("GET", "/admin/dead-letters").status == 404, "not on the listener for events"
+
+
+def test_erasures_are_for_operators_on_this_machine(gateway):
+    def ask(body, **headers):
+        headers = {name.replace("_", "-"): value for name, value in ({"Content_Type": "application/json"} | headers).items()}
+        return gateway.curl("POST", "/admin/erasures", body=body.encode(), headers=headers, admin=True)
+
+    guest = new_uuid()
+    assert gateway.post(text(event(session_id=guest))).json()["accepted"] == 1
+    assert gateway.post(text(event(session_id=guest, event_uuid="no"))).status == 422
+    whose = {"where": [{"field": "session_id", "values": [guest]}]}
+    for body in ("{", "{}", '{"where": []}', text(whose | {"gateway": new_uuid()}), text({"where": [{"field": "source", "values": ["dev"]}]})):
+        problem(ask(body), 400, "invalid_erasure")
+    assert ask(text(whose), Origin="https://menu.example").status == 403
+    assert ask(text(whose), Content_Type="text/plain").status == 415
+    tried = ask(text(whose | {"dry_run": True}), X_Request_Id="trace-2")
+    assert tried.headers["x-request-id"] == "trace-2"
+    assert (tried.json()["dry_run"], tried.json()["dead_letters"]["erased"], tried.json()["spools"][0]["erased"]) == (True, 1, 1)
+    done = ask(text(whose)).json()
+    assert (done["dry_run"], done["dead_letters"]["erased"], done["incomplete"]) == (False, 1, [])
+    assert ask(text(whose)).json()["dead_letters"]["erased"] == 0
+    assert gateway.curl("POST", "/admin/erasures").status == 404, "not on the listener for events"
 
 
 def test_every_documented_code_was_met(contract):
