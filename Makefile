@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -193,6 +193,10 @@ bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs a
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(TESTS) --test it kill:: -- --nocapture
+
+lake-kills: ## 300 times SIGKILL of a gateway and of the commands beside it that compact, expire, vacuum and erase; 50 with two on S3
+	LAKEGATE_KILL_ROUNDS=300 $(TESTS) --test it lake_kills::whatever -- --nocapture
+	LAKEGATE_KILL_ROUNDS=50 $(TESTS) --test it lake_kills::so_it_is -- --nocapture
 
 power-cut: venv ## CUTS=300 power cuts on a file system that forgets what was not synced (tests/power_cut/): nothing acknowledged is lost or doubled
 	@tests/install-programs

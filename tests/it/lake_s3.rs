@@ -1,17 +1,8 @@
 //! The lake on S3. Needs the feature `s3`. Two tests want an S3 to talk to: `LAKEGATE_TEST_S3_ENDPOINT=http://127.0.0.1:PORT`
 //! with a bucket `lakegate-test`, and credentials in the environment; tests/acceptance/test_lake_s3.py starts one and runs
 //! them. The others run the gateway against an S3 of their own, which can be one that knows no conditional puts.
-use std::{
-    collections::{BTreeMap, HashSet},
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashSet, path::Path, sync::PoisonError, time::Duration};
 
-use axum::{
-    body::Body,
-    extract::{Request, State},
-    http::{Response, StatusCode, header::CONTENT_LENGTH},
-};
 use fastrand::Rng;
 use lakegate::{
     event::{CreatedAt, Envelope, EventName, Record},
@@ -28,6 +19,7 @@ use crate::support::{
     gateway::{Gateway, Setup},
     metrics::Scrape,
     readback::LakeRows,
+    s3::{Conditions, FakeS3, download},
 };
 
 const NOW: i64 = 1_795_219_200_000;
@@ -123,7 +115,10 @@ async fn a_bucket_that_is_not_there_is_a_retry_with_its_cause() {
     let records = vec![event(5)];
     let batch = Batch { spool_id: Uuid::from_u128(9), first_seq_inclusive: 0, end_seq_exclusive: 1, records };
     let deliveries = sink.deliver(&batch).await;
-    assert!(matches!(&deliveries[..], [Delivery::Retry(cause)] if cause.contains("event_type=cart")), "{deliveries:?}");
+    assert!(
+        matches!(&deliveries[..], [Delivery::Retry(cause)] if cause.contains("lakegate-no-such-bucket") || cause.contains("NoSuchBucket")),
+        "{deliveries:?}"
+    );
     // Nobody listens there: the answer comes at once, since a sink does not wait to try again.
     let dead = LakeConfig { s3_endpoint: Some("http://127.0.0.1:9".to_owned()), ..config };
     let before = std::time::Instant::now();
@@ -132,107 +127,11 @@ async fn a_bucket_that_is_not_there_is_a_retry_with_its_cause() {
     assert!(before.elapsed().as_secs() < 5);
 }
 
-/// What an S3 does with `If-None-Match: *`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Conditions {
-    Obeyed,
-    Ignored,
-    Unknown,
-}
-
-/// An S3 in memory: puts, gets, and lists, no signatures.
-#[derive(Clone)]
-struct FakeS3 {
-    objects: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    conditions: Conditions,
-    /// Objects that were written over.
-    replaced: Arc<Mutex<Vec<String>>>,
-}
-
-impl FakeS3 {
-    async fn start(conditions: Conditions) -> (Self, String) {
-        let s3 = Self { objects: Arc::default(), conditions, replaced: Arc::default() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let router = axum::Router::new().fallback(Self::answer).with_state(s3.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        (s3, url)
-    }
-
-    async fn answer(State(s3): State<Self>, request: Request) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let key = head.uri.path().trim_start_matches("/bucket").trim_start_matches('/').replace("%3D", "=");
-        let query = head.uri.query().unwrap_or_default().to_owned();
-        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        let answer = |status: StatusCode, body: Vec<u8>| {
-            let response = Response::builder().status(status).header("etag", "\"0\"");
-            response
-                .header("last-modified", "Thu, 26 Nov 2026 15:00:00 GMT")
-                .header(CONTENT_LENGTH, body.len())
-                .body(Body::from(body))
-                .expect("an answer")
-        };
-        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-        let mut objects = s3.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        match (head.method.as_str(), objects.get(&key)) {
-            ("PUT", found) => {
-                let is_found = found.is_some();
-                match (header("if-none-match").as_str(), s3.conditions) {
-                    ("*", Conditions::Unknown) => {
-                        return answer(StatusCode::NOT_IMPLEMENTED, b"<Error><Code>NotImplemented</Code></Error>".to_vec());
-                    }
-                    ("*", Conditions::Obeyed) if is_found => return answer(StatusCode::PRECONDITION_FAILED, Vec::new()),
-                    _ => {}
-                }
-                if is_found {
-                    s3.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(key.clone());
-                }
-                objects.insert(key, body.to_vec());
-                answer(StatusCode::OK, Vec::new())
-            }
-            ("GET", _) if query.contains("list-type=2") => answer(StatusCode::OK, list(&objects, &query).into_bytes()),
-            ("HEAD", Some(object)) => {
-                let mut response = answer(StatusCode::OK, Vec::new());
-                response.headers_mut().insert(CONTENT_LENGTH, object.len().into());
-                response
-            }
-            ("GET", Some(object)) => {
-                let range = header("range");
-                let (start, end) = range.trim_start_matches("bytes=").split_once('-').expect("a range");
-                let (start, end): (usize, usize) = (start.parse().expect("a number"), end.parse().expect("a number"));
-                let mut response = answer(StatusCode::PARTIAL_CONTENT, object[start..=end].to_vec());
-                let range = format!("bytes {start}-{end}/{}", object.len());
-                response.headers_mut().insert("content-range", range.parse().expect("a header"));
-                response
-            }
-            _ => answer(StatusCode::NOT_FOUND, Vec::new()),
-        }
-    }
-
-    /// Panics unless the lake holds exactly these events, each once.
-    fn assert_exactly(&self, accepted: &HashSet<Uuid>) {
-        let folder = tempfile::tempdir().expect("a folder");
-        for (key, object) in &*self.objects.lock().unwrap_or_else(PoisonError::into_inner) {
-            let path = folder.path().join(key);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            std::fs::write(path, object).expect("a file");
-        }
-        LakeRows::read(folder.path()).assert_exactly(accepted, events::good);
-    }
-}
-
-fn list(objects: &BTreeMap<String, Vec<u8>>, query: &str) -> String {
-    let prefix = query.split('&').find_map(|part| part.strip_prefix("prefix=")).unwrap_or_default();
-    let prefix = prefix.replace("%2F", "/").replace("%3D", "=");
-    let mut xml = "<ListBucketResult><Name>bucket</Name><IsTruncated>false</IsTruncated>".to_owned();
-    for (key, object) in objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
-        let modified = "2026-11-26T15:00:00.000Z";
-        let size = object.len();
-        xml += &format!(
-            "<Contents><Key>{key}</Key><LastModified>{modified}</LastModified><ETag>\"0\"</ETag><Size>{size}</Size></Contents>"
-        );
-    }
-    xml + "</ListBucketResult>"
+/// Panics unless the lake in the bucket has exactly these events, each once.
+async fn assert_exactly(url: &str, accepted: &HashSet<Uuid>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    download(url, "bucket", "lake/", folder.path()).await;
+    LakeRows::read(&folder.path().join("lake")).assert_exactly(accepted, events::good);
 }
 
 async fn send(gateway: &Gateway, accepted: &mut HashSet<Uuid>, count: usize) {
@@ -257,15 +156,20 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// A gateway with its lake in the bucket of a server of the tests.
+fn on_s3(data: &Path, url: &str) -> Setup {
+    let setup = Setup::new(data).set("lake.root", "s3://bucket/lake").set("lake.flush_age_ms", 50);
+    let setup = setup.set("lake.s3_endpoint", url).set("lake.s3_region", "us-east-1").set("lake.s3_allow_http", true);
+    setup.variable("AWS_ACCESS_KEY_ID", "test").variable("AWS_SECRET_ACCESS_KEY", "test")
+}
+
 /// Copies of a data folder deliver into one bucket, one after the other and again, and nothing is written over.
 async fn copies_keep_their_events(conditions: Conditions) {
     let (s3, url) = FakeS3::start(conditions).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let setup = |data: &str| {
-        let setup = Setup::new(folder.path().join(data)).set("lake.root", "s3://bucket/lake").set("lake.flush_age_ms", 50);
-        let setup = setup.set("lake.s3_endpoint", &url).set("lake.s3_region", "us-east-1").set("lake.s3_allow_http", true);
-        setup.variable("AWS_ACCESS_KEY_ID", "test").variable("AWS_SECRET_ACCESS_KEY", "test")
-    };
+    // Only a store with conditional puts can have a table.
+    let table = if conditions == Conditions::Obeyed { "delta" } else { "none" };
+    let setup = |data: &str| on_s3(&folder.path().join(data), &url).set("lake.table", table);
     let mut accepted = HashSet::new();
     let mut gateway = setup("image").set("lake.flush_age_ms", 3_600_000).start().await;
     send(&gateway, &mut accepted, 3).await;
@@ -280,12 +184,25 @@ async fn copies_keep_their_events(conditions: Conditions) {
         gateway.stop().await;
     }
     assert_eq!(*s3.replaced.lock().unwrap_or_else(PoisonError::into_inner), Vec::<String>::new());
-    s3.assert_exactly(&accepted);
+    assert_exactly(&url, &accepted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_of_a_data_folder_write_over_nothing_in_one_bucket() {
     copies_keep_their_events(Conditions::Obeyed).await;
+}
+
+/// Two gateways could write the same version of the table, and one would be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_conditional_puts_can_have_no_table_and_readyz_says_what_to_do() {
+    for conditions in [Conditions::Unknown, Conditions::Ignored] {
+        let (_s3, url) = FakeS3::start(conditions).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let gateway = on_s3(folder.path(), &url).start().await;
+        send(&gateway, &mut HashSet::new(), 1).await;
+        let answer = gateway.until_reason("lake.table", Duration::from_secs(30)).await;
+        assert!(answer.text().contains("conditional puts"), "{conditions:?}: {}", answer.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,14 +4,13 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use fastrand::Rng;
@@ -27,6 +26,7 @@ use crate::support::{
     client::Wire,
     events::{self, Form},
     gateway::Setup,
+    lake_commands::age_leftovers,
     metrics::Scrape,
     readback::{LakeRows, newest_file},
     say, seed,
@@ -52,22 +52,8 @@ fn start(data: &Path, words: &[&str]) -> Child {
 
 /// Removes everything that the table does not have: also files that a killed compaction never committed, as if a day had passed.
 fn vacuum(data: &Path) {
-    for entry in walk(&data.join("lake")) {
-        let name = entry.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("rewritten-") || name.ends_with(".tmp") {
-            let file = File::options().write(true).open(&entry).expect("a file");
-            file.set_modified(SystemTime::now() - Duration::from_secs(2 * 86_400)).expect("a time");
-        }
-    }
+    age_leftovers(&data.join("lake"));
     lake(data, &["vacuum", "--grace-minutes", "0"]);
-}
-
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in folder.read_dir().expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if entry.is_dir() { files.extend(walk(&entry)) } else { files.push(entry) }
-    }
-    files
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,7 @@ mod kinesis_flow;
 mod kinesis_outage;
 mod kinesis_rig;
 mod kinesis_shards;
+mod lake_kills;
 #[cfg(feature = "s3")]
 mod lake_s3;
 mod lake_tables;

@@ -7,7 +7,9 @@
 //!
 //! Files in the folders `created_date=late` of old gateways are written anew, because every value of that column is a date now.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
 
 use super::{
     LakeConfig, LakeError, LeftOut,
@@ -15,10 +17,16 @@ use super::{
     late_files::split_by_receipt,
     partition::{LATE, Partition, folder_of_type},
     read::footer_statistics,
-    store::{FileEntry, Store},
-    table::{ADOPTING, Change, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
+    store::{Created, FileEntry, Store},
+    table::{ADOPTING, Change, OWN_FOLDER, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
 };
-use crate::limits::LAKE_ADOPTED_FILES_PER_COMMIT;
+use crate::{
+    event::unix_millis,
+    limits::{LAKE_ADOPTED_FILES_PER_COMMIT, LAKE_UNCOMMITTED_MAX},
+};
+
+/// An object that only shows whether the store has conditional puts.
+const PROBE: &str = "conditional-put-probe";
 
 /// The result of an adoption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +51,7 @@ pub fn adopt_lake(config: &LakeConfig) -> Result<Adopted, TableError> {
 
 /// Opens the table; creates it if the lake has no log. A lake that has files then waits for [`adopt`].
 pub(super) fn open_for_adoption(store: Arc<Store>) -> Result<Table, TableError> {
+    check_conditional_puts(&store)?;
     // A root that was removed while the gateway runs is made anew.
     let folders = match store.list("") {
         Ok(listed) => listed.folders,
@@ -52,6 +61,24 @@ pub(super) fn open_for_adoption(store: Arc<Store>) -> Result<Table, TableError> 
     let has_files = folders.iter().any(|name| Partition::type_of_folder(name).is_some());
     let settings: &[(&str, &str)] = if has_files { &[(ADOPTING, "true")] } else { &[] };
     Table::open_or_create(store, settings)
+}
+
+/// Refuses a store in S3 that would let two gateways write the same version of the table.
+fn check_conditional_puts(store: &Store) -> Result<(), TableError> {
+    if store.is_local() {
+        return Ok(());
+    }
+    let refused = |reason: String| {
+        let advice = "without conditional puts a lake in S3 can have no table: set lake.table = \"none\"";
+        TableError::Unsupported(format!("{reason}; {advice}"))
+    };
+    let probe = || store.create_exclusively(OWN_FOLDER, PROBE, Bytes::from_static(b"Two writers must not both create this.\n"));
+    match probe().and_then(|_| probe()) {
+        Ok(Created::Taken) => Ok(()),
+        Ok(Created::New) => Err(refused("the store wrote an object twice that was to be created once".to_owned())),
+        Err(reason) if reason.contains("NotImplemented") => Err(refused(reason)),
+        Err(reason) => Err(TableError::store(PROBE, reason)),
+    }
 }
 
 /// Whether files of an older lake wait for [`adopt`].
@@ -68,10 +95,18 @@ pub fn adopt(table: &Table) -> Result<Adopted, TableError> {
     let mut adopted = Adopted::default();
     let mut change = Change::new(Operation::Adopt, true);
     let snapshot = table.refresh()?;
+    // While no gateway commits to the lake yet, every file is one of before.
+    let is_first = is_being_adopted(table);
+    let now_millis = unix_millis(SystemTime::now());
     for partition in partitions(store)? {
         for entry in store.list(&partition.to_string())?.files {
             let path = format!("{partition}/{}", entry.name);
             if !is_adoptable(&entry, &partition, &path, &snapshot) {
+                continue;
+            }
+            if !is_first && may_be_committed(&entry, now_millis) {
+                let reason = "a gateway may be about to commit it; repeat this in an hour".to_owned();
+                adopted.left_out.push(LeftOut { file: path, reason });
                 continue;
             }
             let files = match partition.created_date == LATE {
@@ -120,6 +155,13 @@ fn is_adoptable(entry: &FileEntry, partition: &Partition, path: &str, snapshot: 
         && !snapshot.is_live(partition, path)
         && snapshot.removed_file(path).is_none()
         && !was_rewritten(&entry.name, partition, snapshot)
+}
+
+/// Whether a gateway may be about to commit the file. If it were adopted, compacted and then committed, its events would be there
+/// twice.
+fn may_be_committed(entry: &FileEntry, now_millis: i64) -> bool {
+    let age_millis = now_millis.saturating_sub(entry.modified_millis);
+    FileName::parse(&entry.name).is_some() && age_millis <= LAKE_UNCOMMITTED_MAX.as_millis() as i64
 }
 
 /// Whether a file's range lies in a file that was made of it, although the log has forgotten the file itself.

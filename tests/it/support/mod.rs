@@ -11,12 +11,15 @@ pub mod haproxy;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod kinesis;
+pub mod lake_commands;
 pub mod lines;
 pub mod metrics;
 pub mod namespace;
 pub mod outage;
 pub mod readback;
 pub mod registry;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod sender;
 pub mod store;
 pub mod streaming;

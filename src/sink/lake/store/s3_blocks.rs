@@ -21,7 +21,15 @@ pub(super) fn block_on<T>(
         Some(runtime) => runtime.block_on(request),
         None => tokio::runtime::Handle::try_current().map_err(io::Error::other)?.block_on(request),
     };
-    answer.map_err(io::Error::from)
+    answer.map_err(io_error)
+}
+
+/// The conversion of `object_store` keeps `NotFound` alone. Whether a name is taken decides who has written a commit.
+fn io_error(error: object_store::Error) -> io::Error {
+    match error {
+        object_store::Error::AlreadyExists { .. } => io::Error::new(io::ErrorKind::AlreadyExists, error),
+        error => error.into(),
+    }
 }
 
 /// An object, fetched in large aligned blocks; the last few are cached, because a Parquet reader reads many small pieces near
@@ -61,5 +69,22 @@ impl Blocks {
         }
         kept.push_back((index, block.clone()));
         Ok(block)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_and_one_that_is_missing_are_told_from_other_errors() {
+        let runtime = Arc::new(Runtime::new().unwrap());
+        let kind = |error: Error| block_on::<()>(Some(&runtime), async { Err(error) }).unwrap_err().kind();
+        let (path, source) = (|| "a".to_owned(), || "no".into());
+        assert_eq!(kind(Error::AlreadyExists { path: path(), source: source() }), io::ErrorKind::AlreadyExists);
+        assert_eq!(kind(Error::NotFound { path: path(), source: source() }), io::ErrorKind::NotFound);
+        assert_eq!(kind(Error::Precondition { path: path(), source: source() }), io::ErrorKind::Other);
     }
 }

@@ -229,7 +229,9 @@ impl Plan {
         if !gone.is_empty() {
             return Err(TableError::FilesGone(gone));
         }
-        let add = change.add.iter().filter(|file| !snapshot.is_live(&file.partition, &file.path));
+        // An adoption lists files first: meanwhile a gateway may have committed one, and a compaction or an erasure removed it.
+        let was_here = |file: &TableFile| change.operation == Operation::Adopt && snapshot.removed_file(&file.path).is_some();
+        let add = change.add.iter().filter(|file| !snapshot.is_live(&file.partition, &file.path) && !was_here(file));
         let add: Vec<TableFile> = add.cloned().collect();
         let removed = |file: &Arc<TableFile>| RemovedFile {
             path: file.path.clone(),

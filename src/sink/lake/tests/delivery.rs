@@ -253,6 +253,38 @@ async fn late_files_of_an_old_lake_go_to_the_days_of_their_receipt() {
     assert_eq!(dates(&table.known()), expected, "a repetition takes nothing twice");
 }
 
+/// An adoption lists the files first. Meanwhile a gateway committed one, and a compaction removed it.
+#[tokio::test]
+async fn an_adoption_brings_no_file_back_that_left_the_table_meanwhile() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    let table = lake.table();
+    let files: Vec<_> = table.known().files().cloned().collect();
+    let removal = Change { remove: files.clone(), ..Change::new(Operation::Optimize, false) };
+    table.commit(&removal).unwrap();
+    let add = files.iter().map(|file| TableFile::clone(file)).collect();
+    table.commit(&Change { add, ..Change::new(Operation::Adopt, true) }).unwrap();
+    assert_eq!(table.known().files_count(), 0);
+}
+
+#[tokio::test]
+async fn an_adoption_leaves_a_file_alone_that_a_gateway_may_be_about_to_commit() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu")]).await;
+    // As a gateway that has written the file, and not committed it yet.
+    let (table, file) = (lake.table(), lake.files()[0].clone());
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let next = name.replace("-00000000000000000000-00000000000000000001", "-00000000000000000001-00000000000000000002");
+    assert_ne!(next, name);
+    let flushed = file.with_file_name(next);
+    fs::copy(&file, &flushed).unwrap();
+    let adopted = crate::sink::lake::adopt(&table).unwrap();
+    assert_eq!((adopted.files, adopted.left_out.len()), (0, 1), "{adopted:?}");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3_600);
+    fs::File::options().write(true).open(&flushed).unwrap().set_modified(old).unwrap();
+    assert_eq!(crate::sink::lake::adopt(&table).unwrap().files, 1, "nobody commits it any more");
+}
+
 #[tokio::test]
 async fn a_lake_without_a_table_has_no_log() {
     let folder = tempfile::tempdir().unwrap();

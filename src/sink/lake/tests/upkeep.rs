@@ -214,6 +214,8 @@ async fn a_vacuum_removes_what_left_the_table_and_old_leftovers_and_nothing_else
     make(&folder.join("rewritten-old.parquet"), 2 * day);
     make(&folder.join("rewritten-new.parquet"), day / 2);
     make(&folder.join("firehose.parquet"), 30 * day);
+    // A flush that is not committed yet is no unknown file.
+    make(&folder.join(format!("{}-{:020}-{:020}.parquet", uuid::Uuid::new_v4(), 7, 8)), day / 2);
     make(&lake.root().join("_tmp/old.parquet.1.tmp"), 2 * day);
     make(&lake.root().join("_tmp/new.parquet.2.tmp"), day / 2);
     make(&lake.root().join("_delta_log/00000000000000009999.tmp"), 30 * day);

@@ -12,7 +12,7 @@ use crate::{
     event::unix_millis,
     limits::LAKE_UNKNOWN_FILES_KEPT,
     sink::lake::{
-        encode::REWRITTEN_PREFIX,
+        encode::{FileName, REWRITTEN_PREFIX},
         pace::Pace,
         partition::{Partition, folder_of_type},
         store::{FileEntry, Folder},
@@ -123,7 +123,9 @@ impl Upkeep {
             done.bytes += entry.bytes;
             return self.remove(&path, request, done);
         }
-        if !is_ours {
+        // A flush is committed after its files.
+        let is_being_flushed = !is_old && FileName::parse(&entry.name).is_some();
+        if !is_ours && !is_being_flushed {
             done.unknown_files += 1;
             if done.unknown.len() < NAMED_MAX {
                 done.unknown.push(path);
