@@ -224,8 +224,12 @@ impl Rig {
              during an erasure, {erasing_the_lake} in its lake step; {unfinished_files} files cut off. {commands}, {repeated} repeated"
         ));
         assert!(commands.faults.is_empty(), "{}", commands.faults.join("\n"));
-        assert!(commands.ends.iter().all(|ends| ends.killed > 0), "no kill met one of the commands");
-        assert!(erasing > 0, "no kill met an erasure");
+        assert!(commands.ends.iter().any(|ends| ends.killed > 0), "no kill met a command");
+        // A busy machine may come to little in a few rounds.
+        if rounds >= 30 {
+            assert!(commands.ends.iter().all(|ends| ends.killed > 0 && ends.done > 0), "a command was never killed, or always");
+            assert!(erasing_the_lake > 0, "no kill of a gateway met an erasure");
+        }
     }
 }
 

@@ -121,7 +121,7 @@ pub fn erase_rows(config: &LakeConfig, erasure: &RowErasure<'_>, done: &mut Eras
     done.problem = None;
     let own = Identities::open(Some(erasure.memory.0)).all(erasure.memory.1);
     let store = Arc::new(Store::for_upkeep(config)?);
-    let mut work = Work { erasure, store: &store, own, searched: HashSet::new(), done };
+    let mut work = Work { erasure, store: &store, own, searched: HashSet::new(), is_outdated: false, done };
     work.leftovers()?;
     match Table::open_in(Arc::clone(&store))? {
         Some(table) => work.table(&table),
@@ -136,6 +136,9 @@ struct Work<'a> {
     own: Vec<Uuid>,
     /// Paths of the files that need not be searched again.
     searched: HashSet<String>,
+    /// Whether another writer replaced a live file with selected rows since the last search of the live files began. Then a file
+    /// that the table does not know may replace it, also in a quiet lake, where commands may run that compact or expire.
+    is_outdated: bool,
     done: &'a mut ErasedRows,
 }
 
@@ -182,6 +185,7 @@ impl Work<'_> {
     fn live_files(&mut self, table: &Table) -> Result<bool, RowErasureError> {
         let snapshot = table.refresh()?;
         self.done.version = Some(snapshot.version);
+        self.is_outdated = false;
         let mut has_met_new = false;
         for (partition, files) in snapshot.partitions().filter(|(partition, _)| (self.erasure.admits_type)(&partition.event_type))
         {
@@ -228,7 +232,10 @@ impl Work<'_> {
         };
         let rewritten = match rewrite.run()? {
             Outcome::Done(rewritten) => rewritten,
-            Outcome::Outdated => return Ok(()),
+            Outcome::Outdated => {
+                self.is_outdated = true;
+                return Ok(());
+            }
         };
         for left_out in rewritten.left_out {
             let path = left_out.file;
@@ -268,7 +275,7 @@ impl Work<'_> {
                     waiting.push(path);
                     continue;
                 }
-                let is_settled = self.erasure.is_quiet || is_old(&entry);
+                let is_settled = (self.erasure.is_quiet && !self.is_outdated) || is_old(&entry);
                 let is_nobodys =
                     found.selected == found.rows && self.is_own(&entry.name) && self.erasure.unclaimed.contains(&path);
                 if self.erasure.dry_run {

@@ -1,6 +1,7 @@
 //! Erasing rows: from the newest version, from files that older versions need, and from files that no table knows.
 
 use std::{
+    cell::{Cell, RefCell},
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
@@ -11,7 +12,10 @@ use uuid::Uuid;
 use super::{TestLake, event, uuids};
 use crate::sink::{
     Batch, Delivery, Sink,
-    lake::{AsOf, ErasedRows, LakeConfig, LakeRow, LakeSink, RowErasure, StopSignal, Table, erase_rows},
+    lake::{
+        AsOf, CompactRequest, ErasedRows, Filters, LakeConfig, LakeRow, LakeSink, Pace, RowErasure, StopSignal, Table, Upkeep,
+        erase_rows,
+    },
 };
 
 /// Who erases.
@@ -30,8 +34,16 @@ fn config(lake: &TestLake) -> LakeConfig {
 
 impl Eraser {
     fn erase(self, lake: &TestLake, numbers: &[u128]) -> ErasedRows {
+        self.erase_while(lake, numbers, &|| {})
+    }
+
+    /// The same; `meanwhile` is called before each row is looked at.
+    fn erase_while(self, lake: &TestLake, numbers: &[u128], meanwhile: &dyn Fn()) -> ErasedRows {
         let wanted: Vec<String> = numbers.iter().map(|number| Uuid::from_u128(*number).to_string()).collect();
-        let selects = |row: &LakeRow<'_>| wanted.iter().any(|wanted| wanted == row.event_uuid);
+        let selects = |row: &LakeRow<'_>| {
+            meanwhile();
+            wanted.iter().any(|wanted| wanted == row.event_uuid)
+        };
         let memory = lake.root().join("_memory");
         let erasure = RowErasure {
             selects: &selects,
@@ -155,4 +167,30 @@ async fn a_damaged_file_is_named_and_stops_nothing_and_leftovers_of_a_crash_go()
     let done = QUIET().erase(&lake, &[2]);
     assert_eq!((done.erased, done.unreadable_files.len(), leftover.exists()), (1, 1, false));
     assert!(done.unreadable_files[0].starts_with(&below(&lake, &damaged)), "{:?}", done.unreadable_files);
+}
+
+/// No gateway runs, but two compactions do. The second one has written its file, and has yet to commit it.
+#[tokio::test]
+async fn a_file_that_a_compaction_may_commit_stays_while_a_live_file_has_the_rows() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu:a")]).await;
+    lake.write(1, vec![event(2, "menu:a")]).await;
+    let uncommitted = files_of(&lake, "menu")[0].with_file_name("rewritten-2.parquet");
+    let (has_begun, seen) = (Cell::new(false), RefCell::new(Vec::new()));
+    let done = QUIET().erase_while(&lake, &[2], &|| {
+        if !has_begun.replace(true) {
+            let upkeep = Upkeep::open(&config(&lake), lake.root().to_owned()).unwrap().unwrap();
+            let request = CompactRequest { filters: Filters::default(), files_max: 2 };
+            for partition in upkeep.to_compact(&request).unwrap() {
+                upkeep.compact(&partition, &request, &Pace::full(StopSignal::default())).unwrap();
+            }
+            let is_new = |file: &PathBuf| file.to_string_lossy().contains("/rewritten-");
+            let committed = files_of(&lake, "menu").into_iter().find(is_new).unwrap();
+            fs::copy(committed, &uncommitted).unwrap();
+        }
+        seen.borrow_mut().push(uncommitted.exists());
+    });
+    assert!(seen.borrow().iter().all(|exists| *exists), "{seen:?}");
+    assert_eq!((done.erased, done.problem, done.unclaimed, uncommitted.exists()), (1, None, vec![], false));
+    assert_eq!(lake.identities(), uuids([1]));
 }

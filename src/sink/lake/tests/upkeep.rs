@@ -15,8 +15,12 @@ use crate::{
     sink::{
         Delivery, Sink,
         lake::{
-            CompactRequest, Filters, LakeConfig, NameRetention, Pace, Partition, Retention, StopSignal, Table, Upkeep,
+            CompactRequest, Filters, LakeConfig, LakeSink, NameRetention, Pace, Partition, Retention, StopSignal, Table, Upkeep,
             UpkeepError, UpkeepRun, UpkeepSettings, VacuumRequest,
+            scratch::Scratch,
+            store::Store,
+            table::Operation,
+            upkeep::{Outcome, Rewrite},
         },
     },
     telemetry::Metrics,
@@ -331,4 +335,33 @@ fn a_lake_that_does_not_exist_yet_is_no_failure_and_one_whose_log_is_damaged_is(
     std::fs::write(log.join("00000000000000000000.json"), "{").unwrap();
     run.lake = LakeConfig::at(folder.path().to_str().unwrap());
     assert!(run.one_round().is_err());
+}
+
+/// The gateway is started again while a command compacts.
+#[tokio::test]
+async fn files_are_rewritten_again_if_a_start_removed_the_unfinished_ones() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu:a")]).await;
+    lake.write(1, vec![event(2, "menu:a")]).await;
+    let config = LakeConfig::at(lake.root().to_str().unwrap());
+    let (table, store) = (table(&lake), Store::for_upkeep(&config).unwrap());
+    let (files, scratch, pace) = (table.known().files_of(&menu()).to_vec(), Scratch::new(lake.root().to_owned()), full());
+    let rewrite = Rewrite {
+        table: &table,
+        store: &store,
+        scratch: &scratch,
+        pace: &pace,
+        partition: &menu(),
+        files: &files,
+        must_rewrite: &|_| true,
+        drop_doubles: false,
+        keep: &|_| true,
+        operation: Operation::Optimize,
+        data_change: false,
+    };
+    let merged = rewrite.merge().unwrap().unwrap();
+    LakeSink::open(&config).unwrap();
+    assert!(matches!(rewrite.commit(merged), Ok(Outcome::Outdated)));
+    assert!(matches!(rewrite.run(), Ok(Outcome::Done(done)) if done.rows == 2));
+    assert_eq!(lake.identities(), uuids([1, 2]));
 }

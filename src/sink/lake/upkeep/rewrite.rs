@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -67,6 +68,17 @@ pub(in crate::sink::lake) enum Outcome {
 impl Rewrite<'_> {
     /// Rewrites and commits.
     pub(in crate::sink::lake) fn run(&self) -> Result<Outcome, UpkeepError> {
+        match self.merge()? {
+            None => Ok(Outcome::Outdated),
+            Some(merged) if merged.replaced.is_empty() => {
+                Ok(Outcome::Done(Rewritten { left_out: merged.left_out, ..Rewritten::default() }))
+            }
+            Some(merged) => self.commit(merged),
+        }
+    }
+
+    /// Merges the files. `None` if one of them left the lake meanwhile.
+    pub(in crate::sink::lake) fn merge(&self) -> Result<Option<Merged>, UpkeepError> {
         let partition = self.partition;
         self.check_space()?;
         let inputs: Vec<MergeInput> = self.files.iter().map(|file| self.input(file)).collect();
@@ -81,19 +93,15 @@ impl Rewrite<'_> {
             scratch: self.scratch,
             pace: self.pace,
         });
-        let merged = match merged {
-            Ok(merged) => merged,
-            Err(MergeError::Stopped) => return Err(UpkeepError::Stopped),
+        match merged {
+            Ok(merged) => Ok(Some(merged)),
+            Err(MergeError::Stopped) => Err(UpkeepError::Stopped),
             Err(MergeError::Gone(path)) => {
                 tracing::debug!(path, "a file left the lake while it was to be merged");
-                return Ok(Outcome::Outdated);
+                Ok(None)
             }
-            Err(error) => return Err(UpkeepError::files(partition, error)),
-        };
-        if merged.replaced.is_empty() {
-            return Ok(Outcome::Done(Rewritten { left_out: merged.left_out, ..Rewritten::default() }));
+            Err(error) => Err(UpkeepError::files(partition, error)),
         }
-        self.commit(merged)
     }
 
     fn input(&self, file: &TableFile) -> MergeInput {
@@ -105,12 +113,21 @@ impl Rewrite<'_> {
         }
     }
 
-    fn commit(&self, mut merged: Merged) -> Result<Outcome, UpkeepError> {
+    /// Commits the files that are merged.
+    pub(in crate::sink::lake) fn commit(&self, mut merged: Merged) -> Result<Outcome, UpkeepError> {
         let removed: Vec<Arc<TableFile>> = merged.replaced.iter().map(|&position| Arc::clone(&self.files[position])).collect();
         let (rows, doubles, not_kept) = (merged.rows, merged.doubles, merged.not_kept);
         let left_out = std::mem::take(&mut merged.left_out);
         let began = SystemTime::now();
-        let published = merged.publish(self.store).map_err(|error| UpkeepError::files(self.partition, error))?;
+        let published = match merged.publish(self.store) {
+            Ok(published) => published,
+            // A gateway that starts removes all unfinished files of its lake, and another process may rewrite.
+            Err(MergeError::Io(error)) if error.kind() == io::ErrorKind::NotFound && self.store.is_local() => {
+                tracing::debug!(%error, "an unfinished file was removed before it was complete");
+                return Ok(Outcome::Outdated);
+            }
+            Err(error) => return Err(UpkeepError::files(self.partition, error)),
+        };
         let added: Vec<TableFile> = published.into_iter().map(|file| self.table_file(&file, &removed)).collect();
         // After this time a vacuum takes them for leftovers. The clock of the wall, because a machine may have slept.
         if began.elapsed().unwrap_or(Duration::MAX) > LAKE_UNCOMMITTED_MAX {
