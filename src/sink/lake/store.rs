@@ -74,6 +74,7 @@ impl Store {
 
     /// Writes a file in a folder below the root, whole or not at all, unless its name is taken. Two writers of one name never
     /// both succeed: a store without conditional puts is an error. Durable on return. Blocks.
+    #[cfg_attr(not(feature = "s3"), allow(clippy::needless_pass_by_value, reason = "S3 takes the bytes"))]
     pub(super) fn create_exclusively(&self, folder: &str, file_name: &str, file: Bytes) -> Result<Created, String> {
         match self {
             Self::Local(local) => local.create(folder, file_name, &file).map_err(|error| error.to_string()),
@@ -86,6 +87,7 @@ impl Store {
     }
 
     /// Writes a file in a folder below the root in place of another. Blocks.
+    #[cfg_attr(not(feature = "s3"), allow(clippy::needless_pass_by_value, reason = "S3 takes the bytes"))]
     pub(super) fn replace(&self, folder: &str, file_name: &str, file: Bytes) -> Result<(), String> {
         match self {
             Self::Local(local) => local.replace(folder, file_name, &file).map_err(|error| error.to_string()),
