@@ -85,7 +85,8 @@ mod tests {
             (0..1_000).for_each(|_| *per_second.entry(wait.seconds()).or_default() += 1);
             assert!(per_second.keys().all(|second| (least..=most).contains(second)), "{per_second:?}");
             let fair = 1_000 / (most - least + 1) as usize;
-            assert!(per_second.values().all(|clients| *clients < 2 * fair), "{wait:?}: {per_second:?}");
+            // Chance: of sixty seconds with sixteen clients each, one has 32 once in a thousand runs, and 42 never.
+            assert!(per_second.values().all(|clients| *clients < 2 * fair + 10), "{wait:?}: {per_second:?}");
         }
         let prolonged: Vec<u64> = (0..1_000).map(|_| prolonged(Duration::from_secs(40)).as_secs()).collect();
         assert!(prolonged.iter().all(|seconds| (40..=50).contains(seconds)));
