@@ -97,7 +97,8 @@ def test_every_accepted_event_is_in_the_bucket_once(s3, credentials, tmp_path):
         gateway.stop()
     expected = sorted((one["event_uuid"], one["event_name"].split(":")[0]) for one in events)
     assert sorted(rows(s3, prefix, tmp_path / "copy")) == expected
-    assert all(key.endswith(".parquet") or "/_delta_log/" in key for key in s3.keys(prefix)), "nothing else is in the lake"
+    is_known = lambda key: key.endswith(".parquet") or "/_delta_log/" in key or "/_lakegate/" in key
+    assert all(map(is_known, s3.keys(prefix))), "nothing else is in the lake"
 
 
 def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3, credentials, tmp_path):
@@ -112,7 +113,7 @@ def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3,
         def arrived():
             listing = ElementTree.fromstring(s3.request("GET", f"/{bucket}?list-type=2"))
             keys = [key.text for key in listing.iter() if key.tag.endswith("}Key")]
-            return [key for key in keys if not key.startswith("_delta_log/")]
+            return [key for key in keys if not key.startswith(("_delta_log/", "_lakegate/"))]
 
         assert all("event_type=menu/created_date=" in key for key in until(arrived, "the events", gateway.process))
         gateway.stop()
