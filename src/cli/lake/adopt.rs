@@ -5,20 +5,13 @@ use std::io::Write;
 use clap::Args;
 use serde::Serialize;
 
-use super::upkeep_args::tell_left_out;
-use crate::{
-    app::lake_location,
-    cli::{configuration::PlaceArgs, output_format::Format},
-    sink::lake::adopt_lake,
-};
+use super::{args::LakeArgs, upkeep_args::tell_left_out};
+use crate::{cli::output_format::Format, sink::lake::adopt_lake};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AdoptArgs {
     #[command(flatten)]
-    place: PlaceArgs,
-    /// Folder of the lake, or s3://bucket/prefix [default: as configured, DATA_DIR/lake].
-    #[arg(long, value_name = "ROOT")]
-    lake: Option<String>,
+    place: LakeArgs,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -33,11 +26,7 @@ struct Report {
 }
 
 pub(super) fn adopt(args: &AdoptArgs, out: &mut impl Write) -> anyhow::Result<bool> {
-    let mut location = lake_location(&args.place.config()?);
-    if let Some(root) = &args.lake {
-        location.root.clone_from(root);
-    }
-    let adopted = adopt_lake(&location)?;
+    let adopted = adopt_lake(&args.place.location()?)?;
     let report =
         Report { files: adopted.files, rows: adopted.rows, bytes: adopted.bytes, left_out: adopted.left_out.len() as u64 };
     match args.format {

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::{
     app::lake_location,
     cli::{configuration::PlaceArgs, day::day},
+    config::Config,
     event::{CreatedAt, Date},
     sink::lake::{AsOf, Filters, Lake, LakeConfig, LeftOut},
 };
@@ -44,11 +45,16 @@ pub(in crate::cli) struct QueryArgs {
 impl LakeArgs {
     /// Where the lake is.
     pub(super) fn location(&self) -> anyhow::Result<LakeConfig> {
-        let mut location = lake_location(&self.place.config()?);
+        Ok(self.location_by(&self.place.config()?))
+    }
+
+    /// Where the lake is, by a configuration that is loaded already.
+    pub(super) fn location_by(&self, config: &Config) -> LakeConfig {
+        let mut location = lake_location(config);
         if let Some(root) = &self.lake {
             location.root.clone_from(root);
         }
-        Ok(location)
+        location
     }
 
     /// The lake as it is now.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
+use super::args::LakeArgs;
 use crate::{
-    app::{SCRATCH_FOLDER, lake_location, upkeep_settings},
-    cli::{configuration::PlaceArgs, output_format::Format},
+    app::{SCRATCH_FOLDER, upkeep_settings},
+    cli::output_format::Format,
     event::{Date, unix_millis},
     sink::lake::{LeftOut, Upkeep, UpkeepSettings},
 };
@@ -15,10 +16,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(in crate::cli) struct UpkeepArgs {
     #[command(flatten)]
-    place: PlaceArgs,
-    /// Folder of the lake, or s3://bucket/prefix [default: as configured, DATA_DIR/lake].
-    #[arg(long, value_name = "ROOT")]
-    lake: Option<String>,
+    place: LakeArgs,
     /// Change nothing; print what would be done.
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -30,11 +28,8 @@ pub(in crate::cli) struct UpkeepArgs {
 impl UpkeepArgs {
     /// The lake, and the configured rules.
     pub(super) fn open(&self) -> anyhow::Result<(Upkeep, UpkeepSettings)> {
-        let config = self.place.config()?;
-        let mut location = lake_location(&config);
-        if let Some(root) = &self.lake {
-            location.root.clone_from(root);
-        }
+        let config = self.place.place.config()?;
+        let location = self.place.location_by(&config);
         // Beside the gateway's, if this user may write there.
         let beside = config.data_dir.join(SCRATCH_FOLDER);
         let scratch: PathBuf = if config.data_dir.is_dir() { beside } else { std::env::temp_dir() };

@@ -7,18 +7,19 @@
 //!
 //! Files in the folders `created_date=late` of old gateways are written anew, because every value of that column is a date now.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
 use super::{
-    LakeConfig, LakeError, LeftOut,
+    LakeConfig, LeftOut,
     encode::{FileName, REWRITTEN_PREFIX},
+    folders,
     late_files::split_by_receipt,
-    partition::{LATE, Partition, folder_of_type},
+    partition::{LATE, Partition},
     read::footer_statistics,
     store::{Created, FileEntry, Store},
-    table::{ADOPTING, Change, OWN_FOLDER, Operation, RemovedFile, Snapshot, Table, TableError, TableFile},
+    table::{ADOPTING, Change, OWN_FOLDER, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile},
 };
 use crate::{
     event::unix_millis,
@@ -55,7 +56,7 @@ pub(super) fn open_for_adoption(store: Arc<Store>) -> Result<Table, TableError> 
     // A root that was removed while the gateway runs is made anew.
     let folders = match store.list("") {
         Ok(listed) => listed.folders,
-        Err(LakeError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     let has_files = folders.iter().any(|name| Partition::type_of_folder(name).is_some());
@@ -98,7 +99,7 @@ pub fn adopt(table: &Table) -> Result<Adopted, TableError> {
     // While no gateway commits to the lake yet, every file is one of before.
     let is_first = is_being_adopted(table);
     let now_millis = unix_millis(SystemTime::now());
-    for partition in partitions(store)? {
+    for partition in folders::partitions(store, |_| true, |_| true)? {
         for entry in store.list(&partition.to_string())?.files {
             let path = format!("{partition}/{}", entry.name);
             if !is_adoptable(&entry, &partition, &path, &snapshot) {
@@ -134,19 +135,6 @@ pub fn adopt(table: &Table) -> Result<Adopted, TableError> {
     Ok(adopted)
 }
 
-/// The partitions in the lake's folders, sorted.
-fn partitions(store: &Store) -> Result<Vec<Partition>, TableError> {
-    let mut partitions = Vec::new();
-    for name in store.list("")?.folders {
-        let Some(event_type) = Partition::type_of_folder(&name) else { continue };
-        for name in store.list(&folder_of_type(event_type))?.folders {
-            let Some(date) = Partition::date_of_folder(&name) else { continue };
-            partitions.push(Partition { event_type: event_type.to_owned(), created_date: date.to_owned() });
-        }
-    }
-    Ok(partitions)
-}
-
 /// Whether a file may join: visible, named as a Parquet file, and not known to the log in any way.
 fn is_adoptable(entry: &FileEntry, partition: &Partition, path: &str, snapshot: &Snapshot) -> bool {
     let is_candidate =
@@ -160,17 +148,16 @@ fn is_adoptable(entry: &FileEntry, partition: &Partition, path: &str, snapshot: 
 /// Whether a gateway may be about to commit the file. If it were adopted, compacted and then committed, its events would be there
 /// twice.
 fn may_be_committed(entry: &FileEntry, now_millis: i64) -> bool {
-    let age_millis = now_millis.saturating_sub(entry.modified_millis);
-    FileName::parse(&entry.name).is_some() && age_millis <= LAKE_UNCOMMITTED_MAX.as_millis() as i64
+    FileName::parse(&entry.name).is_some() && !entry.is_older_than(LAKE_UNCOMMITTED_MAX, now_millis)
 }
 
 /// Whether a file's range lies in a file that was made of it, although the log has forgotten the file itself.
 fn was_rewritten(name: &str, partition: &Partition, snapshot: &Snapshot) -> bool {
-    let Some(name) = FileName::parse(name) else { return false };
-    let holds = |range: &super::SpoolRange| {
-        range.identity == name.identity
-            && range.first_inclusive <= name.first_seq_inclusive
-            && name.end_seq_exclusive <= range.end_exclusive
+    let Some(made) = FileName::parse(name).map(|name| name.range()) else { return false };
+    let holds = |range: &SpoolRange| {
+        range.identity == made.identity
+            && range.first_inclusive <= made.first_inclusive
+            && made.end_exclusive <= range.end_exclusive
     };
     snapshot.files_of(partition).iter().any(|file| file.ranges.iter().any(holds))
 }

@@ -30,6 +30,11 @@ pub const CLIENT_ADDRESS: &str = CLIENT_ADDRESS_FIELD;
 /// An additional last column in files with events from browser keys: the scope of their identity.
 pub const DEDUP_SCOPE: &str = DEDUP_SCOPE_FIELD;
 
+/// Every column; a reader skips those that a file does not have.
+pub(super) fn all_columns() -> Vec<&'static str> {
+    COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect()
+}
+
 /// The optional columns of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extra {

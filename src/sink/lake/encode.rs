@@ -75,6 +75,12 @@ impl FileName {
         Some(name).filter(|name| name.to_string() == text)
     }
 
+    /// The range that the file is named after.
+    pub(super) fn range(&self) -> SpoolRange {
+        let Self { identity, first_seq_inclusive, end_seq_exclusive } = *self;
+        SpoolRange { identity, first_inclusive: first_seq_inclusive, end_exclusive: end_seq_exclusive }
+    }
+
     /// Whether both hold records of the same sequence numbers.
     pub(super) fn overlaps(&self, range: &SeqRange) -> bool {
         self.first_seq_inclusive < range.end_seq_exclusive && range.first_seq_inclusive < self.end_seq_exclusive

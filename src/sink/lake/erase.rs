@@ -23,8 +23,8 @@ use uuid::Uuid;
 use super::{
     LakeConfig, LakeError,
     adopt::{adopt, is_being_adopted},
-    encode::FileName,
-    encode::REWRITTEN_PREFIX,
+    encode::{FileName, REWRITTEN_PREFIX},
+    folders,
     lake_identities::Identities,
     pace::{Pace, StopSignal},
     partition::Partition,
@@ -39,7 +39,7 @@ use crate::{
     limits::{ERASURE_TABLE_PAUSE, ERASURE_TABLE_ROUNDS_MAX, ERASURE_TABLE_WAITS_MAX, LAKE_UNKNOWN_FILES_KEPT},
 };
 use in_place::rewrite_in_place;
-use search::{Searched, partitions, search};
+use search::{Searched, search};
 
 /// Which rows are erased, and how.
 pub struct RowErasure<'a> {
@@ -356,7 +356,7 @@ impl Work<'_> {
     /// The Parquet files in the folders of the partitions that may have selected rows.
     fn list(&self) -> Result<Listed, RowErasureError> {
         let mut listed = Listed::new();
-        for partition in partitions(self.store, self.erasure.admits_type)? {
+        for partition in folders::partitions(self.store, self.erasure.admits_type, |_| true)? {
             let mut entries = self.store.list(&partition.to_string())?.files;
             entries.retain(|entry| entry.name.ends_with(".parquet"));
             listed.insert(partition, entries);
@@ -367,6 +367,5 @@ impl Work<'_> {
 
 /// Whether a file is so old that no writer is about to commit it.
 fn is_old(entry: &FileEntry) -> bool {
-    let age = unix_millis(SystemTime::now()) - entry.modified_millis;
-    age > i64::try_from(LAKE_UNKNOWN_FILES_KEPT.as_millis()).unwrap_or(i64::MAX)
+    entry.is_older_than(LAKE_UNKNOWN_FILES_KEPT, unix_millis(SystemTime::now()))
 }

@@ -26,3 +26,10 @@ pub enum LakeError {
     #[error("output: {0}")]
     Output(std::io::Error),
 }
+
+impl LakeError {
+    /// Whether the folder does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound)
+    }
+}

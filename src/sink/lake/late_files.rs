@@ -12,7 +12,7 @@ use super::{
     rows::Millis,
     scratch::Scratch,
     store::{FileEntry, Store},
-    table::{FileStatistics, SpoolRange, TableFile},
+    table::{FileStatistics, TableFile},
 };
 use crate::{
     event::{Date, unix_millis},
@@ -52,7 +52,7 @@ pub(super) fn split_by_receipt(store: &Store, event_type: &str, path: &str, entr
                 bytes: file.bytes,
                 modified_millis: unix_millis(SystemTime::now()),
                 statistics: FileStatistics::of_footer(&file.footer),
-                ranges: range_of(&entry.name).into_iter().collect(),
+                ranges: FileName::parse(&entry.name).map(|name| name.range()).into_iter().collect(),
             });
         }
     }
@@ -71,13 +71,4 @@ fn days_of_receipt(store: &Store, path: &str, entry: &FileEntry) -> Result<(BTre
         days.extend((0..batch.num_rows()).map(|row| Date::of_millis(received.value(row))));
     }
     Ok((days, file.rows()))
-}
-
-/// The range of a spool that the file is named after.
-fn range_of(name: &str) -> Option<SpoolRange> {
-    FileName::parse(name).map(|name| SpoolRange {
-        identity: name.identity,
-        first_inclusive: name.first_seq_inclusive,
-        end_exclusive: name.end_seq_exclusive,
-    })
 }

@@ -24,7 +24,7 @@ use self::{
     sort::Sorter,
 };
 use super::{
-    columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE, Extra},
+    columns::{Extra, all_columns},
     read::LeftOut,
     row::LakeRow,
     rows::each_row,
@@ -119,8 +119,7 @@ fn read_rows(
     file: &MergeInput,
     mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
 ) -> Result<Result<(), String>, MergeError> {
-    let columns: Vec<&str> = COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect();
-    let batches = match open(request, file)?.and_then(|file| file.every_row(&columns, LAKE_READ_ROWS)) {
+    let batches = match open(request, file)?.and_then(|file| file.every_row(&all_columns(), LAKE_READ_ROWS)) {
         Ok(batches) => batches,
         Err(reason) => return Ok(Err(reason)),
     };

@@ -41,6 +41,7 @@ mod snapshot;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod vacuumed;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,8 +50,9 @@ pub(super) use checkpoint_write::write_checkpoint;
 pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
 pub use history::Version;
-pub(super) use names::{LOG_FOLDER, LogName, OWN_FOLDER, VACUUMED};
+pub(super) use names::{LOG_FOLDER, LogName, OWN_FOLDER};
 pub use snapshot::Snapshot;
+pub(super) use vacuumed::{note_vacuumed, vacuumed_until};
 
 use super::{LakeConfig, store::Store};
 use commit::Committer;

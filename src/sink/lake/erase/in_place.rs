@@ -6,7 +6,7 @@ use parquet::arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions};
 use crate::{
     limits::LAKE_READ_ROWS,
     sink::lake::{
-        columns::{CLIENT_ADDRESS, COLUMNS, Columns, DEDUP_SCOPE, Extra, schema},
+        columns::{CLIENT_ADDRESS, Columns, DEDUP_SCOPE, Extra, all_columns, schema},
         encode::properties_of_any_file,
         partition::Partition,
         read::LakeFile,
@@ -26,10 +26,9 @@ pub(super) fn rewrite_in_place(
 ) -> Result<u64, String> {
     let path = format!("{partition}/{}", entry.name);
     let file = LakeFile::open(store.open(&path, entry.bytes).map_err(|error| error.to_string())?)?;
-    if let Some(column) = file.unknown_column() {
+    if let Some(column) = file.extra_columns().first() {
         return Err(format!("has the column `{column}`, which this version would drop"));
     }
-    let names: Vec<&str> = COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect();
     let extra = file_extra(&file);
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let rows = usize::try_from(file.rows()).unwrap_or(usize::MAX);
@@ -37,7 +36,7 @@ pub(super) fn rewrite_in_place(
     let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema(extra), options).map_err(|error| failed(&error))?;
     let (mut kept, mut erased) = (0_u64, 0_u64);
-    for batch in file.every_row(&names, LAKE_READ_ROWS)? {
+    for batch in file.every_row(&all_columns(), LAKE_READ_ROWS)? {
         let batch = batch?;
         let mut columns = Columns::with_capacity(batch.num_rows(), 0, extra);
         each_row(&batch, partition, &mut |row| {

@@ -1,18 +1,10 @@
-//! Searches one file, and lists the partitions.
+//! Searches one file.
 
 use std::{cell::Cell, io};
 
 use crate::{
     limits::LAKE_READ_ROWS,
-    sink::lake::{
-        LakeError,
-        columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
-        partition::{Partition, folder_of_type},
-        read::LakeFile,
-        row::LakeRow,
-        rows::each_row,
-        store::Store,
-    },
+    sink::lake::{columns::all_columns, partition::Partition, read::LakeFile, row::LakeRow, rows::each_row, store::Store},
 };
 
 /// What a file holds.
@@ -40,9 +32,8 @@ pub(super) fn search(
         source => source.map_err(|error| error.to_string())?,
     };
     let file = LakeFile::open(source)?;
-    let columns: Vec<&str> = COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect();
     let (rows, selected) = (Cell::new(0), Cell::new(0));
-    for batch in file.every_row(&columns, LAKE_READ_ROWS)? {
+    for batch in file.every_row(&all_columns(), LAKE_READ_ROWS)? {
         each_row(&batch?, partition, &mut |row| {
             rows.set(rows.get() + 1);
             selected.set(selected.get() + u64::from(selects(row)));
@@ -51,17 +42,4 @@ pub(super) fn search(
         .map_err(|error| error.to_string())?;
     }
     Ok(Some(Searched { rows: rows.get(), selected: selected.get() }))
-}
-
-/// The partitions in the lake's folders that may have selected rows, sorted.
-pub(super) fn partitions(store: &Store, admits_type: &dyn Fn(&str) -> bool) -> Result<Vec<Partition>, LakeError> {
-    let mut partitions = Vec::new();
-    for name in store.list("")?.folders {
-        let Some(event_type) = Partition::type_of_folder(&name).filter(|event_type| admits_type(event_type)) else { continue };
-        for name in store.list(&folder_of_type(event_type))?.folders {
-            let Some(date) = Partition::date_of_folder(&name) else { continue };
-            partitions.push(Partition { event_type: event_type.to_owned(), created_date: date.to_owned() });
-        }
-    }
-    Ok(partitions)
 }

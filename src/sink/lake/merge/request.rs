@@ -93,7 +93,7 @@ pub(super) fn open(request: &MergeRequest<'_>, file: &MergeInput) -> Result<Resu
         Err(error) => return Ok(Err(error.to_string())),
     }
     let opened = request.store.open(&file.path, file.bytes).map_err(|error| error.to_string()).and_then(LakeFile::open);
-    Ok(opened.and_then(|opened| match opened.unknown_column() {
+    Ok(opened.and_then(|opened| match opened.extra_columns().first() {
         Some(column) => Err(format!("has the column `{column}`, which this version would drop")),
         None => Ok(opened),
     }))

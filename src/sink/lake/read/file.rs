@@ -19,7 +19,6 @@ use parquet::{
 use super::filters::RowFilter;
 use crate::limits::{LAKE_READ_BYTES, LAKE_READ_ROWS};
 use crate::sink::lake::{
-    columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
     guarded::guarded,
     rows,
     rows::{in_millis, texts},
@@ -55,7 +54,7 @@ impl LakeFile {
     }
 
     /// The columns that the lake does not have.
-    pub(super) fn extra_columns(&self) -> Vec<&str> {
+    pub(in crate::sink::lake) fn extra_columns(&self) -> Vec<&str> {
         rows::extra_columns(self.footer.schema())
     }
 
@@ -128,18 +127,6 @@ impl LakeFile {
     /// Whether the file has this column.
     pub(in crate::sink::lake) fn has_column(&self, name: &str) -> bool {
         self.footer.schema().field_with_name(name).is_ok()
-    }
-
-    /// A column that no version of this program up to now writes.
-    pub(in crate::sink::lake) fn unknown_column(&self) -> Option<&str> {
-        let known = [CLIENT_ADDRESS, DEDUP_SCOPE];
-        let mut names = self.footer.schema().fields().iter().map(|field| field.name().as_str());
-        names.find(|name| !COLUMNS.contains(name) && !known.contains(name))
-    }
-
-    /// Decodes the given columns of all rows, in their order.
-    pub(super) fn all_batches(&self, columns: &[&str]) -> Result<Batches, String> {
-        Batches::of(self.builder(columns))
     }
 
     /// The given rows, numbered from 0 and ascending, with the given columns.

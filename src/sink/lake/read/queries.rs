@@ -12,7 +12,7 @@ use super::{
 };
 use crate::sink::lake::{
     LakeError, LakeRow,
-    columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE},
+    columns::{DEDUP_SCOPE, all_columns},
     event_key::identity,
     partition::Partition,
     rows::{Millis, doubles, each_row, scopes, text_at, texts},
@@ -117,7 +117,7 @@ impl Lake {
             let filter = filters.of_rows(&partition);
             let mut numbers = rows.iter();
             let visited = self.open_file(&place).and_then(|file| {
-                for batch in file.rows_at(&whole_rows(), &rows)? {
+                for batch in file.rows_at(&all_columns(), &rows)? {
                     let each = &mut |row: &LakeRow<'_>| {
                         let found = Found { file: place.path(), row: numbers.next().copied().unwrap_or_default() };
                         if filter.admits(row.event_name, row.created_millis) { visit(&found, row) } else { Ok(()) }
@@ -222,18 +222,13 @@ fn is_first(firsts: &mut HashMap<EventKey, i64>, row: &LakeRow<'_>) -> bool {
     first
 }
 
-/// Every column; a missing column of a file is skipped.
-pub(super) fn whole_rows() -> Vec<&'static str> {
-    COLUMNS.into_iter().chain([CLIENT_ADDRESS, DEDUP_SCOPE]).collect()
-}
-
 fn export_file(
     file: &LakeFile,
     partition: &Partition,
     filter: &RowFilter<'_>,
     each: &mut dyn FnMut(&LakeRow<'_>) -> io::Result<()>,
 ) -> Result<io::Result<()>, String> {
-    for batch in file.batches(&whole_rows(), filter)? {
+    for batch in file.batches(&all_columns(), filter)? {
         if let Err(error) = each_row(&batch?, partition, each)? {
             return Ok(Err(error));
         }

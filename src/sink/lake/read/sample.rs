@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{Export, Filters, Lake, file::LakeFile, filters::RowFilter, queries::whole_rows, survey::Place};
-use crate::sink::lake::{
-    LakeError, LakeRow,
-    rows::{Millis, each_row, texts},
+use super::{Export, Filters, Lake, file::LakeFile, filters::RowFilter, survey::Place};
+use crate::{
+    limits::LAKE_READ_ROWS,
+    sink::lake::{
+        LakeError, LakeRow,
+        columns::all_columns,
+        rows::{Millis, each_row, texts},
+    },
 };
 
 /// The rows of one file that match.
@@ -49,7 +53,7 @@ impl Lake {
             let (partition, entry, logged) = &files[file];
             let place = Place { partition, entry: entry.clone(), logged: logged.clone() };
             let visited = self.open_file(&place).and_then(|file| {
-                for batch in file.rows_at(&whole_rows(), &numbers)? {
+                for batch in file.rows_at(&all_columns(), &numbers)? {
                     let each = &mut |row: &LakeRow<'_>| {
                         rows += 1;
                         visit(row)
@@ -77,7 +81,7 @@ fn matches(file: &LakeFile, filter: &RowFilter<'_>) -> Result<Matches, String> {
     let mut numbers = Vec::new();
     let mut first = 0;
     // Of all row groups, so that the numbers are those of the file.
-    for batch in file.all_batches(&["event_name", "created_datetime"])? {
+    for batch in file.every_row(&["event_name", "created_datetime"], LAKE_READ_ROWS)? {
         let batch = batch?;
         let (names, created) = (texts(&batch, "event_name")?, Millis::of(&batch, "created_datetime")?);
         let admitted = (0..batch.num_rows()).filter(|&row| filter.admits(names.value(row), created.value(row)));

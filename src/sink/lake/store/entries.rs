@@ -1,5 +1,7 @@
 //! The files and folders of a store, and the result of creating a file.
 
+use std::time::Duration;
+
 /// A file of a partition.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sink::lake) struct FileEntry {
@@ -7,6 +9,13 @@ pub(in crate::sink::lake) struct FileEntry {
     pub(in crate::sink::lake) bytes: u64,
     /// When it was last changed, in Unix milliseconds, by the clock of the store.
     pub(in crate::sink::lake) modified_millis: i64,
+}
+
+impl FileEntry {
+    /// Whether it was last changed longer than `age` before `now_millis`.
+    pub(in crate::sink::lake) fn is_older_than(&self, age: Duration, now_millis: i64) -> bool {
+        now_millis.saturating_sub(self.modified_millis) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// The result of creating a file.

@@ -17,9 +17,10 @@ use super::{
     error::TableError,
     file::{RemovedFile, TableFile},
     load::{apply_commit, load, read_commit},
-    names::{LOG_FOLDER, OWN_FOLDER, VACUUMED, checkpoint_name, commit_name, commit_path},
+    names::{LOG_FOLDER, checkpoint_name, commit_name, commit_path},
     schema::{PARTITION_COLUMNS, schema_string},
     snapshot::Snapshot,
+    vacuumed::vacuumed_until,
 };
 use crate::{
     event::unix_millis,
@@ -202,16 +203,10 @@ impl Committer {
         let now_millis = unix_millis(SystemTime::now());
         let before = |time: Duration| now_millis - i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         // What is gone from the store need not be remembered as long: a day of small files makes 100,000 of them.
-        let vacuumed = vacuumed_until(store).unwrap_or(i64::MIN).min(before(LAKE_VACUUMED_REMEMBERED));
+        let vacuumed = vacuumed_until(store).ok().flatten().unwrap_or(i64::MIN).min(before(LAKE_VACUUMED_REMEMBERED));
         Arc::make_mut(&mut self.snapshot).forget_removed_before(vacuumed.max(before(LAKE_REMOVED_REMEMBERED)));
         write_checkpoint(store, &self.snapshot)
     }
-}
-
-/// The time up to which all removed files are gone from the store, if a vacuum noted it.
-fn vacuumed_until(store: &Store) -> Option<i64> {
-    let text = store.read(&format!("{OWN_FOLDER}/{VACUUMED}")).ok()?;
-    std::str::from_utf8(&text).ok()?.trim().parse().ok()
 }
 
 /// A change against a certain version.

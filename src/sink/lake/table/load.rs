@@ -109,9 +109,7 @@ pub(super) fn apply_commit(snapshot: &mut Snapshot, version: u64, lines: Vec<Lin
 fn list(store: &Store) -> Result<LogFiles, TableError> {
     let listed = match store.list(LOG_FOLDER) {
         Ok(listed) => listed,
-        Err(crate::sink::lake::LakeError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-            return Ok(LogFiles::default());
-        }
+        Err(error) if error.is_not_found() => return Ok(LogFiles::default()),
         Err(error) => return Err(error.into()),
     };
     let mut files = LogFiles::default();

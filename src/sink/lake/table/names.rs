@@ -6,9 +6,6 @@ pub(in crate::sink::lake) const LOG_FOLDER: &str = "_delta_log";
 /// Folder of what the upkeep remembers, below the root of the lake.
 pub(in crate::sink::lake) const OWN_FOLDER: &str = "_lakegate";
 
-/// File in it: the time up to which all files that the log removed are gone, in Unix milliseconds.
-pub(in crate::sink::lake) const VACUUMED: &str = "vacuumed-until";
-
 /// Tells readers of the newest checkpoint, so that they need not list all of the log.
 pub(super) const LAST_CHECKPOINT: &str = "_last_checkpoint";
 

@@ -198,13 +198,7 @@ impl Rewrite<'_> {
 
 /// The ranges of spools whose rows the files may hold: one hull for each identity.
 fn hulls(files: &[Arc<TableFile>]) -> Vec<SpoolRange> {
-    let of_name = |file: &TableFile| {
-        FileName::parse(file.name()).map(|name| SpoolRange {
-            identity: name.identity,
-            first_inclusive: name.first_seq_inclusive,
-            end_exclusive: name.end_seq_exclusive,
-        })
-    };
+    let of_name = |file: &TableFile| FileName::parse(file.name()).map(|name| name.range());
     let ranges = files.iter().flat_map(|file| file.ranges.iter().copied().chain(of_name(file)));
     let mut hulls: BTreeMap<_, SpoolRange> = BTreeMap::new();
     for range in ranges {

@@ -5,7 +5,7 @@
 //! commit. The first kind is removed after a day; the others only on request, because their events may be nowhere else:
 //! `lakegate lake adopt` takes them into the table. Nothing is removed in the log's folder.
 
-use std::{collections::HashSet, io, time::SystemTime};
+use std::{collections::HashSet, time::SystemTime};
 
 use super::{Upkeep, UpkeepError};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         pace::Pace,
         partition::{Partition, folder_of_type},
         store::{FileEntry, Folder},
-        table::{OWN_FOLDER, RemovedFile, Snapshot, VACUUMED},
+        table::{OWN_FOLDER, RemovedFile, Snapshot, note_vacuumed, vacuumed_until},
     },
 };
 
@@ -91,7 +91,7 @@ impl Upkeep {
             pace.step()?;
         }
         if !request.dry_run && !due.is_empty() {
-            self.note_vacuumed(until_millis)?;
+            note_vacuumed(&self.store, until_millis).map_err(|error| UpkeepError::files(OWN_FOLDER, error))?;
         }
         Ok(done)
     }
@@ -115,7 +115,7 @@ impl Upkeep {
             existing.insert(path);
             return Ok(());
         }
-        let is_old = is_old(entry, now_millis);
+        let is_old = entry.is_older_than(LAKE_UNKNOWN_FILES_KEPT, now_millis);
         let is_unfinished = entry.name.starts_with('.') && entry.name.ends_with(".tmp");
         let is_ours = entry.name.starts_with(REWRITTEN_PREFIX) || is_unfinished;
         if is_old && (is_ours || request.unknown) {
@@ -137,12 +137,21 @@ impl Upkeep {
     /// Unfinished files of writers that died.
     fn vacuum_unfinished(&self, request: VacuumRequest, now_millis: i64, done: &mut Vacuumed) -> Result<(), UpkeepError> {
         let Some(listed) = self.list("_tmp")? else { return Ok(()) };
-        for entry in listed.files.iter().filter(|entry| entry.name.ends_with(".tmp") && is_old(entry, now_millis)) {
+        for entry in listed
+            .files
+            .iter()
+            .filter(|entry| entry.name.ends_with(".tmp") && entry.is_older_than(LAKE_UNKNOWN_FILES_KEPT, now_millis))
+        {
             done.leftovers += 1;
             done.bytes += entry.bytes;
             self.remove(&format!("_tmp/{}", entry.name), request, done)?;
         }
         Ok(())
+    }
+
+    fn vacuumed_until(&self) -> Result<i64, UpkeepError> {
+        let until = vacuumed_until(&self.store).map_err(|error| UpkeepError::files(OWN_FOLDER, error))?;
+        Ok(until.unwrap_or(i64::MIN))
     }
 
     fn remove(&self, path: &str, request: VacuumRequest, done: &mut Vacuumed) -> Result<(), UpkeepError> {
@@ -151,21 +160,6 @@ impl Upkeep {
             return Ok(());
         }
         self.store.remove(path).map_err(|error| UpkeepError::files(path, error))
-    }
-
-    /// The time up to which all files that the log removed are gone.
-    fn vacuumed_until(&self) -> Result<i64, UpkeepError> {
-        let path = format!("{OWN_FOLDER}/{VACUUMED}");
-        match self.store.read(&path) {
-            Ok(text) => Ok(std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(i64::MIN)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(i64::MIN),
-            Err(error) => Err(UpkeepError::files(path, error)),
-        }
-    }
-
-    fn note_vacuumed(&self, until_millis: i64) -> Result<(), UpkeepError> {
-        let noted = self.store.replace(OWN_FOLDER, VACUUMED, format!("{until_millis}\n").into());
-        noted.map_err(|error| UpkeepError::files(OWN_FOLDER, error))
     }
 
     /// The partitions that have a folder, whether or not the table has them.
@@ -185,14 +179,10 @@ impl Upkeep {
     pub(super) fn list(&self, folder: &str) -> Result<Option<Folder>, UpkeepError> {
         match self.store.list(folder) {
             Ok(listed) => Ok(Some(listed)),
-            Err(crate::sink::lake::LakeError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(UpkeepError::files(folder, error)),
         }
     }
-}
-
-fn is_old(entry: &FileEntry, now_millis: i64) -> bool {
-    now_millis.saturating_sub(entry.modified_millis) > LAKE_UNKNOWN_FILES_KEPT.as_millis() as i64
 }
 
 /// The log of another tool may name files anywhere.

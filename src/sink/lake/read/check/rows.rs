@@ -12,13 +12,13 @@ use uuid::Uuid;
 use super::super::{
     check_report::{Finding, FindingCode},
     file::LakeFile,
-    queries::whole_rows,
 };
 use crate::{
     event::Date,
-    limits::LAKE_CHECK_IDENTITIES_MAX,
+    limits::{LAKE_CHECK_IDENTITIES_MAX, LAKE_READ_ROWS},
     sink::lake::{
         LATE, LakeRow,
+        columns::all_columns,
         partition::{Partition, parse_date},
         rows::each_row,
     },
@@ -39,7 +39,7 @@ impl RowFaults {
     /// Decodes every row.
     pub(super) fn of(file: &LakeFile, partition: &Partition) -> Result<Self, String> {
         let mut faults = Self::default();
-        for batch in file.all_batches(&whole_rows())? {
+        for batch in file.every_row(&all_columns(), LAKE_READ_ROWS)? {
             let visited = each_row(&batch?, partition, &mut |row| {
                 faults.look_at(row);
                 Ok(())
