@@ -76,6 +76,8 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the builder of the tables comes next"))]
+mod typed;
 mod upkeep;
 mod views;
 mod write;
