@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -52,9 +52,15 @@ demo: $(JS)/dist/lakegate.js ## a restaurant's menu on http://localhost:8080 and
 	$(BUILD)
 	LAKEGATE_BIN=$(BIN) exec node $(JS)/demo/serve.mjs $(if $(PORT),--port $(PORT)) $(if $(GUESTS),--guests $(GUESTS))
 
-insights: $(INSIGHTS)/installed ## what a restaurant asks, answered from the local lake: data/insights.html
+# LANGUAGE is a variable of many environments too, and says another thing there.
+insights: $(INSIGHTS)/installed ## what a restaurant asks, answered from the local lake: data/insights.html (DAYS=28, FROM=… TO=…, LANGUAGE=pt, WATCH=1: queries/README.md)
 	$(BUILD)
-	$(INSIGHTS)/bin/python queries/insights.py --binary $(BIN)
+	@$(if $(WATCH),exec )$(INSIGHTS)/bin/python queries/insights.py --binary $(BIN) $(if $(LAKE),--lake '$(LAKE)') $(if $(filter-out $(TARGET)/dist,$(OUT)),--out '$(OUT)') \
+		$(if $(DAYS),--days $(DAYS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(findstring command,$(origin LANGUAGE)),--language $(LANGUAGE)) \
+		$(if $(RESTAURANT),--restaurant '$(RESTAURANT)') $(if $(MENU),--menu '$(MENU)') $(if $(WATCH),--watch $(if $(PORT),--port $(PORT)))
+
+insights-speed: $(INSIGHTS)/installed ## how long `make insights` takes for EVENTS=10000000 of DAYS=365 in typed columns
+	$(INSIGHTS)/bin/python queries/speed.py $(if $(EVENTS),--events $(EVENTS)) $(if $(DAYS),--days $(DAYS))
 
 # Python with DuckDB alone.
 $(INSIGHTS)/installed: queries/requirements.txt
@@ -147,11 +153,17 @@ python-kill: venv ## 100,000 events with 20 kills of the client and 20 of the ga
 	LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_KILL_EVENTS=100000 LAKEGATE_KILLS=20 \
 		.venv/bin/python -m pytest $(PYTHON)/tests/test_kill.py -rP
 
-browsers: $(JS)/dist/lakegate.js ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5)
+browsers: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5); the pages of insights and demo
 	@$(JS)/scripts/install-browsers
 	$(DEBUG_BUILD)
-	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
+	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
+
+pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights and demo as pictures, on a phone and on a screen, light and dark: docs/pictures/
+	@$(JS)/scripts/install-browsers
+	$(DEBUG_BUILD)
+	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_PICTURES=docs/pictures \
+		node --test --test-force-exit --test-concurrency=1 test/browsers/insights.test.mjs test/browsers/demo.test.mjs
 
 browsers-kill: $(JS)/dist/lakegate.js ## what a browser that gets SIGKILL loses, in all three, by storage; ten minutes (KILLS=10, DIST=folder of another build)
 	@$(JS)/scripts/install-browsers

@@ -8,6 +8,7 @@ SELECT
   reached.restaurant_id, reached.menu_id, reached.section_index, reached.section_id,
   max_by(reached.section_name, reached.created_at) AS section_name,
   count(DISTINCT reached.visit_id) AS visits,
+  max(opened.visits) AS of_visits,
   round(100.0 * count(DISTINCT reached.visit_id) / max(opened.visits), 1) AS percent_of_visits
 FROM menu_section_reached AS reached
 JOIN opened ON opened.restaurant_id = reached.restaurant_id AND opened.menu_id = reached.menu_id

@@ -16,3 +16,11 @@ SELECT
   json_extract_string(item, '$.item_id') AS item_id,
   CAST(json_extract_string(item, '$.dwell_ms') AS bigint) AS dwell_ms
 FROM menu_visit_end, unnest(CAST(items AS json[])) AS item_times(item);
+
+-- The same of every report: for what is asked by day, which must not look at all days to find the last report.
+CREATE OR REPLACE VIEW menu_visit_item_report AS
+SELECT
+  restaurant_id, menu_id, visit_id, created_date, progress_index,
+  json_extract_string(item, '$.item_id') AS item_id,
+  CAST(json_extract_string(item, '$.dwell_ms') AS bigint) AS dwell_ms
+FROM (SELECT *, unnest(CAST(items AS json[])) AS item FROM menu_visit_progress) AS items_in_view;

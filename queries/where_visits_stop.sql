@@ -12,6 +12,7 @@ SELECT
   restaurant_id, menu_id, section_index, section_id,
   max(section_name) AS section_name,
   count(*) AS visits,
+  sum(count(*)) OVER (PARTITION BY restaurant_id, menu_id) AS of_visits,
   round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY restaurant_id, menu_id), 1) AS percent_of_visits
 FROM furthest
 GROUP BY restaurant_id, menu_id, section_index, section_id

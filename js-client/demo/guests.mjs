@@ -1,8 +1,10 @@
-// Guests who never were: visits of the demo's menu over the last week, so that the answers have something to draw.
+// Guests who never were: visits of the demo's menu over the last five weeks, so that the answers have something to draw and to compare.
 import { createHash } from 'node:crypto';
 import { RESTAURANT, SECTIONS } from './dishes.mjs';
 
-const DAYS = 7;
+const DAYS = 35;
+/** How many guests come on a day, by weekday from Sunday on: the weekend is full, Monday is quiet. */
+const GUESTS = [9, 4, 5, 6, 7, 10, 12];
 const HOURS = [12, 12, 13, 13, 13, 14, 19, 20, 20, 20, 21, 21, 22];
 /** Out of how many guests one goes on to the next section. */
 const GO_ON = 0.82;
@@ -28,9 +30,11 @@ export function visits(count, now, seed = 1) {
   };
   const events = [];
   for (let visit = 0; visit < count; visit++) {
-    const midnight = Math.floor(now / 86400) * 86400 - Math.floor(roll() * DAYS) * 86400;
-    let time = midnight + HOURS[Math.floor(roll() * HOURS.length)] * 3600 + roll() * 3600;
-    while (time > now - 1800) time -= 86400;
+    let time;
+    do {
+      const midnight = Math.floor(now / 86400) * 86400 - Math.floor(roll() * DAYS) * 86400;
+      time = midnight + HOURS[Math.floor(roll() * HOURS.length)] * 3600 + roll() * 3600;
+    } while (time > now - 1800 || roll() > GUESTS[new Date(time * 1000).getUTCDay()] / 12);
     const language = roll() < 0.6 ? 'pt' : 'en';
     const begin = time;
     const shared = {

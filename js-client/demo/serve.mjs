@@ -1,12 +1,13 @@
 // `make demo`: a restaurant's menu, the gateway behind it, and a page that shows what arrives in the lake.
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs, promisify } from 'node:util';
+import { parseArgs } from 'node:util';
+import { Arrivals } from './arrivals.mjs';
 import { come } from './guests.mjs';
 import { menuPage } from './page.mjs';
 
@@ -16,7 +17,7 @@ const { values: options } = parseArgs({
   options: {
     port: { type: 'string', default: '8080' },
     gateway: { type: 'string', default: '8443' },
-    // So many visits of guests who never were, over the last week.
+    // So many visits of guests who never were, over the last five weeks.
     guests: { type: 'string', default: '0' },
     'data-dir': { type: 'string', default: join(ROOT, 'data') },
   },
@@ -25,7 +26,7 @@ const BINARY = resolve(ROOT, process.env.LAKEGATE_BIN ?? 'target/release/lakegat
 const KEY = 'demo';
 const GUESTS_KEY = randomUUID();
 const FILES = {
-  '/': ['index.html', 'text/html'], '/stage.css': ['stage.css', 'text/css'], '/stage.js': ['stage.js', 'text/javascript'],
+  '/': ['index.html', 'text/html'], '/stage.css': ['stage.css', 'text/css'], '/stage.js': ['stage.js', 'text/javascript'], '/bad.js': ['bad.js', 'text/javascript'],
   '/menu.css': ['menu.css', 'text/css'], '/order.js': ['order.js', 'text/javascript'], '/lakegate.js': ['../dist/lakegate.js', 'text/javascript'],
   '/lakegate-debug.js': ['../dist/lakegate-debug.js', 'text/javascript'],
 };
@@ -33,9 +34,11 @@ const FILES = {
 const folder = mkdtempSync(join(tmpdir(), 'lakegate-demo-'));
 const site = createServer(serve);
 const listeners = new Set();
-const known = new Set();
+const arrivals = new Arrivals(BINARY, options['data-dir']);
 let gateway;
 let stopping = false;
+
+const url = () => `http://localhost:${gateway.port}/v1/events`;
 
 function stop(code) {
   if (stopping) return;
@@ -56,10 +59,12 @@ function serve(request, response) {
   const { pathname } = new URL(request.url, 'http://localhost');
   const send = (type, text) => response.writeHead(200, { 'content-type': `${type}; charset=utf-8`, 'cache-control': 'no-cache' }).end(text);
   if (pathname === '/pt' || pathname === '/en') {
-    return send('text/html', menuPage(pathname.slice(1), { url: `http://localhost:${gateway.port}/v1/events`, key: KEY }));
+    return send('text/html', menuPage(pathname.slice(1), { url: url(), key: KEY }));
   }
   if (pathname === '/events') {
-    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' }).write(':\n\n');
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    response.write(`event: gateway\ndata: ${JSON.stringify({ url: url(), key: KEY })}\n\n`);
+    tell([response], arrivals.recent);
     listeners.add(response);
     return response.on('close', () => listeners.delete(response));
   }
@@ -67,21 +72,17 @@ function serve(request, response) {
   response.writeHead(404).end();
 }
 
-async function rows() {
-  const today = new Date().toISOString().slice(0, 10);
-  const command = ['lake', 'export', '--type', 'menu', '--from', today, '--lake', join(options['data-dir'], 'lake')];
-  // Before the first event there is no lake.
-  const { stdout } = await promisify(execFile)(BINARY, command, { maxBuffer: 1 << 28 }).catch(() => ({ stdout: '' }));
-  return stdout.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+function tell(pages, found) {
+  if (found.length > 0) for (const response of pages) response.write(`data: ${JSON.stringify(found)}\n\n`);
 }
 
 let busy = false;
 async function look() {
   if (busy || listeners.size === 0) return;
   busy = true;
-  const fresh = (await rows()).filter((row) => !known.has(row.event_uuid)).sort((a, b) => a.created_at - b.created_at);
-  for (const row of fresh) known.add(row.event_uuid);
-  if (fresh.length > 0) for (const response of listeners) response.write(`data: ${JSON.stringify(fresh)}\n\n`);
+  const found = await arrivals.fresh();
+  // Who came while it looked is told too; who comes from now on gets it with what is recent.
+  tell(listeners, found);
   busy = false;
 }
 
@@ -100,19 +101,22 @@ kind = "browser"
 secret_sha256 = "${sha256(KEY)}"
 allowed_origins = ["http://localhost:${port}"]
 allowed_events = ["menu:*", "client:*"]
+# As with make run, for who wants to send events of their own.
+[[keys]]
+name = "dev"
+secret_sha256 = "${sha256('dev')}"
 [[keys]]
 name = "guests"
 secret_sha256 = "${sha256(GUESTS_KEY)}"
 `);
-// What is there already is not news.
-for (const row of await rows()) known.add(row.event_uuid);
+await arrivals.begin();
 gateway = spawn(BINARY, ['serve', '--config', config, '--plaintext', '--listen', `127.0.0.1:${options.gateway}`, '--admin', '127.0.0.1:0',
   '--schemas', join(ROOT, 'schemas'), '--data-dir', options['data-dir']], { stdio: ['ignore', 'pipe', 'pipe'] });
 let said = '';
 async function ready(port) {
   gateway.port = port;
   if (Number(options.guests) > 0) {
-    const count = await come(Number(options.guests), { url: `http://localhost:${port}/v1/events`, key: GUESTS_KEY });
+    const count = await come(Number(options.guests), { url: url(), key: GUESTS_KEY });
     console.log(`${options.guests} guests came: ${count} events`);
   }
   console.log(`The menu and what arrives: http://localhost:${site.address().port}   (Ctrl-C ends it)`);

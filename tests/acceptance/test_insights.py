@@ -1,22 +1,23 @@
-"""`queries/`: what a restaurant asks, answered right from a lake that the gateway wrote; the page that draws it; Athena's grammar."""
+"""`queries/`: what a restaurant asks, answered right from a lake that the gateway wrote, also day by day; Athena's grammar."""
 
 import datetime
-import subprocess
 import sys
 import uuid
 from pathlib import Path
 
 import pytest
 import required
-from gateway import ENVIRONMENT, ROOT, binary, wait_until
+from gateway import ROOT, binary, wait_until
 
 duckdb = required.module("duckdb")
 QUERIES = ROOT / "queries"
 sys.path.insert(0, str(QUERIES))
 
 import insights  # noqa: E402
+from insights_page import daily, report  # noqa: E402
+from insights_page.periods import Period  # noqa: E402
 
-NAMES = sorted(path.stem for path in QUERIES.glob("*.sql") if not path.stem.startswith("views"))
+NAMES = sorted(str(path.relative_to(QUERIES).with_suffix("")) for path in QUERIES.rglob("*.sql") if not path.stem.startswith("views"))
 SECTIONS = ["appetizers", "mains", "desserts"]
 # What each visit looked at, by section; a dish with `!` was ordered. And the time per dish, as its last report says.
 VISITS = [
@@ -93,17 +94,17 @@ def test_the_most_viewed_dishes(sql):
 
 
 def test_the_time_per_dish_is_that_of_the_last_report(sql):
-    assert rows(sql, "time_per_dish", "item_id", "visits", "seconds", "seconds_per_visit") == [
-        ("steak", 1, 6.0, 6.0), ("fish", 3, 12.0, 4.0), ("soup", 3, 6.0, 2.0), ("tart", 2, 3.0, 1.5), ("olives", 1, 0.5, 0.5),
+    assert rows(sql, "time_per_dish", "item_id", "visits", "seconds", "seconds_per_visit", "median_seconds") == [
+        ("steak", 1, 6.0, 6.0, 6.0), ("fish", 3, 12.0, 4.0, 4.0), ("soup", 3, 6.0, 2.0, 2.0), ("tart", 2, 3.0, 1.5, 1.5), ("olives", 1, 0.5, 0.5, 0.5),
     ]
 
 
 def test_how_far_down_people_get_and_where_they_stop(sql):
-    assert rows(sql, "how_far_down", "section_id", "visits", "percent_of_visits") == [
-        ("appetizers", 3, 75.0), ("mains", 3, 75.0), ("desserts", 2, 50.0),
+    assert rows(sql, "how_far_down", "section_id", "visits", "of_visits", "percent_of_visits") == [
+        ("appetizers", 3, 4, 75.0), ("mains", 3, 4, 75.0), ("desserts", 2, 4, 50.0),
     ]
-    assert rows(sql, "where_visits_stop", "section_id", "visits", "percent_of_visits") == [
-        ("appetizers", 1, 25.0), ("mains", 1, 25.0), ("desserts", 2, 50.0),
+    assert rows(sql, "where_visits_stop", "section_id", "visits", "of_visits", "percent_of_visits") == [
+        ("appetizers", 1, 4, 25.0), ("mains", 1, 4, 25.0), ("desserts", 2, 4, 50.0),
     ]
 
 
@@ -127,20 +128,37 @@ def test_by_day_and_hour_on_the_visitors_clock(sql):
     ]
 
 
-def test_the_page_draws_it_without_scripts(lake, tmp_path):
-    out = tmp_path / "insights.html"
-    command = [sys.executable, QUERIES / "insights.py", "--binary", binary(), "--lake", lake, "--out", out]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    page = out.read_text()
-    assert page.count("<svg") >= 7 and "<script" not in page
-    for text in ("tasca · dinner", "33.3 %", "stop after the appetizers", ">Fish<", ">Desserts<"):
-        assert text in page, text
+def evening(sql) -> report.Numbers:
+    """The same from the daily tables, as the page reads them."""
+    yesterday = datetime.datetime.fromtimestamp(midnight(), datetime.UTC).date()
+    days = Period(yesterday, yesterday + datetime.timedelta(days=1))
+    daily.make(sql, [days])
+    [menu] = report.menus(sql, [report.Shown("tasca", "dinner", days.first, days.last)], [days], "en")
+    return menu.numbers[0]
 
 
-def test_an_empty_lake_says_what_to_do(tmp_path):
-    done = subprocess.run([sys.executable, QUERIES / "insights.py", "--lake", tmp_path], capture_output=True, text=True)
-    assert done.returncode == 1 and "make demo" in done.stderr
+def test_the_daily_tables_give_the_same_answers(sql):
+    numbers = evening(sql)
+    assert (numbers.visits, numbers.visits_ordered, numbers.orders, numbers.quantity) == (4, 3, 4, 8)
+    assert numbers.by_hour == {13: (2, 2), 21: (1, 1), 0: (1, 1)}
+    assert numbers.sections == {"appetizers": (0, 3, 1), "mains": (1, 3, 1), "desserts": (2, 2, 2)}
+    # Visits that viewed it, views, visits that ordered it, portions.
+    assert numbers.dishes == {"soup": (3, 3, 1, 2), "fish": (3, 3, 1, 2), "tart": (2, 2, 2, 4), "olives": (1, 1, 0, 0), "steak": (1, 1, 0, 0)}
+    assert numbers.times == {"soup": (3, 2.0), "fish": (3, 4.0), "tart": (2, 1.5), "olives": (1, 0.5), "steak": (1, 6.0)}
+
+
+def test_the_daily_queries_begin_with_the_same_visits():
+    """The page makes these once for all of them."""
+    begins = {daily.sql(name).partition("WITH ")[2].partition(daily.SHARED_END)[0] for name in daily.NAMES}
+    assert len(begins) == 1 and "row_number()" in begins.pop()
+
+
+def test_the_daily_tables_have_the_columns_that_the_readme_lists(sql):
+    readme = (QUERIES / "README.md").read_text()
+    for name in daily.NAMES:
+        columns = [column for column, *_ in sql.execute(f"DESCRIBE {daily.sql(name)}").fetchall()]
+        assert columns == daily.columns(name)
+        assert f"| `daily/{name}.sql` | {', '.join(f'`{column}`' for column in columns)} |" in readme
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -155,7 +173,7 @@ def test_the_same_text_is_athenas_sql(name):
 def test_athenas_views_parse_and_have_the_columns_of_duckdbs(sql):
     sqlglot = required.module("sqlglot")
     statements = sqlglot.parse((QUERIES / "views.athena.sql").read_text(), dialect="trino")
-    assert [statement.key for statement in statements] == ["create", "create"]
+    assert [statement.key for statement in statements] == ["create", "create", "create"]
     for statement in statements:
         columns = [name for name, *_ in sql.execute(f"DESCRIBE {statement.this.name}").fetchall()]
         assert statement.expression.named_selects == columns
