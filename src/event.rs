@@ -4,6 +4,7 @@
 //! the gateway stores an [`Envelope`] with the fields that it read and added. Both together are a [`Record`], which the spool
 //! holds and a sink delivers.
 
+mod columns;
 mod created_at;
 mod created_at_error;
 mod name;
@@ -11,6 +12,7 @@ mod record;
 mod rfc3339;
 mod scope;
 
+pub use columns::{EventColumn, EventColumns, FieldType};
 pub use created_at::{CreatedAt, CreatedDays, Date, IsoMillis, iso_millis, millis_of_iso, unix_millis};
 pub use created_at_error::CreatedAtError;
 pub use name::{EventName, EventNameError};

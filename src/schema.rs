@@ -5,6 +5,7 @@
 //! loaded; a registry with any fault is refused as a whole, and every fault is listed.
 
 mod bundle;
+mod columns;
 pub mod compat;
 mod compiled;
 mod diff;
@@ -21,6 +22,7 @@ mod registry;
 mod subschema;
 mod suggestions;
 
+pub use columns::event_columns;
 pub use diff::{Change, ChangeKind, differences};
 pub use draft::{Draft, PIECES, Version};
 pub use export::{catalogue, python, typescript};

@@ -1,13 +1,15 @@
 //! Searches a lake.
 
-use std::{collections::HashSet, io};
+use std::{collections::HashSet, io, path::Path};
 
 use super::{
     criterion::{Criterion, Subject, Verdict},
     parts::{ErasureLake, ErasureParts},
     report::LakeReport,
 };
-use crate::sink::lake::{ErasedRows, LakeRow, RowErasure, RowErasureError, StopSignal, erase_rows};
+use crate::sink::lake::{
+    ErasedRows, LakeRow, RowErasure, RowErasureError, StopSignal, TypedErasure, UpkeepError, erase_rows, erase_typed,
+};
 
 /// Searches a lake, and erases unless `dry_run` is set. Blocks. A lake that cannot be searched is told in the report: the erasure
 /// ends without it, and is not complete. Returns the files that the table does not know and that a writer may still commit;
@@ -56,6 +58,7 @@ pub(super) fn erase(
         old_files_removed: done.old_files_removed,
         unreadable_files: done.unreadable_files,
         problem: done.problem,
+        typed_tables: report.typed_tables.take(),
     };
     match ended {
         Ok(()) => return Ok(done.unclaimed),
@@ -65,4 +68,37 @@ pub(super) fn erase(
         Err(error) => report.problem = Some(format!("{error}; repeat the erasure")),
     }
     Ok(Vec::new())
+}
+
+/// Makes the typed tables of a lake follow what was erased from it. Blocks.
+pub(super) fn erase_from_typed(
+    lake: &ErasureLake,
+    parts: &ErasureParts,
+    criterion: &Criterion,
+    stop: &StopSignal,
+    report: &mut LakeReport,
+) -> io::Result<()> {
+    let Some(typed) = &lake.typed else { return Ok(()) };
+    let is_local = !typed.root.contains("://");
+    if is_local && !Path::new(&typed.root).exists() {
+        return Ok(());
+    }
+    let erasure = TypedErasure {
+        admits_type: &|event_type| criterion.may_have_type(event_type),
+        scratch: parts.data_dir.join("scratch"),
+        stop: stop.clone(),
+    };
+    let told = report.typed_tables.get_or_insert_default();
+    told.root.clone_from(&typed.root);
+    match erase_typed(&lake.location, typed, &erasure) {
+        Ok(done) => {
+            told.tables = done.tables;
+            told.erased += done.rows;
+            told.old_files_removed += done.files_removed;
+            told.problems = done.problems;
+        }
+        Err(UpkeepError::Stopped) => return Err(io::Error::new(io::ErrorKind::Interrupted, "the gateway stops")),
+        Err(error) => told.problems = vec![error.to_string()],
+    }
+    Ok(())
 }

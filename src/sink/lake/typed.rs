@@ -1,0 +1,52 @@
+//! The typed tables: for each event name a table with a column for each field of its schemas, each event once, derived from the raw
+//! table of the lake.
+//!
+//! ```text
+//! <lake>-typed/menu_item_viewed/_delta_log/…                        one table per event name
+//! <lake>-typed/menu_item_viewed/event_type=menu/created_date=2026-11-20/rewritten-<uuid>.parquet
+//! <lake>-typed/_lakegate/built.json                                 up to which raw version every table was found to be built
+//! ```
+//!
+//! Everything here may be deleted at any time: it is built again.
+//!
+//! # What is built
+//!
+//! The partitions are those of the raw table. A pass reads what the commits of the raw table changed since a partition was built:
+//!
+//! - Files with new events: their rows are *appended*, except events that the typed table has.
+//! - Files that left with their rows (erased, expired), and files that a compaction replaced before they were built: the partition
+//!   is *rebuilt* from all files of the raw table.
+//! - A compaction of files that were built: nothing, because the same events are there.
+//!
+//! # Exactly once
+//!
+//! Each commit that touches a partition says up to which raw version it is built, as a transaction of Delta Lake
+//! (`<raw table>/<created_date>`), and is refused if another builder said something meanwhile. So neither a kill nor a second
+//! builder leaves out rows, or adds them twice. Partitions that got no event need no commit: `built.json` says for all of them.
+//!
+//! - `definition.rs`: the columns of a table, and how they change · `columns.rs`: values to columns
+//! - `changes.rs`: what changed in raw · `progress.rs`, `standing.rs`: how far a table is built · `tables.rs`: the tables
+//! - `existing.rs`: events that a table has · `writer.rs`: files · `partition_build.rs`, `commit.rs`: one partition · `build.rs`: a pass
+//! - `erase.rs`: what an erasure does · `location.rs`: where they are · `report.rs`: what was done
+
+mod build;
+mod changes;
+mod columns;
+mod commit;
+mod definition;
+mod definitions;
+mod erase;
+mod existing;
+mod location;
+mod partition_build;
+mod progress;
+mod report;
+mod standing;
+mod tables;
+mod writer;
+
+pub use build::{BuildRequest, TypedLake};
+pub use definitions::Definitions;
+pub use erase::{TypedErased, TypedErasure, erase_typed};
+pub use location::typed_location;
+pub use report::{BuildReport, TableReport};
