@@ -81,9 +81,30 @@ impl Decimal {
         rest(remainder * tens) == 0
     }
 
-    /// The power of ten of the last digit.
-    fn exponent(&self) -> i64 {
+    /// The power of ten of the last digit; for zero the power is 0.
+    #[must_use]
+    pub fn exponent(&self) -> i64 {
         self.scale - self.digits.len() as i64
+    }
+
+    /// The number of digits before the point.
+    #[must_use]
+    pub fn whole_digits(&self) -> usize {
+        usize::try_from(self.scale).unwrap_or(0)
+    }
+
+    /// The number times ten to the `scale`; `None` if that is not an integer of 128 bits.
+    #[must_use]
+    pub fn times_ten_to(&self, scale: u8) -> Option<i128> {
+        let zeros = self.exponent().checked_add(i64::from(scale))?;
+        if self.digits.is_empty() {
+            return Some(0);
+        }
+        let power = 10_i128.checked_pow(u32::try_from(zeros).ok()?)?;
+        let digits =
+            self.digits.iter().try_fold(0_i128, |number, digit| number.checked_mul(10)?.checked_add(i128::from(digit - b'0')))?;
+        let magnitude = digits.checked_mul(power)?;
+        Some(if self.is_negative { -magnitude } else { magnitude })
     }
 }
 
@@ -143,6 +164,27 @@ mod tests {
         ] {
             assert_eq!(judged_as(text), same, "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_is_scaled_exactly_or_not_at_all() {
+        let scaled = |text: &str, scale| Decimal::parse(text).times_ten_to(scale);
+        for (text, scale, expected) in [
+            ("0", 2, Some(0)),
+            ("-0.0", 0, Some(0)),
+            ("19.99", 2, Some(1_999)),
+            ("-19.9", 2, Some(-1_990)),
+            ("1e3", 2, Some(100_000)),
+            ("1.50e1", 0, Some(15)),
+            ("19.995", 2, None),
+            ("1e-400", 18, None),
+            ("1e400", 0, None),
+            ("170141183460469231731687303715884105727", 0, Some(i128::MAX)),
+            ("170141183460469231731687303715884105728", 0, None),
+        ] {
+            assert_eq!(scaled(text, scale), expected, "{text}");
+        }
+        assert_eq!((Decimal::parse("123.4").whole_digits(), Decimal::parse("0.01").whole_digits()), (3, 0));
     }
 
     #[test]

@@ -39,3 +39,11 @@ pub const SCHEMAS_MAX: usize = 10_000;
 /// Bytes of the table that a schema pattern is compiled to; a larger pattern is matched by the library instead.
 /// Why: our largest table has 40 KiB, and compiling takes time and memory in proportion.
 pub const SCHEMA_PATTERN_TABLE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the name that a field's column has.
+/// Why: Glue takes 255, and a number may be appended to make two names distinct.
+pub const COLUMN_NAME_BYTES_MAX: usize = 240;
+
+/// Levels of objects and arrays that become columns with types; what is deeper is JSON text.
+/// Why: engines differ in how deep their types may be; events have three levels.
+pub const COLUMN_DEPTH_MAX: usize = 16;

@@ -24,25 +24,36 @@
 //! (`<raw table>/<created_date>`), and is refused if another builder said something meanwhile. So neither a kill nor a second
 //! builder leaves out rows, or adds them twice. Partitions that got no event need no commit: `built.json` says for all of them.
 //!
-//! - `definition.rs`: the columns of a table, and how they change · `columns.rs`: values to columns
+//! # The modules
+//!
+//! - `columns.rs`: the columns of a table · `delta_schema.rs`: the same in the words of the log
+//! - `convert.rs`: a value as the type of its column · `builders.rs`: values in columns
+//! - `leftovers.rs`: what has no column, or does not convert
+//! - `definition.rs`, `definitions.rs`: which columns, and how they change
 //! - `changes.rs`: what changed in raw · `progress.rs`, `standing.rs`: how far a table is built · `tables.rs`: the tables
 //! - `existing.rs`: events that a table has · `writer.rs`: files · `partition_build.rs`, `commit.rs`: one partition · `build.rs`: a pass
 //! - `erase.rs`: what an erasure does · `location.rs`: where they are · `report.rs`: what was done
 
 mod build;
+mod builders;
 mod changes;
 mod columns;
 mod commit;
+mod convert;
 mod definition;
 mod definitions;
+mod delta_schema;
 mod erase;
 mod existing;
+mod leftovers;
 mod location;
 mod partition_build;
 mod progress;
 mod report;
 mod standing;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use build::{BuildRequest, TypedLake};

@@ -77,6 +77,7 @@ impl Snapshot {
     }
 
     /// The columns, as the JSON text of the log.
+    #[cfg(test)]
     pub(in crate::sink::lake) fn schema_string(&self) -> &str {
         self.metadata.as_ref().map_or("", |metadata| &metadata.schema_string)
     }

@@ -8,8 +8,8 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    columns::delta_schema,
     definition::{COLUMNS, EVENT_NAME, Evolution, GENERATION, KIND, evolve},
+    delta_schema::delta_schema,
 };
 use crate::{
     event::EventColumns,

@@ -1,9 +1,8 @@
 //! Writes the rows of one partition of a typed table into files.
 
-use arrow_array::Array;
 use parquet::{file::properties::EnabledStatistics, schema::types::ColumnPath};
 
-use super::columns::TypedColumns;
+use super::columns::{OTHER, TypedColumns, UNCONVERTED};
 use crate::{
     event::EventColumns,
     limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS, LAKE_FILE_BYTES_MAX},
@@ -14,11 +13,6 @@ use crate::{
         store::Store,
     },
 };
-
-/// Column with what did not fit.
-const UNCONVERTED: &str = "_unconverted";
-/// Column with the fields that no schema has.
-const OTHER: &str = "_other";
 
 /// Files being written. Dropped, it leaves nothing.
 pub(super) struct TypedWriter<'a> {
@@ -61,8 +55,7 @@ impl<'a> TypedWriter<'a> {
     fn write(&mut self) -> Result<(), MergeError> {
         let chunk = self.columns.finish()?;
         self.done.rows += chunk.num_rows() as u64;
-        let unconverted = chunk.column_by_name(UNCONVERTED).map_or(0, |column| column.len() - column.null_count());
-        self.done.unconverted += unconverted as u64;
+        self.done.unconverted = self.columns.unconverted_rows();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => FileWriter::begin(self.store, self.scratch, self.columns.schema(), |properties| {
