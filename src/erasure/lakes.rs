@@ -1,14 +1,21 @@
 //! Searches a lake.
 
-use std::{collections::HashSet, io, path::Path};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    io,
+    path::Path,
+};
 
 use super::{
     criterion::{Criterion, Subject, Verdict},
     parts::{ErasureLake, ErasureParts},
-    report::LakeReport,
+    report::{LakeReport, TypedTablesReport},
 };
+use crate::limits::ERASURE_PREVIEW_EVENTS_MAX;
 use crate::sink::lake::{
-    ErasedRows, LakeRow, RowErasure, RowErasureError, StopSignal, TypedErasure, UpkeepError, erase_rows, erase_typed,
+    ErasedRows, LakeRow, RowErasure, RowErasureError, StopSignal, TypedErasure, TypedLake, UpkeepError, erase_rows, erase_typed,
 };
 
 /// Searches a lake, and erases unless `dry_run` is set. Blocks. A lake that cannot be searched is told in the report: the erasure
@@ -23,13 +30,18 @@ pub(super) fn erase(
     unclaimed: Vec<String>,
     report: &mut LakeReport,
 ) -> io::Result<Vec<String>> {
+    let typed = if dry_run { TypedPreview::of(lake, parts) } else { None };
     let selects = |row: &LakeRow<'_>| {
-        criterion.judge(&Subject {
+        let is_selected = criterion.judge(&Subject {
             event_uuid: Some(row.event_uuid),
             event_name: Some(row.event_name),
             client_address: row.client_address,
             payload: Some(row.payload.as_bytes()),
-        }) == Verdict::Selected
+        }) == Verdict::Selected;
+        if let Some(typed) = typed.as_ref().filter(|_| is_selected) {
+            typed.meet(row);
+        }
+        is_selected
     };
     let erasure = RowErasure {
         selects: &selects,
@@ -60,6 +72,9 @@ pub(super) fn erase(
         problem: done.problem,
         typed_tables: report.typed_tables.take(),
     };
+    if let Some(typed) = typed {
+        report.typed_tables = Some(typed.report());
+    }
     match ended {
         Ok(()) => return Ok(done.unclaimed),
         Err(RowErasureError::Stopped) => return Err(io::Error::new(io::ErrorKind::Interrupted, "the gateway stops")),
@@ -68,6 +83,38 @@ pub(super) fn erase(
         Err(error) => report.problem = Some(format!("{error}; repeat the erasure")),
     }
     Ok(Vec::new())
+}
+
+/// Counts the rows of typed tables that an erasure would reach: there each event is once.
+struct TypedPreview {
+    root: String,
+    tables: HashSet<String>,
+    hasher: RandomState,
+    /// Hashes of the events, so that few bytes tell them apart.
+    met: RefCell<HashSet<u64>>,
+}
+
+impl TypedPreview {
+    /// `None` if the lake has no typed tables, or they cannot be read.
+    fn of(lake: &ErasureLake, parts: &ErasureParts) -> Option<Self> {
+        let typed = lake.typed.as_ref().filter(|typed| typed.root.contains("://") || Path::new(&typed.root).is_dir())?;
+        let mut opened = TypedLake::open(&lake.location, typed, parts.data_dir.join("scratch")).ok().flatten()?;
+        opened.open_tables().ok().filter(|tables| *tables > 0)?;
+        let tables = opened.event_names().map(str::to_owned).collect();
+        Some(Self { root: typed.root.clone(), tables, hasher: RandomState::new(), met: RefCell::default() })
+    }
+
+    fn meet(&self, row: &LakeRow<'_>) {
+        let mut met = self.met.borrow_mut();
+        if self.tables.contains(row.event_name) && met.len() < ERASURE_PREVIEW_EVENTS_MAX {
+            met.insert(self.hasher.hash_one((row.event_uuid, row.created_at.to_bits(), row.dedup_scope, row.created_date)));
+        }
+    }
+
+    fn report(self) -> TypedTablesReport {
+        let erased = self.met.into_inner().len() as u64;
+        TypedTablesReport { root: self.root, tables: self.tables.len() as u64, erased, ..TypedTablesReport::default() }
+    }
 }
 
 /// Makes the typed tables of a lake follow what was erased from it. Blocks.

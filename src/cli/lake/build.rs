@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::{
     args::LakeArgs,
-    upkeep_args::{tell_failed, tell_left_out},
+    upkeep_args::{scratch_of, tell_failed, tell_left_out},
 };
 use crate::{
-    app::{SCRATCH_FOLDER, typed_location_of, upkeep_settings},
+    app::{typed_location_of, upkeep_settings},
     cli::output_format::Format,
     schema::{self, event_columns},
     sink::lake::{BuildReport, BuildRequest, Pace, StopSignal, TypedLake},
@@ -44,12 +44,9 @@ pub(super) fn build(args: &BuildArgs, out: &mut impl Write) -> anyhow::Result<bo
     if let Some(unknown) = args.events.iter().find(|name| !definitions.iter().any(|known| known.event_name == **name)) {
         anyhow::bail!("{unknown} has no schema, so it has no columns");
     }
-    // Beside the gateway's, if this user may write there.
-    let beside = config.data_dir.join(SCRATCH_FOLDER);
-    let scratch = if config.data_dir.is_dir() { beside } else { std::env::temp_dir() };
     let adopt = || format!("{} is no table, as its log is missing: `lakegate lake adopt` makes it one", location.root);
     let typed = typed_location_of(&config.lake, &location)?.with_context(adopt)?;
-    let mut lake = TypedLake::open(&location, &typed, scratch)?.with_context(adopt)?;
+    let mut lake = TypedLake::open(&location, &typed, scratch_of(&config))?.with_context(adopt)?;
     let admits = |name: &str| args.events.is_empty() || args.events.iter().any(|wanted| wanted == name);
     let request = BuildRequest {
         definitions: &definitions,

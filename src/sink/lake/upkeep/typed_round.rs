@@ -76,14 +76,21 @@ impl TypedRound<'_> {
         let lag = rounds.current.map_or(0.0, |current| current.elapsed().as_secs_f64());
         self.metrics.typed_lag_seconds.set(lag);
         let is_due = rounds.last_pass.is_none_or(|last| last.elapsed() >= self.typed.lag);
-        if !(is_full || (!is_built && (is_due || self.is_urgent))) {
+        if !(is_due && is_full || !is_built && (is_due || self.is_urgent)) {
             return Ok(());
         }
         rounds.current.get_or_insert_with(Instant::now);
         rounds.last_pass = Some(Instant::now());
         let files_max = self.settings.files_max;
         let request = BuildRequest { definitions: &definitions, admits: &|_| true, rebuild: false, files_max };
-        let report = lake.pass(&request, self.pace)?;
+        let report = match lake.pass(&request, self.pace) {
+            Ok(report) => report,
+            Err(error) => {
+                // A log may be gone, and another one be there.
+                rounds.lake = None;
+                return Err(error);
+            }
+        };
         self.count(&report);
         self.metrics.removed_files.inc_by(lake.vacuum(self.settings.vacuum_grace_millis, self.is_daily, self.pace)?);
         if is_full {
