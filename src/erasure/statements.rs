@@ -95,6 +95,10 @@ fn left(report: &Report) -> Vec<String> {
     for lake in &report.lakes {
         left.extend(lake.problem.iter().map(|problem| format!("lake {}: {problem}", lake.root)));
         left.extend(lake.unreadable_files.iter().map(|file| format!("lake {}: {file} could not be read", lake.root)));
+        if let Some(typed) = &lake.typed_tables {
+            let problems = typed.problems.iter();
+            left.extend(problems.map(|problem| format!("typed tables {}: {problem}; repeat the erasure", typed.root)));
+        }
     }
     left
 }

@@ -76,7 +76,6 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the builder of the tables comes next"))]
 mod typed;
 mod upkeep;
 mod views;
@@ -98,9 +97,12 @@ pub use rows::LakeRow;
 pub use table::{
     AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile, Version,
 };
+pub use typed::{
+    BuildReport, BuildRequest, Definitions, TableReport, TypedErased, TypedErasure, TypedLake, erase_typed, typed_location,
+};
 pub use upkeep::{
-    CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, Upkeep, UpkeepError, UpkeepRun, UpkeepSettings,
-    VacuumRequest, Vacuumed,
+    CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, TypedSettings, Upkeep, UpkeepError, UpkeepRun,
+    UpkeepSettings, VacuumRequest, Vacuumed,
 };
 pub use views::{
     CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, ColumnType, Dialect, GlueTable, Storage,

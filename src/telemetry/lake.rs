@@ -59,6 +59,9 @@ metrics_of_a_lake! {
     dropped_doubles: Counter = "Rows that compaction dropped, because the same event was received before";
     expired_rows: Counter = "Rows removed because their retention was over";
     removed_files: Counter = "Files removed from the lake's folders that its table did not have any more";
+    typed_lag_seconds: F64Gauge = "Time since the typed tables had every event that the lake had";
+    typed_rows: Counter = "Rows written into typed tables";
+    typed_unconverted_rows: Counter = "Rows of them with a value that did not fit its column";
     upkeep_failures: Counter = "Rounds of the upkeep that failed";
     upkeep_success_timestamp_seconds: F64Gauge = "When the last round of the upkeep succeeded, as Unix time";
 }

@@ -23,6 +23,7 @@ mod typed;
 use super::error::LakeError;
 pub use catalogue::{CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, Storage, catalogue};
 pub use glue::{GlueTable, glue_tables};
+pub(super) use names::plain;
 use raw_columns::raw_columns;
 pub use request::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema};
 use typed::{TypedView, distinct_select, typed_select, typed_views};

@@ -21,7 +21,7 @@ pub(super) fn is_unquotable(name: &str) -> bool {
 }
 
 /// The name with only lower-case letters, digits and `_`.
-pub(super) fn plain(name: &str) -> String {
+pub(in crate::sink::lake) fn plain(name: &str) -> String {
     let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
     name.chars().map(keep).take(VIEW_NAME_BYTES_MAX).collect()
 }
