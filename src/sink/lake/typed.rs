@@ -32,7 +32,7 @@
 //! - `definition.rs`, `definitions.rs`: which columns, and how they change
 //! - `changes.rs`: what changed in raw · `progress.rs`, `standing.rs`: how far a table is built · `tables.rs`: the tables
 //! - `existing.rs`: events that a table has · `writer.rs`: files · `partition_build.rs`, `commit.rs`: one partition · `build.rs`: a pass
-//! - `erase.rs`: what an erasure does · `location.rs`: where they are · `report.rs`: what was done
+//! - `erase.rs`: what an erasure does · `status.rs`: what is there · `location.rs`: where they are · `report.rs`: what was done
 
 mod build;
 mod builders;
@@ -51,13 +51,16 @@ mod partition_build;
 mod progress;
 mod report;
 mod standing;
+mod status;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use build::{BuildRequest, TypedLake};
+pub(super) use columns::{OTHER, UNCONVERTED, schema as table_schema};
 pub use definitions::Definitions;
 pub use erase::{TypedErased, TypedErasure, erase_typed};
-pub use location::typed_location;
+pub use location::{typed_folder, typed_location};
 pub use report::{BuildReport, TableReport};
+pub use status::{TypedStatus, typed_status};

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{EventColumn, EventColumns, FieldType};
+use crate::{
+    event::{EventColumn, EventColumns, FieldType},
+    sink::lake::table::Snapshot,
+};
 
 /// Setting of a typed table: its event name.
 pub(super) const EVENT_NAME: &str = "lakegate.event_name";
@@ -12,6 +15,11 @@ pub(super) const COLUMNS: &str = "lakegate.columns";
 pub(super) const GENERATION: &str = "lakegate.generation";
 /// Value of the setting [`TABLE_KIND`](crate::sink::lake::table::TABLE_KIND).
 pub(super) const KIND: &str = "typed";
+
+/// The definition that a table has; `None` if it cannot be read.
+pub(super) fn stored(snapshot: &Snapshot) -> Option<EventColumns> {
+    serde_json::from_str(snapshot.setting(COLUMNS)?).ok()
+}
 
 /// What the definition of a table becomes.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Where the typed tables are.
 
-use crate::sink::lake::{LakeConfig, LakeError, TableFormat};
+use crate::sink::lake::{LakeConfig, LakeError, TableFormat, views::plain};
 
 const SUFFIX: &str = "-typed";
 
@@ -20,6 +20,12 @@ pub fn typed_location(lake: &LakeConfig, root: Option<&str>) -> Result<LakeConfi
     };
     let root = root.map_or_else(beside, |root| Ok(root.trim_end_matches('/').to_owned()))?;
     Ok(LakeConfig { root, table: TableFormat::Delta, ..lake.clone() })
+}
+
+/// The folder of the table of an event name, if no other table has it.
+#[must_use]
+pub fn typed_folder(event_name: &str) -> String {
+    plain(event_name)
 }
 
 #[cfg(test)]

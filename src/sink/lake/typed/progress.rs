@@ -45,6 +45,12 @@ impl Built {
         }
     }
 
+    /// Reads it, whatever raw table it is about.
+    pub(super) fn read_any(store: &Store) -> Option<Self> {
+        let bytes = store.read(&format!("{OWN_FOLDER}/{FILE}")).ok()?;
+        serde_json::from_slice::<Self>(&bytes).ok().filter(|built| built.format == FORMAT)
+    }
+
     pub(super) fn write(&self, store: &Store) -> Result<(), String> {
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| error.to_string())?;
         store.replace(OWN_FOLDER, FILE, bytes.into())

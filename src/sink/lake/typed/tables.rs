@@ -8,8 +8,9 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    definition::{COLUMNS, EVENT_NAME, Evolution, GENERATION, KIND, evolve},
+    definition::{COLUMNS, EVENT_NAME, Evolution, GENERATION, KIND, evolve, stored},
     delta_schema::delta_schema,
+    location::typed_folder,
 };
 use crate::{
     event::EventColumns,
@@ -20,7 +21,6 @@ use crate::{
         store::Store,
         table::{Change, Definition, LOG_FOLDER, Operation, Snapshot, TABLE_KIND, Table, TableError},
         upkeep::{Upkeep, UpkeepError},
-        views::plain,
     },
 };
 
@@ -146,7 +146,7 @@ impl TypedTables {
     }
 
     fn create(&mut self, definition: &EventColumns) -> Result<(), UpkeepError> {
-        let wanted = plain(&definition.event_name);
+        let wanted = typed_folder(&definition.event_name);
         let taken: HashSet<&str> = self.tables.values().map(|table| table.folder.as_str()).chain(RESERVED).collect();
         let names = std::iter::once(wanted.clone()).chain((2..).map(|number| format!("{wanted}_{number}")));
         let free: Vec<String> = names.filter(|name| !taken.contains(name.as_str())).take(3).collect();
@@ -169,10 +169,6 @@ impl TypedTables {
 
 fn json_of(definition: &EventColumns) -> String {
     serde_json::to_string(definition).unwrap_or_default()
-}
-
-fn stored(snapshot: &Snapshot) -> Option<EventColumns> {
-    serde_json::from_str(snapshot.setting(COLUMNS)?).ok()
 }
 
 /// Gives a table the columns of `wanted`. If its files do not fit them, one commit removes them all: a reader sees an empty table

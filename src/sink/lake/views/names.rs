@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use crate::limits::VIEW_NAME_BYTES_MAX;
 
 /// A quoted identifier with any content.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::sink::lake) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A quoted text with any content.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::sink::lake) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
