@@ -64,6 +64,7 @@ pub use lake_location::{lake_location, location_of, typed_location_of};
 use lake_upkeep::LakeUpkeep;
 pub use lake_upkeep::{SCRATCH_FOLDER, upkeep_settings};
 pub use offline::{Offline, admin_address, gateway_id, is_running};
+pub use policy::check_listener;
 use policy::policy;
 pub use reload::Reloader;
 use retention::Retention;

@@ -7,7 +7,20 @@ use crate::{
     config::Config,
     http::Policy,
     rate_limit::{AddressRates, Allowance},
+    tls::TlsError,
 };
+
+/// Refuses a listener beyond loopback without keys, or without a certificate. Reads no files.
+///
+/// # Errors
+/// What is missing.
+pub fn check_listener(config: &Config) -> anyhow::Result<()> {
+    let listen = config.http.listen.ip();
+    Keys::new(&config.keys, &config.rate_limit, listen, None)?;
+    let is_served = listen.is_loopback() || config.http.plaintext || config.tls.certificate.is_some();
+    anyhow::ensure!(is_served, TlsError::NoCertificate(listen));
+    Ok(())
+}
 
 /// The keys and limits. Entries that did not change since `before` keep their buckets.
 pub(super) fn policy(config: &Config, before: Option<&Policy>) -> anyhow::Result<Policy> {

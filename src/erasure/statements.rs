@@ -34,8 +34,13 @@ fn gone_for_good(report: &Report) -> Vec<String> {
         when.push("dead letters: gone from the files now.".to_owned());
     }
     for lake in report.lakes.iter().filter(|lake| lake.erased + lake.old_files_removed > 0) {
+        let which = if lake.problem.is_none() && lake.unreadable_files.is_empty() {
+            "the files that held the events are deleted now"
+        } else {
+            "the files in which events were found are deleted now; others may be left, see below"
+        };
         when.push(format!(
-            "lake {}: the files that held the events are deleted now. Queries of an older version that needs one of them fail \
+            "lake {}: {which}. Queries of an older version that needs one of them fail \
              from now on. The log keeps the names and the statistics of those files, without payloads and identities, until its \
              own retention is over.",
             lake.root
@@ -96,4 +101,24 @@ fn left(report: &Report) -> Vec<String> {
         }
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::erasure::report::LakeReport;
+
+    #[test]
+    fn a_lake_whose_search_is_not_complete_is_not_said_to_be_clean() {
+        let said = |lake: LakeReport| {
+            let report = Report { lakes: vec![LakeReport { erased: 1, ..lake }], ..Report::default() };
+            gone_for_good(&report).into_iter().find(|text| text.starts_with("lake")).unwrap()
+        };
+        assert!(said(LakeReport::default()).contains("the files that held the events are deleted now"));
+        let problem = LakeReport { problem: Some("new files were committed all the time".to_owned()), ..LakeReport::default() };
+        let unreadable = LakeReport { unreadable_files: vec!["a.parquet".to_owned()], ..LakeReport::default() };
+        for lake in [problem, unreadable] {
+            assert!(said(lake).contains("others may be left"));
+        }
+    }
 }

@@ -38,7 +38,7 @@
 //! the day of its `created_datetime`; the views have this as `is_late`. Gateways up to 2026-11 put late events into the folder
 //! `created_date=late`, which is still read.
 //!
-//! Pages are compressed with zstd level 3. The footer names the writer, the spool and the range.
+//! Pages are compressed with zstd level 3; in files of less than a thousand rows only those of the payload. The footer names the writer, the spool and the range.
 //!
 //! # Guarantees
 //!

@@ -84,16 +84,22 @@ def test_a_variable_with_too_few_underscores_is_told_and_not_read():
 
 def test_without_keys_it_listens_on_loopback_only(tmp_path):
     refused = lakegate("serve", "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--plaintext", "--data-dir", tmp_path / "data")
-    assert refused.returncode != 0
-    assert "0.0.0.0 is not a loopback address and no [[keys]] are configured" in refused.stderr
+    checked = lakegate("config", "check", LAKEGATE__HTTP__LISTEN="0.0.0.0:0", LAKEGATE__HTTP__PLAINTEXT="true")
+    for answer in (refused, checked):
+        assert (answer.returncode, answer.stdout) == (EX_CONFIG, "")
+        assert "0.0.0.0 is not a loopback address and no [[keys]] are configured" in answer.stderr
 
 
 def test_beyond_loopback_it_wants_a_certificate_or_plaintext(tmp_path):
     file = tmp_path / "lakegate.toml"
     file.write_text(key("web", "s3cret"))
     refused = lakegate("serve", "--config", file, "--listen", "0.0.0.0:0", "--admin", "127.0.0.1:0", "--data-dir", tmp_path / "data")
-    assert refused.returncode != 0
-    assert "no [tls] certificate is configured" in refused.stderr and "plaintext" in refused.stderr
+    checked = lakegate("config", "check", "--config", file, LAKEGATE__HTTP__LISTEN="0.0.0.0:0")
+    for answer in (refused, checked):
+        assert (answer.returncode, answer.stdout) == (EX_CONFIG, "")
+        assert "no [tls] certificate is configured" in answer.stderr and "plaintext" in answer.stderr
+    checked = lakegate("config", "check", "--config", file, LAKEGATE__HTTP__LISTEN="0.0.0.0:0", LAKEGATE__HTTP__PLAINTEXT="true")
+    assert checked.returncode == 0
 
 
 def test_a_new_key_is_made_with_its_lines_for_the_file(gateways):

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event::Record,
-    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS},
+    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS, LAKE_COMPRESSED_ROWS},
     sink::Batch,
 };
 
@@ -152,12 +152,14 @@ pub(super) fn properties_of_any_file(origin: &[(&str, String)], rows: usize) -> 
     let column = |name: &str| ColumnPath::from(name);
     let entry = |key: &str, value: &str| KeyValue::new(format!("lakegate.{key}"), value.to_owned());
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
     let mut properties = WriterProperties::builder()
         .set_created_by(writer.to_owned())
         .set_key_value_metadata(Some(
             std::iter::once(entry("writer", writer)).chain(origin.iter().map(|(key, value)| entry(key, value))).collect(),
         ))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_compression(if rows < LAKE_COMPRESSED_ROWS { Compression::UNCOMPRESSED } else { zstd })
+        .set_column_compression(column("payload"), zstd)
         // A file has only a few pages: the footer's statistics are as useful as a page index.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)

@@ -7,6 +7,7 @@ use arrow_schema::{DataType, TimeUnit};
 use parquet::{
     arrow::arrow_reader::ParquetRecordBatchReaderBuilder,
     basic::{Compression, LogicalType, TimeUnit as ParquetTimeUnit},
+    file::metadata::{ColumnChunkMetaData, RowGroupMetaData},
 };
 use proptest::prelude::*;
 
@@ -187,7 +188,11 @@ async fn a_timestamp_has_no_zone_and_the_footer_names_the_stretch() {
         assert_eq!(logical, Some(LogicalType::timestamp(false, ParquetTimeUnit::MILLIS)));
     }
     let group = file.metadata().row_group(0);
-    assert!(group.columns().iter().all(|column| matches!(column.compression(), Compression::ZSTD(_))));
+    let compressed = |group: &RowGroupMetaData| {
+        let is_compressed = |column: &&ColumnChunkMetaData| matches!(column.compression(), Compression::ZSTD(_));
+        group.columns().iter().filter(is_compressed).map(|column| column.column_path().string()).collect::<Vec<_>>()
+    };
+    assert_eq!(compressed(group), ["payload"], "the file is small");
     for column in [0, 8] {
         assert_eq!(group.column(column).dictionary_page_offset(), None, "no dictionary on uuid and payload");
     }
@@ -197,6 +202,11 @@ async fn a_timestamp_has_no_zone_and_the_footer_names_the_stretch() {
     assert_eq!(value("lakegate.spool_id"), Uuid::from_u128(1).to_string());
     assert_eq!((value("lakegate.first_seq_inclusive"), value("lakegate.end_seq_exclusive")), ("7".to_owned(), "9".to_owned()));
     assert!(value("lakegate.writer").starts_with("lakegate version "));
+
+    let large = TestLake::new();
+    large.write(0, (0..1_000).map(|number| event(number, "menu:item:viewed")).collect()).await;
+    let file = ParquetRecordBatchReaderBuilder::try_new(File::open(&large.files()[0]).unwrap()).unwrap();
+    assert_eq!(compressed(file.metadata().row_group(0)).len(), 9);
 }
 
 #[tokio::test]

@@ -83,8 +83,8 @@ impl Upkeep {
         pace: &Pace,
     ) -> Result<Option<Compacted>, UpkeepError> {
         for _ in 0..LAKE_REWRITE_TRIES_MAX {
-            let snapshot = self.table.refresh()?;
-            let files = self.mergeable(&snapshot, partition);
+            // The version is not kept, because a commit copies a version that somebody holds: with all files, each time.
+            let files = self.mergeable(&*self.table.refresh()?, partition);
             let rules = Rules { now_millis: unix_millis(SystemTime::now()), files_max: request.files_max };
             if urgency(partition, &files, rules).is_none() {
                 return Ok(None);

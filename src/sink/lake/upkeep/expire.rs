@@ -87,9 +87,9 @@ impl Upkeep {
         let Some(date) = parse_date(&partition.created_date) else { return Ok(None) };
         let is_expired = |name: &str| retention.expires_on(name, date).is_some_and(|day| day <= today);
         for _ in 0..LAKE_REWRITE_TRIES_MAX {
-            let snapshot = self.table.refresh()?;
-            let files = snapshot.files_of(partition);
-            let mut plan = self.plan_expiry(partition, files, retention, today, pace)?;
+            // The version is not kept: see `compact`.
+            let files = self.table.refresh()?.files_of(partition).to_vec();
+            let mut plan = self.plan_expiry(partition, &files, retention, today, pace)?;
             if plan.names.is_empty() && plan.left_out.is_empty() {
                 return Ok(None);
             }
