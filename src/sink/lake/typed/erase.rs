@@ -3,7 +3,7 @@
 //! Files that a builder wrote and never committed may hold erased rows, too. They are found first; then their partitions are
 //! rebuilt, so that a slow builder that wrote one of them, and still lives, is refused; then they are deleted.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
 use super::build::{BuildRequest, Forced, TypedLake};
 use crate::{
@@ -56,7 +56,7 @@ pub fn erase_typed(lake: &LakeConfig, typed: &LakeConfig, erasure: &TypedErasure
     for table in typed.selected(&request) {
         let snapshot = table.upkeep.table.known();
         for (partition, path) in unknown_files(&typed, table.event_name(), &snapshot)? {
-            forced.entry(table.event_name().to_owned()).or_insert_with(BTreeSet::new).insert(partition.clone());
+            forced.entry(table.event_name().to_owned()).or_default().insert(partition.clone());
             found.push((table.event_name().to_owned(), partition, path));
         }
     }
