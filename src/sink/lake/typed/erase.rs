@@ -37,6 +37,8 @@ pub struct TypedErased {
     pub rows: u64,
     /// Files that were deleted.
     pub files_removed: u64,
+    /// Whether this program may not look which tables there are.
+    pub is_forbidden: bool,
     /// Why not all is erased.
     pub problems: Vec<String>,
 }
@@ -47,6 +49,9 @@ pub struct TypedErased {
 /// [`UpkeepError`] if it was stopped, or a store or a log fails. The same call again goes on.
 pub fn erase_typed(lake: &LakeConfig, typed: &LakeConfig, erasure: &TypedErasure<'_>) -> Result<TypedErased, UpkeepError> {
     let Some(mut typed) = TypedLake::open(lake, typed, erasure.scratch.clone())? else { return Ok(TypedErased::default()) };
+    if !typed.tables.may_list() {
+        return Ok(TypedErased { is_forbidden: true, ..TypedErased::default() });
+    }
     typed.tables.sync(&[])?;
     let admits = |name: &str| (erasure.admits_type)(name.split(':').next().unwrap_or_default());
     let request = BuildRequest { definitions: &[], admits: &admits, rebuild: false, files_max: LAKE_FILES_MAX };
