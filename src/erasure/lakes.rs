@@ -135,17 +135,23 @@ pub(super) fn erase_from_typed(
         scratch: parts.data_dir.join("scratch"),
         stop: stop.clone(),
     };
-    let told = report.typed_tables.get_or_insert_default();
+    let mut told = report.typed_tables.take().unwrap_or_default();
     told.root.clone_from(&typed.root);
     match erase_typed(&lake.location, typed, &erasure) {
         Ok(done) => {
             told.tables = done.tables;
             told.erased += done.rows;
             told.old_files_removed += done.files_removed;
+            told.forbidden = done.is_forbidden;
             told.problems = done.problems;
         }
-        Err(UpkeepError::Stopped) => return Err(io::Error::new(io::ErrorKind::Interrupted, "the gateway stops")),
+        Err(UpkeepError::Stopped) => {
+            report.typed_tables = Some(told);
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the gateway stops"));
+        }
         Err(error) => told.problems = vec![error.to_string()],
     }
+    let is_something = told.tables > 0 || told.forbidden || !told.problems.is_empty();
+    report.typed_tables = is_something.then_some(told);
     Ok(())
 }

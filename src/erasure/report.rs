@@ -133,6 +133,9 @@ pub struct TypedTablesReport {
     pub erased: u64,
     /// Files that held such rows, and those of older versions, that were deleted.
     pub old_files_removed: u64,
+    /// Whether the gateway may not look which tables there are: in a bucket, it may lack the right.
+    #[serde(default)]
+    pub forbidden: bool,
     /// Why they did not follow.
     pub problems: Vec<String>,
 }

@@ -178,6 +178,15 @@ impl Store {
         }
     }
 
+    /// Whether this program lacks the right, in a bucket, for what failed with this error.
+    pub(super) fn is_forbidden(&self, error: &LakeError) -> bool {
+        match (self, error) {
+            #[cfg(feature = "s3")]
+            (Self::S3(_), LakeError::Io { cause, .. }) => s3::is_forbidden(cause),
+            _ => false,
+        }
+    }
+
     /// Lists a folder below the root; the root itself is `""`. Blocks.
     pub(super) fn list(&self, folder: &str) -> Result<Folder, LakeError> {
         let listed = match self {

@@ -30,6 +30,10 @@ use crate::sink::lake::{
     table::FileStatistics,
 };
 
+/// Whether a row group may have a wanted row, by the bounds of its `created_at`, and by what its Bloom filter says of an
+/// `event_uuid`.
+pub(in crate::sink::lake) type MayHave<'a> = dyn FnMut(Option<(f64, f64)>, &dyn Fn(&str) -> bool) -> bool + 'a;
+
 /// A file with its footer read.
 pub(in crate::sink::lake) struct LakeFile {
     source: Source,
@@ -170,12 +174,8 @@ impl LakeFile {
         Ok(found)
     }
 
-    /// The key columns of the row groups that may have wanted rows; `None` if there are none. `may_have` is asked with the bounds
-    /// of `created_at`, and with a function that says whether a group may have an `event_uuid`.
-    pub(in crate::sink::lake) fn keys_of_groups(
-        &self,
-        may_have: &mut dyn FnMut(Option<(f64, f64)>, &dyn Fn(&str) -> bool) -> bool,
-    ) -> Result<Option<Batches>, String> {
+    /// The key columns of the row groups that may have wanted rows; `None` if there are none.
+    pub(in crate::sink::lake) fn keys_of_groups(&self, may_have: &mut MayHave<'_>) -> Result<Option<Batches>, String> {
         let builder = self.builder(&["event_uuid", "created_at", "received_datetime", DEDUP_SCOPE]);
         let leaf = self.leaf("event_uuid");
         let mut groups = Vec::new();

@@ -13,7 +13,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{DAY, NOW, TestLake, envelope, event, event_at, record, uuids};
+use super::{DAY, NOW, TestLake, created, envelope, event, event_at, record, uuids};
 use crate::{
     conditions::Conditions,
     event::{Date, Envelope, EventColumn, EventColumns, FieldType},
@@ -428,7 +428,8 @@ async fn a_round_of_the_gateway_builds_before_it_compacts_and_says_how_far_it_is
     let lake = TestLake::new();
     let now = crate::event::unix_millis(std::time::SystemTime::now());
     lake.write(0, vec![event_at(1, "menu:a", now), event_at(2, "menu:b", now)]).await;
-    lake.write(2, vec![event_at(3, "menu:a", now)]).await;
+    let unfit = Envelope { created_at: created(now), ..envelope(3, "menu:a") };
+    lake.write(2, vec![record(&unfit, br#"{"number":"three"}"#)]).await;
     let (raw, location) = locations(&lake);
     let (metrics, all) = (Metrics::new(), Arc::new(definitions()));
     let run = UpkeepRun {
@@ -457,7 +458,11 @@ async fn a_round_of_the_gateway_builds_before_it_compacts_and_says_how_far_it_is
     assert_eq!((rows(&lake, "menu_a"), rows(&lake, "menu_b")), (uuids([1, 3]), uuids([2])));
     assert_eq!(lake.table().known().files_count(), 1, "and then it compacts");
     let text = metrics.exposition();
-    for line in ["lakegate_lake_typed_rows_total{sink=\"lake\"} 3", "lakegate_lake_typed_lag_seconds{sink=\"lake\"} 0.0"] {
+    for line in [
+        "lakegate_lake_typed_rows_total{sink=\"lake\"} 3",
+        "lakegate_lake_typed_lag_seconds{sink=\"lake\"} 0.0",
+        "lakegate_lake_typed_unconverted_rows_total{sink=\"lake\",event_name=\"menu:a\"} 1",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }
     run.one_round().unwrap();

@@ -111,6 +111,10 @@ impl TypedLake {
     /// # Errors
     /// As [`TypedLake::pass`].
     pub fn open_tables(&mut self) -> Result<usize, UpkeepError> {
+        // A program that may not even look never built one.
+        if !self.tables.may_list() {
+            return Ok(0);
+        }
         self.tables.sync(&[])?;
         Ok(self.tables.tables.len())
     }

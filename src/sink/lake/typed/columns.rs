@@ -218,7 +218,7 @@ fn changed(definition: &EventColumns) -> Vec<Changed> {
         match changed.iter_mut().find(|changed| *changed.field == *column.field) {
             Some(changed) => changed.columns.push((column.versions.clone(), position)),
             None => {
-                changed.push(Changed { field: column.field.as_str().into(), columns: vec![(column.versions.clone(), position)] })
+                changed.push(Changed { field: column.field.as_str().into(), columns: vec![(column.versions.clone(), position)] });
             }
         }
     }

@@ -74,6 +74,8 @@ fn is_same_type(a: &FieldType, b: &FieldType) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     fn column(name: &str, kind: FieldType, description: &str) -> EventColumn {
@@ -89,11 +91,11 @@ mod tests {
         let (a, b) = (column("a", FieldType::Integer, ""), column("b", FieldType::Text, ""));
         let both = columns(&[a.clone(), b.clone()]);
         assert_eq!(evolve(&both, &both), Evolution::Same);
-        assert_eq!(evolve(&both, &columns(&[b.clone()])), Evolution::Same, "an older registry takes nothing away");
-        assert_eq!(evolve(&columns(&[b.clone()]), &both), Evolution::Extended(columns(&[b.clone(), a.clone()])));
+        assert_eq!(evolve(&both, &columns(slice::from_ref(&b))), Evolution::Same, "an older registry takes nothing away");
+        assert_eq!(evolve(&columns(slice::from_ref(&b)), &both), Evolution::Extended(columns(&[b.clone(), a.clone()])));
         let newer = columns(&[EventColumn { versions: vec![2], ..a.clone() }]);
         let united = columns(&[EventColumn { versions: vec![1, 2], ..a.clone() }]);
-        assert_eq!(evolve(&columns(&[a.clone()]), &newer), Evolution::Extended(united));
+        assert_eq!(evolve(&columns(slice::from_ref(&a)), &newer), Evolution::Extended(united));
         let told = columns(&[column("a", FieldType::Integer, "how many"), b]);
         assert_eq!(evolve(&both, &told), Evolution::Extended(told.clone()));
         assert_eq!(evolve(&both, &columns(&[column("a", FieldType::Number, "")])), Evolution::Incompatible);

@@ -3,7 +3,7 @@
 //! Files that a builder wrote and never committed may hold erased rows, too. They are found first; then their partitions are
 //! rebuilt, so that a slow builder that wrote one of them, and still lives, is refused; then they are deleted.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::path::PathBuf;
 
 use super::build::{BuildRequest, Forced, TypedLake};
 use crate::{
@@ -37,6 +37,8 @@ pub struct TypedErased {
     pub rows: u64,
     /// Files that were deleted.
     pub files_removed: u64,
+    /// Whether this program may not look which tables there are.
+    pub is_forbidden: bool,
     /// Why not all is erased.
     pub problems: Vec<String>,
 }
@@ -47,6 +49,9 @@ pub struct TypedErased {
 /// [`UpkeepError`] if it was stopped, or a store or a log fails. The same call again goes on.
 pub fn erase_typed(lake: &LakeConfig, typed: &LakeConfig, erasure: &TypedErasure<'_>) -> Result<TypedErased, UpkeepError> {
     let Some(mut typed) = TypedLake::open(lake, typed, erasure.scratch.clone())? else { return Ok(TypedErased::default()) };
+    if !typed.tables.may_list() {
+        return Ok(TypedErased { is_forbidden: true, ..TypedErased::default() });
+    }
     typed.tables.sync(&[])?;
     let admits = |name: &str| (erasure.admits_type)(name.split(':').next().unwrap_or_default());
     let request = BuildRequest { definitions: &[], admits: &admits, rebuild: false, files_max: LAKE_FILES_MAX };
@@ -56,7 +61,7 @@ pub fn erase_typed(lake: &LakeConfig, typed: &LakeConfig, erasure: &TypedErasure
     for table in typed.selected(&request) {
         let snapshot = table.upkeep.table.known();
         for (partition, path) in unknown_files(&typed, table.event_name(), &snapshot)? {
-            forced.entry(table.event_name().to_owned()).or_insert_with(BTreeSet::new).insert(partition.clone());
+            forced.entry(table.event_name().to_owned()).or_default().insert(partition.clone());
             found.push((table.event_name().to_owned(), partition, path));
         }
     }

@@ -49,6 +49,9 @@ pub(super) struct PartitionBuild<'a> {
     pub(super) report: &'a mut BuildReport,
 }
 
+/// New files, and the positions of the tasks to which they are new.
+type Group<'a> = (&'a [Arc<TableFile>], Vec<usize>);
+
 /// What is read in one go, and for which tasks.
 struct Stream<'a> {
     files: &'a [Arc<TableFile>],
@@ -65,7 +68,7 @@ impl PartitionBuild<'_> {
         let mut works: Vec<Option<Work>> = tasks.iter().map(|task| task.work.clone()).collect();
         let mut is_current = true;
         // Usually one group.
-        let mut groups: BTreeMap<Vec<&str>, (&[Arc<TableFile>], Vec<usize>)> = BTreeMap::new();
+        let mut groups: BTreeMap<Vec<&str>, Group<'_>> = BTreeMap::new();
         for (position, task) in tasks.iter().enumerate() {
             if let Some(Work::Append(files)) = &task.work {
                 let paths = files.iter().map(|file| file.path.as_str()).collect();

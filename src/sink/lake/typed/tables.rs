@@ -111,6 +111,11 @@ impl TypedTables {
         Ok(())
     }
 
+    /// Whether this program may look which tables there are.
+    pub(super) fn may_list(&self) -> bool {
+        self.store.list("").map_or_else(|error| !self.store.is_forbidden(&error), |_| true)
+    }
+
     /// Opens the tables that are there.
     fn list(&mut self) -> Result<(), UpkeepError> {
         let folders = match self.store.list("") {

@@ -111,7 +111,6 @@ impl TypedRound<'_> {
     fn count(&self, report: &BuildReport) {
         for table in &report.tables {
             self.metrics.typed_rows.inc_by(table.rows_written);
-            self.metrics.typed_unconverted_rows.inc_by(table.unconverted);
             if table.appended + table.rebuilt > 0 {
                 tracing::debug!(
                     table = table.table,
@@ -123,6 +122,7 @@ impl TypedRound<'_> {
                 );
             }
             if table.unconverted > 0 {
+                self.metrics.typed_unconverted_rows.inc_by(&table.event_name, table.unconverted);
                 tracing::warn!(
                     event_name = table.event_name,
                     rows = table.unconverted,
