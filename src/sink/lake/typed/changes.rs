@@ -73,3 +73,74 @@ impl RawChanges {
         (!files.is_empty()).then_some(Work::Append(files))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::lake::{
+        LakeConfig,
+        store::Store,
+        table::{Change, FileStatistics, Operation},
+    };
+
+    fn partition() -> Partition {
+        Partition { event_type: "menu".into(), created_date: "2026-11-20".into() }
+    }
+
+    fn file(name: &str) -> TableFile {
+        TableFile {
+            partition: partition(),
+            path: format!("{}/{name}.parquet", partition()),
+            bytes: 1,
+            modified_millis: 0,
+            statistics: FileStatistics::default(),
+            ranges: Vec::new(),
+        }
+    }
+
+    /// Commits, and returns the version.
+    fn commit(table: &Table, operation: Operation, data_change: bool, remove: &[&str], add: &[&str]) -> u64 {
+        let known = table.known();
+        let removed = |name: &&str| known.files().find(|live| live.path == file(name).path).unwrap().clone();
+        let change = Change {
+            add: add.iter().map(|name| file(name)).collect(),
+            remove: remove.iter().map(removed).collect(),
+            ..Change::new(operation, data_change)
+        };
+        table.commit(&change).unwrap().version
+    }
+
+    #[test]
+    fn what_came_is_appended_what_left_is_rebuilt_and_files_that_were_merged_say_nothing_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::for_building(&LakeConfig::at(folder.path().to_str().unwrap())).unwrap();
+        let table = Table::open_or_create(Arc::new(store), &[]).unwrap();
+        let work = |built: Option<u64>| {
+            let snapshot = table.known();
+            let changes = RawChanges::read(&table, built.unwrap_or(snapshot.version), snapshot.version).unwrap();
+            changes.work(&snapshot, &partition(), built, true).map(|work| match work {
+                Work::Append(files) => files.iter().map(|file| file.name().to_owned()).collect::<Vec<_>>().join(" "),
+                Work::Rebuild { fence } => format!("rebuild, fence {fence}"),
+            })
+        };
+        let said = |text: &str| Some(text.to_owned());
+        let first = commit(&table, Operation::Write, true, &[], &["a"]);
+        let second = commit(&table, Operation::Write, true, &[], &["b", "c"]);
+        assert_eq!(work(None), said("rebuild, fence false"));
+        assert_eq!((work(Some(first)), work(Some(second))), (said("b.parquet c.parquet"), None));
+        let merged = commit(&table, Operation::Optimize, false, &["a", "b"], &["ab"]);
+        assert_eq!(work(Some(first)), said("rebuild, fence true"), "b was not built, and is in another file now");
+        assert_eq!((work(Some(second)), work(Some(merged))), (None, None));
+        commit(&table, Operation::Write, true, &[], &["d"]);
+        assert_eq!(work(Some(second)), said("d.parquet"));
+        let erased = commit(&table, Operation::Delete, true, &["c"], &["e"]);
+        assert_eq!((work(Some(second)), work(Some(erased))), (said("rebuild, fence true"), None));
+        // The log forgets what came before.
+        table.checkpoint().unwrap();
+        (0..=second)
+            .for_each(|version| std::fs::remove_file(folder.path().join(format!("_delta_log/{version:020}.json"))).unwrap());
+        assert_eq!((work(Some(first)), work(Some(merged))), (said("rebuild, fence true"), said("rebuild, fence true")));
+        assert_eq!(work(Some(erased - 1)), said("rebuild, fence true"));
+        assert_eq!(work(Some(erased)), None);
+    }
+}
