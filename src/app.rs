@@ -23,6 +23,7 @@ mod shutdown;
 mod sinks;
 mod stop_request;
 mod stores;
+mod typed_columns;
 
 use std::{
     io,
@@ -59,7 +60,7 @@ use components::Components;
 pub use data_folder::check_data_folder;
 pub use ended::{Ended, Failure};
 pub use folder_holder::gateway_process;
-pub use lake_location::{lake_location, location_of};
+pub use lake_location::{lake_location, location_of, typed_location_of};
 use lake_upkeep::LakeUpkeep;
 pub use lake_upkeep::{SCRATCH_FOLDER, upkeep_settings};
 pub use offline::{Offline, admin_address, gateway_id, is_running};
@@ -70,6 +71,7 @@ use retention::Retention;
 use schemas::Schemas;
 pub use stop_request::Stop;
 use stores::restore_later;
+use typed_columns::typed_columns;
 
 /// A running gateway.
 pub struct App {
@@ -190,7 +192,7 @@ impl App {
             metrics: ServerMetrics::default(),
         };
         let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
-        let lake_upkeep = LakeUpkeep::start(config, &metrics, &gate.conditions)?;
+        let lake_upkeep = LakeUpkeep::start(config, &typed_columns(&gate), &metrics, &gate.conditions)?;
         let background_tasks = background_tasks(Retention::of(config), &gate, tls.clone(), schemas.clone());
         let vital = |name| gate.conditions.vital(name);
         let serve = server.run(serving.clone(), Duration::from_secs(config.stop.requests_seconds));

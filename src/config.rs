@@ -30,7 +30,7 @@ pub use kafka::{
 };
 pub use keys::{Answers, KeyConfig, KeyKind, check_keys, is_key_name};
 pub use kinesis::KinesisConfig;
-pub use lake_upkeep::{LakeRetentionConfig, LakeUpkeepConfig};
+pub use lake_upkeep::{LakeRetentionConfig, LakeTypedConfig, LakeUpkeepConfig};
 pub use load::{ConfigError, keys_variable, load, parse};
 pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{

@@ -38,7 +38,7 @@ use crate::{repair::Repair, sink::lake::StopSignal};
 pub use criterion::{ClauseText, Criterion, CriterionError, CriterionText, Subject, Verdict};
 use parts::now;
 pub use parts::{ErasureLake, ErasureParts};
-pub use report::{LakeReport, LettersReport, QuarantineReport, Report, SpoolReport};
+pub use report::{LakeReport, LettersReport, QuarantineReport, Report, SpoolReport, TypedTablesReport};
 pub use requests::{Requests, StoredRequest};
 use run::Run;
 

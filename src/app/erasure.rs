@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{lake_location::location_of, sinks::memory_of};
+use super::{
+    lake_location::{location_of, typed_location_of},
+    sinks::memory_of,
+};
 use crate::{
     config::{Config, DeadLettersKind, DedupStore, SinkSettings},
     dead_letters::DeadLetters,
@@ -21,7 +24,12 @@ pub(super) fn erasure(
     let (mut lakes, mut streams) = (Vec::new(), Vec::new());
     for sink in config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))? {
         match &sink.settings {
-            SinkSettings::Lake(lake) => lakes.push((sink.name.clone(), location_of(lake, config))),
+            SinkSettings::Lake(lake) => {
+                let location = location_of(lake, config);
+                // A lake without a place for them has none.
+                let typed = typed_location_of(lake, &location).ok().flatten();
+                lakes.push((sink.name.clone(), location, typed));
+            }
             SinkSettings::Kinesis(kinesis) => streams.push(format!("the Kinesis stream {}", kinesis.stream)),
             SinkSettings::Firehose(firehose) => streams.push(format!("the Firehose stream {}", firehose.stream)),
             SinkSettings::Kafka(_) => streams.push(format!("the Kafka topics of the sink {}", sink.name)),
@@ -33,7 +41,7 @@ pub(super) fn erasure(
     }
     let has_several = lakes.len() > 1;
     let memory = |name: &str| memory_of(config, name, has_several);
-    let lakes = lakes.iter().map(|(name, location)| ErasureLake { location: location.clone(), memory: memory(name) }).collect();
+    let lakes = lakes.into_iter().map(|(name, location, typed)| ErasureLake { location, typed, memory: memory(&name) }).collect();
     Ok(Erasure::new(ErasureParts {
         data_dir: config.data_dir.clone(),
         spool: spool.clone(),

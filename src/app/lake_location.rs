@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Config, LakeConfig, LakeTable},
-    sink::lake::{LakeConfig as Location, TableFormat},
+    sink::lake::{LakeConfig as Location, LakeError, TableFormat, typed_location},
 };
 
 /// The configured location of the lake.
@@ -25,4 +25,21 @@ pub fn location_of(lake: &LakeConfig, config: &Config) -> Location {
             LakeTable::None => TableFormat::None,
         },
     }
+}
+
+/// The location of the typed tables of `lake`, whether or not the gateway keeps them; `None` for a lake that is no table.
+///
+/// # Errors
+/// [`LakeError`] if there is no place for them.
+pub fn typed_location_of(lake: &LakeConfig, location: &Location) -> Result<Option<Location>, LakeError> {
+    if lake.table != LakeTable::Delta {
+        return Ok(None);
+    }
+    let root = Some(lake.typed.root.as_str()).filter(|root| !root.is_empty());
+    typed_location(location, root).map(Some)
+}
+
+/// Whether the gateway keeps the typed tables of `lake` by itself.
+pub(super) fn keeps_typed_tables(lake: &LakeConfig, location: &Location) -> bool {
+    lake.typed.enabled.unwrap_or(!location.root.contains("://"))
 }

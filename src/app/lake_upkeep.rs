@@ -1,13 +1,18 @@
 //! The upkeep of each lake that the gateway writes, in a thread of its own.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+};
 
-use super::lake_location::location_of;
+use super::lake_location::{keeps_typed_tables, location_of, typed_location_of};
 use crate::{
     conditions::Conditions,
     config::{Config, LakeConfig, LakeTable, SinkSettings},
-    limits::{LAKE_UPKEEP_FAILING_AFTER, LAKE_UPKEEP_PAUSE, LAKE_UPKEEP_STOP_TIMEOUT},
-    sink::lake::{NameRetention, Retention, StopSignal, UpkeepRun, UpkeepSettings},
+    limits::{LAKE_TYPED_LAG, LAKE_UPKEEP_FAILING_AFTER, LAKE_UPKEEP_PAUSE, LAKE_UPKEEP_STOP_TIMEOUT},
+    sink::lake::{
+        Definitions, LakeConfig as Location, NameRetention, Retention, StopSignal, TypedSettings, UpkeepRun, UpkeepSettings,
+    },
     telemetry::Metrics,
 };
 
@@ -24,17 +29,31 @@ pub(super) struct LakeUpkeep {
 
 impl LakeUpkeep {
     /// Starts the upkeep of each lake that is a table, unless it is switched off.
-    pub(super) fn start(config: &Config, metrics: &Arc<Metrics>, conditions: &Conditions) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: &Config,
+        definitions: &Definitions,
+        metrics: &Arc<Metrics>,
+        conditions: &Conditions,
+    ) -> anyhow::Result<Self> {
         let sinks = config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
         let is_only = sinks.len() == 1;
         let (stop, (running, ended)) = (StopSignal::default(), mpsc::channel());
+        let mut typed_roots = HashSet::new();
         for sink in sinks {
             let SinkSettings::Lake(lake) = &sink.settings else { continue };
             if lake.table != LakeTable::Delta || !lake.upkeep.enabled {
                 continue;
             }
+            let location = location_of(lake, config);
+            let typed = typed_settings(lake, &location, definitions)?;
+            if let Some(typed) = &typed
+                && !typed_roots.insert(typed.location.root.clone())
+            {
+                anyhow::bail!("[lake.typed] root: two lakes cannot have their typed tables in {}", typed.location.root);
+            }
             let run = UpkeepRun {
-                lake: location_of(lake, config),
+                typed,
+                lake: location,
                 scratch: config.data_dir.join(SCRATCH_FOLDER),
                 settings: upkeep_settings(lake),
                 metrics: metrics.lake.of(&sink.name),
@@ -57,6 +76,15 @@ impl LakeUpkeep {
         // Nobody sends: the channel only closes. An upload to S3 may take longer, and need not end.
         let _ = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(LAKE_UPKEEP_STOP_TIMEOUT);
     }
+}
+
+/// The typed tables, if the gateway keeps them.
+fn typed_settings(lake: &LakeConfig, location: &Location, definitions: &Definitions) -> anyhow::Result<Option<TypedSettings>> {
+    if !keeps_typed_tables(lake, location) {
+        return Ok(None);
+    }
+    let typed = typed_location_of(lake, location)?;
+    Ok(typed.map(|location| TypedSettings { location, definitions: definitions.clone(), lag: LAKE_TYPED_LAG }))
 }
 
 /// The configured rules.

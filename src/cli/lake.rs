@@ -3,6 +3,7 @@
 mod adopt;
 mod args;
 mod backup;
+mod build;
 mod check;
 mod compact;
 mod erase;
@@ -92,6 +93,9 @@ pub(super) enum LakeCommand {
     Tables(tables::TablesArgs),
     /// Merge small files into large, sorted ones that have each event once. A gateway does it by itself, bit by bit.
     Compact(compact::CompactArgs),
+    /// Build the typed tables: for each event name a table with a column for each field of its schemas, each event once. A gateway
+    /// does it by itself for a local lake.
+    Build(build::BuildArgs),
     /// Make a table of a lake whose files no log knows, or add the files that another writer (Firehose) added meanwhile.
     Adopt(adopt::AdoptArgs),
     /// Remove events that are older than [lake.retention] allows. A gateway does it by itself.
@@ -126,6 +130,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
         LakeCommand::Erase(args) => erase::erase(args, out),
         LakeCommand::Tables(args) => tables::tables(args, &mut stdout),
         LakeCommand::Compact(args) => compact::compact(args, out),
+        LakeCommand::Build(args) => build::build(args, out),
         LakeCommand::Adopt(args) => adopt::adopt(args, out),
         LakeCommand::Expire(args) => expire::expire(args, out),
         LakeCommand::Vacuum(args) => vacuum::vacuum(args, out),

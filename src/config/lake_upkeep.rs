@@ -1,4 +1,4 @@
-//! `[lake.upkeep]` and `[lake.retention]`.
+//! `[lake.upkeep]`, `[lake.typed]` and `[lake.retention]`.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +36,17 @@ impl Default for LakeUpkeepConfig {
             log_retention_hours: LAKE_LOG_RETENTION_HOURS,
         }
     }
+}
+
+/// `[lake.typed]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeTypedConfig {
+    /// Whether the gateway keeps a table with typed columns for each event name. Absent: for a local lake, not for one in S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Folder or `s3://bucket/prefix` of these tables. Empty: the lake's own, with `-typed` behind it.
+    pub root: String,
 }
 
 /// `[lake.retention]`

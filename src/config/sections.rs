@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KafkaConfig, KeyConfig, KinesisConfig, LakeRetentionConfig,
-    LakeUpkeepConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
+    LakeTypedConfig, LakeUpkeepConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
 };
 use crate::limits;
 
@@ -207,6 +207,8 @@ pub struct LakeConfig {
     pub s3_allow_http: bool,
     /// Compaction, vacuum, clean-up of the log.
     pub upkeep: LakeUpkeepConfig,
+    /// Tables with typed columns.
+    pub typed: LakeTypedConfig,
     /// How long events are kept.
     pub retention: LakeRetentionConfig,
 }
@@ -222,6 +224,7 @@ impl Default for LakeConfig {
             s3_region: String::new(),
             s3_allow_http: false,
             upkeep: LakeUpkeepConfig::default(),
+            typed: LakeTypedConfig::default(),
             retention: LakeRetentionConfig::default(),
         }
     }

@@ -38,6 +38,8 @@ pub struct ErasureParts {
 pub struct ErasureLake {
     /// Where it is.
     pub location: LakeConfig,
+    /// Where its typed tables are, if it can have some.
+    pub typed: Option<LakeConfig>,
     /// The folder in which its sink remembers the identities in the names of its files.
     pub memory: PathBuf,
 }

@@ -117,6 +117,27 @@ pub struct LakeReport {
     pub unreadable_files: Vec<String>,
     /// Why its search is not complete.
     pub problem: Option<String>,
+    /// Its typed tables, which follow it; `None` if it has none.
+    #[serde(default)]
+    pub typed_tables: Option<TypedTablesReport>,
+}
+
+/// The typed tables of a lake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypedTablesReport {
+    /// The folder or the bucket.
+    pub root: String,
+    /// Tables that followed.
+    pub tables: u64,
+    /// Rows that left them.
+    pub erased: u64,
+    /// Files that held such rows, and those of older versions, that were deleted.
+    pub old_files_removed: u64,
+    /// Whether the gateway may not look which tables there are: in a bucket, it may lack the right.
+    #[serde(default)]
+    pub forbidden: bool,
+    /// Why they did not follow.
+    pub problems: Vec<String>,
 }
 
 impl Report {

@@ -60,7 +60,11 @@ impl Run<'_> {
         self.save()?;
         for lake in &self.parts.lakes {
             let unclaimed = self.erase_from_lake(lake, Vec::new())?;
-            if unclaimed.is_empty() || dry_run {
+            if dry_run {
+                continue;
+            }
+            if unclaimed.is_empty() {
+                self.erase_from_typed_tables(lake)?;
                 continue;
             }
             for (spool, name, contents) in &spools {
@@ -73,6 +77,7 @@ impl Run<'_> {
                     format!("files that a writer may still commit hold events; repeat the erasure in two days: {files}");
                 self.report.lake(&lake.location.root).problem = Some(problem);
             }
+            self.erase_from_typed_tables(lake)?;
         }
         statements::conclude(&mut self.report, self.parts);
         self.report.finished_at = Some(now());
@@ -112,6 +117,13 @@ impl Run<'_> {
         let (criterion, dry_run) = (self.criterion, self.report.dry_run);
         let report = self.report.lake(&lake.location.root);
         let erased = block_in_place(|| lakes::erase(lake, self.parts, criterion, self.stop, dry_run, unclaimed, report));
+        self.save()?;
+        erased
+    }
+
+    fn erase_from_typed_tables(&mut self, lake: &ErasureLake) -> io::Result<()> {
+        let report = self.report.lake(&lake.location.root);
+        let erased = block_in_place(|| lakes::erase_from_typed(lake, self.parts, self.criterion, self.stop, report));
         self.save()?;
         erased
     }

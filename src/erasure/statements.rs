@@ -6,7 +6,7 @@ use crate::limits::IDLE_ROLL_AFTER;
 /// Adds the statements to a report whose search has ended.
 pub(super) fn conclude(report: &mut Report, parts: &ErasureParts) {
     report.gone_for_good = gone_for_good(report);
-    report.out_of_reach = out_of_reach(parts);
+    report.out_of_reach = out_of_reach(report, parts);
     let mut incomplete = std::mem::take(&mut report.incomplete);
     incomplete.extend(left(report));
     incomplete.dedup();
@@ -54,7 +54,7 @@ fn gone_for_good(report: &Report) -> Vec<String> {
     when
 }
 
-fn out_of_reach(parts: &ErasureParts) -> Vec<String> {
+fn out_of_reach(report: &Report, parts: &ErasureParts) -> Vec<String> {
     let mut places: Vec<String> = parts
         .streams
         .iter()
@@ -63,6 +63,11 @@ fn out_of_reach(parts: &ErasureParts) -> Vec<String> {
     if parts.is_in_fleet {
         places.push("the data folders of the other gateways of the fleet: run the same command on each of them".to_owned());
     }
+    let forbidden = report.lakes.iter().filter_map(|lake| lake.typed_tables.as_ref()).filter(|typed| typed.forbidden);
+    places.extend(forbidden.map(|typed| {
+        let root = &typed.root;
+        format!("typed tables in {root}, if another program built some: this gateway may not list them; `lakegate lake build` brings them up to date")
+    }));
     places.push("backups and replicas of the data folder and of the lake".to_owned());
     places.push("exports, query results, and dead letters that were copied elsewhere".to_owned());
     places.push("the senders: an event that a client sends for the first time after the erasure is accepted".to_owned());
@@ -95,6 +100,10 @@ fn left(report: &Report) -> Vec<String> {
     for lake in &report.lakes {
         left.extend(lake.problem.iter().map(|problem| format!("lake {}: {problem}", lake.root)));
         left.extend(lake.unreadable_files.iter().map(|file| format!("lake {}: {file} could not be read", lake.root)));
+        if let Some(typed) = &lake.typed_tables {
+            let problems = typed.problems.iter();
+            left.extend(problems.map(|problem| format!("typed tables {}: {problem}; repeat the erasure", typed.root)));
+        }
     }
     left
 }

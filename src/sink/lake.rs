@@ -38,7 +38,8 @@
 //! the day of its `created_datetime`; the views have this as `is_late`. Gateways up to 2026-11 put late events into the folder
 //! `created_date=late`, which is still read.
 //!
-//! Pages are compressed with zstd level 3; in files of less than a thousand rows only those of the payload. The footer names the writer, the spool and the range.
+//! Pages are compressed with zstd level 3; in files of less than a thousand rows only those of the payload. The footer names the
+//! writer, the spool and the range.
 //!
 //! # Guarantees
 //!
@@ -56,6 +57,7 @@ mod adopt;
 mod backup;
 mod columns;
 mod config;
+mod declare;
 mod deliver;
 mod encode;
 mod erase;
@@ -76,7 +78,6 @@ mod store;
 mod table;
 #[cfg(test)]
 mod tests;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the builder of the tables comes next"))]
 mod typed;
 mod upkeep;
 mod views;
@@ -86,6 +87,7 @@ pub use adopt::{Adopted, adopt, adopt_lake};
 pub use backup::{BackedUp, BackupError, back_up};
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
 pub use config::{LakeConfig, TableFormat};
+pub use declare::{DeclaredColumn, DeclaredTable, Engine, declarations};
 pub use deliver::LakeSink;
 pub use erase::{ErasedRows, RowErasure, RowErasureError, erase_rows};
 pub use error::LakeError;
@@ -98,9 +100,13 @@ pub use rows::LakeRow;
 pub use table::{
     AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile, Version,
 };
+pub use typed::{
+    BuildReport, BuildRequest, Definitions, TableReport, TypedErased, TypedErasure, TypedLake, TypedStatus, erase_typed,
+    typed_folder, typed_location, typed_status,
+};
 pub use upkeep::{
-    CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, Upkeep, UpkeepError, UpkeepRun, UpkeepSettings,
-    VacuumRequest, Vacuumed,
+    CleanedLog, CompactRequest, Compacted, Expired, NameRetention, Retention, TypedSettings, Upkeep, UpkeepError, UpkeepRun,
+    UpkeepSettings, VacuumRequest, Vacuumed,
 };
 pub use views::{
     CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, ColumnType, Dialect, GlueTable, Storage,

@@ -16,6 +16,28 @@ struct LakeLabel {
     sink: String,
 }
 
+/// A sink, and an event name that has a schema: bounded by [`SCHEMAS_MAX`](crate::limits::SCHEMAS_MAX).
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabel {
+    sink: String,
+    event_name: String,
+}
+
+/// A counter of rows for each event name that has a schema.
+#[derive(Clone, Debug)]
+pub struct RowsByEvent {
+    family: Family<EventLabel, Counter>,
+    sink: String,
+}
+
+impl RowsByEvent {
+    /// Counts rows.
+    pub fn inc_by(&self, event_name: &str, rows: u64) {
+        let label = EventLabel { sink: self.sink.clone(), event_name: event_name.to_owned() };
+        self.family.get_or_create(&label).inc_by(rows);
+    }
+}
+
 /// Declares the metrics of one lake, and those of all lakes. A metric is called `lake_` and the name of its field.
 macro_rules! metrics_of_a_lake {
     ($( $field:ident: $Type:ty = $help:literal; )*) => {
@@ -23,12 +45,15 @@ macro_rules! metrics_of_a_lake {
         #[derive(Clone, Debug)]
         pub struct LakeMetrics {
             $( #[doc = concat!($help, ".")] pub $field: $Type, )*
+            /// Rows of typed tables with a value that did not fit its column.
+            pub typed_unconverted_rows: RowsByEvent,
         }
 
         /// Metrics of all lakes.
         #[derive(Clone, Debug)]
         pub struct LakeFamilies {
             $( $field: Family<LakeLabel, $Type>, )*
+            typed_unconverted_rows: Family<EventLabel, Counter>,
         }
 
         impl LakeFamilies {
@@ -38,14 +63,20 @@ macro_rules! metrics_of_a_lake {
                     let $field = Family::<LakeLabel, $Type>::default();
                     registry.register(concat!("lake_", stringify!($field)), $help, $field.clone());
                 )*
-                Self { $( $field, )* }
+                let typed_unconverted_rows = Family::<EventLabel, Counter>::default();
+                let help = "Rows written into typed tables with a value that did not fit its column";
+                registry.register("lake_typed_unconverted_rows", help, typed_unconverted_rows.clone());
+                Self { $( $field, )* typed_unconverted_rows }
             }
 
             /// The metrics of the lake of this sink, which are zero if it is new.
             #[must_use]
             pub fn of(&self, sink: &str) -> LakeMetrics {
                 let label = LakeLabel { sink: sink.to_owned() };
-                LakeMetrics { $( $field: self.$field.get_or_create(&label).clone(), )* }
+                LakeMetrics {
+                    $( $field: self.$field.get_or_create(&label).clone(), )*
+                    typed_unconverted_rows: RowsByEvent { family: self.typed_unconverted_rows.clone(), sink: sink.to_owned() },
+                }
             }
         }
     };
@@ -59,6 +90,8 @@ metrics_of_a_lake! {
     dropped_doubles: Counter = "Rows that compaction dropped, because the same event was received before";
     expired_rows: Counter = "Rows removed because their retention was over";
     removed_files: Counter = "Files removed from the lake's folders that its table did not have any more";
+    typed_lag_seconds: F64Gauge = "Time since the typed tables had every event that the lake had";
+    typed_rows: Counter = "Rows written into typed tables";
     upkeep_failures: Counter = "Rounds of the upkeep that failed";
     upkeep_success_timestamp_seconds: F64Gauge = "When the last round of the upkeep succeeded, as Unix time";
 }

@@ -1,5 +1,6 @@
 //! `SIGKILL` of gateways and of the commands that tidy their lake, at random moments, again and again on the same data. In the
-//! end each acknowledged event is in the table once, unless it was erased or has expired; then it is in no file.
+//! end each acknowledged event is in the table once, and in its typed table once, unless it was erased or has expired; then it is in
+//! no file.
 //!
 //! Ten rounds in `cargo test`, and six with two gateways on one lake in S3. The long run, a quarter of an hour:
 //!
@@ -33,6 +34,7 @@ use crate::support::{
     readback::{LakeRows, count_files},
     say, seed,
     sender::Sender,
+    typed_tables::TypedRows,
 };
 
 /// Clients of a gateway that send at the same time.
@@ -211,6 +213,8 @@ impl Rig {
     fn tidy(&self) {
         self.commands.run(&["expire"]);
         self.commands.run(&["compact", "--all"]);
+        let built = self.commands.run(&["build"]);
+        assert_eq!((&built["failed"], &built["left_out"], &built["overtaken_partitions"]), (&json!([]), &json!([]), &json!(0)));
         self.commands.run(&["vacuum", "--grace-minutes", "0"]);
         let checked = self.commands.run(&["check", "--deep"]);
         assert_eq!((&checked["problems"], &checked["findings"]), (&json!(0), &json!([])), "{checked:#}");
@@ -257,12 +261,15 @@ async fn whatever_is_killed_each_event_is_in_the_lake_once_and_nothing_erased_or
     }
     rig.settle().await;
     let repeated = rig.commands.finish_erasures(&[]);
-    let lake = rig.data(0).join("lake");
+    let (lake, typed) = (rig.data(0).join("lake"), rig.data(0).join("lake-typed"));
     age_leftovers(&lake);
+    age_leftovers(&typed);
     rig.tidy();
     let expected = rig.expected();
     LakeRows::read(&lake).assert_exactly(&expected, events::good);
     LakeRows::read_all_files(&lake).assert_exactly(&expected, events::good);
+    TypedRows::read(&typed).assert_exactly(&expected);
+    TypedRows::read_all_files(&typed).assert_exactly(&expected);
     rig.tell("lake kills", rounds, repeated, expected.len(), started);
 }
 
@@ -305,6 +312,12 @@ async fn so_it_is_with_two_gateways_and_a_compactor_on_one_lake_in_s3() {
     LakeRows::read(&copy.join(&prefix)).assert_exactly(&expected, events::good);
     if fake.is_some() {
         LakeRows::read_all_files(&copy.join(&prefix)).assert_exactly(&expected, events::good);
+    }
+    let typed = format!("{prefix}-typed");
+    download(&url, bucket, &format!("{typed}/"), &copy).await;
+    TypedRows::read(&copy.join(&typed)).assert_exactly(&expected);
+    if fake.is_some() {
+        TypedRows::read_all_files(&copy.join(&typed)).assert_exactly(&expected);
     }
     rig.tell("lake kills in S3", rounds, repeated, expected.len(), started);
 }

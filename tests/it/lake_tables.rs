@@ -95,7 +95,7 @@ fn the_catalogue_is_what_athena_would_be_told() {
 #[test]
 fn the_catalogue_of_the_terraform_modules_is_not_stale() {
     let committed = fs::read_to_string(format!("{ROOT}/deploy/terraform/catalogue.json")).unwrap();
-    assert!(committed == lake(&["tables", "--format", "json"]), "run `make -C deploy catalogue`");
+    assert!(committed == lake(&["tables", "--schemas-only", "--format", "json"]), "run `make -C deploy catalogue`");
 }
 
 #[test]

@@ -171,6 +171,7 @@ async fn an_upkeep_that_fails_for_long_is_said_until_it_succeeds() {
     let run = UpkeepRun {
         lake: LakeConfig::at(folder.path().to_str().expect("UTF-8")),
         scratch: folder.path().to_owned(),
+        typed: None,
         settings: UpkeepSettings {
             cpu_percent: 100,
             files_max: 2,

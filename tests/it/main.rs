@@ -32,6 +32,7 @@ mod lake_kills;
 #[cfg(feature = "s3")]
 mod lake_s3;
 mod lake_tables;
+mod lake_typed;
 mod lake_upkeep;
 mod ledger;
 mod operations;

@@ -167,6 +167,9 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     }
     for lake in &report.lakes {
         writeln!(out, "{:<44} {:>12} {:>16}", format!("lake {}", lake.root), lake.searched, lake.erased)?;
+        if let Some(typed) = &lake.typed_tables {
+            writeln!(out, "{:<44} {:>12} {:>16}", format!("typed tables {}", typed.root), "", typed.erased)?;
+        }
     }
     paragraph("Gone for good:", &report.gone_for_good, out)?;
     paragraph("Out of reach:", &report.out_of_reach, out)?;

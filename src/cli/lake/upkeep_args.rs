@@ -1,16 +1,17 @@
 //! The arguments of commands that tidy a lake, and the lake that they mean.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 
 use super::args::LakeArgs;
 use crate::{
-    app::{SCRATCH_FOLDER, upkeep_settings},
+    app::{SCRATCH_FOLDER, typed_location_of, upkeep_settings},
     cli::output_format::Format,
+    config::Config,
     event::{Date, unix_millis},
-    sink::lake::{LeftOut, Upkeep, UpkeepSettings},
+    sink::lake::{LeftOut, TypedLake, Upkeep, UpkeepSettings},
 };
 
 #[derive(Debug, Args)]
@@ -30,15 +31,30 @@ impl UpkeepArgs {
     pub(super) fn open(&self) -> anyhow::Result<(Upkeep, UpkeepSettings)> {
         let config = self.place.place.config()?;
         let location = self.place.location_by(&config);
-        // Beside the gateway's, if this user may write there.
-        let beside = config.data_dir.join(SCRATCH_FOLDER);
-        let scratch: PathBuf = if config.data_dir.is_dir() { beside } else { std::env::temp_dir() };
-        let upkeep = Upkeep::open(&location, scratch)?;
+        let upkeep = Upkeep::open(&location, scratch_of(&config))?;
         let upkeep = upkeep.with_context(|| {
             format!("{} is no table, as its log is missing: `lakegate lake adopt` makes it one", location.root)
         })?;
         Ok((upkeep, upkeep_settings(&config.lake)))
     }
+
+    /// The typed tables of the lake, if there are some.
+    pub(super) fn open_typed(&self) -> anyhow::Result<Option<TypedLake>> {
+        let config = self.place.place.config()?;
+        let location = self.place.location_by(&config);
+        // A lake without a place for them has none.
+        let Some(typed) = typed_location_of(&config.lake, &location).ok().flatten() else { return Ok(None) };
+        if !typed.root.contains("://") && !Path::new(&typed.root).is_dir() {
+            return Ok(None);
+        }
+        let Some(mut lake) = TypedLake::open(&location, &typed, scratch_of(&config))? else { return Ok(None) };
+        Ok((lake.open_tables()? > 0).then_some(lake))
+    }
+}
+
+/// The folder for scratch files: beside the gateway's, if this user may write there.
+pub(super) fn scratch_of(config: &Config) -> PathBuf {
+    if config.data_dir.is_dir() { config.data_dir.join(SCRATCH_FOLDER) } else { std::env::temp_dir() }
 }
 
 /// The current day, UTC.

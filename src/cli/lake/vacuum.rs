@@ -33,6 +33,13 @@ pub(super) fn vacuum(args: &VacuumArgs, out: &mut impl Write) -> anyhow::Result<
     let pace = Pace::full(StopSignal::default());
     let files = upkeep.vacuum(VacuumRequest { grace_millis, list_folders: true, unknown: args.unknown, dry_run }, &pace)?;
     let log = upkeep.clean_log(settings.log_retention_millis, dry_run, &pace)?;
+    let typed = match args.upkeep.open_typed()?.filter(|_| !dry_run) {
+        Some(typed) => {
+            typed.clean_logs(settings.log_retention_millis, &pace)?;
+            typed.vacuum(grace_millis, true, &pace)?
+        }
+        None => 0,
+    };
     match args.upkeep.format {
         Format::Json => {
             let found = json!({
@@ -43,6 +50,7 @@ pub(super) fn vacuum(args: &VacuumArgs, out: &mut impl Write) -> anyhow::Result<
                 "files": files.paths,
                 "unknown_files": files.unknown_files,
                 "unknown": files.unknown,
+                "typed_tables": {"removed_files": typed},
                 "log": {"commits": log.commits, "checkpoints": log.checkpoints, "bytes": log.bytes},
             });
             writeln!(out, "{found:#}")?;
@@ -58,6 +66,9 @@ pub(super) fn vacuum(args: &VacuumArgs, out: &mut impl Write) -> anyhow::Result<
                 files.removed_files, files.leftovers, files.bytes
             )?;
             writeln!(out, "{} commits and {} checkpoints of the log {said}, {} bytes", log.commits, log.checkpoints, log.bytes)?;
+            if typed > 0 {
+                writeln!(out, "{typed} files of the typed tables {said}")?;
+            }
             if files.unknown_files > 0 {
                 writeln!(out, "{} files stay that the log does not know: `lakegate lake adopt` takes them", files.unknown_files)?;
                 files.unknown.iter().try_for_each(|path| writeln!(out, "  {path}"))?;

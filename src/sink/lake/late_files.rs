@@ -35,6 +35,7 @@ pub(super) fn split_by_receipt(store: &Store, event_type: &str, path: &str, entr
             partition: &partition,
             files: std::slice::from_ref(&input),
             drop_doubles: false,
+            refuse_unknown_columns: true,
             keep: &|row: &LakeRow<'_>| Date::of_millis(row.received_millis) == day,
             file_bytes_max: LAKE_FILE_BYTES_MAX,
             sort_bytes_max: LAKE_SORT_BYTES_MAX,

@@ -11,6 +11,7 @@
 //! do not count as the first ones of an event either, because they may be lost.
 
 mod doubles;
+mod file_writer;
 mod output;
 mod request;
 mod row_bytes;
@@ -20,6 +21,7 @@ use std::{cell::RefCell, io};
 
 use self::{
     doubles::Doubles,
+    output::Output,
     request::{Input, Unusable, open},
     sort::Sorter,
 };
@@ -30,16 +32,56 @@ use super::{
     rows::each_row,
 };
 use crate::limits::{LAKE_MERGE_KEYS_MAX, LAKE_READ_ROWS};
-pub(super) use output::{Merged, MergedFile};
+pub(super) use file_writer::{FileWriter, MergedFile, Written, publish};
+pub(super) use output::Merged;
 pub(super) use request::{MergeError, MergeInput, MergeRequest};
 
 /// Rewrites files of a partition.
 pub(super) fn merge(request: &MergeRequest<'_>) -> Result<Merged, MergeError> {
+    let Sorted { sorter, extra, bytes, replaced, counts, left_out } = sorted(request)?;
+    let mut output = Output::new(request, bytes, extra);
+    pass_on(request, sorter, |row| output.push(row))?;
+    let Counts { rows, doubles, not_kept } = counts;
+    Ok(Merged { partition: request.partition.clone(), written: output.finish()?, replaced, rows, doubles, not_kept, left_out })
+}
+
+/// Passes the rows of the files to `each`, sorted; writes nothing. Returns the files that could not be read, and whose rows are
+/// missing; `check` hears of them before the first row. Both may end the work with [`MergeError::Ended`].
+pub(super) fn each_sorted(
+    request: &MergeRequest<'_>,
+    check: impl FnOnce(&[LeftOut]) -> Result<(), MergeError>,
+    each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
+) -> Result<Vec<LeftOut>, MergeError> {
+    let Sorted { sorter, left_out, .. } = sorted(request)?;
+    check(&left_out)?;
+    pass_on(request, sorter, each)?;
+    Ok(left_out)
+}
+
+/// Rows of the files of a request, ready to be read in order.
+struct Sorted<'a> {
+    sorter: Sorter<'a>,
+    extra: Extra,
+    /// Bytes of the files.
+    bytes: u64,
+    replaced: Vec<usize>,
+    counts: Counts,
+    left_out: Vec<LeftOut>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    rows: u64,
+    doubles: u64,
+    not_kept: u64,
+}
+
+fn sorted<'a>(request: &MergeRequest<'a>) -> Result<Sorted<'a>, MergeError> {
     let mut inputs: Vec<Input<'_>> = request.files.iter().enumerate().map(|(position, file)| Input { position, file }).collect();
     let mut left_out = Vec::new();
     loop {
-        match try_merge(request, &inputs)? {
-            Ok(merged) => return Ok(Merged { left_out, ..merged }),
+        match try_sort(request, &inputs)? {
+            Ok(sorted) => return Ok(Sorted { left_out, ..sorted }),
             // Again without it: other files may have doubles of its rows, which are now the first.
             Err(Unusable { input, reason }) => {
                 left_out.push(LeftOut { file: inputs.remove(input).file.path.clone(), reason });
@@ -56,7 +98,7 @@ pub(super) fn find_doubles(request: &MergeRequest<'_>, keys_max: usize) -> Resul
     found.map(|doubles| doubles.count).map_err(|unusable| io::Error::other(unusable.reason).into())
 }
 
-fn try_merge(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<Result<Merged, Unusable>, MergeError> {
+fn try_sort<'a>(request: &MergeRequest<'a>, inputs: &[Input<'_>]) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
     let doubles = match request.drop_doubles {
         true => match doubles::find(request, inputs, LAKE_MERGE_KEYS_MAX)? {
             Ok(doubles) => doubles,
@@ -64,23 +106,15 @@ fn try_merge(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<Result<
         },
         false => Doubles::none(inputs.len()),
     };
-    let mut merged = Merged {
-        partition: request.partition.clone(),
-        written: Vec::new(),
-        replaced: Vec::new(),
-        rows: 0,
-        doubles: doubles.count,
-        not_kept: 0,
-        left_out: Vec::new(),
-    };
-    let mut bytes = 0;
+    let mut counts = Counts { doubles: doubles.count, ..Counts::default() };
+    let (mut bytes, mut replaced) = (0, Vec::new());
     let mut extra = Extra::default();
     let mut sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max);
     for (number, input) in inputs.iter().enumerate() {
         if !input.file.rewrite && !doubles.has_any_in(number) {
             continue;
         }
-        merged.replaced.push(input.position);
+        replaced.push(input.position);
         bytes += input.file.bytes;
         let mut row_number = 0;
         let each = |row: &LakeRow<'_>| {
@@ -90,10 +124,10 @@ fn try_merge(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<Result<
                 return Ok(());
             }
             if !(request.keep)(row) {
-                merged.not_kept += 1;
+                counts.not_kept += 1;
                 return Ok(());
             }
-            merged.rows += 1;
+            counts.rows += 1;
             extra.addresses |= row.client_address.is_some();
             extra.scopes |= row.dedup_scope.is_some();
             sorter.push(row)
@@ -102,15 +136,21 @@ fn try_merge(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<Result<
             return Ok(Err(Unusable { input: number, reason }));
         }
     }
-    let mut output = output::Output::new(request, bytes, extra);
+    Ok(Ok(Sorted { sorter, extra, bytes, replaced, counts, left_out: Vec::new() }))
+}
+
+/// Passes the sorted rows to `each`, at the pace of the request.
+fn pass_on(
+    request: &MergeRequest<'_>,
+    sorter: Sorter<'_>,
+    mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
+) -> Result<(), MergeError> {
     let mut rows = 0;
     sorter.finish(|row| {
-        output.push(&row_bytes::read(row, request.partition)?)?;
+        each(&row_bytes::read(row, request.partition)?)?;
         rows += 1;
         if rows % LAKE_READ_ROWS == 0 { Ok(request.pace.step()?) } else { Ok(()) }
-    })?;
-    merged.written = output.finish()?;
-    Ok(Ok(merged))
+    })
 }
 
 /// Passes the rows of a file to `each`; the inner error is the file's own fault.

@@ -16,7 +16,7 @@ mod survey;
 
 pub(super) use already_written::not_held;
 pub use check_report::{CheckReport, Finding, FindingCode, Severity};
-pub(super) use file::{LakeFile, footer_statistics};
+pub(super) use file::{Batches, LakeFile, footer_statistics};
 pub use filters::Filters;
 
 use std::sync::Arc;

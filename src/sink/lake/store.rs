@@ -59,6 +59,25 @@ impl Store {
         }
     }
 
+    /// For a builder of a table that may not exist yet, beside others that do the same.
+    pub(super) fn for_building(config: &LakeConfig) -> Result<Self, LakeError> {
+        match scheme(&config.root) {
+            Scheme::Local => Ok(Self::Local(Arc::new(local::Local::for_building(&config.root)?))),
+            #[cfg(feature = "s3")]
+            Scheme::S3 => Ok(Self::S3(s3::S3::connect(config, s3::Use::Tool)?)),
+            _ => Err(unusable(config)),
+        }
+    }
+
+    /// The same store with a folder of it as its root, which is created if it is local.
+    pub(super) fn below(&self, folder: &str) -> Result<Self, LakeError> {
+        match self {
+            Self::Local(local) => Ok(Self::Local(Arc::new(local.below(folder)?))),
+            #[cfg(feature = "s3")]
+            Self::S3(s3) => Ok(Self::S3(s3.below(folder))),
+        }
+    }
+
     /// Writes a file of a partition, whole or not at all, unless its name is taken. Durable on return.
     pub(super) async fn create(&self, partition: &Partition, file_name: &str, file: Bytes) -> Result<Created, String> {
         match self {
@@ -156,6 +175,15 @@ impl Store {
             // Objects do not decay, but the network may fail. A gateway without the right to read still writes.
             #[cfg(feature = "s3")]
             Self::S3(_) => !s3::is_forbidden(error),
+        }
+    }
+
+    /// Whether this program lacks the right, in a bucket, for what failed with this error.
+    pub(super) fn is_forbidden(&self, error: &LakeError) -> bool {
+        match (self, error) {
+            #[cfg(feature = "s3")]
+            (Self::S3(_), LakeError::Io { cause, .. }) => s3::is_forbidden(cause),
+            _ => false,
         }
     }
 

@@ -27,6 +27,7 @@
 
 mod actions;
 mod change;
+mod changes;
 mod checkpoint_columns;
 mod checkpoint_read;
 mod checkpoint_write;
@@ -45,7 +46,10 @@ mod vacuumed;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use actions::TABLE_KIND;
 pub use change::{Change, Operation};
+pub(super) use change::{Transaction, TransactionState};
+pub(super) use changes::LogChanges;
 pub(super) use checkpoint_write::write_checkpoint;
 pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
@@ -55,6 +59,8 @@ pub use snapshot::Snapshot;
 pub(super) use vacuumed::{note_vacuumed, vacuumed_until};
 
 use super::{LakeConfig, store::Store};
+pub(super) use commit::Definition;
+
 use commit::Committer;
 
 /// Setting of a table whose older files are not all in its log yet.
@@ -93,10 +99,15 @@ impl Table {
 
     /// Opens the table, or creates one without files. `settings` are stored in a new table.
     pub(super) fn open_or_create(store: Arc<Store>, settings: &[(&str, &str)]) -> Result<Self, TableError> {
+        Self::open_or_define(store, &Definition { name: "events_raw", description: None, schema_string: None, settings })
+    }
+
+    /// Opens the table, or creates one by `definition`, which a table that exists need not match.
+    pub(super) fn open_or_define(store: Arc<Store>, definition: &Definition<'_>) -> Result<Self, TableError> {
         if let Some(snapshot) = load::load(&store, None)? {
             return Ok(Self::of(store, snapshot));
         }
-        commit::create(&store, settings)?;
+        commit::create(&store, definition)?;
         // Another writer may have created it at the same time.
         let snapshot = load::load(&store, None)?;
         let snapshot = snapshot.ok_or_else(|| TableError::damaged(LOG_FOLDER, "the log that was just created is gone"))?;
@@ -148,11 +159,22 @@ impl Table {
         history::history(&self.store, wanted)
     }
 
+    /// What the commits after version `since` changed, up to version `until`. `None` if the log does not go back that far.
+    pub(super) fn changes(&self, since: u64, until: u64) -> Result<Option<LogChanges>, TableError> {
+        changes::changes(&self.store, since, until)
+    }
+
+    /// The oldest version from which on every later commit is in the log: what came after it can be told.
+    pub(super) fn changes_known_since(&self) -> Result<u64, TableError> {
+        load::oldest_commit(&self.store).map(|oldest| oldest.saturating_sub(1))
+    }
+
     /// Commits `change`, and returns the new version. It tries again if other writers are faster. Files to add that are live
     /// already are left out; if nothing is left, there is no commit.
     ///
     /// # Errors
-    /// [`TableError::FilesGone`] if a file to remove is not live any more; else as [`Table::refresh`]. After an error of the
+    /// [`TableError::FilesGone`] if a file to remove is not live any more, [`TableError::Overtaken`] if the table does not meet
+    /// what the change requires; else as [`Table::refresh`]. After an error of the
     /// store the change may have been committed all the same: the same call again tells.
     pub fn commit(&self, change: &Change) -> Result<Arc<Snapshot>, TableError> {
         let mut committer = self.committer();

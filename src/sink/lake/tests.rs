@@ -11,6 +11,7 @@ mod looking;
 mod merge;
 mod places;
 mod queries;
+mod typed;
 mod upkeep;
 mod views;
 

@@ -21,8 +21,11 @@ mod request;
 mod typed;
 
 use super::error::LakeError;
+pub(super) use catalogue::glue_comment;
 pub use catalogue::{CATALOGUE_FORMAT, Catalogue, CatalogueColumn, CatalogueTable, CatalogueView, Storage, catalogue};
 pub use glue::{GlueTable, glue_tables};
+pub(super) use names::{literal, plain, quoted};
+pub(super) use raw_columns::comment;
 use raw_columns::raw_columns;
 pub use request::{ColumnType, Dialect, ViewColumn, ViewRequest, ViewSchema};
 use typed::{TypedView, distinct_select, typed_select, typed_views};

@@ -1,4 +1,4 @@
-//! Commands of `lakegate lake` beside gateways, killed at random moments: compaction, expiry, vacuum and erasure.
+//! Commands of `lakegate lake` beside gateways, killed at random moments: compaction, expiry, vacuum, typed tables and erasure.
 
 use std::{
     collections::HashSet,
@@ -29,11 +29,12 @@ pub enum Kind {
     Compact,
     Expire,
     Vacuum,
+    Build,
     Erase,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Compact, Self::Expire, Self::Vacuum, Self::Erase];
+    const ALL: [Self; 5] = [Self::Compact, Self::Expire, Self::Vacuum, Self::Build, Self::Erase];
 }
 
 /// Events to be erased, and the data folder of the gateway that has them.
@@ -74,7 +75,7 @@ pub struct LakeCommands {
     erasures: Vec<Erasure>,
     /// Events that are to be erased.
     pub erased: HashSet<Uuid>,
-    pub ends: [Ends; 4],
+    pub ends: [Ends; 5],
     /// What commands said that ended neither by a kill nor well, where nobody expects it.
     pub faults: Vec<String>,
 }
@@ -127,6 +128,7 @@ impl LakeCommands {
             (Kind::Erase, Some(values)) => &["erase", "--where", "event_uuid", "--where-file", values],
             (Kind::Compact, _) => &["compact", "--all"],
             (Kind::Expire, _) => &["expire"],
+            (Kind::Build, _) => &["build"],
             _ => &["vacuum", "--grace-minutes", "0"],
         };
         let data = erasure.map_or(&self.data, |position| &self.erasures[position].data);
@@ -172,7 +174,7 @@ impl LakeCommands {
             if !self.is_erasing() && self.rng.u8(..3) == 0 {
                 return true;
             }
-            let kind = [Kind::Compact, Kind::Compact, Kind::Expire, Kind::Vacuum][self.rng.usize(..4)];
+            let kind = [Kind::Compact, Kind::Compact, Kind::Expire, Kind::Vacuum, Kind::Build, Kind::Build][self.rng.usize(..6)];
             self.start(kind, None);
         }
         false
@@ -206,6 +208,7 @@ impl LakeCommands {
         }
         // A vacuum says so by its exit code if there are files that a gateway has yet to commit, and an erasure if the gateway is
         // killed, or if files that nobody committed may have the events.
+        // Others may be faster than a build each time.
         let is_expected = !matches!(running.kind, Kind::Compact | Kind::Expire);
         if status.code().is_some_and(|code| code != 0) {
             let mut said = String::new();

@@ -23,6 +23,7 @@ pub mod s3;
 pub mod sender;
 pub mod store;
 pub mod streaming;
+pub mod typed_tables;
 
 use std::{
     io::Write,

@@ -85,14 +85,14 @@ impl LakeRows {
     }
 }
 
-fn all_files(root: &Path) -> Vec<PathBuf> {
+pub(super) fn all_files(root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     find(root, "parquet", &mut files);
     files
 }
 
 /// The live files by the table's log, which must have all of its commits; `None` if there is no log.
-fn table_files(root: &Path) -> Option<Vec<PathBuf>> {
+pub(super) fn table_files(root: &Path) -> Option<Vec<PathBuf>> {
     let log = Some(root.join("_delta_log")).filter(|log| log.is_dir())?;
     let mut commits = Vec::new();
     find(&log, "json", &mut commits);

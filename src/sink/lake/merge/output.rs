@@ -1,24 +1,18 @@
 //! Writes sorted rows into as few files as their size allows. The files get their names only at the end ([`Merged::publish`]),
 //! so that a reader of plain files sees the rows twice for as short as possible.
 
-use std::fs::File;
-
-use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    file::metadata::ParquetMetaData,
+use super::{
+    file_writer::{FileWriter, MergedFile, Written, publish},
+    request::{MergeError, MergeRequest},
 };
-use uuid::Uuid;
-
-use super::request::{MergeError, MergeRequest};
 use crate::{
-    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS, LAKE_ROW_GROUP_BYTES_MAX, LAKE_ROW_GROUP_ROWS_MAX},
+    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS},
     sink::lake::{
         columns::{self, Columns, Extra},
-        encode::{REWRITTEN_PREFIX, properties_of_any_file},
         partition::Partition,
         read::LeftOut,
         row::LakeRow,
-        store::{Store, Unfinished},
+        store::Store,
     },
 };
 
@@ -39,22 +33,6 @@ pub(in crate::sink::lake) struct Merged {
     pub(in crate::sink::lake) left_out: Vec<LeftOut>,
 }
 
-/// A new file.
-#[derive(Debug)]
-pub(in crate::sink::lake) struct MergedFile {
-    pub(in crate::sink::lake) name: String,
-    pub(in crate::sink::lake) bytes: u64,
-    pub(in crate::sink::lake) footer: ParquetMetaData,
-}
-
-/// A file that is complete, but has no name in its partition yet.
-#[derive(Debug)]
-pub(super) struct Written {
-    name: String,
-    file: Unfinished,
-    footer: ParquetMetaData,
-}
-
 /// The files of a merge.
 pub(super) struct Output<'a> {
     request: &'a MergeRequest<'a>,
@@ -62,14 +40,8 @@ pub(super) struct Output<'a> {
     /// Bytes at which a file is complete.
     file_bytes: u64,
     columns: Columns,
-    open: Option<Open>,
+    open: Option<FileWriter>,
     written: Vec<Written>,
-}
-
-struct Open {
-    name: String,
-    file: Unfinished,
-    writer: ArrowWriter<File>,
 }
 
 impl<'a> Output<'a> {
@@ -100,29 +72,20 @@ impl<'a> Output<'a> {
         let chunk = self.columns.finish()?;
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.begin()?,
+            None => {
+                let MergeRequest { store, scratch, .. } = self.request;
+                FileWriter::begin(store, scratch, columns::schema(self.extra), |properties| properties)?
+            }
         };
-        open.writer.write(&chunk)?;
-        let bytes = open.writer.bytes_written() + open.writer.in_progress_size();
+        let bytes = open.write(&chunk)?;
         self.open = Some(open);
-        if bytes as u64 >= self.file_bytes { self.close() } else { Ok(()) }
-    }
-
-    fn begin(&self) -> Result<Open, MergeError> {
-        let name = format!("{REWRITTEN_PREFIX}{}.parquet", Uuid::new_v4());
-        let file = self.request.store.unfinished(&name, self.request.scratch)?;
-        let properties = properties_of_any_file(&[], LAKE_ROW_GROUP_ROWS_MAX)?
-            .set_max_row_group_row_count(Some(LAKE_ROW_GROUP_ROWS_MAX))
-            .set_max_row_group_bytes(Some(LAKE_ROW_GROUP_BYTES_MAX));
-        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file.file()?, columns::schema(self.extra), options)?;
-        Ok(Open { name, file, writer })
+        if bytes >= self.file_bytes { self.close() } else { Ok(()) }
     }
 
     fn close(&mut self) -> Result<(), MergeError> {
-        let Some(Open { name, file, writer }) = self.open.take() else { return Ok(()) };
-        let footer = writer.close()?;
-        self.written.push(Written { name, file, footer });
+        if let Some(open) = self.open.take() {
+            self.written.push(open.close()?);
+        }
         Ok(())
     }
 }
@@ -130,20 +93,6 @@ impl<'a> Output<'a> {
 impl Merged {
     /// Gives the files their names; they are durable on return. A reader of plain files sees them, a table does not yet.
     pub(in crate::sink::lake) fn publish(&mut self, store: &Store) -> Result<Vec<MergedFile>, MergeError> {
-        let mut published: Vec<MergedFile> = Vec::new();
-        for Written { name, file, footer } in self.written.drain(..) {
-            let finished = file.bytes().and_then(|bytes| store.finish(&self.partition, &name, file).map(|()| bytes));
-            match finished {
-                Ok(bytes) => published.push(MergedFile { name, bytes, footer }),
-                Err(error) => {
-                    // Best effort: a vacuum removes what stays.
-                    for file in published {
-                        let _ = store.remove(&format!("{}/{}", self.partition, file.name));
-                    }
-                    return Err(error.into());
-                }
-            }
-        }
-        Ok(published)
+        publish(self.written.drain(..), &self.partition, store)
     }
 }

@@ -33,6 +33,8 @@ pub(in crate::sink::lake) struct MergeRequest<'a> {
     pub(in crate::sink::lake) files: &'a [MergeInput],
     /// Whether of each event only the row received first stays.
     pub(in crate::sink::lake) drop_doubles: bool,
+    /// Whether a file with columns that this version does not know is left alone.
+    pub(in crate::sink::lake) refuse_unknown_columns: bool,
     /// Whether a row stays.
     pub(in crate::sink::lake) keep: &'a dyn Fn(&LakeRow<'_>) -> bool,
     /// Bytes of a new file at most, roughly.
@@ -61,6 +63,9 @@ pub(in crate::sink::lake) enum MergeError {
     /// Encoding a file.
     #[error("encoding: {0}")]
     Parquet(#[from] ParquetError),
+    /// The receiver of the rows ended it, and knows why.
+    #[error("the receiver of the rows ended")]
+    Ended,
     /// Building its columns.
     #[error("columns: {0}")]
     Arrow(#[from] ArrowError),
@@ -94,7 +99,9 @@ pub(super) fn open(request: &MergeRequest<'_>, file: &MergeInput) -> Result<Resu
     }
     let opened = request.store.open(&file.path, file.bytes).map_err(|error| error.to_string()).and_then(LakeFile::open);
     Ok(opened.and_then(|opened| match opened.extra_columns().first() {
-        Some(column) => Err(format!("has the column `{column}`, which this version would drop")),
-        None => Ok(opened),
+        Some(column) if request.refuse_unknown_columns => {
+            Err(format!("has the column `{column}`, which this version would drop"))
+        }
+        _ => Ok(opened),
     }))
 }

@@ -1,5 +1,7 @@
 //! One file: its footer, and its rows and columns on request.
 
+use std::cell::OnceCell;
+
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, TimeUnit};
 use parquet::{
@@ -9,6 +11,7 @@ use parquet::{
             ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
         },
     },
+    bloom_filter::Sbbf,
     errors::ParquetError,
     file::{
         metadata::{PageIndexPolicy, RowGroupMetaData},
@@ -17,14 +20,19 @@ use parquet::{
 };
 
 use super::filters::RowFilter;
-use crate::limits::{LAKE_READ_BYTES, LAKE_READ_ROWS};
+use crate::limits::{LAKE_CHUNK_ROWS, LAKE_READ_BYTES, LAKE_READ_ROWS};
 use crate::sink::lake::{
+    columns::DEDUP_SCOPE,
     guarded::guarded,
     rows,
     rows::{in_millis, texts},
     store::Source,
     table::FileStatistics,
 };
+
+/// Whether a row group may have a wanted row, by the bounds of its `created_at`, and by what its Bloom filter says of an
+/// `event_uuid`.
+pub(in crate::sink::lake) type MayHave<'a> = dyn FnMut(Option<(f64, f64)>, &dyn Fn(&str) -> bool) -> bool + 'a;
 
 /// A file with its footer read.
 pub(in crate::sink::lake) struct LakeFile {
@@ -41,7 +49,7 @@ impl LakeFile {
     }
 
     /// Reads the footer of any Parquet file.
-    pub(super) fn open_unchecked(source: Source) -> Result<Self, String> {
+    pub(in crate::sink::lake) fn open_unchecked(source: Source) -> Result<Self, String> {
         // Ignores arrow's copy of the schema from any writer: strings are then strings, whatever their type in memory.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_page_index_policy(PageIndexPolicy::Skip);
         let footer = guarded(|| ArrowReaderMetadata::load(&source, options).map_err(reason))?;
@@ -164,6 +172,36 @@ impl LakeFile {
             first_of_group += u64::try_from(group.num_rows()).unwrap_or(0);
         }
         Ok(found)
+    }
+
+    /// The key columns of the row groups that may have wanted rows; `None` if there are none.
+    pub(in crate::sink::lake) fn keys_of_groups(&self, may_have: &mut MayHave<'_>) -> Result<Option<Batches>, String> {
+        let builder = self.builder(&["event_uuid", "created_at", "received_datetime", DEDUP_SCOPE]);
+        let leaf = self.leaf("event_uuid");
+        let mut groups = Vec::new();
+        for (index, group) in self.footer.metadata().row_groups().iter().enumerate() {
+            let bounds = match self.statistics(group, "created_at") {
+                Some(Statistics::Double(bounds)) => bounds.min_opt().copied().zip(bounds.max_opt().copied()),
+                _ => None,
+            };
+            // Read when it is asked for; an unreadable filter excludes nothing.
+            let read = || {
+                let filter = leaf.map(|leaf| builder.get_row_group_column_bloom_filter(index, leaf)).transpose();
+                Ok(filter.map_err(reason)?.flatten())
+            };
+            let filter = OnceCell::new();
+            let has_uuid = |uuid: &str| {
+                let filter: &Option<Sbbf> = filter.get_or_init(|| guarded(read).unwrap_or_default());
+                filter.as_ref().is_none_or(|filter| filter.check(uuid))
+            };
+            if may_have(bounds, &has_uuid) {
+                groups.push(index);
+            }
+        }
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        Batches::of(builder.with_row_groups(groups).with_batch_size(LAKE_CHUNK_ROWS)).map(Some)
     }
 
     fn builder(&self, columns: &[&str]) -> ParquetRecordBatchReaderBuilder<Source> {

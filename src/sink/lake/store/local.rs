@@ -125,6 +125,20 @@ impl Local {
         Ok(Self::new(absolute))
     }
 
+    /// Creates the root, and leaves the unfinished files of others alone.
+    pub(super) fn for_building(root: &str) -> Result<Self, LakeError> {
+        let absolute = std::path::absolute(root).map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
+        let local = Self::new(absolute);
+        local.durable_folder(&mut local.known(), &local.root).map_err(FileError::of_lake)?;
+        Ok(local)
+    }
+
+    /// See [`Store::below`](super::Store::below).
+    pub(super) fn below(&self, folder: &str) -> Result<Self, LakeError> {
+        let (root, _) = self.made_folder(folder).map_err(FileError::of_lake)?;
+        Ok(Self::new(root))
+    }
+
     pub(super) fn for_writing(root: &str) -> Result<Self, LakeError> {
         let absolute = std::path::absolute(root).map_err(|cause| LakeError::Io { path: root.to_owned(), cause })?;
         let local = Self::new(absolute);

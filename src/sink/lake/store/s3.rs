@@ -75,6 +75,13 @@ impl S3 {
         Ok(Self { client: Arc::new(client), bucket: bucket.to_owned(), prefix, runtime })
     }
 
+    /// The same store with a folder of it as its root.
+    pub(super) fn below(&self, folder: &str) -> Self {
+        let Self { client, bucket, runtime, .. } = self;
+        let prefix = self.key_of(folder);
+        Self { client: Arc::clone(client), bucket: bucket.clone(), prefix, runtime: runtime.clone() }
+    }
+
     /// See [`Store::create`](super::Store::create). S3 shows an object only when its upload is complete.
     pub(super) async fn create(&self, folder: &str, file_name: &str, file: Bytes) -> Result<Created, String> {
         let key = self.key_of(folder).join(file_name);

@@ -17,6 +17,9 @@ use crate::sink::lake::partition::Partition;
 /// Tag of a rewritten file: `<identity>:<first>-<end>`, separated by commas.
 const RANGES_TAG: &str = "lakegate.ranges";
 
+/// Setting of a table that is not the raw one: its kind. Such a table has columns of its own.
+pub(in crate::sink::lake) const TABLE_KIND: &str = "lakegate.table";
+
 /// Features that a table may require of this build.
 const READER_FEATURES: [&str; 1] = ["timestampNtz"];
 /// `invariants` and `appendOnly` only matter with settings that [`Metadata::check`] refuses.
@@ -123,7 +126,8 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Refuses settings under which this build must not write.
     pub(super) fn check(&self) -> Result<(), TableError> {
-        super::schema::check_schema(&self.schema_string, &self.partition_columns)?;
+        let is_raw = !self.configuration.contains_key(TABLE_KIND);
+        super::schema::check_schema(&self.schema_string, &self.partition_columns, is_raw)?;
         let set = |key: &str, harmless: &str| self.configuration.get(key).filter(|value| value.as_str() != harmless);
         for (key, harmless) in [("delta.appendOnly", "false"), ("delta.columnMapping.mode", "none")] {
             if let Some(value) = set(key, harmless) {
@@ -148,7 +152,8 @@ impl Default for Format {
     }
 }
 
-/// The newest transaction of an application. Only kept: this table's own writes are recognised by their files.
+/// The newest transaction of an application: the raw table's own writes are recognised by their files instead, those of a typed
+/// table by this.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Txn {

@@ -4,6 +4,24 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::file::{RemovedFile, TableFile};
 
+/// The newest commit of an application in a table, as the table's log remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sink::lake) struct TransactionState {
+    /// What the application counts.
+    pub(in crate::sink::lake) version: i64,
+    /// When it was committed, in Unix milliseconds: differs for each commit, also of the same version.
+    pub(in crate::sink::lake) updated_millis: Option<i64>,
+}
+
+/// What a commit says of the work of an application. It is refused if another writer said something meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::sink::lake) struct Transaction {
+    pub(in crate::sink::lake) app_id: String,
+    pub(in crate::sink::lake) version: i64,
+    /// What the table must have of this application before.
+    pub(in crate::sink::lake) expected: Option<TransactionState>,
+}
+
 /// What a commit is for; readers ignore it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -15,6 +33,8 @@ pub enum Operation {
     Optimize,
     /// Rows are erased, or have expired.
     Delete,
+    /// All rows of a partition of a typed table, or of all of it, are written anew.
+    Overwrite,
     /// Settings of the table.
     SetProperties,
 }
@@ -24,7 +44,7 @@ impl Operation {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Write => "WRITE",
+            Self::Write | Self::Overwrite => "WRITE",
             Self::Adopt => "CONVERT",
             Self::Optimize => "OPTIMIZE",
             Self::Delete => "DELETE",
@@ -48,6 +68,12 @@ pub struct Change {
     pub set_aside: Vec<RemovedFile>,
     /// Settings to store, or to remove (`None`).
     pub settings: BTreeMap<String, Option<String>>,
+    /// Settings that the table must have (`None`: must not have), or the commit is refused.
+    pub(in crate::sink::lake) required_settings: BTreeMap<String, Option<String>>,
+    /// Other columns: the JSON text of the log.
+    pub(in crate::sink::lake) schema_string: Option<String>,
+    /// The work of an application that this commit completes.
+    pub(in crate::sink::lake) transaction: Option<Transaction>,
     /// For people: shown in the table's history.
     pub parameters: BTreeMap<String, String>,
 }
@@ -57,6 +83,17 @@ impl Change {
     #[must_use]
     pub fn new(operation: Operation, data_change: bool) -> Self {
         let (add, remove, set_aside) = (Vec::new(), Vec::new(), Vec::new());
-        Self { operation, data_change, add, remove, set_aside, settings: BTreeMap::new(), parameters: BTreeMap::new() }
+        Self {
+            operation,
+            data_change,
+            add,
+            remove,
+            set_aside,
+            settings: BTreeMap::new(),
+            required_settings: BTreeMap::new(),
+            schema_string: None,
+            transaction: None,
+            parameters: BTreeMap::new(),
+        }
     }
 }

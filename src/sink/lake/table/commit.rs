@@ -11,7 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    actions::{Add, CommitInfo, Line, Metadata, Protocol, Remove},
+    actions::{Add, CommitInfo, Line, Metadata, Protocol, Remove, Txn},
     change::{Change, Operation},
     checkpoint_write::write_checkpoint,
     error::TableError,
@@ -42,18 +42,19 @@ pub(super) struct Committer {
 }
 
 /// Creates the log with a table that has no files. Another writer may be faster.
-pub(super) fn create(store: &Store, settings: &[(&str, &str)]) -> Result<(), TableError> {
+pub(super) fn create(store: &Store, definition: &Definition<'_>) -> Result<(), TableError> {
     let millis = unix_millis(SystemTime::now());
     let fixed = [
         ("delta.logRetentionDuration", "interval 1 days"),
         ("delta.deletedFileRetentionDuration", "interval 7 days"),
         ("delta.checkpointInterval", "100"),
     ];
-    let settings = fixed.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let settings = fixed.iter().chain(definition.settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let metadata = Metadata {
         id: Uuid::new_v4().to_string(),
-        name: Some("events_raw".to_owned()),
-        schema_string: schema_string(),
+        name: Some(definition.name.to_owned()),
+        description: definition.description.map(str::to_owned),
+        schema_string: definition.schema_string.map_or_else(schema_string, str::to_owned),
         partition_columns: PARTITION_COLUMNS.map(str::to_owned).to_vec(),
         configuration: settings.collect(),
         created_time: Some(millis),
@@ -68,6 +69,19 @@ pub(super) fn create(store: &Store, settings: &[(&str, &str)]) -> Result<(), Tab
         .create_exclusively(LOG_FOLDER, &commit_name(0), text_of(&lines))
         .map(drop)
         .map_err(|cause| TableError::store(&commit_path(0), cause))
+}
+
+/// What a new table is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sink::lake) struct Definition<'a> {
+    /// Its name, for people.
+    pub(in crate::sink::lake) name: &'a str,
+    /// What is in it, for people.
+    pub(in crate::sink::lake) description: Option<&'a str>,
+    /// Its columns, as the JSON text of the log; `None`: those of the raw table.
+    pub(in crate::sink::lake) schema_string: Option<&'a str>,
+    /// Its settings.
+    pub(in crate::sink::lake) settings: &'a [(&'a str, &'a str)],
 }
 
 impl Committer {
@@ -187,6 +201,10 @@ impl Committer {
         if let Some(metadata) = plan.metadata {
             snapshot.metadata = Some(Arc::new(metadata));
         }
+        if let Some(txn) = plan.txn {
+            let txn = Txn { last_updated: Some(millis), ..txn };
+            snapshot.transactions.insert(txn.app_id.clone(), txn);
+        }
         snapshot.version = version;
         snapshot.committed_millis = Some(millis);
         self.trusted_since = Instant::now();
@@ -214,6 +232,8 @@ struct Plan {
     add: Vec<TableFile>,
     remove: Vec<RemovedFile>,
     metadata: Option<Metadata>,
+    /// The time is set when it is written.
+    txn: Option<Txn>,
 }
 
 impl Plan {
@@ -224,6 +244,7 @@ impl Plan {
         if !gone.is_empty() {
             return Err(TableError::FilesGone(gone));
         }
+        check_requirements(change, snapshot)?;
         // An adoption lists files first: meanwhile a gateway may have committed one, and a compaction or an erasure removed it.
         let was_here = |file: &TableFile| change.operation == Operation::Adopt && snapshot.removed_file(&file.path).is_some();
         let add = change.add.iter().filter(|file| !snapshot.is_live(&file.partition, &file.path) && !was_here(file));
@@ -237,17 +258,25 @@ impl Plan {
         };
         let set_aside = change.set_aside.iter().filter(|file| snapshot.removed_file(&file.path).is_none()).cloned();
         let remove: Vec<RemovedFile> = change.remove.iter().map(removed).chain(set_aside).collect();
-        let metadata = snapshot.metadata.as_deref().and_then(|metadata| with_settings(metadata, &change.settings));
-        let is_empty = add.is_empty() && remove.is_empty() && metadata.is_none();
-        Ok((!is_empty).then_some(Self { add, remove, metadata }))
+        let metadata = snapshot.metadata.as_deref().and_then(|metadata| changed(metadata, change));
+        let txn = change.transaction.as_ref().map(|transaction| Txn {
+            app_id: transaction.app_id.clone(),
+            version: transaction.version,
+            last_updated: None,
+        });
+        let is_empty = add.is_empty() && remove.is_empty() && metadata.is_none() && txn.is_none();
+        Ok((!is_empty).then_some(Self { add, remove, metadata, txn }))
     }
 
     /// The commit. Sets the time of the removals.
     fn text(&self, change: &Change, millis: i64, id: Uuid) -> Bytes {
         let mut parameters = change.parameters.clone();
-        if change.operation == Operation::Write {
-            parameters.insert("mode".to_owned(), "Append".to_owned());
-        }
+        let mode = match change.operation {
+            Operation::Write => Some("Append"),
+            Operation::Overwrite => Some("Overwrite"),
+            _ => None,
+        };
+        parameters.extend(mode.map(|mode| ("mode".to_owned(), mode.to_owned())));
         let head = Line { commit_info: Some(info(change.operation.name(), millis, parameters, id)), ..Line::default() };
         let metadata = self.metadata.clone().map(|metadata| Line { meta_data: Some(metadata), ..Line::default() });
         let remove = self.remove.iter().map(|removed| {
@@ -255,14 +284,32 @@ impl Plan {
             Line { remove: Some(Remove::of(&removed)), ..Line::default() }
         });
         let add = self.add.iter().map(|file| Line { add: Some(Add::of(file, change.data_change)), ..Line::default() });
-        text_of(&[head].into_iter().chain(metadata).chain(remove).chain(add).collect::<Vec<_>>())
+        let txn = self.txn.clone().map(|txn| Line { txn: Some(Txn { last_updated: Some(millis), ..txn }), ..Line::default() });
+        text_of(&[head].into_iter().chain(metadata).chain(txn).chain(remove).chain(add).collect::<Vec<_>>())
     }
 }
 
-/// The metadata with other settings; `None` if they are as wanted.
-fn with_settings(metadata: &Metadata, settings: &BTreeMap<String, Option<String>>) -> Option<Metadata> {
+/// Refuses a change that was planned for another state of the table.
+fn check_requirements(change: &Change, snapshot: &Snapshot) -> Result<(), TableError> {
+    if let Some(transaction) = &change.transaction
+        && snapshot.transaction(&transaction.app_id) != transaction.expected
+    {
+        return Err(TableError::Overtaken(transaction.app_id.clone()));
+    }
+    let differs = |(key, value): &(&String, &Option<String>)| snapshot.setting(key) != value.as_deref();
+    match change.required_settings.iter().find(differs) {
+        Some((key, _)) => Err(TableError::Overtaken(format!("the setting {key}"))),
+        None => Ok(()),
+    }
+}
+
+/// The metadata with other settings or columns; `None` if they are as wanted.
+fn changed(metadata: &Metadata, change: &Change) -> Option<Metadata> {
     let mut changed = metadata.clone();
-    for (key, value) in settings {
+    if let Some(schema_string) = &change.schema_string {
+        changed.schema_string.clone_from(schema_string);
+    }
+    for (key, value) in &change.settings {
         match value {
             Some(value) => drop(changed.configuration.insert(key.clone(), value.clone())),
             None => drop(changed.configuration.remove(key)),

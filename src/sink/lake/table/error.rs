@@ -26,6 +26,9 @@ pub enum TableError {
     /// changed. Plan the change again from a new snapshot.
     #[error("{} of the files to replace are no longer in the table, {} among them", .0.len(), .0.first().map_or("none", String::as_str))]
     FilesGone(Vec<String>),
+    /// Another writer completed the same work, or changed the table's definition. Nothing was changed. Plan the change again.
+    #[error("another writer was faster: {0}")]
+    Overtaken(String),
     /// The newest known version is not in the log any more: somebody removed the log, or a long sleep outlasted it. Open the
     /// table anew.
     #[error("the table's log no longer has version {0}")]

@@ -62,6 +62,13 @@ pub(super) fn oldest(store: &Store) -> Result<u64, TableError> {
     Ok(if files.commits.first() == Some(&0) { 0 } else { checkpoint })
 }
 
+/// The oldest commit of those that are in the log without a gap up to the newest one.
+pub(super) fn oldest_commit(store: &Store) -> Result<u64, TableError> {
+    let commits = list(store)?.commits;
+    let gap = commits.windows(2).rev().find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[1]);
+    Ok(gap.or(commits.first().copied()).unwrap_or(0))
+}
+
 /// The newest version that was committed at this time or before.
 pub(super) fn version_at(store: &Store, millis: i64) -> Result<u64, TableError> {
     let files = list(store)?;

@@ -56,8 +56,9 @@ pub(super) fn schema_string() -> String {
     serde_json::to_string(&Struct { kind: "struct".into(), fields }).unwrap_or_default()
 }
 
-/// Checks that a table has the lake's columns; more columns are allowed. `created_date` may be a string.
-pub(super) fn check_schema(schema_string: &str, partition_columns: &[String]) -> Result<(), TableError> {
+/// Checks that a table has the partition columns, and, if it is the raw one, the lake's columns; more columns are allowed.
+/// `created_date` may be a string.
+pub(super) fn check_schema(schema_string: &str, partition_columns: &[String], is_raw: bool) -> Result<(), TableError> {
     let unsupported = |reason: String| Err(TableError::Unsupported(format!("no table of this lake: {reason}")));
     if partition_columns != PARTITION_COLUMNS {
         return unsupported(format!("its partition columns are {partition_columns:?}"));
@@ -66,7 +67,7 @@ pub(super) fn check_schema(schema_string: &str, partition_columns: &[String]) ->
         Ok(schema) => schema,
         Err(error) => return unsupported(format!("its schema cannot be read: {error}")),
     };
-    for (name, kind) in COLUMNS {
+    for (name, kind) in COLUMNS.into_iter().filter(|_| is_raw) {
         let Some(found) = schema.fields.iter().find(|field| field.name == name) else {
             return unsupported(format!("it has no column `{name}`"));
         };

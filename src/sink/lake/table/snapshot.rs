@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     actions::{CommitInfo, Line, Metadata, Protocol, Txn},
+    change::TransactionState,
     error::TableError,
     file::{RemovedFile, TableFile},
     names::commit_path,
@@ -73,6 +74,18 @@ impl Snapshot {
     #[must_use]
     pub fn id(&self) -> &str {
         self.metadata.as_ref().map_or("", |metadata| &metadata.id)
+    }
+
+    /// The columns, as the JSON text of the log.
+    #[cfg(test)]
+    pub(in crate::sink::lake) fn schema_string(&self) -> &str {
+        self.metadata.as_ref().map_or("", |metadata| &metadata.schema_string)
+    }
+
+    /// The newest commit of an application.
+    pub(in crate::sink::lake) fn transaction(&self, app_id: &str) -> Option<TransactionState> {
+        let Txn { version, last_updated, .. } = self.transactions.get(app_id)?;
+        Some(TransactionState { version: *version, updated_millis: *last_updated })
     }
 
     /// A setting of the table.

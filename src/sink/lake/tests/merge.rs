@@ -60,6 +60,7 @@ impl Merging {
             partition: &menu(),
             files: &self.files,
             drop_doubles: true,
+            refuse_unknown_columns: true,
             keep,
             file_bytes_max: self.file_bytes_max,
             sort_bytes_max: self.sort_bytes_max,

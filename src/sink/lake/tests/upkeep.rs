@@ -283,6 +283,7 @@ fn run(lake: &TestLake, retention: &[NameRetention], metrics: &Metrics) -> Upkee
     UpkeepRun {
         lake: LakeConfig::at(lake.root().to_str().unwrap()),
         scratch: lake.root().to_owned(),
+        typed: None,
         settings: UpkeepSettings {
             cpu_percent: 100,
             files_max: 2,

@@ -23,10 +23,10 @@ use crate::{
 };
 
 /// A column with what does not convert: a JSON object by place (a JSON pointer), with value and reason; or null.
-pub(super) const UNCONVERTED: &str = "_unconverted";
+pub(in crate::sink::lake) const UNCONVERTED: &str = "_unconverted";
 
 /// A column with the members that no schema names: a JSON object by place; or null.
-pub(super) const OTHER: &str = "_other";
+pub(in crate::sink::lake) const OTHER: &str = "_other";
 
 /// The envelope's columns inside a file, in order: those of the raw lake, without the payload.
 pub(super) fn envelope_fields() -> &'static [Field] {
@@ -39,7 +39,7 @@ pub(super) fn envelope_fields() -> &'static [Field] {
 }
 
 /// The schema of the files of a typed table.
-pub(super) fn schema(definition: &EventColumns) -> SchemaRef {
+pub(in crate::sink::lake) fn schema(definition: &EventColumns) -> SchemaRef {
     let left = [UNCONVERTED, OTHER].map(|name| Field::new(name, arrow_schema::DataType::Utf8, true));
     let fields = envelope_fields().iter().cloned().chain(definition.columns.iter().map(field)).chain(left);
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -218,7 +218,7 @@ fn changed(definition: &EventColumns) -> Vec<Changed> {
         match changed.iter_mut().find(|changed| *changed.field == *column.field) {
             Some(changed) => changed.columns.push((column.versions.clone(), position)),
             None => {
-                changed.push(Changed { field: column.field.as_str().into(), columns: vec![(column.versions.clone(), position)] })
+                changed.push(Changed { field: column.field.as_str().into(), columns: vec![(column.versions.clone(), position)] });
             }
         }
     }

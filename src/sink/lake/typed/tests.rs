@@ -5,7 +5,7 @@ use arrow_schema::DataType;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{TypedColumns, delta_schema};
+use super::{columns::TypedColumns, delta_schema::delta_schema};
 use crate::{
     event::{EventColumn, EventColumns, FieldType},
     sink::lake::row::LakeRow,

@@ -18,7 +18,7 @@ pub(super) const SMALL_BYTES: u64 = LAKE_FILE_BYTES_MAX / 4;
 
 /// How urgent a compaction is; the first goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
+pub(in crate::sink::lake) enum Urgency {
     /// No more events are expected: the day is over, and the last file is some time old.
     Settled,
     /// It gets events, and has too many files.
@@ -27,10 +27,10 @@ pub(super) enum Urgency {
 
 /// A moment, and the rules.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) now_millis: i64,
+pub(in crate::sink::lake) struct Rules {
+    pub(in crate::sink::lake) now_millis: i64,
     /// Files to merge at which a partition is compacted that still gets events.
-    pub(super) files_max: usize,
+    pub(in crate::sink::lake) files_max: usize,
 }
 
 /// Whether a merge shall rewrite the file even if it has no doubles.
@@ -39,7 +39,7 @@ pub(super) fn is_to_rewrite(file: &TableFile) -> bool {
 }
 
 /// Whether the partition with these files needs a compaction.
-pub(super) fn urgency(partition: &Partition, files: &[Arc<TableFile>], rules: Rules) -> Option<Urgency> {
+pub(in crate::sink::lake) fn urgency(partition: &Partition, files: &[Arc<TableFile>], rules: Rules) -> Option<Urgency> {
     let to_rewrite = files.iter().filter(|file| is_to_rewrite(file)).count();
     let has_new = files.iter().any(|file| !file.name().starts_with(REWRITTEN_PREFIX));
     let gains = match files {

@@ -87,6 +87,7 @@ impl Rewrite<'_> {
             partition,
             files: &inputs,
             drop_doubles: self.drop_doubles,
+            refuse_unknown_columns: true,
             keep: self.keep,
             file_bytes_max: LAKE_FILE_BYTES_MAX,
             sort_bytes_max: LAKE_SORT_BYTES_MAX,
@@ -185,14 +186,18 @@ impl Rewrite<'_> {
 
     fn check_space(&self) -> Result<(), UpkeepError> {
         let bytes: u64 = self.files.iter().filter(|file| (self.must_rewrite)(file)).map(|file| file.bytes).sum();
-        let needed = bytes * LAKE_REWRITE_SPACE_FACTOR + LAKE_REWRITE_SPARE_BYTES;
-        match self.scratch.free_bytes() {
-            Some(free) if free < needed => {
-                let reason = format!("rewriting {bytes} bytes may need {needed} bytes of disk, and {free} are free");
-                Err(UpkeepError::files(self.partition, reason))
-            }
-            _ => Ok(()),
+        check_space(self.scratch, bytes).map_err(|reason| UpkeepError::files(self.partition, reason))
+    }
+}
+
+/// Whether there is room to rewrite files of so many bytes, or why not.
+pub(in crate::sink::lake) fn check_space(scratch: &Scratch, bytes: u64) -> Result<(), String> {
+    let needed = bytes * LAKE_REWRITE_SPACE_FACTOR + LAKE_REWRITE_SPARE_BYTES;
+    match scratch.free_bytes() {
+        Some(free) if free < needed => {
+            Err(format!("rewriting {bytes} bytes may need {needed} bytes of disk, and {free} are free"))
         }
+        _ => Ok(()),
     }
 }
 

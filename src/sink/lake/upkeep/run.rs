@@ -3,10 +3,15 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
-use super::{CompactRequest, Retention, Upkeep, UpkeepError, VacuumRequest, lease::Lease};
+use super::{
+    CompactRequest, Upkeep, UpkeepError, VacuumRequest,
+    lease::Lease,
+    settings::UpkeepSettings,
+    typed_round::{TypedRound, TypedRounds, TypedSettings},
+};
 use crate::{
     conditions::{Condition, Conditions},
     event::{Date, unix_millis},
@@ -19,25 +24,6 @@ use crate::{
     telemetry::LakeMetrics,
 };
 
-/// The rules of the upkeep.
-#[derive(Clone, Debug)]
-pub struct UpkeepSettings {
-    /// Percent of one core.
-    pub cpu_percent: u32,
-    /// Files to merge at which a partition is compacted that still gets events.
-    pub files_max: usize,
-    /// Milliseconds for which a file stays after the table removed it.
-    pub vacuum_grace_millis: i64,
-    /// Milliseconds for which every version of the table can be read.
-    pub log_retention_millis: i64,
-    /// Pause between two rounds, on average.
-    pub pause: Duration,
-    /// Time of failures after which they are raised as a condition.
-    pub failing_after: Duration,
-    /// How long events are kept.
-    pub retention: Retention,
-}
-
 /// The upkeep of one lake.
 #[derive(Debug)]
 pub struct UpkeepRun {
@@ -47,6 +33,8 @@ pub struct UpkeepRun {
     pub scratch: PathBuf,
     /// The rules.
     pub settings: UpkeepSettings,
+    /// The typed tables, if they are kept up.
+    pub typed: Option<TypedSettings>,
     /// Its metrics.
     pub metrics: LakeMetrics,
     /// Where lasting failures are raised.
@@ -65,11 +53,19 @@ struct State {
     /// The first full vacuum comes a day after the start: most starts are followed by another one soon.
     last_daily: Instant,
     failing_since: Option<Instant>,
+    typed: TypedRounds,
 }
 
 impl State {
     fn new() -> Self {
-        Self { upkeep: None, lease: Lease::new(), last_hourly: None, last_daily: Instant::now(), failing_since: None }
+        Self {
+            upkeep: None,
+            lease: Lease::new(),
+            last_hourly: None,
+            last_daily: Instant::now(),
+            failing_since: None,
+            typed: TypedRounds::default(),
+        }
     }
 }
 
@@ -131,8 +127,9 @@ impl UpkeepRun {
         if is_hourly {
             note(self.expire(upkeep, &pace), &mut first_error)?;
         }
-        note(self.compact(upkeep, &mut state.lease, &pace), &mut first_error)?;
         let is_daily = state.last_daily.elapsed() >= LAKE_UPKEEP_DAILY;
+        note(self.build_typed(upkeep, &mut state.typed, is_daily, &pace), &mut first_error)?;
+        note(self.compact(upkeep, &mut state.lease, &pace), &mut first_error)?;
         note(self.vacuum(upkeep, is_daily, &pace), &mut first_error)?;
         if is_hourly {
             note(upkeep.clean_log(self.settings.log_retention_millis, false, &pace).map(drop), &mut first_error)?;
@@ -169,8 +166,20 @@ impl UpkeepRun {
         first_error.map_or(Ok(()), Err)
     }
 
+    fn build_typed(&self, upkeep: &Upkeep, rounds: &mut TypedRounds, is_daily: bool, pace: &Pace) -> Result<(), UpkeepError> {
+        let Some(typed) = &self.typed else { return Ok(()) };
+        let is_urgent = !upkeep.to_compact(&self.compaction())?.is_empty();
+        let raw_version = upkeep.table.known().version;
+        let (lake, scratch, settings, metrics) = (&self.lake, &*self.scratch, &self.settings, &self.metrics);
+        TypedRound { lake, scratch, typed, settings, metrics, raw_version, is_urgent, is_daily, pace }.run(rounds)
+    }
+
+    fn compaction(&self) -> CompactRequest {
+        CompactRequest { filters: Filters::default(), files_max: self.settings.files_max }
+    }
+
     fn compact(&self, upkeep: &Upkeep, lease: &mut Lease, pace: &Pace) -> Result<(), UpkeepError> {
-        let request = CompactRequest { filters: Filters::default(), files_max: self.settings.files_max };
+        let request = self.compaction();
         let mut first_error = None;
         for partition in upkeep.to_compact(&request)? {
             if !upkeep.store.is_local() && !lease.take(upkeep)? {

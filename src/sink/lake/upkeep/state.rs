@@ -17,9 +17,9 @@ use crate::sink::lake::{
 /// The upkeep of one lake. All calls block.
 #[derive(Debug)]
 pub struct Upkeep {
-    pub(super) table: Arc<Table>,
-    pub(super) store: Arc<Store>,
-    pub(super) scratch: Scratch,
+    pub(in crate::sink::lake) table: Arc<Table>,
+    pub(in crate::sink::lake) store: Arc<Store>,
+    pub(in crate::sink::lake) scratch: Scratch,
     memory: Mutex<Memory>,
 }
 
@@ -59,7 +59,7 @@ impl From<Stopped> for UpkeepError {
 
 impl UpkeepError {
     #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and errors alike")]
-    pub(super) fn files(path: impl ToString, reason: impl ToString) -> Self {
+    pub(in crate::sink::lake) fn files(path: impl ToString, reason: impl ToString) -> Self {
         Self::Files { path: path.to_string(), reason: reason.to_string() }
     }
 }
@@ -74,7 +74,12 @@ impl Upkeep {
         let store = Arc::new(Store::for_upkeep(config)?);
         let Some(table) = Table::open_in(Arc::clone(&store))? else { return Ok(None) };
         let scratch = Scratch::new(store.temp_folder().unwrap_or(scratch));
-        Ok(Some(Self { table: Arc::new(table), store, scratch, memory: Mutex::default() }))
+        Ok(Some(Self::of(Arc::new(table), store, scratch)))
+    }
+
+    /// The upkeep of a table that is open.
+    pub(in crate::sink::lake) fn of(table: Arc<Table>, store: Arc<Store>, scratch: Scratch) -> Self {
+        Self { table, store, scratch, memory: Mutex::default() }
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -182,7 +182,7 @@ fn tables(request: &ViewRequest<'_>, event_types: &BTreeSet<&str>, raw: &[Catalo
 }
 
 /// A description as Glue takes it: one line, not too long.
-fn glue_comment(description: &str) -> String {
+pub(in crate::sink::lake) fn glue_comment(description: &str) -> String {
     let line = description.split(|letter: char| letter.is_whitespace() || letter.is_control());
     let mut line = line.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     line.truncate(line.floor_char_boundary(GLUE_COMMENT_BYTES_MAX));

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use crate::limits::VIEW_NAME_BYTES_MAX;
 
 /// A quoted identifier with any content.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::sink::lake) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A quoted text with any content.
-pub(super) fn literal(text: &str) -> String {
+pub(in crate::sink::lake) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -21,7 +21,7 @@ pub(super) fn is_unquotable(name: &str) -> bool {
 }
 
 /// The name with only lower-case letters, digits and `_`.
-pub(super) fn plain(name: &str) -> String {
+pub(in crate::sink::lake) fn plain(name: &str) -> String {
     let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
     name.chars().map(keep).take(VIEW_NAME_BYTES_MAX).collect()
 }

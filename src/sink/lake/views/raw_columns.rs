@@ -60,7 +60,7 @@ pub(super) fn raw_columns(has_addresses: bool) -> Vec<&'static str> {
 }
 
 /// What a column means, as Glue shows it.
-pub(super) fn comment(name: &str) -> &'static str {
+pub(in crate::sink::lake) fn comment(name: &str) -> &'static str {
     match name {
         "event_uuid" => "UUID that the sender gave the event; the same event sent again has the same one.",
         "event_name" => "Name of the event, such as menu:item:viewed.",
