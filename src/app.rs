@@ -60,7 +60,7 @@ use components::Components;
 pub use data_folder::check_data_folder;
 pub use ended::{Ended, Failure};
 pub use folder_holder::gateway_process;
-pub use lake_location::{lake_location, location_of, typed_location_of};
+pub use lake_location::{check_typed_tables, lake_location, location_of, typed_location_of};
 use lake_upkeep::LakeUpkeep;
 pub use lake_upkeep::{SCRATCH_FOLDER, upkeep_settings};
 pub use offline::{Offline, admin_address, gateway_id, is_running};

@@ -111,7 +111,10 @@ enum ConfigCommand {
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(args) => match serve_config(&args) {
-            Ok(config) => match app::check_listener(&config).and_then(|()| app::check_data_folder(&config)) {
+            Ok(config) => match app::check_listener(&config)
+                .and_then(|()| app::check_typed_tables(&config))
+                .and_then(|()| app::check_data_folder(&config))
+            {
                 Ok(()) => serve::serve(&config, move || serve_config(&args)),
                 Err(error) => return complain(&error, EXIT_CONFIG),
             },
@@ -133,7 +136,7 @@ pub fn run() -> ExitCode {
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load_and_tell(config.as_deref()) {
-            Ok(config) => match app::check_listener(&config) {
+            Ok(config) => match app::check_listener(&config).and_then(|()| app::check_typed_tables(&config)) {
                 Ok(()) => check(&config),
                 Err(error) => return complain(&error, EXIT_CONFIG),
             },

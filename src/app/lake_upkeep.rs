@@ -1,9 +1,6 @@
 //! The upkeep of each lake that the gateway writes, in a thread of its own.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError, mpsc},
-};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use super::lake_location::{keeps_typed_tables, location_of, typed_location_of};
 use crate::{
@@ -38,7 +35,6 @@ impl LakeUpkeep {
         let sinks = config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
         let is_only = sinks.len() == 1;
         let (stop, (running, ended)) = (StopSignal::default(), mpsc::channel());
-        let mut typed_roots = HashSet::new();
         for sink in sinks {
             let SinkSettings::Lake(lake) = &sink.settings else { continue };
             if lake.table != LakeTable::Delta || !lake.upkeep.enabled {
@@ -46,11 +42,6 @@ impl LakeUpkeep {
             }
             let location = location_of(lake, config);
             let typed = typed_settings(lake, &location, definitions)?;
-            if let Some(typed) = &typed
-                && !typed_roots.insert(typed.location.root.clone())
-            {
-                anyhow::bail!("[lake.typed] root: two lakes cannot have their typed tables in {}", typed.location.root);
-            }
             let run = UpkeepRun {
                 typed,
                 lake: location,

@@ -263,7 +263,10 @@ async fn whatever_is_killed_each_event_is_in_the_lake_once_and_nothing_erased_or
     let repeated = rig.commands.finish_erasures(&[]);
     let (lake, typed) = (rig.data(0).join("lake"), rig.data(0).join("lake-typed"));
     age_leftovers(&lake);
-    age_leftovers(&typed);
+    // In a short run no build may have begun.
+    if typed.is_dir() {
+        age_leftovers(&typed);
+    }
     rig.tidy();
     let expected = rig.expected();
     LakeRows::read(&lake).assert_exactly(&expected, events::good);
