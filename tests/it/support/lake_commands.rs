@@ -208,13 +208,14 @@ impl LakeCommands {
         }
         // A vacuum says so by its exit code if there are files that a gateway has yet to commit, and an erasure if the gateway is
         // killed, or if files that nobody committed may have the events.
-        // Others may be faster than a build each time.
+        // Others may be faster than a build each time: then it says nothing on standard error.
         let is_expected = !matches!(running.kind, Kind::Compact | Kind::Expire);
         if status.code().is_some_and(|code| code != 0) {
             let mut said = String::new();
             running.errors.rewind().expect("a file");
             running.errors.read_to_string(&mut said).expect("text");
-            if !is_expected || said.contains("panicked") {
+            let is_build_fault = running.kind == Kind::Build && !said.trim().is_empty();
+            if !is_expected || is_build_fault || said.contains("panicked") {
                 self.faults.push(format!("{:?}: {said}", running.kind));
             }
         }

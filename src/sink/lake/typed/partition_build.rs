@@ -190,6 +190,7 @@ impl PartitionBuild<'_> {
             Err(MergeError::Stopped) => return Err(UpkeepError::Stopped),
             // A compaction and a vacuum were faster.
             Err(MergeError::Gone(_)) => return Ok(false),
+            Err(MergeError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failure.unwrap_or_else(|| failed(&error))),
         };
         is_current &= close(&mut open, self)?;
