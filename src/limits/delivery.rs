@@ -135,6 +135,14 @@ pub const LAKE_UNREADABLE_PATIENCE: Patience =
 /// Why: a reader reads at most these commits, some 5 MB if each has 100 files; a checkpoint of 10,000 files takes 0.2 s.
 pub const LAKE_CHECKPOINT_COMMITS: u64 = 100;
 
+/// Files in a checkpoint, live or removed, for each [`LAKE_CHECKPOINT_COMMITS`] between two of them.
+/// Why: a checkpoint has all of them, and of 150,000 it takes half a second: that was a fifth of a compaction's CPU.
+pub const LAKE_CHECKPOINT_FILES: usize = 50_000;
+
+/// How much rarer checkpoints of a large table become at most.
+/// Why: a reader reads the commits after the last one; in S3 each is a request.
+pub const LAKE_CHECKPOINT_RARER_MAX: usize = 5;
+
 /// Times that a commit of the lake's table is tried while other writers are faster.
 /// Why: with 20 gateways and a flush a minute three tries are rare; after these the deliverer pauses and tries again.
 pub const LAKE_COMMIT_TRIES_MAX: u32 = 50;

@@ -25,8 +25,8 @@ use super::{
 use crate::{
     event::unix_millis,
     limits::{
-        LAKE_CHECKPOINT_COMMITS, LAKE_COMMIT_PAUSE_MAX, LAKE_COMMIT_TRIES_MAX, LAKE_LOG_TRUSTED, LAKE_REMOVED_REMEMBERED,
-        LAKE_VACUUMED_REMEMBERED,
+        LAKE_CHECKPOINT_COMMITS, LAKE_CHECKPOINT_FILES, LAKE_CHECKPOINT_RARER_MAX, LAKE_COMMIT_PAUSE_MAX, LAKE_COMMIT_TRIES_MAX,
+        LAKE_LOG_TRUSTED, LAKE_REMOVED_REMEMBERED, LAKE_VACUUMED_REMEMBERED,
     },
     sink::lake::store::{Created, Store},
 };
@@ -208,7 +208,7 @@ impl Committer {
         snapshot.version = version;
         snapshot.committed_millis = Some(millis);
         self.trusted_since = Instant::now();
-        if version.is_multiple_of(LAKE_CHECKPOINT_COMMITS)
+        if version.is_multiple_of(commits_of_a_checkpoint(self.snapshot.files_count() + self.snapshot.removed_count()))
             && let Err(error) = self.checkpoint(store)
         {
             // Readers only read more commits.
@@ -338,8 +338,26 @@ fn text_of(lines: &[impl Serialize]) -> Bytes {
     text.into()
 }
 
+/// After how many commits a checkpoint of so many files is written.
+fn commits_of_a_checkpoint(files: usize) -> u64 {
+    LAKE_CHECKPOINT_COMMITS * (files / LAKE_CHECKPOINT_FILES + 1).min(LAKE_CHECKPOINT_RARER_MAX) as u64
+}
+
 /// A random pause before the next try, longer each time.
 fn pause(tried: u32) -> Duration {
     let longest = Duration::from_millis(4) * 2_u32.saturating_pow(tried.min(10));
     longest.min(LAKE_COMMIT_PAUSE_MAX).mul_f64(fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_table_has_rarer_checkpoints_up_to_a_limit() {
+        assert_eq!(
+            [0, 49_999, 50_000, 149_999, 250_000, 10_000_000].map(commits_of_a_checkpoint),
+            [100, 100, 200, 300, 500, 500]
+        );
+    }
 }

@@ -64,6 +64,12 @@ impl Snapshot {
         self.removed.values()
     }
 
+    /// How many removed files the log remembers.
+    #[must_use]
+    pub fn removed_count(&self) -> usize {
+        self.removed.len()
+    }
+
     /// What the log remembers of a removed file.
     #[must_use]
     pub fn removed_file(&self, path: &str) -> Option<&Arc<RemovedFile>> {
