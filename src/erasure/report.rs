@@ -118,7 +118,7 @@ pub struct LakeReport {
     /// Why its search is not complete.
     pub problem: Option<String>,
     /// Its typed tables, which follow it; `None` if it has none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed_tables: Option<TypedTablesReport>,
 }
 

@@ -18,8 +18,8 @@ pub const LAKE_MERGE_KEYS_MAX: usize = 512 * 1024;
 pub const LAKE_MERGE_BINS_MAX: usize = 512;
 
 /// Bytes of rows that are sorted in memory.
-/// Why: a run of 32 MiB is long enough that reading it back is sequential, and with all other buffers a merge stays below
-/// 128 MiB.
+/// Why: a run of 32 MiB is long enough that reading it back is sequential, and with all other buffers a merge takes some 64 MiB
+/// (measured: `loadtest/lake.py`).
 pub const LAKE_SORT_BYTES_MAX: usize = 32 * MIB;
 
 /// Sorted runs that are merged at one time.

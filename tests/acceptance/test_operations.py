@@ -1,6 +1,7 @@
 """What operators are given: metrics, the dashboard and the alerts over them, the unit for systemd, the container, traces."""
 
 import gzip
+import hashlib
 import json
 import re
 import shutil
@@ -175,7 +176,7 @@ def test_the_unit_is_one_that_systemd_takes_and_its_service_may_do_little(tmp_pa
 # ---- the container ---------------------------------------------------------------------------------------------------
 
 
-def test_the_dockerfile_is_clean_and_its_image_may_do_little():
+def test_the_dockerfile_is_clean_and_its_image_may_do_little(tmp_path):
     linted = run(TOOLS / "hadolint", "--failure-threshold", "style", ROOT / "Dockerfile")
     assert linted.returncode == 0, linted.stdout
     _, final = dockerfile.stages()
@@ -188,8 +189,15 @@ def test_the_dockerfile_is_clean_and_its_image_may_do_little():
         assert f"org.opencontainers.image.{name}=" in labels, name
     # What is set in it is what the program knows.
     settings = dockerfile.Image().environment()
-    checked = subprocess.run([binary(), "config", "check"], env=ENVIRONMENT | settings, capture_output=True, text=True)
+    config = tmp_path / "lakegate.toml"
+    secret = hashlib.sha256(b"s3cret").hexdigest()
+    config.write_text(f'[http]\nplaintext = true\n[[keys]]\nname = "web"\nsecret_sha256 = "{secret}"\n')
+    command = [binary(), "config", "check"]
+    checked = subprocess.run([*command, "--config", config], env=ENVIRONMENT | settings, capture_output=True, text=True)
     assert checked.returncode == 0 and 'listen = "0.0.0.0:8443"' in checked.stdout, checked.stderr
+    # Without keys the image listens to nobody.
+    checked = subprocess.run(command, env=ENVIRONMENT | settings, capture_output=True, text=True)
+    assert checked.returncode == 78 and "no [[keys]] are configured" in checked.stderr
 
 
 def test_what_the_dockerfile_copies_is_enough_to_build_from(tmp_path):
