@@ -22,7 +22,7 @@ use crate::{
         StopSignal, Table, TypedErasure, TypedLake, TypedSettings, Upkeep, UpkeepRun, UpkeepSettings, VacuumRequest, erase_typed,
         scratch::Scratch,
         table::{Change, Operation, TableError, TableFile, Transaction},
-        typed_location,
+        typed_location, typed_status,
         upkeep::{Outcome, Rewrite},
     },
     telemetry::Metrics,
@@ -504,4 +504,18 @@ async fn a_pass_that_is_stopped_at_any_step_is_completed_by_the_next_one() {
         assert_eq!(rows(&lake, "menu_a"), uuids(wanted.0.iter().copied()), "{steps}");
         assert_eq!(rows(&lake, "menu_b"), uuids(wanted.1.iter().copied()), "{steps}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_named_with_its_table() {
+    let lake = TestLake::new();
+    lake.write(0, vec![event(1, "menu:a")]).await;
+    build(&mut typed(&lake));
+    std::fs::write(lake.root().join("_typed/menu_a/_delta_log/00000000000000000009.json"), "garbage").unwrap();
+    let definitions = definitions();
+    let request = BuildRequest { definitions: &definitions, admits: &|_| true, rebuild: false, files_max: FILES_MAX };
+    let failed = typed(&lake).pass(&request, &full()).unwrap_err().to_string();
+    assert!(failed.starts_with("menu_a: "), "{failed}");
+    let failed = typed_status(&locations(&lake).1).unwrap_err().to_string();
+    assert!(failed.contains("menu_a"), "{failed}");
 }

@@ -52,7 +52,8 @@ pub fn typed_status(location: &LakeConfig) -> Result<Vec<TypedStatus>, TableErro
     let built = Built::read_any(&store).unwrap_or_default();
     let mut tables = Vec::new();
     for folder in folders.into_iter().filter(|name| !name.starts_with(['_', '.'])) {
-        let Some(table) = Table::open_in(std::sync::Arc::new(store.below(&folder)?))? else { continue };
+        let opened = Table::open_in(std::sync::Arc::new(store.below(&folder)?));
+        let Some(table) = opened.map_err(|error| TableError::damaged(&folder, error))? else { continue };
         let snapshot = table.known();
         let definition = stored(&snapshot).filter(|_| snapshot.setting(TABLE_KIND) == Some(KIND));
         let (Some(definition), Some(event_name)) = (definition, snapshot.setting(EVENT_NAME)) else { continue };

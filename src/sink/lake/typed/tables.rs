@@ -124,8 +124,10 @@ impl TypedTables {
             Err(error) => return Err(TableError::from(error).into()),
         };
         for folder in folders.into_iter().filter(|name| !name.starts_with(['_', '.'])) {
-            let Some(table) = Table::open_in(self.store_of(&folder)?)? else { continue };
-            self.keep(folder, table);
+            let opened = Table::open_in(self.store_of(&folder)?).map_err(|error| UpkeepError::files(&folder, error))?;
+            if let Some(table) = opened {
+                self.keep(folder, table);
+            }
         }
         Ok(())
     }
