@@ -111,10 +111,7 @@ enum ConfigCommand {
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(args) => match serve_config(&args) {
-            Ok(config) => match app::check_listener(&config)
-                .and_then(|()| app::check_typed_tables(&config))
-                .and_then(|()| app::check_data_folder(&config))
-            {
+            Ok(config) => match check_settings(&config).and_then(|()| app::check_data_folder(&config)) {
                 Ok(()) => serve::serve(&config, move || serve_config(&args)),
                 Err(error) => return complain(&error, EXIT_CONFIG),
             },
@@ -136,7 +133,7 @@ pub fn run() -> ExitCode {
         Command::Errors => errors::run(),
         Command::Plan(args) => plan::run(&args),
         Command::Config(ConfigCommand::Check { config }) => match load_and_tell(config.as_deref()) {
-            Ok(config) => match app::check_listener(&config).and_then(|()| app::check_typed_tables(&config)) {
+            Ok(config) => match check_settings(&config) {
                 Ok(()) => check(&config),
                 Err(error) => return complain(&error, EXIT_CONFIG),
             },
@@ -149,6 +146,12 @@ pub fn run() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => complain(&error, 1),
     }
+}
+
+/// What the settings must fulfil together before a gateway starts. Reads no files.
+fn check_settings(config: &Config) -> anyhow::Result<()> {
+    app::check_listener(config)?;
+    app::check_typed_tables(config)
 }
 
 fn check(config: &Config) -> anyhow::Result<ExitCode> {

@@ -26,6 +26,12 @@ pub const REQUIRED_FIELDS: [&str; 3] = ["event_uuid", "event_name", "created_at"
 pub const RESERVED_FIELDS: [&str; 6] =
     ["created_datetime", "event_type", "event_subtype", "received_datetime", "source", DEDUP_SCOPE_FIELD];
 
+/// Whether a member of an event is of the envelope, and no field of the event's own.
+#[must_use]
+pub fn is_of_envelope(name: &str) -> bool {
+    name == "schema_version" || REQUIRED_FIELDS.contains(&name) || RESERVED_FIELDS.contains(&name)
+}
+
 /// Field with the scope of an event's identity: the name of the key that sent the event. Absent if the event is in the scope
 /// that all server keys share. Reserved in every event, so that no client can claim a scope.
 pub const DEDUP_SCOPE_FIELD: &str = "dedup_scope";

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::{Registry, Schema, export::inlined};
 use crate::{
-    event::{EventColumn, EventColumns, FieldType, REQUIRED_FIELDS, RESERVED_FIELDS},
+    event::{EventColumn, EventColumns, FieldType, is_of_envelope},
     limits::COLUMN_NAME_BYTES_MAX,
 };
 use algebra::Shape;
@@ -158,8 +158,7 @@ fn own_properties(document: &Value) -> Map<String, Value> {
 }
 
 fn collect(part: &Value, found: &mut Map<String, Value>) {
-    let is_own = |name: &str| name != "schema_version" && !REQUIRED_FIELDS.contains(&name) && !RESERVED_FIELDS.contains(&name);
-    for (name, property) in part["properties"].as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
+    for (name, property) in part["properties"].as_object().into_iter().flatten().filter(|(name, _)| !is_of_envelope(name)) {
         match found.get_mut(name) {
             // Both apply to the same value.
             Some(before) => *before = both(before.take(), property.clone()),

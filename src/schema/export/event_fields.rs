@@ -3,10 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::inline::inlined;
-use crate::{
-    event::{REQUIRED_FIELDS, RESERVED_FIELDS},
-    schema::Schema,
-};
+use crate::{event::is_of_envelope, schema::Schema};
 
 /// The fields of one event's schema, without the common fields.
 pub(super) struct EventFields {
@@ -27,13 +24,11 @@ impl EventFields {
 
     /// Adds the members in `part`, and in its subschemas.
     fn add(&mut self, part: &Value) {
-        let is_own =
-            |name: &str| name != "schema_version" && !REQUIRED_FIELDS.contains(&name) && !RESERVED_FIELDS.contains(&name);
-        for (name, property) in part["properties"].as_object().into_iter().flatten().filter(|(name, _)| is_own(name)) {
+        for (name, property) in part["properties"].as_object().into_iter().flatten().filter(|(name, _)| !is_of_envelope(name)) {
             self.properties.entry(name.as_str()).or_insert_with(|| property.clone());
         }
         let required = part["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        self.required.extend(required.filter(|name| is_own(name)).map(str::to_owned));
+        self.required.extend(required.filter(|name| !is_of_envelope(name)).map(str::to_owned));
         part["allOf"].as_array().into_iter().flatten().for_each(|part| self.add(part));
     }
 }

@@ -81,11 +81,6 @@ pub(super) fn schema(extra: Extra) -> SchemaRef {
     SCHEMAS[usize::from(extra.addresses) + 2 * usize::from(extra.scopes)].clone()
 }
 
-/// The schema of a file with every column.
-pub(super) fn schema_of_all() -> SchemaRef {
-    schema(Extra::ALL)
-}
-
 /// Unfinished arrays.
 pub(super) struct Columns {
     event_uuid: StringBuilder,

@@ -13,11 +13,11 @@ use super::{
     leftovers::{Leftovers, in_json},
 };
 use crate::{
-    event::{EventColumns, REQUIRED_FIELDS, RESERVED_FIELDS},
+    event::{EventColumns, is_of_envelope},
     json::{Kind, Parser, Tape},
     limits::EVENT_NODES_MAX,
     sink::lake::{
-        columns::{CLIENT_ADDRESS, DEDUP_SCOPE, all_columns, schema_of_all},
+        columns::{CLIENT_ADDRESS, Extra, all_columns, schema as raw_schema},
         row::LakeRow,
     },
 };
@@ -31,7 +31,7 @@ pub(in crate::sink::lake) const OTHER: &str = "_other";
 /// The envelope's columns inside a file, in order: those of the raw lake, without the payload.
 pub(super) fn envelope_fields() -> &'static [Field] {
     static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
-        let raw = schema_of_all();
+        let raw = raw_schema(Extra::ALL);
         let kept = all_columns().into_iter().filter(|name| *name != "payload");
         kept.filter_map(|name| raw.field_with_name(name).ok()).map(|field| field.clone().with_nullable(true)).collect()
     });
@@ -145,7 +145,7 @@ impl TypedColumns {
         }
         for (name, value) in event.members() {
             let Some(position) = self.fields.find(&name) else {
-                if is_of_envelope(&name) {
+                if is_of_envelope(&name) || name == CLIENT_ADDRESS {
                     continue;
                 }
                 let before = self.left.place.enter(&name);
@@ -203,13 +203,6 @@ impl Envelope {
             Arc::new(self.dedup_scope.finish()),
         ]
     }
-}
-
-/// Members of a payload that the envelope's columns hold.
-fn is_of_envelope(name: &str) -> bool {
-    REQUIRED_FIELDS.contains(&name)
-        || RESERVED_FIELDS.contains(&name)
-        || matches!(name, "schema_version" | CLIENT_ADDRESS | DEDUP_SCOPE)
 }
 
 fn changed(definition: &EventColumns) -> Vec<Changed> {

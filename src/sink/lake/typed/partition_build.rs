@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     sync::Arc,
     time::Instant,
@@ -139,10 +139,10 @@ impl PartitionBuild<'_> {
         let failed = |error: &dyn std::fmt::Display| UpkeepError::files(partition, error);
         check_space(scratch, stream.files.iter().map(|file| file.bytes).sum()).map_err(|reason| failed(&reason))?;
         let files: Vec<MergeInput> = stream.files.iter().map(|file| input(file)).collect();
-        let has_table: HashMap<&str, ()> = tasks.iter().map(|task| (task.place.table.event_name(), ())).collect();
+        let has_table: HashSet<&str> = tasks.iter().map(|task| task.place.table.event_name()).collect();
         let unnamed = RefCell::new(BuildReport::default());
         let keep = |row: &LakeRow<'_>| {
-            if !has_table.contains_key(row.event_name) {
+            if !has_table.contains(row.event_name) {
                 unnamed.borrow_mut().count_without_table(row.event_name);
             }
             stream.tasks.contains_key(row.event_name) && stream.known.as_ref().is_none_or(|known| !known.is_known(row))

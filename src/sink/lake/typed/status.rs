@@ -3,6 +3,7 @@
 use super::{
     definition::{EVENT_NAME, KIND, stored},
     progress::Built,
+    tables::table_folders,
 };
 use crate::{
     event::EventColumns,
@@ -44,14 +45,9 @@ pub fn typed_status(location: &LakeConfig) -> Result<Vec<TypedStatus>, TableErro
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let folders = match store.list("") {
-        Ok(listed) => listed.folders,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
     let built = Built::read_any(&store).unwrap_or_default();
     let mut tables = Vec::new();
-    for folder in folders.into_iter().filter(|name| !name.starts_with(['_', '.'])) {
+    for folder in table_folders(&store)? {
         let opened = Table::open_in(std::sync::Arc::new(store.below(&folder)?));
         let Some(table) = opened.map_err(|error| TableError::damaged(&folder, error))? else { continue };
         let snapshot = table.known();

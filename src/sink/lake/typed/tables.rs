@@ -118,12 +118,7 @@ impl TypedTables {
 
     /// Opens the tables that are there.
     fn list(&mut self) -> Result<(), UpkeepError> {
-        let folders = match self.store.list("") {
-            Ok(listed) => listed.folders,
-            Err(error) if error.is_not_found() => Vec::new(),
-            Err(error) => return Err(TableError::from(error).into()),
-        };
-        for folder in folders.into_iter().filter(|name| !name.starts_with(['_', '.'])) {
+        for folder in table_folders(&self.store)? {
             let opened = Table::open_in(self.store_of(&folder)?).map_err(|error| UpkeepError::files(&folder, error))?;
             if let Some(table) = opened {
                 self.keep(folder, table);
@@ -172,6 +167,17 @@ impl TypedTables {
         }
         Err(UpkeepError::files(&wanted, "the folder of the typed table belongs to something else"))
     }
+}
+
+/// The folders below the root that may be tables; none if there is no root.
+pub(super) fn table_folders(store: &Store) -> Result<Vec<String>, TableError> {
+    let mut folders = match store.list("") {
+        Ok(listed) => listed.folders,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    folders.retain(|name| !name.starts_with(['_', '.']));
+    Ok(folders)
 }
 
 fn json_of(definition: &EventColumns) -> String {
