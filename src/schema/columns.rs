@@ -3,8 +3,8 @@
 //! A field keeps its column while each version's type holds the values of the others: an integer may become a number, an object
 //! may get more members. A type that holds no such values begins a column of its own, named after the version: `price_v2`.
 
-mod algebra;
 mod of_schema;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +17,7 @@ use crate::{
     event::{EventColumn, EventColumns, FieldType, is_of_envelope},
     limits::COLUMN_NAME_BYTES_MAX,
 };
-use algebra::Shape;
+use shape::Shape;
 
 /// Names that no field's column can have: the envelope's columns, and those of what has no column.
 const TAKEN: [&str; 15] = [

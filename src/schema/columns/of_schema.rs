@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::algebra::Shape;
+use super::shape::Shape;
 use crate::{json::Decimal, limits::COLUMN_DEPTH_MAX};
 
 /// The shape of a schema's values. `null` is left out, because every column may be null.
