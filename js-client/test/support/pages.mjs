@@ -20,9 +20,21 @@ export async function faults(tab) {
   // As the page's own text, and not by a tag: a Content Security Policy may be strict.
   await tab.page.evaluate(AXE);
   const { violations } = await tab.run(async () => {
-    // What moves has its colours when it is there.
-    await Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})));
-    return axe.run({ iframes: false, resultTypes: ['violations'] });
+    // What moves has its first colours when it comes and its last when it is there. People read both; what comes meanwhile is
+    // held at its first, so that no answer depends on the moment.
+    const first = new CSSStyleSheet();
+    first.replaceSync('* { animation-play-state: paused !important }');
+    const judge = () => axe.run({ iframes: false, resultTypes: ['violations'] });
+    for (const animation of document.getAnimations()) animation.finish();
+    document.adoptedStyleSheets.push(first);
+    const there = await judge();
+    // A node that is put back begins its animation anew.
+    for (const node of document.querySelectorAll('body *')) {
+      if (getComputedStyle(node).animationName !== 'none') node.replaceWith(node);
+    }
+    const coming = await judge();
+    document.adoptedStyleSheets.pop();
+    return { violations: [...there.violations, ...coming.violations] };
   });
   return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id}: ${target} ${failureSummary.replaceAll('\n', ' ')}`));
 }
