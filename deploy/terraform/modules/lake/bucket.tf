@@ -1,4 +1,5 @@
-# The bucket of the lake: events/, errors/ (what Firehose could not convert), dead-letters/, results/ (of queries).
+# The bucket of the lake: events/, events-typed/ (typed tables of the gateway, made from events/ and so not copied),
+# errors/ (what Firehose could not convert), dead-letters/, results/ (of queries).
 
 resource "aws_s3_bucket" "lake" {
   # checkov:skip=CKV_AWS_18:who reads objects is in CloudTrail, if the account records data events; a bucket of logs would be one more to keep

@@ -43,16 +43,17 @@ data "aws_iam_policy_document" "gateway" {
       condition {
         test     = "StringLike"
         variable = "s3:prefix"
-        values   = ["events/*"]
+        values   = ["events/*", "events-typed/*"]
       }
     }
   }
   dynamic "statement" {
     for_each = var.ingest == "s3" ? [1] : []
     content {
-      sid       = "WriteFiles"
-      actions   = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-      resources = ["${aws_s3_bucket.lake.arn}/events/*"]
+      sid     = "WriteFiles"
+      actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+      # Typed tables too (`lake.typed.enabled`, off at first): an erasure must reach them.
+      resources = ["${aws_s3_bucket.lake.arn}/events/*", "${aws_s3_bucket.lake.arn}/events-typed/*"]
     }
   }
   dynamic "statement" {
