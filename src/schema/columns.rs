@@ -124,7 +124,9 @@ fn kind_of(shape: Shape) -> FieldType {
         Shape::Number => FieldType::Number,
         Shape::Decimal { whole_digits, scale } => match whole_digits {
             // Up to 18 digits a value takes eight bytes, and sixteen with more.
-            Some(whole_digits) if whole_digits + scale <= 18 => FieldType::Decimal { precision: 18, scale },
+            Some(whole_digits) if usize::from(whole_digits) + usize::from(scale) <= 18 => {
+                FieldType::Decimal { precision: 18, scale }
+            }
             _ => FieldType::Decimal { precision: 38, scale },
         },
         Shape::Text => FieldType::Text,

@@ -59,8 +59,8 @@ pub(super) fn build(args: &BuildArgs, out: &mut impl Write) -> anyhow::Result<bo
         Format::Json => writeln!(out, "{:#}", as_json(&report, &typed.root))?,
         Format::Table => print_table(&report, &typed.root, out)?,
     }
-    report.failed.iter().for_each(|failed| tell_failed(&format!("{}: {}", failed.file, failed.reason)));
-    Ok(tell_left_out(&report.left_out) && report.failed.is_empty() && report.overtaken == 0)
+    report.not_built().for_each(|failed| tell_failed(&format!("{}: {}", failed.file, failed.reason)));
+    Ok(tell_left_out(&report.left_out) && report.not_built().next().is_none() && report.overtaken == 0)
 }
 
 fn as_json(report: &BuildReport, root: &str) -> serde_json::Value {
@@ -84,6 +84,7 @@ fn as_json(report: &BuildReport, root: &str) -> serde_json::Value {
         .collect();
     let left_out: Vec<_> = report.left_out.iter().map(|file| json!({"file": file.file, "reason": file.reason})).collect();
     let failed: Vec<_> = report.failed.iter().map(|it| json!({"partition": it.file, "reason": it.reason})).collect();
+    let damaged: Vec<_> = report.damaged.iter().map(|it| json!({"table": it.file, "reason": it.reason})).collect();
     json!({
         "root": root,
         "raw_version": report.raw_version,
@@ -91,6 +92,7 @@ fn as_json(report: &BuildReport, root: &str) -> serde_json::Value {
         "rows_without_table": report.without_table,
         "left_out": left_out,
         "failed": failed,
+        "damaged": damaged,
         "overtaken_partitions": report.overtaken,
     })
 }

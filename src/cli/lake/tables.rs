@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::args::LakeArgs;
+use super::{args::LakeArgs, upkeep_args::tell_left_out};
 use crate::{
     app::typed_location_of,
     cli::{day::day, view_schemas::view_schemas},
@@ -15,8 +15,8 @@ use crate::{
     limits::CATALOGUE_FIRST_DATE_DAYS,
     schema::{self, Registry, event_columns},
     sink::lake::{
-        Catalogue, CatalogueColumn, DeclaredColumn, DeclaredTable, Dialect, Engine, LakeConfig, TypedStatus, ViewRequest,
-        catalogue, declarations, typed_folder, typed_status,
+        Catalogue, CatalogueColumn, DeclaredColumn, DeclaredTable, Dialect, Engine, LakeConfig, LeftOut, TypedStatus,
+        ViewRequest, catalogue, declarations, typed_folder, typed_status,
     },
 };
 
@@ -82,10 +82,10 @@ impl TablesFormat {
 pub(super) fn tables(args: &TablesArgs, out: &mut impl Write) -> anyhow::Result<bool> {
     let config = args.place.place.config()?;
     let registry = schema::load(args.schemas.as_ref().unwrap_or(&config.schemas.dir))?;
-    let typed = TypedTables::of(&config, &args.place.location_by(&config), &registry, args.schemas_only)?;
+    let (typed, damaged) = TypedTables::of(&config, &args.place.location_by(&config), &registry, args.schemas_only)?;
     if let Some(engine) = args.format.engine() {
         write!(out, "{}", declarations(engine, &typed.declared, &args.database)?)?;
-        return Ok(true);
+        return Ok(tell_left_out(&damaged));
     }
     let catalogue = raw_catalogue(args, &config, &registry)?;
     match args.format {
@@ -98,7 +98,7 @@ pub(super) fn tables(args: &TablesArgs, out: &mut impl Write) -> anyhow::Result<
         }
         _ => print_table(&catalogue, &typed, out)?,
     }
-    Ok(true)
+    Ok(tell_left_out(&damaged))
 }
 
 fn raw_catalogue(args: &TablesArgs, config: &Config, registry: &Registry) -> anyhow::Result<Catalogue> {
@@ -124,11 +124,12 @@ struct TypedTables {
 }
 
 impl TypedTables {
-    fn of(config: &Config, lake: &LakeConfig, registry: &Registry, schemas_only: bool) -> anyhow::Result<Self> {
+    /// The tables, and those whose log is damaged.
+    fn of(config: &Config, lake: &LakeConfig, registry: &Registry, schemas_only: bool) -> anyhow::Result<(Self, Vec<LeftOut>)> {
         let Some(location) = typed_location_of(&config.lake, lake)? else {
-            return Ok(Self { declared: Vec::new(), status: Vec::new() });
+            return Ok((Self { declared: Vec::new(), status: Vec::new() }, Vec::new()));
         };
-        let status = if schemas_only { Vec::new() } else { typed_status(&location)? };
+        let (status, damaged) = if schemas_only { (Vec::new(), Vec::new()) } else { typed_status(&location)? };
         let root = match location.root.contains("://") {
             true => location.root.clone(),
             false => std::path::absolute(&location.root)?.display().to_string(),
@@ -136,12 +137,14 @@ impl TypedTables {
         let there = status.iter().map(|table| DeclaredTable::of(&table.definition, &table.folder, &root));
         let mut declared: Vec<DeclaredTable> = there.collect();
         for definition in event_columns(registry) {
-            if !status.iter().any(|table| table.event_name == definition.event_name) {
-                declared.push(DeclaredTable::of(&definition, &typed_folder(&definition.event_name), &root));
+            let folder = typed_folder(&definition.event_name);
+            let is_damaged = damaged.iter().any(|table| table.file == folder);
+            if !is_damaged && !status.iter().any(|table| table.event_name == definition.event_name) {
+                declared.push(DeclaredTable::of(&definition, &folder, &root));
             }
         }
         declared.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { declared, status })
+        Ok((Self { declared, status }, damaged))
     }
 
     fn status_of(&self, table: &DeclaredTable) -> Option<&TypedStatus> {

@@ -48,7 +48,9 @@ impl UpkeepArgs {
             return Ok(None);
         }
         let Some(mut lake) = TypedLake::open(&location, &typed, scratch_of(&config))? else { return Ok(None) };
-        Ok((lake.open_tables()? > 0).then_some(lake))
+        let tables = lake.open_tables()?;
+        lake.damaged().iter().for_each(|table| tell_failed(&format!("{}: {}", table.file, table.reason)));
+        Ok((tables > 0).then_some(lake))
     }
 }
 

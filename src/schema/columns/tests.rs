@@ -44,6 +44,7 @@ fn every_schema_has_the_type_that_holds_its_values() {
         (json!({"type": "number", "multipleOf": 0.01}), "decimal(38,2)"),
         (json!({"type": "number", "multipleOf": 0.05, "minimum": 0, "maximum": 100_000}), "decimal(18,2)"),
         (json!({"type": "number", "multipleOf": 0.01, "minimum": -1e17, "maximum": 1e17}), "decimal(38,2)"),
+        (json!({"type": "number", "multipleOf": 0.01, "minimum": -1e254, "maximum": 1e254}), "decimal(38,2)"),
         (json!({"type": "number", "multipleOf": 5}), "integer"),
         (json!({"type": "number", "multipleOf": 1e-30}), "number"),
         (json!({"type": ["number", "integer"]}), "number"),

@@ -45,6 +45,11 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Whether the log of this table is the reason, and no other table has it.
+    pub(in crate::sink::lake) fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Unsupported(_))
+    }
+
     #[allow(clippy::needless_pass_by_value, reason = "callers pass texts and errors alike")]
     pub(in crate::sink::lake) fn store(path: &str, cause: impl ToString) -> Self {
         Self::Store { path: path.to_owned(), cause: cause.to_string() }

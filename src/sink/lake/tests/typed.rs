@@ -507,15 +507,46 @@ async fn a_pass_that_is_stopped_at_any_step_is_completed_by_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_damaged_log_is_named_with_its_table() {
+async fn a_damaged_log_is_named_and_the_other_tables_are_built_until_it_is_mended() {
     let lake = TestLake::new();
-    lake.write(0, vec![event(1, "menu:a")]).await;
-    build(&mut typed(&lake));
-    std::fs::write(lake.root().join("_typed/menu_a/_delta_log/00000000000000000009.json"), "garbage").unwrap();
+    lake.write(0, vec![event(1, "menu:a"), event(2, "menu:b")]).await;
+    let mut open = typed(&lake);
+    build(&mut open);
+    lake.write(2, vec![event(3, "menu:a"), event(4, "menu:b")]).await;
+    let log = lake.root().join("_typed/menu_a/_delta_log");
+    let commits = std::fs::read_dir(&log)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|it| it == "json"));
+    let garbage = log.join(format!("{:020}.json", commits.count()));
+    std::fs::write(&garbage, "garbage").unwrap();
     let definitions = definitions();
     let request = BuildRequest { definitions: &definitions, admits: &|_| true, rebuild: false, files_max: FILES_MAX };
-    let failed = typed(&lake).pass(&request, &full()).unwrap_err().to_string();
-    assert!(failed.starts_with("menu_a: "), "{failed}");
-    let failed = typed_status(&locations(&lake).1).unwrap_err().to_string();
-    assert!(failed.contains("menu_a"), "{failed}");
+    // One that was open before, and one that is opened now.
+    for mut lake_typed in [open, typed(&lake)] {
+        let report = lake_typed.pass(&request, &full()).unwrap();
+        assert_eq!((report.failed.len(), report.damaged.len(), report.without_table.len()), (0, 1, 0), "{report:?}");
+        assert_eq!(report.damaged[0].file, "menu_a");
+        assert!(report.damaged[0].reason.contains("delete the folder"), "{report:?}");
+        assert_eq!(rows(&lake, "menu_b"), uuids([2, 4]));
+        assert!(!lake.root().join("_typed/menu_a_2").exists());
+        let (tables, damaged) = typed_status(&locations(&lake).1).unwrap();
+        assert_eq!(damaged, report.damaged);
+        assert!(!tables.is_empty() && tables.iter().all(|table| table.folder != "menu_a"));
+        // An erasure cannot say what a damaged table has.
+        let (raw, location) = locations(&lake);
+        let erasure = TypedErasure { admits_type: &|_| true, scratch: lake.root().join("_tmp"), stop: StopSignal::default() };
+        let erased = erase_typed(&raw, &location, &erasure).unwrap();
+        assert!(erased.problems.len() == 1 && erased.problems[0].starts_with("menu_a: ") && erased.tables > 0, "{erased:?}");
+    }
+    let mut again = typed(&lake);
+    again.pass(&request, &full()).unwrap();
+    std::fs::remove_file(&garbage).unwrap();
+    build(&mut again);
+    assert_eq!(rows(&lake, "menu_a"), uuids([1, 3]));
+    // And if nobody can mend it.
+    std::fs::write(&garbage, "garbage").unwrap();
+    again.pass(&request, &full()).unwrap();
+    std::fs::remove_dir_all(lake.root().join("_typed/menu_a")).unwrap();
+    build(&mut again);
+    assert_eq!(rows(&lake, "menu_a"), uuids([1, 3]));
 }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     changes::{RawChanges, Work},
     commit::Place,
+    location::typed_folder,
     partition_build::{PartitionBuild, Task},
     progress::{Built, BuiltTable},
     report::BuildReport,
@@ -103,6 +104,8 @@ impl TypedLake {
             told.files = snapshot.files_count() as u64;
             told.rows = snapshot.files().filter_map(|file| file.statistics.rows).sum();
         }
+        // Rows of a damaged table have one, although it could not be opened.
+        report.without_table.retain(|name, _| !self.tables.damaged.contains_key(&typed_folder(name)));
         Ok(report)
     }
 
@@ -117,6 +120,12 @@ impl TypedLake {
         }
         self.tables.sync(&[])?;
         Ok(self.tables.tables.len())
+    }
+
+    /// The tables whose log is damaged, after [`TypedLake::open_tables`] or a pass.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<LeftOut> {
+        self.tables.left_out()
     }
 
     /// The names that have a table, after [`TypedLake::open_tables`] or a pass.
@@ -169,6 +178,7 @@ impl Pass<'_, '_> {
     /// Returns whether there was nothing to do.
     fn run(mut self) -> Result<bool, UpkeepError> {
         self.lake.tables.sync(self.request.definitions)?;
+        self.report.damaged = self.lake.tables.left_out();
         // After the tables are there: an erasure looks for them after its commit, so it finds those of a slow builder.
         let raw = self.lake.raw.table.refresh()?;
         self.report.raw_version = raw.version;

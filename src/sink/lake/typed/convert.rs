@@ -1,6 +1,9 @@
 //! A JSON value as the type of its column. An error says why the value has no exact place in it.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{
+    civil::{Date, datetime},
+    fmt::temporal::Pieces,
+};
 
 use crate::json::{Decimal, Kind, Node};
 
@@ -33,16 +36,13 @@ pub(super) fn number(value: Node<'_>) -> Result<f64, &'static str> {
     // A fraction is rounded to the nearest double, as everywhere. A whole number may be an identity, so it stays exact.
     if text.len() > DOUBLE_DIGITS {
         let decimal = Decimal::parse(text);
-        if decimal.is_whole() && decimal != Decimal::parse(&format!("{number:e}")) && decimal.times_ten_to(0) != exact(number) {
+        // The shortest digits of the double, or all that it has.
+        let is_exact = || [format!("{number:e}"), format!("{number:.0}")].iter().any(|text| decimal == Decimal::parse(text));
+        if decimal.is_whole() && !is_exact() {
             return Err("more digits than a double has");
         }
     }
     Ok(number)
-}
-
-/// The value of a whole double.
-fn exact(number: f64) -> Option<i128> {
-    (number.abs() < 1e38).then_some(number as i128)
 }
 
 pub(super) fn decimal(value: Node<'_>, precision: u8, scale: u8) -> Result<i128, &'static str> {
@@ -54,11 +54,14 @@ pub(super) fn decimal(value: Node<'_>, precision: u8, scale: u8) -> Result<i128,
     decimal.times_ten_to(scale).filter(|number| -limit < *number && *number < limit).ok_or("more digits than the column has")
 }
 
+/// Why a time has no place in a column: most engines know these years only.
+const OTHER_YEARS: &str = "outside of the years 1 to 9999";
+
 /// Microseconds since 1970. Digits beyond them are cut off, as the docs say.
 pub(super) fn timestamp(text: &str) -> Result<i64, &'static str> {
     const NO_TIME: &str = "not a date-time of RFC 3339";
     let bytes = text.as_bytes();
-    // jiff reads more forms, and takes second 60 for 59.
+    // jiff reads more forms, and takes second 60 for 59. Its own timestamps end before the year does.
     let is_time = bytes.len() >= "2026-11-28T00:00:00Z".len()
         && bytes[4] == b'-'
         && bytes[7] == b'-'
@@ -71,8 +74,12 @@ pub(super) fn timestamp(text: &str) -> Result<i64, &'static str> {
     if &bytes[17..19] == b"60" {
         return Err("a leap second, which no timestamp has");
     }
-    let time: Timestamp = text.parse().map_err(|_| NO_TIME)?;
-    Ok(time.as_nanosecond().div_euclid(1_000) as i64)
+    let pieces = Pieces::parse(text).map_err(|_| NO_TIME)?;
+    let (time, offset) = pieces.time().zip(pieces.to_numeric_offset()).ok_or(NO_TIME)?;
+    let since = |time: jiff::civil::DateTime| time.duration_since(datetime(1970, 1, 1, 0, 0, 0, 0)).as_nanos().div_euclid(1_000);
+    let utc = since(pieces.date().to_datetime(time)) - i128::from(offset.seconds()) * 1_000_000;
+    let years = since(datetime(1, 1, 1, 0, 0, 0, 0))..=since(datetime(9999, 12, 31, 23, 59, 59, 999_999_999));
+    if years.contains(&utc) { i64::try_from(utc).map_err(|_| OTHER_YEARS) } else { Err(OTHER_YEARS) }
 }
 
 /// Days since 1970.
@@ -82,6 +89,9 @@ pub(super) fn date(text: &str) -> Result<i32, &'static str> {
         return Err(NO_DATE);
     }
     let date: Date = text.parse().map_err(|_| NO_DATE)?;
+    if date.year() < 1 {
+        return Err(OTHER_YEARS);
+    }
     let days = date.since(jiff::civil::date(1970, 1, 1)).map_err(|_| NO_DATE)?;
     Ok(days.get_days())
 }

@@ -75,6 +75,8 @@ pub fn erase_typed(lake: &LakeConfig, typed: &LakeConfig, erasure: &TypedErasure
     if !done.problems.is_empty() {
         return Ok(done);
     }
+    // Nobody knows what a damaged one has.
+    done.problems.extend(report.damaged.iter().map(|table| format!("{}: {}", table.file, table.reason)));
     for table in typed.selected(&request) {
         done.tables += 1;
         let upkeep = &table.upkeep;

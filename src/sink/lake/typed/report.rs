@@ -17,6 +17,8 @@ pub struct BuildReport {
     pub left_out: Vec<LeftOut>,
     /// Partitions that could not be built, and why: the next pass tries again.
     pub failed: Vec<LeftOut>,
+    /// Tables whose log is damaged, by folder, and why: they are not built.
+    pub damaged: Vec<LeftOut>,
     /// Partitions that another builder changed at the same time each time.
     pub overtaken: u64,
 }
@@ -47,6 +49,11 @@ pub struct TableReport {
 }
 
 impl BuildReport {
+    /// What is not built, and why.
+    pub fn not_built(&self) -> impl Iterator<Item = &LeftOut> {
+        self.damaged.iter().chain(&self.failed)
+    }
+
     /// Counts a row whose name has no table.
     pub(super) fn count_without_table(&mut self, event_name: &str) {
         if let Some(rows) = self.without_table.get_mut(event_name) {

@@ -3,12 +3,13 @@
 use super::{
     definition::{EVENT_NAME, KIND, stored},
     progress::Built,
-    tables::table_folders,
+    tables::{damage, table_folders},
 };
 use crate::{
     event::EventColumns,
     sink::lake::{
         LakeConfig,
+        read::LeftOut,
         store::Store,
         table::{TABLE_KIND, Table, TableError},
     },
@@ -35,21 +36,28 @@ pub struct TypedStatus {
     pub raw_version: Option<u64>,
 }
 
-/// The typed tables at `location`, sorted by event name; none if there is nothing.
+/// The typed tables at `location`, sorted by event name, and the folders of those whose log is damaged; none if there is nothing.
 ///
 /// # Errors
-/// [`TableError`] if the store fails, or a log cannot be read.
-pub fn typed_status(location: &LakeConfig) -> Result<Vec<TypedStatus>, TableError> {
+/// [`TableError`] if the store fails.
+pub fn typed_status(location: &LakeConfig) -> Result<(Vec<TypedStatus>, Vec<LeftOut>), TableError> {
     let store = match Store::for_reading(location) {
         Ok(store) => store,
-        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        Err(error) if error.is_not_found() => return Ok((Vec::new(), Vec::new())),
         Err(error) => return Err(error.into()),
     };
     let built = Built::read_any(&store).unwrap_or_default();
-    let mut tables = Vec::new();
+    let (mut tables, mut damaged) = (Vec::new(), Vec::new());
     for folder in table_folders(&store)? {
-        let opened = Table::open_in(std::sync::Arc::new(store.below(&folder)?));
-        let Some(table) = opened.map_err(|error| TableError::damaged(&folder, error))? else { continue };
+        let table = match Table::open_in(std::sync::Arc::new(store.below(&folder)?)) {
+            Ok(Some(table)) => table,
+            Ok(None) => continue,
+            Err(error) if error.is_damage() => {
+                damaged.push(LeftOut { file: folder, reason: damage(&error.to_string()) });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let snapshot = table.known();
         let definition = stored(&snapshot).filter(|_| snapshot.setting(TABLE_KIND) == Some(KIND));
         let (Some(definition), Some(event_name)) = (definition, snapshot.setting(EVENT_NAME)) else { continue };
@@ -65,5 +73,5 @@ pub fn typed_status(location: &LakeConfig) -> Result<Vec<TypedStatus>, TableErro
         });
     }
     tables.sort_by(|a, b| a.event_name.cmp(&b.event_name));
-    Ok(tables)
+    Ok((tables, damaged))
 }

@@ -17,6 +17,7 @@ use crate::{
     sink::lake::{
         LakeConfig,
         partition::Partition,
+        read::LeftOut,
         scratch::Scratch,
         store::Store,
         table::{Change, Definition, LOG_FOLDER, Operation, Snapshot, TABLE_KIND, Table, TableError},
@@ -69,21 +70,25 @@ pub(super) struct TypedTables {
     scratch: Scratch,
     /// By event name.
     pub(super) tables: BTreeMap<String, TypedTable>,
+    /// Why the log of a folder cannot be read. The others are built all the same.
+    pub(super) damaged: BTreeMap<String, String>,
     is_listed: bool,
 }
 
 impl TypedTables {
     pub(super) fn open(location: &LakeConfig, scratch: Scratch) -> Result<Self, TableError> {
         let store = Arc::new(Store::for_building(location)?);
-        Ok(Self { store, scratch, tables: BTreeMap::new(), is_listed: false })
+        Ok(Self { store, scratch, tables: BTreeMap::new(), damaged: BTreeMap::new(), is_listed: false })
     }
 
     /// Brings all tables to their newest version, creates those that are missing, and gives them the columns of `definitions`.
     pub(super) fn sync(&mut self, definitions: &[EventColumns]) -> Result<(), UpkeepError> {
         if !self.is_listed {
-            self.list()?;
+            table_folders(&self.store)?.into_iter().try_for_each(|folder| self.look_at(folder))?;
             self.is_listed = true;
         }
+        // Somebody may have mended or removed it.
+        std::mem::take(&mut self.damaged).into_keys().try_for_each(|folder| self.look_at(folder))?;
         let known: Vec<String> = self.tables.keys().cloned().collect();
         for event_name in known {
             let Some(found) = self.tables.get(&event_name) else { continue };
@@ -97,11 +102,16 @@ impl TypedTables {
                 }
                 // Somebody deleted it.
                 Err(TableError::LogGone(_)) => drop(self.tables.remove(&event_name)),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let folder = self.tables.remove(&event_name).map(|table| table.folder).unwrap_or_default();
+                    self.leave_out(folder, error)?;
+                }
             }
         }
         for definition in definitions {
-            if !self.tables.contains_key(&definition.event_name) {
+            // A damaged table gets no second one beside it.
+            let is_damaged = self.damaged.contains_key(&typed_folder(&definition.event_name));
+            if !is_damaged && !self.tables.contains_key(&definition.event_name) {
                 self.create(definition)?;
             }
             if let Some(table) = self.tables.get_mut(&definition.event_name) {
@@ -116,15 +126,29 @@ impl TypedTables {
         self.store.list("").map_or_else(|error| !self.store.is_forbidden(&error), |_| true)
     }
 
-    /// Opens the tables that are there.
-    fn list(&mut self) -> Result<(), UpkeepError> {
-        for folder in table_folders(&self.store)? {
-            let opened = Table::open_in(self.store_of(&folder)?).map_err(|error| UpkeepError::files(&folder, error))?;
-            if let Some(table) = opened {
-                self.keep(folder, table);
-            }
+    /// Opens the table in a folder, if there is one.
+    fn look_at(&mut self, folder: String) -> Result<(), UpkeepError> {
+        match Table::open_in(self.store_of(&folder)?) {
+            Ok(Some(table)) => self.keep(folder, table),
+            Ok(None) => {}
+            Err(error) => self.leave_out(folder, error)?,
         }
         Ok(())
+    }
+
+    /// Leaves out a table whose log is damaged. Returns every other error: a store that fails, fails for all.
+    fn leave_out(&mut self, folder: String, error: TableError) -> Result<(), UpkeepError> {
+        if !error.is_damage() {
+            return Err(UpkeepError::files(&folder, error));
+        }
+        self.damaged.insert(folder, error.to_string());
+        Ok(())
+    }
+
+    /// The damaged tables, and why.
+    pub(super) fn left_out(&self) -> Vec<LeftOut> {
+        let of = |(folder, reason): (&String, &String)| LeftOut { file: folder.clone(), reason: damage(reason) };
+        self.damaged.iter().map(of).collect()
     }
 
     fn store_of(&self, folder: &str) -> Result<Arc<Store>, TableError> {
@@ -167,6 +191,11 @@ impl TypedTables {
         }
         Err(UpkeepError::files(&wanted, "the folder of the typed table belongs to something else"))
     }
+}
+
+/// What is to be said of a damaged log.
+pub(super) fn damage(reason: &str) -> String {
+    format!("{reason}; if nobody can mend it, delete the folder: it is built again")
 }
 
 /// The folders below the root that may be tables; none if there is no root.

@@ -5,7 +5,7 @@ use arrow_schema::DataType;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{columns::TypedColumns, delta_schema::delta_schema};
+use super::{columns::TypedColumns, convert, delta_schema::delta_schema};
 use crate::{
     event::{EventColumn, EventColumns, FieldType},
     sink::lake::row::LakeRow,
@@ -165,6 +165,8 @@ fn whole_numbers_stay_exact_in_doubles_or_stay_out() {
             r#"{"n":1e300}"#,
             r#"{"n":0.30000000000000000001}"#,
             r#"{"n":1e999}"#,
+            r#"{"n":10000000000000000000000000000000000000001}"#,
+            r#"{"n":10000000000000000303786028427003666890752}"#,
         ],
     );
     assert_eq!(value(&batch, "n", 0), Value::Null, "2^53 + 1 is no double");
@@ -172,7 +174,30 @@ fn whole_numbers_stay_exact_in_doubles_or_stay_out() {
     assert_eq!(value(&batch, "n", 2), json!(1e300));
     assert_eq!(value(&batch, "n", 3), json!(0.3));
     assert_eq!(value(&batch, "n", 4), Value::Null);
+    assert_eq!(value(&batch, "n", 5), Value::Null, "10^40 + 1 is no double");
+    assert_eq!(value(&batch, "n", 6), json!(1e40), "all digits that the nearest double to 10^40 has");
     assert!(value(&batch, "_unconverted", 4).as_str().unwrap().contains(r#"{"value":1e999,"reason":"beyond a double"}"#));
+}
+
+#[test]
+fn times_of_the_years_that_engines_know_have_their_instant_and_others_stay_out() {
+    const SECOND: i64 = 1_000_000;
+    for (text, wanted) in [
+        ("1970-01-01T00:00:00Z", Ok(0)),
+        ("9999-12-31T23:59:59.999999999Z", Ok(253_402_300_800 * SECOND - 1)),
+        ("9999-12-31T23:59:59+23:59", Ok((253_402_300_799 - 86_340) * SECOND)),
+        ("0001-01-01T00:00:00Z", Ok(-62_135_596_800 * SECOND)),
+        ("1969-12-31T23:59:59.9999999-00:00", Ok(-1)),
+        ("9999-12-31T23:59:59-00:01", Err("outside of the years 1 to 9999")),
+        ("0001-01-01T00:00:00+00:01", Err("outside of the years 1 to 9999")),
+        ("0000-06-01T00:00:00Z", Err("outside of the years 1 to 9999")),
+        ("2026-02-29T00:00:00Z", Err("not a date-time of RFC 3339")),
+        ("2026-11-28T00:00:00", Err("not a date-time of RFC 3339")),
+    ] {
+        assert_eq!(convert::timestamp(text), wanted, "{text}");
+    }
+    assert_eq!(convert::date("9999-12-31"), Ok(2_932_896));
+    assert_eq!(convert::date("0000-12-31"), Err("outside of the years 1 to 9999"));
 }
 
 #[test]

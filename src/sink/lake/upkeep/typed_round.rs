@@ -97,7 +97,7 @@ impl TypedRound<'_> {
             lake.clean_logs(self.settings.log_retention_millis, self.pace)?;
             rounds.last_full = Some(Instant::now());
         }
-        if let Some(failed) = report.failed.first() {
+        if let Some(failed) = report.not_built().next() {
             return Err(UpkeepError::files(format!("typed tables, {}", failed.file), &failed.reason));
         }
         if report.overtaken == 0 {
