@@ -3,13 +3,11 @@
 import argparse
 import datetime
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import duckdb
-import install_delta
-from insights_page import daily, empty, page, periods, report
+from insights_page import daily, empty, lake, page, periods, report
 from insights_page.watch import watch
 from insights_page.words import Words
 
@@ -22,7 +20,7 @@ MENUS = """
     SELECT restaurant_id, menu_id, min(day) AS first, max(day) AS last
     FROM (
         SELECT restaurant_id, menu_id, CASE
-            WHEN is_late THEN CAST(created_date AS date)
+            WHEN CAST(created_date AS date) <> CAST(created_datetime AS date) THEN CAST(created_date AS date)
             ELSE CAST(created_datetime + coalesce(utc_offset_minutes, 0) * INTERVAL 1 MINUTE AS date) END AS day
         FROM menu_page_opened
     )
@@ -38,17 +36,6 @@ MENUS_OF_DAILY = """
 
 class Nothing(Exception):
     """There is nothing to draw: a case of `empty`."""
-
-
-def connect(binary: Path, lake: Path, schemas: Path) -> duckdb.DuckDBPyConnection:
-    """The lake with the views of its event types, and those of this folder."""
-    command = [binary, "lake", "views", "--dialect", "duckdb", "--lake", lake, "--schemas", schemas]
-    views = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    connection = duckdb.connect()
-    install_delta.load(connection)
-    connection.execute(views)
-    connection.execute((HERE / "views.duckdb.sql").read_text())
-    return connection
 
 
 def query(connection: duckdb.DuckDBPyConnection, name: str, restaurant: str, menu: str) -> list[dict]:
@@ -80,7 +67,7 @@ def source(options: argparse.Namespace) -> duckdb.DuckDBPyConnection:
         raise Nothing("no_events")
     if not next(options.lake.glob("event_type=menu/*/[!_.]*.parquet"), None):
         raise Nothing("no_menu_events")
-    return connect(options.binary, options.lake, options.schemas)
+    return lake.connect(options.binary, options.lake, options.schemas)
 
 
 def drawn(options: argparse.Namespace, now: datetime.datetime) -> tuple[str, str]:

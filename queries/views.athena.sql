@@ -1,4 +1,4 @@
--- On Athena, behind `lakegate lake views --dialect athena`: what the queries in this folder need beside the event types' own views.
+-- On Athena, behind `lakegate lake tables --format athena`, the typed tables: what the queries in this folder need beside these.
 
 -- The last report of each visit: its totals replace those of the reports before it.
 CREATE OR REPLACE VIEW menu_visit_end AS
@@ -9,18 +9,14 @@ FROM (
 ) AS reports
 WHERE recency = 1;
 
--- One row for each item that was in view in a visit.
+-- One row for each item that was in view in a visit. By name, because UNNEST of the structs themselves has a column for each of their members, also of those that a later schema adds.
 CREATE OR REPLACE VIEW menu_visit_item AS
-SELECT
-  restaurant_id, menu_id, visit_id, created_date,
-  json_extract_scalar(item, '$.item_id') AS item_id,
-  CAST(json_extract_scalar(item, '$.dwell_ms') AS bigint) AS dwell_ms
-FROM menu_visit_end CROSS JOIN UNNEST(CAST(json_parse(items) AS array(json))) AS item_times(item);
+SELECT restaurant_id, menu_id, visit_id, created_date, item_id, dwell_ms
+FROM menu_visit_end
+CROSS JOIN UNNEST(transform(items, item -> item.item_id), transform(items, item -> item.dwell_ms)) AS item_times(item_id, dwell_ms);
 
 -- The same of every report: for what is asked by day, which must not look at all days to find the last report.
 CREATE OR REPLACE VIEW menu_visit_item_report AS
-SELECT
-  restaurant_id, menu_id, visit_id, created_date, progress_index,
-  json_extract_scalar(item, '$.item_id') AS item_id,
-  CAST(json_extract_scalar(item, '$.dwell_ms') AS bigint) AS dwell_ms
-FROM menu_visit_progress CROSS JOIN UNNEST(CAST(json_parse(items) AS array(json))) AS item_times(item);
+SELECT restaurant_id, menu_id, visit_id, created_date, progress_index, item_id, dwell_ms
+FROM menu_visit_progress
+CROSS JOIN UNNEST(transform(items, item -> item.item_id), transform(items, item -> item.dwell_ms)) AS item_times(item_id, dwell_ms);

@@ -7,7 +7,7 @@ WITH opened AS (
     coalesce(min(locale), '') AS locale,
     min(CAST(created_date AS date)) AS lake_date,
     min(created_datetime + coalesce(utc_offset_minutes, 0) * INTERVAL '1' MINUTE) AS local_time,
-    max(CASE WHEN is_late THEN 1 ELSE 0 END) AS late
+    max(CASE WHEN CAST(created_date AS date) <> CAST(created_datetime AS date) THEN 1 ELSE 0 END) AS late
   FROM menu_page_opened
   WHERE CAST(created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
   GROUP BY visit_id
