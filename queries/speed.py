@@ -28,7 +28,7 @@ ROLL = "CREATE MACRO roll(a, b, c) AS (hash(a, b, c) % 1000000) / 1000000.0"
 # The columns that all events have.
 ENVELOPE = """
     uuid()::VARCHAR AS event_uuid, '{name}' AS event_name, epoch_ms(created_datetime) / 1000.0 AS created_at, created_datetime,
-    created_datetime + INTERVAL 1 SECOND AS received_datetime, 'web' AS source, 1 AS schema_version, CAST(created_datetime AS date) AS created_date, false AS is_late,
+    created_datetime + INTERVAL 1 SECOND AS received_datetime, 'web' AS source, 1 AS schema_version, CAST(created_datetime AS date) AS created_date,
     visit_id AS session_id, visit_id, restaurant_id, menu_id, locale, utc_offset_minutes"""
 VISITS = f"""
     CREATE TABLE visits AS
@@ -59,7 +59,7 @@ TABLES = {
     "menu_item_viewed": f"SELECT {{envelope}}, {DISH}, 1000 AS dwell_ms, 1 AS view_number FROM seen WHERE dwell_ms > 900",
     "menu_item_ordered": f"SELECT {{envelope}}, {DISH}, 'order' AS action, 1 AS quantity FROM seen WHERE dwell_ms > 900 AND roll(i, section_index * 100 + item_index, 'order') < 0.1",
     "menu_visit_progress": """
-        SELECT {envelope}, progress_index, active_ms, items FROM (
+        SELECT {envelope}, progress_index, active_ms, 100 AS depth_percent, items FROM (
             SELECT visit_id, restaurant_id, menu_id, locale, utc_offset_minutes, progress_index, 60000 AS active_ms,
                 opened + to_seconds(280 + 10 * progress_index::INTEGER) AS created_datetime,
                 -- One visit in four reports twice; the totals of the last report count.
@@ -69,11 +69,6 @@ TABLES = {
                 range(2) AS reports(progress_index)
             WHERE progress_index = 1 OR i % 4 = 0)""",
 }
-ITEM_VIEWS = """
-CREATE OR REPLACE VIEW menu_visit_item_report AS
-SELECT restaurant_id, menu_id, visit_id, created_date, progress_index, item.item_id, item.dwell_ms
-FROM (SELECT *, unnest(items) AS item FROM menu_visit_progress) AS items_in_view;
-"""
 
 
 def make(folder: Path, events: int, days: int) -> int:
@@ -94,7 +89,7 @@ def make(folder: Path, events: int, days: int) -> int:
         files = f"read_parquet('{folder / name}/*/*.parquet', hive_partitioning = true, hive_types = {{'created_date': DATE}})"
         views.append(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {files};\n")
         made += connection.execute(f"SELECT count(*) FROM {files}").fetchone()[0]
-    (folder / "views.sql").write_text("".join(views) + ITEM_VIEWS)
+    (folder / "views.sql").write_text("".join(views) + (HERE / "views.duckdb.sql").read_text())
     return made
 
 

@@ -7,12 +7,13 @@ locals {
   # What is to be done at each alert, for the alarms of the same names.
   alerts       = flatten([for group in yamldecode(file("${path.module}/../../ops/prometheus/alerts.yml")).groups : group.rules])
   descriptions = { for rule in local.alerts : rule.alert => rule.annotations.description }
-  # The questions of queries/, and the statements of the views that they need. Athena takes one statement at a time.
+  # The questions of queries/, and the statements of the views that they need: a lake that Firehose writes has no typed tables, so those over JSON. Athena takes one
+  # statement at a time.
   queries    = "${path.module}/../../queries"
   questions  = { for file in fileset(local.queries, "*.sql") : trimsuffix(file, ".sql") => file("${local.queries}/${file}") if !startswith(file, "views.") }
-  statements = regexall("CREATE OR REPLACE VIEW (\\w+) AS\\n[^;]+", file("${local.queries}/views.athena.sql"))
+  statements = regexall("CREATE OR REPLACE VIEW (\\w+) AS\\n[^;]+", file("${local.queries}/views.json.athena.sql"))
   views = {
-    for index, text in regexall("CREATE OR REPLACE VIEW \\w+ AS\\n[^;]+", file("${local.queries}/views.athena.sql")) :
+    for index, text in regexall("CREATE OR REPLACE VIEW \\w+ AS\\n[^;]+", file("${local.queries}/views.json.athena.sql")) :
     "create_view_${local.statements[index][0]}" => text
   }
 }

@@ -29,7 +29,9 @@ cells AS (
   GROUP BY restaurant_id, menu_id, day, locale
 ),
 visits AS (
-  SELECT CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, dated.hour, cells.cell
+  SELECT
+    CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, CAST(dated.lake_date + INTERVAL '1' DAY AS date) AS last_lake_date,
+    dated.hour, cells.cell
   FROM dated
   JOIN cells ON cells.restaurant_id = dated.restaurant_id AND cells.menu_id = dated.menu_id AND cells.day = dated.day AND cells.locale = dated.locale
 ),
@@ -38,12 +40,12 @@ reports AS (
   SELECT min(visits.visit_id) AS visit_id, min(visits.cell) AS cell, max(progress.progress_index) AS progress_index
   FROM menu_visit_progress AS progress
   JOIN visits ON visits.visit_id = progress.visit_id
-    AND CAST(progress.created_date AS date) BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
+    AND CAST(progress.created_date AS date) BETWEEN visits.lake_date AND visits.last_lake_date
   WHERE CAST(progress.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
   GROUP BY visits.visit
 ),
 in_view AS (
-  SELECT reports.cell, items.item_id, CAST(floor((items.dwell_ms + 50) / 100.0) AS integer) AS tenths
+  SELECT reports.cell, items.item_id, CAST(floor((items.dwell_ms + 50) / 1e2) AS integer) AS tenths
   FROM menu_visit_item_report AS items
   JOIN reports ON reports.visit_id = items.visit_id AND reports.progress_index = items.progress_index
   WHERE CAST(items.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'

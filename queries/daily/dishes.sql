@@ -29,54 +29,44 @@ cells AS (
   GROUP BY restaurant_id, menu_id, day, locale
 ),
 visits AS (
-  SELECT CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, dated.hour, cells.cell
+  SELECT
+    CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, CAST(dated.lake_date + INTERVAL '1' DAY AS date) AS last_lake_date,
+    dated.hour, cells.cell
   FROM dated
   JOIN cells ON cells.restaurant_id = dated.restaurant_id AND cells.menu_id = dated.menu_id AND cells.day = dated.day AND cells.locale = dated.locale
 ),
 ordered AS (
   SELECT
-    visits.visit_id, orders.item_id,
+    visits.visit, orders.item_id,
     min(visits.cell) AS cell,
     max(orders.item_name) AS item_name,
     count(*) AS orders,
     sum(coalesce(orders.quantity, 1)) AS quantity
   FROM menu_item_ordered AS orders
   JOIN visits ON visits.visit_id = orders.visit_id
-    AND CAST(orders.created_date AS date) BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
+    AND CAST(orders.created_date AS date) BETWEEN visits.lake_date AND visits.last_lake_date
   WHERE orders.action = 'order' AND CAST(orders.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
-  GROUP BY visits.visit_id, orders.item_id
+  GROUP BY visits.visit, orders.item_id
 ),
--- A client that numbers the views of a visit says which is the first.
+-- A client that numbers the views of a visit says which is the first. Of one that does not, each visit counts once.
 viewed AS (
   SELECT
     visits.cell, views.item_id,
     max(views.item_name) AS item_name,
-    sum(CASE WHEN views.view_number = 1 THEN 1 ELSE 0 END) AS visits_viewed,
-    sum(CASE WHEN views.view_number = 1 AND ordered.visit_id IS NOT NULL THEN 1 ELSE 0 END) AS visits_ordered,
+    sum(CASE WHEN views.view_number = 1 THEN 1 ELSE 0 END)
+      + count(DISTINCT visits.visit) FILTER (WHERE views.view_number IS NULL) AS visits_viewed,
+    sum(CASE WHEN views.view_number = 1 AND ordered.visit IS NOT NULL THEN 1 ELSE 0 END)
+      + count(DISTINCT ordered.visit) FILTER (WHERE views.view_number IS NULL) AS visits_ordered,
     count(*) AS views
   FROM menu_item_viewed AS views
   JOIN visits ON visits.visit_id = views.visit_id
-    AND CAST(views.created_date AS date) BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
-  LEFT JOIN ordered ON ordered.visit_id = views.visit_id AND ordered.item_id = views.item_id
+    AND CAST(views.created_date AS date) BETWEEN visits.lake_date AND visits.last_lake_date
+  LEFT JOIN ordered ON ordered.visit = visits.visit AND ordered.item_id = views.item_id
   WHERE CAST(views.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
   GROUP BY visits.cell, views.item_id
 ),
--- Of one that does not, each visit counts once.
-unnumbered AS (
-  SELECT
-    min(visits.cell) AS cell, views.item_id,
-    max(CASE WHEN ordered.visit_id IS NOT NULL THEN 1 ELSE 0 END) AS visits_ordered
-  FROM menu_item_viewed AS views
-  JOIN visits ON visits.visit_id = views.visit_id
-    AND CAST(views.created_date AS date) BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
-  LEFT JOIN ordered ON ordered.visit_id = views.visit_id AND ordered.item_id = views.item_id
-  WHERE views.view_number IS NULL AND CAST(views.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
-  GROUP BY visits.visit, views.item_id
-),
 counted AS (
   SELECT cell, item_id, item_name, visits_viewed, visits_ordered, views, 0 AS orders, 0 AS quantity FROM viewed
-  UNION ALL
-  SELECT cell, item_id, NULL, 1, visits_ordered, 0, 0, 0 FROM unnumbered
   UNION ALL
   SELECT cell, item_id, item_name, 0, 0, 0, orders, quantity FROM ordered
 )

@@ -29,21 +29,18 @@ cells AS (
   GROUP BY restaurant_id, menu_id, day, locale
 ),
 visits AS (
-  SELECT CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, dated.hour, cells.cell
+  SELECT
+    CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, CAST(dated.lake_date + INTERVAL '1' DAY AS date) AS last_lake_date,
+    dated.hour, cells.cell
   FROM dated
   JOIN cells ON cells.restaurant_id = dated.restaurant_id AND cells.menu_id = dated.menu_id AND cells.day = dated.day AND cells.locale = dated.locale
 ),
 reached AS (
-  SELECT
-    visits.visit, sections.section_id,
-    min(visits.cell) AS cell,
-    max(sections.section_index) AS section_index,
-    max(sections.section_name) AS section_name
+  SELECT visits.visit, visits.cell, sections.section_id, sections.section_index, sections.section_name
   FROM menu_section_reached AS sections
   JOIN visits ON visits.visit_id = sections.visit_id
-    AND CAST(sections.created_date AS date) BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
+    AND CAST(sections.created_date AS date) BETWEEN visits.lake_date AND visits.last_lake_date
   WHERE CAST(sections.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
-  GROUP BY visits.visit, sections.section_id
 ),
 furthest AS (
   SELECT min(cell) AS cell, max_by(section_id, section_index) AS section_id
@@ -56,7 +53,7 @@ stopped AS (
   GROUP BY cell, section_id
 ),
 counted AS (
-  SELECT cell, section_id, max(section_index) AS section_index, max(section_name) AS section_name, count(*) AS visits
+  SELECT cell, section_id, max(section_index) AS section_index, max(section_name) AS section_name, count(DISTINCT visit) AS visits
   FROM reached
   GROUP BY cell, section_id
 )

@@ -29,42 +29,41 @@ cells AS (
   GROUP BY restaurant_id, menu_id, day, locale
 ),
 visits AS (
-  SELECT CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, dated.hour, cells.cell
+  SELECT
+    CAST(row_number() OVER () AS integer) AS visit, dated.visit_id, dated.lake_date, CAST(dated.lake_date + INTERVAL '1' DAY AS date) AS last_lake_date,
+    dated.hour, cells.cell
   FROM dated
   JOIN cells ON cells.restaurant_id = dated.restaurant_id AND cells.menu_id = dated.menu_id AND cells.day = dated.day AND cells.locale = dated.locale
 ),
+-- Of the visits that ordered.
 ordered AS (
-  SELECT visit_id, CAST(created_date AS date) AS lake_date, coalesce(quantity, 1) AS quantity
-  FROM menu_item_ordered
-  WHERE action = 'order' AND CAST(created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
-),
-by_visit AS (
   SELECT
-    visits.visit,
     min(visits.cell) AS cell,
     min(visits.hour) AS hour,
-    count(ordered.visit_id) AS orders,
-    coalesce(sum(ordered.quantity), 0) AS quantity
-  FROM visits
-  LEFT JOIN ordered ON ordered.visit_id = visits.visit_id AND ordered.lake_date BETWEEN visits.lake_date AND visits.lake_date + INTERVAL '1' DAY
+    count(*) AS orders,
+    sum(coalesce(orders.quantity, 1)) AS quantity
+  FROM menu_item_ordered AS orders
+  JOIN visits ON visits.visit_id = orders.visit_id
+    AND CAST(orders.created_date AS date) BETWEEN visits.lake_date AND visits.last_lake_date
+  WHERE orders.action = 'order' AND CAST(orders.created_date AS varchar) BETWEEN '0001-01-01' AND '9999-12-31'
   GROUP BY visits.visit
 ),
 counted AS (
-  SELECT
-    cell, hour,
-    count(*) AS visits,
-    sum(CASE WHEN orders > 0 THEN 1 ELSE 0 END) AS visits_ordered,
-    sum(orders) AS orders,
-    sum(quantity) AS quantity
-  FROM by_visit
+  SELECT cell, hour, count(*) AS visits, 0 AS visits_ordered, 0 AS orders, 0 AS quantity
+  FROM visits
+  GROUP BY cell, hour
+  UNION ALL
+  SELECT cell, hour, 0, count(*), sum(orders), sum(quantity)
+  FROM ordered
   GROUP BY cell, hour
 )
 SELECT
-  cells.restaurant_id, cells.menu_id, cells.day, cells.locale,
-  counted.hour, counted.visits,
-  CAST(counted.visits_ordered AS bigint) AS visits_ordered,
-  CAST(counted.orders AS bigint) AS orders,
-  CAST(counted.quantity AS bigint) AS quantity
+  cells.restaurant_id, cells.menu_id, cells.day, cells.locale, counted.hour,
+  CAST(sum(counted.visits) AS bigint) AS visits,
+  CAST(sum(counted.visits_ordered) AS bigint) AS visits_ordered,
+  CAST(sum(counted.orders) AS bigint) AS orders,
+  CAST(sum(counted.quantity) AS bigint) AS quantity
 FROM counted
 JOIN cells ON cells.cell = counted.cell
+GROUP BY cells.restaurant_id, cells.menu_id, cells.day, cells.locale, counted.hour
 ORDER BY restaurant_id, menu_id, day, locale, hour

@@ -86,7 +86,7 @@ def _by_hour(numbers: Numbers, words: Words) -> str:
 
 def _by_week(numbers: Numbers, words: Words) -> str:
     cells = numbers.by_weekday_and_hour
-    weekday, hour = max(cells, key=lambda cell: cells[cell])
+    weekday, hour = max(sorted(cells), key=lambda cell: cells[cell])
     said = f"{words.say('by_week')}: {words.weekday(weekday)} {hour}:00, {words.count('visit_n', cells[weekday, hour])}"
     rows = [[words.weekday(day), *(words.number(cells.get((day, hour), 0)) for hour in range(24))] for day in range(7)]
     return draw.heat(cells, words, said) + draw.table(words, [words.say("weekday"), *(str(hour) for hour in range(24))], rows)

@@ -56,6 +56,17 @@ def only(connection: duckdb.DuckDBPyConnection, menus: list[tuple[str, str]]) ->
     connection.execute(f"CREATE OR REPLACE TEMP VIEW menu_page_opened AS {opened}")
 
 
+def _once(connection: duckdb.DuckDBPyConnection, first: datetime.date, last: datetime.date) -> None:
+    """Two questions read the orders: once is enough."""
+    [database] = connection.execute("SELECT current_database()").fetchone()
+    orders = sql("visits", first, last).partition("menu_item_ordered AS orders\n")[2]
+    [within] = re.findall(r"WHERE orders\..+", orders)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE menu_item_ordered AS SELECT visit_id, item_id, item_name, action, quantity, created_date "
+        f"FROM {database}.main.menu_item_ordered AS orders {within}"
+    )
+
+
 def make(connection: duckdb.DuckDBPyConnection, periods: list[Period]) -> None:
     """Makes the tables `daily_…` that the page of these periods needs, from the views.
 
@@ -69,14 +80,17 @@ def make(connection: duckdb.DuckDBPyConnection, periods: list[Period]) -> None:
     shared = texts["visits"].partition(SHARED_END)[0] + SHARED_END.rstrip().rstrip(",")
     shared = shared[shared.index("WITH ") :]
     connection.execute(f"CREATE OR REPLACE TEMP TABLE visits_in_cells AS {shared} SELECT visits.*, cells.* EXCLUDE (cell) FROM visits JOIN cells USING (cell)")
-    connection.execute("CREATE OR REPLACE TEMP TABLE visits AS SELECT visit, visit_id, lake_date, hour, cell FROM visits_in_cells")
+    connection.execute("CREATE OR REPLACE TEMP TABLE visits AS SELECT visit, visit_id, lake_date, last_lake_date, hour, cell FROM visits_in_cells")
     connection.execute("CREATE OR REPLACE TEMP TABLE cells AS SELECT cell, " + ", ".join(f"any_value({of}) AS {of}" for of in CELL) + " FROM visits_in_cells GROUP BY cell")
+    _once(connection, first, last)
     for name, text in texts.items():
-        if name != "visits":
+        # Dishes have the bands of sections.
+        if name in ("sections", "dish_times"):
             connection.execute(BANDS, [sorted(bounds), name != "dish_times"])
             for statement in IN_BANDS:
                 connection.execute(statement)
         connection.execute(f"CREATE OR REPLACE TEMP TABLE daily_{name} AS WITH {text.partition(SHARED_END)[2]}")
+    connection.execute("DROP TABLE temp.menu_item_ordered")
 
 
 def read(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

@@ -1,6 +1,7 @@
-"""`queries/`: what a restaurant asks, answered right from a lake that the gateway wrote, also day by day; Athena's grammar."""
+"""`queries/`: what a restaurant asks, answered right from a lake that the gateway wrote, from its typed tables as from its JSON, also day by day; Athena's grammar."""
 
 import datetime
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -14,7 +15,7 @@ QUERIES = ROOT / "queries"
 sys.path.insert(0, str(QUERIES))
 
 import insights  # noqa: E402
-from insights_page import daily, report  # noqa: E402
+from insights_page import daily, lake as lakes, report  # noqa: E402
 from insights_page.periods import Period  # noqa: E402
 
 NAMES = sorted(str(path.relative_to(QUERIES).with_suffix("")) for path in QUERIES.rglob("*.sql") if not path.stem.startswith("views"))
@@ -78,9 +79,17 @@ def lake(gateway) -> Path:
     return gateway.data / "lake"
 
 
-@pytest.fixture(scope="module")
-def sql(lake):
-    return insights.connect(binary(), lake, ROOT / "schemas")
+def connected(lake: Path, kind: str):
+    connection = duckdb.connect()
+    make = lakes.typed if kind == "typed" else lakes.from_json
+    make(connection, binary(), lake, ROOT / "schemas")
+    return connection
+
+
+# Each question is asked twice, of the typed tables and of the JSON, and has one answer.
+@pytest.fixture(scope="module", params=["typed", "json"])
+def sql(lake, request):
+    return connected(lake, request.param)
 
 
 def rows(sql, name: str, *columns: str) -> list[tuple]:
@@ -170,10 +179,51 @@ def test_the_same_text_is_athenas_sql(name):
     assert not [function.name for function in parsed.find_all(sqlglot.exp.Anonymous)]
 
 
-def test_athenas_views_parse_and_have_the_columns_of_duckdbs(sql):
+@pytest.mark.parametrize(("kind", "file"), [("typed", "views.athena.sql"), ("json", "views.json.athena.sql")])
+def test_athenas_views_parse_and_have_the_columns_of_duckdbs(lake, kind, file):
     sqlglot = required.module("sqlglot")
-    statements = sqlglot.parse((QUERIES / "views.athena.sql").read_text(), dialect="trino")
+    statements = sqlglot.parse((QUERIES / file).read_text(), dialect="trino")
     assert [statement.key for statement in statements] == ["create", "create", "create"]
+    sql = connected(lake, kind)
     for statement in statements:
+        assert not [function.name for function in statement.find_all(sqlglot.exp.Anonymous)]
         columns = [name for name, *_ in sql.execute(f"DESCRIBE {statement.this.name}").fetchall()]
         assert statement.expression.named_selects == columns
+        # An array of rows becomes a column for each member, of which a new schema may have more: each is taken by its name.
+        for unnested in statement.find_all(sqlglot.exp.Unnest):
+            assert kind == "json" or [made.key for made in unnested.expressions] == ["transform", "transform"]
+
+
+def test_the_typed_tables_have_the_types_that_the_questions_count_on(lake):
+    sql = connected(lake, "typed")
+    kinds = {name: kind for name, kind, *_ in sql.execute("DESCRIBE menu_visit_progress").fetchall()}
+    assert kinds["items"].startswith("STRUCT(") and kinds["items"].endswith("[]") and "dwell_ms BIGINT" in kinds["items"]
+    # Without a time zone: the day of a time does not depend on the clock of who asks.
+    assert (kinds["created_datetime"], kinds["created_date"], kinds["progress_index"]) == ("TIMESTAMP", "DATE", "BIGINT")
+    assert "payload" not in kinds and "is_late" not in kinds
+
+
+def test_the_tables_are_built_before_they_are_asked(lake, tmp_path):
+    there = tmp_path / "lake"
+    shutil.copytree(lake, there)
+    sql = connected(there, "typed")
+    assert sorted(path.name for path in Path(f"{there}-typed").glob("menu_*")) == sorted(event.replace(":", "_") for event in lakes.EVENTS)
+    assert sql.execute("SELECT count(*) FROM menu_page_opened").fetchone() == (len(VISITS) + 1,)
+
+
+def _is_in_the_way(lake: Path) -> None:
+    Path(f"{lake}-typed").touch()
+
+
+@pytest.mark.parametrize(("in_the_way", "said"), [
+    (_is_in_the_way, "-typed"), (lambda lake: shutil.rmtree(lake / "_delta_log"), "is no table"),
+])
+def test_where_no_table_can_be_built_the_json_is_asked_and_one_line_says_so(lake, tmp_path, capfd, in_the_way, said):
+    there = tmp_path / "lake"
+    shutil.copytree(lake, there)
+    in_the_way(there)
+    sql = lakes.connect(binary(), there, ROOT / "schemas")
+    assert evening(sql).visits == 4
+    assert "is_late" in [name for name, *_ in sql.execute("DESCRIBE menu_page_opened").fetchall()]
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith("from the JSON of the events, and not from typed tables: ") and said in line

@@ -27,9 +27,10 @@ LAST = datetime.date(2026, 11, 20)
 SECTIONS = ["appetizers", "mains", "desserts"]
 # As the typed tables have them; text where the type does not matter here.
 COLUMNS = {
-    "created_at": "DOUBLE", "created_datetime": "TIMESTAMP", "created_date": "DATE", "is_late": "BOOLEAN", "visit_id": "VARCHAR", "restaurant_id": "VARCHAR",
+    "created_at": "DOUBLE", "created_datetime": "TIMESTAMP", "created_date": "DATE", "visit_id": "VARCHAR", "restaurant_id": "VARCHAR",
     "menu_id": "VARCHAR", "locale": "VARCHAR", "utc_offset_minutes": "BIGINT", "section_id": "VARCHAR", "section_index": "BIGINT", "section_name": "VARCHAR",
     "item_id": "VARCHAR", "item_name": "VARCHAR", "action": "VARCHAR", "quantity": "BIGINT", "view_number": "BIGINT", "progress_index": "BIGINT",
+    "active_ms": "BIGINT", "depth_percent": "BIGINT",
     "items": "STRUCT(item_id VARCHAR, dwell_ms BIGINT)[]",
 }
 TABLES = ["menu_page_opened", "menu_section_reached", "menu_item_viewed", "menu_item_ordered", "menu_visit_progress"]
@@ -52,7 +53,7 @@ class Lake:
             nonlocal time
             self.events[table].append({
                 "created_at": time.timestamp(), "created_datetime": time.isoformat(), "created_date": (lake_day or time.date()).isoformat(),
-                "is_late": lake_day is not None, "visit_id": visit_id, "restaurant_id": restaurant, "menu_id": "dinner", "locale": locale,
+                "visit_id": visit_id, "restaurant_id": restaurant, "menu_id": "dinner", "locale": locale,
                 "utc_offset_minutes": offset,
             } | fields)
             time += datetime.timedelta(minutes=minutes_between)
@@ -78,11 +79,7 @@ class Lake:
             file = self.folder / f"{table}.ndjson"
             file.write_text("".join(json.dumps(row) + "\n" for row in rows))
             text += f"CREATE OR REPLACE VIEW {table} AS SELECT * FROM read_json('{file}', format = 'newline_delimited', columns = {{{listed}}});\n"
-        text += (
-            "CREATE OR REPLACE VIEW menu_visit_item_report AS SELECT restaurant_id, menu_id, visit_id, created_date, progress_index, item.item_id, item.dwell_ms "
-            "FROM menu_visit_progress, unnest(items) AS item_times(item);\n"
-        )
-        (self.folder / "views.sql").write_text(text)
+        (self.folder / "views.sql").write_text(text + (QUERIES / "views.duckdb.sql").read_text())
         return self.folder / "views.sql"
 
     def connection(self):
@@ -382,3 +379,5 @@ def test_with_watch_the_page_is_drawn_again_when_the_lake_has_new_files(gateway,
             wait_until("the visits", 30, lambda: "Tasca" in out.read_text() and "Other" in out.read_text())
         finally:
             watching.terminate()
+        # From typed tables, which it builds before it asks them.
+        assert "from the JSON" not in watching.communicate()[1] and (gateway.data / "lake-typed/menu_page_opened/_delta_log").is_dir()

@@ -21,7 +21,7 @@ def statements(sql: str) -> dict[str, str]:
 def typed_views() -> dict[str, str]:
     command = [binary(), "lake", "views", "--dialect", "duckdb", "--schemas", ROOT / "schemas"]
     printed = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
-    views = statements(printed) | statements((ROOT / "queries/views.duckdb.sql").read_text())
+    views = statements(printed) | statements((ROOT / "queries/views.json.duckdb.sql").read_text())
     return {name: select for name, select in views.items() if name not in ("events", "events_raw")}
 
 
