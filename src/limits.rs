@@ -7,6 +7,7 @@
 mod compat;
 mod delivery;
 mod edge;
+mod lake_daily;
 mod lake_tools;
 mod lake_typed;
 mod lake_upkeep;
@@ -20,6 +21,7 @@ mod units;
 pub use compat::*;
 pub use delivery::*;
 pub use edge::*;
+pub use lake_daily::*;
 pub use lake_tools::*;
 pub use lake_typed::*;
 pub use lake_upkeep::*;

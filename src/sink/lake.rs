@@ -55,8 +55,10 @@
 
 mod adopt;
 mod backup;
+mod beside;
 mod columns;
 mod config;
+mod daily;
 mod declare;
 mod deliver;
 mod encode;
@@ -87,6 +89,7 @@ pub use adopt::{Adopted, adopt, adopt_lake};
 pub use backup::{BackedUp, BackupError, back_up};
 pub use columns::{CLIENT_ADDRESS, COLUMNS, DEDUP_SCOPE};
 pub use config::{LakeConfig, TableFormat};
+pub use daily::{DailyQuery, DailyReport, DailyRequest, DailyTableReport, DuckDb, build_daily, daily_location};
 pub use declare::{DeclaredColumn, DeclaredTable, Engine, declarations};
 pub use deliver::LakeSink;
 pub use erase::{ErasedRows, RowErasure, RowErasureError, erase_rows};

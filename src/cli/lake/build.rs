@@ -1,6 +1,9 @@
-//! `lakegate lake build`: builds the typed tables.
+//! `lakegate lake build`: builds the typed tables, and the daily tables of queries over them.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -13,8 +16,12 @@ use super::{
 use crate::{
     app::{typed_location_of, upkeep_settings},
     cli::output_format::Format,
+    config::Config,
     schema::{self, event_columns},
-    sink::lake::{BuildReport, BuildRequest, Pace, StopSignal, TypedLake},
+    sink::lake::{
+        BuildReport, BuildRequest, DailyQuery, DailyReport, DailyRequest, DailyTableReport, DuckDb, LakeConfig, LeftOut, Pace,
+        StopSignal, TypedLake, build_daily, daily_location,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -30,6 +37,15 @@ pub(in crate::cli) struct BuildArgs {
     /// Build everything anew, not only what changed.
     #[arg(long)]
     rebuild: bool,
+    /// Also make the daily tables of queries: those in DIR, or the questions of a restaurant. Needs DuckDB.
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    queries: Option<Option<PathBuf>>,
+    /// Where the daily tables are [default: the lake's folder with -daily].
+    #[arg(long, value_name = "ROOT", requires = "queries")]
+    daily: Option<String>,
+    /// The program of DuckDB.
+    #[arg(long, value_name = "PROGRAM", default_value = "duckdb", requires = "queries")]
+    duckdb: PathBuf,
     /// How to print what was done.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -54,13 +70,88 @@ pub(super) fn build(args: &BuildArgs, out: &mut impl Write) -> anyhow::Result<bo
         rebuild: args.rebuild,
         files_max: upkeep_settings(&config.lake).files_max,
     };
-    let report = lake.pass(&request, &Pace::full(StopSignal::default()))?;
+    let pace = Pace::full(StopSignal::default());
+    let report = lake.pass(&request, &pace)?;
+    let daily =
+        args.queries.as_ref().map(|folder| build_daily_tables(args, folder.as_deref(), &config, &typed, &pace)).transpose()?;
     match args.format {
-        Format::Json => writeln!(out, "{:#}", as_json(&report, &typed.root))?,
-        Format::Table => print_table(&report, &typed.root, out)?,
+        Format::Json => {
+            let mut all = as_json(&report, &typed.root);
+            if let Some(daily) = &daily {
+                all["daily"] = daily.as_json();
+            }
+            writeln!(out, "{all:#}")?;
+        }
+        Format::Table => {
+            print_table(&report, &typed.root, out)?;
+            daily.as_ref().map_or(Ok(()), |daily| daily.print(out))?;
+        }
     }
-    report.not_built().for_each(|failed| tell_failed(&format!("{}: {}", failed.file, failed.reason)));
-    Ok(tell_left_out(&report.left_out) && report.not_built().next().is_none() && report.overtaken == 0)
+    let not_built = || report.not_built().chain(daily.iter().flat_map(|daily| &daily.report.failed));
+    not_built().for_each(|failed| tell_failed(&format!("{}: {}", failed.file, failed.reason)));
+    Ok(tell_left_out(&report.left_out) && not_built().next().is_none() && report.overtaken == 0)
+}
+
+fn build_daily_tables(
+    args: &BuildArgs,
+    folder: Option<&Path>,
+    config: &Config,
+    typed: &LakeConfig,
+    pace: &Pace,
+) -> anyhow::Result<DailyTables> {
+    let queries = folder.map_or_else(|| Ok(DailyQuery::shipped()), DailyQuery::of_folder)?;
+    let daily = daily_location(&args.place.location_by(config), args.daily.as_deref())?;
+    let settings = upkeep_settings(&config.lake);
+    let engine = DuckDb { program: args.duckdb.clone() };
+    let request = DailyRequest {
+        typed,
+        daily: &daily,
+        queries: &queries,
+        rebuild: args.rebuild,
+        scratch: scratch_of(config),
+        engine: &engine,
+        settings: &settings,
+    };
+    Ok(DailyTables { report: build_daily(&request, pace)?, root: daily.root })
+}
+
+/// What was done to the daily tables.
+struct DailyTables {
+    report: DailyReport,
+    root: String,
+}
+
+impl DailyTables {
+    fn as_json(&self) -> serde_json::Value {
+        let table = |table: &DailyTableReport| {
+            json!({
+                "table": table.name,
+                "rows": table.rows,
+                "files": table.files,
+                "days_made": table.days_made,
+                "seconds": table.time.as_secs_f64(),
+            })
+        };
+        let failed = |failed: &LeftOut| json!({"query": failed.file, "reason": failed.reason});
+        json!({
+            "root": self.root,
+            "tables": self.report.tables.iter().map(table).collect::<Vec<_>>(),
+            "without_inputs": self.report.without_inputs,
+            "failed": self.report.failed.iter().map(failed).collect::<Vec<_>>(),
+        })
+    }
+
+    fn print(&self, out: &mut impl Write) -> std::io::Result<()> {
+        writeln!(out, "\n{:<40} {:>10} {:>6} {:>9} {:>8}", "daily table", "rows", "files", "days made", "seconds")?;
+        for DailyTableReport { name, rows, files, days_made, time } in &self.report.tables {
+            writeln!(out, "{name:<40} {rows:>10} {files:>6} {days_made:>9} {:>8.2}", time.as_secs_f64())?;
+        }
+        writeln!(out, "{} daily tables in {}", self.report.tables.len(), self.root)?;
+        for name in &self.report.without_inputs {
+            writeln!(out, "{name} is left out: this lake has no table that it reads")?;
+        }
+        Ok(())
+    }
 }
 
 fn as_json(report: &BuildReport, root: &str) -> serde_json::Value {

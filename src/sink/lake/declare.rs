@@ -15,6 +15,7 @@ mod tests;
 mod trino;
 
 use super::error::LakeError;
+pub(super) use duckdb::view as duckdb_view;
 pub use table::{DeclaredColumn, DeclaredTable};
 
 /// A query engine.

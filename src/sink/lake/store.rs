@@ -209,6 +209,15 @@ impl Store {
         }
     }
 
+    /// The path of a file, if it is a local one.
+    pub(super) fn local_path(&self, path: &str) -> Option<PathBuf> {
+        match self {
+            Self::Local(local) => Some(local.root().join(path)),
+            #[cfg(feature = "s3")]
+            Self::S3(_) => None,
+        }
+    }
+
     /// The folder of unfinished files in a local lake.
     pub(super) fn temp_folder(&self) -> Option<PathBuf> {
         match self {

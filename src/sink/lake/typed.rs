@@ -32,7 +32,7 @@
 //! - `definition.rs`, `definitions.rs`: which columns, and how they change
 //! - `changes.rs`: what changed in raw · `progress.rs`, `standing.rs`: how far a table is built · `tables.rs`: the tables
 //! - `existing.rs`: events that a table has · `writer.rs`: files · `partition_build.rs`, `commit.rs`: one partition · `build.rs`: a pass
-//! - `erase.rs`: what an erasure does · `status.rs`: what is there · `location.rs`: where they are · `report.rs`: what was done
+//! - `erase.rs`: what an erasure does · `opened.rs`, `status.rs`: what is there · `location.rs`: where they are · `report.rs`: what was done
 
 mod build;
 mod builders;
@@ -47,6 +47,7 @@ mod erase;
 mod existing;
 mod leftovers;
 mod location;
+mod opened;
 mod partition_build;
 mod progress;
 mod report;
@@ -60,7 +61,9 @@ mod writer;
 pub use build::{BuildRequest, TypedLake};
 pub(super) use columns::{OTHER, UNCONVERTED, schema as table_schema};
 pub use definitions::Definitions;
+pub(super) use delta_schema::{delta_field, delta_type};
 pub use erase::{TypedErased, TypedErasure, erase_typed};
 pub use location::{typed_folder, typed_location};
+pub(super) use opened::{OpenedTyped, open_typed};
 pub use report::{BuildReport, TableReport};
 pub use status::{TypedStatus, typed_status};

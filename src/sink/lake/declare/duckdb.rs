@@ -7,19 +7,20 @@ pub(super) fn statements(tables: &[DeclaredTable]) -> String {
     for table in tables {
         let name = standard(&table.name);
         let url = if table.location.contains("://") { table.location.clone() } else { format!("file://{}", table.location) };
-        let scan = format!("delta_scan({})", text(&url));
-        let select = if table.changed.is_empty() {
-            format!("SELECT * FROM {scan}")
-        } else {
-            table.joined_select(&scan, "varchar", standard)
-        };
-        sql.push_str(&format!("CREATE OR REPLACE VIEW {name} AS\n{select};\n"));
+        sql.push_str(&view(table, &format!("delta_scan({})", text(&url))));
         for column in table.columns.iter().filter(|column| !column.comment.is_empty() && !is_joined_away(table, &column.name)) {
             sql.push_str(&format!("COMMENT ON COLUMN {name}.{} IS {};\n", standard(&column.name), text(&column.comment)));
         }
         sql.push('\n');
     }
     sql
+}
+
+/// The view over a table, whose files `scan` reads.
+pub(in crate::sink::lake) fn view(table: &DeclaredTable, scan: &str) -> String {
+    let select =
+        if table.changed.is_empty() { format!("SELECT * FROM {scan}") } else { table.joined_select(scan, "varchar", standard) };
+    format!("CREATE OR REPLACE VIEW {} AS\n{select};\n", standard(&table.name))
 }
 
 /// Whether the view has a column's values in the column of another version.

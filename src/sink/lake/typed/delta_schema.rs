@@ -23,7 +23,8 @@ pub(in crate::sink::lake) fn delta_schema(definition: &EventColumns) -> String {
     json!({ "type": "struct", "fields": fields }).to_string()
 }
 
-fn delta_field(name: &str, kind: &Value, comment: &str) -> Value {
+/// A column in the words of the log.
+pub(in crate::sink::lake) fn delta_field(name: &str, kind: &Value, comment: &str) -> Value {
     let mut metadata = Map::new();
     if !comment.is_empty() {
         metadata.insert("comment".to_owned(), comment.into());
@@ -31,7 +32,8 @@ fn delta_field(name: &str, kind: &Value, comment: &str) -> Value {
     json!({ "name": name, "type": kind, "nullable": true, "metadata": metadata })
 }
 
-fn delta_type(kind: &DataType) -> Value {
+/// A type in the words of the log; text for what it has no word for.
+pub(in crate::sink::lake) fn delta_type(kind: &DataType) -> Value {
     match kind {
         DataType::Boolean => "boolean".into(),
         DataType::Int32 => "integer".into(),

@@ -1,6 +1,6 @@
 //! Where the typed tables are.
 
-use crate::sink::lake::{LakeConfig, LakeError, TableFormat, views::plain};
+use crate::sink::lake::{LakeConfig, LakeError, beside::beside, views::plain};
 
 const SUFFIX: &str = "-typed";
 
@@ -9,17 +9,7 @@ const SUFFIX: &str = "-typed";
 /// # Errors
 /// [`LakeError::Root`] if there is no place beside it, because the lake is a whole bucket.
 pub fn typed_location(lake: &LakeConfig, root: Option<&str>) -> Result<LakeConfig, LakeError> {
-    let beside = || {
-        let trimmed = lake.root.trim_end_matches('/');
-        let is_bucket = trimmed.split_once("://").is_some_and(|(_, path)| !path.contains('/'));
-        if is_bucket || trimmed.is_empty() {
-            let reason = "has no prefix, so there is no place beside it: set [lake.typed] root".to_owned();
-            return Err(LakeError::Root { root: lake.root.clone(), reason });
-        }
-        Ok(format!("{trimmed}{SUFFIX}"))
-    };
-    let root = root.map_or_else(beside, |root| Ok(root.trim_end_matches('/').to_owned()))?;
-    Ok(LakeConfig { root, table: TableFormat::Delta, ..lake.clone() })
+    beside(lake, SUFFIX, root, "set [lake.typed] root")
 }
 
 /// The folder of the table of an event name, if no other table has it.

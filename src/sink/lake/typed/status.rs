@@ -1,18 +1,12 @@
 //! What is in the typed tables of a lake now: read from their logs alone.
 
 use super::{
-    definition::{EVENT_NAME, KIND, stored},
+    opened::{OpenedTyped, open_typed},
     progress::Built,
-    tables::{damage, table_folders},
 };
 use crate::{
     event::EventColumns,
-    sink::lake::{
-        LakeConfig,
-        read::LeftOut,
-        store::Store,
-        table::{TABLE_KIND, Table, TableError},
-    },
+    sink::lake::{LakeConfig, read::LeftOut, store::Store, table::TableError},
 };
 
 /// A typed table.
@@ -47,22 +41,11 @@ pub fn typed_status(location: &LakeConfig) -> Result<(Vec<TypedStatus>, Vec<Left
         Err(error) => return Err(error.into()),
     };
     let built = Built::read_any(&store).unwrap_or_default();
-    let (mut tables, mut damaged) = (Vec::new(), Vec::new());
-    for folder in table_folders(&store)? {
-        let table = match Table::open_in(std::sync::Arc::new(store.below(&folder)?)) {
-            Ok(Some(table)) => table,
-            Ok(None) => continue,
-            Err(error) if error.is_damage() => {
-                damaged.push(LeftOut { file: folder, reason: damage(&error.to_string()) });
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let snapshot = table.known();
-        let definition = stored(&snapshot).filter(|_| snapshot.setting(TABLE_KIND) == Some(KIND));
-        let (Some(definition), Some(event_name)) = (definition, snapshot.setting(EVENT_NAME)) else { continue };
-        tables.push(TypedStatus {
-            event_name: event_name.to_owned(),
+    let (opened, damaged) = open_typed(&store)?;
+    let status = |table: OpenedTyped| {
+        let OpenedTyped { event_name, folder, definition, snapshot, .. } = table;
+        TypedStatus {
+            event_name,
             definition,
             rows: snapshot.files().filter_map(|file| file.statistics.rows).sum(),
             files: snapshot.files_count() as u64,
@@ -70,8 +53,7 @@ pub fn typed_status(location: &LakeConfig) -> Result<(Vec<TypedStatus>, Vec<Left
             newest_received_millis: snapshot.files().filter_map(|file| file.statistics.received_millis).map(|(_, max)| max).max(),
             raw_version: built.tables.get(&folder).map(|built| built.raw_version),
             folder,
-        });
-    }
-    tables.sort_by(|a, b| a.event_name.cmp(&b.event_name));
-    Ok((tables, damaged))
+        }
+    };
+    Ok((opened.into_iter().map(status).collect(), damaged))
 }
