@@ -23,14 +23,14 @@ fn shape_at(schema: &Value, depth_left: usize) -> Shape {
     }
     for keyword in ["anyOf", "oneOf"] {
         if let Some(parts) = schema[keyword].as_array() {
-            shape = shape.and(either(parts.iter().filter(|part| part["type"] != "null").map(below)));
+            shape = shape.and_for_some(either(parts.iter().filter(|part| part["type"] != "null").map(below)));
         }
     }
     // These apply to some values: they may name members that nothing else names.
     if let Shape::Object(_) = shape {
         for part in ["then", "else"].map(|keyword| &schema[keyword]) {
             if let Shape::Object(members) = below(part) {
-                shape = shape.and(Shape::Object(members));
+                shape = shape.and_for_some(Shape::Object(members));
             }
         }
     }

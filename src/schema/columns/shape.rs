@@ -44,6 +44,23 @@ impl Shape {
         }
     }
 
+    /// The shape of values of this shape, some of which are of `other` too: an object or a list gets the members that `other` names,
+    /// but what it knows of a member itself holds for all values.
+    pub(super) fn and_for_some(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::List(a), Self::List(b)) => Self::List(Box::new(a.with_more(*b))),
+            (Self::Object(a), Self::Object(b)) => Self::Object(merged(a, b, Self::with_more)),
+            (shape, other) => shape.and(other),
+        }
+    }
+
+    fn with_more(self, other: Self) -> Self {
+        match (self, other) {
+            (shape @ (Self::List(_) | Self::Object(_)), other @ (Self::List(_) | Self::Object(_))) => shape.and_for_some(other),
+            (shape, _) => shape,
+        }
+    }
+
     /// The shape of values that are of one of both shapes.
     pub(super) fn or(self, other: Self) -> Self {
         match (self, other) {

@@ -80,6 +80,17 @@ fn every_schema_has_the_type_that_holds_its_values() {
             json!({"type": "object", "properties": {"a": {"type": "string"}}, "then": {"properties": {"c": {"type": "boolean"}}}}),
             "struct<a: text, c: boolean>",
         ),
+        // What holds for some objects says nothing of a member that all of them may have, at any depth.
+        (
+            json!({"type": "object", "properties": {"a": {}},
+                "anyOf": [{"properties": {"a": {"type": "integer"}}}, {"properties": {"b": {"type": "integer"}}}]}),
+            "struct<a: json, b: integer>",
+        ),
+        (
+            json!({"type": "array", "items": {"properties": {"o": {"properties": {"a": {}}}}, "if": {},
+                "then": {"properties": {"o": {"properties": {"a": {"type": "integer"}, "b": {"type": "date"}}}}}}}),
+            "list<struct<o: struct<a: json, b: json>>>",
+        ),
     ] {
         assert_eq!(kind(&schema), expected, "{schema}");
     }

@@ -145,7 +145,8 @@ impl TypedColumns {
         }
         for (name, value) in event.members() {
             let Some(position) = self.fields.find(&name) else {
-                if is_of_envelope(&name) || name == CLIENT_ADDRESS {
+                // Where the gateway keeps the address, the column has it.
+                if is_of_envelope(&name) || (name == CLIENT_ADDRESS && row.client_address.is_some()) {
                     continue;
                 }
                 let before = self.left.place.enter(&name);

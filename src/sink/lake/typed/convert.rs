@@ -1,5 +1,7 @@
 //! A JSON value as the type of its column. An error says why the value has no exact place in it.
 
+use std::borrow::Cow;
+
 use jiff::{
     civil::{Date, datetime},
     fmt::temporal::Pieces,
@@ -74,12 +76,24 @@ pub(super) fn timestamp(text: &str) -> Result<i64, &'static str> {
     if &bytes[17..19] == b"60" {
         return Err("a leap second, which no timestamp has");
     }
-    let pieces = Pieces::parse(text).map_err(|_| NO_TIME)?;
+    let text = with_nanoseconds(text);
+    let pieces = Pieces::parse(text.as_ref()).map_err(|_| NO_TIME)?;
     let (time, offset) = pieces.time().zip(pieces.to_numeric_offset()).ok_or(NO_TIME)?;
     let since = |time: jiff::civil::DateTime| time.duration_since(datetime(1970, 1, 1, 0, 0, 0, 0)).as_nanos().div_euclid(1_000);
     let utc = since(pieces.date().to_datetime(time)) - i128::from(offset.seconds()) * 1_000_000;
     let years = since(datetime(1, 1, 1, 0, 0, 0, 0))..=since(datetime(9999, 12, 31, 23, 59, 59, 999_999_999));
     if years.contains(&utc) { i64::try_from(utc).map_err(|_| OTHER_YEARS) } else { Err(OTHER_YEARS) }
+}
+
+/// The text of a time with nine decimals at most, which are as many as jiff reads.
+fn with_nanoseconds(text: &str) -> Cow<'_, str> {
+    const DECIMALS: usize = 9;
+    let Some((whole, rest)) = text.split_once('.') else { return text.into() };
+    let decimals = rest.bytes().take_while(u8::is_ascii_digit).count();
+    if decimals <= DECIMALS {
+        return text.into();
+    }
+    format!("{whole}.{}{}", &rest[..DECIMALS], &rest[decimals..]).into()
 }
 
 /// Days since 1970.

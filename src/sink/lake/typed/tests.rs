@@ -180,6 +180,17 @@ fn whole_numbers_stay_exact_in_doubles_or_stay_out() {
 }
 
 #[test]
+fn an_address_that_the_gateway_did_not_keep_is_a_field_as_any_other() {
+    let mut typed = TypedColumns::new(&definition(Vec::new()));
+    let payload = r#"{"client_address":"1.2.3.4"}"#;
+    typed.push(&row(payload, None));
+    typed.push(&LakeRow { client_address: Some("1.2.3.4"), ..row(payload, None) });
+    let batch = typed.finish().unwrap();
+    assert_eq!(json_cell(&batch, "_other", 0), json!({"/client_address": "1.2.3.4"}));
+    assert_eq!(value(&batch, "_other", 1), Value::Null);
+}
+
+#[test]
 fn times_of_the_years_that_engines_know_have_their_instant_and_others_stay_out() {
     const SECOND: i64 = 1_000_000;
     for (text, wanted) in [
@@ -188,6 +199,8 @@ fn times_of_the_years_that_engines_know_have_their_instant_and_others_stay_out()
         ("9999-12-31T23:59:59+23:59", Ok((253_402_300_799 - 86_340) * SECOND)),
         ("0001-01-01T00:00:00Z", Ok(-62_135_596_800 * SECOND)),
         ("1969-12-31T23:59:59.9999999-00:00", Ok(-1)),
+        ("1970-01-01T00:00:00.000001999999999999+00:00", Ok(1)),
+        ("1970-01-01T00:00:00.Z", Err("not a date-time of RFC 3339")),
         ("9999-12-31T23:59:59-00:01", Err("outside of the years 1 to 9999")),
         ("0001-01-01T00:00:00+00:01", Err("outside of the years 1 to 9999")),
         ("0000-06-01T00:00:00Z", Err("outside of the years 1 to 9999")),
