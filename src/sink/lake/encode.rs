@@ -153,13 +153,15 @@ pub(super) fn properties_of_any_file(origin: &[(&str, String)], rows: usize) -> 
     let entry = |key: &str, value: &str| KeyValue::new(format!("lakegate.{key}"), value.to_owned());
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
     let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
+    let (most, payload) =
+        if rows < LAKE_COMPRESSED_ROWS { (Compression::UNCOMPRESSED, Compression::SNAPPY) } else { (zstd, zstd) };
     let mut properties = WriterProperties::builder()
         .set_created_by(writer.to_owned())
         .set_key_value_metadata(Some(
             std::iter::once(entry("writer", writer)).chain(origin.iter().map(|(key, value)| entry(key, value))).collect(),
         ))
-        .set_compression(if rows < LAKE_COMPRESSED_ROWS { Compression::UNCOMPRESSED } else { zstd })
-        .set_column_compression(column("payload"), zstd)
+        .set_compression(most)
+        .set_column_compression(column("payload"), payload)
         // A file has only a few pages: the footer's statistics are as useful as a page index.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)

@@ -3,8 +3,9 @@
 //!
 //! Memory is bounded whatever the size of the partition: see `doubles.rs` and `sort.rs`. The steps:
 //!
-//! 1. Read the keys of all files, and mark the doubles.
-//! 2. Read the rows of the files to rewrite, and of others that have doubles, and sort what stays.
+//! 1. Read the rows of the files to rewrite and the keys of the others, and mark the doubles. If the keys do not fit in memory, all
+//!    keys are read first.
+//! 2. Read the rows of other files that have doubles, and sort what stays.
 //! 3. Write the sorted rows into new files, which get their names when the caller [publishes](Merged::publish) them.
 //!
 //! A file that cannot be read, or that has columns which this version does not know, is left alone and reported. Then its rows
@@ -17,12 +18,15 @@ mod request;
 mod row_bytes;
 mod sort;
 
-use std::{cell::RefCell, io};
+use std::io;
+
+use arrow_array::RecordBatch;
 
 use self::{
-    doubles::Doubles,
+    doubles::{Doubles, Finder, KEY_COLUMNS},
     output::Output,
     request::{Input, Unusable, open},
+    row_bytes::Origin,
     sort::Sorter,
 };
 use super::{
@@ -31,17 +35,18 @@ use super::{
     row::LakeRow,
     rows::each_row,
 };
-use crate::limits::{LAKE_MERGE_KEYS_MAX, LAKE_READ_ROWS};
+use crate::limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_KEYS_MAX, LAKE_READ_ROWS};
 pub(super) use file_writer::{FileWriter, MergedFile, Written, publish};
 pub(super) use output::Merged;
 pub(super) use request::{MergeError, MergeInput, MergeRequest};
 
 /// Rewrites files of a partition.
 pub(super) fn merge(request: &MergeRequest<'_>) -> Result<Merged, MergeError> {
-    let Sorted { sorter, extra, bytes, replaced, counts, left_out } = sorted(request)?;
-    let mut output = Output::new(request, bytes, extra);
-    pass_on(request, sorter, |row| output.push(row))?;
-    let Counts { rows, doubles, not_kept } = counts;
+    let (sorted, left_out) = sorted(request)?;
+    let mut output = Output::new(request, sorted.bytes, sorted.extra);
+    let Sorted { not_kept, .. } = sorted;
+    let (replaced, doubles) = (sorted.replaced.clone(), sorted.doubles.count);
+    let rows = sorted.pass_on(request, |row| output.push(row))?;
     Ok(Merged { partition: request.partition.clone(), written: output.finish()?, replaced, rows, doubles, not_kept, left_out })
 }
 
@@ -52,9 +57,9 @@ pub(super) fn each_sorted(
     check: impl FnOnce(&[LeftOut]) -> Result<(), MergeError>,
     each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
 ) -> Result<Vec<LeftOut>, MergeError> {
-    let Sorted { sorter, left_out, .. } = sorted(request)?;
+    let (sorted, left_out) = sorted(request)?;
     check(&left_out)?;
-    pass_on(request, sorter, each)?;
+    sorted.pass_on(request, each)?;
     Ok(left_out)
 }
 
@@ -64,24 +69,73 @@ struct Sorted<'a> {
     extra: Extra,
     /// Bytes of the files.
     bytes: u64,
+    /// Positions of the files, ascending.
     replaced: Vec<usize>,
-    counts: Counts,
-    left_out: Vec<LeftOut>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    rows: u64,
-    doubles: u64,
+    doubles: Doubles,
+    /// Rows that the caller does not keep.
     not_kept: u64,
 }
 
-fn sorted<'a>(request: &MergeRequest<'a>) -> Result<Sorted<'a>, MergeError> {
+impl<'a> Sorted<'a> {
+    fn new(request: &MergeRequest<'a>, doubles: Doubles) -> Self {
+        let sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max);
+        Self { sorter, extra: Extra::default(), bytes: 0, replaced: Vec::new(), doubles, not_kept: 0 }
+    }
+
+    fn replace(&mut self, input: &Input<'_>) {
+        self.replaced.push(input.position);
+        self.bytes += input.file.bytes;
+    }
+
+    fn push(&mut self, row: &LakeRow<'_>, origin: Origin) -> Result<(), MergeError> {
+        self.extra.addresses |= row.client_address.is_some();
+        self.extra.scopes |= row.dedup_scope.is_some();
+        self.sorter.push(row, origin)
+    }
+
+    /// Reads the rows of a file whose doubles are known.
+    fn read(&mut self, request: &MergeRequest<'_>, number: usize, input: &Input<'_>) -> Result<Result<(), Unusable>, MergeError> {
+        self.replace(input);
+        let each = |row: &LakeRow<'_>, origin: Origin| {
+            if self.doubles.holds(origin) {
+                return Ok(());
+            }
+            if !(request.keep)(row) {
+                self.not_kept += 1;
+                return Ok(());
+            }
+            self.push(row, origin)
+        };
+        let read = read_rows(request, number, input.file, |_, _| Ok(()), each)?;
+        Ok(read.map_err(|reason| Unusable { input: number, reason }))
+    }
+
+    /// Passes the sorted rows to `each`, without doubles, at the pace of the request. Returns how many.
+    fn pass_on(
+        self,
+        request: &MergeRequest<'_>,
+        mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
+    ) -> Result<u64, MergeError> {
+        let mut rows = 0;
+        self.sorter.finish(|row| {
+            let (row, origin) = row_bytes::read(row, request.partition)?;
+            if self.doubles.holds(origin) {
+                return Ok(());
+            }
+            each(&row)?;
+            rows += 1;
+            if rows % LAKE_READ_ROWS as u64 == 0 { Ok(request.pace.step()?) } else { Ok(()) }
+        })?;
+        Ok(rows)
+    }
+}
+
+fn sorted<'a>(request: &MergeRequest<'a>) -> Result<(Sorted<'a>, Vec<LeftOut>), MergeError> {
     let mut inputs: Vec<Input<'_>> = request.files.iter().enumerate().map(|(position, file)| Input { position, file }).collect();
     let mut left_out = Vec::new();
     loop {
         match try_sort(request, &inputs)? {
-            Ok(sorted) => return Ok(Sorted { left_out, ..sorted }),
+            Ok(sorted) => return Ok((sorted, left_out)),
             // Again without it: other files may have doubles of its rows, which are now the first.
             Err(Unusable { input, reason }) => {
                 left_out.push(LeftOut { file: inputs.remove(input).file.path.clone(), reason });
@@ -99,84 +153,128 @@ pub(super) fn find_doubles(request: &MergeRequest<'_>, keys_max: usize) -> Resul
 }
 
 fn try_sort<'a>(request: &MergeRequest<'a>, inputs: &[Input<'_>]) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
-    let doubles = match request.drop_doubles {
-        true => match doubles::find(request, inputs, LAKE_MERGE_KEYS_MAX)? {
-            Ok(doubles) => doubles,
-            Err(unusable) => return Ok(Err(unusable)),
-        },
-        false => Doubles::none(inputs.len()),
-    };
-    let mut counts = Counts { doubles: doubles.count, ..Counts::default() };
-    let (mut bytes, mut replaced) = (0, Vec::new());
-    let mut extra = Extra::default();
-    let mut sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max);
+    let rows: u64 = inputs.iter().map(|input| input.file.rows).sum();
+    if !request.drop_doubles {
+        return rows_of(request, inputs, Doubles::none(inputs.len()));
+    }
+    if rows <= LAKE_MERGE_KEYS_MAX as u64 {
+        return rows_with_keys(request, inputs, rows);
+    }
+    match doubles::find(request, inputs, LAKE_MERGE_KEYS_MAX)? {
+        Ok(doubles) => rows_of(request, inputs, doubles),
+        Err(unusable) => Ok(Err(unusable)),
+    }
+}
+
+/// Reads the rows, of which the doubles are known.
+fn rows_of<'a>(
+    request: &MergeRequest<'a>,
+    inputs: &[Input<'_>],
+    doubles: Doubles,
+) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
+    let mut sorted = Sorted::new(request, doubles);
     for (number, input) in inputs.iter().enumerate() {
-        if !input.file.rewrite && !doubles.has_any_in(number) {
-            continue;
+        if (input.file.rewrite || sorted.doubles.has_any_in(number))
+            && let Err(unusable) = sorted.read(request, number, input)?
+        {
+            return Ok(Err(unusable));
         }
-        replaced.push(input.position);
-        bytes += input.file.bytes;
-        let mut row_number = 0;
-        let each = |row: &LakeRow<'_>| {
-            let is_double = doubles.holds(number, row_number);
-            row_number += 1;
-            if is_double {
-                return Ok(());
-            }
-            if !(request.keep)(row) {
-                counts.not_kept += 1;
-                return Ok(());
-            }
-            counts.rows += 1;
-            extra.addresses |= row.client_address.is_some();
-            extra.scopes |= row.dedup_scope.is_some();
-            sorter.push(row)
+    }
+    Ok(Ok(sorted))
+}
+
+/// Reads rows and keys together, because most of the work of a small file is to open it.
+fn rows_with_keys<'a>(
+    request: &MergeRequest<'a>,
+    inputs: &[Input<'_>],
+    rows: u64,
+) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
+    let mut finder = Finder::new(inputs.len(), rows);
+    let mut sorted = Sorted::new(request, Doubles::none(inputs.len()));
+    let mut not_kept = Vec::new();
+    for (number, input) in inputs.iter().enumerate() {
+        let keys = |batch: &RecordBatch, first_row| finder.add(batch, number as u32, first_row);
+        let read = if input.file.rewrite {
+            sorted.replace(input);
+            read_rows(request, number, input.file, keys, |row, origin| {
+                if (request.keep)(row) {
+                    return sorted.push(row, origin);
+                }
+                not_kept.push(origin);
+                Ok(())
+            })?
+        } else {
+            read_batches(request, input.file, &KEY_COLUMNS, LAKE_CHUNK_ROWS, keys, |_, _| Ok(Ok(())))?
         };
-        if let Err(reason) = read_rows(request, input.file, each)? {
+        if let Err(reason) = read {
             return Ok(Err(Unusable { input: number, reason }));
         }
     }
-    Ok(Ok(Sorted { sorter, extra, bytes, replaced, counts, left_out: Vec::new() }))
+    sorted.doubles = finder.finish();
+    sorted.not_kept = not_kept.into_iter().filter(|origin| !sorted.doubles.holds(*origin)).count() as u64;
+    for (number, input) in inputs.iter().enumerate().filter(|(_, input)| !input.file.rewrite) {
+        if sorted.doubles.has_any_in(number)
+            && let Err(unusable) = sorted.read(request, number, input)?
+        {
+            return Ok(Err(unusable));
+        }
+    }
+    sorted.replaced.sort_unstable();
+    Ok(Ok(sorted))
 }
 
-/// Passes the sorted rows to `each`, at the pace of the request.
-fn pass_on(
-    request: &MergeRequest<'_>,
-    sorter: Sorter<'_>,
-    mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
-) -> Result<(), MergeError> {
-    let mut rows = 0;
-    sorter.finish(|row| {
-        each(&row_bytes::read(row, request.partition)?)?;
-        rows += 1;
-        if rows % LAKE_READ_ROWS == 0 { Ok(request.pace.step()?) } else { Ok(()) }
-    })
-}
-
-/// Passes the rows of a file to `each`; the inner error is the file's own fault.
+/// Passes the rows of a file to `each`, and its batches with the number of their first row to `keys`; the inner error is the file's
+/// own fault.
 fn read_rows(
     request: &MergeRequest<'_>,
+    number: usize,
     file: &MergeInput,
-    mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
+    keys: impl FnMut(&RecordBatch, u32) -> Result<(), String>,
+    mut each: impl FnMut(&LakeRow<'_>, Origin) -> Result<(), MergeError>,
 ) -> Result<Result<(), String>, MergeError> {
-    let batches = match open(request, file)?.and_then(|file| file.every_row(&all_columns(), LAKE_READ_ROWS)) {
-        Ok(batches) => batches,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    for batch in batches {
-        let failure = RefCell::new(None);
+    read_batches(request, file, &all_columns(), LAKE_READ_ROWS, keys, |batch, first_row| {
+        let mut failure = None;
+        let mut origin = Origin { file: number as u32, row: first_row };
         let visit = &mut |row: &LakeRow<'_>| {
-            each(row).map_err(|error| {
-                *failure.borrow_mut() = Some(error);
+            let visited = each(row, origin);
+            origin.row += 1;
+            visited.map_err(|error| {
+                failure = Some(error);
                 io::Error::other("see `failure`")
             })
         };
-        if let Err(reason) = batch.and_then(|batch| each_row(&batch, request.partition, visit)) {
+        let visited = each_row(batch, request.partition, visit);
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(visited.map(|_| ())),
+        }
+    })
+}
+
+/// Passes the batches of a file, each with the number of its first row, to `keys` and then to `each`; the inner error is the file's
+/// own fault.
+fn read_batches(
+    request: &MergeRequest<'_>,
+    file: &MergeInput,
+    columns: &[&str],
+    rows_max: usize,
+    mut keys: impl FnMut(&RecordBatch, u32) -> Result<(), String>,
+    mut each: impl FnMut(&RecordBatch, u32) -> Result<Result<(), String>, MergeError>,
+) -> Result<Result<(), String>, MergeError> {
+    let batches = match open(request, file)?.and_then(|file| file.every_row(columns, rows_max)) {
+        Ok(batches) => batches,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let mut first_row = 0;
+    for batch in batches {
+        let batch = match batch.and_then(|batch| keys(&batch, first_row).map(|()| batch)) {
+            Ok(batch) => batch,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Err(reason) = each(&batch, first_row)? {
             return Ok(Err(reason));
         }
-        if let Some(failure) = failure.into_inner() {
-            return Err(failure);
-        }
+        first_row += batch.num_rows() as u32;
         request.pace.step()?;
     }
     Ok(Ok(()))

@@ -1,6 +1,6 @@
 //! Finds the doubles of a partition: of rows with the same event, all but the one received first.
 //!
-//! It reads only the columns of the key. Memory holds [`LAKE_MERGE_KEYS_MAX`] keys; those of a larger partition are spread by a
+//! It needs only the columns of the key. Memory holds [`LAKE_MERGE_KEYS_MAX`] keys; those of a larger partition are spread by a
 //! hash over bins in scratch files, and each bin is examined alone.
 
 use std::{
@@ -12,9 +12,12 @@ use std::{
 
 use arrow_array::RecordBatch;
 
-use super::request::{Input, MergeError, MergeRequest, Unusable, open};
+use super::{
+    request::{Input, MergeError, MergeRequest, Unusable, open},
+    row_bytes::Origin,
+};
 use crate::{
-    limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_BINS_MAX},
+    limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_BINS_MAX, LAKE_MERGE_KEYS_MAX},
     sink::lake::{
         columns::DEDUP_SCOPE,
         event_key::identity,
@@ -23,7 +26,7 @@ use crate::{
 };
 
 /// The columns of the key, and what decides between two rows.
-const KEY_COLUMNS: [&str; 4] = ["event_uuid", "created_at", "received_datetime", DEDUP_SCOPE];
+pub(super) const KEY_COLUMNS: [&str; 4] = ["event_uuid", "created_at", "received_datetime", DEDUP_SCOPE];
 
 /// Rows that are doubles, of each file.
 #[derive(Debug)]
@@ -39,9 +42,9 @@ impl Doubles {
         Self { files: vec![Vec::new(); files], count: 0 }
     }
 
-    pub(super) fn holds(&self, file: usize, row: u64) -> bool {
-        let bits = &self.files[file];
-        bits.get((row / 8) as usize).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
+    pub(super) fn holds(&self, origin: Origin) -> bool {
+        let bits = &self.files[origin.file as usize];
+        bits.get(origin.row as usize / 8).is_some_and(|byte| byte >> (origin.row % 8) & 1 == 1)
     }
 
     pub(super) fn has_any_in(&self, file: usize) -> bool {
@@ -131,6 +134,33 @@ impl Keys {
             }
             is_double
         });
+    }
+}
+
+/// Finds the doubles of a partition whose keys all fit in memory, while its rows are read.
+pub(super) struct Finder {
+    keys: Keys,
+    scopes_seen: HashMap<Box<str>, u32>,
+    doubles: Doubles,
+}
+
+impl Finder {
+    /// For `files` files with `rows` rows.
+    pub(super) fn new(files: usize, rows: u64) -> Self {
+        let keys = Keys { keys: Vec::with_capacity(rows as usize), keys_max: LAKE_MERGE_KEYS_MAX };
+        Self { keys, scopes_seen: HashMap::new(), doubles: Doubles::none(files) }
+    }
+
+    /// Takes the rows of a batch, the first of which is the row `first_row` of the file.
+    pub(super) fn add(&mut self, batch: &RecordBatch, file: u32, first_row: u32) -> Result<(), String> {
+        let keys = keys_of(batch, file, first_row, &mut self.scopes_seen)?;
+        keys.into_iter().for_each(|key| self.keys.add(key, &mut self.doubles));
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Doubles {
+        self.keys.settle(&mut self.doubles);
+        self.doubles
     }
 }
 

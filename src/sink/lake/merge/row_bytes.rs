@@ -2,7 +2,7 @@
 //! process that wrote them.
 //!
 //! ```text
-//! length of the rest: u32 · event_name · created_at: f64 · all other columns
+//! length of the rest: u32 · event_name · created_at: f64 · where it was read · all other columns
 //! text: length u32, bytes · optional text: the length u32::MAX means null
 //! ```
 //!
@@ -16,12 +16,23 @@ use crate::sink::lake::{partition::Partition, rows::LakeRow};
 pub(super) const LENGTH_BYTES: usize = 4;
 const NULL: u32 = u32::MAX;
 
+/// Where a row was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Position of its file among the inputs.
+    pub(super) file: u32,
+    /// Number of the row in the file.
+    pub(super) row: u32,
+}
+
 /// Appends a row with its length.
-pub(super) fn write(row: &LakeRow<'_>, bytes: &mut Vec<u8>) {
+pub(super) fn write(row: &LakeRow<'_>, origin: Origin, bytes: &mut Vec<u8>) {
     let start = bytes.len();
     bytes.extend([0; LENGTH_BYTES]);
     text(row.event_name, bytes);
     bytes.extend(row.created_at.to_le_bytes());
+    bytes.extend(origin.file.to_le_bytes());
+    bytes.extend(origin.row.to_le_bytes());
     bytes.extend(row.created_millis.to_le_bytes());
     bytes.extend(row.received_millis.to_le_bytes());
     bytes.push(row.schema_version.is_some().into());
@@ -50,15 +61,16 @@ pub(super) fn sort_key(row: &[u8]) -> io::Result<(&[u8], f64)> {
 }
 
 /// The row in `bytes`, without its length.
-pub(super) fn read<'a>(bytes: &'a [u8], partition: &'a Partition) -> io::Result<LakeRow<'a>> {
+pub(super) fn read<'a>(bytes: &'a [u8], partition: &'a Partition) -> io::Result<(LakeRow<'a>, Origin)> {
     let rest = &mut &*bytes;
     let event_name = required(rest)?;
     let created_at = f64::from_le_bytes(fixed(rest)?);
+    let origin = Origin { file: u32::from_le_bytes(fixed(rest)?), row: u32::from_le_bytes(fixed(rest)?) };
     let created_millis = i64::from_le_bytes(fixed(rest)?);
     let received_millis = i64::from_le_bytes(fixed(rest)?);
     let [has_version] = fixed(rest)?;
     let schema_version = i32::from_le_bytes(fixed(rest)?);
-    Ok(LakeRow {
+    let row = LakeRow {
         event_name,
         created_at,
         created_millis,
@@ -72,7 +84,8 @@ pub(super) fn read<'a>(bytes: &'a [u8], partition: &'a Partition) -> io::Result<
         payload: required(rest)?,
         event_type: &partition.event_type,
         created_date: &partition.created_date,
-    })
+    };
+    Ok((row, origin))
 }
 
 fn text(text: &str, bytes: &mut Vec<u8>) {
@@ -139,13 +152,14 @@ mod tests {
         };
         let bare = LakeRow { event_subtype: None, schema_version: None, client_address: None, dedup_scope: None, ..whole };
         let mut bytes = Vec::new();
-        write(&whole, &mut bytes);
+        let origin = Origin { file: 3, row: 70_000 };
+        write(&whole, origin, &mut bytes);
         let second = bytes.len();
-        write(&bare, &mut bytes);
+        write(&bare, origin, &mut bytes);
         for (from, row) in [(0, whole), (second, bare)] {
             let found = first(&bytes[from..]).unwrap();
             assert_eq!(sort_key(found).unwrap(), (&b"menu:item"[..], 1.5));
-            assert_eq!(read(found, &partition).unwrap(), row);
+            assert_eq!(read(found, &partition).unwrap(), (row, origin));
         }
         assert!(first(&bytes[..second - 1]).is_err());
         assert!(read(&first(&bytes).unwrap()[..20], &partition).is_err());

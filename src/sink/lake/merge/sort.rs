@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     request::MergeError,
-    row_bytes::{self, LENGTH_BYTES},
+    row_bytes::{self, LENGTH_BYTES, Origin},
 };
 use crate::{
     limits::{LAKE_MERGE_RUN_BUFFER_BYTES, LAKE_MERGE_RUNS_MAX},
@@ -49,9 +49,9 @@ impl<'a> Sorter<'a> {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, row: &LakeRow<'_>) -> Result<(), MergeError> {
+    pub(super) fn push(&mut self, row: &LakeRow<'_>, origin: Origin) -> Result<(), MergeError> {
         self.starts.push(self.rows.len());
-        row_bytes::write(row, &mut self.rows);
+        row_bytes::write(row, origin, &mut self.rows);
         if self.rows.len() + self.starts.len() * size_of::<usize>() >= self.bytes_max { self.spill() } else { Ok(()) }
     }
 
@@ -283,14 +283,14 @@ mod tests {
             for number in 0..count {
                 let (name, created_at) = (["menu:b", "menu:a", "menu"][number * 7 % 3], (number * 31 % 11) as f64 - 5.0);
                 wanted.push((name.to_owned(), created_at, number.to_string()));
-                sorter.push(&row(name, created_at, &number.to_string())).unwrap();
+                sorter.push(&row(name, created_at, &number.to_string()), Origin::default()).unwrap();
             }
             // A stable sort.
             wanted.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
             let mut found = Vec::new();
             sorter
                 .finish(|bytes| {
-                    let row = row_bytes::read(bytes, &partition)?;
+                    let (row, _) = row_bytes::read(bytes, &partition)?;
                     found.push((row.event_name.to_owned(), row.created_at, row.payload.to_owned()));
                     Ok(())
                 })
@@ -307,7 +307,7 @@ mod tests {
         let mut sorter = Sorter::new(&scratch, &pace, 64 * 1024);
         let payload = "x".repeat(1_000);
         for number in 0..2_000 {
-            sorter.push(&row("menu", f64::from(number), &payload)).unwrap();
+            sorter.push(&row("menu", f64::from(number), &payload), Origin::default()).unwrap();
             assert!(sorter.rows.len() < 64 * 1024, "{}", sorter.rows.len());
         }
         let mut rows = 0;

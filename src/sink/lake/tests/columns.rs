@@ -189,10 +189,11 @@ async fn a_timestamp_has_no_zone_and_the_footer_names_the_stretch() {
     }
     let group = file.metadata().row_group(0);
     let compressed = |group: &RowGroupMetaData| {
-        let is_compressed = |column: &&ColumnChunkMetaData| matches!(column.compression(), Compression::ZSTD(_));
+        let is_compressed = |column: &&ColumnChunkMetaData| column.compression() != Compression::UNCOMPRESSED;
         group.columns().iter().filter(is_compressed).map(|column| column.column_path().string()).collect::<Vec<_>>()
     };
     assert_eq!(compressed(group), ["payload"], "the file is small");
+    assert_eq!(group.column(8).compression(), Compression::SNAPPY);
     for column in [0, 8] {
         assert_eq!(group.column(column).dictionary_page_offset(), None, "no dictionary on uuid and payload");
     }
@@ -206,7 +207,9 @@ async fn a_timestamp_has_no_zone_and_the_footer_names_the_stretch() {
     let large = TestLake::new();
     large.write(0, (0..1_000).map(|number| event(number, "menu:item:viewed")).collect()).await;
     let file = ParquetRecordBatchReaderBuilder::try_new(File::open(&large.files()[0]).unwrap()).unwrap();
-    assert_eq!(compressed(file.metadata().row_group(0)).len(), 9);
+    let group = file.metadata().row_group(0);
+    assert_eq!(compressed(group).len(), 9);
+    assert!(group.columns().iter().all(|column| matches!(column.compression(), Compression::ZSTD(_))));
 }
 
 #[tokio::test]
