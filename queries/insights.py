@@ -67,7 +67,7 @@ def source(options: argparse.Namespace) -> duckdb.DuckDBPyConnection:
         raise Nothing("no_events")
     if not next(options.lake.glob("event_type=menu/*/[!_.]*.parquet"), None):
         raise Nothing("no_menu_events")
-    return lake.connect(options.binary, options.lake, options.schemas)
+    return lake.connect(options.binary, options.lake, options.schemas, not options.json)
 
 
 def drawn(options: argparse.Namespace, now: datetime.datetime) -> tuple[str, str]:
@@ -124,6 +124,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--menu", metavar="ID", help="this menu only")
     parser.add_argument("--watch", action="store_true", help="serve the page, and draw it again when the lake has new files")
     parser.add_argument("--port", type=int, default=8081, help="where --watch serves it, on this machine only")
+    parser.add_argument("--json", action="store_true", help="read the JSON of the events, and build no typed tables")
     parser.add_argument("--daily", type=Path, metavar="DIR", help="read the daily tables from files in place of the lake (queries/README.md)")
     parser.add_argument("--views", type=Path, metavar="FILE", help="SQL that makes the views, in place of the lake's own (queries/README.md)")
     parser.add_argument("--binary", type=Path, default=HERE.parent / "target/release/lakegate", help="the program that prints the lake's views")

@@ -16,17 +16,22 @@ SHARED_END = "cells.locale = dated.locale\n),\n"
 CELL = ("restaurant_id", "menu_id", "day", "locale")
 # The cells of a band are one: its first day counts. And those of all languages, where the table has no names.
 BANDS = """
-    CREATE OR REPLACE TEMP TABLE bands AS
-    SELECT *, dense_rank() OVER (ORDER BY restaurant_id, menu_id, day, locale)::INTEGER AS cell
+    SELECT old_cell, dense_rank() OVER (ORDER BY restaurant_id, menu_id, day, locale)::INTEGER AS cell, restaurant_id, menu_id, day, locale
     FROM (
         SELECT cell AS old_cell, restaurant_id, menu_id, bound AS day, CASE WHEN $2 THEN locale ELSE '' END AS locale
-        FROM cells ASOF JOIN (SELECT unnest($1::DATE[]) AS bound) AS bounds ON cells.day >= bounds.bound
+        FROM days_cells ASOF JOIN (SELECT unnest($1::DATE[]) AS bound) AS bounds ON days_cells.day >= bounds.bound
     )
 """
-IN_BANDS = [
-    "CREATE OR REPLACE TEMP TABLE visits AS SELECT visits.* REPLACE (bands.cell AS cell) FROM visits JOIN bands ON bands.old_cell = visits.cell",
-    "CREATE OR REPLACE TEMP TABLE cells AS SELECT DISTINCT restaurant_id, menu_id, day, locale, cell FROM bands",
-]
+# What `dish_times.sql` counts, where `items` is a list: reports are read once, and most of them left out before their items become rows.
+FROM_LISTS = """
+    reported AS MATERIALIZED (
+        SELECT visits.visit, visits.cell, progress.progress_index, progress.items
+        FROM menu_visit_progress AS progress {joined}
+    ),
+    reports AS (SELECT visit, max(progress_index) AS progress_index FROM reported GROUP BY visit),
+    items AS (SELECT reported.cell, unnest(reported.items) AS item FROM reported JOIN reports USING (visit, progress_index)),
+    in_view AS (SELECT cell, item.item_id, item.dwell_ms FROM items),
+"""
 
 
 def sql(name: str, first: datetime.date | None = None, last: datetime.date | None = None) -> str:
@@ -50,21 +55,8 @@ def only(connection: duckdb.DuckDBPyConnection, menus: list[tuple[str, str]]) ->
     """What is not about these menus is left out early: their visits are those of their openings."""
     connection.execute("CREATE OR REPLACE TEMP TABLE asked (restaurant_id VARCHAR, menu_id VARCHAR)")
     connection.executemany("INSERT INTO asked VALUES (?, ?)", menus)
-    [database] = connection.execute("SELECT current_database()").fetchone()
-    # A temporary view comes before the one of the same name.
-    opened = f"SELECT * FROM {database}.main.menu_page_opened SEMI JOIN asked USING (restaurant_id, menu_id)"
+    opened = f"SELECT * FROM {_of_the_lake(connection, 'menu_page_opened')} SEMI JOIN asked USING (restaurant_id, menu_id)"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW menu_page_opened AS {opened}")
-
-
-def _once(connection: duckdb.DuckDBPyConnection, first: datetime.date, last: datetime.date) -> None:
-    """Two questions read the orders: once is enough."""
-    [database] = connection.execute("SELECT current_database()").fetchone()
-    orders = sql("visits", first, last).partition("menu_item_ordered AS orders\n")[2]
-    [within] = re.findall(r"WHERE orders\..+", orders)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE menu_item_ordered AS SELECT visit_id, item_id, item_name, action, quantity, created_date "
-        f"FROM {database}.main.menu_item_ordered AS orders {within}"
-    )
 
 
 def make(connection: duckdb.DuckDBPyConnection, periods: list[Period]) -> None:
@@ -74,23 +66,55 @@ def make(connection: duckdb.DuckDBPyConnection, periods: list[Period]) -> None:
     two bounds of the periods. That is a few hundred cells in place of thousands, and takes half of the time.
     """
     first, last = min(period.before.first for period in periods), max(period.last for period in periods)
-    bounds = {day for period in periods for both in (period, period.before) for day in (both.first, both.last + DAY)}
+    bounds = sorted({day for period in periods for both in (period, period.before) for day in (both.first, both.last + DAY)})
     texts = {name: sql(name, first, last).rpartition("\nORDER BY")[0] for name in NAMES}
+
+    def temporary(what: str, name: str, select: str, *parameters) -> None:
+        connection.execute(f"CREATE OR REPLACE TEMP {what} {name} AS {select}", parameters)
+
     # All of them begin with the same visits: these are made once.
-    shared = texts["visits"].partition(SHARED_END)[0] + SHARED_END.rstrip().rstrip(",")
-    shared = shared[shared.index("WITH ") :]
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE visits_in_cells AS {shared} SELECT visits.*, cells.* EXCLUDE (cell) FROM visits JOIN cells USING (cell)")
-    connection.execute("CREATE OR REPLACE TEMP TABLE visits AS SELECT visit, visit_id, lake_date, last_lake_date, hour, cell FROM visits_in_cells")
-    connection.execute("CREATE OR REPLACE TEMP TABLE cells AS SELECT cell, " + ", ".join(f"any_value({of}) AS {of}" for of in CELL) + " FROM visits_in_cells GROUP BY cell")
-    _once(connection, first, last)
+    shared = dict(re.findall(r"^(?:WITH )?(\w+) AS \(\n(.*?)\n\)", texts["visits"], re.MULTILINE | re.DOTALL))
+    temporary("TABLE", "dated", f"WITH opened AS ({shared['opened']}) {shared['dated']}")
+    temporary("TABLE", "cells", shared["cells"])
+    temporary("TABLE", "days_cells", "FROM cells")
+    temporary("TABLE", "bands", BANDS, bounds, True)
+    temporary("TABLE", "bands_of_all", BANDS, bounds, False)
+    temporary("TABLE", "days_visits", f"SELECT made.*, bands.cell AS band, bands_of_all.cell AS band_of_all FROM ({shared['visits']}) AS made "
+              "JOIN bands ON bands.old_cell = made.cell JOIN bands_of_all ON bands_of_all.old_cell = made.cell")
+    # Two questions read the orders.
+    [orders] = re.findall(r"WHERE (orders\.action = .+)", texts["visits"])
+    temporary("TABLE", "menu_item_ordered", f"SELECT visit_id, item_id, item_name, action, quantity, created_date FROM {_of_the_lake(connection, 'menu_item_ordered')} AS orders WHERE {orders}")
+    if _has_lists(connection):
+        texts["dish_times"] = _from_lists(texts["dish_times"])
     for name, text in texts.items():
-        # Dishes have the bands of sections.
-        if name in ("sections", "dish_times"):
-            connection.execute(BANDS, [sorted(bounds), name != "dish_times"])
-            for statement in IN_BANDS:
-                connection.execute(statement)
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE daily_{name} AS WITH {text.partition(SHARED_END)[2]}")
+        cell, bands = {"visits": ("cell", None), "dish_times": ("band_of_all", "bands_of_all")}.get(name, ("band", "bands"))
+        temporary("VIEW", "visits", f"SELECT visit, visit_id, lake_date, last_lake_date, hour, {cell} AS cell FROM days_visits")
+        temporary("TABLE", "cells", f"SELECT DISTINCT restaurant_id, menu_id, day, locale, cell FROM {bands or 'days_cells'}")
+        temporary("TABLE", f"daily_{name}", f"WITH {text.partition(SHARED_END)[2]}")
+    # The next to ask sees the lake's own again.
     connection.execute("DROP TABLE temp.menu_item_ordered")
+
+
+def _of_the_lake(connection: duckdb.DuckDBPyConnection, view: str) -> str:
+    """The view, and not the temporary one of the same name, which comes before it."""
+    [database] = connection.execute("SELECT current_database()").fetchone()
+    return f"{database}.main.{view}"
+
+
+def _has_lists(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether `items` has its type, as in a typed table."""
+    _, kind, *_ = connection.execute("DESCRIBE SELECT items FROM menu_visit_progress").fetchone()
+    return kind.startswith("STRUCT(") and kind.endswith("[]")
+
+
+def _from_lists(text: str) -> str:
+    """`dish_times.sql`, which unnests the reports itself."""
+    [joined] = re.findall(r"FROM menu_visit_progress AS progress\n(.*?)\n  GROUP BY", text, re.DOTALL)
+    head, _, rest = text.partition(SHARED_END)
+    counted = rest[rest.index("counted AS (") :]
+    [tenths] = re.findall(r"CAST\(floor\(.*\) AS tenths", rest)
+    counted = counted.replace("FROM in_view", f"FROM (SELECT cell, item_id, {tenths.replace('items.', '')} FROM in_view)", 1)
+    return head + SHARED_END + FROM_LISTS.format(joined=joined) + counted
 
 
 def read(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:

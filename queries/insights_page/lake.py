@@ -17,9 +17,12 @@ class NoTypedTables(Exception):
     """The lake has none, and they cannot be built: why."""
 
 
-def connect(binary: Path, lake: Path, schemas: Path) -> duckdb.DuckDBPyConnection:
+def connect(binary: Path, lake: Path, schemas: Path, may_build: bool = True) -> duckdb.DuckDBPyConnection:
     """The views of the event types, and those of this folder: over typed tables that have every event that the lake has now, if they can be built."""
     connection = duckdb.connect()
+    if not may_build:
+        from_json(connection, binary, lake, schemas)
+        return connection
     try:
         typed(connection, binary, lake, schemas)
     except NoTypedTables as reason:

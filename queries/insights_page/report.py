@@ -11,9 +11,13 @@ from insights_page.words import name_of
 IN_PERIODS = "JOIN periods ON day BETWEEN periods.first AND periods.last JOIN shown USING (restaurant_id, menu_id)"
 KEYS = "restaurant_id, menu_id, period, is_before"
 
-VISITS = f"""
-    SELECT {KEYS}, day, hour, sum(visits)::BIGINT, sum(visits_ordered)::BIGINT, sum(orders)::BIGINT, sum(quantity)::BIGINT
-    FROM daily_visits {IN_PERIODS} GROUP BY ALL
+# By day, and by weekday (Monday is 0) and hour: few rows, where days and hours together are many.
+DAYS = f"""
+    SELECT {KEYS}, day, sum(visits)::BIGINT FROM daily_visits {IN_PERIODS} GROUP BY {KEYS}, day
+"""
+HOURS = f"""
+    SELECT {KEYS}, isodow(day) - 1 AS weekday, hour, sum(visits)::BIGINT, sum(visits_ordered)::BIGINT, sum(orders)::BIGINT, sum(quantity)::BIGINT
+    FROM daily_visits {IN_PERIODS} GROUP BY {KEYS}, weekday, hour
 """
 SECTIONS = f"""
     SELECT {KEYS}, section_id, max_by(section_index, day), sum(visits_reached)::BIGINT, sum(visits_stopped)::BIGINT
@@ -23,23 +27,30 @@ DISHES = f"""
     SELECT {KEYS}, item_id, sum(visits_viewed)::BIGINT, sum(views)::BIGINT, sum(visits_ordered)::BIGINT, sum(quantity)::BIGINT
     FROM daily_dishes {IN_PERIODS} GROUP BY {KEYS}, item_id
 """
-# The median of tenths of a second: the one in the middle, or the mean of the two. Dishes and periods as numbers, because they are sorted.
-TIMES = f"""
-    WITH dishes AS (SELECT restaurant_id, menu_id, item_id, row_number() OVER ()::INTEGER AS dish FROM daily_dish_times GROUP BY ALL),
+# The median of tenths of a second: the one in the middle, or the mean of the two. All periods side by side, so that the rows are sorted once; dishes as
+# numbers, because they are sorted.
+TIMES = """
+    WITH numbered AS (
+        SELECT restaurant_id, menu_id, item_id, row_number() OVER ()::INTEGER AS dish
+        FROM (SELECT DISTINCT restaurant_id, menu_id, item_id FROM daily_dish_times SEMI JOIN shown USING (restaurant_id, menu_id))
+    ),
     sums AS (
-        SELECT dish, 2 * period + is_before::INTEGER AS place, tenths, sum(visits)::BIGINT AS n
-        FROM daily_dish_times {IN_PERIODS} JOIN dishes USING (restaurant_id, menu_id, item_id) GROUP BY ALL
+        SELECT dish, tenths, {sums}
+        FROM daily_dish_times JOIN numbered USING (restaurant_id, menu_id, item_id) GROUP BY dish, tenths
     ),
-    placed AS (
-        SELECT *, sum(n) OVER (PARTITION BY dish, place ORDER BY tenths) AS upto, sum(n) OVER (PARTITION BY dish, place) AS total FROM sums
-    ),
-    medians AS (
-        SELECT dish, place, max(total)::BIGINT AS visits,
-            (min(tenths) FILTER (WHERE 2 * upto >= total) + min(tenths) FILTER (WHERE 2 * upto > total)) / 20.0 AS median
-        FROM placed GROUP BY dish, place
-    )
-    SELECT restaurant_id, menu_id, place // 2, place % 2 = 1, item_id, visits, median FROM medians JOIN dishes USING (dish)
+    totals AS (SELECT dish, {totals} FROM sums GROUP BY dish),
+    placed AS (SELECT dish, tenths, {uptos} FROM sums WINDOW sorted AS (PARTITION BY dish ORDER BY tenths)),
+    medians AS (SELECT dish, {medians} FROM placed JOIN totals USING (dish) GROUP BY dish)
+    SELECT restaurant_id, menu_id, item_id, {columns} FROM medians JOIN numbered USING (dish)
 """
+OF_A_PERIOD = {
+    "sums": "coalesce(sum(visits) FILTER (WHERE day BETWEEN DATE '{first}' AND DATE '{last}'), 0)::BIGINT AS n{place}",
+    "totals": "sum(n{place})::BIGINT AS total{place}",
+    "uptos": "sum(n{place}) OVER sorted AS upto{place}",
+    "medians": "any_value(total{place}) AS visits{place}, "
+    "(min(tenths) FILTER (WHERE 2 * upto{place} >= total{place}) + min(tenths) FILTER (WHERE 2 * upto{place} > total{place})) / 20.0 AS median{place}",
+    "columns": "visits{place}, median{place}",
+}
 # Names as the readers of the page read them: a dish has one in every language. The newest counts.
 PART_NAMES = """
     SELECT restaurant_id, menu_id, {part}_id, max_by({part}_name, (starts_with(locale, ?), day))
@@ -75,16 +86,14 @@ class Numbers:
         """Visits that reached any section."""
         return sum(stopped for _, _, stopped in self.sections.values())
 
-    def add(self, day: datetime.date, hour: int, visits: int, ordered: int, orders: int, quantity: int) -> None:
+    def add(self, weekday: int, hour: int, visits: int, ordered: int, orders: int, quantity: int) -> None:
         self.visits += visits
         self.visits_ordered += ordered
         self.orders += orders
         self.quantity += quantity
-        self.by_day[day] = self.by_day.get(day, 0) + visits
         known = self.by_hour.get(hour, (0, 0))
         self.by_hour[hour] = (known[0] + visits, known[1] + orders)
-        cell = (day.weekday(), hour)
-        self.by_weekday_and_hour[cell] = self.by_weekday_and_hour.get(cell, 0) + visits
+        self.by_weekday_and_hour[weekday, hour] = visits
 
 
 @dataclass
@@ -147,18 +156,32 @@ def menus(connection: duckdb.DuckDBPyConnection, shown: list[Shown], periods: li
             if numbers is not None:
                 yield numbers, row
 
-    for numbers, row in ask(VISITS):
+    for numbers, (day, visits) in ask(DAYS):
+        numbers.by_day[day] = visits
+    for numbers, row in ask(HOURS):
         numbers.add(*row)
     for numbers, (section, *row) in ask(SECTIONS):
         numbers.sections[section] = tuple(row)
     for numbers, (dish, *row) in ask(DISHES):
         numbers.dishes[dish] = tuple(row)
-    for numbers, (dish, *row) in ask(TIMES):
-        numbers.times[dish] = tuple(row)
+    for restaurant, menu, dish, *places in connection.execute(_times(periods)).fetchall():
+        about = found[restaurant, menu]
+        for numbers, visits, median in zip([*about.numbers, *about.before], places[::2], places[1::2]):
+            if numbers is not None and visits:
+                numbers.times[dish] = (visits, median)
     for part, table, names in (("item", "dishes", "dish_names"), ("section", "sections", "section_names")):
         for restaurant, menu, part_id, name in connection.execute(PART_NAMES.format(part=part, table=table), [language]).fetchall():
             getattr(found[restaurant, menu], names)[part_id] = name
     return list(found.values())
+
+
+def _times(periods: list[Period]) -> str:
+    """First the periods, then those before them."""
+    days = [*periods, *(period.before for period in periods)]
+    parts = {
+        part: ", ".join(text.format(place=place, first=period.first, last=period.last) for place, period in enumerate(days)) for part, text in OF_A_PERIOD.items()
+    }
+    return TIMES.format(**parts)
 
 
 def _choose(connection: duckdb.DuckDBPyConnection, shown: list[Shown]) -> None:

@@ -227,3 +227,11 @@ def test_where_no_table_can_be_built_the_json_is_asked_and_one_line_says_so(lake
     assert "is_late" in [name for name, *_ in sql.execute("DESCRIBE menu_page_opened").fetchall()]
     [line] = capfd.readouterr().err.splitlines()
     assert line.startswith("from the JSON of the events, and not from typed tables: ") and said in line
+
+
+def test_who_wants_no_tables_gets_none(lake, tmp_path, capfd):
+    there = tmp_path / "lake"
+    shutil.copytree(lake, there)
+    sql = lakes.connect(binary(), there, ROOT / "schemas", may_build=not insights.arguments(["--json"]).json)
+    assert evening(sql).visits == 4
+    assert not Path(f"{there}-typed").exists() and capfd.readouterr().err == ""

@@ -218,16 +218,48 @@ def test_a_dish_that_a_visit_sees_twice_counts_one_visit_and_two_views(lake, num
     assert sorted(rows) == [("fish", 0, 0, 0, 1, 1), ("soup", 2, 4, 2, 3, 3)]
 
 
-def test_a_day_can_be_made_again_alone(lake):
-    """From the folders around it only; also where clocks are far from UTC, visits cross midnight, tabs stay open for days and events come late."""
+def odd_visits(lake: Lake) -> Lake:
+    """Clocks are far from UTC, visits cross midnight, tabs stay open for days and events come late."""
     dice = random.Random(3)
     for _ in range(150):
         lake.visit(
             LAST - dice.randrange(6) * DAY, dice.randrange(24), seen=dice.sample(["soup", "fish", "tart"], 2), ordered=dice.sample(["soup", "fish"], 1),
-            numbered=dice.random() < 0.5, reached=dice.randint(1, 3), dwell={"soup": dice.randrange(9000)}, minutes_between=dice.choice([1, 30, 600]), offset=dice.choice([-720, -60, 0, 330, 840]),
-            lake_day=dice.choice([None, None, None, LAST]),
+            numbered=dice.random() < 0.5, reached=dice.randint(1, 3), dwell={"soup": dice.randrange(9000), "tart": dice.randrange(900)},
+            minutes_between=dice.choice([1, 30, 600]), offset=dice.choice([-720, -60, 0, 330, 840]), lake_day=dice.choice([None, None, None, LAST]),
+            locale=dice.choice(["pt-PT", "en"]),
         )
-    connection = lake.connection()
+    return lake
+
+
+@pytest.mark.parametrize("kind", ["typed", "json"])
+def test_the_tables_that_the_page_makes_are_the_sums_of_the_daily_queries(lake, kind):
+    """It counts by bands of days, and reads lists of items in its own way: the numbers are those of the texts."""
+    connection = odd_visits(lake).connection()
+    if kind == "json":
+        connection.execute("ALTER VIEW menu_visit_progress RENAME TO of_lists; CREATE VIEW menu_visit_progress AS SELECT * REPLACE (to_json(items) AS items) FROM of_lists")
+        connection.execute((QUERIES / "views.json.duckdb.sql").read_text())
+    two, six = (periods.Period(LAST - (days - 1) * DAY, LAST) for days in (2, 6))
+    bounds = sorted({day for period in (two, six) for both in (period, period.before) for day in (both.first, both.last + DAY)})
+    daily.make(connection, [two, six])
+    for name in daily.NAMES:
+        keys = {"restaurant_id", "menu_id", "day", "locale", "section_id", "item_id", "tenths", "hour"}
+        day = "day" if name == "visits" else "bound"
+        columns = [
+            {"day": f"{day} AS day", "locale": "'' AS locale" if name == "dish_times" else "locale"}.get(column, column) if column in keys
+            else f"max({column})" if column.startswith("section_") or column.endswith("_name") else f"sum({column})::BIGINT"
+            for column in daily.columns(name)
+        ]
+        expected = connection.execute(
+            f"SELECT {', '.join(columns)} FROM ({daily.sql(name, six.before.first, LAST)}) AS days "
+            "ASOF JOIN (SELECT unnest($1::DATE[]) AS bound) AS bounds ON days.day >= bounds.bound GROUP BY ALL ORDER BY ALL", [bounds],
+        ).fetchall()
+        assert len(expected) > 5
+        assert connection.execute(f"SELECT {', '.join(daily.columns(name))} FROM daily_{name} ORDER BY ALL").fetchall() == expected, name
+
+
+def test_a_day_can_be_made_again_alone(lake):
+    """From the folders around it only."""
+    connection = odd_visits(lake).connection()
     for name in daily.NAMES:
         whole = connection.execute(daily.sql(name)).fetchall()
         day_place = daily.columns(name).index("day")
