@@ -57,7 +57,7 @@ insights: $(INSIGHTS)/installed ## what a restaurant asks, answered from the loc
 	$(BUILD)
 	@$(if $(WATCH),exec )$(INSIGHTS)/bin/python queries/insights.py --binary $(BIN) $(if $(LAKE),--lake '$(LAKE)') $(if $(filter-out $(TARGET)/dist,$(OUT)),--out '$(OUT)') \
 		$(if $(DAYS),--days $(DAYS)) $(if $(FROM),--from $(FROM)) $(if $(TO),--to $(TO)) $(if $(findstring command,$(origin LANGUAGE)),--language $(LANGUAGE)) \
-		$(if $(RESTAURANT),--restaurant '$(RESTAURANT)') $(if $(MENU),--menu '$(MENU)') $(if $(JSON),--json) $(if $(WATCH),--watch $(if $(PORT),--port $(PORT)))
+		$(if $(RESTAURANT),--restaurant '$(RESTAURANT)') $(if $(MENU),--menu '$(MENU)') $(if $(JSON),--json) $(if $(DAILY),--daily '$(DAILY)') $(if $(WATCH),--watch $(if $(PORT),--port $(PORT)))
 
 insights-speed: $(INSIGHTS)/installed ## how long `make insights` takes for EVENTS=10000000 of DAYS=365 in typed columns
 	$(INSIGHTS)/bin/python queries/speed.py $(if $(EVENTS),--events $(EVENTS)) $(if $(DAYS),--days $(DAYS))

@@ -38,7 +38,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
+//! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`unique_names`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
 //! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
@@ -64,6 +64,7 @@ pub mod conditions;
 pub mod digest;
 pub mod durable;
 pub mod fault;
+pub mod unique_names;
 
 pub mod event;
 pub mod json;

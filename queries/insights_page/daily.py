@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import duckdb
+import install_delta
 from insights_page.periods import DAY, Period
 
 FOLDER = Path(__file__).resolve().parents[1] / "daily"
@@ -118,8 +119,14 @@ def _from_lists(text: str) -> str:
 
 
 def read(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Takes the tables `daily_…` from `visits.parquet` or `visits/**/*.parquet` and their likes in a folder."""
+    """Takes the tables `daily_…` from the Delta tables `visits` and so on in a folder, or from `visits.parquet` or `visits/**/*.parquet`."""
     for name in NAMES:
+        if (folder / name / "_delta_log").is_dir():
+            # Its folder has files of older versions too.
+            install_delta.load(connection)
+            path = str((folder / name).absolute()).replace("'", "''")
+            connection.execute(f"CREATE OR REPLACE TEMP VIEW daily_{name} AS SELECT {', '.join(columns(name))} FROM delta_scan('{path}')")
+            continue
         files = [str(file) for file in (folder / f"{name}.parquet", *sorted((folder / name).rglob("*.parquet"))) if file.exists()]
         if name == "visits" and not files:
             raise FileNotFoundError(f"there are no daily tables in {folder}: neither visits.parquet nor a folder visits/ with Parquet files")

@@ -8,14 +8,13 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value};
 
 use super::{Registry, Schema, export::inlined};
 use crate::{
     event::{EventColumn, EventColumns, FieldType, is_of_envelope},
     limits::COLUMN_NAME_BYTES_MAX,
+    unique_names::UniqueNames,
 };
 use shape::Shape;
 
@@ -54,7 +53,7 @@ fn columns_of(event_name: &str, versions: &[Schema]) -> EventColumns {
             add(&mut fields, &name, schema.version, &property);
         }
     }
-    let mut names = Names::new();
+    let mut names = UniqueNames::reserving(&TAKEN);
     let columns = fields.into_iter().map(|field| field.column(&mut names)).collect();
     EventColumns { event_name: event_name.to_owned(), description, columns }
 }
@@ -100,14 +99,14 @@ fn add(fields: &mut Vec<Field>, name: &str, version: u32, property: &Value) {
 }
 
 impl Field {
-    fn column(self, names: &mut Names) -> EventColumn {
+    fn column(self, names: &mut UniqueNames) -> EventColumn {
         let wanted = match self.versions.first() {
             Some(version) if self.is_later => format!("{}_v{version}", self.name),
             _ => self.name.clone(),
         };
         let kind = kind_of(self.shape);
         EventColumn {
-            column: names.take(&wanted),
+            column: take_name(names, &wanted),
             field: self.name,
             versions: self.versions,
             kind,
@@ -139,9 +138,9 @@ fn kind_of(shape: Shape) -> FieldType {
         },
         Shape::Object(members) if members.is_empty() => FieldType::Json,
         Shape::Object(members) => {
-            let mut names = Names::of_members();
+            let mut names = UniqueNames::default();
             let member = |(field, shape): (String, Shape)| EventColumn {
-                column: names.take(&field),
+                column: take_name(&mut names, &field),
                 field,
                 versions: Vec::new(),
                 kind: kind_of(shape),
@@ -208,29 +207,9 @@ fn both(first: Value, second: Value) -> Value {
     Value::Object(all)
 }
 
-/// Names of columns so far. Engines ignore their case.
-struct Names(HashSet<String>);
-
-impl Names {
-    fn new() -> Self {
-        Self(TAKEN.map(str::to_owned).into())
-    }
-
-    fn of_members() -> Self {
-        Self(HashSet::new())
-    }
-
-    /// A name that every engine takes, as like `wanted` as possible.
-    fn take(&mut self, wanted: &str) -> String {
-        let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
-        let wanted: String = wanted.chars().map(keep).take(COLUMN_NAME_BYTES_MAX).collect();
-        let wanted = if wanted.is_empty() { "_".to_owned() } else { wanted };
-        let mut name = wanted.clone();
-        let mut number = 2;
-        while !self.0.insert(name.to_ascii_lowercase()) {
-            name = format!("{wanted}_{number}");
-            number += 1;
-        }
-        name
-    }
+/// A name that every engine takes, as like `wanted` as possible.
+fn take_name(names: &mut UniqueNames, wanted: &str) -> String {
+    let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '_' };
+    let name: String = wanted.chars().map(keep).take(COLUMN_NAME_BYTES_MAX).collect();
+    names.take(if name.is_empty() { "_" } else { &name })
 }

@@ -97,6 +97,11 @@ def test_the_questions_of_a_restaurant_are_tables_that_follow_the_lake(tmp_path,
     assert visits(after) == before - 1
     assert all(days > 0 for days in days_made(build(tmp_path, ROOT / "schemas", "--rebuild")).values())
     assert tables(tmp_path) == after
+    # The page takes them from there, and not files of older versions that still lie there.
+    assert len(list((tmp_path / "lake-daily/visits").rglob("*.parquet"))) > len({row[2] for row in after["visits"]})
+    with connect() as connection:
+        daily.read(connection, tmp_path / "lake-daily")
+        assert connection.execute("SELECT sum(visits) FROM daily_visits").fetchone() == (visits(after),)
 
 
 def test_queries_of_ones_own_have_their_tables_and_a_wrong_one_stops_itself_only(tmp_path):

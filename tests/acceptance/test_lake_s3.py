@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import required
 
-from lake_gateway import CHECKOUT, Gateway, free_port, schema, until, write_schemas
+from lake_gateway import CHECKOUT, Gateway, binary, free_port, schema, until, write_schemas
 
 BUCKET = "lakegate-test"
 
@@ -121,7 +122,29 @@ def test_events_wait_while_the_bucket_is_missing_and_arrive_once_it_is_there(s3,
 
 def test_the_reader_answers_from_s3_as_from_a_folder(s3, credentials):
     """The library's own test of writing, replaying and reading, against this S3."""
-    tests = ["cargo", "--locked", "test", "--workspace", "--features", "lakegate/s3", "--test", "it", "lake_s3::", "--", "--ignored"]
+    # With the features of `make test`, so that nothing is built again.
+    features = ["--workspace", "--features", "lakegate/s3,lakegate/kafka"]
+    tests = ["cargo", "--locked", "test", *features, "--test", "it", "lake_s3::", "--", "--ignored"]
     environment = os.environ | {"LAKEGATE_TEST_S3_ENDPOINT": s3.endpoint}
     run = subprocess.run(tests, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)
     assert "2 passed" in run.stdout, run.stdout
+
+
+def test_daily_tables_of_a_lake_in_s3_are_made_from_copies_of_its_files(s3, credentials, tmp_path):
+    schemas = write_schemas(tmp_path / "schemas", {("cart:added", 1): schema({"price": {"type": "integer"}})})
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    (queries / "sales.sql").write_text("SELECT created_date AS day, sum(price)::BIGINT AS paid FROM cart_added GROUP BY 1")
+    with Gateway(tmp_path, schemas, lake_section(s3, f"s3://{BUCKET}/daily/lake")) as gateway:
+        assert gateway.post([event("cart:added", price=number) for number in range(10)])["accepted"] == 10
+        gateway.stop()
+    duckdb = Path(sys.executable).with_name("duckdb")
+    of = ["--config", tmp_path / "lakegate.toml", "--data-dir", tmp_path / "data", "--schemas", schemas, "--duckdb", duckdb]
+    build = [binary(), "lake", "build", "--queries", queries, "--format", "json", *of]
+    built = [json.loads(subprocess.run([*map(str, build)], check=True, capture_output=True, text=True).stdout)["daily"] for _ in range(2)]
+    assert [(table["rows"], table["days_made"]) for report in built for table in report["tables"]] == [(1, 4), (1, 0)], built
+    storage = {"AWS_ENDPOINT_URL": s3.endpoint, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    found = required.module("polars").scan_delta(f"s3://{BUCKET}/daily/lake-daily/sales", storage_options=storage)
+    assert found.select("paid").collect().rows() == [(45,)]
+    scratch = list(tmp_path.rglob("daily-*"))
+    assert scratch == [], "copies are removed"

@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "clock",
             "bounded_map",
             "digest",
+            "unique_names",
             "event",
             "json",
             "outcome",

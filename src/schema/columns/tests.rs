@@ -11,7 +11,7 @@ fn columns(versions: &[Value]) -> Vec<String> {
         let document = inlined(&json!({ "properties": properties }));
         own_properties(&document).iter().for_each(|(name, property)| add(&mut fields, name, index as u32 + 1, property));
     }
-    let mut names = Names::new();
+    let mut names = UniqueNames::reserving(&TAKEN);
     fields
         .into_iter()
         .map(|field| field.column(&mut names))

@@ -30,11 +30,12 @@
 //! - `convert.rs`: a value as the type of its column · `builders.rs`: values in columns
 //! - `leftovers.rs`: what has no column, or does not convert
 //! - `definition.rs`, `definitions.rs`: which columns, and how they change
-//! - `changes.rs`: what changed in raw · `progress.rs`, `standing.rs`: how far a table is built · `tables.rs`: the tables
+//! - `changes.rs`: what changed in raw · `progress.rs`, `build_state.rs`: how far a table is built · `tables.rs`: the tables
 //! - `existing.rs`: events that a table has · `writer.rs`: files · `partition_build.rs`, `commit.rs`: one partition · `build.rs`: a pass
 //! - `erase.rs`: what an erasure does · `opened.rs`, `status.rs`: what is there · `location.rs`: where they are · `report.rs`: what was done
 
 mod build;
+mod build_state;
 mod builders;
 mod changes;
 mod columns;
@@ -51,7 +52,6 @@ mod opened;
 mod partition_build;
 mod progress;
 mod report;
-mod standing;
 mod status;
 mod tables;
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests;
 mod writer;
 
 pub use build::{BuildRequest, TypedLake};
-pub(super) use columns::{OTHER, UNCONVERTED, schema as table_schema};
+pub(super) use columns::{comment_of_leftovers, schema as table_schema};
 pub use definitions::Definitions;
 pub(super) use delta_schema::{delta_field, delta_type};
 pub use erase::{TypedErased, TypedErasure, erase_typed};

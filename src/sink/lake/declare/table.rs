@@ -6,7 +6,7 @@ use crate::{
     event::{EventColumns, FieldType},
     sink::lake::{
         error::LakeError,
-        typed::{OTHER, UNCONVERTED, table_schema},
+        typed::{comment_of_leftovers, table_schema},
         views::{comment, literal, quoted},
     },
 };
@@ -44,11 +44,8 @@ impl DeclaredTable {
         let schema = table_schema(definition);
         let of_files = schema.fields().iter().map(|field| {
             let own = definition.columns.iter().find(|column| column.column == *field.name());
-            let comment = match field.name().as_str() {
-                UNCONVERTED => "Values that do not fit their column, by place, each with the reason (JSON).",
-                OTHER => "Members that no schema names, by place (JSON).",
-                name => own.map_or(comment(name), |column| &column.description),
-            };
+            let of_schema = own.map(|column| column.description.as_str());
+            let comment = comment_of_leftovers(field.name()).or(of_schema).unwrap_or_else(|| comment(field.name()));
             DeclaredColumn { name: field.name().clone(), hive: hive(field.data_type()), comment: comment.to_owned() }
         });
         let of_folders = [("event_type", "string"), ("created_date", "date")].map(|(name, hive)| DeclaredColumn {

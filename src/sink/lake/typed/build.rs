@@ -8,13 +8,13 @@ use std::{
 };
 
 use super::{
+    build_state::BuildState,
     changes::{RawChanges, Work},
     commit::Place,
     location::typed_folder,
     partition_build::{PartitionBuild, Task},
     progress::{Built, BuiltTable},
     report::BuildReport,
-    standing::Standing,
     tables::{TypedTable, TypedTables},
 };
 use crate::{
@@ -185,18 +185,18 @@ impl Pass<'_, '_> {
         self.report.overtaken = 0;
         let store = Arc::clone(&self.lake.tables.store);
         let built = Built::read(&store, raw.id()).map_err(|error| UpkeepError::files(OWN_FOLDER, error))?;
-        let mut standings = BTreeMap::new();
+        let mut states = BTreeMap::new();
         for table in self.lake.selected(self.request) {
-            standings.insert(table.event_name().to_owned(), Standing::of(table, &built)?);
+            states.insert(table.event_name().to_owned(), BuildState::of(table, &built)?);
         }
-        let plan = self.plan(&raw, &standings)?;
+        let plan = self.plan(&raw, &states)?;
         let mut behind: HashSet<String> = HashSet::new();
         // The newest days first: they are asked for most.
         let mut partitions: Vec<&Partition> = plan.keys().collect();
         partitions.sort_by(|a, b| b.created_date.cmp(&a.created_date).then(a.event_type.cmp(&b.event_type)));
         for partition in partitions {
             let works = &plan[partition];
-            match self.build(&raw, partition, works, &standings) {
+            match self.build(&raw, partition, works, &states) {
                 Ok(true) => {
                     self.done.extend(works.keys().map(|name| (name.clone(), partition.clone())));
                 }
@@ -212,33 +212,33 @@ impl Pass<'_, '_> {
                 }
             }
         }
-        self.note(&raw, built, &standings, &behind);
+        self.note(&raw, built, &states, &behind);
         Ok(plan.is_empty())
     }
 
-    fn plan(&self, raw: &Snapshot, standings: &BTreeMap<String, Standing>) -> Result<Plan, UpkeepError> {
-        let tables = || self.lake.selected(self.request).filter_map(|table| Some((table, standings.get(table.event_name())?)));
-        let oldest = tables().filter_map(|(table, standing)| standing.oldest(table.event_type(), raw)).min();
+    fn plan(&self, raw: &Snapshot, states: &BTreeMap<String, BuildState>) -> Result<Plan, UpkeepError> {
+        let tables = || self.lake.selected(self.request).filter_map(|table| Some((table, states.get(table.event_name())?)));
+        let oldest = tables().filter_map(|(table, state)| state.oldest(table.event_type(), raw)).min();
         let changes = RawChanges::read(&self.lake.raw.table, oldest.unwrap_or(raw.version), raw.version)?;
         let rules = Rules { now_millis: unix_millis(SystemTime::now()), files_max: self.request.files_max };
         let mut plan = Plan::new();
-        for (table, standing) in tables() {
+        for (table, state) in tables() {
             let (name, event_type) = (table.event_name(), table.event_type());
             let forced = self.forced.get(name).into_iter().flatten();
-            let typed = || standing.snapshot.partitions();
+            let typed = || state.snapshot.partitions();
             let untidy = typed().filter(|(partition, files)| urgency(partition, files, rules).is_some()).map(|(it, _)| it);
             let asked: BTreeSet<&Partition> = forced.chain(untidy).collect();
-            let is_known = !self.request.rebuild && standing.watermark().is_some_and(|watermark| changes.cover(watermark));
+            let is_known = !self.request.rebuild && state.watermark().is_some_and(|watermark| changes.cover(watermark));
             let candidates: BTreeSet<Partition> = if is_known {
                 let changed = changes.partitions().filter(|partition| partition.event_type == event_type).cloned();
-                changed.chain(standing.recent_partitions(event_type)).chain(asked.iter().copied().cloned()).collect()
+                changed.chain(state.recent_partitions(event_type)).chain(asked.iter().copied().cloned()).collect()
             } else {
                 let raw = raw.partitions().map(|(partition, _)| partition).filter(|it| it.event_type == event_type);
                 raw.chain(typed().map(|(partition, _)| partition)).cloned().collect()
             };
             for partition in candidates {
-                let has_files = !standing.snapshot.files_of(&partition).is_empty();
-                let mut work = changes.work(raw, &partition, standing.built(&standing.app_id(&partition)), has_files);
+                let has_files = !state.snapshot.files_of(&partition).is_empty();
+                let mut work = changes.work(raw, &partition, state.built(&state.app_id(&partition)), has_files);
                 let is_asked = self.request.rebuild || asked.contains(&partition);
                 if is_asked && !self.done.contains(&(name.to_owned(), partition.clone())) {
                     let fence = self.forced.get(name).is_some_and(|forced| forced.contains(&partition))
@@ -258,14 +258,14 @@ impl Pass<'_, '_> {
         raw: &Snapshot,
         partition: &Partition,
         works: &BTreeMap<String, Work>,
-        standings: &BTreeMap<String, Standing>,
+        states: &BTreeMap<String, BuildState>,
     ) -> Result<bool, UpkeepError> {
         let lake = &*self.lake;
         let mut tasks = Vec::new();
         for table in lake.tables.tables.values().filter(|table| table.event_type() == partition.event_type) {
             // A table that is not to be built is looked at, because it may have an event.
-            let snapshot = match standings.get(table.event_name()) {
-                Some(standing) => Arc::clone(&standing.snapshot),
+            let snapshot = match states.get(table.event_name()) {
+                Some(state) => Arc::clone(&state.snapshot),
                 None => table.upkeep.table.known(),
             };
             let app_id = TypedTable::app_id(&snapshot, raw.id(), partition);
@@ -278,10 +278,10 @@ impl Pass<'_, '_> {
     }
 
     /// Writes down that the tables are built, except those of the event types `behind`.
-    fn note(&self, raw: &Snapshot, mut built: Built, standings: &BTreeMap<String, Standing>, behind: &HashSet<String>) {
+    fn note(&self, raw: &Snapshot, mut built: Built, states: &BTreeMap<String, BuildState>, behind: &HashSet<String>) {
         let before = built.clone();
         for table in self.lake.selected(self.request).filter(|table| !behind.contains(table.event_type())) {
-            let Some(Standing { snapshot, incarnation, .. }) = standings.get(table.event_name()) else { continue };
+            let Some(BuildState { snapshot, incarnation, .. }) = states.get(table.event_name()) else { continue };
             let (incarnation, raw_version, version) = (incarnation.clone(), raw.version, snapshot.version);
             built.tables.insert(table.folder.clone(), BuiltTable { incarnation, raw_version, version });
         }

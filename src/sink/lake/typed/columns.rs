@@ -28,6 +28,15 @@ pub(in crate::sink::lake) const UNCONVERTED: &str = "_unconverted";
 /// A column with the members that no schema names: a JSON object by place; or null.
 pub(in crate::sink::lake) const OTHER: &str = "_other";
 
+/// What the two columns hold, for people; `None` for other columns.
+pub(in crate::sink::lake) fn comment_of_leftovers(column: &str) -> Option<&'static str> {
+    match column {
+        UNCONVERTED => Some("Values that do not fit their column, by place, each with the reason (JSON)."),
+        OTHER => Some("Members that no schema names, by place (JSON)."),
+        _ => None,
+    }
+}
+
 /// The envelope's columns inside a file, in order: those of the raw lake, without the payload.
 pub(super) fn envelope_fields() -> &'static [Field] {
     static FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {

@@ -3,7 +3,7 @@
 use arrow_schema::{DataType, Field, TimeUnit};
 use serde_json::{Map, Value, json};
 
-use super::columns::{OTHER, UNCONVERTED, schema};
+use super::columns::{comment_of_leftovers, schema};
 use crate::event::EventColumns;
 
 /// The schema of a typed table, as the JSON text of the log, with the partition columns at the end.
@@ -11,11 +11,7 @@ pub(in crate::sink::lake) fn delta_schema(definition: &EventColumns) -> String {
     let schema = schema(definition);
     let described = |field: &Field| {
         let own = definition.columns.iter().find(|column| column.column == *field.name());
-        let comment = match field.name().as_str() {
-            UNCONVERTED => "Values that do not fit their column, by place, each with the reason (JSON)",
-            OTHER => "Members that no schema names, by place (JSON)",
-            _ => own.map_or("", |column| &column.description),
-        };
+        let comment = comment_of_leftovers(field.name()).or(own.map(|column| column.description.as_str())).unwrap_or_default();
         delta_field(field.name(), &delta_type(field.data_type()), comment)
     };
     let partitions = [("event_type", "string"), ("created_date", "date")].map(|(name, kind)| delta_field(name, &kind.into(), ""));

@@ -1,7 +1,5 @@
 //! Names and texts in SQL. People write schemas, and field names may hold any character that JSON allows.
 
-use std::collections::HashSet;
-
 use crate::limits::VIEW_NAME_BYTES_MAX;
 
 /// A quoted identifier with any content.
@@ -24,24 +22,4 @@ pub(super) fn is_unquotable(name: &str) -> bool {
 pub(in crate::sink::lake) fn plain(name: &str) -> String {
     let keep = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '_' };
     name.chars().map(keep).take(VIEW_NAME_BYTES_MAX).collect()
-}
-
-/// Names used so far; SQL ignores their case.
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    pub(super) fn reserving(names: &[&str]) -> Self {
-        Self(names.iter().map(|name| (*name).to_owned()).collect())
-    }
-
-    /// `wanted`, with a number appended if that name is taken.
-    pub(super) fn take(&mut self, wanted: &str) -> String {
-        let mut name = wanted.to_owned();
-        let mut number = 2;
-        while !self.0.insert(name.to_lowercase()) {
-            name = format!("{wanted}_{number}");
-            number += 1;
-        }
-        name
-    }
 }

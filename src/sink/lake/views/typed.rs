@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{
-    athena, duckdb,
-    names::{self, Names},
+    athena, duckdb, names,
     raw_columns::IS_LATE,
     request::{ColumnType, Dialect, ViewRequest, ViewSchema},
 };
+use crate::unique_names::UniqueNames;
 
 /// One typed view: the union of the fields of all versions of an event name.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct TypedColumn {
 pub(super) fn typed_views<'a>(request: &ViewRequest<'a>, raw: &[&str]) -> (Vec<TypedView>, BTreeSet<&'a str>) {
     let mut schemas: Vec<&'a ViewSchema> = request.schemas.iter().collect();
     schemas.sort_by(|a, b| (&a.event_name, a.version).cmp(&(&b.event_name, b.version)));
-    let mut view_names = Names::reserving(&["events", "events_raw", "events_dated", "events_late"]);
+    let mut view_names = UniqueNames::reserving(&["events", "events_raw", "events_dated", "events_late"]);
     let typed = schemas
         .chunk_by(|a, b| a.event_name == b.event_name)
         .map(|versions| typed_view(request.dialect, versions, raw, &mut view_names))
@@ -75,7 +75,7 @@ pub(super) fn typed_select(dialect: Dialect, view: &TypedView, raw: &[&str]) -> 
     )
 }
 
-fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_names: &mut Names) -> TypedView {
+fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_names: &mut UniqueNames) -> TypedView {
     let event_name = versions[0].event_name.clone();
     let mut fields: Vec<(&str, ColumnType, &str)> = Vec::new();
     for column in versions.iter().flat_map(|version| &version.columns) {
@@ -89,7 +89,7 @@ fn typed_view(dialect: Dialect, versions: &[&ViewSchema], raw: &[&str], view_nam
             None => fields.push((&column.name, column.kind, &column.description)),
         }
     }
-    let mut taken = Names::reserving(raw);
+    let mut taken = UniqueNames::reserving(raw);
     let (mut columns, mut left_out) = (Vec::new(), Vec::new());
     for (field, kind, description) in fields {
         if raw.contains(&field) && field != IS_LATE {

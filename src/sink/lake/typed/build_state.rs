@@ -9,7 +9,7 @@ use crate::sink::lake::{
 };
 
 /// How far a table is built, as of one of its versions.
-pub(super) struct Standing {
+pub(super) struct BuildState {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) incarnation: String,
     raw_table: String,
@@ -19,7 +19,7 @@ pub(super) struct Standing {
     recent: BTreeMap<String, i64>,
 }
 
-impl Standing {
+impl BuildState {
     pub(super) fn of(table: &TypedTable, built: &Built) -> Result<Self, TableError> {
         let snapshot = table.upkeep.table.known();
         let incarnation = TypedTable::incarnation(&snapshot);
