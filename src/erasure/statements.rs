@@ -69,6 +69,10 @@ fn out_of_reach(report: &Report, parts: &ErasureParts) -> Vec<String> {
         format!("typed tables in {root}, if another program built some: this gateway may not list them; `lakegate lake build` brings them up to date")
     }));
     places.push("backups and replicas of the data folder and of the lake".to_owned());
+    places.push(
+        "daily tables: `lakegate lake build --queries` makes them again without the events; their old files go with its vacuum"
+            .to_owned(),
+    );
     places.push("exports, query results, and dead letters that were copied elsewhere".to_owned());
     places.push("the senders: an event that a client sends for the first time after the erasure is accepted".to_owned());
     places

@@ -126,9 +126,9 @@ impl Build<'_> {
             self.unless_overtaken(table.replace(&run, made.rows, made_from.as_ref())?)?;
         }
         let (rows, files) = table.as_ref().map_or((0, 0), DailyTable::size);
-        if let Some(table) = table.filter(|_| days_made > 0) {
+        if let Some(table) = table {
             let settings = self.request.settings;
-            table.tidy(settings.vacuum_grace_millis, settings.log_retention_millis, self.pace)?;
+            table.tidy(settings.vacuum_grace_millis, settings.log_retention_millis, days_made > 0, self.pace)?;
         }
         Ok(DailyTableReport { name: self.query.name.clone(), days_made, rows, files, time: began.elapsed() })
     }

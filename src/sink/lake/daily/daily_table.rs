@@ -155,9 +155,15 @@ impl DailyTable {
         }
     }
 
-    /// Removes old versions, and files that a killed build left.
-    pub(super) fn tidy(&self, grace_millis: i64, log_retention_millis: i64, pace: &Pace) -> Result<(), UpkeepError> {
-        let list_folders = self.upkeep.store.is_local();
+    /// Removes old versions; if something was made, also files that a killed build left in a local folder.
+    pub(super) fn tidy(
+        &self,
+        grace_millis: i64,
+        log_retention_millis: i64,
+        is_made: bool,
+        pace: &Pace,
+    ) -> Result<(), UpkeepError> {
+        let list_folders = is_made && self.upkeep.store.is_local();
         if list_folders || self.base.removed().next().is_some() {
             let request = VacuumRequest { grace_millis, list_folders, unknown: true, dry_run: false };
             self.upkeep.vacuum(request, pace)?;

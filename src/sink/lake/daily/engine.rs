@@ -13,6 +13,8 @@ use uuid::Uuid;
 use crate::limits::LAKE_DAILY_MESSAGE_CHARS;
 
 const SCRIPT: &str = "script.sql";
+const LOCK: &str = "lock";
+const RUN_PREFIX: &str = "daily-";
 
 /// The program of DuckDB.
 #[derive(Clone, Debug)]
@@ -51,9 +53,11 @@ impl DuckDb {
     }
 }
 
-/// A folder for one run. Dropped, it is removed.
+/// A folder for one run. Dropped, it is removed; if the program is killed, the next run removes it.
 pub(super) struct RunFolder {
     pub(super) path: PathBuf,
+    /// Locked while the program lives.
+    _lock: File,
 }
 
 impl RunFolder {
@@ -61,16 +65,59 @@ impl RunFolder {
     pub(super) fn new(scratch: &Path) -> io::Result<Self> {
         fs::create_dir_all(scratch)?;
         // DuckDB has another working directory.
-        let path = scratch.canonicalize()?.join(format!("daily-{}", Uuid::new_v4()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path })
+        let scratch = scratch.canonicalize()?;
+        remove_abandoned(&scratch)?;
+        let id = Uuid::new_v4();
+        // It gets its name when it is locked, so that nobody takes it for abandoned.
+        let (unnamed, path) = (scratch.join(format!(".{RUN_PREFIX}{id}")), scratch.join(format!("{RUN_PREFIX}{id}")));
+        DirBuilder::new().mode(0o700).create(&unnamed)?;
+        let lock = File::create_new(unnamed.join(LOCK))?;
+        lock.lock()?;
+        fs::rename(&unnamed, &path)?;
+        Ok(Self { path, _lock: lock })
     }
+}
+
+/// Removes the folders of programs that were killed: copies of events may be in them.
+fn remove_abandoned(scratch: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(scratch)? {
+        let entry = entry?;
+        let is_run = entry.file_name().to_str().is_some_and(|name| name.starts_with(RUN_PREFIX));
+        // Without its lock somebody removes it right now.
+        if is_run && File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            remove(&entry.path());
+        }
+    }
+    Ok(())
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a scratch folder stays");
-        }
+        remove(&self.path);
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::debug!(path = %folder.display(), %error, "a scratch folder stays");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_program_that_was_killed_is_removed_and_that_of_a_living_one_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let living = RunFolder::new(scratch.path()).unwrap();
+        let abandoned = scratch.path().join("daily-abandoned");
+        fs::create_dir(&abandoned).unwrap();
+        fs::write(abandoned.join(LOCK), "").unwrap();
+        fs::write(abandoned.join("events.parquet"), "").unwrap();
+        let next = RunFolder::new(scratch.path()).unwrap();
+        assert!(living.path.exists() && next.path.exists() && !abandoned.exists());
+        drop((living, next));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
     }
 }
