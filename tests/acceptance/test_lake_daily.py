@@ -128,7 +128,9 @@ def test_queries_of_ones_own_have_their_tables_and_a_wrong_one_stops_itself_only
             read = f"FROM delta_scan('{tmp_path}/lake-daily/sales') ORDER BY day"
             assert connection.execute(f"SELECT paid, width, created_date = day {read}").fetchall() == [(15, 3, True), (12, 3, True), (9, 3, True)]
             # Another text is another table.
-            [(queries / name).unlink() for name in ("broken.sql", "no_day.sql", "untyped.sql", "others.sql")]
+            [(queries / name).unlink() for name in ("broken.sql", "no_day.sql", "untyped.sql")]
+            assert build(tmp_path, schemas, str(queries), code=1)["failed"] == [], "a name that no table has is a fault too"
+            (queries / "others.sql").unlink()
             write("sales.sql", "SELECT day, count(*) AS sold FROM cart GROUP BY day")
             assert days_made(build(tmp_path, schemas, str(queries))) == {"sales": 6}
             assert connection.execute(f"SELECT day, sold {read}").fetchall()[0][1] == 3

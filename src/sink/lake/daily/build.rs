@@ -150,7 +150,8 @@ impl Build<'_> {
 
     /// Runs the query for some days.
     fn make(&self, days: &RangeInclusive<i32>) -> Result<Made, UpkeepError> {
-        let failed = |reason: String| UpkeepError::files(Date { days: *days.start() }, reason);
+        let [first, last] = [days.start(), days.end()].map(|days| Date { days: *days });
+        let failed = |reason: String| UpkeepError::files(format!("{first} to {last}"), reason);
         let folder = RunFolder::new(&self.request.scratch).map_err(|error| failed(error.to_string()))?;
         let mut inputs = Vec::new();
         for table in self.inputs.tables.iter().copied() {

@@ -79,7 +79,7 @@ impl DailyQuery {
     /// The text for the days from `first` to `last`. It reads the days of the lake from one before to two behind them.
     pub(super) fn for_days(&self, first: Date, last: Date) -> String {
         let quoted = |day: &str| format!("'{day}'");
-        let text = self.text.trim_end().trim_end_matches(';');
+        let text = self.text.trim_end_matches(|letter: char| letter == ';' || letter.is_whitespace());
         let text = text.replace(&format!("DATE '{FIRST}'"), &format!("DATE '{first}'"));
         let text = text.replace(&format!("DATE '{LAST}'"), &format!("DATE '{last}'"));
         let (before, behind) = (Date { days: first.days - 1 }, Date { days: last.days + 2 });

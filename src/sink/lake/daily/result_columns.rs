@@ -28,7 +28,10 @@ fn check(schema: &Schema) -> Result<(), String> {
     if day.data_type() != &DataType::Date32 {
         return Err(format!("its column `day` is {}; cast it to DATE", day.data_type()));
     }
-    for field in schema.fields() {
+    for (position, field) in schema.fields().iter().enumerate() {
+        if schema.fields()[..position].iter().any(|before| before.name().eq_ignore_ascii_case(field.name())) {
+            return Err(format!("it returns two columns `{}`; names that differ in case only are one", field.name()));
+        }
         if OF_FOLDERS.iter().any(|(name, _)| field.name().eq_ignore_ascii_case(name)) {
             return Err(format!("it returns a column `{}`, which is the name of a folder; give it another name", field.name()));
         }
@@ -69,6 +72,7 @@ mod tests {
         assert!(said(&[("visits", DataType::Int64)]).contains("no column `day`"));
         assert!(said(&[(DAY, DataType::Utf8)]).contains("cast it to DATE"));
         assert!(said(&[day.clone(), ("Created_Date", DataType::Date32)]).contains("another name"));
+        assert!(said(&[day.clone(), ("n", DataType::Int64), ("N", DataType::Int64)]).contains("two columns `N`"));
         let unsigned = said(&[day, ("n", DataType::UInt8)]);
         assert!(unsigned.contains("`n` is UInt8") && unsigned.contains("cast it"), "{unsigned}");
     }
