@@ -29,7 +29,7 @@ impl DuckDb {
         let path = folder.join(SCRIPT);
         let opened = fs::write(&path, script).and_then(|()| File::open(&path));
         let input = opened.map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.path());
         // Neither what a user configured for himself nor what he keeps at home.
         command.args(["-init", "/dev/null", "-batch", "-bail", ":memory:"]).env("HOME", folder).current_dir(folder);
         command.stdin(Stdio::from(input)).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -40,6 +40,12 @@ impl DuckDb {
         let said = String::from_utf8_lossy(&output.stderr);
         let said: String = said.trim().chars().take(LAKE_DAILY_MESSAGE_CHARS).collect();
         Err(if said.is_empty() { format!("DuckDB ended with {}", output.status) } else { format!("DuckDB says: {said}") })
+    }
+
+    /// The program, whatever folder it is started in.
+    fn path(&self) -> PathBuf {
+        let is_name = self.program.components().count() == 1;
+        if is_name { self.program.clone() } else { std::path::absolute(&self.program).unwrap_or_else(|_| self.program.clone()) }
     }
 
     fn not_started(&self, error: &io::Error) -> String {
