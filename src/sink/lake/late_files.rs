@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{Date, unix_millis},
-    limits::{LAKE_FILE_BYTES_MAX, LAKE_READ_ROWS, LAKE_SORT_BYTES_MAX},
+    limits::{LAKE_FILE_BYTES_MAX, LAKE_MERGE_KEYS_MAX, LAKE_READ_ROWS, LAKE_SORT_BYTES_MAX},
 };
 
 /// Writes the rows of the file at `path` into one new file for each day on which some were received.
@@ -39,6 +39,7 @@ pub(super) fn split_by_receipt(store: &Store, event_type: &str, path: &str, entr
             keep: &|row: &LakeRow<'_>| Date::of_millis(row.received_millis) == day,
             file_bytes_max: LAKE_FILE_BYTES_MAX,
             sort_bytes_max: LAKE_SORT_BYTES_MAX,
+            keys_max: LAKE_MERGE_KEYS_MAX,
             scratch: &scratch,
             pace: &pace,
         });

@@ -35,7 +35,7 @@ use super::{
     row::LakeRow,
     rows::each_row,
 };
-use crate::limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_KEYS_MAX, LAKE_READ_ROWS};
+use crate::limits::{LAKE_CHUNK_ROWS, LAKE_READ_ROWS};
 pub(super) use file_writer::{FileWriter, MergedFile, Written, publish};
 pub(super) use output::Merged;
 pub(super) use request::{MergeError, MergeInput, MergeRequest};
@@ -144,23 +144,15 @@ fn sorted<'a>(request: &MergeRequest<'a>) -> Result<(Sorted<'a>, Vec<LeftOut>), 
     }
 }
 
-/// The number of doubles, with at most `keys_max` keys in memory.
-#[cfg(test)]
-pub(super) fn find_doubles(request: &MergeRequest<'_>, keys_max: usize) -> Result<u64, MergeError> {
-    let inputs: Vec<Input<'_>> = request.files.iter().enumerate().map(|(position, file)| Input { position, file }).collect();
-    let found = doubles::find(request, &inputs, keys_max)?;
-    found.map(|doubles| doubles.count).map_err(|unusable| io::Error::other(unusable.reason).into())
-}
-
 fn try_sort<'a>(request: &MergeRequest<'a>, inputs: &[Input<'_>]) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
     let rows: u64 = inputs.iter().map(|input| input.file.rows).sum();
     if !request.drop_doubles {
         return rows_of(request, inputs, Doubles::none(inputs.len()));
     }
-    if rows <= LAKE_MERGE_KEYS_MAX as u64 {
+    if rows <= request.keys_max as u64 {
         return rows_with_keys(request, inputs, rows);
     }
-    match doubles::find(request, inputs, LAKE_MERGE_KEYS_MAX)? {
+    match doubles::find(request, inputs)? {
         Ok(doubles) => rows_of(request, inputs, doubles),
         Err(unusable) => Ok(Err(unusable)),
     }
@@ -189,7 +181,7 @@ fn rows_with_keys<'a>(
     inputs: &[Input<'_>],
     rows: u64,
 ) -> Result<Result<Sorted<'a>, Unusable>, MergeError> {
-    let mut finder = Finder::new(inputs.len(), rows);
+    let mut finder = Finder::new(inputs.len(), rows, request.keys_max);
     let mut sorted = Sorted::new(request, Doubles::none(inputs.len()));
     let mut not_kept = Vec::new();
     for (number, input) in inputs.iter().enumerate() {

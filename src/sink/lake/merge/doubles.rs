@@ -17,7 +17,7 @@ use super::{
     row_bytes::Origin,
 };
 use crate::{
-    limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_BINS_MAX, LAKE_MERGE_KEYS_MAX},
+    limits::{LAKE_CHUNK_ROWS, LAKE_MERGE_BINS_MAX},
     sink::lake::{
         columns::DEDUP_SCOPE,
         event_key::identity,
@@ -145,9 +145,9 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// For `files` files with `rows` rows.
-    pub(super) fn new(files: usize, rows: u64) -> Self {
-        let keys = Keys { keys: Vec::with_capacity(rows as usize), keys_max: LAKE_MERGE_KEYS_MAX };
+    /// For `files` files with `rows` rows, as far as the log knows, at most `keys_max`.
+    pub(super) fn new(files: usize, rows: u64, keys_max: usize) -> Self {
+        let keys = Keys { keys: Vec::with_capacity(rows as usize), keys_max };
         Self { keys, scopes_seen: HashMap::new(), doubles: Doubles::none(files) }
     }
 
@@ -164,23 +164,18 @@ impl Finder {
     }
 }
 
-/// Finds the doubles, with at most `keys_max` keys in memory.
-pub(super) fn find(
-    request: &MergeRequest<'_>,
-    inputs: &[Input<'_>],
-    keys_max: usize,
-) -> Result<Result<Doubles, Unusable>, MergeError> {
+/// Finds the doubles of a partition with more rows than keys fit in memory.
+pub(super) fn find(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<Result<Doubles, Unusable>, MergeError> {
+    let keys_max = request.keys_max;
     let rows: u64 = inputs.iter().map(|input| input.file.rows).sum();
     // A quarter of each bin stays free, because a hash does not spread evenly.
     let keys_of_bin = keys_max / 4 * 3;
-    let bins = if rows <= keys_max as u64 { 1 } else { rows as usize / keys_of_bin + 1 };
+    let bins = rows as usize / keys_of_bin + 1;
     if bins > LAKE_MERGE_BINS_MAX || inputs.iter().any(|input| input.file.rows > u64::from(u32::MAX)) {
         return Err(MergeError::TooManyRows { rows, rows_max: (LAKE_MERGE_BINS_MAX * keys_of_bin) as u64 });
     }
     let mut doubles = Doubles::none(inputs.len());
-    let mut in_memory = Keys { keys: Vec::with_capacity((rows as usize).min(keys_max)), keys_max };
-    let spilled =
-        if bins == 1 { Vec::new() } else { (0..bins).map(|_| request.scratch.file()).collect::<io::Result<Vec<File>>>()? };
+    let spilled = (0..bins).map(|_| request.scratch.file()).collect::<io::Result<Vec<File>>>()?;
     let mut writers: Vec<BufWriter<&File>> = spilled.iter().map(BufWriter::new).collect();
     let (mut scopes_seen, spread) = (HashMap::new(), RandomState::new());
     for (number, input) in inputs.iter().enumerate() {
@@ -198,17 +193,14 @@ pub(super) fn find(
             };
             row += batch.num_rows() as u32;
             for key in keys {
-                match writers.len() {
-                    0 => in_memory.add(key, &mut doubles),
-                    bins => key.write(&mut writers[spread.hash_one(key.event_uuid) as usize % bins])?,
-                }
+                key.write(&mut writers[spread.hash_one(key.event_uuid) as usize % bins])?;
             }
             request.pace.step()?;
         }
     }
     writers.iter_mut().try_for_each(Write::flush)?;
     drop(writers);
-    in_memory.settle(&mut doubles);
+    let mut in_memory = Keys { keys: Vec::with_capacity(keys_max), keys_max };
     for mut bin in spilled {
         in_memory.keys.clear();
         let keys = bin.stream_position()? / Key::BYTES as u64;

@@ -41,6 +41,8 @@ pub(in crate::sink::lake) struct MergeRequest<'a> {
     pub(in crate::sink::lake) file_bytes_max: u64,
     /// Bytes of rows that are sorted in memory.
     pub(in crate::sink::lake) sort_bytes_max: usize,
+    /// Keys in memory while doubles are searched.
+    pub(in crate::sink::lake) keys_max: usize,
     pub(in crate::sink::lake) scratch: &'a Scratch,
     pub(in crate::sink::lake) pace: &'a Pace,
 }

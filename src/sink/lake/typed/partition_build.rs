@@ -156,6 +156,7 @@ impl PartitionBuild<'_> {
             keep: &keep,
             file_bytes_max: LAKE_FILE_BYTES_MAX,
             sort_bytes_max: LAKE_SORT_BYTES_MAX,
+            keys_max: LAKE_MERGE_KEYS_MAX,
             scratch,
             pace: self.pace,
         };

@@ -10,7 +10,8 @@ use std::{
 use crate::{
     event::unix_millis,
     limits::{
-        LAKE_FILE_BYTES_MAX, LAKE_REWRITE_SPACE_FACTOR, LAKE_REWRITE_SPARE_BYTES, LAKE_SORT_BYTES_MAX, LAKE_UNCOMMITTED_MAX,
+        LAKE_FILE_BYTES_MAX, LAKE_MERGE_KEYS_MAX, LAKE_REWRITE_SPACE_FACTOR, LAKE_REWRITE_SPARE_BYTES, LAKE_SORT_BYTES_MAX,
+        LAKE_UNCOMMITTED_MAX,
     },
     sink::lake::{
         encode::FileName,
@@ -91,6 +92,7 @@ impl Rewrite<'_> {
             keep: self.keep,
             file_bytes_max: LAKE_FILE_BYTES_MAX,
             sort_bytes_max: LAKE_SORT_BYTES_MAX,
+            keys_max: LAKE_MERGE_KEYS_MAX,
             scratch: self.scratch,
             pace: self.pace,
         });
