@@ -192,9 +192,14 @@ pub const S3_BLOCK_BYTES: u64 = 1024 * 1024;
 /// Why: a reader reads its nine columns side by side.
 pub const S3_BLOCKS_KEPT: usize = 12;
 
-/// Rows of a file from which on all its columns are compressed by zstd; in a smaller one only the payload is, by Snappy.
-/// Why: a column of a few hundred rows has a few kilobytes, and with zstd each column costs a compressor here and a decompressor in
-/// each reader; Snappy needs none. To make one costs 20 to 40 µs in a virtual machine, where zstd's question for the features of the processor goes to
+/// Bytes of payload from which on the payloads of a flushed file are compressed by zstd; fewer, in few rows, are by Snappy.
+/// Why: to make zstd's compressor, and a decompressor in each reader, costs as much as to compress some ten kilobytes
+/// ([`LAKE_COMPRESSED_ROWS`]); Snappy needs none. What it takes more, a third, is little for a small file and much for a large one.
+pub const LAKE_SMALL_PAYLOAD_BYTES: usize = 64 * 1024;
+
+/// Rows of a file from which on all its columns are compressed; in a smaller one only the payload is.
+/// Why: a column of a few hundred rows has a few kilobytes, and each column costs a compressor here and a decompressor in each
+/// reader. To make one costs 20 to 40 µs in a virtual machine, where zstd's question for the features of the processor goes to
 /// the hypervisor: half of the CPU of a compaction of small files.
 pub const LAKE_COMPRESSED_ROWS: usize = 1_000;
 

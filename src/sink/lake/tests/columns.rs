@@ -209,6 +209,11 @@ async fn a_timestamp_has_no_zone_and_the_footer_names_the_stretch() {
     let file = ParquetRecordBatchReaderBuilder::try_new(File::open(&large.files()[0]).unwrap()).unwrap();
     let group = file.metadata().row_group(0);
     assert_eq!(compressed(group).len(), 9);
+    let few = TestLake::new();
+    let payload = format!("{{\"note\":\"{}\"}}", "x".repeat(70_000));
+    few.write(0, vec![record(&envelope(1, "menu:item:viewed"), payload.as_bytes())]).await;
+    let file = ParquetRecordBatchReaderBuilder::try_new(File::open(&few.files()[0]).unwrap()).unwrap();
+    assert!(matches!(file.metadata().row_group(0).column(8).compression(), Compression::ZSTD(_)), "few rows, but large ones");
     assert!(group.columns().iter().all(|column| matches!(column.compression(), Compression::ZSTD(_))));
 }
 
