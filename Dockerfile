@@ -11,6 +11,9 @@ COPY loadtest/bench loadtest/bench
 COPY schemas/common schemas/common
 # What a gateway serves at /openapi.yaml.
 COPY openapi.yaml ./
+# What `lake build --queries` asks.
+COPY queries/daily queries/daily
+COPY queries/views.duckdb.sql queries/
 COPY src src
 RUN cargo build --locked --release --package lakegate --bin lakegate --features "$FEATURES" \
     && install -D --strip target/release/lakegate /out/lakegate \
