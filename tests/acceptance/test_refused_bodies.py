@@ -138,17 +138,15 @@ def test_a_body_that_is_too_large_is_answered_so(gateway, body_file, client, chu
 )
 @pytest.mark.parametrize("client", ["urllib", "requests", "curl with HTTP/2"])
 def test_so_is_one_that_is_refused_for_another_reason(gateway, body_file, client, key, media_type, status, code):
-    if status == 429:
-        # Uses the key up.
-        small = subprocess.run(
-            ["curl", "-sS", "-k", "-d", "[]", "-H", f"X-Api-Key: {key}", "-H", "Content-Type: application/json", f"{gateway.url}/v1/events"],
-            env=ENVIRONMENT, capture_output=True,
-        )
-        assert small.returncode == 0
     if status == 415 and "HTTP/2" in client:
         pytest.skip("HTTP/2 has no chunks")
     for chunked in [False] if "HTTP/2" in client else [True] if status == 415 else [False, True]:
-        assert_refused(CLIENTS[client](gateway, key, media_type, chunked, body_file), status, code)
+        answered = CLIENTS[client](gateway, key, media_type, chunked, body_file)
+        # The key has a request each second. One that is let through is told what else is wrong, and uses it up.
+        for _ in range(5 if status == 429 else 0):
+            if answered[0] == 413:
+                answered = CLIENTS[client](gateway, key, media_type, chunked, body_file)
+        assert_refused(answered, status, code)
 
 
 def test_a_client_of_plain_http_on_the_port_for_https_is_told_so_even_with_a_large_body(gateway):
