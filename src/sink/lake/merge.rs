@@ -14,6 +14,7 @@
 mod doubles;
 mod file_writer;
 mod output;
+mod read_batches;
 mod request;
 mod row_bytes;
 mod sort;
@@ -25,7 +26,8 @@ use arrow_array::RecordBatch;
 use self::{
     doubles::{Doubles, Finder, KEY_COLUMNS},
     output::Output,
-    request::{Input, Unusable, open},
+    read_batches::read_batches,
+    request::{Input, Unusable},
     row_bytes::Origin,
     sort::Sorter,
 };
@@ -196,7 +198,8 @@ fn rows_with_keys<'a>(
                 Ok(())
             })?
         } else {
-            read_batches(request, input.file, &KEY_COLUMNS, LAKE_CHUNK_ROWS, keys, |_, _| Ok(Ok(())))?
+            let mut keys = keys;
+            read_batches(request, input.file, &KEY_COLUMNS, LAKE_CHUNK_ROWS, |batch, first_row| Ok(keys(batch, first_row)))?
         };
         if let Err(reason) = read {
             return Ok(Err(Unusable { input: number, reason }));
@@ -221,10 +224,13 @@ fn read_rows(
     request: &MergeRequest<'_>,
     number: usize,
     file: &MergeInput,
-    keys: impl FnMut(&RecordBatch, u32) -> Result<(), String>,
+    mut keys: impl FnMut(&RecordBatch, u32) -> Result<(), String>,
     mut each: impl FnMut(&LakeRow<'_>, Origin) -> Result<(), MergeError>,
 ) -> Result<Result<(), String>, MergeError> {
-    read_batches(request, file, &all_columns(), LAKE_READ_ROWS, keys, |batch, first_row| {
+    read_batches(request, file, &all_columns(), LAKE_READ_ROWS, |batch, first_row| {
+        if let Err(reason) = keys(batch, first_row) {
+            return Ok(Err(reason));
+        }
         let mut failure = None;
         let mut origin = Origin { file: number as u32, row: first_row };
         let visit = &mut |row: &LakeRow<'_>| {
@@ -241,33 +247,4 @@ fn read_rows(
             None => Ok(visited.map(|_| ())),
         }
     })
-}
-
-/// Passes the batches of a file, each with the number of its first row, to `keys` and then to `each`; the inner error is the file's
-/// own fault.
-fn read_batches(
-    request: &MergeRequest<'_>,
-    file: &MergeInput,
-    columns: &[&str],
-    rows_max: usize,
-    mut keys: impl FnMut(&RecordBatch, u32) -> Result<(), String>,
-    mut each: impl FnMut(&RecordBatch, u32) -> Result<Result<(), String>, MergeError>,
-) -> Result<Result<(), String>, MergeError> {
-    let batches = match open(request, file)?.and_then(|file| file.every_row(columns, rows_max)) {
-        Ok(batches) => batches,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let mut first_row = 0;
-    for batch in batches {
-        let batch = match batch.and_then(|batch| keys(&batch, first_row).map(|()| batch)) {
-            Ok(batch) => batch,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        if let Err(reason) = each(&batch, first_row)? {
-            return Ok(Err(reason));
-        }
-        first_row += batch.num_rows() as u32;
-        request.pace.step()?;
-    }
-    Ok(Ok(()))
 }

@@ -1,6 +1,6 @@
 //! Finds the doubles of a partition: of rows with the same event, all but the one received first.
 //!
-//! It needs only the columns of the key. Memory holds [`LAKE_MERGE_KEYS_MAX`] keys; those of a larger partition are spread by a
+//! It needs only the columns of the key. Memory holds `MergeRequest::keys_max` keys; those of a larger partition are spread by a
 //! hash over bins in scratch files, and each bin is examined alone.
 
 use std::{
@@ -13,7 +13,8 @@ use std::{
 use arrow_array::RecordBatch;
 
 use super::{
-    request::{Input, MergeError, MergeRequest, Unusable, open},
+    read_batches::read_batches,
+    request::{Input, MergeError, MergeRequest, Unusable},
     row_bytes::Origin,
 };
 use crate::{
@@ -179,23 +180,18 @@ pub(super) fn find(request: &MergeRequest<'_>, inputs: &[Input<'_>]) -> Result<R
     let mut writers: Vec<BufWriter<&File>> = spilled.iter().map(BufWriter::new).collect();
     let (mut scopes_seen, spread) = (HashMap::new(), RandomState::new());
     for (number, input) in inputs.iter().enumerate() {
-        let unusable = |reason| Ok(Err(Unusable { input: number, reason }));
-        let batches = match open(request, input.file)?.and_then(|file| file.every_row(&KEY_COLUMNS, LAKE_CHUNK_ROWS)) {
-            Ok(batches) => batches,
-            Err(reason) => return unusable(reason),
-        };
-        let mut row = 0;
-        for batch in batches {
-            let keys = batch.and_then(|batch| keys_of(&batch, number as u32, row, &mut scopes_seen).map(|keys| (batch, keys)));
-            let (batch, keys) = match keys {
+        let read = read_batches(request, input.file, &KEY_COLUMNS, LAKE_CHUNK_ROWS, |batch, first_row| {
+            let keys = match keys_of(batch, number as u32, first_row, &mut scopes_seen) {
                 Ok(keys) => keys,
-                Err(reason) => return unusable(reason),
+                Err(reason) => return Ok(Err(reason)),
             };
-            row += batch.num_rows() as u32;
             for key in keys {
                 key.write(&mut writers[spread.hash_one(key.event_uuid) as usize % bins])?;
             }
-            request.pace.step()?;
+            Ok(Ok(()))
+        });
+        if let Err(reason) = read? {
+            return Ok(Err(Unusable { input: number, reason }));
         }
     }
     writers.iter_mut().try_for_each(Write::flush)?;
