@@ -35,3 +35,12 @@ pub const LAKE_BACKUP_LARGE_BYTES: u64 = 8 * MIB as u64;
 /// Times that a backup begins with a newer version because files were removed while it copied them.
 /// Why: each round copies only what is new; a lake that is compacted without end would never be copied.
 pub const LAKE_BACKUP_ROUNDS_MAX: u32 = 100;
+
+/// Minutes of receipt that a commit tells of, when rows leave the lake; of more, hours, and of more of these, days.
+/// Why: a week. The events of a day come within it, whatever their senders did before, and it takes 50 KB of log; a commit of a
+/// flush has as much.
+pub const LAKE_REMOVED_MINUTES_MAX: usize = 7 * 24 * 60;
+
+/// Time for which removed rows are remembered after their receipt.
+/// Why: the ledger of the gateway goes back a month. It is 100 KB if some are removed of every minute.
+pub const LAKE_REMOVED_ROWS_REMEMBERED: Duration = Duration::from_secs(35 * 24 * 3_600);

@@ -7,7 +7,7 @@
 //! <root>/event_type=menu/created_date=2026-11-20/rewritten-<uuid>.parquet    made of other files (upkeep.rs)
 //! <root>/event_type=menu/created_date=late/…        in an old lake: see below
 //! <root>/_delta_log/…                           the table's log (table.rs)
-//! <root>/_lakegate/…                                what the upkeep remembers: a lease, the last vacuum
+//! <root>/_lakegate/…                                what the upkeep remembers: a lease, the last vacuum, sums of removed rows
 //! <root>/_tmp/…                                     unfinished files; a local lake only
 //! ```
 //!
@@ -73,6 +73,7 @@ mod merge;
 mod pace;
 mod partition;
 mod read;
+mod removed_rows;
 mod row;
 mod rows;
 mod scratch;
@@ -97,11 +98,14 @@ pub use error::LakeError;
 pub use pace::{Pace, StopSignal, Stopped};
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{
-    CheckReport, Count, Counts, Export, Filters, Finding, FindingCode, Found, Lake, LeftOut, Listing, PartitionSummary, Severity,
+    CheckReport, Count, Counts, Export, Filters, Finding, FindingCode, Found, Hints, Lake, LeftOut, Listing, Located, Near,
+    PartitionSummary, RemovedByMinute, RemovedInMinute, RemovedSpan, RowsByMinute, Severity, UncountedFile,
 };
+pub use removed_rows::RemovedWhy;
 pub use rows::LakeRow;
 pub use table::{
-    AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile, Version,
+    AsOf, Change, FileStatistics, Operation, RemovedFile, Snapshot, SpoolRange, Table, TableError, TableFile, UnrecordedRemoval,
+    Version,
 };
 pub use typed::{
     BuildReport, BuildRequest, Definitions, TableReport, TypedErased, TypedErasure, TypedLake, TypedStatus, erase_typed,

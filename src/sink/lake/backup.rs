@@ -20,7 +20,7 @@ use super::{
     LakeConfig, LakeError,
     folders::{in_parallel, stored_files},
     store::{Created, Store},
-    table::{LOG_FOLDER, LogName, Snapshot, Table, TableError, TableFile, write_checkpoint},
+    table::{LOG_FOLDER, LogName, Snapshot, Table, TableError, TableFile, note_removals, write_checkpoint},
 };
 use crate::limits::{LAKE_BACKUP_LARGE_BYTES, LAKE_BACKUP_ROUNDS_MAX};
 
@@ -126,6 +126,8 @@ pub fn back_up(from: &LakeConfig, to: &LakeConfig) -> Result<BackedUp, BackupErr
     }
     mark(&target, &snapshot, before.into_iter().chain([snapshot.version]).collect())?;
     write_log(&source, &target, &snapshot)?;
+    // The copy has no older commits.
+    note_removals(&source, &target, &snapshot)?;
     let removed_files = clean_up(&target, &snapshot).map_err(|error| BackupError::Cleanup(error.to_string()))?;
     let (copied_files, copied_bytes) = *copied.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(BackedUp {

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::limits::{LAKE_CHUNK_ROWS, LAKE_READ_ROWS};
 pub(super) use file_writer::{FileWriter, MergedFile, Written, publish};
-pub(super) use output::Merged;
+pub(super) use output::{Gone, Merged};
 pub(super) use request::{MergeError, MergeInput, MergeRequest};
 
 /// Rewrites files of a partition.
@@ -48,8 +48,9 @@ pub(super) fn merge(request: &MergeRequest<'_>) -> Result<Merged, MergeError> {
     let mut output = Output::new(request, sorted.bytes, sorted.extra);
     let Sorted { not_kept, .. } = sorted;
     let (replaced, doubles) = (sorted.replaced.clone(), sorted.doubles.count);
-    let rows = sorted.pass_on(request, |row| output.push(row))?;
-    Ok(Merged { partition: request.partition.clone(), written: output.finish()?, replaced, rows, doubles, not_kept, left_out })
+    let (rows, gone) = sorted.pass_on(request, |row| output.push(row))?;
+    let (partition, written) = (request.partition.clone(), output.finish()?);
+    Ok(Merged { partition, written, replaced, rows, doubles, not_kept, gone, left_out })
 }
 
 /// Passes the rows of the files to `each`, sorted; writes nothing. Returns the files that could not be read, and whose rows are
@@ -76,12 +77,13 @@ struct Sorted<'a> {
     doubles: Doubles,
     /// Rows that the caller does not keep.
     not_kept: u64,
+    gone: Gone,
 }
 
 impl<'a> Sorted<'a> {
     fn new(request: &MergeRequest<'a>, doubles: Doubles) -> Self {
         let sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max);
-        Self { sorter, extra: Extra::default(), bytes: 0, replaced: Vec::new(), doubles, not_kept: 0 }
+        Self { sorter, extra: Extra::default(), bytes: 0, replaced: Vec::new(), doubles, not_kept: 0, gone: Gone::default() }
     }
 
     fn replace(&mut self, input: &Input<'_>) {
@@ -100,10 +102,12 @@ impl<'a> Sorted<'a> {
         self.replace(input);
         let each = |row: &LakeRow<'_>, origin: Origin| {
             if self.doubles.holds(origin) {
+                self.gone.doubles.add(row.received_millis);
                 return Ok(());
             }
             if !(request.keep)(row) {
                 self.not_kept += 1;
+                self.gone.not_kept.add(row.received_millis);
                 return Ok(());
             }
             self.push(row, origin)
@@ -112,23 +116,25 @@ impl<'a> Sorted<'a> {
         Ok(read.map_err(|reason| Unusable { input: number, reason }))
     }
 
-    /// Passes the sorted rows to `each`, without doubles, at the pace of the request. Returns how many.
+    /// Passes the sorted rows to `each`, without doubles, at the pace of the request. Returns how many, and those that are gone.
     fn pass_on(
         self,
         request: &MergeRequest<'_>,
         mut each: impl FnMut(&LakeRow<'_>) -> Result<(), MergeError>,
-    ) -> Result<u64, MergeError> {
+    ) -> Result<(u64, Gone), MergeError> {
+        let Self { sorter, doubles, mut gone, .. } = self;
         let mut rows = 0;
-        self.sorter.finish(|row| {
+        sorter.finish(|row| {
             let (row, origin) = row_bytes::read(row, request.partition)?;
-            if self.doubles.holds(origin) {
+            if doubles.holds(origin) {
+                gone.doubles.add(row.received_millis);
                 return Ok(());
             }
             each(&row)?;
             rows += 1;
             if rows % LAKE_READ_ROWS as u64 == 0 { Ok(request.pace.step()?) } else { Ok(()) }
         })?;
-        Ok(rows)
+        Ok((rows, gone))
     }
 }
 
@@ -194,7 +200,7 @@ fn rows_with_keys<'a>(
                 if (request.keep)(row) {
                     return sorted.push(row, origin);
                 }
-                not_kept.push(origin);
+                not_kept.push((origin, row.received_millis));
                 Ok(())
             })?
         } else {
@@ -206,7 +212,14 @@ fn rows_with_keys<'a>(
         }
     }
     sorted.doubles = finder.finish();
-    sorted.not_kept = not_kept.into_iter().filter(|origin| !sorted.doubles.holds(*origin)).count() as u64;
+    for (origin, received_millis) in not_kept {
+        if sorted.doubles.holds(origin) {
+            sorted.gone.doubles.add(received_millis);
+        } else {
+            sorted.not_kept += 1;
+            sorted.gone.not_kept.add(received_millis);
+        }
+    }
     for (number, input) in inputs.iter().enumerate().filter(|(_, input)| !input.file.rewrite) {
         if sorted.doubles.has_any_in(number)
             && let Err(unusable) = sorted.read(request, number, input)?

@@ -10,7 +10,12 @@ mod check;
 mod check_report;
 mod file;
 mod filters;
+mod minute_report;
+mod minutes;
+mod near;
+mod near_report;
 mod queries;
+mod removed;
 mod sample;
 mod survey;
 
@@ -18,6 +23,8 @@ pub(super) use already_written::not_held;
 pub use check_report::{CheckReport, Finding, FindingCode, Severity};
 pub(super) use file::{Batches, LakeFile, footer_statistics};
 pub use filters::Filters;
+pub use minute_report::{RemovedByMinute, RemovedInMinute, RemovedSpan, RowsByMinute, UncountedFile};
+pub use near_report::{Hints, Located};
 
 use std::sync::Arc;
 
@@ -90,6 +97,19 @@ pub struct Found {
     pub file: String,
     /// Row number in the file, from 0.
     pub row: u64,
+    /// The row group that has it, from 0.
+    pub row_group: u64,
+}
+
+/// The result of [`Lake::find_near`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    /// The rows, file by file: more than one if the event was delivered more than once, or if another one has the same identity.
+    pub rows: Vec<Located>,
+    /// Files that were opened.
+    pub files_opened: u64,
+    /// Files that could not be read.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The result of [`Lake::export`].

@@ -23,7 +23,7 @@
 //! # The modules
 //!
 //! `file`, `names`, `schema`, `actions`, `statistics`: the vocabulary · `snapshot`: a version · `checkpoint_…`: checkpoints ·
-//! `load`: reading · `commit`: writing
+//! `load`: reading · `commit`: writing · `removals`: rows that left, by minute of receipt
 
 mod actions;
 mod change;
@@ -37,6 +37,7 @@ mod file;
 mod history;
 mod load;
 mod names;
+mod removals;
 mod schema;
 mod snapshot;
 mod statistics;
@@ -55,6 +56,8 @@ pub use error::TableError;
 pub use file::{FileStatistics, RemovedFile, SpoolRange, TableFile};
 pub use history::Version;
 pub(super) use names::{LOG_FOLDER, LogName, OWN_FOLDER};
+pub use removals::UnrecordedRemoval;
+pub(super) use removals::{note_removals, removals_up_to};
 pub use snapshot::Snapshot;
 pub(super) use vacuumed::{note_vacuumed, vacuumed_until};
 

@@ -9,8 +9,11 @@ mod erase;
 mod lives;
 mod looking;
 mod merge;
+mod minutes;
+mod near;
 mod places;
 mod queries;
+mod removed;
 mod typed;
 mod upkeep;
 mod views;
@@ -184,6 +187,11 @@ fn record(envelope: &Envelope<'_>, payload: &[u8]) -> Record {
 
 fn event(number: u128, name: &str) -> Record {
     record(&envelope(number, name), format!(r#"{{"number":{number}}}"#).as_bytes())
+}
+
+/// Received so many milliseconds after [`NOW`].
+fn received(number: u128, name: &str, millis: i64) -> Record {
+    record(&Envelope { received_millis: NOW + millis, ..envelope(number, name) }, b"{}")
 }
 
 fn event_at(number: u128, name: &str, millis: i64) -> Record {

@@ -11,6 +11,7 @@ use crate::{
         columns::{self, Columns, Extra},
         partition::Partition,
         read::LeftOut,
+        removed_rows::MinuteCounts,
         row::LakeRow,
         store::Store,
     },
@@ -29,8 +30,17 @@ pub(in crate::sink::lake) struct Merged {
     pub(in crate::sink::lake) doubles: u64,
     /// Rows that the caller did not keep.
     pub(in crate::sink::lake) not_kept: u64,
+    /// Both by minute of receipt.
+    pub(in crate::sink::lake) gone: Gone,
     /// Files that were left alone.
     pub(in crate::sink::lake) left_out: Vec<LeftOut>,
+}
+
+/// Rows that are in the files before and not in those after, by minute of receipt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::sink::lake) struct Gone {
+    pub(in crate::sink::lake) doubles: MinuteCounts,
+    pub(in crate::sink::lake) not_kept: MinuteCounts,
 }
 
 /// The files of a merge.

@@ -1,6 +1,6 @@
 //! One file: its footer, and its rows and columns on request.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, ops::Range};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, TimeUnit};
@@ -19,7 +19,7 @@ use parquet::{
     },
 };
 
-use super::filters::RowFilter;
+use super::filters::{RowFilter, overlaps};
 use crate::limits::{LAKE_CHUNK_ROWS, LAKE_READ_BYTES, LAKE_READ_ROWS};
 use crate::sink::lake::{
     columns::DEDUP_SCOPE,
@@ -77,8 +77,13 @@ impl LakeFile {
     }
 
     fn created_range_of(&self, group: &RowGroupMetaData) -> Option<(i64, i64)> {
-        let Statistics::Int64(statistics) = self.statistics(group, "created_datetime")? else { return None };
-        let unit = self.unit_of("created_datetime")?;
+        self.range_of(group, "created_datetime")
+    }
+
+    /// Smallest and largest value of a timestamp column, in milliseconds as its rows are read.
+    fn range_of(&self, group: &RowGroupMetaData, column: &str) -> Option<(i64, i64)> {
+        let Statistics::Int64(statistics) = self.statistics(group, column)? else { return None };
+        let unit = self.unit_of(column)?;
         Some((in_millis(*statistics.min_opt()?, unit), in_millis(*statistics.max_opt()?, unit)))
     }
 
@@ -102,7 +107,7 @@ impl LakeFile {
         let may_pass = |group: &RowGroupMetaData| {
             let by_name = filter.event_name.is_none_or(|name| may_hold(self.statistics(group, "event_name"), name));
             let by_time = match (&filter.created_millis, self.created_range_of(group)) {
-                (Some(wanted), Some((oldest, newest))) => oldest < wanted.end && newest >= wanted.start,
+                (Some(wanted), Some(found)) => overlaps(wanted, found),
                 _ => true,
             };
             by_name && by_time
@@ -144,32 +149,58 @@ impl LakeFile {
         Batches::of(self.builder(columns).with_row_selection(selection))
     }
 
-    /// Numbers of the rows with this `event_uuid`, from 0.
-    pub(super) fn rows_of_uuid(&self, uuid: &str) -> Result<Vec<u64>, String> {
+    /// Of each row group the number of rows, and the smallest and largest `received_datetime`, if the statistics have them.
+    pub(super) fn received_of_groups(&self) -> Vec<(u64, Option<(i64, i64)>)> {
+        let groups = self.footer.metadata().row_groups().iter();
+        groups.map(|group| (rows_of(group), self.range_of(group, "received_datetime"))).collect()
+    }
+
+    /// The given columns of the given row groups.
+    pub(super) fn groups(&self, columns: &[&str], groups: Vec<usize>) -> Result<Batches, String> {
+        Batches::of(self.builder(columns).with_row_groups(groups).with_batch_size(LAKE_CHUNK_ROWS))
+    }
+
+    /// The given columns of one row.
+    pub(super) fn row(&self, columns: &[&str], place: RowPlace) -> Result<Batches, String> {
+        let rows = self.footer.metadata().row_groups().get(place.group).map_or(0, rows_of) as usize;
+        let at = place.row_in_group as usize;
+        let selection = guarded(|| Ok(RowSelection::from_consecutive_ranges(std::iter::once(at..at + 1), rows)))?;
+        Batches::of(self.builder(columns).with_row_groups(vec![place.group]).with_row_selection(selection))
+    }
+
+    /// The rows with this `event_uuid`. Row groups are left out in which no row was received in `received`.
+    pub(super) fn rows_of_uuid(&self, uuid: &str, received: Option<&Range<i64>>) -> Result<Vec<RowPlace>, String> {
         let leaf = self.leaf("event_uuid");
         let builder = self.builder(&["event_uuid"]);
         let may_have = |index: usize, group: &RowGroupMetaData| {
+            let of_group = received.and_then(|_| self.range_of(group, "received_datetime"));
+            if received.zip(of_group).is_some_and(|(wanted, found)| !overlaps(wanted, found)) {
+                return false;
+            }
             // An unreadable filter excludes nothing.
-            let excluded = guarded(|| {
-                let filter = leaf.map(|leaf| builder.get_row_group_column_bloom_filter(index, leaf)).transpose();
-                Ok(filter.map_err(reason)?.flatten().is_some_and(|filter| !filter.check(uuid)))
-            });
-            may_hold(self.statistics(group, "event_uuid"), uuid) && excluded != Ok(true)
+            let excluded = || {
+                guarded(|| {
+                    let filter = leaf.map(|leaf| builder.get_row_group_column_bloom_filter(index, leaf)).transpose();
+                    Ok(filter.map_err(reason)?.flatten().is_some_and(|filter| !filter.check(uuid)))
+                })
+            };
+            may_hold(self.statistics(group, "event_uuid"), uuid) && excluded() != Ok(true)
         };
         let groups = self.groups_where(may_have);
         let mut found = Vec::new();
         let mut first_of_group = 0;
         for (index, group) in self.footer.metadata().row_groups().iter().enumerate() {
             if groups.contains(&index) {
-                let mut row = first_of_group;
+                let mut first = 0;
                 for batch in Batches::of(self.builder(&["event_uuid"]).with_row_groups(vec![index]))? {
                     let batch = batch?;
                     let uuids = texts(&batch, "event_uuid")?;
-                    found.extend((row..).zip(uuids).filter(|(_, value)| *value == Some(uuid)).map(|(row, _)| row));
-                    row += batch.num_rows() as u64;
+                    let rows = (first..).zip(uuids).filter(|(_, value)| *value == Some(uuid));
+                    found.extend(rows.map(|(row, _)| RowPlace { row: first_of_group + row, group: index, row_in_group: row }));
+                    first += batch.num_rows() as u64;
                 }
             }
-            first_of_group += u64::try_from(group.num_rows()).unwrap_or(0);
+            first_of_group += rows_of(group);
         }
         Ok(found)
     }
@@ -231,6 +262,21 @@ pub(in crate::sink::lake) fn footer_statistics(source: Source) -> Result<FileSta
         received_millis: in_millis(footer.received_millis, "received_datetime"),
         ..footer
     })
+}
+
+/// Where a row is in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RowPlace {
+    /// Its number in the file, from 0.
+    pub(super) row: u64,
+    /// Its row group, from 0.
+    pub(super) group: usize,
+    /// Its number in the row group, from 0.
+    pub(super) row_in_group: u64,
+}
+
+fn rows_of(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.num_rows()).unwrap_or(0)
 }
 
 /// Decoded rows in batches; an error ends them.

@@ -54,13 +54,18 @@ impl Filters {
     }
 }
 
+/// Whether a range has a time from the smallest to the largest one.
+pub(super) fn overlaps(range: &Range<i64>, (smallest, largest): (i64, i64)) -> bool {
+    smallest < range.end && largest >= range.start
+}
+
 impl RowFilter<'_> {
     /// Whether the statistics of a file say that none of its rows matches.
     pub(super) fn excludes(&self, statistics: &FileStatistics) -> bool {
         let by_name = self.event_name.zip(statistics.event_name.as_ref());
         let by_time = self.created_millis.as_ref().zip(statistics.created_millis);
         by_name.is_some_and(|(name, (min, max))| name < min.as_ref() || name > max.as_ref())
-            || by_time.is_some_and(|(wanted, (oldest, newest))| oldest >= wanted.end || newest < wanted.start)
+            || by_time.is_some_and(|(wanted, found)| !overlaps(wanted, found))
     }
 
     /// Whether the row count of the footer is the answer.

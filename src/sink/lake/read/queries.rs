@@ -8,7 +8,10 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Count, Counts, Export, Filters, Found, Lake, Listing, PartitionSummary, file::LakeFile, filters::RowFilter, survey::Place,
+    Count, Counts, Export, Filters, Found, Lake, Listing, PartitionSummary,
+    file::{LakeFile, RowPlace},
+    filters::RowFilter,
+    survey::Place,
 };
 use crate::sink::lake::{
     LakeError, LakeRow,
@@ -104,7 +107,7 @@ impl Lake {
         let mut left_out = self.survey(
             filters,
             |place, file| filters.of_rows(place.partition).excludes(&file.statistics).then(Vec::new),
-            |_, file| file.rows_of_uuid(&text),
+            |_, file| file.rows_of_uuid(&text, None),
             |place, rows| {
                 if !rows.is_empty() {
                     hits.push((place.partition.clone(), place.entry.clone(), place.logged.clone(), rows));
@@ -115,11 +118,13 @@ impl Lake {
         for (partition, entry, logged, rows) in hits {
             let place = Place { partition: &partition, entry, logged };
             let filter = filters.of_rows(&partition);
-            let mut numbers = rows.iter();
+            let numbers: Vec<u64> = rows.iter().map(|place| place.row).collect();
+            let mut places = rows.iter();
             let visited = self.open_file(&place).and_then(|file| {
-                for batch in file.rows_at(&all_columns(), &rows)? {
+                for batch in file.rows_at(&all_columns(), &numbers)? {
                     let each = &mut |row: &LakeRow<'_>| {
-                        let found = Found { file: place.path(), row: numbers.next().copied().unwrap_or_default() };
+                        let Some(&RowPlace { row: number, group, .. }) = places.next() else { return Ok(()) };
+                        let found = Found { file: place.path(), row: number, row_group: group as u64 };
                         if filter.admits(row.event_name, row.created_millis) { visit(&found, row) } else { Ok(()) }
                     };
                     if let Err(error) = each_row(&batch?, &partition, each)? {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     error::TableError,
@@ -59,6 +60,10 @@ pub(super) struct CommitInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) txn_id: Option<String>,
     pub(super) operation_parameters: BTreeMap<String, serde_json::Value>,
+    /// Rows that left for good ([`RemovedRows`](crate::sink::lake::removed_rows::RemovedRows)). Read only when it is asked for, so
+    /// that a form of a later version is no damage.
+    #[serde(rename = "lakegate.removedRows", skip_serializing_if = "Option::is_none")]
+    pub(super) removed_rows: Option<Box<RawValue>>,
 }
 
 /// What readers and writers must be able to do.

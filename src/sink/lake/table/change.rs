@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::file::{RemovedFile, TableFile};
+use crate::sink::lake::removed_rows::RemovedRows;
 
 /// The newest commit of an application in a table, as the table's log remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +32,10 @@ pub enum Operation {
     Adopt,
     /// The same rows in fewer files.
     Optimize,
-    /// Rows are erased, or have expired.
+    /// Rows are erased.
     Delete,
+    /// Rows have expired.
+    Expire,
     /// All rows of a partition of a typed table, or of all of it, are written anew.
     Overwrite,
     /// Settings of the table.
@@ -47,7 +50,7 @@ impl Operation {
             Self::Write | Self::Overwrite => "WRITE",
             Self::Adopt => "CONVERT",
             Self::Optimize => "OPTIMIZE",
-            Self::Delete => "DELETE",
+            Self::Delete | Self::Expire => "DELETE",
             Self::SetProperties => "SET TBLPROPERTIES",
         }
     }
@@ -74,6 +77,8 @@ pub struct Change {
     pub(in crate::sink::lake) schema_string: Option<String>,
     /// The work of an application that this commit completes.
     pub(in crate::sink::lake) transaction: Option<Transaction>,
+    /// Rows that leave for good, by minute of receipt; `None` if nobody counted them.
+    pub(in crate::sink::lake) removed_rows: Option<Vec<RemovedRows>>,
     /// For people: shown in the table's history.
     pub parameters: BTreeMap<String, String>,
 }
@@ -93,6 +98,7 @@ impl Change {
             required_settings: BTreeMap::new(),
             schema_string: None,
             transaction: None,
+            removed_rows: None,
             parameters: BTreeMap::new(),
         }
     }

@@ -277,7 +277,10 @@ impl Plan {
             _ => None,
         };
         parameters.extend(mode.map(|mode| ("mode".to_owned(), mode.to_owned())));
-        let head = Line { commit_info: Some(info(change.operation.name(), millis, parameters, id)), ..Line::default() };
+        // Serialising plain structs does not fail.
+        let removed_rows = change.removed_rows.as_ref().and_then(|removed| serde_json::value::to_raw_value(removed).ok());
+        let info = CommitInfo { removed_rows, ..info(change.operation.name(), millis, parameters, id) };
+        let head = Line { commit_info: Some(info), ..Line::default() };
         let metadata = self.metadata.clone().map(|metadata| Line { meta_data: Some(metadata), ..Line::default() });
         let remove = self.remove.iter().map(|removed| {
             let removed = RemovedFile { removed_millis: millis, ..removed.clone() };
@@ -325,6 +328,7 @@ fn info(operation: &str, millis: i64, parameters: BTreeMap<String, String>, id: 
         engine_info: Some(ENGINE.to_owned()),
         txn_id: Some(id.to_string()),
         operation_parameters: parameters.into_iter().map(|(key, value)| (key, value.into())).collect(),
+        removed_rows: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         merge::{MergeError, MergeInput, MergeRequest, Merged, merge},
         pace::{Pace, StopSignal},
         partition::Partition,
+        removed_rows::{MinuteCounts, RemovedWhy},
         row::LakeRow,
         scratch::Scratch,
         store::Store,
@@ -223,6 +224,9 @@ async fn doubles_are_found_with_few_keys_in_memory_as_with_many_also_of_an_event
         let events = lake.identities();
         found.push((stays, merged.rows, merged.doubles, merged.not_kept, merged.replaced.len()));
         assert_eq!(events.len(), 1_000, "nothing is published");
+        let counted = |counts: &MinuteCounts| counts.removed(RemovedWhy::Doubles).map_or(0, |removed| removed.rows);
+        let by_minute = (counted(&merged.gone.doubles), counted(&merged.gone.not_kept));
+        assert_eq!(by_minute, (merged.doubles, merged.not_kept), "{keys_max} {stays:?}");
     }
     let different = 101;
     for pair in found.chunks(2) {

@@ -122,7 +122,7 @@ impl Upkeep {
                 must_rewrite: &|_| true,
                 drop_doubles: false,
                 keep: &|row| !is_expired(row.event_name),
-                operation: Operation::Delete,
+                operation: Operation::Expire,
                 data_change: true,
             }
             .run()?;

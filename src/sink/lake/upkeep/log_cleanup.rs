@@ -2,7 +2,7 @@
 //!
 //! Every version that was the newest one within the retention can still be read: all from the newest checkpoint on that is older
 //! than that. Old checkpoints go first, then the commits from the oldest on, so that a kill in between leaves versions that are
-//! clearly gone, and no gaps.
+//! clearly gone, and no gaps. Before that, what the commits say of removed rows is added up in a small file.
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -11,7 +11,7 @@ use crate::{
     event::unix_millis,
     sink::lake::{
         pace::Pace,
-        table::{LOG_FOLDER, LogName},
+        table::{LOG_FOLDER, LogName, TABLE_KIND, note_removals},
     },
 };
 
@@ -27,12 +27,16 @@ pub struct CleanedLog {
 }
 
 impl Upkeep {
-    /// Removes the log's files that are not needed for any version of the last `retention_millis`.
+    /// Removes the log's files that are not needed for any version of the last `retention_millis`. What its commits say of
+    /// removed rows is kept as sums.
     ///
     /// # Errors
     /// [`UpkeepError`] if it was stopped, or the store fails. What was removed until then is gone.
     pub fn clean_log(&self, retention_millis: i64, dry_run: bool, pace: &Pace) -> Result<CleanedLog, UpkeepError> {
         let mut done = CleanedLog::default();
+        if !dry_run {
+            self.note_removals()?;
+        }
         let files = self.list(LOG_FOLDER)?.unwrap_or_default().files;
         let mut named: Vec<_> = files.iter().filter_map(|file| Some((LogName::parse(&file.name)?, file))).collect();
         named.sort_by_key(|(name, _)| *name);
@@ -64,5 +68,14 @@ impl Upkeep {
             }
         }
         Ok(done)
+    }
+
+    /// Adds up what the log says of removed rows. The commits of other tables than the raw one do not say it.
+    fn note_removals(&self) -> Result<(), UpkeepError> {
+        let snapshot = self.table.refresh()?;
+        match snapshot.setting(TABLE_KIND) {
+            None => Ok(note_removals(&self.store, &self.store, &snapshot)?),
+            Some(_) => Ok(()),
+        }
     }
 }

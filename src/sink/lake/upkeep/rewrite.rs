@@ -15,10 +15,11 @@ use crate::{
     },
     sink::lake::{
         encode::FileName,
-        merge::{MergeError, MergeInput, MergeRequest, Merged, MergedFile, merge},
+        merge::{Gone, MergeError, MergeInput, MergeRequest, Merged, MergedFile, merge},
         pace::Pace,
         partition::Partition,
         read::LeftOut,
+        removed_rows::{RemovedRows, RemovedWhy},
         row::LakeRow,
         scratch::Scratch,
         store::Store,
@@ -120,7 +121,7 @@ impl Rewrite<'_> {
     pub(in crate::sink::lake) fn commit(&self, mut merged: Merged) -> Result<Outcome, UpkeepError> {
         let removed: Vec<Arc<TableFile>> = merged.replaced.iter().map(|&position| Arc::clone(&self.files[position])).collect();
         let (rows, doubles, not_kept) = (merged.rows, merged.doubles, merged.not_kept);
-        let left_out = std::mem::take(&mut merged.left_out);
+        let (left_out, gone) = (std::mem::take(&mut merged.left_out), std::mem::take(&mut merged.gone));
         let began = SystemTime::now();
         let published = match merged.publish(self.store) {
             Ok(published) => published,
@@ -141,6 +142,7 @@ impl Rewrite<'_> {
         let change = Change {
             add: added.clone(),
             remove: removed.clone(),
+            removed_rows: Some(self.removed_rows(&gone)),
             parameters: numbers
                 .map(|(name, number)| (name.to_owned(), number.to_string()))
                 .into_iter()
@@ -164,6 +166,12 @@ impl Rewrite<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// What the commit says of the rows that leave for good.
+    fn removed_rows(&self, gone: &Gone) -> Vec<RemovedRows> {
+        let why = if self.operation == Operation::Expire { RemovedWhy::Expired } else { RemovedWhy::Erased };
+        gone.not_kept.removed(why).into_iter().chain(gone.doubles.removed(RemovedWhy::Doubles)).collect()
     }
 
     /// Best effort: what stays is removed by a vacuum.
