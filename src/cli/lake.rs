@@ -6,6 +6,7 @@ mod backup;
 mod build;
 mod check;
 mod compact;
+mod count;
 mod erase;
 mod expire;
 mod export;
@@ -41,15 +42,9 @@ use args::{LakeArgs, QueryArgs, report};
 pub(super) enum LakeCommand {
     /// List the partitions: number of files, rows and bytes, time of the first and the last event.
     Ls(QueryArgs),
-    /// Count the events by type and day.
-    Count {
-        #[command(flatten)]
-        query: QueryArgs,
-        /// Count by event name too.
-        #[arg(long)]
-        by_name: bool,
-    },
-    /// Find an event by its event_uuid, and print it with its file and row.
+    /// Count the events by type and day, or by minute of receipt.
+    Count(count::CountArgs),
+    /// Find an event by its event_uuid, and print it with its file, row and row group.
     Find {
         /// The event_uuid.
         event_uuid: Uuid,
@@ -116,7 +111,7 @@ pub(super) fn run(command: &LakeCommand) -> anyhow::Result<ExitCode> {
     let out = &mut Visible::new(&mut stdout);
     let result = match command {
         LakeCommand::Ls(query) => ls(query, out),
-        LakeCommand::Count { query, by_name } => count(query, *by_name, out),
+        LakeCommand::Count(args) => count::count(args, out),
         LakeCommand::Find { event_uuid, query } => find(query, *event_uuid, out),
         LakeCommand::Export { query, distinct } => export::export(query, *distinct, out),
         LakeCommand::Sample(args) => sample::sample(args, out),
@@ -163,19 +158,6 @@ fn ls(query: &QueryArgs, out: &mut impl Write) -> anyhow::Result<bool> {
     Ok(report(&listing.left_out))
 }
 
-fn count(query: &QueryArgs, by_name: bool, out: &mut impl Write) -> anyhow::Result<bool> {
-    let counts = query.open()?.count(&query.filters(), by_name)?;
-    writeln!(out, "{:<40} {:<12} {:>12}", if by_name { "event_name" } else { "event_type" }, "created_date", "events")?;
-    let mut total = 0;
-    for count in counts.counts {
-        let name = count.event_name.as_deref().unwrap_or(&count.partition.event_type);
-        writeln!(out, "{name:<40} {:<12} {:>12}", count.partition.created_date, count.rows)?;
-        total += count.rows;
-    }
-    writeln!(out, "{:<40} {:<12} {total:>12}", "total", "")?;
-    Ok(report(&counts.left_out))
-}
-
 fn find(query: &QueryArgs, event_uuid: Uuid, out: &mut impl Write) -> anyhow::Result<bool> {
     let mut found = 0;
     let left_out = query.open()?.find(event_uuid, &query.filters(), &mut |place: &Found, row| {
@@ -190,6 +172,7 @@ fn find(query: &QueryArgs, event_uuid: Uuid, out: &mut impl Write) -> anyhow::Re
 struct FoundEvent<'a> {
     file: &'a str,
     row: u64,
+    row_group: u64,
     event_uuid: &'a str,
     event_name: &'a str,
     event_type: &'a str,
@@ -210,6 +193,7 @@ impl<'a> FoundEvent<'a> {
         Ok(Self {
             file: &place.file,
             row: place.row,
+            row_group: place.row_group,
             event_uuid: row.event_uuid,
             event_name: row.event_name,
             event_type: row.event_type,

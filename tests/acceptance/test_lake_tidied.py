@@ -217,6 +217,17 @@ def test_every_reader_sees_whole_versions_while_the_lake_is_tidied(tmp_path):
         [info] = [action["commitInfo"] for action in log.actions(version) if "commitInfo" in action]
         changes[info["operation"]] += log.rows(version) - log.rows(version - 1)
     gone = run.reports["expired"] + run.reports["erased"]
+    # Each commit says how many rows of which minute left, and why; the minutes that are there say the rest.
+    said = Counter()
+    for version in range(log.newest() + 1):
+        [info] = [action["commitInfo"] for action in log.actions(version) if "commitInfo" in action]
+        for removed in info.get("lakegate.removedRows", []):
+            assert removed["rows"] == sum(sum(counts[1:]) for counts in removed["minutes"]) > 0, info
+            said[removed["why"]] += removed["rows"]
+    assert said == {"expired": run.reports["expired"], "erased": run.reports["erased"]}, (said, run.reports)
+    counted = run.command("count", "--by-minute")
+    assert counted["events"] == sum(minute["events"] for minute in counted["minutes"]) == run.sent - gone, counted
+    assert counted["left_out"] == [] and counted["version"] == log.newest(), counted
     assert changes["WRITE"] + log.rows(tidied_from - 1) == run.sent
     assert changes["DELETE"] == -gone and changes["OPTIMIZE"] == 0, (changes, run.reports)
     assert set(changes) == {"WRITE", "DELETE", "OPTIMIZE"} and run.reports["expired"] > 0

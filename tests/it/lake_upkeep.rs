@@ -16,7 +16,7 @@ use std::{
 use fastrand::Rng;
 use lakegate::{
     conditions::{Condition, Conditions},
-    sink::lake::{LakeConfig, Retention, StopSignal, Table, UpkeepRun, UpkeepSettings},
+    sink::lake::{Lake, LakeConfig, Retention, StopSignal, Table, UpkeepRun, UpkeepSettings},
     telemetry::Metrics,
 };
 use serde_json::Value;
@@ -136,7 +136,15 @@ async fn events_expire_by_their_names_beside_a_running_gateway() {
             .map(|partition| partition["rows"].as_u64().expect("a number"))
             .sum()
     };
+    let counted = |value: &Value| value["events"].as_u64().expect("a number");
+    let events = || counted(&lake(&data, &["count", "--by-minute"]));
+    let before = events();
     assert_eq!(rows(&expire(&[])), 40);
+    assert_eq!(events(), before - 40);
+    let read = Lake::open(data.join("lake").to_str().expect("UTF-8")).expect("a lake");
+    let removed = read.removed_by_minute(i64::MIN..i64::MAX).expect("a log");
+    assert_eq!(removed.minutes.values().map(|minute| minute.expired).sum::<u64>(), 40, "{removed:?}");
+    assert_eq!(counted(&lake(&data, &["count", "--by-minute", "--until", "2026-11-01"])), 0);
     assert_eq!(expire(&[])["partitions"], serde_json::json!([]));
     let more = Uuid::new_v4();
     let answer = client.post(Wire::H1, &Form::Array.post(&[events::good(more)])).await.expect("an answer");
