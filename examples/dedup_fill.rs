@@ -74,10 +74,13 @@ fn main() -> anyhow::Result<()> {
     for (what, first) in [("present", 0), ("absent", u64::MAX / 2)] {
         for is_cold in [true, false] {
             for size in [1, 100] {
+                let before = read_from_disk();
                 let times = look_ups(&window, &folder, first, total, size, is_cold)?;
+                let read = (read_from_disk() - before) / times.len() as u64;
                 let cache = if is_cold { "cold" } else { "warm" };
                 let at = |part: usize| times[(times.len() - 1) * part / 1000];
-                println!("  {size:>3} {what}, {cache}: p50 {:?}, p99 {:?}, max {:?}", at(500), at(990), at(1000));
+                let (p50, p99, max) = (at(500), at(990), at(1000));
+                println!("  {size:>3} {what}, {cache}: p50 {p50:?}, p99 {p99:?}, max {max:?}; {read} B read from the disk each");
             }
         }
     }
@@ -141,6 +144,12 @@ fn forget_cached(folder: &Path) -> anyhow::Result<()> {
         drop(file);
     }
     Ok(())
+}
+
+/// Bytes that this process had the disk read so far; 0 where that is not known.
+fn read_from_disk() -> u64 {
+    let counters = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    counters.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok()).unwrap_or(0)
 }
 
 /// The `n`-th of a row of identities that look random (splitmix64's finisher, twice).
