@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -198,6 +198,9 @@ amplification: venv ## what each attack costs for each byte it sends, into SECUR
 
 micro: ## what each stage of an event's way costs, and whether one costs more than it may; two minutes after the build
 	$(CARGO) bench -p lakegate-bench --bench stages -- --noplot
+
+dedup-speed: ## what a claim and a look-up cost in a dedup window of IDENTITIES=1000000, cold and warm; 100 M take some minutes and 5 GB of disk
+	$(CARGO) run --profile $(PROFILE) --example dedup_fill -- $(or $(IDENTITIES),1000000) $(TARGET)/dedup_fill
 
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
 	$(DEBUG_BUILD)

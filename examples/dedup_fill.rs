@@ -1,26 +1,34 @@
-//! Fills a dedup window and says what a claim costs then: `cargo run --release --example dedup_fill 100000000 [FOLDER]`.
+//! Fills a dedup window and says what a claim and a look-up cost then: `make dedup-speed IDENTITIES=100000000`, or
+//! `cargo run --release --example dedup_fill 100000000 [FOLDER]`.
 //!
-//! The folder, `target/dedup_fill` by default, is removed before and after. 100 M identities take 2.1 GB of disk.
+//! The folder, `target/dedup_fill` by default, is removed before and after. 100 M identities take 2.5 GB of disk. A cold look-up
+//! finds nothing of the window in the page cache; below the operating system, a virtual disk may still have a cache.
 #![allow(clippy::print_stdout, reason = "a measurement prints its result")]
 
 use std::{
-    fs,
-    path::PathBuf,
+    fs::{self, File},
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use lakegate::dedup::{Identity, Window, WindowConfig};
+use anyhow::ensure;
+use lakegate::dedup::{Identity, LookUp, Place, Window, WindowConfig};
 use uuid::Uuid;
 
 /// Batches whose median is taken.
 const MEASURED_BATCHES: u64 = 2000;
+
+/// Look-ups of each kind.
+const MEASURED_LOOK_UPS: u64 = 2000;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let total: u64 = arguments.next().unwrap_or_else(|| "1000000".into()).parse()?;
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "target/dedup_fill".into()));
     let _ = fs::remove_dir_all(&folder);
-    let (window, _) = Window::open(WindowConfig::new(&folder), 0)?;
+    // Places count only in a spool that has a name.
+    let config = WindowConfig { spool_history: Uuid::from_u128(1), ..WindowConfig::new(&folder) };
+    let (window, _) = Window::open(config.clone(), 0)?;
 
     let started = Instant::now();
     let (mut filled, mut refused) = (0, 0);
@@ -43,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         mb(stats.disk_bytes),
         mb(stats.filter_bytes)
     );
+    println!("{:.2} B of disk an identity", stats.disk_bytes as f64 / stats.identities_sealed as f64);
 
     for size in [100, 1] {
         let mut times: Vec<Duration> = Vec::new();
@@ -54,10 +63,27 @@ fn main() -> anyhow::Result<()> {
         println!("claim + confirm in batches of {size}: median {:?} an identity", times[times.len() / 2] / size as u32);
     }
 
+    // Opened again, so that no identity is in memory and no merge runs.
+    window.close()?;
     drop(window);
     let reopening = Instant::now();
-    let (window, _) = Window::open(WindowConfig::new(&folder), 0)?;
+    let (window, _) = Window::open(config, 0)?;
     println!("reopened in {:?}", reopening.elapsed());
+    until_merged(&folder)?;
+    println!("look-ups in {} runs:", window.stats().runs);
+    for (what, first) in [("present", 0), ("absent", u64::MAX / 2)] {
+        for is_cold in [true, false] {
+            for size in [1, 100] {
+                let before = read_from_disk();
+                let times = look_ups(&window, &folder, first, total, size, is_cold)?;
+                let read = (read_from_disk() - before) / times.len() as u64;
+                let cache = if is_cold { "cold" } else { "warm" };
+                let at = |part: usize| times[(times.len() - 1) * part / 1000];
+                let (p50, p99, max) = (at(500), at(990), at(1000));
+                println!("  {size:>3} {what}, {cache}: p50 {p50:?}, p99 {p99:?}, max {max:?}; {read} B read from the disk each");
+            }
+        }
+    }
     drop(window);
     fs::remove_dir_all(&folder)?;
     Ok(())
@@ -69,6 +95,61 @@ fn claim(window: &Window, first: u64, size: u64) -> Option<Duration> {
     let started = Instant::now();
     window.claim(&identities, 0).ok()?.confirm(first);
     Some(started.elapsed())
+}
+
+/// Times of look-ups of `size` identities each, ascending. Those of the first `total` are present, each at its place.
+fn look_ups(window: &Window, folder: &Path, first: u64, total: u64, size: u64, is_cold: bool) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    // The same identities for each kind of cache: the second time their pages are in it.
+    let mut sample = (0_u64..).map(|n| first + identity(n ^ (size << 40)).as_u64_pair().0 % total);
+    let batches: Vec<Vec<u64>> =
+        (0..MEASURED_LOOK_UPS / size.min(10)).map(|_| sample.by_ref().take(size as usize).collect()).collect();
+    for batch in &batches {
+        let ids: Vec<Uuid> = batch.iter().map(|n| identity(*n)).collect();
+        if is_cold {
+            forget_cached(folder)?;
+        }
+        let started = Instant::now();
+        let answers = window.look_up(&ids);
+        times.push(started.elapsed());
+        for (n, answer) in batch.iter().zip(answers) {
+            let is_right = match answer {
+                LookUp::Known(known) => known.place == Place::At(*n),
+                answer => first > 0 && answer == LookUp::Unknown,
+            };
+            ensure!(is_right, "{n}: {answer:?}");
+        }
+    }
+    times.sort();
+    Ok(times)
+}
+
+/// Waits until no merge is being written.
+fn until_merged(folder: &Path) -> anyhow::Result<()> {
+    let mut quiet_looks = 0;
+    while quiet_looks < 10 {
+        let merges = fs::read_dir(folder)?.flatten().any(|file| file.path().extension().is_some_and(|kind| kind == "tmp"));
+        quiet_looks = if merges { 0 } else { quiet_looks + 1 };
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Makes the operating system forget what it has cached of the files.
+fn forget_cached(folder: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let file = File::open(entry?.path())?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        drop(file);
+    }
+    Ok(())
+}
+
+/// Bytes that this process had the disk read so far; 0 where that is not known.
+fn read_from_disk() -> u64 {
+    let counters = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    counters.lines().find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok()).unwrap_or(0)
 }
 
 /// The `n`-th of a row of identities that look random (splitmix64's finisher, twice).

@@ -17,10 +17,14 @@
 //!   number in the spool. Beyond [`WindowConfig::identities_max`] the oldest identities are forgotten early; [`Stats`] and the
 //!   log say so.
 //! - **Bounded memory.** Two hot generations (42 bytes for each identity, claims in flight included), and about 1.2 bytes for
-//!   each sealed identity. A sealed identity takes 21.3 bytes on disk: 16 for the UUID, 4 for the fingerprint, the rest for
-//!   filter and index. If sealing cannot keep up, claims are refused ([`ClaimError::Full`]); a confirmation is never refused.
+//!   each sealed identity. A sealed identity takes 25.3 bytes on disk: 16 for the UUID, 4 for the fingerprint, 4 for the place,
+//!   the rest for filter and index. If sealing cannot keep up, claims are refused ([`ClaimError::Full`]); a confirmation is never refused.
 //! - **Confirmed time.** An identity ages only while the gateway runs, by the monotonic clock ([`crate::clock`]). A restart
 //!   continues at the time of the newest identity. The wall clock expires nothing.
+//! - **A place is right or unknown.** [`Window::look_up`] tells for each identity where its event is in the spool, when it was
+//!   confirmed, and whether that can be told at all. A place counts only in the history of the spool in which it was stored
+//!   ([`WindowConfig::spool_history`]): not after the spool was replaced, nor after it was restored from an older backup. Unknown
+//!   are the places of runs of older formats, of events that could be read only late, and those too far from the others in a run.
 //! - **Nothing is unlinked at once.** A run that leaves the window is renamed. It is kept for a day
 //!   ([`crate::limits::DEDUP_SET_ASIDE_FOR`]) and until other runs leave; less only if kept runs exceed a quarter of the
 //!   window. A start takes a run back if it has not expired.
@@ -37,7 +41,8 @@
 //! | a run cannot be opened or read at a start | retried for seconds, then set aside whole as `.damaged` | `dedup_damaged` |
 //! | a run cannot be written | retried with a new file and growing pauses; memory holds two generations meanwhile | `dedup_unwritable`, then `dedup_full`, which blocks |
 //! | the folder or a run loses its name | detected within a second, and written again from the open files | `dedup_unwritable` if that fails |
-//! | the spool is another, or older | the marks are ignored: everything in the spool is restored | |
+//! | the spool is another | the marks and places are ignored: everything in the spool is restored | |
+//! | the spool is older than a run, also than one that was set aside | likewise, and a new history begins | |
 //! | more identities than configured | the oldest are forgotten early | `dedup_forgetting` |
 //!
 //! This is the embedded window of one gateway. [`Deduplicator`] adds the shared store of a fleet, if configured, with the same
@@ -65,25 +70,27 @@
 //! inside another's is a leftover of that merge. `.tmp` is an unfinished file, `.expired` a run that has left the window,
 //! `.damaged` a run that was set aside. A person may remove a `.damaged` run, or rename it to `.run` to try it again.
 //!
-//! A run (format 2, little-endian), every byte of which is under a CRC32C:
+//! A run (format 3, little-endian), every byte of which is under a CRC32C:
 //!
 //! ```text
 //! header    4096 B           magic "LG-DEDUP", version u32, identities per page u32, seed of the hash 2 × u64,
 //!                            zeros, CRC u32
-//! pages     4096 B each      204 entries of 20 B (identity 16 B, fingerprint u32), ascending by hash, then by identity;
-//!                            each page padded with zeros
+//! pages     4096 B each      170 entries of 24 B (identity 16 B, fingerprint u32, place u32), ascending by hash, then by
+//!                            identity; each page padded with zeros. The place is the event's sequence number in the spool
+//!                            minus the first mark; all bits set if it is unknown
 //! filters   ~1.13 B each id  fingerprints of the slices' binary fuse filters, one after the other
 //! tables    fence            u64 a page: the hash of its first identity
 //!           page CRCs        u32 a page
 //!           slices           32 B a slice: kind u32 (0 empty, 1 filtered, 2 without filter), fingerprint bytes u32,
 //!                            their CRC u32, segment length u32, segment count × length u32, zero u32, seed u64
 //! footer    96 B             identities u64, slice bits u32, CRC of the tables u32, filter bytes u64, oldest and newest
-//!                            confirmation i64 (Unix milliseconds), one past the last mark u64, the spool whose numbers
-//!                            the marks are (UUID, 16 B), zeros, CRC u32
+//!                            confirmation i64 (Unix milliseconds), one past the last mark u64, the history of the spool
+//!                            whose numbers the marks are (UUID, 16 B), first mark u64, zeros, CRC u32
 //! ```
 //!
-//! Format 1 is read too, and becomes format 2 in a merge: 256 entries of 16 B for each page without fingerprints, and a footer
-//! of 64 B that names no spool. An older version of Lakegate does not read format 2, and says so.
+//! Older formats are read too, and become format 3 in a merge, with unknown places. Format 2 has 204 entries of 20 B in each
+//! page, without places, and zeros for the first mark. Format 1 has 256 entries of 16 B, also without fingerprints, and a footer
+//! of 64 B that names no spool. An older version of Lakegate does not read format 3, and says so.
 //!
 //! Slice `s` of `2^bits` holds the identities whose hash begins with the bits of `s`. All runs of a folder have the same seed;
 //! a run with another seed is set aside.
@@ -99,6 +106,7 @@ mod folder;
 mod folder_watch;
 mod format;
 mod identity;
+mod look_up;
 mod memtable;
 mod merge;
 mod recovery;
@@ -122,7 +130,7 @@ pub use deduplicator::{Claimed, Deduplicator, StoreClaims};
 pub use errors::{OpenError, SealError};
 pub use fleet::{Fleet, FleetConfig, FleetError};
 pub use identity::Identity;
-pub use memtable::Place;
+pub use look_up::{Doubt, KnownIdentity, LookUp, Place};
 pub use scope::Scopes;
 pub use stats::{Sealing, Stats};
 pub use window::Window;

@@ -28,6 +28,7 @@
 //! cursor                     the position of each sink: see `cursor/stored.rs`
 //! end                        magic "LKGSEND1" | spool id | segment u64 | its bytes u64 | end u64 | crc u32: see `end_mark.rs`
 //! erased                     the numbers of events that no sink gets any more: see `erased.rs`
+//! history                    which line of sequence numbers this is, once a backup was restored: see `history.rs`
 //! *.tmp                      a file being replaced: written, fsynced, renamed, the folder fsynced
 //! 00000000000000000000.seg   a segment, named by the sequence number of its first frame
 //! quarantine/                damaged segments (a second link until they are unlinked) and files of other spools
@@ -49,7 +50,7 @@
 //!
 //! `handle`: the public API · `queue`, `writer`: appending · `frame`, `segment`: the format · `scan`, `reader`: reading ·
 //! `unreadable`, `losses`: unreadable places and lost events · `missing_files`: files that vanish at runtime · `cursor`: the
-//! delivered position · `erased`, `erase`, `scrub`: events that were erased · `recovery`, `tail`, `end_mark`: the start · `inspect`: reading from outside · `shared`: common state ·
+//! delivered position · `erased`, `erase`, `scrub`: events that were erased · `history`, `keep_history`: restored backups · `recovery`, `tail`, `end_mark`: the start · `inspect`: reading from outside · `shared`: common state ·
 //! `folder`, `disk`, `fault`: the layer below
 
 mod cursor;
@@ -61,7 +62,9 @@ mod fault;
 mod folder;
 mod frame;
 mod handle;
+mod history;
 mod inspect;
+mod keep_history;
 mod losses;
 mod missing_files;
 mod queue;

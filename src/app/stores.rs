@@ -73,13 +73,15 @@ pub(super) fn open_window(
     let window_config = WindowConfig {
         window: dedup_window(config),
         identities_max: config.dedup.identities_max,
-        spool: spool.id(),
+        spool_history: spool.history(),
         spool_end_exclusive: spool.durable_end(),
         conditions: conditions.clone(),
         ..WindowConfig::new(config.data_dir.join("dedup"))
     };
     // The wall clock is used only if no time is stored on disk.
     let (window, report) = Window::open(window_config, unix_millis(SystemTime::now()))?;
+    // Before the first event is stored.
+    spool.keep_history(report.spool_history).context("the history of the spool cannot be stored")?;
     let mark = window.sealed_mark();
     let first = spool.stats().first_seq;
     if first > mark.max(window.unnamed_mark()) {

@@ -22,9 +22,11 @@ pub struct WindowConfig {
     pub hot_identities: usize,
     /// Approximate maximum of identities in one slice of a run.
     pub slice_identities: u64,
-    /// The spool whose sequence numbers the marks are; nil for a spool without an id.
-    pub spool: Uuid,
-    /// One past the last event that the spool holds at the start. Larger marks belong to events that the spool lost.
+    /// The history of the spool whose sequence numbers the marks are; nil for a spool without a name, of which no place outlasts
+    /// memory.
+    pub spool_history: Uuid,
+    /// One past the last event that the spool holds at the start. Larger marks of the same history mean that the spool is older
+    /// than the window, because it was restored from a backup: a new history begins ([`OpenReport::spool_history`]).
     pub spool_end_exclusive: u64,
     /// Faults are raised here.
     pub conditions: Conditions,
@@ -40,7 +42,7 @@ impl WindowConfig {
             identities_max: DEDUP_IDENTITIES_MAX,
             hot_identities: DEDUP_HOT_IDENTITIES,
             slice_identities: DEDUP_SLICE_IDENTITIES,
-            spool: Uuid::nil(),
+            spool_history: Uuid::nil(),
             spool_end_exclusive: u64::MAX,
             conditions: Conditions::default(),
         }
@@ -63,6 +65,9 @@ pub struct OpenReport {
     pub taken_back: usize,
     /// The time at which the window continues: that of its newest identity, or the given time if it is empty.
     pub now_millis: i64,
+    /// The history of the spool from now on. Another one than that of the configuration if the spool is older than the window. The
+    /// caller must store it with the spool, durably, before an identity is confirmed.
+    pub spool_history: Uuid,
 }
 
 /// For the log: what was found.

@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::errors::SealError;
 use super::fleet::{Fleet, Verdict};
 use super::identity::{Identity, differ};
-use super::memtable::Place;
+use super::look_up::Place;
 use super::window::Window;
 use crate::clock::ConfirmedClock;
 
@@ -34,10 +34,15 @@ impl Deduplicator {
         self.window.clock()
     }
 
-    /// Where the event of an identity is in this gateway's spool, if it is there: see [`Window::place`].
+    /// Where the events of identities are in this gateway's spool, if they are there: see [`Window::places`].
     #[must_use]
-    pub fn place(&self, id: Uuid) -> Place {
-        self.window.place(id)
+    pub fn places(&self, ids: &[Uuid]) -> Vec<Place> {
+        self.window.places(ids)
+    }
+
+    /// Learns that the event of a known identity was stored again: see [`Window::stored_again`].
+    pub fn stored_again(&self, identity: Identity, mark: u64) {
+        self.window.stored_again(identity, mark);
     }
 
     /// Seals what the window has in memory, and closes it. Blocks on the disk.

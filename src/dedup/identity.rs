@@ -31,8 +31,7 @@ pub(super) fn differ(one: u32, other: u32) -> bool {
     one != Identity::UNKNOWN && other != Identity::UNKNOWN && one != other
 }
 
-/// An identity and its hash, in the order of a run: by hash, then by UUID. For one UUID with several fingerprints, a known one
-/// comes first, so that a merge keeps it.
+/// An identity and its hash, to be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) hash: u64,
@@ -40,14 +39,49 @@ pub(super) struct Key {
     pub(super) fingerprint: u32,
 }
 
-impl Ord for Key {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let rest = |key: &Self| (key.id, Reverse(key.fingerprint));
-        self.hash.cmp(&other.hash).then_with(|| rest(self).cmp(&rest(other)))
+/// An identity with the place of its event, as a run stores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) identity: Identity,
+    /// The event's sequence number in the spool, minus the first mark of the generation or run; [`Placed::NOWHERE`] if unknown.
+    /// Half as long as the number: see [`crate::limits::DEDUP_PLACE_BYTES`].
+    pub(super) offset: u32,
+}
+
+impl Placed {
+    /// Means that the place is unknown.
+    pub(super) const NOWHERE: u32 = u32::MAX;
+
+    /// The offset of the sequence number `place` from `first_mark`, if it is certain and fits.
+    pub(super) fn offset_of(place: Option<u64>, first_mark: u64) -> u32 {
+        let offset = place.and_then(|place| place.checked_sub(first_mark));
+        offset.and_then(|offset| u32::try_from(offset).ok()).unwrap_or(Self::NOWHERE)
+    }
+
+    /// The sequence number at `offset` from `first_mark`; `None` if it is unknown.
+    pub(super) fn place_of(offset: u32, first_mark: u64) -> Option<u64> {
+        if offset == Self::NOWHERE { None } else { first_mark.checked_add(u64::from(offset)) }
     }
 }
 
-impl PartialOrd for Key {
+/// An entry with its hash, in the order of a run: by hash, then by UUID. For one UUID with several fingerprints, a known one
+/// comes first, so that a merge keeps it, with its place. Of equal fingerprints the newest known place comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) hash: u64,
+    pub(super) placed: Placed,
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // One more than the offset, so that an unknown place is the smallest.
+        let rest =
+            |Placed { identity, offset }: &Placed| (identity.id, Reverse(identity.fingerprint), Reverse(offset.wrapping_add(1)));
+        self.hash.cmp(&other.hash).then_with(|| rest(&self.placed).cmp(&rest(&other.placed)))
+    }
+}
+
+impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -74,6 +108,10 @@ impl KeyedHash {
     pub(super) fn key(&self, identity: Identity) -> Key {
         let Identity { id, fingerprint } = identity;
         Key { hash: self.of(id), id, fingerprint }
+    }
+
+    pub(super) fn entry(&self, placed: Placed) -> Entry {
+        Entry { hash: self.of(placed.identity.id), placed }
     }
 
     pub(super) fn of(&self, id: Uuid) -> u64 {
@@ -120,10 +158,27 @@ pub(super) mod tests {
     fn a_known_fingerprint_sorts_before_an_unknown_one_and_unknown_ones_differ_from_nothing() {
         let hash = KeyedHash { seed: [5, 6] };
         let id = Uuid::new_v4();
-        let mut keys = [0, 7, 3].map(|fingerprint| hash.key(Identity { id, fingerprint }));
-        keys.sort_unstable();
-        assert_eq!(keys.map(|key| key.fingerprint), [7, 3, 0]);
+        let placed = |(fingerprint, offset)| Placed { identity: Identity { id, fingerprint }, offset };
+        let mut entries = [(0, 9), (7, Placed::NOWHERE), (3, 5), (7, 0), (7, 4)].map(|entry| hash.entry(placed(entry)));
+        entries.sort_unstable();
+        let sorted = entries.map(|entry| (entry.placed.identity.fingerprint, entry.placed.offset));
+        assert_eq!(sorted, [(7, 4), (7, 0), (7, Placed::NOWHERE), (3, 5), (0, 9)]);
         assert!(differ(1, 2) && !differ(1, 1) && !differ(0, 2) && !differ(2, 0) && !differ(0, 0));
+    }
+
+    #[test]
+    fn a_place_that_does_not_fit_into_its_offset_is_unknown_and_never_another_place() {
+        for (place, first, back) in [
+            (Some(7), 7, Some(7)),
+            (Some(7 + u64::from(u32::MAX) - 1), 7, Some(7 + u64::from(u32::MAX) - 1)),
+            (Some(7 + u64::from(u32::MAX)), 7, None),
+            (Some(u64::MAX), 7, None),
+            (Some(6), 7, None),
+            (None, 0, None),
+        ] {
+            assert_eq!(Placed::place_of(Placed::offset_of(place, first), first), back, "{place:?} from {first}");
+        }
+        assert_eq!(Placed::place_of(1, u64::MAX), None);
     }
 
     #[test]

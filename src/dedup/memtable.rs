@@ -9,29 +9,21 @@ use uuid::Uuid;
 
 use super::claim::{Claim, ClaimError};
 use super::folder::Generations;
-use super::identity::{Identity, Key, KeyedHash, differ};
+use super::identity::{Identity, Key, KeyedHash, Placed, differ};
+use super::look_up::{KnownIdentity, LookUp, Place};
 use super::run::Sealed;
-
-/// A confirmed identity, and the position of its event.
-#[derive(Debug)]
-pub(super) struct Confirmed {
-    pub(super) identity: Identity,
-    /// The event's sequence number in the spool minus [`Generation::mark_first_inclusive`]; [`UNPLACED`] if unknown. Half as
-    /// long as the number, because memory holds half a million of these.
-    place_offset: u32,
-}
-
-const UNPLACED: u32 = u32::MAX;
 
 /// Identities confirmed in one period of time, which become one run on disk.
 #[derive(Debug)]
 pub(super) struct Generation {
     /// Its number in the order of generations, and the name of its file.
     pub(super) number: u64,
-    pub(super) ids: HashTable<Confirmed>,
+    pub(super) ids: HashTable<Placed>,
     /// Confirmation times, Unix milliseconds.
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
+    /// The first mark that was confirmed, from which the offsets of the places are counted. It never changes, whatever follows.
+    pub(super) first_mark: u64,
     pub(super) mark_first_inclusive: u64,
     pub(super) mark_end_exclusive: u64,
 }
@@ -44,6 +36,7 @@ impl Generation {
             ids: HashTable::with_capacity(capacity),
             oldest_millis: i64::MAX,
             newest_millis: i64::MIN,
+            first_mark: u64::MAX,
             mark_first_inclusive: u64::MAX,
             mark_end_exclusive: 0,
         }
@@ -59,20 +52,24 @@ impl Generation {
         self.find(key).map(|known| known.identity.fingerprint)
     }
 
-    fn find(&self, key: &Key) -> Option<&Confirmed> {
+    fn find(&self, key: &Key) -> Option<&Placed> {
         self.ids.find(key.hash, |known| known.identity.id == key.id)
     }
 
-    /// Position of the identity's event, as far as known; `None` if the identity was not confirmed.
-    fn place(&self, key: &Key) -> Option<Place> {
-        let known = self.find(key)?;
-        Some(match known.place_offset {
-            UNPLACED => Place::Before(self.mark_end_exclusive),
-            offset => Place::At(self.mark_first_inclusive + u64::from(offset)),
+    /// What is known of the identity; `None` if it was not confirmed.
+    fn look_up(&self, key: &Key) -> Option<KnownIdentity> {
+        let place = Placed::place_of(self.find(key)?.offset, self.first_mark);
+        Some(KnownIdentity {
+            place: place.map_or(Place::Before(self.mark_end_exclusive), Place::At),
+            oldest_millis: self.oldest_millis,
+            newest_millis: self.newest_millis,
         })
     }
 
     fn note(&mut self, mark: u64, now_millis: i64) {
+        if self.ids.is_empty() {
+            self.first_mark = mark;
+        }
         self.oldest_millis = self.oldest_millis.min(now_millis);
         self.newest_millis = self.newest_millis.max(now_millis);
         self.mark_first_inclusive = self.mark_first_inclusive.min(mark);
@@ -93,15 +90,6 @@ struct InFlight {
 pub(super) struct Fresh {
     pub(super) index: usize,
     pub(super) key: Key,
-}
-
-/// Position in the spool of the event that was confirmed with an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The event has this sequence number.
-    At(u64),
-    /// The event has a smaller sequence number, if it is in this spool at all.
-    Before(u64),
 }
 
 /// Every identity that is not in a sealed run. The window's only lock protects it.
@@ -170,9 +158,15 @@ impl Memtable {
         self.hot.fingerprint(key).or_else(|| self.sealing.as_ref()?.fingerprint(key))
     }
 
-    /// The event's position for an identity that is confirmed but not yet in a run.
-    pub(super) fn place(&self, key: &Key) -> Option<Place> {
-        self.hot.place(key).or_else(|| self.sealing.as_ref()?.place(key))
+    /// What memory knows of an identity.
+    pub(super) fn look_up(&self, key: &Key) -> LookUp {
+        let known = self.hot.look_up(key).or_else(|| self.sealing.as_ref()?.look_up(key));
+        let is_in_flight = || self.in_flight.find(key.hash, |other| other.id == key.id).is_some();
+        match known {
+            Some(known) => LookUp::Known(known),
+            None if is_in_flight() => LookUp::InFlight,
+            None => LookUp::Unknown,
+        }
     }
 
     /// Claims a batch, all or nothing; `sealed[i]` is what the runs know of `keys[i]`.
@@ -225,29 +219,34 @@ impl Memtable {
     /// Confirms a claimed identity. Returns whether a generation now waits to be sealed because of it.
     pub(super) fn confirm(&mut self, fresh: &Fresh, mark: u64, now_millis: i64) -> bool {
         self.release(std::slice::from_ref(fresh));
-        self.insert(&fresh.key, mark, true, now_millis)
+        self.insert(&fresh.key, mark, mark, now_millis)
     }
 
-    /// Restores an identity that was confirmed before the restart, or long ago. `None` if there is no room until a seal is
-    /// done.
-    pub(super) fn restore(&mut self, key: &Key, mark: u64, now_millis: i64) -> Option<bool> {
+    /// Restores an identity that was confirmed before the restart, or long ago, or whose event was stored again. `None` if there
+    /// is no room until a seal is done.
+    pub(super) fn restore(&mut self, key: &Key, place: u64, now_millis: i64) -> Option<bool> {
         if self.is_full() {
             return None;
         }
-        // An identity that could be read only later gets a place behind younger ones.
-        let behind = mark.max(self.mark_end_exclusive.saturating_sub(1));
-        Some(self.insert(key, behind, behind == mark, now_millis))
+        // An identity that could be read only later gets a mark behind younger ones.
+        let mark = place.max(self.mark_end_exclusive.saturating_sub(1));
+        Some(self.insert(key, mark, place, now_millis))
     }
 
-    fn insert(&mut self, key: &Key, mark: u64, is_place: bool, now_millis: i64) -> bool {
+    fn insert(&mut self, key: &Key, mark: u64, place: u64, now_millis: i64) -> bool {
         debug_assert!(mark + 1 >= self.mark_end_exclusive, "identities are confirmed in the order of their marks");
         self.mark_end_exclusive = self.mark_end_exclusive.max(mark.saturating_add(1));
         let hash = self.hash;
         self.hot.note(mark, now_millis);
-        let offset = u32::try_from(mark - self.hot.mark_first_inclusive).ok().filter(|_| is_place);
         let identity = Identity { id: key.id, fingerprint: key.fingerprint };
-        let place = self.hot.ids.entry(key.hash, |known| known.identity.id == key.id, |known| hash.of(known.identity.id));
-        place.or_insert(Confirmed { identity, place_offset: offset.unwrap_or(UNPLACED) });
+        let offset = Placed::offset_of(Some(place), self.hot.first_mark);
+        match self.hot.ids.entry(key.hash, |known| known.identity.id == key.id, |known| hash.of(known.identity.id)) {
+            Entry::Vacant(free) => {
+                free.insert(Placed { identity, offset });
+            }
+            // The event was stored again, because the disk had lost it.
+            Entry::Occupied(mut known) => known.get_mut().offset = offset,
+        }
         self.rotate_if_due()
     }
 
@@ -353,17 +352,40 @@ mod tests {
         let mut unsealed = Memtable::new(HASH, 2, 0);
         let k = keys(0..5);
         let (_, fresh) = claim(&mut unsealed, &k[..3]).unwrap();
-        assert_eq!(unsealed.place(&k[0]), None, "in flight");
-        for (fresh, mark) in fresh.iter().zip([70, 71, 90]) {
+        assert_eq!(unsealed.look_up(&k[0]), LookUp::InFlight);
+        for (fresh, (mark, now_millis)) in fresh.iter().zip([(70, 5), (71, 6), (90, 8)]) {
+            unsealed.confirm(fresh, mark, now_millis);
+        }
+        let known = |place, oldest_millis, newest_millis| LookUp::Known(KnownIdentity { place, oldest_millis, newest_millis });
+        assert_eq!(unsealed.sealing().map(|sealing| sealing.ids.len()), Some(2));
+        let sealing = [0, 1].map(|n| unsealed.look_up(&k[n]));
+        assert_eq!(sealing, [known(Place::At(70), 5, 6), known(Place::At(71), 5, 6)]);
+        assert_eq!(unsealed.look_up(&k[2]), known(Place::At(90), 8, 8));
+        // An identity that could be read only later lies before the mark that it gets.
+        assert_eq!(unsealed.restore(&k[3], 12, 9), Some(false));
+        assert_eq!(unsealed.look_up(&k[3]), known(Place::Before(91), 8, 9));
+        unsealed.sealed();
+        assert_eq!((unsealed.look_up(&k[0]), unsealed.look_up(&k[2])), (LookUp::Unknown, known(Place::At(90), 8, 9)));
+    }
+
+    #[test]
+    fn an_event_that_was_stored_again_has_its_new_place_also_behind_younger_ones() {
+        let mut unsealed = Memtable::new(HASH, 8, 0);
+        let k = keys(0..2);
+        let (_, fresh) = claim(&mut unsealed, &k).unwrap();
+        for (fresh, mark) in fresh.iter().zip([70, 75]) {
             unsealed.confirm(fresh, mark, 0);
         }
-        assert_eq!(unsealed.sealing().map(|sealing| sealing.ids.len()), Some(2));
-        assert_eq!([0, 1, 2].map(|n| unsealed.place(&k[n])), [70, 71, 90].map(|mark| Some(Place::At(mark))));
-        // An identity that could be read only later lies before the mark that it gets.
-        assert_eq!(unsealed.restore(&k[3], 12, 0), Some(false));
-        assert_eq!(unsealed.place(&k[3]), Some(Place::Before(91)));
-        unsealed.sealed();
-        assert_eq!((unsealed.place(&k[0]), unsealed.place(&k[2])), (None, Some(Place::At(90))));
+        let place = |unsealed: &Memtable, n: usize| match unsealed.look_up(&k[n]) {
+            LookUp::Known(known) => known.place,
+            other => panic!("{other:?}"),
+        };
+        // Its copy was appended as 74, and 75 was confirmed meanwhile.
+        unsealed.restore(&k[0], 74, 0);
+        assert_eq!((place(&unsealed, 0), place(&unsealed, 1)), (Place::At(74), Place::At(75)));
+        // A number before the generation's first does not fit, so the old place must go.
+        unsealed.restore(&k[0], 3, 0);
+        assert_eq!((place(&unsealed, 0), place(&unsealed, 1)), (Place::Before(76), Place::At(75)));
     }
 
     #[test]

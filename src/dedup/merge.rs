@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::folder::{Folder, Generations};
 use super::format::PAGE_BYTES;
-use super::identity::Key;
+use super::identity::{Entry, Placed};
 use super::run::Run;
 use super::stats::Counters;
 use super::unreadable_pages::PageState;
@@ -90,18 +90,26 @@ pub(super) fn choose(runs: &[Size], limits: &MergeLimits) -> Option<Range<usize>
 /// Reads one run from front to back.
 struct Cursor {
     run: Arc<Run>,
+    /// Of the merged run, for which the places are converted.
+    facts: Facts,
     next_page: usize,
-    /// Keys that were read and not yet returned, in reverse.
-    keys: Vec<Key>,
+    /// Entries that were read and not yet returned, in reverse.
+    entries: Vec<Entry>,
     pages: Vec<u8>,
 }
 
 impl Cursor {
-    fn next(&mut self, counters: &Counters) -> Result<Option<Key>, MergeError> {
-        while self.keys.is_empty() && self.next_page < self.run.pages() {
+    fn next(&mut self, counters: &Counters) -> Result<Option<Entry>, MergeError> {
+        while self.entries.is_empty() && self.next_page < self.run.pages() {
             self.fill(counters)?;
         }
-        Ok(self.keys.pop())
+        Ok(self.entries.pop())
+    }
+
+    /// The entry as it is in the merged run. A place of another history than that of the merged run becomes unknown.
+    fn converted(run: &Run, facts: &Facts, known: Placed) -> Entry {
+        let place = run.footer.place(known.offset, facts.spool_history).filter(|place| *place < facts.mark_end_exclusive);
+        run.hash.entry(Placed { offset: Placed::offset_of(place, facts.mark_first_inclusive), ..known })
     }
 
     fn fill(&mut self, counters: &Counters) -> Result<(), MergeError> {
@@ -113,14 +121,17 @@ impl Cursor {
             let is_intact = are_read && self.run.is_intact(page, bytes);
             let state = if is_intact { PageState::Intact } else { self.run.read_page(page, bytes, counters) };
             match state {
-                PageState::Intact => self.keys.extend(self.run.identities(page, bytes).map(|one| self.run.hash.key(one))),
+                PageState::Intact => {
+                    let (run, facts) = (&self.run, &self.facts);
+                    self.entries.extend(run.entries(page, bytes).map(|known| Self::converted(run, facts, known)));
+                }
                 // Its identities are lost with or without the merge.
                 PageState::Damaged => {}
                 // The page may be read later, so the merge fails and the run stays.
                 PageState::Unreadable => return Err(MergeError::Waits),
             }
         }
-        self.keys.reverse();
+        self.entries.reverse();
         self.next_page += count;
         Ok(())
     }
@@ -129,8 +140,8 @@ impl Cursor {
 /// A merge in progress. Its memory is one unfinished slice and the filters built so far, for inputs of any size.
 pub(super) struct Merge {
     inputs: Vec<Cursor>,
-    /// The next key of every input that is not exhausted, with the input's index.
-    heads: BinaryHeap<Reverse<(Key, usize)>>,
+    /// The next entry of every input that is not exhausted, with the input's index.
+    heads: BinaryHeap<Reverse<(Entry, usize)>>,
     writer: RunWriter,
     facts: Facts,
 }
@@ -146,29 +157,26 @@ impl Merge {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(None) };
         let generations =
             Generations { first_inclusive: first.generations.first_inclusive, last_inclusive: last.generations.last_inclusive };
+        let of_last = || runs.iter().filter(|run| run.footer.spool_history == last.footer.spool_history);
         let facts = Facts {
             oldest_millis: runs.iter().map(|run| run.footer.oldest_millis).min().unwrap_or(0),
             newest_millis: runs.iter().map(|run| run.footer.newest_millis).max().unwrap_or(0),
+            mark_first_inclusive: of_last().map(|run| run.footer.mark_first_inclusive).min().unwrap_or(u64::MAX),
             // The mark of the newest run, not the largest mark: if the spool was replaced by an empty one, marks began again
             // at 0.
             mark_end_exclusive: last.footer.mark_end_exclusive,
-            spool: last.footer.spool,
+            spool_history: last.footer.spool_history,
         };
         let identities = runs.iter().map(|run| run.footer.identities).sum();
         let writer = RunWriter::create(folder, generations, &first.hash, identities, slice_identities)?;
-        let cursor = |run: &Arc<Run>| Cursor { run: Arc::clone(run), next_page: 0, keys: Vec::new(), pages: Vec::new() };
+        let cursor =
+            |run: &Arc<Run>| Cursor { run: Arc::clone(run), facts, next_page: 0, entries: Vec::new(), pages: Vec::new() };
         let mut inputs: Vec<Cursor> = runs.iter().map(cursor).collect();
         let mut heads = BinaryHeap::new();
         for (index, input) in inputs.iter_mut().enumerate() {
-            heads.extend(input.next(counters)?.map(|key| Reverse((key, index))));
+            heads.extend(input.next(counters)?.map(|entry| Reverse((entry, index))));
         }
         Ok(Some(Self { inputs, heads, writer, facts }))
-    }
-
-    /// Makes the merged run invalidate its marks.
-    pub(super) fn without_marks(mut self) -> Self {
-        self.facts.mark_end_exclusive = 0;
-        self
     }
 
     /// The runs that the merge replaces.
@@ -180,12 +188,12 @@ impl Merge {
     pub(super) fn step(&mut self, counters: &Counters) -> Result<bool, MergeError> {
         // The head is replaced in place, which is half the work of a pop and a push.
         while let Some(mut head) = self.heads.peek_mut() {
-            let Reverse((key, input)) = *head;
+            let Reverse((entry, input)) = *head;
             match self.inputs[input].next(counters)? {
                 Some(next) => *head = Reverse((next, input)),
                 None => drop(PeekMut::pop(head)),
             }
-            if self.writer.push(key)? {
+            if self.writer.push(entry)? {
                 return Ok(true);
             }
         }

@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
+use uuid::Uuid;
+
 use super::config::{OpenReport, WindowConfig};
 use super::errors::OpenError;
 use super::folder::{Folder, Generations};
-use super::format::RunError;
+use super::format::{Footer, RunError};
 use super::identity::KeyedHash;
-use super::merge::{Merge, MergeError};
 use super::run::{Run, read_hash};
 use super::runs::RunSet;
-use super::stats::Counters;
 use crate::fault::{FaultKind, Operation, Patience, Tries, fault_kind};
 use crate::limits::DEDUP_OPEN_PATIENCE;
 
@@ -33,6 +33,8 @@ pub(super) struct Recovered {
     pub(super) kept: Vec<ExpiredRun>,
     /// The newest identity that was forgotten early, as far as the files tell; `i64::MIN` if there was none.
     pub(super) forgotten_millis: i64,
+    /// Damaged runs in the folder.
+    pub(super) set_aside: u64,
     pub(super) report: OpenReport,
 }
 
@@ -54,6 +56,12 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
     opening.take(listing.runs, &mut runs)?;
     let newest_of_runs = runs.iter().map(|run| run.footer.newest_millis).max();
     let footers: Vec<_> = listing.expired.iter().map(|run| (*run, opening.footer(*run))).collect();
+    // Also those of runs that were set aside, because a person may put them back.
+    let damaged = listing.damaged.iter().chain(&opening.report.set_aside);
+    let of_damaged = damaged.filter_map(|path| Run::read_footer(path).ok());
+    let of_expired = footers.iter().filter_map(|(_, footer)| *footer);
+    let marked = runs.iter().map(|run| run.footer).chain(of_expired).chain(of_damaged);
+    opening.report.spool_history = history_of_spool(config, marked);
     let newest_of_expired = footers.iter().filter_map(|(_, footer)| Some(footer.as_ref()?.newest_millis)).max();
     opening.report.now_millis = newest_of_runs.max(newest_of_expired).unwrap_or(now_millis);
 
@@ -88,24 +96,33 @@ pub(super) fn recover(folder: &Arc<Folder>, config: &WindowConfig, now_millis: i
     }
     runs.sort_by_key(|run| run.generations);
     // If no run is left, use the seed of the runs that were set aside, because a person may put them back.
+    let set_aside = (listing.damaged.len() + report.set_aside.len()) as u64;
     let aside = listing.damaged.into_iter().chain(report.set_aside.iter().cloned());
     let aside = aside.chain(kept.iter().map(|kept| folder.expired_path(kept.run)));
     let of_aside = || aside.into_iter().find_map(|path| read_hash(&path).ok());
     let hash = runs.first().map(|run| run.hash).or_else(of_aside).unwrap_or_else(KeyedHash::random);
-    let mut runs = RunSet { runs, sealed_generation: listing.newest_generation };
-    if runs.mark_end_exclusive(config.spool) > config.spool_end_exclusive {
-        // The spool was restored from an older backup. Its next events get numbers below this mark. Once they are beyond it,
-        // nothing would show that they must be restored. So the mark is reset, durably, before there are such events.
-        tracing::warn!("dedup: the spool is older than the dedup window; all that it holds is compared anew");
-        runs = forget_marks(folder, &runs, config).map_err(|error| match error {
-            MergeError::Disk(source) => failed(source),
-            MergeError::Waits => failed(std::io::Error::other("a page of the newest run cannot be read")),
-        })?;
-    }
+    let runs = RunSet { runs, sealed_generation: listing.newest_generation };
     report.runs = runs.runs.len();
     report.identities = runs.sum(|run| run.footer.identities);
     kept.reverse();
-    Ok(Recovered { runs, hash, kept, forgotten_millis, report })
+    Ok(Recovered { runs, hash, kept, forgotten_millis, set_aside, report })
+}
+
+/// The history of the spool from now on, given the footers of all runs that count or may count again.
+fn history_of_spool(config: &WindowConfig, footers: impl Iterator<Item = Footer>) -> Uuid {
+    let of_this = footers.filter(|footer| footer.spool_history == config.spool_history);
+    let mark_end_exclusive = of_this.map(|footer| footer.mark_end_exclusive).max().unwrap_or(0);
+    if mark_end_exclusive <= config.spool_end_exclusive {
+        return config.spool_history;
+    }
+    // The spool was restored from an older backup. Its next events get numbers that the runs have for other events. Once they
+    // are beyond the marks, nothing would show that. So their history gets another name, before there are such events.
+    tracing::warn!(
+        mark_end_exclusive,
+        spool_end_exclusive = config.spool_end_exclusive,
+        "dedup: the spool is older than the dedup window; all that it holds is compared anew"
+    );
+    Uuid::new_v4()
 }
 
 /// State while runs are opened.
@@ -157,7 +174,7 @@ impl Opening<'_> {
     }
 
     /// The footer of an expired run; `None` if it cannot be read.
-    fn footer(&mut self, generations: Generations) -> Option<super::format::Footer> {
+    fn footer(&mut self, generations: Generations) -> Option<Footer> {
         let path = self.folder.expired_path(generations);
         self.patiently(|| Run::read_footer(&path)).ok()
     }
@@ -174,17 +191,4 @@ impl Opening<'_> {
             }
         }
     }
-}
-
-/// Writes the newest run again, with invalid marks.
-fn forget_marks(folder: &Arc<Folder>, runs: &RunSet, config: &WindowConfig) -> Result<RunSet, MergeError> {
-    let counters = Counters::default();
-    let newest = runs.runs.last().map_or(&[] as &[_], std::slice::from_ref);
-    let Some(merge) = Merge::start(folder, newest, config.slice_identities.max(1), &counters)? else {
-        return Ok(RunSet { runs: runs.runs.clone(), sealed_generation: runs.sealed_generation });
-    };
-    let mut merge = merge.without_marks();
-    while merge.step(&counters)? {}
-    let rewritten = merge.finish()?;
-    Ok(runs.replaced(|run| newest.iter().any(|newest| Arc::ptr_eq(newest, run)), rewritten))
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::filter::SliceFilter;
 use super::folder::Generations;
 use super::format::{Footer, Layout, PAGE_BYTES, RunError, SLICE_BYTES, decode_header, u32_at, u64_at};
-use super::identity::{Identity, Key, KeyedHash, slice_of};
+use super::identity::{Key, KeyedHash, Placed, slice_of};
 use super::stats::Counters;
 use super::unreadable_pages::{PageState, UnreadablePages};
 use crate::limits::DEDUP_READ_PATIENCE;
@@ -23,6 +23,16 @@ pub(super) enum Sealed {
         fingerprint: u32,
     },
     /// No readable page holds the identity, but a page that may hold it cannot be read at the moment.
+    Unreadable,
+}
+
+/// What one run knows of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Entry(Placed),
+    Absent,
+    /// No readable page holds the identity, but a page that may hold it is damaged, or cannot be read at the moment.
+    Damaged,
     Unreadable,
 }
 
@@ -93,22 +103,32 @@ impl Run {
         self.slices.get(slice_of(hash, self.footer.slice_bits)).is_some_and(|slice| slice.may_contain(hash))
     }
 
-    /// Looks the identity up in the run: reads the only page where it can be. (More than one, if several identities share its
-    /// hash and lie on several pages.) A damaged page is counted and holds nothing.
+    /// Looks the identity up in the run, for a claim. A damaged page holds nothing.
     pub(super) fn look_up(&self, key: &Key, counters: &Counters) -> Sealed {
+        match self.find(key, counters) {
+            Found::Entry(known) => Sealed::Known { fingerprint: known.identity.fingerprint },
+            Found::Absent | Found::Damaged => Sealed::Unknown,
+            Found::Unreadable => Sealed::Unreadable,
+        }
+    }
+
+    /// Finds the identity in the run: reads the only page where it can be. (More than one, if several identities share its hash
+    /// and lie on several pages.) A damaged page is counted.
+    pub(super) fn find(&self, key: &Key, counters: &Counters) -> Found {
         let after = self.fence.partition_point(|first| *first <= key.hash);
-        let mut otherwise = Sealed::Unknown;
+        let mut otherwise = Found::Absent;
         for page in (0..after).rev() {
             counters.lookups_read_disk.fetch_add(1, Ordering::Relaxed);
             let mut bytes = [0; PAGE_BYTES];
             match self.read_page(page, &mut bytes, counters) {
                 PageState::Intact => {
-                    if let Some(known) = self.identities(page, &bytes).find(|known| known.id == key.id) {
-                        return Sealed::Known { fingerprint: known.fingerprint };
+                    if let Some(known) = self.entries(page, &bytes).find(|known| known.identity.id == key.id) {
+                        return Found::Entry(known);
                     }
                 }
+                PageState::Damaged if otherwise == Found::Absent => otherwise = Found::Damaged,
                 PageState::Damaged => {}
-                PageState::Unreadable => otherwise = Sealed::Unreadable,
+                PageState::Unreadable => otherwise = Found::Unreadable,
             }
             // The page before can end with the same hash that this page begins with.
             if self.fence[page] != key.hash {
@@ -155,9 +175,9 @@ impl Run {
         self.fence.len()
     }
 
-    /// The identities in the bytes of a page.
-    pub(super) fn identities<'a>(&self, page: usize, bytes: &'a [u8]) -> impl Iterator<Item = Identity> + use<'a> {
-        self.layout.identities(bytes).take(self.ids_in_page(page))
+    /// The entries in the bytes of a page.
+    pub(super) fn entries<'a>(&self, page: usize, bytes: &'a [u8]) -> impl Iterator<Item = Placed> + use<'a> {
+        self.layout.entries(bytes).take(self.ids_in_page(page))
     }
 
     fn ids_in_page(&self, page: usize) -> usize {

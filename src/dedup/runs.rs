@@ -5,8 +5,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::identity::Key;
+use super::look_up::{Doubt, KnownIdentity, LookUp, Place};
 use super::merge::{MergeLimits, Size};
-use super::run::{Run, Sealed};
+use super::run::{Found, Run, Sealed};
 use super::stats::Counters;
 
 /// The runs, the oldest first.
@@ -45,6 +46,30 @@ impl RunSet {
                     Sealed::Unknown => {}
                     known => found[index] = known,
                 }
+            }
+        }
+    }
+
+    /// Completes `answers` with what the runs know of the keys that memory does not know. `spool_history` is that of the spool in
+    /// use.
+    pub(super) fn complete(&self, keys: &[Key], answers: &mut [LookUp], spool_history: Uuid, counters: &Counters) {
+        let sealed_below = self.mark_end_exclusive(spool_history);
+        // The newest first: if an event was stored again, the newest run knows its newest place.
+        for run in self.runs.iter().rev() {
+            for (key, answer) in keys.iter().zip(answers.iter_mut()) {
+                if matches!(answer, LookUp::Known(_)) || !run.may_contain(key.hash) {
+                    continue;
+                }
+                *answer = match (run.find(key, counters), *answer) {
+                    (Found::Entry(known), _) => LookUp::Known(KnownIdentity {
+                        place: run.footer.place(known.offset, spool_history).map_or(Place::Before(sealed_below), Place::At),
+                        oldest_millis: run.footer.oldest_millis,
+                        newest_millis: run.footer.newest_millis,
+                    }),
+                    (Found::Damaged, LookUp::Unknown) => LookUp::CannotTell(Doubt::PageDamaged),
+                    (Found::Unreadable, LookUp::Unknown | LookUp::CannotTell(_)) => LookUp::CannotTell(Doubt::PageUnreadable),
+                    (_, before) => before,
+                };
             }
         }
     }
@@ -96,10 +121,11 @@ impl RunSet {
         self.runs.iter().map(|run| run.footer.newest_millis).min()
     }
 
-    /// Every identity of `spool` confirmed with a smaller mark is in the runs, or was there. 0 if the marks belong to another
-    /// spool.
-    pub(super) fn mark_end_exclusive(&self, spool: Uuid) -> u64 {
-        self.runs.last().filter(|run| run.footer.spool == spool).map_or(0, |run| run.footer.mark_end_exclusive)
+    /// Every identity confirmed with a smaller mark in this history of the spool is in the runs, or was there. 0 if the marks
+    /// belong to another history.
+    pub(super) fn mark_end_exclusive(&self, spool_history: Uuid) -> u64 {
+        let newest = self.runs.last().filter(|run| run.footer.spool_history == spool_history);
+        newest.map_or(0, |run| run.footer.mark_end_exclusive)
     }
 
     /// The newest mark, if it is of format 1, which does not name the spool; else 0.

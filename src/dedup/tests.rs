@@ -8,6 +8,9 @@ mod expiry;
 mod faults;
 mod fingerprints;
 mod model;
+mod old_formats;
+mod place_model;
+mod places;
 mod presence;
 mod speed;
 mod spools;
@@ -18,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::{Claim, Identity, Window, WindowConfig};
+use super::{Claim, Identity, LookUp, Place, Window, WindowConfig};
 
 const DUPLICATE: Claim = Claim::Duplicate { differs: false };
 
@@ -85,6 +88,23 @@ fn remember(window: &Window, ids: &[Uuid], first_mark: u64, now_millis: i64) {
         claims.confirm(mark);
         mark += ids.len() as u64;
     }
+}
+
+/// A tiny window of this history of a spool.
+fn of_history(dir: &Path, history: u128) -> WindowConfig {
+    WindowConfig { spool_history: Uuid::from_u128(history), ..tiny(dir) }
+}
+
+/// The places of identities that the window knows; `None` where only a bound is known.
+fn places(window: &Window, ids: &[Uuid]) -> Vec<Option<u64>> {
+    let place = |answer| match answer {
+        LookUp::Known(known) => match known.place {
+            Place::At(place) => Some(place),
+            Place::Before(_) => None,
+        },
+        other => panic!("{other:?}"),
+    };
+    window.look_up(ids).into_iter().map(place).collect()
 }
 
 /// Number of `ids` that the window knows. Unknown ids are claimed and released again.

@@ -13,7 +13,7 @@ use super::config::{OpenReport, WindowConfig};
 use super::errors::{OpenError, SealError};
 use super::folder::Folder;
 use super::identity::{Identity, Key};
-use super::memtable::Place;
+use super::look_up::{Doubt, LookUp, Place};
 use super::recovery::{Recovered, recover};
 use super::shared::Shared;
 #[cfg(test)]
@@ -21,7 +21,7 @@ use super::shared::State;
 use super::stats::Stats;
 use super::worker::Worker;
 use crate::clock::ConfirmedClock;
-use crate::limits::DEDUP_RESTORE_BATCH;
+use crate::limits::{DEDUP_LOOK_UP_BATCH, DEDUP_RESTORE_BATCH};
 
 /// The embedded dedup window. Clones share it; dropping the last clone ends its thread.
 #[derive(Clone, Debug)]
@@ -54,15 +54,17 @@ impl Window {
 
     pub(super) fn open_in(folder: Folder, config: WindowConfig, now_millis: i64) -> Result<(Self, OpenReport), OpenError> {
         let folder = Arc::new(folder);
-        let Recovered { runs, hash, kept, forgotten_millis, report } = recover(&folder, &config, now_millis)?;
+        let Recovered { runs, hash, kept, forgotten_millis, set_aside, report } = recover(&folder, &config, now_millis)?;
         let clock = ConfirmedClock::starting_at(report.now_millis, Instant::now());
         let config = WindowConfig {
             hot_identities: config.hot_identities.max(1),
             slice_identities: config.slice_identities.max(1),
+            spool_history: report.spool_history,
             ..config
         };
         let shared = Arc::new(Shared::new(config, hash, runs, report.now_millis));
         shared.forgotten_millis.store(forgotten_millis, Ordering::Relaxed);
+        shared.runs_set_aside.store(set_aside, Ordering::Relaxed);
         let vital = shared.config.conditions.vital("dedup");
         let worker = Worker::new(Arc::clone(&shared), folder, kept);
         let thread = vital.thread(move || worker.run()).map_err(OpenError::Thread)?;
@@ -104,7 +106,7 @@ impl Window {
     /// restore everything that the spool holds.
     #[must_use]
     pub fn sealed_mark(&self) -> u64 {
-        self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool)
+        self.handle.shared.runs.load().mark_end_exclusive(self.handle.shared.config.spool_history)
     }
 
     /// The mark of a window that release 0.1.0 wrote, which did not store the spool of its marks; else 0. It is too uncertain
@@ -114,14 +116,58 @@ impl Window {
         self.handle.shared.runs.load().unnamed_mark_end_exclusive()
     }
 
-    /// Position of the event that was confirmed with the identity `id`. Exact for identities in memory (the newest, and those
-    /// restored at the start); otherwise before [`sealed_mark`](Self::sealed_mark).
+    /// Looks up what is known of identities. Claims nothing, and counts as no claim. Takes the lock for memory only, and reads the
+    /// disk for what is sealed: call it where that may block.
     #[must_use]
-    pub fn place(&self, id: Uuid) -> Place {
+    pub fn look_up(&self, ids: &[Uuid]) -> Vec<LookUp> {
         let shared = &self.handle.shared;
-        let key = shared.hash.key(Identity::unknown(id));
-        let placed = shared.lock().unsealed.place(&key);
-        placed.unwrap_or_else(|| Place::Before(self.sealed_mark()))
+        let keys: Vec<Key> = ids.iter().map(|id| shared.hash.key(Identity::unknown(*id))).collect();
+        let mut answers = Vec::with_capacity(ids.len());
+        for keys in keys.chunks(DEDUP_LOOK_UP_BATCH) {
+            let state = shared.lock();
+            answers.extend(keys.iter().map(|key| state.unsealed.look_up(key)));
+        }
+        // The runs after the memory: what has left memory was in the runs before, so no seal can hide it. A claim looks in the
+        // other order, because it must know the runs when it changes the memory.
+        let runs = shared.runs.load_full();
+        runs.complete(&keys, &mut answers, shared.config.spool_history, &shared.counters);
+        if shared.runs_set_aside.load(Ordering::Relaxed) > 0 {
+            let unknown = answers.iter_mut().filter(|answer| **answer == LookUp::Unknown);
+            unknown.for_each(|answer| *answer = LookUp::CannotTell(Doubt::RunsSetAside));
+        }
+        answers
+    }
+
+    /// The positions of the events that were confirmed with these identities. Those of identities that the window does not know
+    /// are before [`sealed_mark`](Self::sealed_mark). May read the disk, as a claim of the same identities does.
+    #[must_use]
+    pub fn places(&self, ids: &[Uuid]) -> Vec<Place> {
+        let place = |answer| match answer {
+            LookUp::Known(known) => known.place,
+            LookUp::InFlight | LookUp::Unknown | LookUp::CannotTell(_) => Place::Before(self.sealed_mark()),
+        };
+        self.look_up(ids).into_iter().map(place).collect()
+    }
+
+    /// Since when the window knows every accepted event, as far as nothing is damaged: Unix milliseconds of confirmed time
+    /// ([`crate::clock`]). Usually the time of the oldest identity; later if identities were forgotten early, because there were
+    /// too many; now if it knows none.
+    #[must_use]
+    pub fn known_since_millis(&self) -> i64 {
+        let shared = &self.handle.shared;
+        let oldest = shared.stats().oldest_millis.unwrap_or_else(|| shared.now_millis.load(Ordering::Relaxed));
+        oldest.max(shared.forgotten_millis.load(Ordering::Relaxed).saturating_add(1))
+    }
+
+    /// Learns that the event of a known identity, which the disk had lost, was stored again with this mark. If there is no room at
+    /// the moment, the window goes on with the place of the lost copy.
+    pub fn stored_again(&self, identity: Identity, mark: u64) {
+        let shared = &self.handle.shared;
+        let now_millis = shared.now_millis.load(Ordering::Relaxed);
+        let mut state = shared.lock();
+        if state.unsealed.restore(&shared.hash.key(identity), mark, now_millis) == Some(true) {
+            shared.wake(&mut state);
+        }
     }
 
     /// Confirmed time, for [`claim`](Self::claim) and [`restore`](Self::restore).

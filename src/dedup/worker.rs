@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::folder::{Folder, Generations};
 use super::folder_watch::{FolderWatch, report_forgetting};
 use super::format::RunError;
-use super::identity::Key;
+use super::identity::Entry;
 use super::memtable::Generation;
 use super::merge::{Merge, MergeError, MergeLimits};
 use super::recovery::ExpiredRun;
@@ -134,19 +134,20 @@ impl Worker {
     }
 
     fn write(&self, generation: &Generation) -> io::Result<Option<Run>> {
-        let mut keys: Vec<Key> = generation.ids.iter().map(|known| self.shared.hash.key(known.identity)).collect();
-        keys.sort_unstable();
+        let mut entries: Vec<Entry> = generation.ids.iter().map(|known| self.shared.hash.entry(*known)).collect();
+        entries.sort_unstable();
         let facts = Facts {
             oldest_millis: generation.oldest_millis,
             newest_millis: generation.newest_millis,
+            mark_first_inclusive: generation.first_mark,
             mark_end_exclusive: generation.mark_end_exclusive,
-            spool: self.shared.config.spool,
+            spool_history: self.shared.config.spool_history,
         };
         let slice_identities = self.shared.config.slice_identities;
         let generations = generation.generations();
-        let mut writer = RunWriter::create(&self.folder, generations, &self.shared.hash, keys.len() as u64, slice_identities)?;
-        for key in keys {
-            writer.push(key)?;
+        let mut writer = RunWriter::create(&self.folder, generations, &self.shared.hash, entries.len() as u64, slice_identities)?;
+        for entry in entries {
+            writer.push(entry)?;
         }
         writer.finish(facts).map_err(RunError::into_io)
     }
@@ -271,7 +272,11 @@ impl Worker {
         for run in runs {
             // A damaged run is kept for a person.
             let removed = match run.faults().have_losses() {
-                true => self.folder.set_aside(run.generations).map(drop),
+                true => {
+                    // Before the next look at the folder, so that a look-up has its doubt at once.
+                    self.shared.runs_set_aside.fetch_add(1, Ordering::Relaxed);
+                    self.folder.set_aside(run.generations).map(drop)
+                }
                 false => self.folder.remove(run.generations),
             };
             if let Err(error) = removed {

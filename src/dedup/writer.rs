@@ -1,4 +1,4 @@
-//! Writes one run. Keys come in ascending order; pages are written at once, and their index at the end.
+//! Writes one run. Entries come in ascending order; pages are written at once, and their index at the end.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::filter::SliceFilter;
 use super::folder::{Folder, Generations};
 use super::format::{Footer, Layout, PAGE_BYTES, PAGE_IDS, RunError, SLICE_BITS_MAX, encode_header};
-use super::identity::{Key, KeyedHash, slice_of};
+use super::identity::{Entry, KeyedHash, Placed, slice_of};
 use super::run::Run;
 use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 
@@ -18,9 +18,11 @@ use crate::limits::{DEDUP_SYNC_BYTES, DEDUP_WRITE_BYTES};
 pub(super) struct Facts {
     pub(super) oldest_millis: i64,
     pub(super) newest_millis: i64,
+    /// What the offsets of the places are counted from.
+    pub(super) mark_first_inclusive: u64,
     pub(super) mark_end_exclusive: u64,
-    /// The spool whose sequence numbers the marks are.
-    pub(super) spool: Uuid,
+    /// The history of the spool whose sequence numbers the marks are.
+    pub(super) spool_history: Uuid,
 }
 
 /// An unfinished run. If it is dropped before [`finish`](Self::finish), it removes its file.
@@ -38,7 +40,7 @@ pub(super) struct RunWriter {
     /// Hashes of the unfinished slice.
     slice_hashes: Vec<u64>,
     identities: u64,
-    last: Option<Key>,
+    last: Option<Entry>,
     is_installed: bool,
 }
 
@@ -71,23 +73,25 @@ impl RunWriter {
         Ok(writer)
     }
 
-    /// Adds a key; ignores one with the same identity as the last key. Returns whether a slice was finished before it.
-    pub(super) fn push(&mut self, key: Key) -> io::Result<bool> {
-        if self.last.is_some_and(|last| last.id == key.id) {
+    /// Adds an entry; ignores one with the same identity as the last entry. Returns whether a slice was finished before it.
+    pub(super) fn push(&mut self, entry: Entry) -> io::Result<bool> {
+        let Entry { hash, placed: Placed { identity, offset } } = entry;
+        if self.last.is_some_and(|last| last.placed.identity.id == identity.id) {
             return Ok(false);
         }
-        debug_assert!(self.last < Some(key), "keys ascend");
-        self.last = Some(key);
-        let slice = slice_of(key.hash, self.slice_bits);
+        debug_assert!(self.last < Some(entry), "entries ascend");
+        self.last = Some(entry);
+        let slice = slice_of(hash, self.slice_bits);
         let finishes = self.slices.len() < slice;
         self.finish_slices(slice);
-        self.slice_hashes.push(key.hash);
+        self.slice_hashes.push(hash);
         if self.identities.is_multiple_of(PAGE_IDS as u64) {
-            self.fence.push(key.hash);
+            self.fence.push(hash);
         }
         self.identities += 1;
-        self.buffer.extend_from_slice(key.id.as_bytes());
-        self.buffer.extend_from_slice(&key.fingerprint.to_le_bytes());
+        self.buffer.extend_from_slice(identity.id.as_bytes());
+        self.buffer.extend_from_slice(&identity.fingerprint.to_le_bytes());
+        self.buffer.extend_from_slice(&offset.to_le_bytes());
         if self.identities.is_multiple_of(PAGE_IDS as u64) {
             self.pad();
         }
@@ -125,9 +129,10 @@ impl RunWriter {
             filter_bytes,
             oldest_millis: facts.oldest_millis,
             newest_millis: facts.newest_millis,
+            mark_first_inclusive: facts.mark_first_inclusive,
             mark_end_exclusive: facts.mark_end_exclusive,
-            spool: facts.spool,
-            layout: Layout::Fingerprinted,
+            spool_history: facts.spool_history,
+            layout: Layout::Placed,
         };
         tables.extend_from_slice(&footer.encode());
         self.write(&tables)?;

@@ -13,8 +13,8 @@
 //!
 //! If the client retries the last kind, the retry is a duplicate and waits again for the delivery. A duplicate waits only for
 //! its own event, and does not hurry other events. Its place is known from `delivery_waiters.rs`, or from the dedup window
-//! ([`Place`]) for about the newest 250,000 events. For an older event only an upper bound of its place is known: the request
-//! does not wait, and the answer is `not_delivered_in_time` unless everything up to that bound is settled.
+//! ([`Place`]). Where the window knows only an upper bound of it, as of events that an older release sealed, the request does not
+//! wait, and the answer is `not_delivered_in_time` unless everything up to that bound is settled.
 
 use std::ops::Range;
 
@@ -32,13 +32,10 @@ impl Ingest {
     /// Waits until the events that this request stored are settled, and also the originals of its duplicates if their places
     /// are known. Then sets the outcome of each event by its ending.
     pub(super) async fn await_delivery(&self, uuids: &[Uuid], stored: &mut Stored, until: Instant) {
+        let places = self.places(uuids, stored);
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut places = Vec::with_capacity(uuids.len());
-        for ((uuid, outcome), place) in uuids.iter().zip(&stored.outcomes).zip(&stored.places) {
-            let is_asked = matches!(outcome, Outcome::Accepted | Outcome::Duplicate);
-            let place = is_asked.then(|| place.map_or_else(|| self.place(*uuid), Place::At));
-            places.push(place);
-            let Some(Place::At(place)) = place else { continue };
+        for place in &places {
+            let Some(Place::At(place)) = *place else { continue };
             match ranges.last_mut() {
                 Some(last) if last.end == place => last.end += 1,
                 _ => ranges.push(place..place + 1),
@@ -77,9 +74,21 @@ impl Ingest {
         ending.filter(|_| is_kept)
     }
 
-    /// The place of the event that this event is a duplicate of.
-    fn place(&self, uuid: Uuid) -> Place {
-        self.delivery_waiters.place(&uuid).map_or_else(|| self.dedup.place(uuid), Place::At)
+    /// The places of the events to wait for, those of the originals of duplicates included; `None` for the other events.
+    fn places(&self, uuids: &[Uuid], stored: &Stored) -> Vec<Option<Place>> {
+        let mut sought = Vec::new();
+        let mut places = Vec::with_capacity(uuids.len());
+        for (index, ((uuid, outcome), place)) in uuids.iter().zip(&stored.outcomes).zip(&stored.places).enumerate() {
+            let is_asked = matches!(outcome, Outcome::Accepted | Outcome::Duplicate);
+            let place = place.or_else(|| self.delivery_waiters.place(uuid)).filter(|_| is_asked);
+            sought.extend((is_asked && place.is_none()).then_some(index));
+            places.push(place.map(Place::At));
+        }
+        let originals: Vec<Uuid> = sought.iter().map(|index| uuids[*index]).collect();
+        for (index, place) in sought.into_iter().zip(self.dedup.places(&originals)) {
+            places[index] = Some(place);
+        }
+        places
     }
 
     fn tell(&self, uuid: Uuid, place: Option<u64>, ending: Option<Ending>, outcome: &mut Outcome) {

@@ -17,7 +17,7 @@ impl Default for DeliveryWaiters {
 }
 
 impl DeliveryWaiters {
-    /// Remembers `place` for an event that was not delivered in time, or that was stored again, so that the dedup window knows
+    /// Remembers `place` for an event that was not delivered in time, or that was stored again, so that the dedup window may know
     /// only its earlier place.
     pub fn remember(&self, identity: Uuid, place: u64) {
         self.places().insert(identity, place);

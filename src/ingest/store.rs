@@ -63,8 +63,11 @@ impl Ingest {
         for (index, uuid) in revived {
             match places[index] {
                 None => self.progress.lose(uuid),
-                // The window knows the place of the lost copy only.
-                Some(place) => self.delivery_waiters.remember(uuid, place),
+                Some(place) => {
+                    self.dedup.stored_again(ids[index], place);
+                    // The window may have no room to learn it.
+                    self.delivery_waiters.remember(uuid, place);
+                }
             }
         }
         let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };

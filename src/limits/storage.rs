@@ -133,14 +133,23 @@ pub const RECOUNT_BYTES: usize = 4 * MIB;
 pub const DEDUP_WINDOW_DAYS: u32 = 7;
 
 /// Identities remembered at most (default).
-/// Why: 2.1 GB on disk (a quarter more while runs are merged) and 120 MB of filters; the mission's load for four days,
+/// Why: 2.5 GB on disk (a quarter more while runs are merged) and 120 MB of filters; the mission's load for four days,
 /// longer than any client replays.
 pub const DEDUP_IDENTITIES_MAX: u64 = 100_000_000;
 
 /// Identities in the hot generation, in memory, before it is sealed into a sorted run on disk.
 /// Why: about 5.5 MB of hash set, of which there are two, and half a second of the highest rate that two processors reach;
-/// sealing sorts and writes 2.6 MB in some 25 ms. Twice as many took 20 MiB more at its peak and made no event cheaper.
+/// sealing sorts and writes 3.3 MB in some 25 ms. Twice as many took 20 MiB more at its peak and made no event cheaper.
 pub const DEDUP_HOT_IDENTITIES: usize = 131_072;
+
+/// Bytes on disk that tell where the event of an identity is in the spool.
+/// Why: the answer to "where is this event?" would else need a search of spool and lake. Half of a sequence number, because the
+/// numbers of one run are close together: 4 billion fit, and a run has at most 25 million identities (default).
+pub const DEDUP_PLACE_BYTES: usize = 4;
+
+/// Identities looked up without a claim per acquisition of the lock.
+/// Why: claims wait for it some 0.1 ms, as for a largest request.
+pub const DEDUP_LOOK_UP_BATCH: usize = 1024;
 
 /// Approximate limit of the identities in one slice of a run.
 /// Why: a merge holds one slice in memory while it builds the filter, some 10 MB; a seal waits for at most one slice.
@@ -200,7 +209,7 @@ pub const DEDUP_SET_ASIDE_FOR: Duration = Duration::from_secs(86_400);
 pub const DEDUP_WRITE_BYTES: usize = 256 * KIB;
 
 /// Bytes after which an unfinished run is synced.
-/// Why: one slice of the usual size; a single sync of 400 MB at the end would delay the seals that wait behind it.
+/// Why: one slice of the usual size; a single sync of 600 MB at the end would delay the seals that wait behind it.
 pub const DEDUP_SYNC_BYTES: u64 = 16 << 20;
 
 // ---- the dedup store of a fleet --------------------------------------------------------------------------------------

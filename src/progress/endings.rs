@@ -21,7 +21,8 @@ pub enum Ending {
 #[derive(Debug)]
 pub(super) struct Endings {
     by_seq: BTreeMap<u64, Ending>,
-    refused: BoundedMap<Uuid, Arc<str>>,
+    /// The number and the reason of refused events, by identity.
+    refused: BoundedMap<Uuid, (u64, Arc<str>)>,
 }
 
 impl Default for Endings {
@@ -33,7 +34,7 @@ impl Default for Endings {
 impl Endings {
     pub(super) fn note(&mut self, seq: u64, identity: Option<Uuid>, ending: Ending) {
         if let (Some(identity), Ending::Refused(reason)) = (identity, &ending) {
-            self.refused.insert(identity, reason.clone());
+            self.refused.insert(identity, (seq, reason.clone()));
         }
         if ending != Ending::Delivered {
             self.by_seq.insert(seq, ending);
@@ -48,17 +49,31 @@ impl Endings {
     }
 
     pub(super) fn refusal(&self, identity: Uuid) -> Option<Arc<str>> {
-        self.refused.get(&identity).cloned()
+        self.refused.get(&identity).map(|(_, reason)| reason.clone())
     }
 
+    /// The event is stored again, so how its first copy ended says nothing any more.
     pub(super) fn forget_refusal(&mut self, identity: Uuid) {
-        self.refused.remove(&identity);
+        if let Some((seq, _)) = self.refused.remove(&identity) {
+            self.by_seq.remove(&seq);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_that_is_stored_again_is_refused_no_more_also_by_the_number_of_its_first_copy() {
+        let mut endings = Endings::default();
+        let [replayed, other] = [1, 2].map(Uuid::from_u128);
+        endings.note(5, Some(replayed), Ending::Refused("why".into()));
+        endings.note(6, Some(other), Ending::Refused("why".into()));
+        endings.forget_refusal(replayed);
+        assert_eq!((endings.at(5), endings.refusal(replayed)), (None, None));
+        assert!(endings.at(6).is_some() && endings.refusal(other).is_some());
+    }
 
     #[test]
     fn of_very_many_the_oldest_are_forgotten_and_memory_is_bounded() {

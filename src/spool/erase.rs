@@ -77,11 +77,11 @@ impl Spool {
         erased.map_err(|fault| self.failed("erasing events from the list of losses", fault))
     }
 
-    fn may_write(&self) -> io::Result<()> {
+    pub(super) fn may_write(&self) -> io::Result<()> {
         if self.shared.has_failed() { Err(io::Error::other("the spool has failed")) } else { Ok(()) }
     }
 
-    fn failed(&self, doing: &str, fault: Fault) -> io::Error {
+    pub(super) fn failed(&self, doing: &str, fault: Fault) -> io::Error {
         match fault {
             Fault::Broken(error) => {
                 self.shared.fail(doing, &error);

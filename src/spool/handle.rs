@@ -22,6 +22,7 @@ use super::{
     fault::Fault,
     folder::Folder,
     frame::{FrameBuffer, Salt},
+    history::History,
     losses::Losses,
     queue::{AppendError, Appended, Pending, Queue},
     reader::Reader,
@@ -128,6 +129,7 @@ impl Spool {
         let next_seq = segments.end_seq();
         let losses = Losses::load(&*disk, quarantine.path(), id);
         let erased = Erased::load(&*disk, &folder, id, next_seq);
+        let history = History::load(&*disk, &folder, id);
         let shared = Arc::new(Shared {
             disk,
             id,
@@ -144,6 +146,7 @@ impl Spool {
             is_sink_full: AtomicBool::new(false),
             losses,
             erased,
+            history,
             damaged: Mutex::default(),
             quarantined: Mutex::default(),
             lock: Mutex::new(lock),

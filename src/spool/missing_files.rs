@@ -121,6 +121,7 @@ impl Writer {
             self.cursor.restore(&shared)?;
         }
         self.end_mark.look_after(disk, folder)?;
+        shared.history.look_after(disk, folder)?;
         if !self.active.is_in_place(disk)? {
             self.make_segment_again()?;
         }

@@ -18,6 +18,7 @@ use super::{
     erased::Erased,
     folder::Folder,
     frame::Salt,
+    history::History,
     losses::{LOSSES_NAME, Losses},
     unreadable::Unreadable,
 };
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     pub(super) losses: Losses,
     /// The events that no sink gets any more.
     pub(super) erased: Erased,
+    /// The name of the line of sequence numbers.
+    pub(super) history: History,
     /// Damaged segments that are not in the quarantine under their final name yet.
     pub(super) damaged: Mutex<BTreeSet<u64>>,
     /// The quarantine, as last seen.

@@ -5,6 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lakegate::{
+    dedup::{Identity, Window, WindowConfig},
+    spool::{RealDisk, spool_id},
+};
 use uuid::Uuid;
 
 use crate::support::{
@@ -128,6 +132,38 @@ async fn delivered_means_in_the_stream(service: Service) {
     assert_eq!(answer.told(5)[..4], [Told::Duplicate, Told::Duplicate, Told::Duplicate, Told::Accepted]);
     sent.insert(new);
     rig.finish(gateway, &sent).await;
+}
+
+/// The window has sealed the event, and tells where it is all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_an_older_event_waits_until_that_one_is_delivered() {
+    let rig = Rig::with_shards(1).await;
+    let rig = rig.tuned("call_timeout_ms", 400).set("http.delivered_wait_seconds", 30);
+    rig.stream.set(Fault::StallBefore, 1.0);
+    let mut gateway = rig.setup.start().await;
+    let uuids = identities(3);
+    let client = gateway.client();
+    accepted(&mut client.connect(Wire::H2).await.expect("it is ready"), &small(&uuids), 3).await;
+    gateway.kill();
+    let data = &rig.setup.data_dir;
+    let spool_history = spool_id(&RealDisk, &data.join("spool")).expect("an id");
+    let config = WindowConfig { spool_history, ..WindowConfig::new(data.join("dedup")) };
+    let (window, _) = Window::open(config, 0).expect("a window");
+    window.restore(uuids.iter().map(|uuid| Identity::unknown(*uuid)).zip(0..), 0).expect("room");
+    window.close().expect("it is sealed");
+    drop(window);
+
+    let gateway = rig.setup.start().await;
+    assert_eq!(gateway.times_logged("; 0 identities were restored from the spool"), 1, "{}", gateway.log_text());
+    let client = gateway.client();
+    let post = until_delivered(&uuids);
+    let (answer, ()) = tokio::join!(client.post(Wire::H1, &post), async {
+        Scrape::when("the request waits", &gateway, |scrape| scrape.value("dedup_claim_seconds_count") > 0).await;
+        rig.stream.clear_faults();
+    });
+    let answer = answer.expect("an answer");
+    assert_eq!((answer.status, answer.told(3)), (202, vec![Told::Duplicate; 3]));
+    rig.finish(gateway, &uuids.into_iter().collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

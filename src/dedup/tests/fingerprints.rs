@@ -2,10 +2,8 @@
 
 use std::fs;
 
+use super::old_formats::format_1;
 use super::*;
-use crate::dedup::filter::SliceFilter;
-use crate::dedup::format::seal;
-use crate::dedup::identity::KeyedHash;
 
 fn with(ids: &[Uuid], fingerprint: u32) -> Vec<Identity> {
     ids.iter().map(|id| Identity { id: *id, fingerprint }).collect()
@@ -61,41 +59,8 @@ fn what_the_spool_restores_brings_its_fingerprints_and_a_merge_keeps_the_known_o
     assert_eq!(duplicates(&window, &with(&ids, 11)), (8, 0));
 }
 
-/// A run in format 1: one slice, no fingerprints, a shorter footer.
-fn format_1(ids: &[Uuid], mark_end_exclusive: u64) -> Vec<u8> {
-    let hash = KeyedHash { seed: [21, 22] };
-    let mut keys: Vec<(u64, Uuid)> = ids.iter().map(|id| (hash.of(*id), *id)).collect();
-    keys.sort_unstable();
-    let mut header = vec![0; 4096];
-    header[0..8].copy_from_slice(b"LG-DEDUP");
-    header[8..12].copy_from_slice(&1_u32.to_le_bytes());
-    header[12..16].copy_from_slice(&256_u32.to_le_bytes());
-    header[16..24].copy_from_slice(&hash.seed[0].to_le_bytes());
-    header[24..32].copy_from_slice(&hash.seed[1].to_le_bytes());
-    seal(&mut header);
-    let (mut pages, mut fence, mut crcs) = (Vec::new(), Vec::new(), Vec::new());
-    for keys in keys.chunks(256) {
-        let mut page: Vec<u8> = keys.iter().flat_map(|(_, id)| *id.as_bytes()).collect();
-        page.resize(4096, 0);
-        fence.extend(keys[0].0.to_le_bytes());
-        crcs.extend(crc32c::crc32c(&page).to_le_bytes());
-        pages.extend(page);
-    }
-    let mut hashes: Vec<u64> = keys.iter().map(|(hash, _)| *hash).collect();
-    let filter = SliceFilter::build(&mut hashes);
-    let mut tables = [fence, crcs].concat();
-    filter.encode(&mut tables);
-    let mut footer = vec![0; 64];
-    footer[0..8].copy_from_slice(&(ids.len() as u64).to_le_bytes());
-    footer[12..16].copy_from_slice(&crc32c::crc32c(&tables).to_le_bytes());
-    footer[16..24].copy_from_slice(&(filter.fingerprints().len() as u64).to_le_bytes());
-    footer[40..48].copy_from_slice(&mark_end_exclusive.to_le_bytes());
-    seal(&mut footer);
-    [header, pages, filter.fingerprints().to_vec(), tables, footer].concat()
-}
-
 #[test]
-fn runs_of_format_1_are_read_and_merged_into_format_2() {
+fn runs_of_format_1_are_read_and_merged_into_format_3() {
     let folder = scratch();
     let config = WindowConfig { hot_identities: 700, ..tiny(folder.path()) };
     let ids = random_ids(2800);
@@ -113,7 +78,7 @@ fn runs_of_format_1_are_read_and_merged_into_format_2() {
     assert_eq!(window.stats().runs, 1, "merged with what came since");
     drop(window);
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!((files.len(), fs::read(&files[0]).unwrap()[8]), (1, 2), "format 2");
+    assert_eq!((files.len(), fs::read(&files[0]).unwrap()[8]), (1, 3), "format 3");
     let window = open(&config);
     assert_eq!(duplicates(&window, &with(&ids, 11)), (2800, 0));
     assert_eq!(duplicates(&window, &with(&ids, 12)), (2800, 700));

@@ -158,6 +158,7 @@ async fn a_spool_that_was_removed_or_is_older_takes_nothing_twice() {
     fs::remove_dir_all(data.join("spool")).expect("it is there");
     fs::rename(&backup, data.join("spool")).expect("the backup");
     gateway = setup.start().await;
+    assert!(data.join("spool/history").exists(), "its next numbers are not taken for those of the lost events");
     let after = new_events(60);
     accepted(&gateway, &after).await;
     gateway.kill();
