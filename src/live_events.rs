@@ -7,8 +7,9 @@
 //! ```
 //!
 //! - **Nobody watches**: one relaxed load for each request. Nothing is allocated, and no lock is taken.
-//! - **Somebody watches**: for each event its place is noted, and two integers are compared. The line of an event is made only if
-//!   its rank is among the highest of the tick so far: of a million events a second that is some thousand ([`Reservoir`]).
+//! - **Somebody watches**: for each event its place is noted, and two integers are compared. An event is copied only if its rank
+//!   is among the highest of the tick so far: of a million a second that is some hundred ([`Reservoir`]). Its line is made when it is
+//!   shown.
 //! - **Fair**: each event of a tick that is asked for is as likely to be shown as any other, whichever request it came in. A
 //!   watcher is told how many there were.
 //! - **A slow reader** costs itself only: it has no queue. A tick lasts until the reader takes it, in the memory of one tick; what it
@@ -38,7 +39,7 @@ use tokio::{
 use crate::limits::WATCHERS_MAX;
 pub use audience::Audience;
 pub use question::{Question, QuestionError};
-pub use shown::{Request, Told, event_name};
+pub use shown::{Request, Shown, Told, Version, event_name};
 pub use watcher::Seen;
 use watcher::Watcher;
 
@@ -123,6 +124,12 @@ impl Tail {
         Some(self.watcher.take())
     }
 
+    /// An event as one line of JSON, without the end of the line.
+    #[must_use]
+    pub fn line(&self, event: &Shown, version: &Version<'_>) -> String {
+        event.line(version, self.live.shows_payloads)
+    }
+
     /// Whether the gateway stops: no further tick comes.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -157,15 +164,14 @@ mod tests {
             audience.note(&body[at..at + event.len()], || Some((*name).into()));
             at += event.len() + 1;
         }
-        let request = Request { key, is_replay: false, version: &|_, named| named };
+        let request = Request { key: &key.into(), is_replay: false, version: &|_, named| named };
         audience.show(&request, |_| Some(Told { outcome: &Outcome::Accepted, received_millis: 0 }));
     }
 
     async fn names(tail: &mut Tail) -> Vec<String> {
-        let lines = tail.next().await.unwrap().lines;
-        let name =
-            |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["event_name"].as_str().unwrap().to_owned();
-        lines.iter().map(name).collect()
+        let seen = tail.next().await.unwrap();
+        let line = |event| serde_json::from_str::<serde_json::Value>(&tail.line(event, &|_, named| named)).unwrap();
+        seen.events.iter().map(|event| line(event)["event_name"].as_str().unwrap().to_owned()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -205,7 +211,7 @@ mod tests {
         assert!(tail.is_over() && tail.next().await.is_none());
         assert_eq!(started.elapsed().as_millis(), 0);
         assert!(
-            ask(&live, &[]).unwrap().next().await.is_some_and(|seen| seen.lines.is_empty()),
+            ask(&live, &[]).unwrap().next().await.is_some_and(|seen| seen.events.is_empty()),
             "who comes too late sees the end"
         );
     }

@@ -35,8 +35,9 @@ use super::{
     query::parameters,
 };
 use crate::{
+    ingest::Ingest,
     limits::{OPERATOR_RETRY_AFTER, WATCH_HEARTBEAT, WATCHERS_MAX},
-    live_events::{Question, Seen, Tail},
+    live_events::{Question, Seen, Shown, Tail},
 };
 
 /// Shows live events until the client goes or the gateway stops.
@@ -67,7 +68,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resu
     if let Some(endless) = parts.extensions.get::<Endless>() {
         endless.set();
     }
-    Ok((headers, Body::new(EventStream::of(tail))).into_response())
+    Ok((headers, Body::new(EventStream::of(tail, gate.ingest.clone()))).into_response())
 }
 
 /// The body of the answer: a piece is made when the connection has room for it.
@@ -78,12 +79,13 @@ struct EventStream {
 /// A watcher, and when it was last sent anything.
 struct Watch {
     tail: Tail,
+    ingest: Arc<Ingest>,
     sent: Instant,
 }
 
 impl EventStream {
-    fn of(tail: Tail) -> Self {
-        let watch = Watch { tail, sent: Instant::now() };
+    fn of(tail: Tail, ingest: Arc<Ingest>) -> Self {
+        let watch = Watch { tail, ingest, sent: Instant::now() };
         // So that the client knows at once that it watches.
         Self { next: Box::pin(async { Some((": watching\n\n".to_owned(), watch)) }) }
     }
@@ -107,7 +109,7 @@ impl hyper::body::Body for EventStream {
 async fn next(mut watch: Watch) -> Option<(String, Watch)> {
     loop {
         let seen = watch.tail.next().await?;
-        let mut piece = piece(&seen);
+        let mut piece = piece(&seen, |event| watch.tail.line(event, &|name, named| watch.ingest.version(name, named)));
         if watch.tail.is_over() {
             piece.push_str("event: end\ndata: {\"reason\":\"stopping\"}\n\n");
         }
@@ -122,13 +124,14 @@ async fn next(mut watch: Watch) -> Option<(String, Watch)> {
 }
 
 /// What was seen in a tick, as text. No line of an event has an end of line in it.
-fn piece(seen: &Seen) -> String {
+fn piece(seen: &Seen, line: impl Fn(&Shown) -> String) -> String {
     let mut piece = String::new();
-    for line in &seen.lines {
+    for event in &seen.events {
+        let line = line(event);
         debug_assert!(!line.contains(['\r', '\n']));
-        piece.extend(["event: event\ndata: ", line, "\n\n"]);
+        piece.extend(["event: event\ndata: ", &line, "\n\n"]);
     }
-    let (shown, matched, millis) = (seen.lines.len() as u64, seen.matched, seen.took.as_millis());
+    let (shown, matched, millis) = (seen.events.len() as u64, seen.matched, seen.took.as_millis());
     if matched > shown {
         let _ = match seen.is_late {
             false => {
@@ -148,15 +151,12 @@ mod tests {
 
     #[test]
     fn a_tick_tells_what_is_left_out_and_why() {
-        let seen =
-            |matched, is_late| Seen { lines: vec!["{\"a\":1}".into()], matched, took: Duration::from_millis(200), is_late };
-        assert_eq!(piece(&seen(1, false)), "event: event\ndata: {\"a\":1}\n\n");
-        assert_eq!(piece(&seen(1, true)), piece(&seen(1, false)), "nothing was missed");
-        let sampled = "event: sampled\ndata: {\"shown\":1,\"matched\":9,\"milliseconds\":200}\n\n";
-        assert_eq!(piece(&seen(9, false)), piece(&seen(1, false)) + sampled);
-        assert_eq!(
-            piece(&seen(9, true)),
-            piece(&seen(1, false)) + "event: missed\ndata: {\"events\":8,\"milliseconds\":200}\n\n"
-        );
+        let piece = |matched, is_late| {
+            let seen = Seen { events: Vec::new(), matched, took: Duration::from_millis(200), is_late };
+            piece(&seen, |_| String::new())
+        };
+        assert_eq!((piece(0, false), piece(0, true)), (String::new(), String::new()));
+        assert_eq!(piece(9, false), "event: sampled\ndata: {\"shown\":0,\"matched\":9,\"milliseconds\":200}\n\n");
+        assert_eq!(piece(9, true), "event: missed\ndata: {\"events\":9,\"milliseconds\":200}\n\n");
     }
 }

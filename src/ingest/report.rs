@@ -1,5 +1,7 @@
 //! Who is told of the fates of a request besides its sender: the log of its rejections, and whoever watches live.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::{
@@ -45,17 +47,21 @@ impl Ingest {
         self.show(*audience, sender.source, true, fates, |index| events.get(index).map_or(0, |event| event.received_millis));
     }
 
-    #[cold]
-    fn show(&self, audience: Audience, key: &str, is_replay: bool, fates: &[Fate], received_millis: impl Fn(usize) -> i64) {
-        let registry = self.registry.load();
-        let version = |name: &str, named: Option<u32>| match registry.resolve(name, named) {
+    /// The version of the schema that judges an event of this name; where there is none, the version that the event names.
+    #[must_use]
+    pub fn version(&self, event_name: &str, named: Option<u32>) -> Option<u32> {
+        match self.registry.load().resolve(event_name, named) {
             Resolution::Known(schema) => Some(schema.version),
             Resolution::UnknownName | Resolution::UnknownVersion(_) => named,
-        };
+        }
+    }
+
+    #[cold]
+    fn show(&self, audience: Audience, key: &Arc<str>, is_replay: bool, fates: &[Fate], received_millis: impl Fn(usize) -> i64) {
         let told = |index: usize| {
             let fate = fates.get(index)?;
             Some(Told { outcome: &fate.outcome, received_millis: received_millis(index) })
         };
-        audience.show(&Request { key, is_replay, version: &version }, told);
+        audience.show(&Request { key, is_replay, version: &|name, named| self.version(name, named) }, told);
     }
 }

@@ -13,8 +13,8 @@ pub const WATCHERS_MAX: usize = 8;
 pub const WATCH_RATE: u32 = 50;
 
 /// Events a second that a watcher may ask for.
-/// Why: each that is shown costs some 5 µs, so all watchers at this rate take 2 % of a processor; a program that wants every event
-/// reads the lake.
+/// Why: each that is shown costs some 5 µs, so all watchers at this rate take some 2 % of a processor; a program that wants every
+/// event reads the lake.
 pub const WATCH_RATE_MAX: u32 = 500;
 
 /// Time between two looks of a watcher at what came. Shorter or longer only for a rate below some events in this time.
@@ -50,6 +50,10 @@ pub const WATCH_PATTERNS_MAX: usize = 16;
 /// Why: usual events fit. A tick at the highest rate stays below a MiB.
 pub const WATCH_PAYLOAD_BYTES_MAX: usize = 4 * KIB;
 
+/// Bytes of an event that is copied to be written when it is shown; a longer one is written at once.
+/// Why: most of the copies are replaced by others before they are shown. All copies of a tick stay below a MiB.
+pub const WATCH_COPY_BYTES_MAX: usize = 8 * KIB;
+
 /// Bytes of one line of the stream that `lakegate tail` reads.
 /// Why: a payload, every byte of it escaped, with a detail and a pointer at their longest.
 pub const WATCH_LINE_BYTES_MAX: usize = 64 * KIB;
@@ -67,6 +71,7 @@ pub const WATCH_ELEMENTS_MAX: usize = 3;
 pub const WATCH_COLUMNS: usize = 120;
 
 const _: () = assert!(WATCHERS_MAX <= 8, "a bit of a byte for each");
+const _: () = assert!(WATCH_COPY_BYTES_MAX * WATCH_RATE_MAX as usize / 5 <= 1024 * KIB);
 const _: () = assert!(WATCH_LINE_BYTES_MAX >= 6 * WATCH_PAYLOAD_BYTES_MAX + 16 * KIB);
 const _: () = assert!(WATCH_SILENCE_MAX.as_secs() >= 3 * WATCH_HEARTBEAT.as_secs());
 

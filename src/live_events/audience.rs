@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::{
-    shown::{Request, Told, line},
+    shown::{Request, Shown, Told},
     watcher::Watcher,
 };
 
@@ -56,12 +56,9 @@ impl Audience {
         let mut rng = Rng::new();
         for (at, watcher) in self.watchers.iter().enumerate() {
             let is_wanted = |(_, noted): &(usize, &Noted)| noted.wanted_by & (1 << at) != 0;
-            let wanted = self.noted.iter().enumerate().filter(is_wanted);
-            let events = wanted.filter_map(|(index, _)| Some((index, told(index)?.outcome)));
-            watcher.offer(&mut rng, events, |index| match told(index) {
-                Some(told) => line(self.raw(index), request, &told, self.shows_payloads),
-                None => String::new(),
-            });
+            let wanted = self.noted.iter().enumerate().filter(is_wanted).map(|(index, _)| index);
+            let events = wanted.filter_map(|index| told(index).map(|told| (index, told)));
+            watcher.offer(&mut rng, events, |index, told| Shown::keep(self.raw(index), request, told, self.shows_payloads));
         }
     }
 

@@ -1,9 +1,12 @@
 //! An event as a watcher is shown it: one line of JSON.
 //!
+//! Of a busy stream most events that are kept are replaced by others before the tick is over. So the event is copied, and its line is
+//! written when it is shown, by the task of the watcher.
+//!
 //! Nothing that a client sent can end the line, or reach a terminal as anything but text: JSON escapes what is below a space,
 //! [`Visible`] the rest.
 
-use std::{borrow::Cow, io::Write};
+use std::{borrow::Cow, io::Write, sync::Arc};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -13,7 +16,7 @@ use crate::{
     decode::{only_element, uuid_text},
     event::iso_millis,
     json::{Node, Visible},
-    limits::WATCH_PAYLOAD_BYTES_MAX,
+    limits::{WATCH_COPY_BYTES_MAX, WATCH_PAYLOAD_BYTES_MAX},
     outcome::{Outcome, shortened},
 };
 
@@ -30,11 +33,59 @@ pub struct Told<'a> {
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The name of the key.
-    pub key: &'a str,
+    pub key: &'a Arc<str>,
     /// Whether its events are replayed from the dead letters.
     pub is_replay: bool,
-    /// The version of the schema that judges an event of this name, given the version that the event names.
-    pub version: &'a dyn Fn(&str, Option<u32>) -> Option<u32>,
+    /// See [`Version`].
+    pub version: &'a Version<'a>,
+}
+
+/// The version of the schema that judges an event of this name, given the version that the event names.
+pub type Version<'a> = dyn Fn(&str, Option<u32>) -> Option<u32> + 'a;
+
+/// An event that is kept to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown(Kept);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Kept {
+    Event { raw: Box<[u8]>, key: Arc<str>, is_replay: bool, received_millis: i64, outcome: Outcome },
+    Line(String),
+}
+
+impl Shown {
+    pub(super) fn keep(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool) -> Self {
+        let Told { outcome, received_millis } = *told;
+        Self(match raw.len() <= WATCH_COPY_BYTES_MAX {
+            true => Kept::Event {
+                raw: raw.into(),
+                key: request.key.clone(),
+                is_replay: request.is_replay,
+                received_millis,
+                outcome: outcome.clone(),
+            },
+            false => Kept::Line(line(raw, request, told, shows_payloads)),
+        })
+    }
+
+    /// The line, without its end.
+    pub(super) fn line(&self, version: &Version<'_>, shows_payloads: bool) -> String {
+        match &self.0 {
+            Kept::Event { raw, key, is_replay, received_millis, outcome } => {
+                let request = Request { key, is_replay: *is_replay, version };
+                line(raw, &request, &Told { outcome, received_millis: *received_millis }, shows_payloads)
+            }
+            Kept::Line(line) => line.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Shown {
+    /// One whose line is made already.
+    pub(super) fn of_line(line: String) -> Self {
+        Self(Kept::Line(line))
+    }
 }
 
 #[derive(Serialize)]
@@ -64,12 +115,11 @@ struct Line<'a> {
     payload_head: Option<&'a str>,
 }
 
-/// The line, without its end.
-pub(super) fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool) -> String {
+fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool) -> String {
     let received = iso_millis(told.received_millis);
     let mut line = Line {
         received_datetime: received.as_str(),
-        key: request.key,
+        key: &**request.key,
         event_uuid: None,
         event_name: None,
         schema_version: None,
@@ -155,8 +205,11 @@ mod tests {
     const UUID: &str = "01a1f059-0e41-719a-b0ae-3071d38cf734";
 
     fn shown(raw: &[u8], outcome: &Outcome, shows_payloads: bool) -> (String, Value) {
-        let request = Request { key: "web", is_replay: false, version: &|name, named| named.or((name == "a:b").then_some(3)) };
-        let line = line(raw, &request, &Told { outcome, received_millis: 0 }, shows_payloads);
+        let version = |name: &str, named: Option<u32>| named.or((name == "a:b").then_some(3));
+        let request = Request { key: &"web".into(), is_replay: false, version: &version };
+        let kept = Shown::keep(raw, &request, &Told { outcome, received_millis: 0 }, shows_payloads);
+        assert_eq!(matches!(kept.0, Kept::Line(_)), raw.len() > WATCH_COPY_BYTES_MAX);
+        let line = kept.line(&version, shows_payloads);
         let json = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         (line, json)
     }

@@ -10,8 +10,12 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{question::Question, reservoir::Reservoir};
-use crate::{limits::WATCH_LATE_TICKS, outcome::Outcome};
+use super::{
+    question::Question,
+    reservoir::Reservoir,
+    shown::{Shown, Told},
+};
+use crate::limits::WATCH_LATE_TICKS;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,16 +32,16 @@ struct Tick {
     began: Instant,
     /// Events that are asked for.
     matched: u64,
-    /// The lines of a sample of them, each with the number of its arrival.
-    sample: Reservoir<(u64, String)>,
+    /// A sample of them, each with the number of its arrival.
+    sample: Reservoir<(u64, Shown)>,
     arrivals: u64,
 }
 
 /// What came in a tick.
 #[derive(Debug, PartialEq)]
 pub struct Seen {
-    /// The lines of the events that are shown, in the order of their arrival.
-    pub lines: Vec<String>,
+    /// The events that are shown, in the order of their arrival.
+    pub events: Vec<Shown>,
     /// How many events were asked for.
     pub matched: u64,
     /// The time of the tick.
@@ -53,41 +57,40 @@ impl Watcher {
         Self { question, floor: AtomicU64::new(0), tick: Mutex::new(tick) }
     }
 
-    /// Of these events of a request, those that are shown, by their indexes, if no later one takes their place. `line` makes the
-    /// line of one: it is called for few.
+    /// Offers events of a request, by their indexes. `keep` copies one: it is called for few.
     pub(super) fn offer<'a>(
         &self,
         rng: &mut Rng,
-        events: impl Iterator<Item = (usize, &'a Outcome)>,
-        mut line: impl FnMut(usize) -> String,
+        events: impl Iterator<Item = (usize, Told<'a>)>,
+        mut keep: impl FnMut(usize, &Told<'a>) -> Shown,
     ) {
         let floor = self.floor.load(Relaxed);
         let mut best = Reservoir::new(self.question.room());
         let (mut matched, mut least) = (0, floor);
-        for (index, outcome) in events {
-            if !self.question.wants_outcome(outcome) {
+        for (index, told) in events {
+            if !self.question.wants_outcome(told.outcome) {
                 continue;
             }
             matched += 1;
             let rank = rng.u64(..);
             if rank > least {
-                best.offer(rank, index);
+                best.offer(rank, (index, told));
                 least = floor.max(best.floor());
             }
         }
         if matched == 0 {
             return;
         }
-        let mut best: Vec<(u64, usize)> = best.take().collect();
-        best.sort_unstable_by_key(|(_, index)| *index);
-        // Made without the lock.
-        let lines: Vec<(u64, String)> = best.into_iter().map(|(rank, index)| (rank, line(index))).collect();
+        let mut best: Vec<(u64, (usize, Told<'a>))> = best.take().collect();
+        best.sort_unstable_by_key(|(_, (index, _))| *index);
+        // Copied without the lock.
+        let kept: Vec<(u64, Shown)> = best.into_iter().map(|(rank, (index, told))| (rank, keep(index, &told))).collect();
         let mut tick = self.lock();
         tick.matched += matched;
-        for (rank, line) in lines {
+        for (rank, event) in kept {
             let arrival = tick.arrivals;
             tick.arrivals += 1;
-            tick.sample.offer(rank, (arrival, line));
+            tick.sample.offer(rank, (arrival, event));
         }
         // A request that read the floor before a tick ended compares with that of the tick before: some microseconds of a tick.
         self.floor.store(tick.sample.floor(), Relaxed);
@@ -98,13 +101,13 @@ impl Watcher {
         let now = Instant::now();
         let mut tick = self.lock();
         let (matched, took) = (std::mem::take(&mut tick.matched), now.duration_since(tick.began));
-        let mut lines: Vec<(u64, String)> = tick.sample.take().map(|(_, line)| line).collect();
+        let mut events: Vec<(u64, Shown)> = tick.sample.take().map(|(_, event)| event).collect();
         tick.began = now;
         self.floor.store(0, Relaxed);
         drop(tick);
-        lines.sort_unstable_by_key(|(arrival, _)| *arrival);
-        let lines = lines.into_iter().map(|(_, line)| line).collect();
-        Seen { lines, matched, took, is_late: took > self.question.tick() * WATCH_LATE_TICKS }
+        events.sort_unstable_by_key(|(arrival, _)| *arrival);
+        let events = events.into_iter().map(|(_, event)| event).collect();
+        Seen { events, matched, took, is_late: took > self.question.tick() * WATCH_LATE_TICKS }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tick> {
@@ -115,16 +118,26 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::RetryCause;
+    use crate::outcome::{Outcome, RetryCause};
+
+    fn told(outcome: &Outcome) -> Told<'_> {
+        Told { outcome, received_millis: 0 }
+    }
 
     fn watcher(parameters: &[(&str, &str)]) -> Watcher {
         Watcher::new(Question::parse(parameters.iter().copied()).unwrap())
     }
 
+    fn lines(seen: &Seen) -> Vec<String> {
+        seen.events.iter().map(|event| event.line(&|_, named| named, false)).collect()
+    }
+
     /// Offers a request with so many events; the name of each begins with the name of the request.
     fn offer(watcher: &Watcher, rng: &mut Rng, request: usize, events: usize) {
         let outcome = Outcome::Accepted;
-        watcher.offer(rng, (0..events).map(|index| (index, &outcome)), |index| format!("{request} {index}"));
+        watcher.offer(rng, (0..events).map(|index| (index, told(&outcome))), |index, _| {
+            Shown::of_line(format!("{request} {index}"))
+        });
     }
 
     #[test]
@@ -137,8 +150,8 @@ mod tests {
         for _ in 0..ROUNDS {
             requests.iter().enumerate().for_each(|(request, events)| offer(&watcher, &mut rng, request, *events));
             let seen = watcher.take();
-            assert_eq!((seen.matched, seen.lines.len()), (1_000, 10));
-            for line in seen.lines {
+            assert_eq!((seen.matched, seen.events.len()), (1_000, 10));
+            for line in lines(&seen) {
                 let request: usize = line.split(' ').next().unwrap().parse().unwrap();
                 shown[match request {
                     0 => 0,
@@ -154,20 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_shown_is_made_and_lines_are_in_the_order_of_their_arrival() {
+    fn only_what_may_be_shown_is_copied_and_events_are_in_the_order_of_their_arrival() {
         let (watcher, mut rng) = (watcher(&[("rate", "50")]), Rng::with_seed(1));
         let (outcome, mut made) = (Outcome::Accepted, 0);
         for _ in 0..100 {
-            watcher.offer(&mut rng, (0..1_000).map(|index| (index, &outcome)), |_| {
+            watcher.offer(&mut rng, (0..1_000).map(|index| (index, told(&outcome))), |_, _| {
                 made += 1;
-                format!("{made:06}")
+                Shown::of_line(format!("{made:06}"))
             });
         }
         // Ten of 100,000: 10 × (1 + ln 10,000) are expected.
         assert!((10..200).contains(&made), "{made}");
         let seen = watcher.take();
-        assert_eq!((seen.matched, seen.lines.len()), (100_000, 10));
-        assert!(seen.lines.is_sorted(), "{:?}", seen.lines);
+        assert_eq!((seen.matched, seen.events.len()), (100_000, 10));
+        assert!(lines(&seen).is_sorted(), "{seen:?}");
         assert_eq!(watcher.take().matched, 0, "the next tick begins empty");
     }
 
@@ -176,8 +189,8 @@ mod tests {
         let (watcher, mut rng) = (watcher(&[("outcome", "retry")]), Rng::with_seed(1));
         let outcomes =
             [Outcome::Accepted, Outcome::Retry(RetryCause::Busy), Outcome::Duplicate, Outcome::Retry(RetryCause::Lost)];
-        watcher.offer(&mut rng, outcomes.iter().enumerate(), |index| index.to_string());
+        watcher.offer(&mut rng, outcomes.iter().map(told).enumerate(), |index, _| Shown::of_line(index.to_string()));
         let seen = watcher.take();
-        assert_eq!((seen.lines, seen.matched, seen.is_late), (vec!["1".into(), "3".into()], 2, false));
+        assert_eq!((lines(&seen), seen.matched, seen.is_late), (vec!["1".into(), "3".into()], 2, false));
     }
 }

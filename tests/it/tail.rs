@@ -280,6 +280,19 @@ async fn of_more_than_the_rate_a_sample_is_shown_which_says_so_and_all_are_count
     gateway.stop().await;
 }
 
+/// Bytes that the system has not sent yet on a connection between two ports of this machine.
+fn unsent_bytes(from: u16, to: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc is there");
+    let (from, to) = (format!(":{from:04X}"), format!(":{to:04X}"));
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_meant = words.get(1)?.ends_with(&from) && words.get(2)?.ends_with(&to);
+        let (unsent, _) = words.get(4)?.split_once(':')?;
+        u64::from_str_radix(unsent, 16).ok().filter(|_| is_meant)
+    };
+    table.lines().find_map(of_line).expect("the connection is open")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_stuck_costs_requests_nothing_and_is_told_what_it_missed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -288,8 +301,9 @@ async fn a_reader_that_is_stuck_costs_requests_nothing_and_is_told_what_it_misse
     let mut rng = Rng::new();
     let mut post = async || {
         let bodies: Vec<_> = (0..200).map(|_| events::good_of_size(events::identity(&mut rng), 4_000)).collect();
+        let post = Form::Array.post(&bodies);
         let started = Instant::now();
-        let answer = client.post(Wire::H1, &Form::Array.post(&bodies)).await.expect("an answer");
+        let answer = client.post(Wire::H1, &post).await.expect("an answer");
         assert_eq!(answer.told(200), vec![Told::Accepted; 200]);
         started.elapsed()
     };
@@ -299,20 +313,30 @@ async fn a_reader_that_is_stuck_costs_requests_nothing_and_is_told_what_it_misse
     }
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
-    let mut watch = Watch::on(socket.connect(gateway.admin()).await.expect("it listens"), "?rate=500").await;
+    let stream = socket.connect(gateway.admin()).await.expect("it listens");
+    let ours = stream.local_addr().expect("an address").port();
+    let mut watch = Watch::on(stream, "?rate=500").await;
     let (before, began) = (gateway.memory().now, Instant::now());
-    let (mut sent, mut stuck) = (0, Vec::new());
-    // Longer than the buffers of the system last, and shorter than the time after which it is cut off.
-    while began.elapsed() < Duration::from_secs(8) {
+    let mut sent = 0;
+    // Until what the gateway has written lies in full buffers of the system, and no more is added.
+    let mut unsent = [0; 3];
+    while unsent[0] < 100_000 || unsent != [unsent[0]; 3] {
+        assert!(began.elapsed() < 4 * LIMIT, "the reader is never stuck: {unsent:?}");
+        post().await;
+        sent += 200;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        unsent = [unsent[1], unsent[2], unsent_bytes(gateway.admin().port(), ours)];
+    }
+    let mut stuck = Vec::new();
+    for _ in 0..10 {
         stuck.push(post().await);
         sent += 200;
     }
     let grown = gateway.memory().now - before;
-    free.sort();
-    stuck.sort();
-    let (free, stuck) = (free[free.len() / 2], stuck[stuck.len() / 2]);
+    // The least of each: what other tests take is no concern of this one.
+    let (free, stuck) = (free.into_iter().min().expect("some"), stuck.into_iter().min().expect("some"));
     say(format_args!("a request takes {free:?}, beside a stuck watcher {stuck:?}; memory grew by {grown:.1} MiB; {sent} events"));
-    assert!(stuck < 3 * free + Duration::from_millis(50), "{stuck:?}, and {free:?} without");
+    assert!(stuck < 3 * free + Duration::from_millis(100), "{stuck:?}, and {free:?} without");
     // A tick, a piece on its way, and what the gateway needs for the load itself.
     assert!(grown < 64.0, "{grown} MiB");
     let (mut seen, mut missed) = (0, 0);
