@@ -14,6 +14,7 @@ mod plan;
 mod schemas;
 mod serve;
 mod spool;
+mod tail;
 mod view_schemas;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -48,6 +49,8 @@ enum Command {
     /// The old name of `dead-letters`.
     #[command(subcommand, hide = true)]
     Dlq(dead_letters::DeadLettersCommand),
+    /// Show events as they come in, with their outcomes.
+    Tail(tail::TailArgs),
     /// Look into the spool, and at what was set aside as damaged.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
@@ -127,6 +130,7 @@ pub fn run() -> ExitCode {
             notice("`lakegate dlq` is now called `lakegate dead-letters`; the old name works for now");
             dead_letters::run(&command)
         }
+        Command::Tail(args) => tail::run(&args),
         Command::Spool(command) => spool::run(&command),
         Command::Schemas(command) => schemas::run(&command),
         Command::Keys(command) => keys::run(&command),

@@ -8,6 +8,7 @@ mod cached;
 mod client_address;
 mod cors;
 mod dead_letters;
+mod endless;
 mod erasures;
 mod error_page;
 mod events;
@@ -24,12 +25,14 @@ mod opt_out;
 mod pixel;
 mod preferences;
 pub mod problem;
+mod query;
 mod rate_headers;
 mod request_log;
 mod retry_after;
 mod run_to_completion;
 mod schemas;
 pub mod server;
+mod tail;
 mod unread_body;
 
 use std::sync::Arc;
@@ -88,6 +91,7 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop))
         .route("/admin/erasures", post(erasures::post))
+        .route("/admin/tail", get(tail::get))
         .fallback(not_found::for_operators);
     layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }

@@ -19,6 +19,7 @@ mod reconfirm_on_start;
 mod recount_on_start;
 mod replay;
 mod replayed_event;
+mod report;
 mod store;
 mod stored;
 mod submission;
@@ -54,8 +55,9 @@ impl Ingest {
         let until = Instant::now() + self.delivered_wait;
         let _place = match self.admission.as_ref().map(DeliveryAdmission::admit).transpose() {
             Ok(place) => place,
-            Err(cause) => return self.refuse(&validated, submission, cause),
+            Err(cause) => return self.refuse(validated, submission, cause),
         };
+        let audience = validated.audience.take();
         let (letters, repeats) = validated.take_letters(submission);
         let letters = letters.map(|lines| self.begin_letters(lines));
         let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
@@ -88,19 +90,23 @@ impl Ingest {
                 },
             });
         }
-        self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, fates.iter().map(|fate| &fate.outcome));
+        let outcomes = fates.iter().map(|fate| &fate.outcome);
+        let counts = self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, outcomes);
+        self.report(submission, audience, &fates, &counts);
         fates
     }
 
     /// The fates of a request of which nothing is stored.
-    fn refuse(&self, validated: &ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
+    fn refuse(&self, mut validated: ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
         let event_uuid = |verdict: &Verdict| match verdict {
             Verdict::Valid { event_uuid, .. } => Some(event_uuid.to_string()),
             Verdict::Rejected { event_uuid, .. } => event_uuid.clone(),
         };
         let fate = |verdict| Fate { event_uuid: event_uuid(verdict), outcome: Outcome::Retry(cause) };
         let fates: Vec<Fate> = validated.verdicts.iter().map(fate).collect();
-        self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, fates.iter().map(|fate| &fate.outcome));
+        let outcomes = fates.iter().map(|fate| &fate.outcome);
+        let counts = self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, outcomes);
+        self.report(submission, validated.audience.take(), &fates, &counts);
         fates
     }
 }

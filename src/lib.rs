@@ -29,7 +29,7 @@
 //!    and unlinks a segment when the dedup window has its identities on disk. The lake is written stretch by stretch, because
 //!    files are named by stretches. For a stream many calls are in flight, and a journal records what it has beyond the
 //!    cursor ([`progress`] holds the same as a set).
-//! 6. An operator inspects the dead letters. Repaired events take the same path again: [`repair`]. The events of a person are
+//! 6. An operator watches events as they come in ([`live_events`]), and inspects the dead letters. Repaired events take the same path again: [`repair`]. The events of a person are
 //!    erased from every place on this path: [`erasure`].
 //!
 //! # The modules
@@ -39,7 +39,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`unique_names`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`] |
+//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`], [`live_events`] |
 //! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
@@ -91,6 +91,8 @@ pub mod dedup;
 pub mod spool;
 
 pub mod sink;
+
+pub mod live_events;
 
 pub mod dead_letters;
 pub mod ingest;

@@ -4,6 +4,8 @@
 
 mod advice;
 
+use std::sync::Arc;
+
 use crate::limits::{BRIEF_CHARS_MAX, DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
 
 /// The outcome of one event of a request.
@@ -28,6 +30,17 @@ pub struct Rejection {
     pub faults: Vec<Fault>,
     /// The schema that validated the event, such as `menu:item:viewed/2`.
     pub schema: Option<String>,
+    /// The first fault's place, for the log; `None` if it is not determined.
+    pub place: Option<Box<KnownPlace>>,
+}
+
+/// The place of a fault in names that the registry knows: nothing of it was invented by a client.
+#[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]
+pub struct KnownPlace {
+    /// The name of the event, if the registry knows it.
+    pub event_name: Option<Arc<str>>,
+    /// JSON pointer, with `*` for elements of arrays, and `?` for names that no schema of the event has.
+    pub pointer: String,
 }
 
 /// A fault of an event.
@@ -49,14 +62,14 @@ impl Fault {
 impl Rejection {
     /// A rejection for one fault.
     pub fn new(code: RejectCode, detail: impl Into<String>, pointer: impl Into<String>) -> Self {
-        Self { code, faults: vec![Fault::new(detail, pointer)], schema: None }
+        Self { code, faults: vec![Fault::new(detail, pointer)], schema: None, place: None }
     }
 
     /// A rejection for several faults, of which the first [`ERRORS_PER_EVENT_MAX`] are kept.
     #[must_use]
     pub fn of(code: RejectCode, mut faults: Vec<Fault>, schema: Option<String>) -> Self {
         faults.truncate(ERRORS_PER_EVENT_MAX);
-        Self { code, faults, schema }
+        Self { code, faults, schema, place: None }
     }
 
     /// Keeps the first fault only, cut to [`BRIEF_CHARS_MAX`] characters per text: for later rejections in a body with many.

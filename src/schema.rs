@@ -15,6 +15,7 @@ mod export;
 mod flatten;
 mod folder;
 mod inspect;
+mod known_place;
 mod load;
 mod manifest;
 mod multiple_of;

@@ -243,13 +243,13 @@ impl Metrics {
         self.conflicting_duplicates.get_or_create(&SourceLabel { source: source.clone() }).inc_by(count as u64);
     }
 
-    /// Counts the outcomes of one request from `source`. The counter of its accepted events is `accepted`.
+    /// Counts the outcomes of one request from `source`, and returns the counts. The counter of its accepted events is `accepted`.
     pub fn count_outcomes<'a>(
         &self,
         source: &Arc<str>,
         accepted: &AcceptedEvents,
         outcomes: impl Iterator<Item = &'a Outcome> + Clone,
-    ) {
+    ) -> Counts {
         let mut rejected = BTreeMap::<RejectCode, u64>::new();
         for outcome in outcomes.clone() {
             match outcome {
@@ -260,7 +260,6 @@ impl Metrics {
         }
         for (code, count) in rejected {
             self.rejected.get_or_create(&Code { code: code.as_str() }).inc_by(count);
-            self.refusals.count(Some(source), code.as_str(), count, code.meaning());
         }
         let counts = Counts::of(outcomes);
         self.events_received.inc_by(counts.total() as u64);
@@ -274,6 +273,7 @@ impl Metrics {
                 of_source(outcome).inc_by(count as u64);
             }
         }
+        counts
     }
 
     /// The exposition of all metrics (OpenMetrics text).

@@ -26,6 +26,7 @@ use crate::{
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
     ingest::{AwaitedSink, DeliveryAdmission, DeliveryWaiters, Ingest},
+    live_events::LiveEvents,
     progress::Progress,
     repair::Repair,
     schema,
@@ -194,6 +195,7 @@ impl Components {
             pool: WorkPool::of_this_machine(),
             admission,
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
+            live_events: LiveEvents::new(config.admin.tail_payloads),
             metrics: metrics.clone(),
         };
         let ingest = Arc::new(ingest);

@@ -20,6 +20,7 @@ use crate::{
     event::Record,
     ingest::{DeliveryWaiters, Ingest, reconfirm_on_start},
     limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
+    live_events::LiveEvents,
     outcome::Outcome,
     progress::Progress,
     repair::Repair,
@@ -68,6 +69,7 @@ impl Offline {
             pool: WorkPool::of_this_machine(),
             admission: None,
             delivered_wait: Duration::ZERO,
+            live_events: LiveEvents::new(false),
             metrics,
         });
         // As at a start: events that a killed gateway left unconfirmed. Where they must be delivered first, the next start does it.

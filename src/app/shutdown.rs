@@ -88,6 +88,8 @@ impl App {
         self.gate.erasure.interrupt();
         self.phases.serving_ends.send_replace(true);
         let _ = self.server.await;
+        // No more events come.
+        self.gate.ingest.live_events.end();
         let lake_upkeep = self.lake_upkeep;
         aside(move || lake_upkeep.stop()).await;
         let spools = self.spools.clone();

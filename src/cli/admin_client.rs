@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, StatusCode, header, http::request};
+use hyper::{Request, StatusCode, body::Incoming, header, http::request};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinHandle};
 
 use crate::limits::{OPERATOR_ANSWER_BYTES_MAX, OPERATOR_RETRY_AFTER};
 
 /// The code of a gateway that is busy and has not begun the request.
 const BUSY: &str = "busy";
+
+/// The code of a gateway that stops.
+const STOPPING: &str = "stopping";
 
 #[derive(Deserialize)]
 struct Problem {
@@ -47,6 +50,68 @@ pub(super) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<Strin
         bail!("{address} answers {status}; is it a gateway's listener for operators?");
     }
     String::from_utf8(body.into()).with_context(|| format!("the answer of {address} is not understood"))
+}
+
+/// An answer that is read as it comes.
+pub(super) struct Stream {
+    body: Incoming,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+/// Why there is no answer now, although there may be one later.
+#[derive(Debug)]
+pub(super) struct NotNow(pub(super) String);
+
+/// Gets an answer without an end. The error is that of a gateway that does not answer the question, now or later.
+pub(super) async fn stream(address: SocketAddr, path: &str) -> anyhow::Result<Result<Stream, NotNow>> {
+    let gone = |error: &dyn std::fmt::Display| Ok(Err(NotNow(format!("nothing answers on {address}: {error}"))));
+    let stream = match TcpStream::connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => return gone(&error),
+    };
+    let (mut sender, connection) = match hyper::client::conn::http1::handshake(TokioIo::new(stream)).await {
+        Ok(opened) => opened,
+        Err(error) => return gone(&error),
+    };
+    let connection = tokio::spawn(connection);
+    let request = Request::get(path).header(header::HOST, address.to_string()).body(Full::new(Bytes::new()))?;
+    let (parts, body) = match sender.send_request(request).await {
+        Ok(answer) => answer.into_parts(),
+        Err(error) => return gone(&error),
+    };
+    if parts.status == StatusCode::OK {
+        return Ok(Ok(Stream { body, connection }));
+    }
+    let body = Limited::new(body, OPERATOR_ANSWER_BYTES_MAX).collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    connection.abort();
+    let problem: Problem = serde_json::from_slice(&body)
+        .with_context(|| format!("{address} answers {}; is it a gateway's listener for operators?", parts.status))?;
+    match problem.code.as_str() {
+        BUSY | STOPPING => Ok(Err(NotNow(format!("{} ({})", problem.detail, problem.code)))),
+        _ => bail!("{} ({})", problem.detail, problem.code),
+    }
+}
+
+impl Stream {
+    /// The next piece; `None` at the end.
+    pub(super) async fn next(&mut self) -> Option<hyper::Result<Bytes>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(piece) = frame.into_data() {
+                        return Some(Ok(piece));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
 }
 
 async fn ask(address: SocketAddr, path: &str, question: Bytes) -> anyhow::Result<(StatusCode, Bytes)> {

@@ -107,11 +107,13 @@ pub struct AdminConfig {
     /// Names under which clients may call this listener, in addition to addresses, `localhost` and names without a dot.
     /// `*.example` matches all names below `example`.
     pub hosts: Vec<String>,
+    /// Whether `lakegate tail` shows the values in payloads; otherwise only their kinds.
+    pub tail_payloads: bool,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090), hosts: Vec::new() }
+        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090), hosts: Vec::new(), tail_payloads: false }
     }
 }
 

@@ -231,6 +231,7 @@ mod tests {
             code: RejectCode::SchemaViolation,
             faults: vec![Fault::new("is not of type \"integer\"", "/price_minor")],
             schema: Some("menu:item:viewed/2".into()),
+            place: None,
         };
         let letter = Letter {
             source: "web",

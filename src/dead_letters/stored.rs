@@ -197,7 +197,7 @@ mod tests {
         ) {
             let schema = version.map(|version| format!("a:b/{version}"));
             let faults: Vec<Fault> = faults.into_iter().map(|(detail, pointer)| Fault { detail, pointer }).collect();
-            let rejection = Rejection { code: RejectCode::SchemaViolation, faults, schema: schema.clone() };
+            let rejection = Rejection { code: RejectCode::SchemaViolation, faults, schema: schema.clone(), place: None };
             let letter = Letter {
                 source: "web-1.x_y", received_millis, event_uuid: uuid.as_deref(), event_name: name.as_deref(),
                 rejection: &rejection, raw: &raw,

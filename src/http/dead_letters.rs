@@ -18,7 +18,6 @@ use axum::{
 };
 use bytes::Bytes;
 use hyper::body::Frame;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::{
@@ -32,6 +31,7 @@ use super::{
     Gate, body, operator,
     operator_turns::{Turn, Turns},
     problem::{Problem, ProblemCode},
+    query::parameters,
     run_to_completion::RunToCompletion,
 };
 use crate::{
@@ -173,12 +173,9 @@ struct Query {
 impl Query {
     fn read(request: &Parts) -> Result<Self, Problem> {
         let (mut conditions, mut limit) = (Vec::new(), 1);
-        for pair in request.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8().map_err(|_| wrong("the address is not UTF-8"))?;
+        for (name, value) in parameters(request).map_err(wrong)? {
             match name {
-                "where" => conditions.push(value.into_owned()),
+                "where" => conditions.push(value),
                 "limit" => limit = value.parse().map_err(|_| wrong("limit is no number"))?,
                 _ => return Err(wrong("only `where` and `limit` can be asked for")),
             }

@@ -37,6 +37,11 @@ impl FastPath {
         self.middleware.is_for_events().then(|| self.middleware.gate.bodies.address(address.into()))
     }
 
+    /// Whether it serves operators.
+    pub(super) fn is_for_operators(&self) -> bool {
+        !self.middleware.is_for_events()
+    }
+
     /// The answer to a request whose head did not arrive in time.
     pub(super) fn head_timed_out(&self, after: Duration) -> Response {
         self.middleware.head_timed_out(after)

@@ -211,6 +211,7 @@ fn route(request: &Request) -> &'static str {
         Some("/admin/dead-letters/replay") => "/admin/dead-letters/replay",
         Some("/admin/dead-letters/drop") => "/admin/dead-letters/drop",
         Some("/admin/erasures") => "/admin/erasures",
+        Some("/admin/tail") => "/admin/tail",
         // The only route whose path is configured.
         Some(_) => "extra_path",
         None => OTHER,

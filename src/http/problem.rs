@@ -94,6 +94,8 @@ pub enum ProblemCode {
     InvalidRepair,
     /// The request for an erasure is invalid.
     InvalidErasure,
+    /// The question of an operator is invalid.
+    InvalidQuestion,
     /// The patch applies to none of the selected dead letters.
     PatchNotApplicable,
     /// Another `Content-Type` is needed.
@@ -120,7 +122,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// All codes, for the documentation's test.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -146,6 +148,7 @@ impl ProblemCode {
         Self::OperatorsOnly,
         Self::InvalidRepair,
         Self::InvalidErasure,
+        Self::InvalidQuestion,
         Self::PatchNotApplicable,
         Self::UnsupportedMediaType,
         Self::UnsupportedEncoding,
@@ -206,6 +209,7 @@ impl ProblemCode {
             Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
             Self::InvalidRepair => (S::BAD_REQUEST, "invalid_repair", "The repair is not understood"),
             Self::InvalidErasure => (S::BAD_REQUEST, "invalid_erasure", "The erasure is not understood"),
+            Self::InvalidQuestion => (S::BAD_REQUEST, "invalid_question", "The question is not understood"),
             Self::PatchNotApplicable => (S::UNPROCESSABLE_ENTITY, "patch_not_applicable", "The patch fits no letter"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Another Content-Type is needed"),
             Self::UnsupportedEncoding => {

@@ -288,8 +288,12 @@ impl Connection {
             plain_http::hint_of_tls(stream.first());
         }
         let (front, late) = (self.front.clone(), self.front);
+        let endless = front.is_for_operators().then(|| activity.endless().clone());
         let service = service_fn(move |mut request| {
             request.extensions_mut().insert(peer.clone());
+            if let Some(endless) = &endless {
+                request.extensions_mut().insert(endless.clone());
+            }
             front.call(request)
         });
         let head_timed_out = move || late.head_timed_out(times.head);

@@ -10,6 +10,7 @@ use crate::{
     dead_letters::DeadLetters,
     dedup::{Deduplicator, Scopes},
     key_shares::Shares,
+    live_events::LiveEvents,
     progress::Progress,
     schema::Registry,
     spool::Spool,
@@ -43,6 +44,8 @@ pub struct Ingest {
     pub admission: Option<DeliveryAdmission>,
     /// How long [`Durability::Delivered`] waits.
     pub delivered_wait: Duration,
+    /// Who watches at this moment.
+    pub live_events: Arc<LiveEvents>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
 }

@@ -190,6 +190,7 @@ impl Ingest {
             metrics: &self.metrics,
         };
         let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events), false);
+        validated.audience = self.live_events.audience(source, body);
         validated.letters = work.letters.take().map_or_else(RequestLetters::default, |letters| *letters);
         let held = memory.held();
         let halted = try_for_each_element(body, *form, |element| -> Result<(), Halt> {

@@ -50,6 +50,7 @@ impl Ingest {
             }
         }
         self.metrics.count_replayed(fates.iter().map(|fate| &fate.outcome));
+        self.show_replayed(sender, events, &fates);
         fates
     }
 

@@ -18,6 +18,7 @@ use crate::{
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},
     json::{Node, quoted},
+    live_events::{Audience, event_name},
     outcome::{Fault, RejectCode, Rejection},
     schema::{Registry, Resolution, Suggestions},
     spool::FrameBuffer,
@@ -57,6 +58,8 @@ pub(super) struct ValidatedBody {
     pub(super) letters: RequestLetters,
     /// The remaining budget for suggestions, and for full descriptions of faults.
     pub(super) suggestions: Suggestions,
+    /// Who watches these events.
+    pub(super) audience: Option<Box<Audience>>,
     /// Bytes of the descriptions of rejected events.
     said_bytes: usize,
 }
@@ -82,6 +85,7 @@ impl ValidatedBody {
             frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128),
             letters: RequestLetters::default(),
             suggestions: Suggestions::default(),
+            audience: None,
             said_bytes: 0,
         }
     }
@@ -116,13 +120,20 @@ impl Validator<'_> {
         let is_rejected = match &mut verdict {
             Verdict::Valid { .. } => false,
             Verdict::Rejected { event_uuid, rejection, is_repeated } => {
-                *is_repeated = self.add_letter(element, event_uuid.as_deref(), rejection, &mut validated.letters);
+                let name = element.event.as_ref().ok().and_then(event_name);
+                let pointer = rejection.faults.first().map_or("", |fault| &fault.pointer);
+                rejection.place = Some(Box::new(self.registry.known_place(name.as_deref(), pointer)));
+                let identity = (event_uuid.as_deref(), name.as_deref());
+                *is_repeated = self.add_letter(element.raw, identity, rejection, &mut validated.letters);
                 let said = |fault: &Fault| fault.detail.len() + fault.pointer.len() + size_of_val(fault);
                 validated.said_bytes += rejection.faults.iter().map(said).sum::<usize>();
                 true
             }
         };
         validated.verdicts.push(verdict);
+        if let Some(audience) = &mut validated.audience {
+            audience.note(element.raw, || element.event.as_ref().ok().and_then(event_name));
+        }
         is_rejected
     }
 
@@ -200,24 +211,13 @@ impl Validator<'_> {
     /// Returns whether the event has a letter already.
     fn add_letter(
         &self,
-        element: &Element<'_>,
-        event_uuid: Option<&str>,
+        raw: &[u8],
+        (event_uuid, event_name): (Option<&str>, Option<&str>),
         rejection: &Rejection,
         letters: &mut RequestLetters,
     ) -> bool {
-        let event_name = element
-            .event
-            .as_ref()
-            .ok()
-            .and_then(|event| event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string()));
-        let letter = Letter {
-            source: self.source,
-            received_millis: self.received_millis,
-            event_uuid,
-            event_name: event_name.as_deref(),
-            rejection,
-            raw: element.raw,
-        };
+        let (source, received_millis) = (self.source, self.received_millis);
+        let letter = Letter { source, received_millis, event_uuid, event_name, rejection, raw };
         letters.add(&letter, self.known_letters)
     }
 }

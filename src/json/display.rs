@@ -52,6 +52,12 @@ impl<W: Write> Visible<W> {
         Self { inner, begun: Vec::new() }
     }
 
+    /// What was written to. The beginning of a character whose rest was not written is lost.
+    #[must_use]
+    pub fn into_inner(self) -> W {
+        self.inner
+    }
+
     fn text(&mut self, text: &str) -> io::Result<()> {
         let mut rest = text;
         let is_escaped = |character: char| character >= '\u{7f}' && is_unseen(character);

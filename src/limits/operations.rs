@@ -136,11 +136,11 @@ pub const FAILED_STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// a quarter of an hour; small file systems have some ten thousand in all.
 pub const INODES_LEFT_MIN: u64 = 1_000;
 
-/// Time for which refusals of one key and code are counted before they are logged together.
+/// Time for which refusals of one kind are counted before they are logged together.
 /// Why: soon enough for a person who reads the log, and a flood of refusals writes one line a minute.
 pub const REFUSALS_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Keys and codes whose refusals are counted separately for the log.
+/// Keys and codes whose refused requests are counted separately for the log.
 /// Why: some keys times some codes; refusals without a key have ten codes at most, so clients without a key cannot fill it.
 pub const REFUSALS_MAX: usize = 512;
 

@@ -146,6 +146,7 @@ impl Workshop {
             compiled,
             read: OnceLock::new(),
             etag: OnceLock::new(),
+            fields: OnceLock::new(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The compiled registry, and validation.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ops::Bound,
     sync::{Arc, OnceLock},
 };
@@ -39,6 +39,8 @@ pub struct Schema {
     pub(super) read: OnceLock<Value>,
     /// The document's `ETag`, computed when it is first served.
     pub(super) etag: OnceLock<String>,
+    /// The names of its fields, collected when an event is rejected: see `known_place.rs`.
+    pub(super) fields: OnceLock<HashSet<Box<str>>>,
 }
 
 impl Schema {

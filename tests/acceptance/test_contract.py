@@ -512,6 +512,18 @@ def test_erasures_are_for_operators_on_this_machine(gateway):
     assert gateway.curl("POST", "/admin/erasures").status == 404, "not on the listener for events"
 
 
+def test_live_events_are_for_operators_on_this_machine(gateway):
+    def ask(query, **headers):
+        return gateway.curl("GET", f"/admin/tail{query}", headers=headers, admin=True)
+
+    for query in ("?event=menu%20item", "?key=", "?outcome=refused", "?rate=0", "?since=1h"):
+        problem(ask(query), 400, "invalid_question")
+    problem(ask("", Origin="https://menu.example"), 403, "operators_only")
+    head = gateway.curl("HEAD", "/admin/tail?outcome=rejected&rate=10", admin=True)
+    assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
+    assert gateway.curl("GET", "/admin/tail").status == 404, "not on the listener for events"
+
+
 def test_every_documented_code_was_met(contract):
     """The last test of this file: what the document lists and the tests above could provoke is the same."""
     missing = contract.documented() - contract.met - NOT_PROVOKED

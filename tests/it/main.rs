@@ -45,6 +45,7 @@ mod schemas_command;
 mod several_sinks;
 mod sink_change;
 mod stop;
+mod tail;
 mod tidy;
 mod twins;
 mod upgrade;

@@ -155,7 +155,7 @@ async fn a_scrape_that_takes_gzip_is_sent_less() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_logged_once_for_each_key_and_code_and_nothing_of_what_was_sent() {
+async fn refusals_are_logged_once_for_each_kind_and_of_what_was_sent_one_event_uuid() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut gateway = Setup::new(folder.path().join("data")).start().await;
     let client = gateway.client();
@@ -166,6 +166,11 @@ async fn refusals_are_logged_once_for_each_key_and_code_and_nothing_of_what_was_
         let unknown = Post::json(event().replace("section:reached", "section:s3cret"));
         let answer = client.post(Wire::H1, &unknown).await.expect("an answer");
         assert_eq!(answer.told(1), [Told::Rejected("unknown_event".into())]);
+        for member in ["\"section_index\":\"s3cret\"", "\"s3cret\":1,\"section_index\":0"] {
+            let wrong = event().replace(|c: char| c.is_ascii_whitespace(), "").replace("\"section_index\":0", member);
+            let answer = client.post(Wire::H1, &Post::json(wrong)).await.expect("an answer");
+            assert_eq!(answer.told(1), [Told::Rejected("schema_violation".into())]);
+        }
         let detail = answer.json()["results"][0]["error"]["detail"].to_string();
         assert!(
             detail.contains("run: lakegate schemas new menu:section:s3cret (") && detail.contains("within seconds"),
@@ -173,18 +178,29 @@ async fn refusals_are_logged_once_for_each_key_and_code_and_nothing_of_what_was_
         );
         assert_eq!(client.post(Wire::H1, &Post::json(event())).await.expect("an answer").told(1), [Told::Accepted]);
     }
-    for code in ["unknown_key", "not_found", "unknown_event"] {
-        assert_eq!(gateway.until_logged(&format!("\"code\":\"{code}\""), 1).await, 1, "{}", gateway.log_text());
+    for (code, lines) in [("unknown_key", 1), ("not_found", 1), ("unknown_event", 1), ("schema_violation", 2)] {
+        assert_eq!(gateway.until_logged(&format!("\"code\":\"{code}\""), lines).await, lines, "{}", gateway.log_text());
     }
     gateway.terminate();
     assert_eq!(gateway.exit_code(Duration::from_secs(60)).await, 0);
     let lines: Vec<Value> = gateway.log_text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    for (code, key) in [("unknown_key", "-"), ("not_found", "-"), ("unknown_event", "dev")] {
-        let said: Vec<_> = lines.iter().filter(|line| line["code"] == code).collect();
+    for (code, key, event_name, pointer) in [
+        ("unknown_key", "-", None, None),
+        ("not_found", "-", None, None),
+        ("unknown_event", "dev", Some("-"), Some("/event_name")),
+        ("schema_violation", "dev", Some("menu:section:reached"), Some("/section_index")),
+        // The field that the schema does not have is in the detail of the answer.
+        ("schema_violation", "dev", Some("menu:section:reached"), Some("-")),
+    ] {
+        let is_kind = |line: &&Value| line["code"] == code && line["pointer"].as_str() == pointer;
+        let said: Vec<_> = lines.iter().filter(is_kind).collect();
         let counts: Vec<_> = said.iter().filter_map(|line| line["count"].as_u64()).collect();
         assert_eq!(counts.iter().sum::<u64>(), 20, "{said:?}");
         assert!(counts.len() <= 3 && counts[0] == 1, "the first at once, the others together: {counts:?}");
         assert!(said.iter().all(|line| line["level"] == "INFO" && line["key"] == key), "{said:?}");
+        assert!(said.iter().all(|line| line["event_name"].as_str() == event_name), "{said:?}");
+        let has_example = |line: &Value| line["event_uuid"].as_str().is_some_and(|uuid| uuid.parse::<uuid::Uuid>().is_ok());
+        assert!(said.iter().all(|line| has_example(line) == event_name.is_some()), "{said:?}");
     }
     assert!(!gateway.log_text().contains("s3cret"));
 }

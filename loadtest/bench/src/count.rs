@@ -45,6 +45,10 @@ pub(crate) struct CountArgs {
     /// Connections, each with one request in flight.
     #[arg(long, default_value_t = 16)]
     connections: usize,
+    /// Count gateways a second time while somebody watches all events (`lakegate tail`), and is shown so many a second. A second
+    /// has fifty times fewer events under valgrind: 1 stands for 50.
+    #[arg(long, value_name = "RATE", num_args = 0..=1, default_missing_value = "1")]
+    tail: Option<u32>,
     /// Where callgrind's own files are kept, for `callgrind_annotate`.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -71,15 +75,20 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
     );
     for &batch in &args.batches {
         let corpus = Arc::new(Corpus::new(&events, batch));
-        for &kind in &args.servers {
+        let watched = args.servers.iter().filter(|kind| args.tail.is_some() && kind.is_gateway());
+        let servers: Vec<(Kind, Option<u32>)> =
+            args.servers.iter().map(|kind| (*kind, None)).chain(watched.map(|kind| (*kind, args.tail))).collect();
+        for (kind, tail) in servers {
             let life = async |times: u32| {
-                let profile = profiles.join(format!("callgrind.{kind:?}.{batch}.{times}").to_lowercase());
+                let watched = if tail.is_some() { ".watched" } else { "" };
+                let profile = profiles.join(format!("callgrind.{kind:?}.{batch}.{times}{watched}").to_lowercase());
                 let life = Life {
                     setup: setup.clone().under_callgrind(&profile),
                     kind,
                     corpus: corpus.clone(),
                     connections: args.connections,
                     duration: Duration::from_secs_f64(args.seconds) * times,
+                    tail,
                     profile,
                 };
                 life.live().await.with_context(|| format!("{} × {batch}", kind.label()))
@@ -89,8 +98,9 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
             let each = |count: fn(&Counts) -> u64| (count(&long_life) as f64 - count(&short_life) as f64) / (many - few) as f64;
             let figures = [each(|counts| counts.instructions), each(|counts| counts.allocations), each(|counts| counts.soft_sha)];
             let [instructions, allocations, soft_sha] = figures.map(short);
-            let line = format!("| {batch} | {} | {instructions} | {allocations} | {soft_sha} |\n", kind.label());
-            say(format_args!("{batch} × {}: {instructions} instructions an event", kind.label()));
+            let label = format!("{}{}", kind.label(), if tail.is_some() { ", watched" } else { "" });
+            let line = format!("| {batch} | {label} | {instructions} | {allocations} | {soft_sha} |\n");
+            say(format_args!("{batch} × {label}: {instructions} instructions an event"));
             table.push_str(&line);
         }
     }
@@ -104,6 +114,8 @@ struct Life {
     corpus: Arc<Corpus>,
     connections: usize,
     duration: Duration,
+    /// Whether somebody watches its events, and at what rate.
+    tail: Option<u32>,
     profile: PathBuf,
 }
 
@@ -111,6 +123,10 @@ impl Life {
     /// What it counted, and its events.
     async fn live(&self) -> anyhow::Result<(Counts, u64)> {
         let mut server = UnderTest::start(self.kind, false, &self.setup).await?;
+        let watching = match self.tail {
+            Some(rate) => Some(server.watch(rate).await?),
+            None => None,
+        };
         let batch = self.corpus.batch;
         let target = Target::new(server.address, None, Http::H1, self.kind.expected(), batch)?;
         let mut client = Client::connect(&target, self.connections, self.corpus.clone()).await?;
@@ -122,6 +138,9 @@ impl Life {
             server.process.stop().await?;
         } else {
             server.process.end_of_input().await?;
+        }
+        if let Some(watching) = watching {
+            ensure!(watching.await?? > 0, "who watched was shown nothing");
         }
         let profile = File::open(&self.profile).with_context(|| format!("callgrind left no {}", self.profile.display()))?;
         Ok((callgrind::read(BufReader::new(profile))?, run.events))

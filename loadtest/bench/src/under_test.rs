@@ -10,14 +10,16 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use http_body_util::BodyExt;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use crate::{
     process::{Process, Talks},
     reference::LISTENING,
     registry,
     stub::{Contents, Stub},
-    wire::{Expected, SECRET_SHA256, get},
+    wire::{Expected, SECRET_SHA256, get, stream},
 };
 
 /// Time in which what was accepted has to be delivered once no more comes.
@@ -197,6 +199,19 @@ impl UnderTest {
             tokio::time::sleep(pause).await;
         }
         Ok(())
+    }
+
+    /// Watches all its events, until it ends, and is shown so many a second. The result is the bytes that were shown.
+    pub(crate) async fn watch(&self, rate: u32) -> anyhow::Result<JoinHandle<anyhow::Result<u64>>> {
+        let admin = self.admin.context("a reference server shows nothing")?;
+        let mut events = stream(admin, &format!("/admin/tail?rate={rate}")).await?;
+        Ok(tokio::spawn(async move {
+            let mut bytes = 0;
+            while let Some(frame) = events.frame().await {
+                bytes += frame?.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Ok(bytes)
+        }))
     }
 
     /// A number that the gateway tells of itself; of a reference server none.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Uri,
+    body::Incoming,
     client::conn::{http1, http2},
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue},
 };
@@ -173,10 +174,15 @@ impl Connection {
 
 /// `GET path` from a server without TLS, such as the gateway's operators' listener.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    Ok(String::from_utf8_lossy(&stream(address, path).await?.collect().await?.to_bytes()).into_owned())
+}
+
+/// The body of an answer of a listener without TLS, as it comes.
+pub(crate) async fn stream(address: SocketAddr, path: &str) -> anyhow::Result<Incoming> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
     tokio::spawn(connection);
     let request = Request::get(path).header(HOST, address.to_string()).body(Full::new(Bytes::new()))?;
     let response = sender.send_request(request).await?;
     ensure!(response.status().is_success(), "{path} answered {}", response.status());
-    Ok(String::from_utf8_lossy(&response.into_body().collect().await?.to_bytes()).into_owned())
+    Ok(response.into_body())
 }

@@ -36,6 +36,7 @@ impl ProblemCode {
             Self::OperatorsOnly => "Call the listener for operators from the gateway's own machine, by its address.",
             Self::InvalidRepair => "Correct the request: `detail` says which part.",
             Self::InvalidErasure => "Correct the request: `detail` says which part.",
+            Self::InvalidQuestion => "Correct the parameter that `detail` names.",
             Self::PatchNotApplicable => "Correct the patch, or select other dead letters.",
             Self::UnsupportedMediaType => "Set one of the content types that `Accept` of the answer lists.",
             Self::UnsupportedEncoding => "Use one of the encodings that `Accept-Encoding` of the answer lists.",

@@ -14,6 +14,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::super::endless::Endless;
+
 /// The timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -21,7 +23,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The time for the head of a request, from its first byte.
     pub head: Duration,
-    /// The time for the client to read an answer over HTTP/1, from the moment when it no longer keeps up.
+    /// The time for the client to read an answer over HTTP/1, from the moment when it no longer keeps up. Of an answer without an
+    /// end: some of it.
     pub answer: Duration,
 }
 
@@ -34,6 +37,7 @@ pub(super) struct Activity {
     /// When the last request was answered, in nanoseconds from `opened`.
     idle_since: AtomicU64,
     task: OnceLock<AbortHandle>,
+    endless: Endless,
 }
 
 /// A request that is open until this is dropped.
@@ -43,7 +47,7 @@ impl Activity {
     /// The activity of a connection that was opened now.
     pub(super) fn new() -> Arc<Self> {
         let (open, idle_since) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Arc::new(Self { opened: Instant::now(), open, idle_since, task: OnceLock::new() })
+        Arc::new(Self { opened: Instant::now(), open, idle_since, task: OnceLock::new(), endless: Endless::default() })
     }
 
     /// Whether a request is open.
@@ -88,6 +92,11 @@ impl Activity {
             }
             sleep_until(deadline).await;
         }
+    }
+
+    /// Whether its answer has no end.
+    pub(super) fn endless(&self) -> &Endless {
+        &self.endless
     }
 
     /// Sets the task that serves the connection.

@@ -148,7 +148,15 @@ mod tests {
 
     /// The client's end of a connection with a pipe of `pipe` bytes, on which answers have `answer` bytes.
     fn connect(pipe: usize, answer: usize) -> (DuplexStream, impl Future<Output = ()>) {
+        connect_to(pipe, answer, false)
+    }
+
+    fn connect_to(pipe: usize, answer: usize, is_endless: bool) -> (DuplexStream, impl Future<Output = ()>) {
         let (client, server) = tokio::io::duplex(pipe);
+        let activity = Activity::new();
+        if is_endless {
+            activity.endless().set();
+        }
         let service = service_fn(move |_| async move { Ok(Response::new(Body::from("a".repeat(answer)))) });
         let serving = async move {
             let (_running, stopping) = watch::channel(false);
@@ -157,7 +165,7 @@ mod tests {
                 *late.status_mut() = StatusCode::REQUEST_TIMEOUT;
                 late
             };
-            serve(PeekedStream::new(server), service, (Activity::new(), TIMES), stopping, late).await;
+            serve(PeekedStream::new(server), service, (activity, TIMES), stopping, late).await;
         };
         (client, serving)
     }
@@ -259,9 +267,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_read_within_its_time_or_given_up() {
-        for (pause, is_whole) in [(5, true), (10, false)] {
-            let (mut client, serving) = connect(1000, 10_000);
+    async fn an_answer_is_read_within_its_time_or_given_up_if_it_has_an_end() {
+        for (pause, is_endless, is_whole) in [(5, false, true), (10, false, false), (10, true, true), (61, true, false)] {
+            let (mut client, serving) = connect_to(1000, 10_000, is_endless);
             let reading = async move {
                 client.write_all(REQUEST.as_bytes()).await.unwrap();
                 let (mut answer, started) = (Vec::new(), Instant::now());

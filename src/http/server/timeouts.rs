@@ -112,6 +112,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for WithTimeouts<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for WithTimeouts<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.strict).poll_write(context, bytes);
+        if self.answering.is_some() && written.is_ready() && self.activity.endless().is_set() {
+            self.answering = None;
+        }
         self.in_time(written, context)
     }
 

@@ -16,7 +16,7 @@ use crate::support::{
     gateway::{Gateway, Setup},
 };
 
-const PATHS: [&str; 5] = ["/metrics", "/healthz", "/readyz", "/admin/dead-letters", "/nothing"];
+const PATHS: [&str; 6] = ["/metrics", "/healthz", "/readyz", "/admin/dead-letters", "/admin/tail", "/nothing"];
 
 /// What a listener without TLS answers to a request of which every header is said.
 async fn ask_raw(gateway: &Gateway, path: &str, headers: &str) -> String {
