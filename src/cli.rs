@@ -14,6 +14,7 @@ mod plan;
 mod schemas;
 mod serve;
 mod spool;
+mod top;
 mod view_schemas;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -39,6 +40,8 @@ enum Command {
     Serve(ServeArgs),
     /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
+    /// Watch what running gateways do: rates, outcomes, latencies, lag, headroom, hot shards, noisy keys.
+    Top(top::TopArgs),
     /// List, count, find and export the events in the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -121,6 +124,7 @@ pub fn run() -> ExitCode {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Top(args) => top::run(&args),
         Command::Lake(command) => lake::run(&command),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Dlq(command) => {

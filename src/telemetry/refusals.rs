@@ -14,7 +14,7 @@ use std::{
 use crate::limits::{REFUSALS_LOG_INTERVAL, REFUSALS_MAX};
 
 /// The key of a refusal without a key, or without room in the table.
-const NO_KEY: &str = "-";
+pub(super) const NO_KEY: &str = "-";
 
 /// The code of refusals without room in the table.
 const OTHER_CODES: &str = "other";
