@@ -14,6 +14,7 @@ mod erasure;
 mod folder_holder;
 mod lake_location;
 mod lake_upkeep;
+mod metrics_exports;
 mod offline;
 mod policy;
 mod reload;
@@ -63,6 +64,7 @@ pub use folder_holder::gateway_process;
 pub use lake_location::{check_typed_tables, lake_location, location_of, typed_location_of};
 use lake_upkeep::LakeUpkeep;
 pub use lake_upkeep::{SCRATCH_FOLDER, upkeep_settings};
+use metrics_exports::MetricsExports;
 pub use offline::{Offline, admin_address, gateway_id, is_running};
 pub use policy::check_listener;
 use policy::policy;
@@ -91,6 +93,7 @@ pub struct App {
     admin: JoinHandle<()>,
     deliverers: Vec<JoinHandle<()>>,
     lake_upkeep: LakeUpkeep,
+    metrics_exports: Arc<MetricsExports>,
     /// Tasks that run beside the requests until the gateway stops.
     background_tasks: JoinSet<()>,
     lame_duck: Duration,
@@ -193,7 +196,9 @@ impl App {
         };
         let schemas = Arc::new(Schemas::new(&config.schemas, schemas_stamp));
         let lake_upkeep = LakeUpkeep::start(config, &typed_columns(&gate), &metrics, &gate.conditions)?;
-        let background_tasks = background_tasks(Retention::of(config), &gate, tls.clone(), schemas.clone());
+        let metrics_exports = Arc::new(MetricsExports::start(config, &gate)?);
+        let mut background_tasks = background_tasks(Retention::of(config), &gate, tls.clone(), schemas.clone());
+        metrics_exports.run(&gate, &mut background_tasks);
         let vital = |name| gate.conditions.vital(name);
         let serve = server.run(serving.clone(), Duration::from_secs(config.stop.requests_seconds));
         let serve_operators = admin_server.run(admin.clone(), Duration::from_secs(1));
@@ -217,6 +222,7 @@ impl App {
             admin,
             deliverers,
             lake_upkeep,
+            metrics_exports,
             lame_duck: Duration::from_secs(config.stop.lame_duck_seconds),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })

@@ -15,6 +15,7 @@ mod schemas;
 mod serve;
 mod spool;
 mod tail;
+mod top;
 mod view_schemas;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -40,6 +41,8 @@ enum Command {
     Serve(ServeArgs),
     /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
+    /// Watch what running gateways do: rates, outcomes, latencies, lag, headroom, hot shards, noisy keys.
+    Top(top::TopArgs),
     /// List, count, find and export the events in the lake.
     #[command(subcommand)]
     Lake(lake::LakeCommand),
@@ -124,6 +127,7 @@ pub fn run() -> ExitCode {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Top(args) => top::run(&args),
         Command::Lake(command) => lake::run(&command),
         Command::DeadLetters(command) => dead_letters::run(&command),
         Command::Dlq(command) => {

@@ -18,6 +18,7 @@ mod sections;
 mod sink_entry;
 mod sinks;
 mod stream;
+mod telemetry;
 mod unknown_key;
 
 pub use browser::{AddressKept, BrowserConfig, PrivacyConfig};
@@ -34,9 +35,10 @@ pub use lake_upkeep::{LakeRetentionConfig, LakeTypedConfig, LakeUpkeepConfig};
 pub use load::{ConfigError, keys_variable, load, parse};
 pub use secrets::{NotAfter, SecretConfig, secret_id};
 pub use sections::{
-    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LakeTable, LogFormat, SchemasConfig, SpoolConfig,
-    StopConfig, TelemetryConfig, UnknownEvents, WhenFull,
+    AdminConfig, Config, DeadLettersConfig, DeadLettersKind, LakeConfig, LakeTable, SchemasConfig, SpoolConfig, StopConfig,
+    UnknownEvents, WhenFull,
 };
 pub use sink_entry::{SinkConfig, SinkEntry, SinkKind, StartAt, WhenSinkFull};
 pub use sinks::{Sink, SinkSettings};
 pub use stream::{Aggregation, RecordFormat};
+pub use telemetry::{LogFormat, TelemetryConfig};

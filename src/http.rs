@@ -52,6 +52,7 @@ pub use fast_path::FastPath;
 pub use gate::{Gate, Policy};
 pub use health::look;
 use middleware::{Middleware, Serves};
+pub use operator::exposition;
 pub use operator_turns::Turns;
 
 /// The listener for events. Each path may begin with `/k/<key>`: see `key_in_path.rs`. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers

@@ -12,13 +12,20 @@
 //! ```
 
 mod access_log;
+mod collector;
 mod delivery;
+mod emf;
+mod exposition;
+mod interval;
 mod labels;
 mod lake;
 mod lake_check;
 mod line_writer;
 mod logging;
+mod metrics_export;
+mod output_lines;
 mod process;
+mod quantile;
 mod refusals;
 mod secrets;
 mod table;
@@ -42,13 +49,20 @@ use crate::{
 };
 pub use access_log::{AccessLine, AccessLog};
 pub use delivery::{DeliveryFamilies, DeliveryMetrics};
-pub use labels::{AcceptedEvents, Code, Replayed, SourceLabel, SourceOutcome};
-use labels::{RouteStatus, USUAL_REQUEST};
+pub use emf::Emf;
+pub use exposition::{Exposition, ExpositionError, Labels, MetricFamily, MetricKind, Sample};
+pub use interval::Interval;
+pub use labels::{AcceptedEvents, Code, PROBE_ROUTES, RefusedRequest, Replayed, SourceLabel, SourceOutcome};
+use labels::{OUTCOMES, RouteStatus, USUAL_REQUEST};
 pub use lake::{LakeFamilies, LakeMetrics};
 pub use lake_check::{LakeCheckNumbers, lake_check_exposition};
 pub use line_writer::own_output;
 pub use logging::{Log, flush_log, log_has_ended, log_stalled, start_logging};
+pub use metrics_export::MetricsExport;
+pub use output_lines::OutputLines;
 use process::Process;
+pub use quantile::{Buckets, Quantile};
+use refusals::NO_KEY;
 pub use refusals::Refusals;
 pub use secrets::{SecretInForce, SecretUse, Secrets};
 use table::{F64Gauge, metrics};
@@ -66,6 +80,8 @@ metrics! {
         pub retry as "retry_events": Family<Code, Counter> = "Events to be sent again, by code";
         /// Not included in the received events.
         pub opted_out_events: Counter = "Events dropped for Sec-GPC or DNT";
+        /// Whole requests that a client should not repeat, or not so often. Requests whose events were all rejected are not among them.
+        pub refused_requests: Family<RefusedRequest, Counter> = "Requests refused as a whole, by key and code";
         requests: Family<RouteStatus, Counter> = "Requests by route and status";
         pub request_seconds: Histogram = "Seconds from a request's headers to its answer", SECONDS;
         pub body_bytes: Histogram = "Bytes of request bodies as received", BYTES;
@@ -149,8 +165,10 @@ metrics! {
         pub ready: Gauge<i64, AtomicI64> = "1 while /readyz says ready";
         /// 0 if the condition does not hold.
         pub condition: Family<Code, Gauge<i64, AtomicI64>> = "Places at which a condition of /readyz holds, by code";
-        pub access_log_dropped_lines: Counter = "Lines of the access log that nobody read";
+        pub access_log_dropped_lines: Counter = "Lines of the access log, or for CloudWatch, that nobody read";
         pub trace_export_failures: Counter = "Exports of traces that the collector did not take";
+        /// The next one has the same numbers.
+        pub metric_export_failures: Counter = "Exports of metrics that the collector did not take, or not whole";
     }
     beside {
         registry: Registry = Registry::default();
@@ -170,9 +188,6 @@ metrics! {
         pub log_dropped_lines: Counter = log_dropped_lines(r);
     }
 }
-
-/// The outcomes as labels.
-const OUTCOMES: [&str; 4] = ["accepted", "duplicate", "rejected", "retry"];
 
 /// The counter of the process, because the log exists before the metrics.
 fn log_dropped_lines(registry: &mut Registry) -> Counter {
@@ -227,6 +242,12 @@ impl Metrics {
         } else {
             self.requests.get_or_create(&labels).inc();
         }
+    }
+
+    /// Counts a request that was refused as a whole. `key` sent it, if it had a valid one.
+    pub fn count_refused(&self, key: Option<&Arc<str>>, code: &'static str) {
+        let source = key.cloned().unwrap_or_else(|| NO_KEY.into());
+        self.refused_requests.get_or_create(&RefusedRequest { source, code }).inc();
     }
 
     /// Counts the outcomes of replayed events.

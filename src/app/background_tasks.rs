@@ -8,7 +8,7 @@ use super::{retention::Retention, schemas::Schemas};
 use crate::{
     http::{self, Gate},
     limits::ADDRESS_SWEEP_INTERVAL,
-    telemetry::{AccessLog, log_has_ended},
+    telemetry::{OutputLines, log_has_ended},
     tls::Tls,
 };
 
@@ -52,9 +52,13 @@ async fn watch_conditions(gate: Arc<Gate>) {
         second.tick().await;
         http::look(&gate);
         gate.metrics.refusals.log_due();
-        let (log, access_log) = (log_has_ended(), gate.access_log.as_ref().is_some_and(AccessLog::has_ended));
-        if log || access_log {
-            vital.ended(if log { "the thread that writes the log ended" } else { "the thread that writes the access log ended" });
+        let (log, output) = (log_has_ended(), gate.output.as_ref().is_some_and(OutputLines::has_ended));
+        if log || output {
+            vital.ended(if log {
+                "the thread that writes the log ended"
+            } else {
+                "the thread that writes standard output ended"
+            });
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     repair::Repair,
     schema,
     spool::{GroupMetrics, Spool},
-    telemetry::{AccessLog, Metrics, Traces, own_output},
+    telemetry::{AccessLog, Metrics, OutputLines, Traces, own_output},
     work_pool::WorkPool,
 };
 
@@ -200,8 +200,9 @@ impl Components {
         };
         let ingest = Arc::new(ingest);
         let dropped = metrics.access_log_dropped_lines.clone();
-        let access_log =
-            config.telemetry.access_log.then(|| AccessLog::start(own_output(std::io::stdout())?, dropped)).transpose();
+        let is_written = config.telemetry.access_log || !config.telemetry.emf_namespace.is_empty();
+        let output = is_written.then(|| OutputLines::start(own_output(std::io::stdout())?, dropped)).transpose();
+        let output = output.context("standard output cannot be written")?;
         let of_letters = dead_letter_spool.as_ref().map(|(spool, _)| spool);
         let erasure = erasure(config, &ingest.spool, of_letters, &ingest.dead_letters, true)?;
         let gate = Gate {
@@ -216,7 +217,8 @@ impl Components {
             dead_letter_sink,
             metrics,
             traces,
-            access_log: access_log.context("the access log cannot be started")?,
+            access_log: output.clone().filter(|_| config.telemetry.access_log).map(AccessLog::new),
+            output,
             turns: Turns::default(),
             lame_duck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

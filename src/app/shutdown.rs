@@ -115,13 +115,15 @@ impl App {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }
         let undelivered_events = self.gate.disk_headroom.current().lag_events;
-        let gate = self.gate.clone();
-        aside(move || {
+        let (gate, exports) = (self.gate.clone(), self.metrics_exports.clone());
+        let written = aside(move || {
             gate.ingest.dead_letters.note_repeats();
+            exports.write(&gate);
             gate.traces.close();
-            gate.access_log.as_ref().inspect(|log| log.close());
-        })
-        .await;
+            gate.output.as_ref().inspect(|output| output.close());
+        });
+        // At the same time, so that a collector that is away delays the end once.
+        tokio::join!(written, self.metrics_exports.send_last(&self.gate));
         self.phases.admin_ends.send_replace(true);
         let _ = self.admin.await;
         self.background_tasks.shutdown().await;

@@ -42,10 +42,15 @@ pub(super) async fn post<T: DeserializeOwned>(address: SocketAddr, path: &str, q
     }
 }
 
+/// Gets an answer of any status.
+pub(super) async fn get_any(address: SocketAddr, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
+    send(stream, address, Request::get(path), Bytes::new()).await
+}
+
 /// Gets a text.
 pub(super) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing answers on {address}"))?;
-    let (status, body) = send(stream, address, Request::get(path), Bytes::new()).await?;
+    let (status, body) = get_any(address, path).await?;
     if status != StatusCode::OK {
         bail!("{address} answers {status}; is it a gateway's listener for operators?");
     }

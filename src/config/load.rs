@@ -315,7 +315,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and the texts that the error must contain.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 39] = [
+        let cases: [Case; 44] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool.quota: unknown key; did you mean spool.quota_bytes?"]),
             ("[spol]", &[], &["FILE: spol: unknown key; did you mean spool?"]),
@@ -365,6 +365,11 @@ mod tests {
                 &["LAKEGATE__TELEMETRY__OTLP_ENDPOINT: telemetry.otlp_endpoint: found a text that is none; http://"],
             ),
             ("[telemetry]\ntrace_sample_ratio = 1.5", &[], &["FILE: telemetry.trace_sample_ratio: found 1.5; 0 to 1"]),
+            ("[telemetry]\nmetrics_interval_seconds = 0", &[], &["FILE: telemetry.metrics_interval_seconds: found 0; 1 to 3600"]),
+            ("[telemetry]\nemf_interval_seconds = 3601", &[], &["FILE: telemetry.emf_interval_seconds: found 3601; 1 to 3600"]),
+            ("[telemetry]\nemf_namespace = \"a b\"", &[], &["FILE: telemetry.emf_namespace: found \"a b\"; letters, digits"]),
+            ("[telemetry]\nemf_namespace = \"AWS/EC2\"", &[], &["FILE: telemetry.emf_namespace: found a namespace of AWS"]),
+            ("[telemetry]\nemf_gateway = \"\"", &[], &["FILE: telemetry.emf_gateway: found \"\"; a name is needed"]),
             ("[proxy]\ntrusted = [\"10.0.0.0/8\", \"here\"]", &[], &["FILE: proxy.trusted: found \"here\"; an address"]),
             ("[proxy]\nproxy_protocol = true", &[], &["FILE: proxy.proxy_protocol: is set, and proxy.trusted"]),
             ("[stop]\nlame_duck_seconds = 301", &[], &["FILE: stop.lame_duck_seconds: found 301; at most 300"]),

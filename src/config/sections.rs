@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use hyper::http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::{
     BrowserConfig, DedupConfig, FirehoseConfig, HttpConfig, KafkaConfig, KeyConfig, KinesisConfig, LakeRetentionConfig,
-    LakeTypedConfig, LakeUpkeepConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, SinkConfig, SinkEntry, TlsConfig,
+    LakeTypedConfig, LakeUpkeepConfig, PrivacyConfig, ProxyConfig, RateLimitConfig, SinkConfig, SinkEntry, TelemetryConfig,
+    TlsConfig,
 };
 use crate::limits;
 
@@ -371,67 +371,4 @@ impl StopConfig {
         }
         Ok(())
     }
-}
-
-/// `[telemetry]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct TelemetryConfig {
-    /// The log filter, in the syntax of tracing's `EnvFilter`: a level, or levels per module.
-    pub log_filter: String,
-    /// The log format.
-    pub log_format: LogFormat,
-    /// One line of JSON for each request, on standard output.
-    pub access_log: bool,
-    /// OpenTelemetry collector for traces (OTLP, HTTP/protobuf). Empty: no traces.
-    pub otlp_endpoint: String,
-    /// Fraction of the requests and deliveries that is traced, 0 to 1, unless the sender's `traceparent` decides.
-    pub trace_sample_ratio: f64,
-}
-
-impl Default for TelemetryConfig {
-    fn default() -> Self {
-        Self {
-            log_filter: "info".into(),
-            log_format: LogFormat::Auto,
-            access_log: false,
-            otlp_endpoint: String::new(),
-            trace_sample_ratio: limits::TRACE_SAMPLE_RATIO,
-        }
-    }
-}
-
-impl TelemetryConfig {
-    /// Validates the section beyond its types.
-    pub(super) fn check(&self) -> Result<(), (String, String)> {
-        let wrong = |key: &str, reason: &str| Err((format!("telemetry.{key}"), reason.to_owned()));
-        if !(0.0..=1.0).contains(&self.trace_sample_ratio) {
-            return wrong("trace_sample_ratio", &format!("found {}; 0 to 1 is allowed", self.trace_sample_ratio));
-        }
-        // The error does not repeat the value: it may be a misplaced password.
-        let is_base = |uri: Uri| {
-            let bare = uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) && uri.query().is_none();
-            bare && matches!(uri.scheme_str(), Some("http" | "https"))
-        };
-        if !self.otlp_endpoint.is_empty() && !self.otlp_endpoint.parse().is_ok_and(is_base) {
-            return wrong(
-                "otlp_endpoint",
-                "found a text that is none; http://host:4318 or https://host:4318 is allowed, and no password in it: \
-                 headers come from OTEL_EXPORTER_OTLP_HEADERS",
-            );
-        }
-        Ok(())
-    }
-}
-
-/// The log format.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// Pretty on a terminal, JSON otherwise.
-    Auto,
-    /// For people.
-    Pretty,
-    /// One JSON object per line.
-    Json,
 }

@@ -72,18 +72,22 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
         }
     };
     let source = &secret.source;
-    let address = if source.is_public() { pay_by_address()? } else { None };
-    source.check_certificate(peer.is_some_and(|peer| peer.has_certificate))?;
-    let origin = request.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
-    match page {
-        Page::Origin => source.check_origin(origin)?,
-        Page::Image => match origin.or_else(|| referer_origin(&request.headers)) {
-            None => {}
-            origin => source.check_origin(origin)?,
-        },
-    }
-    secret.usage.note(now);
-    source.rate.requests.take(1)?;
+    let check = || -> Result<_, Problem> {
+        let address = if source.is_public() { pay_by_address()? } else { None };
+        source.check_certificate(peer.is_some_and(|peer| peer.has_certificate))?;
+        let origin = request.headers.get(header::ORIGIN).map(HeaderValue::as_bytes);
+        match page {
+            Page::Origin => source.check_origin(origin)?,
+            Page::Image => match origin.or_else(|| referer_origin(&request.headers)) {
+                None => {}
+                origin => source.check_origin(origin)?,
+            },
+        }
+        secret.usage.note(now);
+        source.rate.requests.take(1)?;
+        Ok(address)
+    };
+    let address = check().map_err(|problem: Problem| problem.of_key(&source.name))?;
     let client_address = from.and_then(|from| kept(from, policy.client_address));
     let address_bodies = peer.zip(from).and_then(|(peer, from)| match from == peer.address {
         true => peer.bodies.clone(),

@@ -47,13 +47,14 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     };
     let Authorized { address_bodies, payers, .. } = &submission.sender;
     let mut share = gate.bodies.share(address_bodies.clone(), Some(payers.key.clone()));
-    let body = body::read(body, parts.version, &mut share).await?;
+    let source = submission.sender.source.clone();
+    let of_key = |problem: Problem| problem.of_key(&source.name);
+    let body = body::read(body, parts.version, &mut share).await.map_err(of_key)?;
     gate.metrics.body_bytes.observe(body.len() as f64);
     let encoding = submission.encoding.of_body(&body);
     let (mut preferences, sender) = (submission.preferences, submission.sender);
     let answers = preferences.answers.unwrap_or(sender.source.answers);
     let form = AnswerForm { answers, is_minimal: preferences.is_minimal == Some(true) };
-    let rate = sender.source.rate.clone();
     let submission = Submission {
         body,
         encoding,
@@ -70,9 +71,9 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     let answered = if opt_out::is_asked(&gate, &parts.headers) {
         // Nothing is stored.
         preferences.durability = None;
-        Ok(Box::pin(opt_out::drop_all(&gate, submission)).await?)
+        Ok(Box::pin(opt_out::drop_all(&gate, submission)).await.map_err(of_key)?)
     } else {
-        let prepared = gate.ingest.prepare(submission).await?;
+        let prepared = gate.ingest.prepare(submission).await.map_err(|error| of_key(error.into()))?;
         let ingest = gate.ingest.clone();
         answer(&RunToCompletion::new(async move { ingest.finish(prepared).await }).await, form)
     };
@@ -82,10 +83,10 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
             if let Some(applied) = applied {
                 response.headers_mut().insert(PREFERENCE_APPLIED, applied);
             }
-            rate_headers::warn(&rate, response.headers_mut());
+            rate_headers::warn(&source.rate, response.headers_mut());
             Ok(response)
         }
-        Err(problem) => Err(problem.headers(applied.map(|applied| (PREFERENCE_APPLIED, applied)).into_iter().collect())),
+        Err(problem) => Err(of_key(problem).headers(applied.map(|applied| (PREFERENCE_APPLIED, applied)).into_iter().collect())),
     }
 }
 
@@ -100,7 +101,12 @@ struct Preamble {
 impl Preamble {
     fn read(gate: &Gate, request: &Parts) -> Result<Self, Problem> {
         let sender = authorize(gate, request, Page::Origin)?;
-        let headers = &request.headers;
+        let read = Self::of_headers(gate, &request.headers, &sender);
+        let (form, encoding, preferences) = read.map_err(|problem| problem.of_key(&sender.source.name))?;
+        Ok(Self { sender, form, encoding, preferences })
+    }
+
+    fn of_headers(gate: &Gate, headers: &HeaderMap, sender: &Authorized) -> Result<(BodyForm, Encoding, Preferences), Problem> {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(body::too_large());
@@ -112,7 +118,7 @@ impl Preamble {
             preferences.durability = preferences.durability.and(Some(Durability::Disk));
         }
         preferences.durability = preferences.durability.map(|asked| asked.max(gate.ingest.durability()));
-        Ok(Self { sender, form: form(headers)?, encoding: encoding(headers)?, preferences })
+        Ok((form(headers)?, encoding(headers)?, preferences))
     }
 }
 

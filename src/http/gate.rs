@@ -20,7 +20,7 @@ use crate::{
     ingest::Ingest,
     rate_limit::AddressRates,
     repair::Repair,
-    telemetry::{AccessLog, Metrics, Traces},
+    telemetry::{AccessLog, Metrics, OutputLines, Traces},
 };
 
 /// Who may send events, and how many. An operator can change it while the gateway runs. It is replaced as a whole.
@@ -61,6 +61,8 @@ pub struct Gate {
     pub traces: Traces,
     /// The access log, if it is switched on.
     pub access_log: Option<AccessLog>,
+    /// The lines on standard output, if there are any: of the access log, and of metrics for CloudWatch.
+    pub output: Option<OutputLines>,
     /// Limits how many operators are answered at one time.
     pub turns: Turns,
     /// Whether the gateway stops soon, and still serves requests.

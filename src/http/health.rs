@@ -18,7 +18,7 @@ use crate::{
     deliver::SinkState,
     disk_headroom::{HeadroomNow, SinkLag},
     limits::{INODES_LEFT_MIN, READY_BYTES_MIN},
-    telemetry::{AccessLog, log_stalled},
+    telemetry::{OutputLines, log_stalled},
 };
 
 #[derive(Serialize)]
@@ -145,7 +145,7 @@ fn look_at(gate: &Gate, headroom: &HeadroomNow) {
     set(Condition::DataMissing, headroom.data_missing.clone());
     let stalled = |output, detail| gate.conditions.set(Condition::LogStalled, output, detail);
     stalled("stderr", log_stalled());
-    stalled("stdout", gate.access_log.as_ref().and_then(AccessLog::stalled));
+    stalled("stdout", gate.output.as_ref().and_then(OutputLines::stalled));
 }
 
 fn without_inodes(inodes: u64) -> &'static str {

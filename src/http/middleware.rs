@@ -101,8 +101,11 @@ impl Middleware {
         let mut code = None;
         if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             code = Some(problem.code().as_str());
+            let (_, refused_as, title) = problem.code().parts();
+            if is_for_events && Problem::is_refusal(problem.code()) {
+                metrics.count_refused(problem.key(), refused_as);
+            }
             if Problem::is_logged(problem.code()) {
-                let (_, refused_as, title) = problem.code().parts();
                 metrics.refusals.count(problem.key(), refused_as, 1, title);
             }
             let allow = response.headers_mut().remove("allow");

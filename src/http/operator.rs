@@ -112,13 +112,19 @@ impl AsRef<[u8]> for Sent {
     }
 }
 
+/// The text of `/metrics`, with gauges of now.
+#[must_use]
+pub fn exposition(gate: &Gate) -> String {
+    gate.disk_headroom.refresh_gauges();
+    health::refresh_gauges(gate);
+    gate.metrics.exposition()
+}
+
 /// `GET /metrics`
 pub(super) async fn metrics(State(gate): State<Arc<Gate>>) -> Result<Response, Problem> {
     let turn = gate.turns.scrape()?;
-    gate.disk_headroom.refresh_gauges();
-    health::refresh_gauges(&gate);
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let text = Bytes::from_owner(Sent { text: gate.metrics.exposition(), _turn: turn });
+    let text = Bytes::from_owner(Sent { text: exposition(&gate), _turn: turn });
     Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
 }
 

@@ -37,7 +37,7 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Further members as JSON: the counts and results of a request whose events all failed.
     members: Vec<(&'static str, String)>,
-    /// The name of the key that was refused, for the log.
+    /// The name of the key that was refused, for the log and the metrics.
     key: Option<Arc<str>>,
 }
 
@@ -261,6 +261,19 @@ impl Problem {
     #[must_use]
     pub fn is_logged(code: ProblemCode) -> bool {
         matches!(code.parts().0, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+    }
+
+    /// Whether `code` refuses a request as a whole, because of the request or of its rate. Rejected events are counted as events.
+    #[must_use]
+    pub fn is_refusal(code: ProblemCode) -> bool {
+        code.parts().0.is_client_error() && code != ProblemCode::AllRejected
+    }
+
+    /// With the name of the key that sent the request.
+    #[must_use]
+    pub(super) fn of_key(mut self, name: &Arc<str>) -> Self {
+        self.key.get_or_insert_with(|| name.clone());
+        self
     }
 
     /// The code of the problem.

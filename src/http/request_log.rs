@@ -11,10 +11,7 @@ use axum::{
 use opentelemetry::Context;
 
 use super::{Gate, key_in_path::without_key};
-use crate::telemetry::{AccessLine, RequestSpan};
-
-/// Routes that are not logged, because probes request them every few seconds.
-const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+use crate::telemetry::{AccessLine, PROBE_ROUTES, RequestSpan};
 
 /// The parts of a request that the log needs when the request is answered.
 pub(super) struct RequestLog {
@@ -33,7 +30,7 @@ impl RequestLog {
     pub(super) fn of(gate: &Gate, request: &Request, route: &str) -> Option<Self> {
         let parent = gate.traces.parent(request.headers());
         let is_logged = gate.access_log.is_some();
-        if (parent.is_none() && !is_logged) || PROBES.contains(&route) {
+        if (parent.is_none() && !is_logged) || PROBE_ROUTES.contains(&route) {
             return None;
         }
         let (path, user_agent) = match is_logged {

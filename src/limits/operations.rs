@@ -12,13 +12,34 @@ pub const TRACE_SAMPLE_RATIO: f64 = 0.01;
 /// Why: about 2 MB; a collector that is down must cost neither memory nor a request.
 pub const TRACE_QUEUE_SPANS_MAX: usize = 2048;
 
-/// Timeout of one export of spans.
+/// Timeout of one export of spans or metrics.
 /// Why: the collector is beside the gateway or a region away; a longer export is an outage.
-pub const TRACE_EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+pub const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes read of a collector's response.
-/// Why: it says how many spans the collector refused, and why; the rest is not used.
-pub const TRACE_ANSWER_BYTES_MAX: usize = 64 * KIB;
+/// Why: it says how many spans or metrics the collector refused, and why; the rest is not used.
+pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 * KIB;
+
+/// Seconds between two exports of metrics, to a collector or as lines for CloudWatch (default).
+/// Why: dashboards and alarms look at minutes; CloudWatch stores a minute as one point, and each export costs a scrape.
+pub const METRICS_INTERVAL_SECONDS: u64 = 60;
+
+/// Most seconds between two exports of metrics.
+/// Why: an hour without a number is an hour in which no alarm rings.
+pub const METRICS_INTERVAL_SECONDS_MAX: u64 = 3600;
+
+/// Bytes of the namespace and of a dimension's value for CloudWatch.
+/// Why: CloudWatch takes 255 characters of a namespace; a name is shorter than that.
+pub const EMF_NAME_BYTES_MAX: usize = 255;
+
+/// Values of one metric in one line for CloudWatch.
+/// Why: CloudWatch takes 100; there are fewer sinks than that.
+pub const EMF_VALUES_MAX: usize = 100;
+
+/// Most seconds of headroom in a line for CloudWatch.
+/// Why: JSON has no infinity, which the headroom is while nothing is received; an alarm needs a number, and 30 days are more than any
+/// alarm waits for.
+pub const EMF_SECONDS_MAX: f64 = 30.0 * 86_400.0;
 
 /// Lines of the log, and of the access log, that wait for their output; more are dropped and counted.
 /// Why: a second of 8,000 requests; a reader that does not read the output must not stop the gateway.
@@ -51,6 +72,40 @@ pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that `lakegate health` reads.
 /// Why: all reasons together take a few KiB.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 64 * KIB;
+
+// ---- lakegate top ----------------------------------------------------------------------------------------------------
+
+/// Time between two polls of `lakegate top` (default).
+/// Why: a person sees each change, and a scrape takes a gateway about a millisecond.
+pub const TOP_INTERVAL: &str = "1s";
+
+/// Shortest time between two polls.
+/// Why: ten scrapes a second are the most that should be asked of a gateway for one person.
+pub const TOP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// Longest time between two polls.
+/// Why: an hour is a report of a script, not a look.
+pub const TOP_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// Time that a gateway has to answer one poll.
+/// Why: a gateway that takes longer is as good as away, and the others of a fleet must be shown.
+pub const TOP_POLL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Polls whose rate is in the history.
+/// Why: the columns of a wide terminal, four minutes at one poll a second.
+pub const TOP_HISTORY_POLLS: usize = 240;
+
+/// Keys, shards, and codes in a report.
+/// Why: the noisiest and hottest; nobody reads more, and a gateway may have thousands of keys.
+pub const TOP_ROWS_MAX: usize = 100;
+
+/// Rows of a table in plain text.
+/// Why: a report fits a screen.
+pub const TOP_TEXT_ROWS: usize = 20;
+
+/// Time for which `lakegate top` waits for a key before it looks for news.
+/// Why: no person sees the delay, and it costs next to no CPU time.
+pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
 
 // ---- the repair of dead letters --------------------------------------------------------------------------------------
 

@@ -2,19 +2,15 @@
 //!
 //! It contains no query, header, body or address, so it cannot contain a key. Client text (path, user agent, request id) is
 //! truncated, and every byte that is not plain ASCII is escaped, so that no line can be broken or forged. A separate thread
-//! writes ([`LineWriter`]): if nobody reads the output, lines are dropped and counted, and no request waits.
+//! writes ([`OutputLines`]): if nobody reads the output, lines are dropped and counted, and no request waits.
 
-use std::{
-    io::{self, Write},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 
-use super::line_writer::LineWriter;
-use crate::limits::{ACCESS_LOG_TEXT_BYTES_MAX, TELEMETRY_CLOSE_TIMEOUT};
+use super::output_lines::OutputLines;
+use crate::limits::ACCESS_LOG_TEXT_BYTES_MAX;
 
 /// Characters escaped besides non-ASCII: those that end a line or move a terminal's cursor, the quote, and the backslash that
 /// begins an escape.
@@ -106,39 +102,18 @@ impl AccessLine<'_> {
 
 /// The access log.
 #[derive(Debug)]
-pub struct AccessLog(LineWriter);
+pub struct AccessLog(OutputLines);
 
 impl AccessLog {
-    /// Starts writing to `output`; `dropped` counts the lines that it does not take in time.
-    ///
-    /// # Errors
-    /// If the thread cannot be started.
-    pub fn start(output: impl Write + Send + 'static, dropped: Counter) -> io::Result<Self> {
-        LineWriter::start("access-log", output, dropped).map(Self)
+    /// Writes to these lines.
+    #[must_use]
+    pub fn new(lines: OutputLines) -> Self {
+        Self(lines)
     }
 
     /// Adds a line, or counts it as dropped.
     pub fn write(&self, line: AccessLine<'_>) {
         self.0.add(line.write());
-    }
-
-    /// Why its lines are not written at the moment, if they are not.
-    #[must_use]
-    pub fn stalled(&self) -> Option<String> {
-        self.0.stalled()
-    }
-
-    /// Whether its writer thread has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.0.has_ended()
-    }
-
-    /// Writes the queued lines, within [`TELEMETRY_CLOSE_TIMEOUT`]. Blocks.
-    pub fn close(&self) {
-        if !self.0.flush(TELEMETRY_CLOSE_TIMEOUT) {
-            tracing::warn!("nobody read the last lines of the access log");
-        }
     }
 }
 

@@ -4,6 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use prometheus_client::{encoding::EncodeLabelSet, metrics::counter::Counter};
 
+/// The outcomes as labels.
+pub(super) const OUTCOMES: [&str; 4] = ["accepted", "duplicate", "rejected", "retry"];
+
 /// Labels of the count of events.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct SourceOutcome {
@@ -31,6 +34,15 @@ pub struct Replayed {
     pub outcome: &'static str,
 }
 
+/// Labels of the count of refused requests; bounded by the number of keys and the number of codes.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RefusedRequest {
+    /// Name of the key; `-` without a valid one.
+    pub source: Arc<str>,
+    /// Code of the answer.
+    pub code: &'static str,
+}
+
 /// A stable code.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Code {
@@ -46,6 +58,10 @@ pub(super) struct RouteStatus {
     /// The HTTP status code.
     pub(super) status: u16,
 }
+
+/// Routes that are asked every few seconds by probes, scrapes and `lakegate top`: they are not logged, and are left out of the number of
+/// requests.
+pub const PROBE_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Accepted events.
 pub(super) const USUAL_REQUEST: RouteStatus = RouteStatus { route: "/v1/events", status: 202 };

@@ -25,6 +25,7 @@ use crate::{
     limits::{REFUSALS_LOG_INTERVAL, REFUSALS_MAX, REJECTION_KINDS_MAX, REJECTION_KINDS_PER_KEY_MAX},
     outcome::{KnownPlace, Rejection},
 };
+pub(super) use table::UNKNOWN as NO_KEY;
 use table::{Kind, Line, Refused, Table};
 
 /// Counts refusals and logs them.
@@ -117,7 +118,7 @@ mod tests {
         refusals.count_rejected(&"web".into(), again.into_iter());
         refusals.count_rejected(&"web".into(), [(&second, Some(uuid))].into_iter());
         let mut lines = lock(&refusals.events).due(Instant::now() + REFUSALS_LOG_INTERVAL);
-        lines.sort_unstable_by_key(|line| line.pointer());
+        lines.sort_unstable_by_key(Line::pointer);
         let told: Vec<_> = lines.iter().map(|line| (line.event_name(), line.pointer(), line.count(), line.example())).collect();
         // The first of each kind is logged at once; its example is that of its own.
         assert_eq!(

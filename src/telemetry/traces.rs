@@ -5,35 +5,26 @@
 //! part of the client's trace, and the client's sampling decision counts. Spans wait in a bounded queue and are dropped if the
 //! collector is away.
 
-use std::{fmt, pin::Pin, time::Duration, time::SystemTime};
+use std::{fmt, time::Duration, time::SystemTime};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{HeaderMap, Request, Response};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper::HeaderMap;
 use opentelemetry::{
     Context, KeyValue,
     propagation::TextMapPropagator,
     trace::{Span, SpanKind, Status, TraceId, Tracer, TracerProvider},
 };
-use opentelemetry_http::{HeaderExtractor, HttpClient, HttpError};
+use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
-    Resource,
     propagation::TraceContextPropagator,
     trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider},
 };
 use prometheus_client::metrics::counter::Counter;
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use tokio::runtime::Handle;
 
+use super::collector::{Collector, resource};
 use crate::{
     config::TelemetryConfig,
-    limits::{TELEMETRY_CLOSE_TIMEOUT, TRACE_ANSWER_BYTES_MAX, TRACE_EXPORT_TIMEOUT, TRACE_QUEUE_SPANS_MAX},
+    limits::{COLLECTOR_TIMEOUT, TELEMETRY_CLOSE_TIMEOUT, TRACE_QUEUE_SPANS_MAX},
 };
 
 /// Creates spans, or does nothing.
@@ -101,18 +92,14 @@ impl Traces {
             .with_http_client(Collector::new(base.starts_with("https:"), failures).map_err(|error| wrong(&error))?)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{base}/v1/traces"))
-            .with_timeout(TRACE_EXPORT_TIMEOUT)
+            .with_timeout(COLLECTOR_TIMEOUT)
             .build()
             .map_err(|error| wrong(&error))?;
         let queue = BatchConfigBuilder::default().with_max_queue_size(TRACE_QUEUE_SPANS_MAX).build();
-        let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-        // `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have priority.
-        let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
-        let resource = if named { resource } else { resource.with_service_name("lakegate") };
         let provider = SdkTracerProvider::builder()
             .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(queue).build())
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.trace_sample_ratio))))
-            .with_resource(resource.build())
+            .with_resource(resource(None))
             .build();
         let tracer = provider.tracer("lakegate");
         Ok(Self(Some(Tracing { provider, tracer })))
@@ -176,57 +163,5 @@ impl Traces {
         {
             tracing::warn!(%error, "the last spans were not taken");
         }
-    }
-}
-
-/// HTTP client for the collector. The exporter's own thread calls it and has no runtime, so the gateway's runtime does the
-/// work.
-struct Collector {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    runtime: Handle,
-    failures: Counter,
-}
-
-impl fmt::Debug for Collector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Collector")
-    }
-}
-
-impl Collector {
-    fn new(is_https: bool, failures: Counter) -> Result<Self, HttpError> {
-        let tls = ClientConfig::builder_with_provider(ring::default_provider().into()).with_safe_default_protocol_versions()?;
-        let tls = if is_https { tls.with_native_roots()? } else { tls.with_root_certificates(RootCertStore::empty()) };
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth()).https_or_http().enable_http1().build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { client, runtime: Handle::current(), failures })
-    }
-}
-
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
-
-impl HttpClient for Collector {
-    fn send_bytes<'a, 'b>(&'a self, request: Request<Bytes>) -> Answer<'b>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        let client = self.client.clone();
-        let asked = self.runtime.spawn(async move {
-            let ask = async {
-                let (parts, body) = client.request(request.map(Full::new)).await?.into_parts();
-                let body = Limited::new(body, TRACE_ANSWER_BYTES_MAX).collect().await?.to_bytes();
-                Ok::<_, HttpError>(Response::from_parts(parts, body))
-            };
-            tokio::time::timeout(TRACE_EXPORT_TIMEOUT, ask).await?
-        });
-        Box::pin(async move {
-            let answer = asked.await.map_err(HttpError::from).flatten();
-            if !answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
-                self.failures.inc();
-            }
-            answer
-        })
     }
 }

@@ -1,15 +1,11 @@
 """What operators are given: metrics, the dashboard and the alerts over them, the unit for systemd, the container, traces."""
 
-import gzip
 import hashlib
 import json
 import re
 import shutil
-import ssl
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import dockerfile
@@ -17,11 +13,11 @@ import promql_parser as promql
 import pytest
 import required
 import yaml
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
 from events import event, text
 from gateway import ENVIRONMENT, ROOT, binary, wait_until
 from kinesis_servers import Kinesalite
+from otlp_collector import Collector, attributes
 
 TOOLS = Path(sys.executable).parent
 DASHBOARD = ROOT / "ops/grafana/lakegate.json"
@@ -69,6 +65,7 @@ def scraped(contract, tmp_path_factory):
     try:
         good = event()
         assert gateway.post(text([good, good, {"event_uuid": "no"}])).counts == (1, 1, 1, 0)
+        assert gateway.post("no json").status == 400
         wait_until("it is delivered", 30, lambda: gateway.metrics()["lakegate_delivered_events_total"] == 1)
         wait_until("its dead letter too", 30, lambda: gateway.metrics()["lakegate_dead_letters_delivered_events_total"] == 1)
         yield gateway.curl("GET", "/metrics", admin=True).body.decode()
@@ -238,48 +235,6 @@ def test_the_program_needs_no_library_that_the_image_has_not():
 
 
 # ---- traces ----------------------------------------------------------------------------------------------------------
-
-
-class Collector:
-    """Takes OTLP over HTTP and decodes it with OpenTelemetry's own protobuf."""
-
-    def __init__(self, tls: Path | None = None):
-        self.requests, self.status = [], 200
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-                collector.requests.append((self.path, dict(self.headers), ExportTraceServiceRequest.FromString(body)))
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(collector.status)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls / "cert.pem", tls / "key.pem")
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"{'https' if tls else 'http'}://localhost:{self.server.server_address[1]}"
-
-    def spans(self):
-        return [(spans.resource, span) for _, _, request in self.requests for spans in request.resource_spans
-                for scope in spans.scope_spans for span in scope.spans]
-
-    def named(self, name):
-        return [span for _, span in self.spans() if span.name == name]
-
-
-def attributes(span) -> dict:
-    return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in span.attributes}
 
 
 @pytest.fixture

@@ -64,12 +64,13 @@ locals {
       }
     }
     LakegateTelemetryDropped = {
-      expression = "IF(FILL(a, 0) + FILL(b, 0) > 0 OR FILL(c, 0) > 3, 1, 0)"
+      expression = "IF(FILL(a, 0) + FILL(b, 0) > 0 OR FILL(c, 0) + FILL(d, 0) > 3, 1, 0)"
       minutes    = 15
       metrics = {
         a = { metric = "lakegate_access_log_dropped_lines_total", stat = "Sum" }
         b = { metric = "lakegate_log_dropped_lines_total", stat = "Sum" }
         c = { metric = "lakegate_trace_export_failures_total", stat = "Sum" }
+        d = { metric = "lakegate_metric_export_failures_total", stat = "Sum" }
       }
     }
   }
