@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -205,6 +205,9 @@ dedup-speed: ## what a claim and a look-up cost in a dedup window of IDENTITIES=
 bench-smoke: ## the same for seconds, unoptimised: only whether all of it runs and counts right
 	$(DEBUG_BUILD)
 	$(TESTS) --test smoke
+
+ledger-kills: ## 100 times SIGKILL under load, with outages of the lake: the ledger balances, and the lake fits
+	LAKEGATE_KILL_ROUNDS=100 $(TESTS) --test it faults::ledger -- --nocapture
 
 kill-rounds: ## 300 times SIGKILL under load: nothing acknowledged is lost or doubled
 	LAKEGATE_KILL_ROUNDS=300 $(TESTS) --test it kill:: -- --nocapture

@@ -11,6 +11,7 @@ mod data_folder;
 mod difference;
 mod ended;
 mod erasure;
+mod finder;
 mod folder_holder;
 mod lake_location;
 mod lake_upkeep;

@@ -6,9 +6,12 @@ mod day;
 mod dead_letters;
 mod errors;
 mod failure;
+mod find;
+mod gateways;
 mod health;
 mod keys;
 mod lake;
+mod ledger;
 mod output_format;
 mod plan;
 mod schemas;
@@ -41,6 +44,10 @@ enum Command {
     Serve(ServeArgs),
     /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
+    /// Where is my event? Everything that the gateway knows of an event_uuid: accepted, delivered where, rejected, lost, never seen.
+    Find(find::FindArgs),
+    /// Print what happened to every event, by minute; compare it with the lake.
+    Ledger(ledger::LedgerArgs),
     /// Watch what running gateways do: rates, outcomes, latencies, lag, headroom, hot shards, noisy keys.
     Top(top::TopArgs),
     /// List, count, find and export the events in the lake.
@@ -127,6 +134,8 @@ pub fn run() -> ExitCode {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Find(args) => find::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
         Command::Top(args) => top::run(&args),
         Command::Lake(command) => lake::run(&command),
         Command::DeadLetters(command) => dead_letters::run(&command),

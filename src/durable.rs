@@ -119,6 +119,14 @@ pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)
 }
 
+/// Opens a file for reading and writing, and creates it if it is missing. Neither bytes nor name are durable.
+///
+/// # Errors
+/// The disk's I/O error.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)
+}
+
 /// Makes the names in `folder` durable.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ pub use columns::{EventColumn, EventColumns, FieldType};
 pub use created_at::{CreatedAt, CreatedDays, Date, IsoMillis, iso_millis, millis_of_iso, unix_millis};
 pub use created_at_error::CreatedAtError;
 pub use name::{EventName, EventNameError};
-pub use record::{Envelope, Record, RecordError, probable_uuid};
+pub use record::{Envelope, Record, RecordError, RecordHead, probable_uuid};
 pub use scope::ScopeSecret;
 
 /// Required fields, in the order in which missing ones are reported.

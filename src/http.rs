@@ -13,10 +13,12 @@ mod erasures;
 mod error_page;
 mod events;
 mod fast_path;
+mod find;
 mod gate;
 mod health;
 mod key_expiry;
 mod key_in_path;
+mod ledger;
 mod middleware;
 mod not_found;
 mod operator;
@@ -91,6 +93,8 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/admin/dead-letters/letters", get(dead_letters::show))
         .route("/admin/dead-letters/replay", post(dead_letters::replay))
         .route("/admin/dead-letters/drop", post(dead_letters::drop))
+        .route("/admin/events/{event_uuid}", get(find::get))
+        .route("/admin/ledger", get(ledger::get))
         .route("/admin/erasures", post(erasures::post))
         .route("/admin/tail", get(tail::get))
         .fallback(not_found::for_operators);

@@ -7,6 +7,7 @@
 //! answer    outcomes in input order             one per event, by construction (promise P2)
 //! ```
 
+mod accounting;
 mod await_delivery;
 mod components;
 mod conflicts;
@@ -32,6 +33,7 @@ use crate::{
     config::Durability,
     outcome::{Outcome, RetryCause},
 };
+use accounting::{NotStored, Unanswered};
 pub use components::Ingest;
 use conflicts::unkept;
 pub use delivery_admission::{AwaitedSink, DeliveryAdmission};
@@ -52,10 +54,15 @@ impl Ingest {
     pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
         let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
+        let unanswered = Unanswered::new(&self.ledger, validated.verdicts.len());
         let until = Instant::now() + self.delivered_wait;
         let _place = match self.admission.as_ref().map(DeliveryAdmission::admit).transpose() {
             Ok(place) => place,
-            Err(cause) => return self.refuse(validated, submission, cause),
+            Err(cause) => {
+                let fates = self.refuse(&mut validated, submission, cause);
+                unanswered.are_answered();
+                return fates;
+            }
         };
         let audience = validated.audience.take();
         let (letters, repeats) = validated.take_letters(submission);
@@ -72,24 +79,29 @@ impl Ingest {
             Some(letters) => self.letters_kept(letters, until).await,
         };
         let mut repeated = self.count_repeats(repeats, submission.received_millis, until).await.into_iter();
-        let mut stored = stored.outcomes.into_iter();
+        let mut not_stored = NotStored::new(submission, &ids, &stored.places, &stored.names);
+        let mut outcomes = stored.outcomes.into_iter();
         let mut fates = Vec::with_capacity(validated.verdicts.len());
         for verdict in validated.verdicts {
             fates.push(match verdict {
                 Verdict::Valid { event_uuid, .. } => {
-                    let outcome = stored.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
+                    let outcome = outcomes.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
+                    not_stored.valid(&outcome);
                     Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
                 }
-                Verdict::Rejected { event_uuid, rejection, is_repeated } => Fate {
-                    event_uuid,
+                Verdict::Rejected { event_uuid, rejection, event_name, is_repeated } => {
                     // Without a stored dead letter the event is not rejected yet: its sender must keep it.
-                    outcome: match if is_repeated { repeated.next().unwrap_or(kept) } else { kept } {
+                    let outcome = match if is_repeated { repeated.next().unwrap_or(kept) } else { kept } {
                         Ok(()) => Outcome::Rejected(rejection),
                         Err(error) => Outcome::Retry(unkept(error)),
-                    },
-                },
+                    };
+                    not_stored.rejected(event_name, &outcome);
+                    Fate { event_uuid, outcome }
+                }
             });
         }
+        not_stored.tell(&self.ledger);
+        unanswered.are_answered();
         let outcomes = fates.iter().map(|fate| &fate.outcome);
         let counts = self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, outcomes);
         self.report(submission, audience, &fates, &counts);
@@ -97,13 +109,22 @@ impl Ingest {
     }
 
     /// The fates of a request of which nothing is stored.
-    fn refuse(&self, mut validated: ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
+    fn refuse(&self, validated: &mut ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
         let event_uuid = |verdict: &Verdict| match verdict {
             Verdict::Valid { event_uuid, .. } => Some(event_uuid.to_string()),
             Verdict::Rejected { event_uuid, .. } => event_uuid.clone(),
         };
         let fate = |verdict| Fate { event_uuid: event_uuid(verdict), outcome: Outcome::Retry(cause) };
         let fates: Vec<Fate> = validated.verdicts.iter().map(fate).collect();
+        let names = self.names_of(&mut validated.frames, Some(&submission.source));
+        let mut not_stored = NotStored::new(submission, &[], &[], &names);
+        for (verdict, fate) in validated.verdicts.iter().zip(&fates) {
+            match verdict {
+                Verdict::Valid { .. } => not_stored.valid(&fate.outcome),
+                Verdict::Rejected { event_name, .. } => not_stored.rejected(*event_name, &fate.outcome),
+            }
+        }
+        not_stored.tell(&self.ledger);
         let outcomes = fates.iter().map(|fate| &fate.outcome);
         let counts = self.metrics.count_outcomes(&submission.source, &submission.sender.accepted, outcomes);
         self.report(submission, validated.audience.take(), &fates, &counts);

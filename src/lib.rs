@@ -39,8 +39,8 @@
 //! | layer | modules |
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`unique_names`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`sink`], [`live_events`] |
-//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`disk_headroom`] |
+//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`ledger`], [`sink`], [`live_events`] |
+//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`find`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -90,6 +90,8 @@ pub mod enrich;
 pub mod dedup;
 pub mod spool;
 
+pub mod ledger;
+
 pub mod sink;
 
 pub mod live_events;
@@ -100,6 +102,7 @@ pub mod ingest;
 pub mod deliver;
 pub mod disk_headroom;
 pub mod erasure;
+pub mod find;
 pub mod repair;
 
 pub mod http;

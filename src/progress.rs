@@ -1,6 +1,7 @@
 //! The progress of the events in the spool: confirmed in the dedup window, settled by each sink and how, awaited by a request.
 
 mod endings;
+mod observer;
 mod seq_set;
 mod sink;
 
@@ -17,7 +18,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{bounded_map::BoundedMap, limits::ENDINGS_MAX};
-pub use endings::Ending;
+pub use endings::{Ending, Settlement};
+pub use observer::{Observer, OnSettled};
 pub use seq_set::SeqSet;
 pub use sink::{SinkProgress, SinkStart};
 
@@ -175,8 +177,8 @@ mod tests {
         let progress = Progress::new(9, 5);
         let refused = Uuid::from_u128(1);
         progress.sinks()[0].settle([5]);
-        progress.sinks()[0].settle_as(6, Some(refused), Ending::Refused("too large".into()));
-        progress.sinks()[0].settle_as(7, None, Ending::Lost);
+        progress.sinks()[0].settle_as(&[6], Some(refused), &Ending::Refused("too large".into()));
+        progress.sinks()[0].settle_as(&[7], None, &Ending::Lost);
         assert!(progress.await_settled(&[5..8], Duration::ZERO).await);
         let endings = [5, 6, 7, 8].map(|seq| progress.ending(seq));
         let refusal: Arc<str> = "too large".into();
@@ -195,7 +197,7 @@ mod tests {
         lake.settle(5..9);
         assert!(!progress.await_settled(&[5..6], Duration::from_secs(1)).await);
         assert_eq!((progress.ending(5), progress.unsettled(9)), (None, 4));
-        kinesis.settle_as(5, Some(Uuid::from_u128(1)), Ending::Refused("why".into()));
+        kinesis.settle_as(&[5], Some(Uuid::from_u128(1)), &Ending::Refused("why".into()));
         kinesis.settle([6]);
         assert!(progress.await_settled(&[5..7], Duration::ZERO).await, "nobody waits for the third");
         assert_eq!(
@@ -204,7 +206,7 @@ mod tests {
         );
         assert_eq!((progress.settled_exclusive(), progress.awaited_settled_exclusive()), (5, 7));
         assert_eq!(progress.refusal(Uuid::from_u128(1)), Some("why".into()));
-        archive.settle_as(5, None, Ending::Lost);
+        archive.settle_as(&[5], None, &Ending::Lost);
         assert_eq!(progress.ending(5), Some(Ending::Refused("why".into())));
         assert_eq!([lake, archive].map(|sink| *sink.watch_awaited().borrow()), [7, 0], "only the first is hurried");
     }

@@ -160,6 +160,8 @@ metrics! {
         /// Not included in the received events.
         pub replayed as "replayed_events": Family<Replayed, Counter> = "Events of dead letters that were replayed, by outcome";
         pub dropped_dead_letters: Counter = "Dead letters dropped on request";
+        /// See `lakegate ledger`. 0, or a bug.
+        pub ledger_imbalance_events: Gauge<i64, AtomicI64> = "Events by which the ledger does not balance";
         /// Each is a bug.
         pub panics: Counter = "Events whose handling panicked";
         pub ready: Gauge<i64, AtomicI64> = "1 while /readyz says ready";

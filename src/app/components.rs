@@ -12,9 +12,10 @@ use arc_swap::ArcSwap;
 use super::{
     data_folder::{self, check_data_folder},
     erasure::erasure,
+    finder::finder,
     folder_holder,
     sinks::{SinkParts, Sinks, dead_letter_deliverer, new_state},
-    stores::{open_scopes, open_spool, open_window, shares, start_fleet},
+    stores::{open_ledger, open_scopes, open_spool, open_window, shares, start_fleet},
 };
 use crate::{
     body_budget::BodyBudget,
@@ -26,6 +27,7 @@ use crate::{
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
     http::{Gate, Policy, Proxies, Turns},
     ingest::{AwaitedSink, DeliveryAdmission, DeliveryWaiters, Ingest},
+    ledger::Ledger,
     live_events::LiveEvents,
     progress::Progress,
     repair::Repair,
@@ -47,6 +49,7 @@ pub(super) struct Components {
     /// The spool of the dead letters, and its progress.
     pub(super) dead_letter_spool: Option<(Arc<Spool>, Arc<Progress>)>,
     pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) ledger: Ledger,
     /// A notice, if the folder of the dead letters had its old name.
     pub(super) old_folder: Option<String>,
     pub(super) metrics: Arc<Metrics>,
@@ -94,6 +97,7 @@ impl Components {
             conditions.clone(),
         );
         let dead_letters = Arc::new(opened.context("the folder of the dead letters cannot be used")?);
+        let ledger = open_ledger(config, &metrics, &conditions);
         Ok(Self {
             registry,
             spool,
@@ -103,6 +107,7 @@ impl Components {
             fleet,
             dead_letter_spool,
             dead_letters,
+            ledger,
             old_folder,
             metrics,
             traces,
@@ -116,8 +121,20 @@ impl Components {
     }
 
     pub(super) async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
-        let Self { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, metrics, traces, conditions, .. } =
-            self;
+        let Self {
+            registry,
+            spool,
+            window,
+            scopes,
+            fleet,
+            dead_letter_spool,
+            dead_letters,
+            ledger,
+            metrics,
+            traces,
+            conditions,
+            ..
+        } = self;
         let sinks = Sinks::open(config, &spool)?;
         let progress = sinks.progress.clone();
         let shares = Arc::new(shares(config));
@@ -146,8 +163,10 @@ impl Components {
             scopes: &scopes,
         };
         let awaited_sinks = sinks.awaited(&spool);
+        let accounted = sinks.names().into_iter().zip(progress.sinks().iter().cloned()).collect();
         let mut deliverers = Box::pin(sinks.deliverers(&parts)).await?;
         // At this point the progress knows what was delivered beyond the cursor.
+        ledger.begin(&spool, Some(accounted)).context("the thread of the ledger cannot be started")?;
         metrics.spool_recovered_events.set(progress.unsettled(spool.durable_end()) as i64);
         let mut dead_letter_sink = None;
         if let Some((spool, progress)) = dead_letter_spool.clone() {
@@ -195,6 +214,7 @@ impl Components {
             pool: WorkPool::of_this_machine(),
             admission,
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
+            ledger,
             live_events: LiveEvents::new(config.admin.tail_payloads),
             metrics: metrics.clone(),
         };
@@ -205,11 +225,13 @@ impl Components {
         let output = output.context("standard output cannot be written")?;
         let of_letters = dead_letter_spool.as_ref().map(|(spool, _)| spool);
         let erasure = erasure(config, &ingest.spool, of_letters, &ingest.dead_letters, true)?;
+        let finder = finder(config, &ingest)?;
         let gate = Gate {
             policy: ArcSwap::from_pointee(policy),
             proxies: Arc::new(Proxies::new(&config.proxy)),
             repair: Repair::new(ingest.clone()),
             erasure,
+            finder,
             ingest,
             bodies: BodyBudget::new(metrics.clone()),
             disk_headroom: Arc::new(headroom),

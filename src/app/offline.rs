@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use uuid::Uuid;
 
-use super::{components::Components, erasure::erasure, folder_holder::lock_of, stores::shares};
+use super::{components::Components, erasure::erasure, finder::finder, folder_holder::lock_of, stores::shares};
 use crate::{
     auth::{Keys, Source},
     config::{Config, Durability},
@@ -18,7 +18,9 @@ use crate::{
     durable,
     erasure::Erasure,
     event::Record,
+    find::Finder,
     ingest::{DeliveryWaiters, Ingest, reconfirm_on_start},
+    ledger::Ledger,
     limits::{FLEET_CLOSE_TIMEOUT, RESTORE_RECORDS, SALVAGE_RECORDS},
     live_events::LiveEvents,
     outcome::Outcome,
@@ -53,9 +55,12 @@ impl Offline {
         let metrics = Arc::new(Metrics::new());
         let keys = Keys::new(&config.keys, &config.rate_limit, config.http.listen.ip(), None)?;
         let components = Components::open(config, metrics.clone(), Traces::default()).await?;
-        let Components { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, old_folder, .. } = components;
+        let Components { registry, spool, window, scopes, fleet, dead_letter_spool, dead_letters, ledger, old_folder, .. } =
+            components;
         let of_letters = dead_letter_spool.as_ref().map(|(spool, _)| spool);
         let erasure = erasure(config, &spool, of_letters, &dead_letters, false)?;
+        // What waits for the sinks goes on waiting.
+        ledger.begin(&spool, None).context("the thread of the ledger cannot be started")?;
         let ingest = Arc::new(Ingest {
             registry: ArcSwap::from_pointee(registry),
             unknown_events: config.schemas.unknown_events,
@@ -69,6 +74,7 @@ impl Offline {
             pool: WorkPool::of_this_machine(),
             admission: None,
             delivered_wait: Duration::ZERO,
+            ledger,
             live_events: LiveEvents::new(false),
             metrics,
         });
@@ -105,7 +111,13 @@ impl Offline {
         for records in lost.chunks(SALVAGE_RECORDS) {
             let frames = frames_of(records)?;
             let (done, appended) = tokio::sync::oneshot::channel();
-            self.ingest.spool.append(frames, move |result| _ = done.send(result));
+            let (ledger, accepted) = (self.ingest.ledger.clone(), self.ingest.accounted(records));
+            self.ingest.spool.append(frames, move |result| {
+                if let Ok(appended) = &result {
+                    ledger.accepted(appended.first_seq, &accepted);
+                }
+                let _ = done.send(result);
+            });
             appended.await.context("the spool closed")??;
         }
         Ok((lost.len() as u64, taken_foreign))
@@ -124,10 +136,35 @@ impl Offline {
         Ok(identities)
     }
 
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ingest.ledger
+    }
+
+    /// Finds single events.
+    ///
+    /// # Errors
+    /// If the sinks of the configuration are invalid.
+    pub fn finder(&self, config: &Config) -> anyhow::Result<Finder> {
+        finder(config, &self.ingest)
+    }
+
+    /// The keys whose identities are scoped.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<String> {
+        self.senders.iter().filter_map(|source| source.dedup_scope().map(str::to_owned)).collect()
+    }
+
     /// Closes the folder.
     pub async fn close(self) {
         let spool = self.ingest.spool.clone();
-        let _ = tokio::task::spawn_blocking(move || spool.close()).await;
+        let ledger = self.ingest.ledger.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            spool.close();
+            ledger.close();
+        });
+        let _ = closed.await;
         if let Some(fleet) = self.ingest.dedup.fleet() {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }

@@ -111,6 +111,8 @@ impl App {
             }
         })
         .await;
+        let ledger = self.gate.ingest.ledger.clone();
+        aside(move || ledger.close()).await;
         if let Some(fleet) = self.gate.ingest.dedup.fleet() {
             fleet.close(FLEET_CLOSE_TIMEOUT).await;
         }

@@ -118,6 +118,11 @@ impl Sinks {
         self.sinks.iter().zip(self.progress.sinks()).map(watch).collect()
     }
 
+    /// Their names, in order.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        self.sinks.iter().map(|sink| (&*sink.sink.name).into()).collect()
+    }
+
     /// The sinks that requests wait for.
     pub(super) fn awaited(&self, spool: &Spool) -> Vec<AwaitedSink> {
         let sinks = self.sinks.iter().zip(self.progress.sinks()).filter(|(_, progress)| progress.is_awaited());

@@ -16,6 +16,7 @@ use crate::{
     event::{Record, unix_millis},
     fault::{Patience, Tries},
     key_shares::{ShareConfig, Shares},
+    ledger::{Ledger, LedgerConfig},
     limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
     spool::{OpenError, RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
@@ -55,6 +56,17 @@ pub(super) fn shares(config: &Config) -> Shares {
 
 fn dedup_window(config: &Config) -> Duration {
     Duration::from_secs(u64::from(config.dedup.window_days) * 86_400)
+}
+
+/// The ledger. Nothing is counted before [`Ledger::begin`].
+pub(super) fn open_ledger(config: &Config, metrics: &Metrics, conditions: &Conditions) -> Ledger {
+    Ledger::open(LedgerConfig {
+        folder: config.data_dir.join("ledger"),
+        window: dedup_window(config),
+        events_max: config.dedup.identities_max,
+        conditions: conditions.clone(),
+        imbalance: metrics.ledger_imbalance_events.clone(),
+    })
 }
 
 /// The secret that scopes identities, created at the first start.

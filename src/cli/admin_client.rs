@@ -27,8 +27,21 @@ struct Problem {
 /// Posts `question` and reads the answer. Waits while the gateway works on this request and on earlier ones.
 pub(super) async fn post<T: DeserializeOwned>(address: SocketAddr, path: &str, question: &impl Serialize) -> anyhow::Result<T> {
     let question = Bytes::from(serde_json::to_vec(question)?);
+    answer(address, async || ask(address, path, question.clone()).await).await
+}
+
+/// Gets an answer. Waits while the gateway is busy.
+pub(super) async fn get_json<T: DeserializeOwned>(address: SocketAddr, path: &str) -> anyhow::Result<T> {
+    answer(address, async || get_any(address, path).await).await
+}
+
+/// The answer to a request, which is repeated while the gateway is busy.
+async fn answer<T: DeserializeOwned>(
+    address: SocketAddr,
+    mut request: impl AsyncFnMut() -> anyhow::Result<(StatusCode, Bytes)>,
+) -> anyhow::Result<T> {
     loop {
-        let (status, body) = ask(address, path, question.clone()).await?;
+        let (status, body) = request().await?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body).with_context(|| format!("the answer of {address} is not understood"));
         }

@@ -104,6 +104,14 @@ impl Condition {
                 "The upkeep of the lake has failed for an hour: small files are not merged, and what has expired stays. Events are \
                  taken and delivered."
             }
+            Self::LedgerUnwritable => {
+                "The ledger cannot be written. Events are taken and delivered; what happens to them is noted in memory, and counted once \
+                 the ledger can be written again."
+            }
+            Self::LedgerDamaged => {
+                "The ledger was damaged. The file is kept as `data/ledger/ledger.damaged`, and a new ledger begins: earlier minutes are not in \
+                 it. Events are not concerned."
+            }
             Self::InodesLow => {
                 "The file system has hardly any inodes left: soon no file can be made, however many bytes are free."
             }
@@ -167,6 +175,10 @@ impl Condition {
             }
             Self::ClockJumped => "Check the time service; set the clock right.",
             Self::LakeUpkeepFailing => "Read `detail`; `lakegate lake compact` shows the same error at once.",
+            Self::LedgerUnwritable => "Read `detail`; make `data/ledger` writable again, or room for it.",
+            Self::LedgerDamaged => {
+                "Look at the disk (`dmesg`); remove the file once nobody needs it. A restart ends the warning."
+            }
             Self::InodesLow => "Remove small files from this file system, or make one with more inodes.",
             Self::LogStalled => "Restart whatever reads the log, or make room for it.",
         }

@@ -80,6 +80,10 @@ pub enum Condition {
     ClockJumped,
     /// The upkeep of the lake has failed for long.
     LakeUpkeepFailing,
+    /// The ledger cannot be written. What it missed is counted later.
+    LedgerUnwritable,
+    /// The ledger was damaged, and began again.
+    LedgerDamaged,
     /// The file system has few inodes left.
     InodesLow,
     /// Nobody reads the log: lines are dropped and counted.
@@ -88,7 +92,7 @@ pub enum Condition {
 
 impl Condition {
     /// All conditions, the blocking ones first.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::Stopping,
         Self::SpoolFailed,
         Self::PartEnded,
@@ -122,6 +126,8 @@ impl Condition {
         Self::KeyExpired,
         Self::ClockJumped,
         Self::LakeUpkeepFailing,
+        Self::LedgerUnwritable,
+        Self::LedgerDamaged,
         Self::InodesLow,
         Self::LogStalled,
     ];
@@ -163,6 +169,8 @@ impl Condition {
             Self::KeyExpired => "key_expired",
             Self::ClockJumped => "clock_jumped",
             Self::LakeUpkeepFailing => "lake_upkeep_failing",
+            Self::LedgerUnwritable => "ledger_unwritable",
+            Self::LedgerDamaged => "ledger_damaged",
             Self::InodesLow => "inodes_low",
             Self::LogStalled => "log_stalled",
         }
@@ -205,6 +213,8 @@ impl Condition {
             | Self::KeyExpired
             | Self::ClockJumped
             | Self::LakeUpkeepFailing
+            | Self::LedgerUnwritable
+            | Self::LedgerDamaged
             | Self::InodesLow
             | Self::LogStalled => false,
         }

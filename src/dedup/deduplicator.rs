@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::errors::SealError;
 use super::fleet::{Fleet, Verdict};
 use super::identity::{Identity, differ};
-use super::look_up::Place;
+use super::look_up::{LookUp, Place};
 use super::window::Window;
 use crate::clock::ConfirmedClock;
 
@@ -38,6 +38,18 @@ impl Deduplicator {
     #[must_use]
     pub fn places(&self, ids: &[Uuid]) -> Vec<Place> {
         self.window.places(ids)
+    }
+
+    /// What the window of this gateway knows of identities: see [`Window::look_up`].
+    #[must_use]
+    pub fn look_up(&self, ids: &[Uuid]) -> Vec<LookUp> {
+        self.window.look_up(ids)
+    }
+
+    /// Since when the window knows every accepted event: see [`Window::known_since_millis`].
+    #[must_use]
+    pub fn known_since_millis(&self) -> i64 {
+        self.window.known_since_millis()
     }
 
     /// Learns that the event of a known identity was stored again: see [`Window::stored_again`].

@@ -362,6 +362,7 @@ impl BatchDeliverer {
         settled.sort_unstable();
         // If a range is settled as a whole, and nothing before it is owed, the cursor records that.
         if !self.undelivered.is_only(range) || attempt.owes() || self.cursor.retry_at().is_some() {
+            self.shared.make_endings_durable();
             self.journal.settled(&settled);
         }
         attempt

@@ -60,7 +60,11 @@ impl Dropping {
     fn drop_events(&self, below: u64) {
         let Shared { cursor, progress, metrics, conditions, place, .. } = &self.shared;
         // The position is durable before the events count as dropped. If the disk refuses, the next check tries again.
-        if tokio::task::block_in_place(|| cursor.commit(below)).is_err() {
+        let commit = || {
+            progress.announce_drop(below);
+            cursor.commit(below)
+        };
+        if tokio::task::block_in_place(commit).is_err() {
             return;
         }
         let dropped = progress.drop_below(below);

@@ -22,7 +22,7 @@ use crate::{
     fault::Tries,
     limits::{CROWDED_ROLL_AFTER, DELIVERY_DISK_PATIENCE, IDLE_ROLL_AFTER},
     outcome::{RejectCode, Rejection},
-    progress::{Ending, SinkProgress},
+    progress::{Ending, Settlement, SinkProgress},
     spool::{Frame, SinkCursor, Spool},
     telemetry::{DeliveryMetrics, DeliverySpan, Traces},
 };
@@ -130,7 +130,7 @@ impl Shared {
         if let (Some(first), Some(last)) = (lost.first(), lost.last()) {
             tracing::error!(from = first, to = last, count = lost.len(), "events are lost to a damaged disk; see quarantine/");
             self.metrics.lost_events.inc_by(lost.len() as u64);
-            lost.iter().for_each(|seq| self.progress.settle_as(*seq, None, Ending::Lost));
+            self.progress.settle_as(&lost, None, &Ending::Lost);
         }
         lost
     }
@@ -138,13 +138,20 @@ impl Shared {
     /// Settles an event that is for another sink only.
     pub(super) fn skip(&self, seqs: &[u64]) {
         self.metrics.skipped_events.inc_by(seqs.len() as u64);
-        self.progress.settle(seqs.iter().copied());
+        self.progress.leave_out(Settlement::Skipped, seqs.iter().copied());
     }
 
     /// Settles erased events, which the sink does not get.
     pub(super) fn leave_out_erased(&self, seqs: &[u64]) {
         self.metrics.erased_events.inc_by(seqs.len() as u64);
-        self.progress.settle(seqs.iter().copied());
+        self.progress.leave_out(Settlement::Erased, seqs.iter().copied());
+    }
+
+    /// Before a journal says that events are settled: makes durable how those ended that the sink does not have.
+    pub(super) fn make_endings_durable(&self) {
+        if self.progress.has_volatile_endings() {
+            tokio::task::block_in_place(|| self.progress.make_endings_durable());
+        }
     }
 
     /// Stores an accepted event that the sink will never take as a dead letter, and settles it. If it returns `false`, retry.
@@ -202,7 +209,7 @@ impl Shared {
             || matches!(self.dead_letters.append_to_file(lines()).await, Ok(Ok(())));
         if is_kept {
             self.metrics.refused_events.inc();
-            self.progress.settle_as(seq, identity, Ending::Refused(reason.into()));
+            self.progress.settle_as(&[seq], identity, &Ending::Refused(reason.into()));
         }
         is_kept
     }
@@ -222,6 +229,7 @@ impl Shared {
             if let Some(window) = &self.window {
                 window.checkpoint(delivered).map_err(|error| error.to_string())?;
             }
+            self.progress.before_unlink(delivered);
             self.spool.unlink_delivered().map_err(|error| error.to_string())
         });
         if let Err(error) = retired {
@@ -255,7 +263,11 @@ impl CursorMover {
         if self.retry_at.is_some_and(|at| now < at) {
             return false;
         }
-        match tokio::task::block_in_place(|| shared.cursor.commit(seq)) {
+        let commit = || {
+            shared.progress.make_endings_durable();
+            shared.cursor.commit(seq)
+        };
+        match tokio::task::block_in_place(commit) {
             Ok(()) => {
                 *self = Self::default();
                 true

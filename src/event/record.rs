@@ -172,6 +172,17 @@ impl Envelope<'_> {
     }
 }
 
+/// Some fields of an encoded record, read without checking the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHead<'a> {
+    /// [`Envelope::received_millis`].
+    pub received_millis: i64,
+    /// [`Envelope::event_name`].
+    pub event_name: &'a str,
+    /// [`Envelope::source`].
+    pub source: &'a str,
+}
+
 /// The probable identity in a damaged record: its beginning looks like a record, but this is no proof.
 #[must_use]
 pub fn probable_uuid(bytes: &[u8]) -> Option<Uuid> {
@@ -236,6 +247,18 @@ impl Record {
             return Err(RecordError("its event name, source, address or sink is malformed"));
         }
         Ok(Self { bytes, name_end, source_end, address_end, letter_end, payload_start })
+    }
+
+    /// Reads some fields of an encoded record; `None` if it is too short, or its texts are no UTF-8.
+    #[must_use]
+    pub fn head(encoded: &[u8]) -> Option<RecordHead<'_>> {
+        let text = |at: usize| {
+            let end = at + 1 + usize::from(*encoded.get(at)?);
+            Some((std::str::from_utf8(encoded.get(at + 1..end)?).ok()?, end))
+        };
+        let received_millis = i64::from_le_bytes(*encoded.get(18..)?.first_chunk()?);
+        let (event_name, source_at) = text(FIXED_BYTES)?;
+        Some(RecordHead { received_millis, event_name, source: text(source_at)?.0 })
     }
 
     /// Sets [`Envelope::dedup_unchecked`] in an encoded record, because this is known only after encoding.
@@ -431,6 +454,19 @@ mod tests {
             assert_eq!(record.envelope().dedup_scope(), is_scoped.then_some("web"));
             assert_eq!(record.identity(&secret), secret.identity(envelope().event_uuid, is_scoped.then_some("web")));
         }
+    }
+
+    #[test]
+    fn the_head_of_a_record_is_that_of_its_envelope() {
+        let mut buffer = Vec::new();
+        envelope().encode(b"{}", &mut buffer);
+        let head = Record::head(&buffer).unwrap();
+        let whole = envelope();
+        assert_eq!(
+            (head.received_millis, head.event_name, head.source),
+            (whole.received_millis, whole.event_name.as_str(), whole.source)
+        );
+        assert!((0..50).all(|length| Record::head(&buffer[..length]).is_none()));
     }
 
     #[test]

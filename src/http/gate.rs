@@ -17,6 +17,7 @@ use crate::{
     deliver::SinkState,
     disk_headroom::DiskHeadroom,
     erasure::Erasure,
+    find::Finder,
     ingest::Ingest,
     rate_limit::AddressRates,
     repair::Repair,
@@ -45,6 +46,8 @@ pub struct Gate {
     pub ingest: Arc<Ingest>,
     /// The repair of dead letters.
     pub repair: Repair,
+    /// Finds single events.
+    pub finder: Finder,
     /// Erases the events of a person.
     pub erasure: Erasure,
     /// The memory that all request bodies together may hold.

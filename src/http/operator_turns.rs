@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::{Problem, ProblemCode};
-use crate::limits::{OPERATOR_RETRY_AFTER, SCRAPES_MAX};
+use crate::limits::{OPERATOR_RETRY_AFTER, QUESTIONS_MAX, SCRAPES_MAX};
 
 /// Limits how many operator requests are answered at one time, because an answer costs time and memory that events need. A
 /// request beyond the limit is told to retry.
@@ -15,12 +15,13 @@ pub struct Turns {
     repairs: Arc<Semaphore>,
     erasures: Arc<Semaphore>,
     scrapes: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         let of = |count| Arc::new(Semaphore::new(count));
-        Self { looks: of(1), repairs: of(1), erasures: of(1), scrapes: of(SCRAPES_MAX) }
+        Self { looks: of(1), repairs: of(1), erasures: of(1), scrapes: of(SCRAPES_MAX), questions: of(QUESTIONS_MAX) }
     }
 }
 
@@ -41,6 +42,16 @@ impl Turns {
     /// The turn to replay or drop dead letters: one at a time. Requests without a turn hold no body in memory.
     pub(super) fn repair(&self) -> Result<Turn, Problem> {
         take(&self.repairs, "another replay or drop of dead letters goes on")
+    }
+
+    /// The turn to ask for the ledger.
+    pub(super) fn ledger(&self) -> Result<Turn, Problem> {
+        take(&self.questions, "too many questions at one time")
+    }
+
+    /// The turn to ask for an event.
+    pub(super) fn find(&self) -> Result<Turn, Problem> {
+        take(&self.questions, "too many questions at one time")
     }
 
     /// The turn to erase: one at a time, because each reads everything.

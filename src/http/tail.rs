@@ -71,9 +71,12 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resu
     Ok((headers, Body::new(EventStream::of(tail, gate.ingest.clone()))).into_response())
 }
 
+/// The next piece, and who makes the one after it; `None` at the end.
+type Next = Pin<Box<dyn Future<Output = Option<(String, Watch)>> + Send>>;
+
 /// The body of the answer: a piece is made when the connection has room for it.
 struct EventStream {
-    next: Pin<Box<dyn Future<Output = Option<(String, Watch)>> + Send>>,
+    next: Next,
 }
 
 /// A watcher, and when it was last sent anything.

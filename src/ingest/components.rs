@@ -10,6 +10,7 @@ use crate::{
     dead_letters::DeadLetters,
     dedup::{Deduplicator, Scopes},
     key_shares::Shares,
+    ledger::Ledger,
     live_events::LiveEvents,
     progress::Progress,
     schema::Registry,
@@ -44,6 +45,8 @@ pub struct Ingest {
     pub admission: Option<DeliveryAdmission>,
     /// How long [`Durability::Delivered`] waits.
     pub delivered_wait: Duration,
+    /// Where each event is accounted for.
+    pub ledger: Ledger,
     /// Who watches at this moment.
     pub live_events: Arc<LiveEvents>,
     /// The metrics.

@@ -187,6 +187,7 @@ impl Ingest {
             replayed: false,
             refused: None,
             known_letters: self.dead_letters.known(),
+            event_names: &self.ledger.names().events,
             metrics: &self.metrics,
         };
         let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events), false);

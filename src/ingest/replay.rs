@@ -82,6 +82,7 @@ impl Ingest {
                 replayed: true,
                 refused: event.refused,
                 known_letters: self.dead_letters.known(),
+                event_names: &self.ledger.names().events,
                 metrics: &self.metrics,
             };
             validator.replayed(event.raw, &mut validated);

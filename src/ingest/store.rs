@@ -5,13 +5,14 @@ use std::{ops::Range, sync::Arc, time::Instant};
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
-use super::{components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Waiting};
+use super::{accounting::Collector, components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Waiting};
 use crate::{
     auth::Source,
     config::Durability,
     dedup::{Claim, Claimed, Identity, StoreClaims},
     event::Record,
     key_shares::{Reserved, Resource, ShareUsedUp},
+    ledger::AcceptedEvents,
     limits::FLEET_CLAIM_TTL,
     outcome::{Outcome, RetryCause},
     progress::{Ending, Progress},
@@ -22,28 +23,35 @@ impl Ingest {
     /// Stores the valid events of a body, given their frames and, in the same order, their identities. Of a request that is
     /// `waiting`, conflicting events become dead letters, and new events count against the share of its sender.
     pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], waiting: Option<Waiting<'_>>) -> Stored {
-        let nothing = |cause| Stored { outcomes: vec![Outcome::Retry(cause); ids.len()], places: vec![None; ids.len()] };
         if ids.is_empty() {
-            return nothing(RetryCause::StorageUnavailable);
+            return Stored { outcomes: Vec::new(), places: Vec::new(), names: Vec::new() };
         }
+        let source = waiting.map(|waiting| &*waiting.submission.source);
         let started = Instant::now();
         let now_millis = self.dedup.clock().millis_at(started);
         let claims = self.dedup.claim(ids, now_millis).await;
         let claimed_at = Instant::now();
         self.metrics.dedup_claim_seconds.observe(claimed_at.duration_since(started).as_secs_f64());
         let Ok(claims) = claims else {
-            return nothing(RetryCause::DedupFull);
+            let (outcomes, places) = (vec![Outcome::Retry(RetryCause::DedupFull); ids.len()], vec![None; ids.len()]);
+            return Stored { outcomes, places, names: self.names_of(&mut frames, source) };
         };
         let mut claimed = claims.outcomes().to_vec();
         let revived = self.revive(ids, &mut claimed);
         let mut conflicts = FoundConflicts::none(&claimed, ids);
-        frames.retain(|index, record| {
-            conflicts.look_at(index, record);
-            if claims.is_unchecked(index) {
-                Record::set_dedup_unchecked(record);
-            }
-            claimed.get(index) == Some(&Claim::Fresh)
-        });
+        let (names, accepted) = {
+            let mut collector = Collector::new(&self.ledger, ids.len(), source);
+            frames.retain(|index, record| {
+                conflicts.look_at(index, record);
+                if claims.is_unchecked(index) {
+                    Record::set_dedup_unchecked(record);
+                }
+                let is_fresh = claimed.get(index) == Some(&Claim::Fresh);
+                collector.look_at(record, is_fresh);
+                is_fresh
+            });
+            (collector.names, collector.accepted)
+        };
         // If nothing is fresh, no claim needs the position of the append.
         let is_nothing_fresh = claims.fresh_len() == 0 && revived.is_empty();
         // Revived events are among the fresh ones, but have no claim of their own.
@@ -53,7 +61,7 @@ impl Ingest {
             false => match self.reserve(&frames, waiting.map(|waiting| &waiting.submission.sender), now_millis) {
                 Ok(reserved) => {
                     let reserved = reserved.map(|reserved| (reserved, now_millis));
-                    self.append(frames, claims, among, claimed_at, reserved).await
+                    self.append(frames, claims, accepted, among, claimed_at, reserved).await
                 }
                 // Dropping the claims releases them.
                 Err(cause) => Err(cause),
@@ -70,7 +78,7 @@ impl Ingest {
                 }
             }
         }
-        let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
+        let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places, names };
         if let Some(waiting) = waiting {
             self.keep_conflicts(conflicts, waiting, &mut stored).await;
         }
@@ -118,12 +126,13 @@ impl Ingest {
         &self,
         frames: FrameBuffer,
         claims: Claimed,
+        accepted: AcceptedEvents,
         among: Option<Vec<Claim>>,
         started: Instant,
         reserved: Option<(Reserved, i64)>,
     ) -> Result<u64, RetryCause> {
         let (done, appended) = oneshot::channel();
-        let (metrics, progress) = (self.metrics.clone(), self.progress.clone());
+        let (metrics, progress, ledger) = (self.metrics.clone(), self.progress.clone(), self.ledger.clone());
         // A disk that is lost takes spooled events with it, so other gateways may know only of delivered ones.
         let awaiting = (self.durability() == Durability::Delivered).then(Handle::current);
         self.spool.append(frames, move |result| {
@@ -135,6 +144,7 @@ impl Ingest {
                         None => claims.confirm_here(seqs.start),
                         Some(places) => claims.confirm_each_here(|index| places[index].unwrap_or(seqs.start)),
                     };
+                    ledger.accepted(seqs.start, &accepted);
                     progress.confirm(seqs.end);
                     match (in_store, awaiting) {
                         (Some(in_store), None) => in_store.confirm(),

@@ -18,6 +18,7 @@ use crate::{
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},
     json::{Node, quoted},
+    ledger::{NameId, Names, OTHER},
     live_events::{Audience, event_name},
     outcome::{Fault, RejectCode, Rejection},
     schema::{Registry, Resolution, Suggestions},
@@ -45,6 +46,8 @@ pub(super) struct Validator<'a> {
     pub(super) refused: Option<Refused<'a>>,
     /// The letters of events that were rejected before.
     pub(super) known_letters: &'a Arc<KnownLetters>,
+    /// The names that the ledger has numbers for.
+    pub(super) event_names: &'a Names,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -72,6 +75,8 @@ pub(super) enum Verdict {
     Rejected {
         event_uuid: Option<String>,
         rejection: Box<Rejection>,
+        /// The number of its name in the ledger, if the ledger knows the name.
+        event_name: NameId,
         /// Whether the event has a dead letter already.
         is_repeated: bool,
     },
@@ -119,7 +124,7 @@ impl Validator<'_> {
         let mut verdict = self.element(element, &mut validated.frames, &mut validated.suggestions);
         let is_rejected = match &mut verdict {
             Verdict::Valid { .. } => false,
-            Verdict::Rejected { event_uuid, rejection, is_repeated } => {
+            Verdict::Rejected { event_uuid, rejection, is_repeated, .. } => {
                 let name = element.event.as_ref().ok().and_then(event_name);
                 let pointer = rejection.faults.first().map_or("", |fault| &fault.pointer);
                 rejection.place = Some(Box::new(self.registry.known_place(name.as_deref(), pointer)));
@@ -164,7 +169,8 @@ impl Validator<'_> {
                     rejection.make_brief();
                 }
                 let event_uuid = event_uuid(&element.event);
-                Verdict::Rejected { event_uuid, rejection: Box::new(rejection), is_repeated: false }
+                let event_name = self.known_name(element).unwrap_or(OTHER);
+                Verdict::Rejected { event_uuid, rejection: Box::new(rejection), event_name, is_repeated: false }
             }
         }
     }
@@ -206,6 +212,14 @@ impl Validator<'_> {
             None => envelope.encode(raw, records),
         }
         Ok(fields.event_uuid)
+    }
+
+    /// The number of the event's name, if the registry or the ledger knows it: clients may invent names.
+    fn known_name(&self, element: &Element<'_>) -> Option<NameId> {
+        let event = element.event.as_ref().ok()?;
+        let name = event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string())?;
+        let is_registered = !matches!(self.registry.resolve(&name, None), Resolution::UnknownName);
+        if is_registered { Some(self.event_names.id(&name)) } else { self.event_names.known().get(&name) }
     }
 
     /// Returns whether the event has a letter already.
@@ -346,7 +360,7 @@ mod tests {
                     event.push_str(&format!(",{gap}\"{name}\":{gap}{value}"));
                 }
                 event.push_str(&format!("{gap}}}"));
-                let (registry, metrics, source) = (Registry::default(), Metrics::new(), Arc::from("web"));
+                let (registry, metrics, names, source) = (Registry::default(), Metrics::new(), Names::default(), Arc::from("web"));
                 let validator = Validator {
                     registry: &registry,
                     unknown_events: UnknownEvents::Accept,
@@ -360,6 +374,7 @@ mod tests {
                     replayed: false,
                     refused: None,
                     known_letters: &Arc::default(),
+                    event_names: &names,
                     metrics: &metrics,
                 };
                 let (body, mut validated) = (format!("[{event},7,{event}]"), ValidatedBody::with_capacity(0, 0));

@@ -169,6 +169,10 @@ pub const OPERATOR_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Why: two Prometheus servers and some people; each takes a text of a hundred KiB or, with thousands of keys, some MiB.
 pub const SCRAPES_MAX: usize = 8;
 
+/// Questions for events and for the ledger that are answered at one time.
+/// Why: a script that looks for a list of events, and some people; each holds a thread while it reads the disk.
+pub const QUESTIONS_MAX: usize = 4;
+
 /// Names in `admin.hosts`.
 /// Why: each is compared for each request; a gateway has a handful.
 pub const ADMIN_HOSTS_MAX: usize = 64;

@@ -119,7 +119,7 @@ fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool
     let received = iso_millis(told.received_millis);
     let mut line = Line {
         received_datetime: received.as_str(),
-        key: &**request.key,
+        key: request.key,
         event_uuid: None,
         event_name: None,
         schema_version: None,

@@ -17,6 +17,59 @@ pub enum Ending {
     Lost,
 }
 
+/// How a sink settled an event, for the accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Settlement {
+    /// The sink has the event durably.
+    Delivered,
+    /// The sink permanently refused the event. It is in the dead letters.
+    Refused,
+    /// The disk lost the event.
+    Lost,
+    /// The event was erased before the sink got it.
+    Erased,
+    /// The event is for another sink only.
+    Skipped,
+    /// The event was dropped for this sink, because those that waited for it filled its part of the spool.
+    Dropped,
+}
+
+impl Settlement {
+    /// All of them; the position of each is its number on disk.
+    pub const ALL: [Self; 6] = [Self::Delivered, Self::Refused, Self::Lost, Self::Erased, Self::Skipped, Self::Dropped];
+
+    /// The one with this number.
+    #[must_use]
+    pub fn of(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// As written in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::Erased => "erased",
+            Self::Skipped => "skipped",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+impl Ending {
+    /// The same for the accounts.
+    #[must_use]
+    pub fn settlement(&self) -> Settlement {
+        match self {
+            Self::Delivered => Settlement::Delivered,
+            Self::Refused(_) => Settlement::Refused,
+            Self::Lost => Settlement::Lost,
+        }
+    }
+}
+
 /// The remembered endings: see the module.
 #[derive(Debug)]
 pub(super) struct Endings {

@@ -22,6 +22,16 @@ impl SeqSet {
         set
     }
 
+    /// These ranges, which ascend.
+    #[must_use]
+    pub fn of(ranges: &[Range<u64>]) -> Self {
+        let mut set = Self::below(0);
+        for range in ranges {
+            set.insert_range(range.clone());
+        }
+        set
+    }
+
     /// The lowest number that is not in the set.
     #[must_use]
     pub fn prefix(&self) -> u64 {
@@ -61,6 +71,28 @@ impl SeqSet {
             self.advance();
         }
         true
+    }
+
+    /// Inserts `range`. Returns the parts of it that were missing, in order.
+    pub fn insert_range(&mut self, range: Range<u64>) -> Vec<Range<u64>> {
+        if self.ahead == 0 && range.start <= self.prefix {
+            // The usual case: nothing is ahead, and no bit is touched.
+            let new = self.prefix..range.end.max(self.prefix);
+            if !new.is_empty() {
+                *self = Self::below(new.end);
+            }
+            return Some(new).filter(|new| !new.is_empty()).into_iter().collect();
+        }
+        let mut new: Vec<Range<u64>> = Vec::new();
+        for seq in range.start.max(self.prefix)..range.end {
+            if self.insert(seq) {
+                match new.last_mut().filter(|last| last.end == seq) {
+                    Some(last) => last.end += 1,
+                    None => new.push(seq..seq + 1),
+                }
+            }
+        }
+        new
     }
 
     /// The ranges above the prefix that are in the set, in order.
@@ -128,6 +160,24 @@ mod tests {
             let ahead: Vec<u64> = set.ranges_ahead().flatten().collect();
             prop_assert!(ahead.iter().eq(model.range(set.prefix()..)));
             prop_assert!(set.contains_all(0..set.prefix()) && !set.contains_all(0..set.prefix() + 1));
+        }
+
+        #[test]
+        fn ranges_are_inserted_as_their_numbers_are(
+            first in 0_u64..200,
+            ranges in prop::collection::vec((0_u64..600, 0_u64..90), 0..20),
+        ) {
+            let mut set = SeqSet::below(first);
+            let mut model: BTreeSet<u64> = (0..first).collect();
+            for (start, length) in ranges {
+                let new: Vec<u64> = set.insert_range(start..start + length).into_iter().flatten().collect();
+                let expected: Vec<u64> = (start..start + length).filter(|seq| model.insert(*seq)).collect();
+                prop_assert_eq!(new, expected);
+            }
+            prop_assert!((0..800).all(|seq| set.contains(seq) == model.contains(&seq)));
+            let all: Vec<Range<u64>> = std::iter::once(0..set.prefix()).chain(set.ranges_ahead()).collect();
+            let copy = SeqSet::of(&all);
+            prop_assert_eq!((copy.prefix(), copy.ahead()), (set.prefix(), set.ahead()));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    endings::{Ending, Endings},
+    endings::{Ending, Endings, Settlement},
+    observer::Observer,
     seq_set::SeqSet,
 };
 
@@ -32,6 +33,9 @@ pub struct SinkProgress {
     settled: Mutex<Settled>,
     /// Whether any event ended without being delivered.
     has_endings: AtomicBool,
+    observer: OnceLock<Observer>,
+    /// Whether the observer was told of endings that a cursor or a journal must not be ahead of.
+    has_volatile_endings: AtomicBool,
     is_awaited: bool,
     changes: Arc<watch::Sender<u64>>,
     awaited_exclusive: Arc<watch::Sender<u64>>,
@@ -55,6 +59,8 @@ impl SinkProgress {
             confirmed_exclusive,
             settled: Mutex::new(settled),
             has_endings: AtomicBool::new(false),
+            observer: OnceLock::new(),
+            has_volatile_endings: AtomicBool::new(false),
             is_awaited: start.is_awaited,
             changes,
             awaited_exclusive,
@@ -74,33 +80,105 @@ impl SinkProgress {
         self.confirmed_exclusive.load(Ordering::Acquire)
     }
 
+    /// Tells `observer` what is settled from now on. Only the first call counts.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
+    }
+
     /// Records that these events are durably delivered, each on its own.
     pub fn settle(&self, seqs: impl IntoIterator<Item = u64>) {
+        self.settle_at("", seqs);
+    }
+
+    /// The same, where the sink has them at `place`: the shard of a stream.
+    pub fn settle_at(&self, place: &str, seqs: impl IntoIterator<Item = u64>) {
+        self.settle_quietly(Settlement::Delivered, place, seqs);
+    }
+
+    /// Records that the sink does not get these events: they are erased, or for another sink.
+    pub fn leave_out(&self, settlement: Settlement, seqs: impl IntoIterator<Item = u64>) {
+        self.settle_quietly(settlement, "", seqs);
+    }
+
+    fn settle_quietly(&self, settlement: Settlement, place: &str, seqs: impl IntoIterator<Item = u64>) {
+        let mut new: Vec<Range<u64>> = Vec::new();
         let mut settled = self.settled();
         for seq in seqs {
-            settled.seqs.insert(seq);
+            if settled.seqs.insert(seq) {
+                match new.last_mut().filter(|last| last.end == seq) {
+                    Some(last) => last.end += 1,
+                    None => new.push(seq..seq + 1),
+                }
+            }
         }
         drop(settled);
+        self.tell(settlement, place, new);
         self.changed();
     }
 
-    /// Records that an event durably ended in another way. `identity` is its identity in the dedup window, if known.
-    pub fn settle_as(&self, seq: u64, identity: Option<Uuid>, ending: Ending) {
+    /// Records that events durably ended in another way. `identity` is the identity in the dedup window, if known; then there is
+    /// only one event.
+    pub fn settle_as(&self, seqs: &[u64], identity: Option<Uuid>, ending: &Ending) {
+        let new = ranges(seqs);
+        if ending.settlement() != Settlement::Delivered {
+            self.has_volatile_endings.store(self.observer.get().is_some(), Ordering::Release);
+        }
+        self.tell(ending.settlement(), "", new);
         let mut settled = self.settled();
-        settled.otherwise.note(seq, identity, ending);
-        settled.seqs.insert(seq);
+        for seq in seqs {
+            settled.otherwise.note(*seq, identity, ending.clone());
+            settled.seqs.insert(*seq);
+        }
         drop(settled);
         self.has_endings.store(true, Ordering::Release);
         self.changed();
     }
 
+    /// Whether [`make_endings_durable`](Self::make_endings_durable) has something to do.
+    #[must_use]
+    pub fn has_volatile_endings(&self) -> bool {
+        self.has_volatile_endings.load(Ordering::Acquire)
+    }
+
+    /// Makes endings durable with the observer, before a cursor or a journal says that the events are settled: they do not say
+    /// how. Blocks on the disk if there are any.
+    pub fn make_endings_durable(&self) {
+        if self.has_volatile_endings.swap(false, Ordering::AcqRel) {
+            self.before_unlink(0);
+        }
+    }
+
+    /// Makes everything durable that the observer was told, before events below `seq` are unlinked. Blocks on the disk.
+    pub fn before_unlink(&self, seq: u64) {
+        if let Some(observer) = self.observer.get() {
+            (observer.make_durable)(seq);
+        }
+    }
+
+    /// Tells the observer, durably, that the events below `seq` that are not settled are about to be dropped. Blocks on the disk.
+    pub fn announce_drop(&self, seq: u64) {
+        if self.observer.get().is_some() {
+            self.tell(Settlement::Dropped, "", ranges(&self.unsettled_in(self.settled_exclusive()..seq)));
+            self.before_unlink(0);
+        }
+    }
+
     /// Settles all events below `seq`. Returns how many were not settled yet.
     pub fn drop_below(&self, seq: u64) -> u64 {
         let mut settled = self.settled();
-        let missing = (settled.seqs.prefix()..seq).filter(|dropped| settled.seqs.insert(*dropped)).count();
+        let prefix = settled.seqs.prefix();
+        let missing = settled.seqs.insert_range(prefix..seq.max(prefix));
         drop(settled);
         self.changed();
-        missing as u64
+        missing.into_iter().map(|range| range.end - range.start).sum()
+    }
+
+    fn tell(&self, settlement: Settlement, place: &str, ranges: Vec<Range<u64>>) {
+        if let Some(observer) = self.observer.get()
+            && !ranges.is_empty()
+        {
+            (observer.settled)(settlement, place, ranges);
+        }
     }
 
     /// How the event `seq` ended; `None` while it is not settled. Of very many events that were not delivered, the oldest are
@@ -176,4 +254,16 @@ impl SinkProgress {
     fn settled(&self) -> MutexGuard<'_, Settled> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Ascending numbers as ranges.
+fn ranges(seqs: &[u64]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for seq in seqs {
+        match ranges.last_mut().filter(|last| last.end == *seq) {
+            Some(last) => last.end += 1,
+            None => ranges.push(*seq..seq + 1),
+        }
+    }
+    ranges
 }

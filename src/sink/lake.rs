@@ -67,6 +67,7 @@ mod error;
 mod event_key;
 mod folders;
 mod guarded;
+mod kept_lake;
 mod lake_identities;
 mod late_files;
 mod merge;
@@ -95,6 +96,7 @@ pub use declare::{DeclaredColumn, DeclaredTable, Engine, declarations};
 pub use deliver::LakeSink;
 pub use erase::{ErasedRows, RowErasure, RowErasureError, erase_rows};
 pub use error::LakeError;
+pub use kept_lake::KeptLake;
 pub use pace::{Pace, StopSignal, Stopped};
 pub use partition::{LATE, Partition, parse_date};
 pub use read::{

@@ -23,7 +23,7 @@ use super::{
     folder::Folder,
     frame::{FrameBuffer, Salt},
     history::History,
-    losses::Losses,
+    losses::{Loss, Losses, read_losses},
     queue::{AppendError, Appended, Pending, Queue},
     reader::Reader,
     recovery::{LOCK_NAME, OpenError, Recovered, RecoveryReport, recover},
@@ -351,6 +351,13 @@ impl Spool {
             }
             Err(Fault::Refused(error) | Fault::ReadOnly(error)) => Err(error),
         }
+    }
+
+    /// The events of this spool that are written down as lost, until a person removes the list. Blocks on the disk.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        let losses = read_losses(&*self.shared.disk, self.shared.quarantine.path());
+        losses.into_iter().filter(|loss| loss.spool_id == self.shared.id).collect()
     }
 
     /// How long to wait before an unreadable place is read again.

@@ -6,6 +6,7 @@ mod dead_letters;
 mod dedup;
 mod delivery;
 mod durable;
+mod ledger;
 mod readyz;
 mod rig;
 

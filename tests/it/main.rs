@@ -12,6 +12,7 @@ mod disk_full;
 mod edge;
 mod erasure;
 mod faults;
+mod find;
 mod firehose;
 mod fleet;
 mod fleet_store;

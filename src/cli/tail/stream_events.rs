@@ -33,11 +33,7 @@ impl StreamEvents {
             let Ok(line) = std::str::from_utf8(&line) else { bail!("the stream is not UTF-8; is it that of a gateway?") };
             match line.trim_end_matches(['\r', '\n']).split_once(": ") {
                 Some(("event", kind)) => kind.clone_into(&mut self.kind),
-                Some(("data", data)) => {
-                    if visit(&self.kind, data)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
+                Some(("data", data)) if visit(&self.kind, data)?.is_break() => return Ok(ControlFlow::Break(())),
                 // A comment, or the end of an event.
                 _ => {}
             }

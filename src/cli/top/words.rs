@@ -67,9 +67,9 @@ pub(super) fn time(seconds: Option<f64>) -> String {
         let (whole, minutes) = (seconds.round() as u64, (seconds / 60.0) as u64);
         match whole {
             _ if seconds < 9.95 => format!("{seconds:.1} s"),
-            ..120 => format!("{whole} s"),
-            ..7_200 => format!("{minutes} min"),
-            ..172_800 => format!("{} h {:02} min", minutes / 60, minutes % 60),
+            0..120 => format!("{whole} s"),
+            120..7_200 => format!("{minutes} min"),
+            7_200..172_800 => format!("{} h {:02} min", minutes / 60, minutes % 60),
             _ => format!("{} d {} h", minutes / 1_440, minutes / 60 % 24),
         }
     })

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -97,6 +98,7 @@ impl Flow {
     ) {
         let mut tallies: BTreeMap<usize, ShardTally> = BTreeMap::new();
         let mut settled = Vec::with_capacity(records.len());
+        let (mut stored_at, mut by_owner) = (BTreeMap::<Arc<str>, Vec<u64>>::new(), BTreeMap::<usize, Vec<u64>>::new());
         let mut stored = StoredRecords::default();
         let mut owed = false;
         let mut failures: BTreeMap<usize, String> = BTreeMap::new();
@@ -109,10 +111,16 @@ impl Flow {
                 RecordResult::Stored { shard } => {
                     tally.stored += rules.cost(record.size());
                     stored.add(&record, &rules);
-                    if let Some(shard) = shard {
-                        self.shards.check(&self.queues.map, place, &shard, map_version);
+                    if let Some(shard) = &shard {
+                        self.shards.check(&self.queues.map, place, shard, map_version);
                     }
-                    settled.extend(record.entries.iter().map(|entry| entry.seq));
+                    let seqs = record.entries.iter().map(|entry| entry.seq);
+                    settled.extend(seqs.clone());
+                    let by_shard = match shard {
+                        Some(shard) => stored_at.entry(shard).or_default(),
+                        None => by_owner.entry(owner).or_default(),
+                    };
+                    by_shard.extend(seqs);
                     record.entries.iter().for_each(|entry| self.release(entry));
                     continue;
                 }
@@ -159,7 +167,14 @@ impl Flow {
             // What the metrics say is not sent again after a kill, and what counts as settled is in the metrics.
             self.journal.settled(&settled);
             self.count_stored(&stored);
-            self.shared.progress.settle(settled);
+            for (owner, seqs) in by_owner {
+                let shard: Arc<str> = self.queues.iter().nth(owner).map_or("", |queue| &*queue.shard.id).into();
+                stored_at.entry(shard).or_default().extend(seqs);
+            }
+            for (shard, mut seqs) in stored_at {
+                seqs.sort_unstable();
+                self.shared.progress.settle_at(&shard, seqs);
+            }
         }
         if owed {
             self.shared.metrics.retries.inc();

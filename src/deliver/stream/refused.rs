@@ -22,7 +22,10 @@ impl Flow {
             self.shared.skip(&of_other_sinks);
         }
         let lost = self.shared.note_lost(&lost);
-        self.journal.settled(&lost);
+        if !lost.is_empty() {
+            self.shared.make_endings_durable();
+            self.journal.settled(&lost);
+        }
         let refusals = unreadable.into_iter().chain(too_large);
         self.refusals
             .extend(refusals.map(|(frame, reason)| Refusal { frame: Some(frame.clone()), ..Refusal::new(frame.seq, &reason) }));
@@ -35,6 +38,7 @@ impl Flow {
         let due: Vec<Refusal> = self.refusals.extract_if(.., is_due).collect();
         for mut refusal in due {
             if self.keep_refusal(&mut refusal).await {
+                self.shared.make_endings_durable();
                 self.journal.settled(&[refusal.seq]);
             } else {
                 // A long wait must not take memory.

@@ -155,6 +155,11 @@ impl Lake {
         Ok(Self { store, table })
     }
 
+    /// The lake in `store`, with its table at one version if it has one.
+    pub(super) fn of(store: Arc<Store>, table: Option<Arc<Snapshot>>) -> Self {
+        Self { store, table }
+    }
+
     /// Opens the lake of `config` as its table was at a version or a time.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{limits::REFUSALS_LOG_INTERVAL, outcome::KnownPlace};
 
 /// Stands for what is not known: a key, a name, a place, an `event_uuid`.
-const UNKNOWN: &str = "-";
+pub(in crate::telemetry) const UNKNOWN: &str = "-";
 
 /// The code of refusals without room in the table.
 const OTHER_CODES: &str = "other";

@@ -52,6 +52,8 @@ fn proof(condition: Condition) -> &'static str {
         Condition::KeyExpired => "a_secret_that_is_used_shortly_before_its_end_is_told_and_so_is_a_key_that_has_none_left",
         Condition::ClockJumped => "a_clock_that_is_a_month_ahead_for_a_moment_expires_nothing",
         Condition::LakeUpkeepFailing => "an_upkeep_that_fails_for_long_is_said_until_it_succeeds",
+        Condition::LedgerUnwritable => "a_ledger_that_cannot_be_written_holds_up_nothing_and_counts_everything_once_it_can",
+        Condition::LedgerDamaged => "a_damaged_ledger_is_said_and_begins_again",
         Condition::InodesLow => "a_file_system_that_does_not_answer_is_no_full_disk_and_one_without_inodes_is_none_either",
         Condition::LogStalled => "a_log_that_nobody_reads_stops_nothing_and_costs_lines_that_are_counted",
     }

@@ -14,6 +14,7 @@ locals {
     LakegateDedupWindowShort     = { metric = "lakegate_dedup_window_seconds", stat = "Minimum", below = 259200, minutes = 15 }
     LakegateDeliveryLags         = { metric = "lakegate_spool_oldest_seconds", stat = "Maximum", above = 900, minutes = 5 }
     LakegateDamagedDedupPages    = { metric = "lakegate_dedup_damaged_pages", stat = "Maximum", above = 0, minutes = 1 }
+    LakegateLedgerImbalance      = { metric = "lakegate_ledger_imbalance_events", stat = "Maximum", above = 0, minutes = 5 }
     LakegatePanics               = { metric = "lakegate_panics_total", stat = "Sum", above = 0, minutes = 1 }
     LakegateSchemasRefused       = { metric = "lakegate_schema_reload_failures_total", stat = "Sum", above = 0, minutes = 1 }
     LakegateShardThrottled       = { metric = "lakegate_shard_throttled_records_total", stat = "Sum", above = 0, minutes = 15 }

@@ -23,7 +23,7 @@ async fn some_lake() -> TestLake {
     let lake = TestLake::new();
     for flush in 0..30_u64 {
         let of_flush = |event: u128| {
-            let name = if event % 2 == 0 { "menu:a" } else { "cart:added" };
+            let name = if event.is_multiple_of(2) { "menu:a" } else { "cart:added" };
             let number = u128::from(flush) * 10 + event;
             let created_at = created(NOW - DAY * i64::try_from(flush % 3).unwrap());
             let received_millis = NOW + i64::try_from(flush).unwrap() * 10_000 + number as i64 % 7;
