@@ -46,13 +46,14 @@ const COUNTERS: [&str; 15] = [
 ];
 
 /// Gauges of the whole gateway. One with several sinks has several values.
-const GAUGES: [&str; 14] = [
+const GAUGES: [&str; 15] = [
     "lakegate_ready",
     "lakegate_sink_up",
     "lakegate_dead_letters_sink_up",
     "lakegate_dedup_store_up",
     "lakegate_dedup_window_seconds",
     "lakegate_dedup_damaged_pages",
+    "lakegate_ledger_imbalance_events",
     "lakegate_spool_events",
     "lakegate_spool_oldest_seconds",
     HEADROOM,
