@@ -105,6 +105,11 @@ pub struct LedgerNames {
 }
 
 impl LedgerNames {
+    /// All kinds, in the order of their numbers on disk.
+    pub(super) fn all(&self) -> [&Names; KINDS] {
+        [&self.keys, &self.events, &self.sinks, &self.places]
+    }
+
     pub(super) fn of([keys, events, sinks, places]: [Vec<Box<str>>; KINDS]) -> Self {
         Self { keys: Names::of(keys), events: Names::of(events), sinks: Names::of(sinks), places: Names::of(places) }
     }

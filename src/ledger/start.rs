@@ -21,7 +21,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    accepted::Run,
+    accepted::AcceptedEvents,
     books::{Books, SinkBook, decode_events},
     minutes::{MinutesBySeq, minute_of},
     names::OTHER,
@@ -34,13 +34,13 @@ use super::{
 use crate::{
     event::Record,
     fault::Tries,
-    limits::{RESTORE_RECORDS, SPOOL_START_PATIENCE},
+    limits::{LEDGER_RECOVERY_EVENTS, RESTORE_RECORDS, SPOOL_START_PATIENCE},
     progress::{SeqSet, Settlement},
     spool::{Frame, Spool},
 };
 
 /// The books at a start.
-pub(super) fn open_books(store: &Store, opening: &Opening) -> Result<Books, LedgerError> {
+pub(super) fn open_books(store: &mut Store, opening: &Opening) -> Result<Books, LedgerError> {
     let stored = store.positions()?;
     let counted = stored.as_ref().and_then(|stored| decode_events(&stored.events));
     let known = stored.map_or_else(Vec::new, |stored| stored.sinks);
@@ -51,9 +51,9 @@ pub(super) fn open_books(store: &Store, opening: &Opening) -> Result<Books, Ledg
         Some((spool, end)) => replaced(store, opening, known, spool, end)?,
         None => begun(opening, Changes::default()),
     };
-    count_spooled(&mut books, opening);
+    count_spooled(store, &mut books, opening)?;
     for (index, sink) in opening.sinks.iter().flatten().enumerate() {
-        reconcile(&mut books, index, sink, opening);
+        reconcile(&mut books, index, sink, opening)?;
     }
     Ok(books)
 }
@@ -149,35 +149,39 @@ fn stored_minutes(store: &Store, from: u64, end: u64) -> Result<MinutesBySeq, Le
     Ok(minutes)
 }
 
-/// Counts the events that were stored and not counted.
-fn count_spooled(books: &mut Books, opening: &Opening) {
-    let end = opening.spool_end;
-    for_each_frame(&opening.spool, books.end()..end, |range, frame| {
+/// Counts the events that were stored and not counted. They may be a whole spool, so it is stored bit by bit.
+fn count_spooled(store: &mut Store, books: &mut Books, opening: &Opening) -> Result<(), LedgerError> {
+    let (first, end, names) = (books.end(), opening.spool_end, &opening.names);
+    let mut notes = Notes::default();
+    for_each_frame(&opening.spool, first..end, |range, frame| {
         let record = frame.and_then(|frame| Record::decode(frame.body.clone()).ok());
-        let events = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
-        let run = match &record {
+        let mut accepted = AcceptedEvents::new(record.as_ref().is_some_and(|record| record.envelope().replayed));
+        match &record {
             Some(record) => {
                 let envelope = record.envelope();
-                let (key, name) = (opening.names.keys.id(envelope.source), opening.names.events.id(envelope.event_name.as_str()));
-                Run { received_millis: envelope.received_millis, key, name, events: 1 }
+                let (key, name) = (names.keys.id(envelope.source), names.events.id(envelope.event_name.as_str()));
+                accepted.push(envelope.received_millis, key, name);
             }
-            // Nobody can read when it was received.
-            None => Run { received_millis: opening.now_millis, key: OTHER, name: OTHER, events },
-        };
-        let mut notes = Notes { accepted_first: Some(range.start), accepted: vec![run], ..Notes::default() };
-        if record.is_some_and(|record| record.envelope().replayed) {
-            notes.replayed.insert(minute_of(run.received_millis), 1);
+            // Nobody can read when they were received.
+            None => range.clone().for_each(|_| accepted.push(opening.now_millis, OTHER, OTHER)),
         }
-        books.take(notes);
-    });
-    let recovered = books.changes.runs.iter().flat_map(|(_, runs)| runs).map(|run| u64::from(run.events)).sum::<u64>();
-    if recovered > 0 {
-        tracing::info!(recovered, "events that the ledger had not counted yet are counted from the spool");
+        notes.accept(range.start, &accepted);
+        if range.end - books.end() >= LEDGER_RECOVERY_EVENTS {
+            books.take(std::mem::take(&mut notes));
+            store.commit(&books.changes, &books.positions(), names.all())?;
+            books.stored();
+        }
+        Ok(())
+    })?;
+    books.take(notes);
+    if end > first {
+        tracing::info!(events = end - first, "events that the ledger had not counted yet are counted from the spool");
     }
+    Ok(())
 }
 
 /// Brings one sink to what its cursor and its journal say.
-fn reconcile(books: &mut Books, index: usize, sink: &SinkStart, opening: &Opening) {
+fn reconcile(books: &mut Books, index: usize, sink: &SinkStart, opening: &Opening) -> Result<(), LedgerError> {
     let end = opening.spool_end;
     let book = &books.sinks[index];
     let (now, counted) = (ranges_of(&sink.settled, end), ranges_of(&book.settled, end));
@@ -198,19 +202,25 @@ fn reconcile(books: &mut Books, index: usize, sink: &SinkStart, opening: &Openin
                 _ => Settlement::Delivered,
             };
             add(settlement, range);
-        });
+            Ok(())
+        })?;
     }
     books.sinks[index].settled = SeqSet::of(&difference(&counted, &undone));
     for (settlement, range) in by_ending {
         let note = SettledNote { sink: index, settlement, place: OTHER, at_millis: opening.now_millis, ranges: vec![range] };
         books.settle(note);
     }
+    Ok(())
 }
 
 /// Calls `visit` for each event in `range`: with its frame, or without one for events that cannot be read or are gone.
-fn for_each_frame(spool: &Arc<Spool>, range: Range<u64>, mut visit: impl FnMut(Range<u64>, Option<&Frame>)) {
+fn for_each_frame(
+    spool: &Arc<Spool>,
+    range: Range<u64>,
+    mut visit: impl FnMut(Range<u64>, Option<&Frame>) -> Result<(), LedgerError>,
+) -> Result<(), LedgerError> {
     if range.is_empty() {
-        return;
+        return Ok(());
     }
     let mut reader = spool.reader(range.start).that_only_looks();
     let mut at = range.start;
@@ -232,9 +242,9 @@ fn for_each_frame(spool: &Arc<Spool>, range: Range<u64>, mut visit: impl FnMut(R
         tries.succeeded();
         for frame in batch.frames.iter().filter(|frame| range.contains(&frame.seq)) {
             if at < frame.seq {
-                visit(at..frame.seq, None);
+                visit(at..frame.seq, None)?;
             }
-            visit(frame.seq..frame.seq + 1, Some(frame));
+            visit(frame.seq..frame.seq + 1, Some(frame))?;
             at = frame.seq + 1;
         }
         if batch.frames.is_empty() && batch.lost.is_empty() {
@@ -245,8 +255,9 @@ fn for_each_frame(spool: &Arc<Spool>, range: Range<u64>, mut visit: impl FnMut(R
         }
     }
     if at < range.end {
-        visit(at..range.end, None);
+        visit(at..range.end, None)?;
     }
+    Ok(())
 }
 
 /// The ranges of a set below `end`.

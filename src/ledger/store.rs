@@ -56,6 +56,8 @@ pub(super) struct Kept {
     pub(super) events_from_millis: i64,
     /// Events with smaller numbers.
     pub(super) events_from_seq: u64,
+    /// No event with this number or a larger one is removed.
+    pub(super) settled_exclusive: u64,
 }
 
 /// The open database.
@@ -213,10 +215,12 @@ impl Store {
             while left > 0
                 && let Some((key, row)) = first_row(&runs)?
             {
+                let decoded = decode_runs(&row).unwrap_or_default();
+                let is_old =
+                    key < kept.events_from_seq || decoded.iter().all(|run| run.received_millis < kept.events_from_millis);
+                let end = key + decoded.iter().map(|run| u64::from(run.events)).sum::<u64>();
                 // The newest row is kept, so that there is always a first event.
-                let is_old = key < kept.events_from_seq
-                    || decode_runs(&row).is_none_or(|runs| runs.iter().all(|run| run.received_millis < kept.events_from_millis));
-                if !is_old || runs.len()? == 1 {
+                if !is_old || end > kept.settled_exclusive || runs.len()? == 1 {
                     break;
                 }
                 runs.pop_first()?;

@@ -336,3 +336,48 @@ fn a_ledger_that_is_damaged_is_set_aside_and_one_that_cannot_be_opened_stops_not
     ledger.accepted(0, &AcceptedEvents::default());
     assert!(ledger.rows(0..1).is_err());
 }
+
+#[test]
+fn what_is_old_is_removed_and_what_waits_for_a_sink_is_kept() {
+    use super::{
+        minutes::MinutesBySeq,
+        names::LedgerNames,
+        notes::{Notes, SettledNote},
+        reading,
+        store::{Kept, Store},
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, damaged) = Store::open(folder.path()).unwrap();
+    assert_eq!(damaged, None);
+    let names = LedgerNames::default();
+    let sink = super::books::SinkBook::new("lake", names.sinks.id("lake"), 0, 0);
+    let mut books = super::books::Books::new(Uuid::nil(), MinutesBySeq::starting_at(0), vec![sink]);
+    for minute in 0..10 {
+        let (mut notes, mut accepted) = (Notes::default(), AcceptedEvents::default());
+        (0..20_000).for_each(|_| accepted.push(minute_start(minute), 1, 1));
+        notes.accept(20_000 * minute as u64, &accepted);
+        let ranges = vec![20_000 * minute as u64..20_000 * (minute as u64 + 1)];
+        notes.settle(SettledNote { sink: 0, settlement: Settlement::Delivered, place: 0, at_millis: minute, ranges });
+        books.take(notes);
+        store.commit(&books.changes, &books.positions(), names.all()).unwrap();
+        books.stored();
+    }
+    let kept = Kept { minutes_from: 3, events_from_millis: minute_start(6), events_from_seq: 0, settled_exclusive: 110_000 };
+    while store.remove_old(kept).unwrap() {}
+    let database = store.database();
+    assert_eq!(reading::first_minute(database).unwrap(), Some(3));
+    assert_eq!(reading::minutes(database, 0..100).unwrap().len(), 7);
+    // Those of the sixth minute are old, and wait.
+    assert_eq!(reading::first_event(database).unwrap(), Some((100_000, minute_start(5))));
+    assert_eq!(reading::run_of(database, 99_999).unwrap(), None);
+    assert_eq!(reading::run_of(database, 100_000).unwrap().map(|run| run.received_millis), Some(minute_start(5)));
+    let sink = names.sinks.id("lake");
+    assert_eq!(reading::settled(database, sink, 10_000).unwrap(), None);
+    assert_eq!(reading::settled(database, sink, 150_000).unwrap(), Some((7, Settlement::Delivered, 0)));
+    while store.remove_old(Kept { settled_exclusive: u64::MAX, ..kept }).unwrap() {}
+    assert_eq!(reading::first_event(store.database()).unwrap(), Some((120_000, minute_start(6))));
+    // By number.
+    while store.remove_old(Kept { settled_exclusive: u64::MAX, events_from_seq: 190_000, ..kept }).unwrap() {}
+    assert_eq!(reading::first_event(store.database()).unwrap(), Some((180_000, minute_start(9))), "the newest is kept");
+}

@@ -29,11 +29,13 @@ pub(super) struct Writer {
     tidied_at: Option<Instant>,
     /// How many events waited for each sink at the last commit, as the sinks say.
     waited: Vec<u64>,
+    /// Below this number each sink has settled everything.
+    settled_exclusive: u64,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, opening: Opening) -> Self {
-        Self { shared, opening, tries: Tries::default(), tidied_at: None, waited: Vec::new() }
+        Self { shared, opening, tries: Tries::default(), tidied_at: None, waited: Vec::new(), settled_exclusive: 0 }
     }
 
     /// Writes to `store` until the ledger is closed.
@@ -96,8 +98,7 @@ impl Writer {
         books.take(notes);
         books.forget_below(unlinked);
         if books.has_changes() {
-            let names = &self.shared.names;
-            store.commit(&books.changes, &books.positions(), [&names.keys, &names.events, &names.sinks, &names.places])?;
+            store.commit(&books.changes, &books.positions(), self.shared.names.all())?;
             books.stored();
         }
         self.tries.succeeded();
@@ -110,6 +111,7 @@ impl Writer {
             false => 0,
         };
         self.waited = waiting;
+        self.settled_exclusive = books.sinks.iter().map(|sink| sink.settled.prefix()).min().unwrap_or(0);
         self.shared.committed(asked, books.imbalance() + apart, books.end());
         Ok(())
     }
@@ -124,6 +126,8 @@ impl Writer {
         let kept = Kept {
             minutes_from: minute_of(now_millis) - i64::from(LEDGER_DAYS) * 1_440,
             events_from_millis: now_millis.saturating_sub(self.opening.window_millis),
+            // What waits for a sink is kept, however old.
+            settled_exclusive: self.settled_exclusive,
             events_from_seq: self.shared.counted_end().saturating_sub(self.opening.events_max),
         };
         let has_more = store.remove_old(kept)?;

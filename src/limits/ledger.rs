@@ -34,6 +34,10 @@ pub const LEDGER_PATIENCE: Patience =
 /// Why: a commit takes some milliseconds; on a stuck disk nothing is gained by waiting longer, and no event may wait for its ledger.
 pub const LEDGER_WAIT: Duration = Duration::from_secs(5);
 
+/// Events that a start counts from the spool before it stores their count.
+/// Why: some megabytes of runs; a first start may find 20 million events in a full spool.
+pub const LEDGER_RECOVERY_EVENTS: u64 = 100_000;
+
 /// Time between two removals of what is too old.
 /// Why: the oldest minute may be some minutes older; each removal is one commit.
 pub const LEDGER_TIDY_INTERVAL: Duration = Duration::from_secs(300);
