@@ -74,9 +74,7 @@ fn main() -> anyhow::Result<()> {
     for (what, first) in [("present", 0), ("absent", u64::MAX / 2)] {
         for is_cold in [true, false] {
             for size in [1, 100] {
-                let before = read_from_disk();
-                let times = look_ups(&window, &folder, first, total, size, is_cold)?;
-                let read = (read_from_disk() - before) / times.len() as u64;
+                let (times, read) = look_ups(&window, &folder, first, total, size, is_cold)?;
                 let cache = if is_cold { "cold" } else { "warm" };
                 let at = |part: usize| times[(times.len() - 1) * part / 1000];
                 let (p50, p99, max) = (at(500), at(990), at(1000));
@@ -97,15 +95,29 @@ fn claim(window: &Window, first: u64, size: u64) -> Option<Duration> {
     Some(started.elapsed())
 }
 
-/// Times of look-ups of `size` identities each, ascending. Those of the first `total` are present, each at its place.
-fn look_ups(window: &Window, folder: &Path, first: u64, total: u64, size: u64, is_cold: bool) -> anyhow::Result<Vec<Duration>> {
+/// Times of look-ups of `size` identities each, ascending, and the bytes that each read from the disk. Those of the first `total`
+/// are present, each at its place.
+fn look_ups(
+    window: &Window,
+    folder: &Path,
+    first: u64,
+    total: u64,
+    size: u64,
+    is_cold: bool,
+) -> anyhow::Result<(Vec<Duration>, u64)> {
     let mut times = Vec::new();
-    // The same identities for each kind of cache: the second time their pages are in it.
+    // The same identities for each kind of cache.
     let mut sample = (0_u64..).map(|n| first + identity(n ^ (size << 40)).as_u64_pair().0 % total);
     let batches: Vec<Vec<u64>> =
         (0..MEASURED_LOOK_UPS / size.min(10)).map(|_| sample.by_ref().take(size as usize).collect()).collect();
+    let ids = |batch: &[u64]| batch.iter().map(|n| identity(*n)).collect::<Vec<Uuid>>();
+    if !is_cold {
+        // So that their pages are in the cache.
+        batches.iter().for_each(|batch| drop(window.look_up(&ids(batch))));
+    }
+    let read_before = read_from_disk();
     for batch in &batches {
-        let ids: Vec<Uuid> = batch.iter().map(|n| identity(*n)).collect();
+        let ids = ids(batch);
         if is_cold {
             forget_cached(folder)?;
         }
@@ -121,7 +133,8 @@ fn look_ups(window: &Window, folder: &Path, first: u64, total: u64, size: u64, i
         }
     }
     times.sort();
-    Ok(times)
+    let read = (read_from_disk() - read_before) / times.len() as u64;
+    Ok((times, read))
 }
 
 /// Waits until no merge is being written.

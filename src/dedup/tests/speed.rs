@@ -64,7 +64,9 @@ fn a_claim_and_its_confirmation_cost_half_a_microsecond_with_millions_sealed() {
             elapsed / count as u32,
             100.0 * (after.lookups_read_disk - before.lookups_read_disk) as f64 / count as f64
         );
-        assert!(elapsed < Duration::from_micros(50) * count as u32);
+        // Not the mean, because other programs stop this one for tens of milliseconds.
+        let most = times[times.len() * 9 / 10] / size as u32;
+        assert!(most < Duration::from_micros(50), "{most:?}");
     }
 
     let started = Instant::now();
