@@ -34,12 +34,6 @@ impl Deduplicator {
         self.window.clock()
     }
 
-    /// The window of this gateway.
-    #[must_use]
-    pub fn window(&self) -> &Window {
-        &self.window
-    }
-
     /// Where the events of identities are in this gateway's spool, if they are there: see [`Window::places`].
     #[must_use]
     pub fn places(&self, ids: &[Uuid]) -> Vec<Place> {
