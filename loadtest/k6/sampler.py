@@ -22,6 +22,8 @@ class Sample:
     user_seconds: float
     system_seconds: float
     memory_mib: float
+    # Of it, pages of files: the program itself.
+    file_pages_mib: float
     received_events: float
     spool_events: float
     dedup_mib: float
@@ -49,6 +51,7 @@ def sample(pid: int, admin_port: int) -> Sample:
         user_seconds=int(fields[11]) / TICKS_PER_SECOND,
         system_seconds=int(fields[12]) / TICKS_PER_SECOND,
         memory_mib=int(status["VmRSS"].split()[0]) / 1024,
+        file_pages_mib=int(status["RssFile"].split()[0]) / 1024,
         received_events=metrics["lakegate_events_received_total"],
         spool_events=metrics["lakegate_spool_events"],
         dedup_mib=metrics["lakegate_dedup_memory_bytes"] / MIB,

@@ -63,8 +63,8 @@ pub const LEDGER_DUPLICATES_AT_ONCE: usize = 2_000;
 pub const LEDGER_REPEATS_MAX: u64 = 500_000;
 
 /// Memory in which the ledger's database caches pages.
-/// Why: the rows of some minutes and the upper levels of its trees; the rest is in the system's cache.
-pub const LEDGER_CACHE_BYTES: usize = 4 * MIB;
+/// Why: the rows of a minute or two and the upper levels of its trees; the rest is in the system's cache.
+pub const LEDGER_CACHE_BYTES: usize = MIB / 2;
 
 /// Bytes from which a second's runs are compressed.
 /// Why: below, zstd's own header outweighs what it saves.
