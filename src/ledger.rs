@@ -55,4 +55,4 @@ pub use names::{KnownNames, LedgerNames, NameId, Names, OTHER};
 pub use notes::Repeated;
 pub use shared::LedgerConfig;
 pub use tables::LedgerError;
-pub use view::{AcceptedEvent, LedgerRows, MinuteRow, OTHER_NAMES, RepeatedEvent, SettledEvent, SinkRow, minute_text};
+pub use view::{AcceptedEvent, Detail, LedgerRows, MinuteRow, OTHER_NAMES, RepeatedEvent, SettledEvent, SinkRow, minute_text};

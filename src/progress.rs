@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{bounded_map::BoundedMap, limits::ENDINGS_MAX};
 pub use endings::{Ending, Settlement};
 pub use observer::{Observer, OnSettled};
-pub use seq_set::SeqSet;
+pub use seq_set::{SeqSet, ranges};
 pub use sink::{SinkProgress, SinkStart};
 
 /// Shared by the code that stores, the deliverers, and the requests that wait. Positions are sequence numbers of the spool.

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     event::{iso_millis, unix_millis},
     json::Visible,
-    ledger::{LedgerRows, MinuteRow, time_of},
+    ledger::{Detail, LedgerRows, MinuteRow, time_of},
 };
 
 #[derive(Debug, Args)]
@@ -125,18 +125,10 @@ impl Question<'_> {
 
     async fn read_offline(&self, config: &Config) -> anyhow::Result<LedgerRows> {
         let offline = open_offline(config).await?;
-        let rows = tokio::task::block_in_place(|| offline.ledger().rows(self.since..self.until));
+        let detail = Detail { by_key: self.by.contains(&By::Key), by_event_name: self.by.contains(&By::EventName) };
+        let rows = tokio::task::block_in_place(|| offline.ledger().rows(self.since..self.until, detail));
         offline.close().await;
-        let mut rows = rows?;
-        for row in &mut rows.minutes {
-            if !self.by.contains(&By::Key) {
-                row.keys.clear();
-            }
-            if !self.by.contains(&By::EventName) {
-                row.event_names.clear();
-            }
-        }
-        Ok(rows)
+        Ok(rows?)
     }
 }
 

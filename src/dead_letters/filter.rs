@@ -15,8 +15,8 @@ use wildmatch::WildMatch;
 
 use super::stored::{LetterId, StoredLetter};
 use crate::{
-    clock::unit_seconds,
-    event::{iso_millis, millis_of_iso},
+    event::iso_millis,
+    ledger::time_of,
     limits::{FILTER_CONDITIONS_MAX, FILTER_TEXT_BYTES_MAX},
 };
 
@@ -206,13 +206,7 @@ impl Condition {
 
 /// A time in the format of `received_datetime`.
 fn time(text: &str, now_millis: i64) -> Result<String, FilterError> {
-    let wrong = || FilterError::NoTime(text.to_owned());
-    let ago = text.split_at_checked(text.len().wrapping_sub(1)).and_then(|(number, unit)| {
-        let number: u32 = number.parse().ok()?;
-        Some(now_millis.saturating_sub(i64::from(number) * i64::from(unit_seconds(unit)?) * 1_000))
-    });
-    let day = || millis_of_iso(&format!("{text}T00:00:00Z"));
-    let millis = ago.or_else(|| millis_of_iso(text)).or_else(day).ok_or_else(wrong)?;
+    let millis = time_of(text, now_millis).ok_or_else(|| FilterError::NoTime(text.to_owned()))?;
     Ok(iso_millis(millis).as_str().to_owned())
 }
 

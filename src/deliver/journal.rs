@@ -37,7 +37,7 @@ use crate::{
     durable,
     fault::Tries,
     limits::{DELIVERY_DISK_PATIENCE, JOURNAL_BYTES_MAX},
-    progress::SeqSet,
+    progress::{SeqSet, ranges},
 };
 
 const MAGIC: &[u8; 8] = b"LKGJRNL1";
@@ -320,12 +320,6 @@ fn write_anew(path: &Path, spool_id: Uuid, cursor: u64, known: &Journaled) -> io
     let file = OpenOptions::new().append(true).open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
-}
-
-/// Sorted numbers as ranges.
-fn ranges(seqs: &[u64]) -> impl Iterator<Item = Range<u64>> + '_ {
-    let runs = seqs.chunk_by(|a, b| a + 1 == *b);
-    runs.map(|run| run[0]..run[run.len() - 1] + 1)
 }
 
 /// Writes sorted ranges in the shorter form: as ranges, or as a bit for each number between the first and the last.

@@ -25,7 +25,7 @@ pub(super) async fn get(
     let Ok(event_uuid) = event_uuid.parse::<Uuid>() else {
         return Err(Problem::new(ProblemCode::InvalidQuestion, "the last part of the path is an event_uuid"));
     };
-    let turn = gate.turns.find()?;
+    let turn = gate.turns.question()?;
     let scopes =
         gate.policy.load().keys.sources().filter_map(|source| source.dedup_scope().map(str::to_owned)).collect::<Vec<_>>();
     let found = tokio::task::spawn_blocking(move || {

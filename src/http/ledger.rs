@@ -16,36 +16,26 @@ use super::{
 };
 use crate::{
     event::unix_millis,
-    ledger::{LedgerError, LedgerRows, time_of},
+    ledger::{Detail, LedgerError, time_of},
     limits::{LEDGER_DETAIL_MINUTES_MAX, LEDGER_MINUTES_MAX, LEDGER_SINCE},
 };
 
 /// What is asked for.
 struct Question {
     millis: Range<i64>,
-    by_key: bool,
-    by_event_name: bool,
+    detail: Detail,
 }
 
 /// `GET /admin/ledger?since=TIME&until=TIME&by=key&by=event_name`
 pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     operator::authorize(&parts)?;
-    let Question { millis, by_key, by_event_name } = Question::read(&parts)?;
-    let turn = gate.turns.ledger()?;
+    let Question { millis, detail } = Question::read(&parts)?;
+    let turn = gate.turns.question()?;
     let ledger = gate.ingest.ledger.clone();
     let read = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let mut rows = ledger.rows(millis)?;
-        for row in &mut rows.minutes {
-            if !by_key {
-                row.keys.clear();
-            }
-            if !by_event_name {
-                row.event_names.clear();
-            }
-        }
-        Ok::<LedgerRows, LedgerError>(rows)
+        ledger.rows(millis, detail)
     });
     let rows = read.await.unwrap_or_else(|panic| Err(LedgerError::Disk(std::io::Error::other(panic))));
     Ok(Json(rows.map_err(|error| Problem::new(ProblemCode::StorageUnavailable, error.to_string()))?).into_response())
@@ -54,24 +44,24 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resu
 impl Question {
     fn read(request: &Parts) -> Result<Self, Problem> {
         let now = unix_millis(SystemTime::now());
-        let (mut since, mut until, mut by_key, mut by_event_name) = (now - LEDGER_SINCE.as_millis() as i64, now, false, false);
+        let (mut since, mut until, mut detail) = (now - LEDGER_SINCE.as_millis() as i64, now, Detail::default());
         for (name, value) in parameters(request).map_err(wrong)? {
             let time = || time_of(&value, now).ok_or_else(|| wrong(format!("{value:?} is no time; {TIMES}")));
             match (name, &*value) {
                 ("since", _) => since = time()?,
                 ("until", _) => until = time()?,
-                ("by", "key") => by_key = true,
-                ("by", "event_name") => by_event_name = true,
+                ("by", "key") => detail.by_key = true,
+                ("by", "event_name") => detail.by_event_name = true,
                 ("by", _) => return Err(wrong("by is key or event_name")),
                 _ => return Err(wrong("only `since`, `until` and `by` can be asked for")),
             }
         }
         let minutes = until.saturating_sub(since) / 60_000;
-        let most = if by_key || by_event_name { LEDGER_DETAIL_MINUTES_MAX } else { LEDGER_MINUTES_MAX };
+        let most = if detail == Detail::default() { LEDGER_MINUTES_MAX } else { LEDGER_DETAIL_MINUTES_MAX };
         if minutes > most {
             return Err(wrong(format!("one answer has at most {most} minutes; ask for a shorter time")));
         }
-        Ok(Self { millis: since..until, by_key, by_event_name })
+        Ok(Self { millis: since..until, detail })
     }
 }
 

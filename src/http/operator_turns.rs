@@ -44,13 +44,8 @@ impl Turns {
         take(&self.repairs, "another replay or drop of dead letters goes on")
     }
 
-    /// The turn to ask for the ledger.
-    pub(super) fn ledger(&self) -> Result<Turn, Problem> {
-        take(&self.questions, "too many questions at one time")
-    }
-
-    /// The turn to ask for an event.
-    pub(super) fn find(&self) -> Result<Turn, Problem> {
+    /// The turn to ask for an event, or for the ledger.
+    pub(super) fn question(&self) -> Result<Turn, Problem> {
         take(&self.questions, "too many questions at one time")
     }
 

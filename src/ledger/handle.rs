@@ -1,7 +1,7 @@
 //! The public side of the ledger.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     thread::JoinHandle,
     time::SystemTime,
 };
@@ -61,15 +61,11 @@ impl Ledger {
             }
         };
         let shared = Arc::new(Shared {
-            folder: config.folder.clone(),
             names: Arc::new(names),
             notes: Mutex::default(),
-            conditions: config.conditions.clone(),
             work: Mutex::default(),
             changed: Condvar::new(),
             database: Mutex::new(store.as_ref().map(|store| store.database().clone())),
-            imbalance: config.imbalance.clone(),
-            counted_end: AtomicU64::new(0),
             config,
         });
         let (is_on, store) = (store.is_some(), Mutex::new(store));
@@ -111,7 +107,7 @@ impl Ledger {
         };
         let writer = Writer::new(shared.clone(), opening);
         let ended = shared.clone();
-        let thread = shared.conditions.vital("ledger").thread(move || {
+        let thread = shared.config.conditions.vital("ledger").thread(move || {
             writer.run(store);
             ended.publish(None);
             ended.work().has_ended = true;
@@ -168,16 +164,10 @@ impl Ledger {
         read(&*database.ok_or_else(away)?, &self.0.shared.names)
     }
 
-    /// One past the last event that is counted.
-    #[must_use]
-    pub fn counted_end(&self) -> u64 {
-        self.0.shared.counted_end()
-    }
-
     /// By how many events the ledger does not balance.
     #[must_use]
     pub fn imbalance(&self) -> u64 {
-        u64::try_from(self.0.shared.imbalance.get()).unwrap_or(0)
+        u64::try_from(self.0.shared.config.imbalance.get()).unwrap_or(0)
     }
 
     /// Waits until everything that was noted is on disk. Returns whether it is.

@@ -3,10 +3,7 @@
 use std::{
     ops::Range,
     path::PathBuf,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicI64},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -66,16 +63,12 @@ pub(super) struct Opening {
 
 /// What the ledger's thread and its callers share.
 pub(super) struct Shared {
-    pub(super) folder: PathBuf,
     pub(super) names: Arc<LedgerNames>,
     pub(super) notes: Mutex<Notes>,
-    pub(super) conditions: Conditions,
     pub(super) work: Mutex<Work>,
     pub(super) changed: Condvar,
     /// For readers, while the ledger is open.
     pub(super) database: Mutex<Option<Arc<Database>>>,
-    pub(super) imbalance: Gauge<i64, AtomicI64>,
-    pub(super) counted_end: AtomicU64,
     pub(super) config: LedgerConfig,
 }
 
@@ -89,6 +82,8 @@ pub(super) struct Work {
     pub(super) unlinked: u64,
     pub(super) is_closing: bool,
     pub(super) has_ended: bool,
+    /// The disk failed, and the next attempt comes later: nobody waits for it.
+    pub(super) is_away: bool,
 }
 
 impl Shared {
@@ -123,21 +118,23 @@ impl Shared {
     }
 
     /// Everything that was noted before the commit `asked` was asked for is on disk.
-    pub(super) fn committed(&self, asked: u64, imbalance: u64, end: u64) {
-        self.imbalance.set(i64::try_from(imbalance).unwrap_or(i64::MAX));
-        self.counted_end.store(end, Ordering::Relaxed);
-        self.work().done = asked;
+    pub(super) fn committed(&self, asked: u64, imbalance: u64) {
+        self.config.imbalance.set(i64::try_from(imbalance).unwrap_or(i64::MAX));
+        let mut work = self.work();
+        (work.done, work.is_away) = (asked, false);
+        drop(work);
+        self.changed.notify_all();
+    }
+
+    /// Whoever waits for a commit waits no longer, until one succeeds.
+    pub(super) fn set_away(&self) {
+        self.work().is_away = true;
         self.changed.notify_all();
     }
 
     /// Readers read this database from now on.
     pub(super) fn publish(&self, database: Option<Arc<Database>>) {
         *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
-    }
-
-    /// One past the last event that is counted.
-    pub(super) fn counted_end(&self) -> u64 {
-        self.counted_end.load(Ordering::Relaxed)
     }
 
     pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -163,7 +160,7 @@ impl Shared {
         self.changed.notify_all();
         while work.done < asked {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || work.has_ended {
+            if left.is_zero() || work.has_ended || work.is_away {
                 return false;
             }
             work = self.changed.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;

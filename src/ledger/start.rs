@@ -66,18 +66,21 @@ fn continued(store: &Store, opening: &Opening, known: Vec<SinkBook>, end: u64) -
     let Some(starts) = &opening.sinks else { return Ok(Books::new(opening.spool.id(), minutes, known)) };
     let (gone, mut kept): (Vec<_>, Vec<_>) =
         known.into_iter().partition(|book| starts.iter().all(|sink| *sink.name != *book.name));
-    let sinks = starts.iter().map(|sink| match kept.iter().position(|book| *book.name == *sink.name) {
-        Some(index) => kept.swap_remove(index),
-        None => new_sink(sink, opening),
+    let mut new = Vec::new();
+    let sinks = starts.iter().enumerate().map(|(index, sink)| match kept.iter().position(|book| *book.name == *sink.name) {
+        Some(known) => kept.swap_remove(known),
+        None => {
+            new.push(index);
+            new_sink(sink, opening)
+        }
     });
     let sinks: Vec<SinkBook> = sinks.collect();
     let configured = sinks.len();
-    // A sink that is gone gets nothing more.
-    let new: Vec<usize> = (0..configured).filter(|index| sinks[*index].start_minute == minute_of(opening.now_millis)).collect();
     let mut books = Books::new(opening.spool.id(), minutes, sinks.into_iter().chain(gone).collect());
     for index in new {
         skip_before_start(store, &mut books, index)?;
     }
+    // A sink that is gone gets nothing more.
     give_up(&mut books, configured.., Settlement::Dropped, opening.now_millis);
     books.remove_sinks(configured..);
     Ok(books)
@@ -88,7 +91,7 @@ fn skip_before_start(store: &Store, books: &mut Books, index: usize) -> Result<(
     let SinkBook { id, start, start_minute: minute, .. } = books.sinks[index];
     let Some(stored) = minutes(store.database(), minute..minute + 1)?.remove(&minute) else { return Ok(()) };
     if stored.by_sink.contains_key(&id) {
-        return Ok(());
+        return Ok(()); // A sink of this name was here in this minute already.
     }
     let mut after = 0;
     books.minutes.visit(start..books.end(), |other, events| after += if other == minute { events } else { 0 });

@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use uuid::Uuid;
 
 use super::{
-    Answers, Ledger, LedgerConfig, Repeated,
+    Answers, Detail, Ledger, LedgerConfig, Repeated,
     accepted::AcceptedEvents,
     minutes::{minute_of, minute_start},
     view::{LedgerRows, SinkRow},
@@ -20,6 +20,7 @@ use crate::{
 };
 
 const START: i64 = 1_795_204_800_000;
+const ALL: Detail = Detail { by_key: true, by_event_name: true };
 const SINKS: [&str; 2] = ["lake", "kinesis"];
 
 fn open_spool(folder: &Path) -> Arc<Spool> {
@@ -142,7 +143,7 @@ impl Gateway {
     }
 
     fn rows(&self) -> LedgerRows {
-        self.ledger.rows(START - 86_400_000 * 10..START + 86_400_000 * 10).unwrap()
+        self.ledger.rows(START - 86_400_000 * 10..START + 86_400_000 * 10, ALL).unwrap()
     }
 }
 
@@ -305,7 +306,7 @@ fn a_sink_that_comes_later_owes_only_what_comes_later_and_one_that_goes_leaves_n
     let progress = Progress::of_sinks(spool.durable_end(), [at_end, at_end]);
     let sinks = ["lake", "archive"].map(Into::into).into_iter().zip(progress.sinks().iter().cloned()).collect();
     ledger.begin(&spool, Some(sinks)).unwrap();
-    let rows = ledger.rows(START - 86_400_000..START + 86_400_000).unwrap();
+    let rows = ledger.rows(START - 86_400_000..START + 86_400_000, ALL).unwrap();
     assert_eq!(rows.imbalance, 0);
     for row in &rows.minutes {
         assert_eq!(row.sinks["lake"].spooled + row.sinks["kinesis"].spooled, 0);
@@ -325,7 +326,7 @@ fn a_ledger_that_is_damaged_is_set_aside_and_one_that_cannot_be_opened_stops_not
     assert!(folder.path().join("ledger/ledger.damaged").exists());
     let spool = open_spool(folder.path());
     ledger.begin(&spool, Some(Vec::new())).unwrap();
-    assert_eq!(ledger.rows(0..i64::MAX).unwrap().minutes, []);
+    assert_eq!(ledger.rows(0..i64::MAX, ALL).unwrap().minutes, []);
     drop((ledger, spool));
 
     std::fs::remove_dir_all(folder.path().join("ledger")).unwrap();
@@ -334,7 +335,7 @@ fn a_ledger_that_is_damaged_is_set_aside_and_one_that_cannot_be_opened_stops_not
     assert!(conditions.list().iter().any(|raised| raised.condition == Condition::LedgerUnwritable));
     ledger.begin(&spool, Some(Vec::new())).unwrap();
     ledger.accepted(0, &AcceptedEvents::default());
-    assert!(ledger.rows(0..1).is_err());
+    assert!(ledger.rows(0..1, ALL).is_err());
 }
 
 #[test]

@@ -21,6 +21,15 @@ use crate::{
 /// What keys and names beyond the limit are called.
 pub const OTHER_NAMES: &str = "(other)";
 
+/// What a row has besides its sums. What is not asked for is not made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// [`MinuteRow::keys`]
+    pub by_key: bool,
+    /// [`MinuteRow::event_names`]
+    pub by_event_name: bool,
+}
+
 /// The accounts of some minutes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerRows {
@@ -133,12 +142,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError`]
-    pub fn rows(&self, millis: Range<i64>) -> Result<LedgerRows, LedgerError> {
+    pub fn rows(&self, millis: Range<i64>, detail: Detail) -> Result<LedgerRows, LedgerError> {
         let imbalance = self.imbalance();
         self.read(|database, names| {
             let minutes = minute_of(millis.start.saturating_add(59_999))..minute_of(millis.end.saturating_add(59_999));
             let starts = reading::sink_starts(database, names)?;
-            let row = |(minute, account): (i64, Account)| minute_row(minute, &account, &starts, names);
+            let row = |(minute, account): (i64, Account)| minute_row(minute, &account, detail, &starts, names);
             let since = reading::first_minute(database)?.map(minute_text);
             Ok(LedgerRows { since, imbalance, minutes: reading::minutes(database, minutes)?.into_iter().map(row).collect() })
         })
@@ -221,7 +230,7 @@ pub fn minute_text(minute: i64) -> String {
     format!("{}Z", text.as_str().get(..16).unwrap_or_default())
 }
 
-fn minute_row(minute: i64, account: &Account, starts: &[(NameId, i64)], names: &LedgerNames) -> MinuteRow {
+fn minute_row(minute: i64, account: &Account, detail: Detail, starts: &[(NameId, i64)], names: &LedgerNames) -> MinuteRow {
     let mut sinks: BTreeMap<String, SinkRow> = BTreeMap::new();
     for (id, endings) in &account.by_sink {
         let start = starts.iter().find(|(sink, _)| sink == id);
@@ -232,7 +241,10 @@ fn minute_row(minute: i64, account: &Account, starts: &[(NameId, i64)], names: &
     for (id, _) in starts.iter().filter(|(id, start)| *start <= minute && !account.by_sink.contains_key(id)) {
         sinks.insert(text(&names.sinks, *id), SinkRow { spooled: account.answers.accepted, ..SinkRow::default() });
     }
-    let named = |names: &Names, by_id: &BTreeMap<NameId, Answers>| {
+    let named = |is_wanted: bool, names: &Names, by_id: &BTreeMap<NameId, Answers>| {
+        if !is_wanted {
+            return BTreeMap::new();
+        }
         by_id.iter().map(|(id, answers)| (text(names, *id), *answers)).collect()
     };
     MinuteRow {
@@ -241,8 +253,8 @@ fn minute_row(minute: i64, account: &Account, starts: &[(NameId, i64)], names: &
         replayed: account.replayed,
         answers: account.answers,
         sinks,
-        keys: named(&names.keys, &account.by_key),
-        event_names: named(&names.events, &account.by_name),
+        keys: named(detail.by_key, &names.keys, &account.by_key),
+        event_names: named(detail.by_event_name, &names.events, &account.by_name),
     }
 }
 

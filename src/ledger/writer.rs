@@ -29,13 +29,11 @@ pub(super) struct Writer {
     tidied_at: Option<Instant>,
     /// How many events waited for each sink at the last commit, as the sinks say.
     waited: Vec<u64>,
-    /// Below this number each sink has settled everything.
-    settled_exclusive: u64,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, opening: Opening) -> Self {
-        Self { shared, opening, tries: Tries::default(), tidied_at: None, waited: Vec::new(), settled_exclusive: 0 }
+        Self { shared, opening, tries: Tries::default(), tidied_at: None, waited: Vec::new() }
     }
 
     /// Writes to `store` until the ledger is closed.
@@ -45,6 +43,7 @@ impl Writer {
             let Err(error) = self.work(&mut store, &mut books) else { return };
             // After an error the database must be opened again, once nobody reads it. What was counted stays in the books.
             self.shared.publish(None);
+            self.shared.set_away();
             if let Some(store) = store.take() {
                 while Arc::strong_count(store.database()) > 1 {
                     thread::sleep(READERS_END);
@@ -52,7 +51,7 @@ impl Writer {
             }
             let pause = self.tries.failed(&LEDGER_PATIENCE, Instant::now()).unwrap_or(LEDGER_PATIENCE.longest);
             let detail = format!("{error}; events are taken and delivered, and counted once it can be written again");
-            self.shared.conditions.raise(Condition::LedgerUnwritable, PLACE, detail);
+            self.shared.config.conditions.raise(Condition::LedgerUnwritable, PLACE, detail);
             if self.shared.rest(pause) {
                 return;
             }
@@ -72,7 +71,7 @@ impl Writer {
         };
         loop {
             self.commit(store, books)?;
-            self.tidy(store)?;
+            self.tidy(store, books)?;
             if self.shared.wait_for_work(LEDGER_COMMIT_INTERVAL) {
                 // The last notes.
                 return self.commit(store, books);
@@ -81,11 +80,11 @@ impl Writer {
     }
 
     fn open_again(&self, books: &mut Option<Books>) -> Result<Store, LedgerError> {
-        let (mut store, damaged) = Store::open(&self.shared.folder)?;
+        let (mut store, damaged) = Store::open(&self.shared.config.folder)?;
         store.names()?;
         if let Some(reason) = damaged {
             tracing::error!(reason, "the ledger is damaged, and begins again");
-            self.shared.conditions.raise(Condition::LedgerDamaged, PLACE, reason);
+            self.shared.config.conditions.raise(Condition::LedgerDamaged, PLACE, reason);
             *books = None;
         }
         Ok(store)
@@ -102,7 +101,7 @@ impl Writer {
             books.stored();
         }
         self.tries.succeeded();
-        self.shared.conditions.clear(Condition::LedgerUnwritable, PLACE);
+        self.shared.config.conditions.clear(Condition::LedgerUnwritable, PLACE);
         let sinks = self.opening.sinks.iter().flatten();
         let waiting: Vec<u64> = sinks.map(|sink| sink.progress.unsettled(books.end())).collect();
         // If nothing happened between two looks, the sinks and the books agree.
@@ -111,13 +110,12 @@ impl Writer {
             false => 0,
         };
         self.waited = waiting;
-        self.settled_exclusive = books.sinks.iter().map(|sink| sink.settled.prefix()).min().unwrap_or(0);
-        self.shared.committed(asked, books.imbalance() + apart, books.end());
+        self.shared.committed(asked, books.imbalance() + apart);
         Ok(())
     }
 
     /// Removes what is too old, from time to time.
-    fn tidy(&mut self, store: &Store) -> Result<(), LedgerError> {
+    fn tidy(&mut self, store: &Store, books: &Books) -> Result<(), LedgerError> {
         let now = Instant::now();
         if self.tidied_at.is_some_and(|at| now.duration_since(at) < LEDGER_TIDY_INTERVAL) {
             return Ok(());
@@ -127,8 +125,8 @@ impl Writer {
             minutes_from: minute_of(now_millis) - i64::from(LEDGER_DAYS) * 1_440,
             events_from_millis: now_millis.saturating_sub(self.opening.window_millis),
             // What waits for a sink is kept, however old.
-            settled_exclusive: self.settled_exclusive,
-            events_from_seq: self.shared.counted_end().saturating_sub(self.opening.events_max),
+            settled_exclusive: books.sinks.iter().map(|sink| sink.settled.prefix()).min().unwrap_or(0),
+            events_from_seq: books.end().saturating_sub(self.opening.events_max),
         };
         let has_more = store.remove_old(kept)?;
         self.tidied_at = (!has_more).then_some(now);

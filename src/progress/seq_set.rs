@@ -4,6 +4,12 @@ use std::{collections::VecDeque, ops::Range};
 
 const BITS: u64 = u64::BITS as u64;
 
+/// Sorted numbers as ranges.
+pub fn ranges(seqs: &[u64]) -> impl Iterator<Item = Range<u64>> + '_ {
+    let runs = seqs.chunk_by(|a, b| a + 1 == *b);
+    runs.map(|run| run[0]..run[run.len() - 1] + 1)
+}
+
 /// Everything below [`SeqSet::prefix`], and one bit for each number above it.
 #[derive(Clone, Debug)]
 pub struct SeqSet {
@@ -83,16 +89,8 @@ impl SeqSet {
             }
             return Some(new).filter(|new| !new.is_empty()).into_iter().collect();
         }
-        let mut new: Vec<Range<u64>> = Vec::new();
-        for seq in range.start.max(self.prefix)..range.end {
-            if self.insert(seq) {
-                match new.last_mut().filter(|last| last.end == seq) {
-                    Some(last) => last.end += 1,
-                    None => new.push(seq..seq + 1),
-                }
-            }
-        }
-        new
+        let new: Vec<u64> = (range.start.max(self.prefix)..range.end).filter(|seq| self.insert(*seq)).collect();
+        ranges(&new).collect()
     }
 
     /// The ranges above the prefix that are in the set, in order.

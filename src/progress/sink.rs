@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     endings::{Ending, Endings, Settlement},
     observer::Observer,
-    seq_set::SeqSet,
+    seq_set::{SeqSet, ranges},
 };
 
 /// The state of a sink at the start.
@@ -101,29 +101,20 @@ impl SinkProgress {
     }
 
     fn settle_quietly(&self, settlement: Settlement, place: &str, seqs: impl IntoIterator<Item = u64>) {
-        let mut new: Vec<Range<u64>> = Vec::new();
         let mut settled = self.settled();
-        for seq in seqs {
-            if settled.seqs.insert(seq) {
-                match new.last_mut().filter(|last| last.end == seq) {
-                    Some(last) => last.end += 1,
-                    None => new.push(seq..seq + 1),
-                }
-            }
-        }
+        let new: Vec<u64> = seqs.into_iter().filter(|seq| settled.seqs.insert(*seq)).collect();
         drop(settled);
-        self.tell(settlement, place, new);
+        self.tell(settlement, place, &new);
         self.changed();
     }
 
     /// Records that events durably ended in another way. `identity` is the identity in the dedup window, if known; then there is
     /// only one event.
     pub fn settle_as(&self, seqs: &[u64], identity: Option<Uuid>, ending: &Ending) {
-        let new = ranges(seqs);
         if ending.settlement() != Settlement::Delivered {
             self.has_volatile_endings.store(self.observer.get().is_some(), Ordering::Release);
         }
-        self.tell(ending.settlement(), "", new);
+        self.tell(ending.settlement(), "", seqs);
         let mut settled = self.settled();
         for seq in seqs {
             settled.otherwise.note(*seq, identity, ending.clone());
@@ -158,7 +149,7 @@ impl SinkProgress {
     /// Tells the observer, durably, that the events below `seq` that are not settled are about to be dropped. Blocks on the disk.
     pub fn announce_drop(&self, seq: u64) {
         if self.observer.get().is_some() {
-            self.tell(Settlement::Dropped, "", ranges(&self.unsettled_in(self.settled_exclusive()..seq)));
+            self.tell(Settlement::Dropped, "", &self.unsettled_in(self.settled_exclusive()..seq));
             self.before_unlink(0);
         }
     }
@@ -173,11 +164,11 @@ impl SinkProgress {
         missing.into_iter().map(|range| range.end - range.start).sum()
     }
 
-    fn tell(&self, settlement: Settlement, place: &str, ranges: Vec<Range<u64>>) {
+    fn tell(&self, settlement: Settlement, place: &str, seqs: &[u64]) {
         if let Some(observer) = self.observer.get()
-            && !ranges.is_empty()
+            && !seqs.is_empty()
         {
-            (observer.settled)(settlement, place, ranges);
+            (observer.settled)(settlement, place, ranges(seqs).collect());
         }
     }
 
@@ -254,16 +245,4 @@ impl SinkProgress {
     fn settled(&self) -> MutexGuard<'_, Settled> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Ascending numbers as ranges.
-fn ranges(seqs: &[u64]) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for seq in seqs {
-        match ranges.last_mut().filter(|last| last.end == *seq) {
-            Some(last) => last.end += 1,
-            None => ranges.push(*seq..seq + 1),
-        }
-    }
-    ranges
 }
