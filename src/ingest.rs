@@ -43,7 +43,7 @@ pub use reconfirm_on_start::reconfirm_on_start;
 pub use recount_on_start::recount_on_start;
 pub use replay::{Opinion, opinion};
 pub use replayed_event::{Refused, ReplayedEvent, Sender};
-use submission::Waiting;
+use stored::Waiting;
 pub use submission::{Fate, Submission, SubmissionError};
 use validate::{ValidatedBody, Verdict};
 
@@ -69,7 +69,7 @@ impl Ingest {
         let letters = letters.map(|lines| self.begin_letters(lines));
         let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
         let frames = std::mem::take(&mut validated.frames);
-        let mut stored = self.store(frames, &ids, Some(Waiting { submission, until })).await;
+        let mut stored = self.store(frames, &ids, Some(Waiting { submission, verdicts: &validated.verdicts, until })).await;
         if submission.durability == Durability::Delivered {
             let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
             Box::pin(self.await_delivery(&ids, &mut stored, until)).await;
@@ -79,14 +79,14 @@ impl Ingest {
             Some(letters) => self.letters_kept(letters, until).await,
         };
         let mut repeated = self.count_repeats(repeats, submission.received_millis, until).await.into_iter();
-        let mut not_stored = NotStored::new(submission, &ids, &stored.places, &stored.names);
+        let mut not_stored = NotStored::new(submission, &ids, &stored.places);
         let mut outcomes = stored.outcomes.into_iter();
         let mut fates = Vec::with_capacity(validated.verdicts.len());
         for verdict in validated.verdicts {
             fates.push(match verdict {
-                Verdict::Valid { event_uuid, .. } => {
+                Verdict::Valid { event_uuid, event_name, .. } => {
                     let outcome = outcomes.next().unwrap_or(Outcome::Retry(RetryCause::StorageUnavailable));
-                    not_stored.valid(&outcome);
+                    not_stored.valid(event_name, &outcome);
                     Fate { event_uuid: (outcome != Outcome::Accepted).then(|| event_uuid.to_string()), outcome }
                 }
                 Verdict::Rejected { event_uuid, rejection, event_name, is_repeated } => {
@@ -116,11 +116,10 @@ impl Ingest {
         };
         let fate = |verdict| Fate { event_uuid: event_uuid(verdict), outcome: Outcome::Retry(cause) };
         let fates: Vec<Fate> = validated.verdicts.iter().map(fate).collect();
-        let names = self.names_of(&mut validated.frames, Some(&submission.source));
-        let mut not_stored = NotStored::new(submission, &[], &[], &names);
+        let mut not_stored = NotStored::new(submission, &[], &[]);
         for (verdict, fate) in validated.verdicts.iter().zip(&fates) {
             match verdict {
-                Verdict::Valid { .. } => not_stored.valid(&fate.outcome),
+                Verdict::Valid { event_name, .. } => not_stored.valid(*event_name, &fate.outcome),
                 Verdict::Rejected { event_name, .. } => not_stored.rejected(*event_name, &fate.outcome),
             }
         }

@@ -51,7 +51,7 @@ pub use accepted::AcceptedEvents;
 pub use account::{Account, Answers, Endings};
 pub use handle::Ledger;
 pub use minutes::{TIMES, minute_of, minute_start, time_of};
-pub use names::{KnownNames, LedgerNames, NameId, Names, OTHER};
+pub use names::{LedgerNames, NameId, Names, OTHER};
 pub use notes::Repeated;
 pub use shared::LedgerConfig;
 pub use tables::LedgerError;

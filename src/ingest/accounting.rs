@@ -1,54 +1,65 @@
 //! What the ledger is told of a request.
 
+use std::slice;
+
 use uuid::Uuid;
 
-use super::{components::Ingest, submission::Submission};
+use super::{components::Ingest, stored::Waiting, submission::Submission, validate::Verdict};
 use crate::{
     dedup::Identity,
     event::Record,
-    ledger::{AcceptedEvents, Answers, KnownNames, Ledger, NameId, OTHER, Repeated},
+    ledger::{AcceptedEvents, Answers, Ledger, NameId, OTHER, Repeated},
     outcome::Outcome,
-    spool::FrameBuffer,
 };
 
-/// Collects what the ledger must know of the valid events of a body, while their records are at hand.
+/// Collects what the ledger must know of the events that are stored, while their records are at hand.
 pub(super) struct Collector<'a> {
     ledger: &'a Ledger,
-    known: Option<KnownNames<'a>>,
-    /// The key of a request; `None` if each record has its own.
-    key: Option<NameId>,
-    /// The name of each event.
-    pub(super) names: Vec<NameId>,
-    /// Those that are stored.
+    /// `None` if each record has its own time of receipt, key and name.
+    request: Option<OfRequest<'a>>,
     pub(super) accepted: AcceptedEvents,
 }
 
+/// What the events of a request share, and the verdicts that are not looked at yet.
+struct OfRequest<'a> {
+    received_millis: i64,
+    key: NameId,
+    verdicts: slice::Iter<'a, Verdict>,
+}
+
 impl<'a> Collector<'a> {
-    /// For `events` valid events of a request with the key `source`, or of events that were received before.
-    pub(super) fn new(ledger: &'a Ledger, events: usize, source: Option<&str>) -> Self {
-        Self {
-            ledger,
-            known: None,
-            key: source.map(|source| ledger.names().keys.id(source)),
-            names: Vec::with_capacity(events),
-            accepted: AcceptedEvents::new(source.is_none()),
-        }
+    /// For the events of a request, or for events that were received before.
+    pub(super) fn new(ledger: &'a Ledger, waiting: Option<Waiting<'a>>) -> Self {
+        let request = waiting.map(|Waiting { submission, verdicts, .. }| OfRequest {
+            received_millis: submission.received_millis,
+            key: ledger.names().keys.id(&submission.source),
+            verdicts: verdicts.iter(),
+        });
+        Self { ledger, accepted: AcceptedEvents::new(request.is_none()), request }
     }
 
     /// The next record of the body; `is_fresh` if it is stored.
     pub(super) fn look_at(&mut self, record: &[u8], is_fresh: bool) {
-        let Some(head) = Record::head(record) else { return self.names.push(OTHER) };
-        let events = &self.ledger.names().events;
-        let name = self.known.get_or_insert_with(|| events.known()).get(head.event_name).unwrap_or_else(|| {
-            // A new name needs the lock that a look-up holds.
-            self.known = None;
-            events.id(head.event_name)
+        let Some(request) = &mut self.request else {
+            return if is_fresh {
+                self.add(record)
+            };
+        };
+        let mut names = request.verdicts.by_ref().filter_map(|verdict| match verdict {
+            Verdict::Valid { event_name, .. } => Some(*event_name),
+            Verdict::Rejected { .. } => None,
         });
-        self.names.push(name);
+        let name = names.next().unwrap_or(OTHER);
         if is_fresh {
-            let key = self.key.unwrap_or_else(|| self.ledger.names().keys.id(head.source));
-            self.accepted.push(head.received_millis, key, name);
+            self.accepted.push(request.received_millis, request.key, name);
         }
+    }
+
+    /// Adds a record that was received before.
+    fn add(&mut self, record: &[u8]) {
+        let Some(head) = Record::head(record) else { return };
+        let names = self.ledger.names();
+        self.accepted.push(head.received_millis, names.keys.id(head.source), names.events.id(head.event_name));
     }
 }
 
@@ -79,19 +90,9 @@ impl Ingest {
     /// What the ledger must know of records that are stored without a claim.
     #[must_use]
     pub fn accounted(&self, records: &[Record]) -> AcceptedEvents {
-        let mut collector = Collector::new(&self.ledger, records.len(), None);
+        let mut collector = Collector::new(&self.ledger, None);
         records.iter().for_each(|record| collector.look_at(record.as_bytes(), true));
         collector.accepted
-    }
-
-    /// The names of events that are not stored.
-    pub(super) fn names_of(&self, frames: &mut FrameBuffer, source: Option<&str>) -> Vec<NameId> {
-        let mut collector = Collector::new(&self.ledger, usize::try_from(frames.frames()).unwrap_or(0), source);
-        frames.retain(|_, record| {
-            collector.look_at(record, false);
-            true
-        });
-        collector.names
     }
 }
 
@@ -101,7 +102,6 @@ pub(super) struct NotStored<'a> {
     submission: &'a Submission,
     ids: &'a [Identity],
     places: &'a [Option<u64>],
-    names: &'a [NameId],
     /// The next valid event.
     index: usize,
     /// Events that were stored have ascending numbers; a twin has the number of an earlier one.
@@ -111,14 +111,14 @@ pub(super) struct NotStored<'a> {
 }
 
 impl<'a> NotStored<'a> {
-    /// For a request whose valid events have these identities, numbers in the spool, and names.
-    pub(super) fn new(submission: &'a Submission, ids: &'a [Identity], places: &'a [Option<u64>], names: &'a [NameId]) -> Self {
+    /// For a request whose valid events have these identities and numbers in the spool.
+    pub(super) fn new(submission: &'a Submission, ids: &'a [Identity], places: &'a [Option<u64>]) -> Self {
         let (answers, repeated) = (Vec::new(), Vec::new());
-        Self { submission, ids, places, names, index: 0, next_place: 0, answers, repeated }
+        Self { submission, ids, places, index: 0, next_place: 0, answers, repeated }
     }
 
-    /// The next valid event.
-    pub(super) fn valid(&mut self, outcome: &Outcome) {
+    /// The next valid event, whose name has the number `name`.
+    pub(super) fn valid(&mut self, name: NameId, outcome: &Outcome) {
         let index = self.index;
         self.index += 1;
         if let Some(place) = self.places.get(index).copied().flatten().filter(|place| *place >= self.next_place) {
@@ -128,7 +128,7 @@ impl<'a> NotStored<'a> {
         if let (Outcome::Duplicate, Some(identity)) = (outcome, self.ids.get(index)) {
             self.repeated.push((identity.id, self.submission.received_millis));
         }
-        self.rejected(self.names.get(index).copied().unwrap_or(OTHER), outcome);
+        self.rejected(name, outcome);
     }
 
     /// An event that was not valid, or not stored.

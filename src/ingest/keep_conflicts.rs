@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::{
     components::Ingest,
     conflicts::{FoundConflicts, unkept},
-    stored::Stored,
-    submission::Waiting,
+    stored::{Stored, Waiting},
 };
 use crate::{
     dead_letters::{KnownLetters, Letter, RequestLetters},
@@ -17,7 +16,7 @@ use crate::{
 impl Ingest {
     /// Counts the conflicts among the stored events, and stores dead letters for those that have none.
     pub(super) async fn keep_conflicts(&self, found: FoundConflicts<'_>, waiting: Waiting<'_>, stored: &mut Stored) {
-        let Waiting { submission, until } = waiting;
+        let Waiting { submission, until, .. } = waiting;
         let FoundConflicts { mut conflicts, .. } = found;
         // A twin of an event that could not be stored is not a conflict, because both must be sent again.
         conflicts.retain(|conflict| stored.outcomes[conflict.index] == Outcome::Duplicate);

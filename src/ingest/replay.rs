@@ -143,7 +143,8 @@ pub fn opinion(registry: &Registry, unknown_events: UnknownEvents, raw: &[u8]) -
         let name = event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string());
         opinion.event_name = name.map(std::borrow::Cow::into_owned);
         opinion.verdict = read_fields(&event)
-            .and_then(|fields| by_registry(registry, unknown_events, &event, &fields, &mut Suggestions::default()));
+            .and_then(|fields| by_registry(registry, unknown_events, &event, &fields, &mut Suggestions::default()))
+            .map(|(version, _)| version);
     });
     opinion
 }

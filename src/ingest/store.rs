@@ -5,7 +5,12 @@ use std::{ops::Range, sync::Arc, time::Instant};
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
-use super::{accounting::Collector, components::Ingest, conflicts::FoundConflicts, stored::Stored, submission::Waiting};
+use super::{
+    accounting::Collector,
+    components::Ingest,
+    conflicts::FoundConflicts,
+    stored::{Stored, Waiting},
+};
 use crate::{
     auth::Source,
     config::Durability,
@@ -24,23 +29,21 @@ impl Ingest {
     /// `waiting`, conflicting events become dead letters, and new events count against the share of its sender.
     pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], waiting: Option<Waiting<'_>>) -> Stored {
         if ids.is_empty() {
-            return Stored { outcomes: Vec::new(), places: Vec::new(), names: Vec::new() };
+            return Stored { outcomes: Vec::new(), places: Vec::new() };
         }
-        let source = waiting.map(|waiting| &*waiting.submission.source);
         let started = Instant::now();
         let now_millis = self.dedup.clock().millis_at(started);
         let claims = self.dedup.claim(ids, now_millis).await;
         let claimed_at = Instant::now();
         self.metrics.dedup_claim_seconds.observe(claimed_at.duration_since(started).as_secs_f64());
         let Ok(claims) = claims else {
-            let (outcomes, places) = (vec![Outcome::Retry(RetryCause::DedupFull); ids.len()], vec![None; ids.len()]);
-            return Stored { outcomes, places, names: self.names_of(&mut frames, source) };
+            return Stored { outcomes: vec![Outcome::Retry(RetryCause::DedupFull); ids.len()], places: vec![None; ids.len()] };
         };
         let mut claimed = claims.outcomes().to_vec();
         let revived = self.revive(ids, &mut claimed);
         let mut conflicts = FoundConflicts::none(&claimed, ids);
-        let (names, accepted) = {
-            let mut collector = Collector::new(&self.ledger, ids.len(), source);
+        let accepted = {
+            let mut collector = Collector::new(&self.ledger, waiting);
             frames.retain(|index, record| {
                 conflicts.look_at(index, record);
                 if claims.is_unchecked(index) {
@@ -50,7 +53,7 @@ impl Ingest {
                 collector.look_at(record, is_fresh);
                 is_fresh
             });
-            (collector.names, collector.accepted)
+            collector.accepted
         };
         // If nothing is fresh, no claim needs the position of the append.
         let is_nothing_fresh = claims.fresh_len() == 0 && revived.is_empty();
@@ -78,7 +81,7 @@ impl Ingest {
                 }
             }
         }
-        let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places, names };
+        let mut stored = Stored { outcomes: outcomes(&claimed, appended.map(|_| ())), places };
         if let Some(waiting) = waiting {
             self.keep_conflicts(conflicts, waiting, &mut stored).await;
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use crate::{
     auth::Source,
@@ -48,14 +47,6 @@ impl Submission {
     pub(super) fn may_discard_letters(&self) -> bool {
         self.answers == Answers::Whole
     }
-}
-
-/// A request whose events are stored.
-#[derive(Clone, Copy)]
-pub(super) struct Waiting<'a> {
-    pub(super) submission: &'a Submission,
-    /// How long it waits for a delivery.
-    pub(super) until: Instant,
 }
 
 /// Why a request was refused as a whole. Nothing was stored, and no event has an outcome.

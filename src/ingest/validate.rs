@@ -21,7 +21,7 @@ use crate::{
     ledger::{NameId, Names, OTHER},
     live_events::{Audience, event_name},
     outcome::{Fault, RejectCode, Rejection},
-    schema::{Registry, Resolution, Suggestions},
+    schema::{Registry, Resolution, Schema, Suggestions},
     spool::FrameBuffer,
     telemetry::Metrics,
 };
@@ -70,7 +70,12 @@ pub(super) struct ValidatedBody {
 /// The result of validating one element.
 pub(super) enum Verdict {
     /// An event to store: the next of the frames.
-    Valid { event_uuid: Uuid, fingerprint: u32 },
+    Valid {
+        event_uuid: Uuid,
+        fingerprint: u32,
+        /// The number of its name in the ledger.
+        event_name: NameId,
+    },
     /// An invalid event.
     Rejected {
         event_uuid: Option<String>,
@@ -103,7 +108,7 @@ impl ValidatedBody {
     /// The identities of the valid events within `scope`, in order.
     pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> Vec<Identity> {
         let identity = |verdict: &Verdict| match verdict {
-            Verdict::Valid { event_uuid: id, fingerprint } => {
+            Verdict::Valid { event_uuid: id, fingerprint, .. } => {
                 Some(Identity { id: *id, fingerprint: *fingerprint }.scoped(secret, scope))
             }
             Verdict::Rejected { .. } => None,
@@ -160,7 +165,9 @@ impl Validator<'_> {
         };
         // The limits of an event and its envelope make a frame that fits: see `limits.rs`.
         match frames.try_push(record).unwrap_or_else(|_| Err(failed())) {
-            Ok(event_uuid) => Verdict::Valid { event_uuid, fingerprint: Identity::fingerprint(element.raw) },
+            Ok((event_uuid, event_name)) => {
+                Verdict::Valid { event_uuid, fingerprint: Identity::fingerprint(element.raw), event_name }
+            }
             Err(mut rejection) => {
                 if rejection.code == RejectCode::InternalError {
                     self.metrics.panics.inc();
@@ -175,14 +182,14 @@ impl Validator<'_> {
         }
     }
 
-    /// Validates one event and appends its record.
+    /// Validates one event and appends its record. Returns its identity, and the number of its name.
     fn event(
         &self,
         event: &Node<'_>,
         raw: &[u8],
         records: &mut Vec<u8>,
         suggestions: &mut Suggestions,
-    ) -> Result<Uuid, Rejection> {
+    ) -> Result<(Uuid, NameId), Rejection> {
         if raw.len() > self.event_bytes_max {
             return Err(too_large(raw.len(), self.event_bytes_max));
         }
@@ -190,7 +197,7 @@ impl Validator<'_> {
         if !self.sent_events.contain(&fields.event_name) {
             return Err(forbidden(&fields.event_name));
         }
-        let schema_version = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
+        let (schema_version, schema) = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
         let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
         let envelope = Envelope {
             event_uuid: fields.event_uuid,
@@ -211,7 +218,11 @@ impl Validator<'_> {
             Some(refused) => envelope.encode_replay_of(refused.letter, refused.sink, raw, records),
             None => envelope.encode(raw, records),
         }
-        Ok(fields.event_uuid)
+        let name_number = match schema {
+            Some(schema) => schema.name_number(|name| self.event_names.id(name)),
+            None => self.event_names.id(&fields.event_name),
+        };
+        Ok((fields.event_uuid, name_number))
     }
 
     /// The number of the event's name, if the registry or the ledger knows it: clients may invent names.
@@ -219,7 +230,7 @@ impl Validator<'_> {
         let event = element.event.as_ref().ok()?;
         let name = event.members().find(|(name, _)| name == "event_name").and_then(|(_, name)| name.string())?;
         let is_registered = !matches!(self.registry.resolve(&name, None), Resolution::UnknownName);
-        if is_registered { Some(self.event_names.id(&name)) } else { self.event_names.known().get(&name) }
+        if is_registered { Some(self.event_names.id(&name)) } else { self.event_names.known(&name) }
     }
 
     /// Returns whether the event has a letter already.
@@ -236,14 +247,15 @@ impl Validator<'_> {
     }
 }
 
-/// Validates an event with these fields against the registry. Returns the schema version, or why the event is refused.
-pub(super) fn by_registry(
-    registry: &Registry,
+/// Validates an event with these fields against the registry. Returns the schema version and the schema, if there is one, or why the
+/// event is refused.
+pub(super) fn by_registry<'a>(
+    registry: &'a Registry,
     unknown_events: UnknownEvents,
     event: &Node<'_>,
     fields: &Fields<'_>,
     suggestions: &mut Suggestions,
-) -> Result<Option<u32>, Rejection> {
+) -> Result<(Option<u32>, Option<&'a Schema>), Rejection> {
     match registry.resolve(&fields.event_name, fields.schema_version) {
         Resolution::Known(schema) => {
             if fields.is_created_at_text {
@@ -251,10 +263,10 @@ pub(super) fn by_registry(
             } else {
                 schema.validate_in_body(*event, suggestions)?;
             }
-            Ok(Some(schema.version))
+            Ok((Some(schema.version), Some(schema)))
         }
         Resolution::UnknownVersion(newest) => Err(unknown_version(&newest.label(), fields.schema_version)),
-        Resolution::UnknownName if unknown_events == UnknownEvents::Accept => Ok(fields.schema_version),
+        Resolution::UnknownName if unknown_events == UnknownEvents::Accept => Ok((fields.schema_version, None)),
         Resolution::UnknownName => {
             let nearest = suggestions.take_name().then(|| registry.nearest(&fields.event_name)).flatten();
             Err(unknown_name(&fields.event_name, nearest))
@@ -288,7 +300,7 @@ fn unknown_version(newest: &str, version: Option<u32>) -> Rejection {
 }
 
 /// Validates one event so that a panic affects that event only.
-fn isolate(judgement: impl FnOnce() -> Result<Uuid, Rejection>) -> Result<Uuid, Rejection> {
+fn isolate<T>(judgement: impl FnOnce() -> Result<T, Rejection>) -> Result<T, Rejection> {
     // A panic may leave only the record that is being appended unfinished, and that record is then cut off.
     catch_unwind(AssertUnwindSafe(judgement)).unwrap_or_else(|_| Err(failed()))
 }
@@ -306,7 +318,7 @@ mod tests {
     fn a_panic_costs_its_event_alone() {
         let quiet = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
-        let verdict = isolate(|| panic!("a bug"));
+        let verdict: Result<Uuid, _> = isolate(|| panic!("a bug"));
         std::panic::set_hook(quiet);
         assert_eq!(verdict.unwrap_err().code, RejectCode::InternalError);
         assert_eq!(isolate(|| Ok(Uuid::max())), Ok(Uuid::max()));

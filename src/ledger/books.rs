@@ -133,9 +133,20 @@ impl Books {
         if !accepted.is_empty() {
             for run in &accepted {
                 self.minutes.push(run);
-                let account = self.changes.minutes.entry(minute_of(run.received_millis)).or_default();
-                account.received += u64::from(run.events);
-                account.count(run.key, run.name, &Answers { accepted: run.events.into(), ..Answers::default() });
+            }
+            // Grouped, because the events of a body are of all names in turn: to look each up in the account took a percent of its way.
+            let mut by_name = vec![0; accepted.iter().map(|run| usize::from(run.name) + 1).max().unwrap_or(0)];
+            for alike in accepted.chunk_by(|a, b| (minute_of(a.received_millis), a.key) == (minute_of(b.received_millis), b.key))
+            {
+                let account = self.changes.minutes.entry(minute_of(alike[0].received_millis)).or_default();
+                alike.iter().for_each(|run| by_name[usize::from(run.name)] += u64::from(run.events));
+                for run in alike {
+                    let events = std::mem::take(&mut by_name[usize::from(run.name)]);
+                    if events > 0 {
+                        account.received += events;
+                        account.count(run.key, run.name, &Answers { accepted: events, ..Answers::default() });
+                    }
+                }
             }
             let first = self.end() - accepted.iter().map(|run| u64::from(run.events)).sum::<u64>();
             self.changes.runs.push((first, accepted));

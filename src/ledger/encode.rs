@@ -4,7 +4,10 @@
 //! account   received | replayed | answers | keys: count × (id | answers) | names: the same | sinks: count × (id | endings)
 //! answers   accepted | duplicate | rejected | retry
 //! endings   delivered | refused | lost | erased | skipped | dropped
-//! runs      0, or 1 for zstd | count × (signed milliseconds since the run before | key | name | events)
+//! runs      2, or 3 for zstd | count × run
+//! run       2 × name                            one event, of the key and the millisecond of the run before
+//!           2 × name + 1 | signed milliseconds since the run before | key | events
+//!           before 2026-11-28: 0, or 1 for zstd | count × (signed milliseconds since the run before | key | name | events)
 //! settled   milliseconds | ending | place | 0 | count × (gap | length)      numbers from the first of the chunk on
 //!           milliseconds | ending | place | 1 | a bit for each number       the lowest first
 //! position  prefix | start | signed start minute | exceptions: count × (seq | ending) | totals: owed | endings | ranges: count × (gap | length)
@@ -15,7 +18,7 @@ use std::{collections::BTreeMap, ops::Range};
 use super::{
     accepted::Run,
     account::{Account, Answers, Endings},
-    names::NameId,
+    names::{NameId, OTHER},
 };
 use crate::{
     limits::{LEDGER_COMPRESSED_FROM_BYTES, LEDGER_COMPRESSION_LEVEL, LEDGER_RUNS_BYTES_MAX},
@@ -154,17 +157,24 @@ pub(super) fn decode_account(row: &[u8]) -> Option<Account> {
     })
 }
 
-const RAW: u8 = 0;
-const ZSTD: u8 = 1;
+const OLD_RAW: u8 = 0;
+const OLD_ZSTD: u8 = 1;
+const RAW: u8 = 2;
+const ZSTD: u8 = 3;
 
 /// The row of consecutive runs.
 pub(super) fn encode_runs(runs: &[Run]) -> Vec<u8> {
-    let mut out = Encoder(vec![RAW]);
-    let mut before = 0;
+    let mut out = Encoder(Vec::with_capacity(1 + 2 * runs.len()));
+    out.0.push(RAW);
+    let mut before = (0, OTHER);
     for run in runs {
-        out.signed(run.received_millis - before).number(u64::from(run.key)).number(u64::from(run.name));
-        out.number(u64::from(run.events));
-        before = run.received_millis;
+        let name = u64::from(run.name) << 1;
+        if (run.received_millis, run.key) == before && run.events == 1 {
+            out.number(name);
+        } else {
+            out.number(name | 1).signed(run.received_millis - before.0).number(u64::from(run.key)).number(u64::from(run.events));
+            before = (run.received_millis, run.key);
+        }
     }
     let mut row = out.0;
     if row.len() >= LEDGER_COMPRESSED_FROM_BYTES
@@ -182,18 +192,28 @@ pub(super) fn decode_runs(row: &[u8]) -> Option<Vec<Run>> {
     let (kind, rest) = row.split_first()?;
     let inflated;
     let mut row = match *kind {
-        RAW => Decoder(rest),
-        ZSTD => {
+        RAW | OLD_RAW => Decoder(rest),
+        ZSTD | OLD_ZSTD => {
             inflated = zstd::bulk::decompress(rest, LEDGER_RUNS_BYTES_MAX).ok()?;
             Decoder(&inflated)
         }
         _ => return None,
     };
+    let is_old = matches!(*kind, OLD_RAW | OLD_ZSTD);
     let mut runs = Vec::new();
-    let mut millis = 0_i64;
+    let (mut millis, mut key) = (0_i64, OTHER);
     while !row.0.is_empty() {
-        millis = millis.checked_add(row.signed()?)?;
-        let (key, name, events) = (row.id()?, row.id()?, row.number()?.try_into().ok()?);
+        let number = if is_old { 1 } else { row.number()? };
+        let mut name = NameId::try_from(number >> 1).ok()?;
+        let mut events = 1;
+        if number & 1 == 1 {
+            millis = millis.checked_add(row.signed()?)?;
+            key = row.id()?;
+            if is_old {
+                name = row.id()?;
+            }
+            events = row.number()?.try_into().ok()?;
+        }
         runs.push(Run { received_millis: millis, key, name, events });
     }
     Some(runs)
@@ -257,7 +277,10 @@ mod tests {
 
         #[test]
         fn what_is_written_is_read(
-            runs in prop::collection::vec((any::<i64>().prop_map(|n| n / 4), 0_u16..9, any::<u16>(), 1_u32..), 0..200),
+            runs in prop::collection::vec(
+                (prop_oneof![any::<i64>().prop_map(|n| n / 4), Just(7)], 0_u16..2, any::<u16>(), prop_oneof![1_u32.., Just(1)]),
+                0..200,
+            ),
             seqs in prop::collection::btree_set(0_u64..16_384, 1..300),
             numbers in prop::collection::vec(any::<u64>(), 0..20),
         ) {
@@ -293,6 +316,15 @@ mod tests {
         fn no_damage_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (decode_account(&bytes), decode_runs(&bytes), settled_in_row(5, &bytes, 9));
         }
+    }
+
+    #[test]
+    fn runs_of_the_first_release_are_read_and_a_body_of_many_names_has_some_two_bytes_an_event() {
+        let run = |millis, name, events| Run { received_millis: millis, key: 3, name, events };
+        let old = [OLD_RAW, 14, 3, 2, 1, 1, 3, 200, 1, 5];
+        assert_eq!(decode_runs(&old), Some(vec![run(7, 2, 1), run(6, 200, 5)]));
+        let runs: Vec<_> = (0..10).map(|name| run(1_795_132_800_000, name, 1)).collect();
+        assert_eq!(encode_runs(&runs).len(), 1 + 10 + 8);
     }
 
     #[test]

@@ -27,17 +27,6 @@ struct Table {
     texts: Vec<Box<str>>,
 }
 
-/// The names as they are now, for several look-ups.
-pub struct KnownNames<'a>(RwLockReadGuard<'a, Table>);
-
-impl KnownNames<'_> {
-    /// The number of `name`, if it has one.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<NameId> {
-        self.0.ids.get(name).copied()
-    }
-}
-
 impl Names {
     /// The names with the numbers 1, 2, …
     pub(super) fn of(texts: impl IntoIterator<Item = Box<str>>) -> Self {
@@ -48,18 +37,18 @@ impl Names {
         names
     }
 
-    /// For several look-ups.
-    pub fn known(&self) -> KnownNames<'_> {
-        KnownNames(self.read())
+    /// The number of `name`, if it has one.
+    pub fn known(&self, name: &str) -> Option<NameId> {
+        self.read().ids.get(name).copied()
     }
 
     /// The number of `name`; gives it one, if there is room.
     pub fn id(&self, name: &str) -> NameId {
-        let known = self.known();
-        match known.get(name) {
-            Some(id) => return id,
-            None if known.0.texts.len() >= LEDGER_NAMES_MAX => return OTHER,
-            None => drop(known),
+        if let Some(id) = self.known(name) {
+            return id;
+        }
+        if self.read().texts.len() >= LEDGER_NAMES_MAX {
+            return OTHER;
         }
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(id) = table.ids.get(name) {
@@ -123,7 +112,7 @@ mod tests {
     fn a_name_keeps_its_number_and_names_beyond_the_limit_share_one() {
         let names = Names::of(["a".into(), "b".into()]);
         assert_eq!((names.id("b"), names.id("c"), names.id("b")), (2, 3, 2));
-        assert_eq!((names.known().get("d"), names.text(3), names.text(OTHER)), (None, Some("c".into()), None));
+        assert_eq!((names.known("d"), names.text(3), names.text(OTHER)), (None, Some("c".into()), None));
         assert_eq!(names.after(2), [(3, "c".into())]);
         for n in 0..LEDGER_NAMES_MAX + 10 {
             names.id(&n.to_string());

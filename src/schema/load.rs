@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -147,6 +147,7 @@ impl Workshop {
             read: OnceLock::new(),
             etag: OnceLock::new(),
             fields: OnceLock::new(),
+            name_number: AtomicU16::new(0),
         })
     }
 }

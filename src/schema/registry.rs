@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     ops::Bound,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use jsonschema::Validator;
@@ -41,6 +44,8 @@ pub struct Schema {
     pub(super) etag: OnceLock<String>,
     /// The names of its fields, collected when an event is rejected: see `known_place.rs`.
     pub(super) fields: OnceLock<HashSet<Box<str>>>,
+    /// See [`Schema::name_number`].
+    pub(super) name_number: AtomicU16,
 }
 
 impl Schema {
@@ -98,6 +103,19 @@ impl Schema {
     #[must_use]
     pub fn etag(&self) -> &str {
         self.etag.get_or_init(|| etag(&*self.document))
+    }
+
+    /// The number that the ledger of this process has for the event name: asked once, and kept here, because each event needs it
+    /// and a look-up by name costs 1 % of its way. 0, for a name without a number, is asked again.
+    pub fn name_number(&self, ask: impl FnOnce(&str) -> u16) -> u16 {
+        match self.name_number.load(Ordering::Relaxed) {
+            0 => {
+                let number = ask(&self.event_name);
+                self.name_number.store(number, Ordering::Relaxed);
+                number
+            }
+            number => number,
+        }
     }
 
     /// As `menu:item:viewed/2`.
