@@ -49,9 +49,10 @@ struct Difference {
     too_many: u64,
 }
 
-/// Compares each lake of the configuration. Returns whether everything fits.
+/// Compares each lake of the configuration, or the one of this sink. Returns whether everything fits.
 pub(super) fn lake(
     config: &Config,
+    only: Option<&str>,
     millis: Range<i64>,
     mut read: impl FnMut() -> anyhow::Result<LedgerRows>,
     format: Format,
@@ -59,11 +60,14 @@ pub(super) fn lake(
 ) -> anyhow::Result<bool> {
     let sinks = config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
     let lakes = sinks.into_iter().filter_map(|sink| match sink.settings {
-        SinkSettings::Lake(lake) => Some((sink.name, location_of(&lake, config))),
+        SinkSettings::Lake(lake) if only.is_none_or(|only| only == sink.name) => Some((sink.name, location_of(&lake, config))),
         _ => None,
     });
     let lakes: Vec<_> = lakes.collect();
-    anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake to compare with");
+    match only {
+        Some(only) => anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake with the name {only}"),
+        None => anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake to compare with"),
+    }
     let mut comparisons = Vec::new();
     for (sink, location) in lakes {
         let before = read()?;
