@@ -200,6 +200,10 @@ async fn a_comparison_that_begins_in_the_middle_of_a_minute_has_the_whole_minute
     let checked = lakegate(&data, &["ledger", "--check", "lake", "--since", &since, "--until", &since]);
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("delivered 3, rows 3"), "{text}");
+    let of_sink = |sink: &str| lakegate(&data, &["ledger", "--check", "lake", "--sink", sink]);
+    assert!(of_sink("lake").status.success());
+    let none = of_sink("archive");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no lake with the name archive"), "{none:?}");
     gateway.stop().await;
 }
 

@@ -1,10 +1,17 @@
 //! `lakegate ledger --check stream`: the ledger fits what the stream has, after everything that a stream and a gateway may go
 //! through; and a minute that does not fit is named.
 
-use std::{collections::HashSet, process::Output, time::Duration};
+use std::{
+    collections::HashSet,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use serde_json::Value;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Command,
+};
 use uuid::Uuid;
 
 use crate::support::{
@@ -66,6 +73,7 @@ async fn rig_with(events: usize) -> (Rig, Gateway, HashSet<Uuid>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_outages_throttling_kills_reshards_and_doubles_the_ledger_fits_the_stream() {
     let rig = rig().await;
+    rig.server.set_shards_per_page(2);
     let mut sent = HashSet::new();
     for aggregation in Service::Kinesis.aggregations() {
         rig.stream.set(Fault::RecordThrottled, 0.2).set(Fault::RecordFailed, 0.1);
@@ -198,6 +206,24 @@ async fn while_events_come_and_calls_have_no_answers_it_fits_too() {
     load.abort();
     Scrape::when_drained(&gateway).await;
     assert_eq!(check(&rig.setup).await.0, Some(0));
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_readers_are_throttled_is_waited_for_and_that_is_said() {
+    let (rig, gateway, _) = rig_with(30).await;
+    rig.stream.set(Fault::ReadThrottled, 1.0);
+    let mut command = Command::from(rig.setup.command(&["ledger", "--check", "stream"]));
+    let mut check = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+    let mut lines = BufReader::new(check.stderr.take().expect("it is piped")).lines();
+    let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").expect("text").expect("a line");
+    assert!(line.contains("kinesis: 0 of 2 shards read, 0 records, 0 MiB, ") && line.contains("reads tried again"), "{line}");
+    rig.stream.clear_faults();
+    let done = check.wait_with_output().await.expect("it ends");
+    assert!(
+        done.status.success() && String::from_utf8_lossy(&done.stdout).contains("delivered 30, in the stream 30"),
+        "{done:?}"
+    );
     gateway.stop().await;
 }
 

@@ -66,7 +66,11 @@ fn print_one(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
     }
     if differences.iter().any(|difference| difference.too_many > 0) {
         writeln!(out, "  Too many: name all gateways that write to the stream with --gateway. If you did, somebody else writes")?;
-        writeln!(out, "  to it, or a ledger began in the middle: after an update, a new data folder, or a damaged file.")?;
+        writeln!(
+            out,
+            "  to it, a gateway is gone with its ledger, or a ledger began in the middle: after an update, a new data folder,"
+        )?;
+        writeln!(out, "  or a damaged file.")?;
     }
     if comparison.is_well() {
         writeln!(out, "  In these minutes the stream has every event that was delivered, and no other.")?;
