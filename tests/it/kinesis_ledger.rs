@@ -18,7 +18,7 @@ use crate::support::{
     client::get_plain,
     eventually,
     gateway::{Gateway, Setup},
-    kinesis::{Fault, KinesisServer, Service},
+    kinesis::{Fault, KinesisServer, Service, Shard},
     metrics::Scrape,
     streaming::{Rig, identities, send},
 };
@@ -83,7 +83,7 @@ async fn after_outages_throttling_kills_reshards_and_doubles_the_ledger_fits_the
         let setup = rig.setup.clone().set("kinesis.aggregation", aggregation);
         let mut gateway = setup.start().await;
         sent.extend(send(&gateway.client(), 700).await);
-        let open = rig.stream.shards().iter().position(|shard| shard.is_open()).expect("an open shard");
+        let open = rig.stream.shards().iter().position(Shard::is_open).expect("an open shard");
         rig.stream.split_shard(open);
         rig.server.begin_outage().await;
         sent.extend(send(&gateway.client(), 300).await);
@@ -183,12 +183,9 @@ async fn while_events_come_and_calls_have_no_answers_it_fits_too() {
     let gateway = rig.setup.start().await;
     let client = gateway.client();
     let load = tokio::spawn(async move {
-        let mut sent = 0;
         loop {
-            sent += send(&client, 20).await.len();
-            if sent >= 20_000 {
-                return;
-            }
+            send(&client, 20).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
     rig.stream.set(Fault::ResetAfter, 0.2).set(Fault::StallAfter, 0.05).set(Fault::RecordThrottled, 0.2);
@@ -199,6 +196,7 @@ async fn while_events_come_and_calls_have_no_answers_it_fits_too() {
     }
     // Events wait for a stream that is away for all but readers.
     rig.stream.set(Fault::AccessDenied, 1.0);
+    send(&gateway.client(), 20).await;
     let (code, found) = check(&rig.setup).await;
     assert_eq!(code, Some(0), "{found}");
     assert!(number(&found[0], "waiting") > 0, "{found}");
@@ -312,7 +310,7 @@ async fn through_an_outage_with_a_kill_in_its_middle_the_ledger_balances_at_any_
         }
         let counted = async || balance(&gateway).await[0] == sent.len() as u64;
         eventually("all are counted", LIMIT, counted).await;
-        assert!(balance(&gateway).await[2] > 300, "they wait");
+        assert!(balance(&gateway).await[2] >= 300, "they wait");
         // What was just taken is not in the ledger yet.
         sent.extend(send(&gateway.client(), 30).await);
         gateway.kill();
