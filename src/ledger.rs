@@ -50,7 +50,7 @@ mod writer;
 pub use accepted::AcceptedEvents;
 pub use account::{Account, Answers, Endings};
 pub use handle::Ledger;
-pub use minutes::{minute_of, minute_start, time_of};
+pub use minutes::{TIMES, minute_of, minute_start, time_of};
 pub use names::{KnownNames, LedgerNames, NameId, Names, OTHER};
 pub use notes::Repeated;
 pub use shared::LedgerConfig;

@@ -14,10 +14,10 @@ use crate::{
     config::{Config, DedupStore},
     dedup::{Fleet, FleetConfig, Identity, Scopes, SealError, Window, WindowConfig},
     event::{Record, unix_millis},
-    fault::{Patience, Tries},
+    fault::Patience,
     key_shares::{ShareConfig, Shares},
     ledger::{Ledger, LedgerConfig},
-    limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_START_PATIENCE, SPOOL_UNREADABLE_PATIENCE},
+    limits::{RESTORE_RECORDS, SPOOL_QUEUE_BYTES_MAX, SPOOL_UNREADABLE_PATIENCE},
     spool::{OpenError, RealDisk, Spool, SpoolConfig},
     telemetry::Metrics,
 };
@@ -115,29 +115,20 @@ pub(super) fn open_window(
 fn restore(window: &Window, spool: &Spool, scopes: &Scopes, seqs: Range<u64>) -> Result<(u64, Vec<Range<u64>>), SealError> {
     let mut reader = spool.reader(seqs.start).that_only_looks();
     let (mut restored, mut unread) = (0, Vec::new());
-    let mut tries = Tries::default();
     let secret = scopes.secret();
     while reader.next_seq() < seqs.end {
-        let batch = match reader.read(RESTORE_RECORDS, usize::MAX) {
+        let batch = match reader.read_patiently(seqs.end, RESTORE_RECORDS, usize::MAX) {
             Ok(batch) => batch,
-            Err(error) => match tries.failed(&SPOOL_START_PATIENCE, Instant::now()) {
-                Some(pause) => {
-                    std::thread::sleep(pause);
-                    continue;
-                }
-                None => {
-                    tracing::error!(%error, "the spool cannot be read; the identities of its events are restored later");
-                    unread.push(reader.next_seq()..seqs.end);
-                    break;
-                }
-            },
+            Err(error) => {
+                tracing::error!(%error, "the spool cannot be read; the identities of its events are restored later");
+                unread.push(reader.next_seq()..seqs.end);
+                break;
+            }
         };
         if batch.frames.is_empty() && batch.lost.is_empty() {
             break;
         }
-        tries.succeeded();
-        let frames = batch.frames.into_iter().filter(|frame| frame.seq < seqs.end);
-        let identities = frames.filter_map(|frame| {
+        let identities = batch.frames.into_iter().filter_map(|frame| {
             // The delivery meets an unreadable record again, and reports it.
             Record::decode(frame.body).ok().map(|record| (Identity::of(&record, &secret), frame.seq))
         });

@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     event::{iso_millis, unix_millis},
     json::Visible,
-    ledger::{Detail, LedgerRows, MinuteRow, minute_of, minute_start, time_of},
+    ledger::{Detail, LedgerRows, MinuteRow, TIMES, minute_of, minute_start, time_of},
 };
 
 #[derive(Debug, Args)]
@@ -72,9 +72,7 @@ enum Check {
 /// Runs the command. The exit code is 1 if the ledger does not balance, or if what is there does not fit.
 pub(super) fn run(args: &LedgerArgs) -> anyhow::Result<ExitCode> {
     let now = unix_millis(SystemTime::now());
-    let time = |text: &str| {
-        time_of(text, now).with_context(|| format!("{text:?} is no time; 2026-11-20, 2026-11-20T18:00:00Z or 12h (ago) are"))
-    };
+    let time = |text: &str| time_of(text, now).with_context(|| format!("{text:?} is no time; {TIMES}"));
     let (since, until) = (time(&args.since)?, args.until.as_deref().map_or(Ok(now), time)?);
     // A comparison is of whole minutes.
     let since = if args.check.is_some() { minute_start(minute_of(since)) } else { since };

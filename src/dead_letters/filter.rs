@@ -16,7 +16,7 @@ use wildmatch::WildMatch;
 use super::stored::{LetterId, StoredLetter};
 use crate::{
     event::iso_millis,
-    ledger::time_of,
+    ledger::{TIMES, time_of},
     limits::{FILTER_CONDITIONS_MAX, FILTER_TEXT_BYTES_MAX},
 };
 
@@ -84,7 +84,7 @@ pub enum FilterError {
     )]
     UnknownField(String),
     /// Not a time.
-    #[error("{0:?} is no time; 2026-11-20, 2026-11-20T18:00:00Z or 12h (ago) are")]
+    #[error("{0:?} is no time; {TIMES}")]
     NoTime(String),
     /// Not a state.
     #[error("{0:?} is no state; open, repaired and any are")]

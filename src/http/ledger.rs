@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::unix_millis,
-    ledger::{Detail, LedgerError, time_of},
+    ledger::{Detail, LedgerError, TIMES, time_of},
     limits::{LEDGER_DETAIL_MINUTES_MAX, LEDGER_MINUTES_MAX, LEDGER_SINCE},
 };
 
@@ -64,9 +64,6 @@ impl Question {
         Ok(Self { millis: since..until, detail })
     }
 }
-
-/// Times that can be asked for.
-const TIMES: &str = "2026-11-20, 2026-11-20T18:00:00Z or 12h (ago) are";
 
 fn wrong(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemCode::InvalidQuestion, detail)

@@ -46,7 +46,7 @@ pub(super) struct Books {
     /// Events that got no answer, or that rows have too many or too few of.
     pub(super) unbalanced: u64,
     /// Settled events whose acceptance is not counted yet.
-    waiting: Vec<SettledNote>,
+    pub(super) waiting: Vec<SettledNote>,
 }
 
 impl SinkBook {

@@ -20,8 +20,11 @@ pub fn minute_start(minute: i64) -> i64 {
     minute.saturating_mul(MINUTE_MILLIS)
 }
 
-/// The time that a text means, in Unix milliseconds: `2026-11-20T18:00:00Z`, `2026-11-20` (its beginning), or an age before
-/// `now_millis`, such as `12h`.
+/// Which texts [`time_of`] reads, for messages: "… are times".
+pub const TIMES: &str = "2026-11-20, 2026-11-20T18:00:00Z or 12h (ago) are";
+
+/// The time that a text means, in Unix milliseconds: `2026-11-20T18:00:00Z` (or another offset), `2026-11-20` (its beginning), or
+/// an age before `now_millis`, such as `12h`.
 #[must_use]
 pub fn time_of(text: &str, now_millis: i64) -> Option<i64> {
     let ago = text.split_at_checked(text.len().wrapping_sub(1)).and_then(|(number, unit)| {
@@ -117,10 +120,13 @@ mod tests {
         assert_eq!(visited(&minutes, 90..101), [(7, 11)], "before the first known one");
         minutes.forget_below(121);
         assert_eq!(visited(&minutes, 121..127), [(8, 4), (7, 1), (8, 1)]);
-        let times =
-            ["2026-11-20T00:00:01Z", "2026-11-20", "90s", "2h", "yesterday", "", "5"].map(|text| time_of(text, 100_000_000));
+        let times = ["2026-11-20T00:00:01Z", "2026-11-20T01:00:01+01:00", "2026-11-20", "90s", "2h", "yesterday", "", "5"]
+            .map(|text| time_of(text, 100_000_000));
         let day = 1_795_132_800_000;
-        assert_eq!(times, [Some(day + 1_000), Some(day), Some(99_910_000), Some(92_800_000), None, None, None]);
+        assert_eq!(
+            times,
+            [Some(day + 1_000), Some(day + 1_000), Some(day), Some(99_910_000), Some(92_800_000), None, None, None]
+        );
         assert_eq!((minute_of(-1), minute_of(59_999), minute_start(2)), (-1, 0, 120_000));
     }
 }

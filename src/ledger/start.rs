@@ -15,7 +15,6 @@
 use std::{
     ops::{Range, RangeFrom},
     sync::Arc,
-    time::Instant,
 };
 
 use uuid::Uuid;
@@ -33,8 +32,7 @@ use super::{
 };
 use crate::{
     event::Record,
-    fault::Tries,
-    limits::{LEDGER_RECOVERY_EVENTS, RESTORE_RECORDS, SPOOL_START_PATIENCE},
+    limits::{LEDGER_RECOVERY_EVENTS, RESTORE_RECORDS},
     progress::{SeqSet, Settlement},
     spool::{Frame, Spool},
 };
@@ -227,22 +225,14 @@ fn for_each_frame(
     }
     let mut reader = spool.reader(range.start).that_only_looks();
     let mut at = range.start;
-    let mut tries = Tries::default();
     while at < range.end {
-        let batch = match reader.read_until(range.end, RESTORE_RECORDS, usize::MAX) {
+        let batch = match reader.read_patiently(range.end, RESTORE_RECORDS, usize::MAX) {
             Ok(batch) => batch,
-            Err(error) => match tries.failed(&SPOOL_START_PATIENCE, Instant::now()) {
-                Some(pause) => {
-                    std::thread::sleep(pause);
-                    continue;
-                }
-                None => {
-                    tracing::warn!(%error, "the spool cannot be read; the ledger counts the rest of it without keys and names");
-                    break;
-                }
-            },
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be read; the ledger counts the rest of it without keys and names");
+                break;
+            }
         };
-        tries.succeeded();
         for frame in batch.frames.iter().filter(|frame| range.contains(&frame.seq)) {
             if at < frame.seq {
                 visit(at..frame.seq, None)?;

@@ -79,13 +79,20 @@ impl Writer {
         }
     }
 
-    fn open_again(&self, books: &mut Option<Books>) -> Result<Store, LedgerError> {
+    /// Opens the database after an error. If it is damaged, it begins again with the spool as far as it was counted: the notes
+    /// go on from there.
+    fn open_again(&mut self, books: &mut Option<Books>) -> Result<Store, LedgerError> {
         let (mut store, damaged) = Store::open(&self.shared.config.folder)?;
         store.names()?;
         if let Some(reason) = damaged {
             tracing::error!(reason, "the ledger is damaged, and begins again");
             self.shared.config.conditions.raise(Condition::LedgerDamaged, PLACE, reason);
-            *books = None;
+            if let Some(books) = books.take() {
+                self.opening.spool_end = books.end();
+                let sinks = self.opening.sinks.iter_mut().flatten();
+                sinks.zip(books.sinks).for_each(|(sink, book)| sink.settled = book.settled);
+                books.waiting.into_iter().for_each(|note| self.shared.notes().settle(note));
+            }
         }
         Ok(store)
     }

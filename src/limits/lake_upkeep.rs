@@ -8,6 +8,11 @@ use super::units::{KIB, MIB};
 /// Why: an event may have 1 MiB, so a number of rows alone bounds nothing; 4 MiB are 10,000 usual events.
 pub const LAKE_READ_BYTES: usize = 4 * MIB;
 
+/// Bytes of a local file that is read at once when it is opened.
+/// Why: a file of a flush has 12 to 60 KiB. To read it piece by piece are some fifty calls of the kernel, each with a buffer of its own:
+/// half of what such a file costs a compaction. Of a larger file, readers often want a part.
+pub const LAKE_WHOLE_FILE_BYTES_MAX: u64 = 128 * KIB as u64;
+
 /// Keys of rows in memory while doubles are searched.
 /// Why: 48 bytes each, 24 MiB together; a partition of up to half a million rows needs no scratch file for them.
 pub const LAKE_MERGE_KEYS_MAX: usize = 512 * 1024;

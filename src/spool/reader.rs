@@ -13,7 +13,10 @@ use super::{
     shared::{Place, Shared, Span},
     unreadable::{Verdict, WHOLE_FILE, concerns_the_place},
 };
-use crate::limits::SPOOL_LOSS_EVENTS_MAX;
+use crate::{
+    fault::Tries,
+    limits::{SPOOL_LOSS_EVENTS_MAX, SPOOL_START_PATIENCE},
+};
 
 /// Result of one [`Reader::read`]. Both lists are in order. Together they hold every sequence number between the reader's
 /// position before and after exactly once, except those that were delivered and unlinked.
@@ -93,6 +96,22 @@ impl Reader {
             // Frames before the failure are valid; the next call meets the failure again.
             Err(error) if batch == ReadBatch::default() => Err(error),
             _ => Ok(batch),
+        }
+    }
+
+    /// [`Reader::read_until`] that tries again for some seconds, for what a start needs. Blocks.
+    ///
+    /// # Errors
+    /// As [`Reader::read`], after the last try.
+    pub fn read_patiently(&mut self, end_seq: u64, records_max: usize, bytes_max: usize) -> io::Result<ReadBatch> {
+        let mut tries = Tries::default();
+        loop {
+            let error = match self.read_until(end_seq, records_max, bytes_max) {
+                Ok(batch) => return Ok(batch),
+                Err(error) => error,
+            };
+            let Some(pause) = tries.failed(&SPOOL_START_PATIENCE, Instant::now()) else { return Err(error) };
+            std::thread::sleep(pause);
         }
     }
 

@@ -1,14 +1,15 @@
 //! `lakegate lake count`: events by type and day, or by minute of receipt.
 
-use std::io::Write;
+use std::{io::Write, time::SystemTime};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::args::{QueryArgs, report};
 use crate::{
-    cli::{day::day, output_format::Format},
-    event::{CreatedAt, iso_millis},
+    cli::output_format::Format,
+    event::{iso_millis, unix_millis},
+    ledger::{TIMES, time_of},
     sink::lake::{Counts, LeftOut, RowsByMinute, UncountedFile},
 };
 
@@ -22,7 +23,7 @@ pub(in crate::cli) struct CountArgs {
     /// Count by minute of receipt (UTC) in place of type and day.
     #[arg(long)]
     by_minute: bool,
-    /// By minute: only events received at this time or later, such as 2026-11-20T12:00:00Z or 2026-11-20.
+    /// By minute: only events received at this time or later, such as 2026-11-20T12:00:00Z, 2026-11-20, or 12h (ago).
     #[arg(long, value_name = "TIME", value_parser = time, requires = "by_minute")]
     since: Option<i64>,
     /// By minute: only events received before this time.
@@ -33,13 +34,9 @@ pub(in crate::cli) struct CountArgs {
     format: Format,
 }
 
-/// Parses a time, or a day, which means its beginning, to Unix milliseconds.
+/// Parses a time to Unix milliseconds.
 fn time(text: &str) -> Result<i64, String> {
-    if let Ok(day) = day(text) {
-        return Ok(i64::from(day.days) * 86_400_000);
-    }
-    let expected = || format!("`{text}` is neither a time, such as 2026-11-20T12:00:00Z, nor a day, such as 2026-11-20");
-    CreatedAt::parse_text(text).map(|time| time.millis).map_err(|_| expected())
+    time_of(text, unix_millis(SystemTime::now())).ok_or_else(|| format!("{text:?} is no time; {TIMES}"))
 }
 
 /// Returns whether every file could be read.

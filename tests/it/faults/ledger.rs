@@ -88,6 +88,29 @@ async fn a_damaged_ledger_is_said_and_begins_again() {
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_is_damaged_while_the_gateway_runs_begins_again_and_balances() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let faults = Faults::new(folder.path());
+    let gateway = faults.on(setup(folder.path())).start().await;
+    accepted(&gateway, 10).await;
+    eventually("they are counted", LIMIT, async || sums(&gateway).await == Some((10, 10))).await;
+    faults.set(&[Fault::new(Call::Pwrite, "*/ledger/*", Errno::IO), Fault::new(Call::Write, "*/ledger/*", Errno::IO)]);
+    accepted(&gateway, 20).await;
+    Scrape::when_drained(&gateway).await;
+    eventually("it is said", LIMIT, async || gateway.readiness().await.text().contains("ledger_unwritable")).await;
+    let file = folder.path().join("data/ledger/ledger.redb");
+    let bytes = fs::metadata(&file).expect("the ledger").len() as usize;
+    fs::write(&file, vec![0x5a; bytes]).expect("written");
+    faults.clear();
+    eventually("it is damaged", LIMIT, async || gateway.readiness().await.text().contains("ledger_damaged")).await;
+    accepted(&gateway, 3).await;
+    // Nothing is unlinked yet, so the spool still has all of them.
+    eventually("the new one counts", LIMIT, async || sums(&gateway).await == Some((33, 33))).await;
+    assert_eq!(Scrape::of(&gateway).await.value("ledger_imbalance_events"), 0);
+    gateway.stop().await;
+}
+
 /// Sends batches with good events, repetitions and bad ones, until the gateway is gone.
 async fn send_until_killed(client: Client, mut rng: Rng, answered: mpsc::UnboundedSender<()>) {
     let Ok(mut connection) = client.connect(Wire::H1).await else { return };

@@ -7,11 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, buf};
 use parquet::{
     errors::{ParquetError, Result},
     file::reader::{ChunkReader, Length},
 };
+
+use crate::limits::LAKE_WHOLE_FILE_BYTES_MAX;
 
 /// An open file; clones share it.
 #[derive(Clone, Debug)]
@@ -23,13 +25,21 @@ pub(in crate::sink::lake) struct Source {
 #[derive(Clone, Debug)]
 enum Inner {
     Local(Arc<File>),
+    /// A small file, read when it was opened: the Parquet reader reads some fifty times from a file, whatever its size.
+    Whole(Bytes),
     #[cfg(feature = "s3")]
     S3(Arc<super::s3_blocks::Blocks>),
 }
 
 impl Source {
     pub(super) fn local(file: File, bytes: u64) -> Self {
-        Self { bytes, inner: Inner::Local(Arc::new(file)) }
+        // A file that cannot be read now is read later, piece by piece, for its error.
+        let whole = (bytes <= LAKE_WHOLE_FILE_BYTES_MAX).then(|| {
+            let mut whole = vec![0; bytes as usize];
+            file.read_exact_at(&mut whole, 0).ok().map(|()| Bytes::from(whole))
+        });
+        let inner = whole.flatten().map_or_else(|| Inner::Local(Arc::new(file)), Inner::Whole);
+        Self { bytes, inner }
     }
 
     #[cfg(feature = "s3")]
@@ -41,6 +51,12 @@ impl Source {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.inner {
             Inner::Local(file) => file.read_at(buffer, offset),
+            Inner::Whole(bytes) => {
+                let rest = &bytes[bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX))..];
+                let read = rest.len().min(buffer.len());
+                buffer[..read].copy_from_slice(&rest[..read]);
+                Ok(read)
+            }
             #[cfg(feature = "s3")]
             Inner::S3(blocks) => blocks.read_at(offset, buffer),
         }
@@ -61,10 +77,14 @@ impl Length for Source {
 }
 
 impl ChunkReader for Source {
-    type T = BufReader<SourceReader>;
+    type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        Ok(BufReader::new(SourceReader { source: self.clone(), offset: start }))
+        if let Inner::Whole(bytes) = &self.inner {
+            let start = bytes.len().min(usize::try_from(start).unwrap_or(usize::MAX));
+            return Ok(HeaderReader::Whole(bytes.slice(start..).reader()));
+        }
+        Ok(HeaderReader::Pieces(BufReader::new(SourceReader { source: self.clone(), offset: start })))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
@@ -72,9 +92,27 @@ impl ChunkReader for Source {
         if start.checked_add(length as u64).is_none_or(|end| end > self.bytes) {
             return Err(ParquetError::EOF(format!("{length} bytes at {start} of a file of {} bytes", self.bytes)));
         }
+        if let Inner::Whole(bytes) = &self.inner {
+            return Ok(bytes.slice(start as usize..start as usize + length));
+        }
         let mut buffer = vec![0; length];
         SourceReader { source: self.clone(), offset: start }.read_exact(&mut buffer)?;
         Ok(buffer.into())
+    }
+}
+
+/// Reads the header of a page, whose length is not known before.
+pub(in crate::sink::lake) enum HeaderReader {
+    Pieces(BufReader<SourceReader>),
+    Whole(buf::Reader<Bytes>),
+}
+
+impl Read for HeaderReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Pieces(reader) => reader.read(buffer),
+            Self::Whole(reader) => reader.read(buffer),
+        }
     }
 }
 
