@@ -46,7 +46,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Where is my event? Everything that the gateway knows of an event_uuid: accepted, delivered where, rejected, lost, never seen.
     Find(find::FindArgs),
-    /// Print what happened to every event, by minute; compare it with the lake.
+    /// Print what happened to every event, by minute; compare it with the lake or a stream.
     Ledger(ledger::LedgerArgs),
     /// Watch what running gateways do: rates, outcomes, latencies, lag, headroom, hot shards, noisy keys.
     Top(top::TopArgs),

@@ -17,6 +17,7 @@ mod operations;
 mod retry;
 mod schemas;
 mod storage;
+mod stream_read;
 mod streams;
 mod units;
 
@@ -33,6 +34,7 @@ pub use operations::*;
 pub use retry::*;
 pub use schemas::*;
 pub use storage::*;
+pub use stream_read::*;
 pub use streams::*;
 use units::{KIB, MIB};
 

@@ -1,6 +1,8 @@
-//! `lakegate ledger`: what happened to every event, by minute of receipt; and whether the lake has all of it.
+//! `lakegate ledger`: what happened to every event, by minute of receipt; and whether the lake, or the stream, has all of it.
 
 mod check;
+mod stream;
+mod stream_report;
 mod table;
 
 use std::{
@@ -25,7 +27,7 @@ use crate::{
     config::Config,
     event::{iso_millis, unix_millis},
     json::Visible,
-    ledger::{Detail, LedgerRows, MinuteRow, TIMES, time_of},
+    ledger::{Detail, LedgerRows, MinuteRow, TIMES, minute_of, minute_start, time_of},
 };
 
 #[derive(Debug, Args)]
@@ -44,6 +46,9 @@ pub(super) struct LedgerArgs {
     /// Compare with what is there, minute by minute.
     #[arg(long, value_enum, value_name = "WHAT")]
     check: Option<Check>,
+    /// With --check: compare this sink only [default: each lake, or each stream].
+    #[arg(long, value_name = "NAME", requires = "check")]
+    sink: Option<String>,
     /// Format of the output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,6 +64,9 @@ enum By {
 enum Check {
     /// The rows of the lake.
     Lake,
+    /// The events of the stream of Kinesis, which is read back: it needs kinesis:DescribeStreamSummary, ListShards,
+    /// GetShardIterator and GetRecords. It takes a second for each MiB of a shard.
+    Stream,
 }
 
 /// Runs the command. The exit code is 1 if the ledger does not balance, or if what is there does not fit.
@@ -66,13 +74,23 @@ pub(super) fn run(args: &LedgerArgs) -> anyhow::Result<ExitCode> {
     let now = unix_millis(SystemTime::now());
     let time = |text: &str| time_of(text, now).with_context(|| format!("{text:?} is no time; {TIMES}"));
     let (since, until) = (time(&args.since)?, args.until.as_deref().map_or(Ok(now), time)?);
+    // A comparison is of whole minutes.
+    let since = if args.check.is_some() { minute_start(minute_of(since)) } else { since };
     let question = Question { since, until, by: &args.by };
     let asked = args.gateways.asked()?;
     let runtime = runtime()?;
     let read = || runtime.block_on(question.ask(&asked));
     let out = &mut Visible::new(io::stdout().lock());
     let is_well = match args.check {
-        Some(Check::Lake) => check::lake(&args.gateways.place.config()?, since..until, read, args.format, out)?,
+        Some(Check::Lake) => {
+            check::lake(&args.gateways.place.config()?, args.sink.as_deref(), since..until, read, args.format, out)?
+        }
+        Some(Check::Stream) => {
+            let config = args.gateways.place.config()?;
+            let comparisons = stream::compare_all(&config, args.sink.as_deref(), since..until, &runtime, read)?;
+            stream_report::print(&comparisons, args.format, out)?;
+            comparisons.iter().all(stream::Comparison::is_well)
+        }
         None => {
             let ledger = read()?;
             match args.format {

@@ -32,6 +32,7 @@ pub(super) struct SettledNote {
     pub(super) sink: usize,
     pub(super) settlement: Settlement,
     pub(super) place: NameId,
+    /// When the last of them was settled: never before one of them was received.
     pub(super) at_millis: i64,
     pub(super) ranges: Vec<Range<u64>>,
 }
@@ -98,14 +99,15 @@ impl Notes {
         }
     }
 
-    /// Adds settled events.
+    /// Adds settled events. Those of one second are one note.
     pub(super) fn settle(&mut self, note: SettledNote) {
         let is_like = |last: &SettledNote| {
             (last.sink, last.settlement, last.place) == (note.sink, note.settlement, note.place)
-                && (last.at_millis - note.at_millis).abs() < 1_000
+                && last.at_millis.div_euclid(1_000) == note.at_millis.div_euclid(1_000)
         };
         match self.settled.last_mut().filter(|last| is_like(last)) {
             Some(last) => {
+                last.at_millis = last.at_millis.max(note.at_millis);
                 for range in note.ranges {
                     match last.ranges.last_mut().filter(|known| known.end == range.start) {
                         Some(known) => known.end = range.end,
@@ -141,18 +143,27 @@ mod tests {
         assert_eq!(notes.repeated.len(), LEDGER_DUPLICATES_AT_ONCE);
     }
 
+    fn settled(sink: usize, at_millis: i64, range: Range<u64>) -> SettledNote {
+        SettledNote { sink, settlement: Settlement::Delivered, place: 0, at_millis, ranges: vec![range] }
+    }
+
     #[test]
     fn what_one_sink_settles_in_a_row_is_one_note() {
         let mut notes = Notes::default();
-        let note = |sink, from: u64, to| SettledNote {
-            sink,
-            settlement: Settlement::Delivered,
-            place: 0,
-            at_millis: 5,
-            ranges: vec![from..to],
-        };
-        [note(0, 0, 5), note(0, 5, 9), note(0, 10, 11), note(1, 0, 3)].into_iter().for_each(|one| notes.settle(one));
+        [settled(0, 5, 0..5), settled(0, 5, 5..9), settled(0, 5, 10..11), settled(1, 5, 0..3)]
+            .into_iter()
+            .for_each(|one| notes.settle(one));
         assert_eq!(notes.settled.len(), 2);
         assert_eq!(notes.settled[0].ranges, [0..9, 10..11]);
+    }
+
+    #[test]
+    fn an_event_is_never_settled_before_it_was_received_and_at_most_a_second_late() {
+        let mut notes = Notes::default();
+        for (at, seq) in [(1_000, 0), (1_990, 1), (1_980, 2), (2_400, 3)] {
+            notes.settle(settled(0, at, seq..seq + 1));
+        }
+        let found: Vec<_> = notes.settled.iter().map(|note| (note.at_millis, note.ranges.clone())).collect();
+        assert_eq!(found, [(1_990, vec![0..3]), (2_400, vec![3..4])]);
     }
 }

@@ -8,6 +8,6 @@ mod connect;
 mod error;
 
 pub(super) use body::JsonBody;
-pub(super) use call::{GoodAnswer, in_words, read_answer, set_body};
+pub(super) use call::{GoodAnswer, in_words, read_answer, read_error, set_body};
 pub(super) use connect::{Endpoint, connect};
 pub(super) use error::read_service_error;

@@ -3,7 +3,8 @@
 //! The flow (`deliver/stream.rs`) decides which records go into which call, and when a record is sent again. A stream makes the
 //! call ([`Stream`]), and says what it counts and bounds by itself ([`StreamRules`]).
 //!
-//! `entry`, `record`, `kpl`: the records · `place`, `shards`: who takes them · `answer`: the response · `settings`: how to deliver
+//! `entry`, `record`, `kpl`: the records · `place`, `shards`: who takes them · `answer`: the response · `settings`: how to deliver ·
+//! `read_back`: the events of records that were read back
 
 use std::{future::Future, pin::Pin};
 
@@ -11,6 +12,7 @@ mod answer;
 mod entry;
 mod kpl;
 mod place;
+mod read_back;
 mod record;
 mod settings;
 mod shards;
@@ -18,6 +20,7 @@ mod shards;
 pub use answer::{Answer, RecordResult};
 pub use entry::Entry;
 pub use place::{HashKey, HashRange};
+pub use read_back::{EventCounter, EventsByMinute, MinuteOfStream, TooManyEvents};
 pub use record::{Packing, RecordBuilder, StreamRecord};
 pub use settings::{KeyRules, StreamRules, StreamSettings};
 pub use shards::{MapNeed, Shard, ShardMap, ShardsUnknown, place_in_topic, topic_of};

@@ -13,7 +13,7 @@ import pytest
 from aws_kinesis_agg.aggregator import RecordAggregator
 
 from events import event, many_events, new_uuid, post_all, text
-from gateway import ENVIRONMENT, ROOT, wait_until
+from gateway import ENVIRONMENT, ROOT, binary, wait_until
 from kinesis_reader import Reader, bills, event_uuid
 from kinesis_servers import SERVERS
 
@@ -203,6 +203,48 @@ def test_delivered_means_that_the_stream_has_it(server, stream, stream_gateway):
     reader = Reader(server.client("kinesis"), stream)
     reader.poll()
     assert_exactly(reader.lines(), events, "flat")
+
+
+def checked(gateway) -> tuple[int, dict]:
+    """What `lakegate ledger --check stream` finds, and its exit code."""
+    command = [str(binary()), "ledger", "--check", "stream", "--since", "1d", "--format", "json", "--data-dir", str(gateway.data)]
+    done = subprocess.run(command, env=gateway.environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout, done.stderr
+    [found] = json.loads(done.stdout)
+    return done.returncode, found
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_the_ledger_fits_the_stream_and_names_the_minute_that_does_not(server, stream, stream_gateway, aggregation):
+    gateway = stream_gateway(server, stream, aggregation=aggregation, linger_ms=20)
+    events = many_events(400, seed=6)
+    post_all(gateway, list(events.values()), random.Random(6))
+    kinesis = server.client("kinesis")
+    reader = Reader(kinesis, stream)
+    lines = reader.until(len(events))
+    fits = {"delivered": len(events), "events": len(events), "doubles": 0, "waiting": 0, "strangers": 0, "differences": []}
+    wait_until("the ledger has them as delivered", 30, lambda: checked(gateway)[1]["delivered"] == len(events))
+    code, found = checked(gateway)
+    assert code == 0 and {name: found[name] for name in fits} == fits, found
+    # A record that is sent twice is a double.
+    again = reader.records[0].raw
+    kinesis.put_record(StreamName=stream, Data=again["Data"], PartitionKey=again["PartitionKey"])
+    code, found = checked(gateway)
+    assert code == 0 and found["doubles"] == sum(len(user.lines()) for user in reader.records[0].user_records()), found
+    # An event that nobody accepted is one too many.
+    foreign = lines[-1].replace(event_uuid(lines[-1]).encode(), new_uuid().encode())
+    if foreign == lines[-1]:
+        foreign = re.sub(event_uuid(lines[-1]).encode(), new_uuid().encode(), lines[-1], flags=re.IGNORECASE)
+    kinesis.put_record(StreamName=stream, Data=foreign + b"\n", PartitionKey="foreign")
+    code, found = checked(gateway)
+    minute = json.loads(foreign)["received_datetime"][:16] + "Z"
+    assert code == 1 and [(one["minute"], one["too_many"]) for one in found["differences"]] == [(minute, 1)], found
+    # A stream that was made anew lacks everything.
+    kinesis.delete_stream(StreamName=stream)
+    kinesis.get_waiter("stream_not_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    server.create_stream(stream, 1)
+    code, found = checked(gateway)
+    assert code == 1 and sum(one["missing"] for one in found["differences"]) == len(events), found
 
 
 def test_what_came_before_the_stream_was_there_arrives(server, stream_gateway):

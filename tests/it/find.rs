@@ -187,6 +187,27 @@ async fn rows_that_are_missing_are_found_and_their_minute_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_that_begins_in_the_middle_of_a_minute_has_the_whole_minute() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, mut rng) = (folder.path().join("data"), Rng::new());
+    let gateway = setup(folder.path()).start().await;
+    let new = new_events(&mut rng, 3);
+    assert_eq!(send(&gateway, &new).await, vec![Told::Accepted; 3]);
+    Scrape::when_drained(&gateway).await;
+    let story = find(&gateway, new[0]).await;
+    let received = story["accepted"][0]["received"].as_str().expect("a time");
+    let since = format!("{}:59.999Z", &received[..16]);
+    let checked = lakegate(&data, &["ledger", "--check", "lake", "--since", &since, "--until", &since]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && text.contains("delivered 3, rows 3"), "{text}");
+    let of_sink = |sink: &str| lakegate(&data, &["ledger", "--check", "lake", "--sink", sink]);
+    assert!(of_sink("lake").status.success());
+    let none = of_sink("archive");
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no lake with the name archive"), "{none:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_waits_is_spooled_and_one_that_the_disk_lost_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut rng = Rng::new();

@@ -170,7 +170,22 @@ impl Run {
         drained.assert_ledger();
         self.maybe_duplicates += drained.value("maybe_duplicate_events");
         gateway.stop().await;
+        if self.variant.service == Service::Kinesis {
+            self.compare_with_ledger().await;
+        }
         self.judge(began.elapsed());
+    }
+
+    /// What the ledger calls delivered is what the stream has, each event once.
+    async fn compare_with_ledger(&self) {
+        let check = ["ledger", "--check", "stream", "--since", "1d", "--format", "json"];
+        let checked = tokio::process::Command::from(self.setup.command(&check)).output().await.expect("it starts");
+        assert!(checked.status.success(), "{checked:?}");
+        let found: serde_json::Value = serde_json::from_slice(&checked.stdout).expect("JSON");
+        let counts =
+            ["delivered", "events", "doubles", "waiting"].map(|name| found[0][name].as_u64().expect("a number") as usize);
+        let contents = self.stream.contents();
+        assert_eq!(counts, [contents.copies.len(), contents.copies.len(), contents.duplicates(), 0], "{found}");
     }
 
     /// One life of the gateway, with trouble, up to its kill.

@@ -8,8 +8,8 @@ use aws_sdk_kinesis::{
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     operation::put_records::{PutRecordsError, PutRecordsOutput},
-    primitives::Blob,
-    types::PutRecordsRequestEntry,
+    primitives::{Blob, DateTime},
+    types::{PutRecordsRequestEntry, ShardIteratorType},
 };
 use aws_smithy_http_client::tls;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::JoinSet};
 use uuid::Uuid;
 
 use crate::support::kinesis::{Fate, Fault, KinesisServer, Limits, ShardFault, ShardRate, Stream};
@@ -216,6 +216,63 @@ async fn shards_are_listed_in_pages_with_their_parents() {
     stream.set(Fault::ListShardsDenied, 1.0);
     let error = client.list_shards().stream_name("events").send().await.expect_err("it is denied");
     assert_eq!(error.code(), Some("AccessDeniedException"));
+}
+
+#[tokio::test]
+async fn what_was_put_is_read_back_from_any_place_and_no_shard_faster_than_aws_allows() {
+    let (_server, stream, client) = server_with_stream(1).await;
+    put(&client, &uuids(0..10)).await.expect("it is taken");
+    let stored = stream.stored();
+    let iterator = async |kind: ShardIteratorType, number: Option<String>| {
+        let asked = client.get_shard_iterator().stream_name("events").shard_id("shardId-000000000000");
+        let asked = asked.shard_iterator_type(kind).set_starting_sequence_number(number);
+        asked.timestamp(DateTime::from_secs_f64(stored[0].arrived)).send().await.expect("an iterator").shard_iterator
+    };
+    let read = async |iterator: Option<String>, limit: i32| {
+        client
+            .get_records()
+            .set_shard_iterator(iterator)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| error.code().map(str::to_owned))
+    };
+    // In pages, to the end of a closed shard.
+    stream.split_shard(0);
+    let first = read(iterator(ShardIteratorType::TrimHorizon, None).await, 7).await.expect("records");
+    let second = read(first.next_shard_iterator.clone(), 7).await.expect("records");
+    let ends = [first.next_shard_iterator.is_some(), second.next_shard_iterator.is_some()];
+    assert_eq!((first.records.len(), second.records.len(), ends), (7, 3, [true, false]));
+    assert!(first.records.iter().chain(&second.records).zip(&stored).all(|(read, stored)| read.data.as_ref() == stored.data));
+    assert!(first.millis_behind_latest > Some(0) && second.millis_behind_latest == Some(0), "{first:?}");
+    // From any place.
+    let third = Some(first.records[2].sequence_number.clone());
+    for (kind, number, expected) in [
+        (ShardIteratorType::AtSequenceNumber, third.clone(), 8),
+        (ShardIteratorType::AfterSequenceNumber, third, 7),
+        (ShardIteratorType::AtTimestamp, None, 10),
+        (ShardIteratorType::Latest, None, 0),
+    ] {
+        let from = iterator(kind.clone(), number).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(read(from, 100).await.expect("records").records.len(), expected, "{kind:?}");
+    }
+    let from = iterator(ShardIteratorType::TrimHorizon, None).await;
+    for (fault, code) in [
+        (Fault::ReadThrottled, "ProvisionedThroughputExceededException"),
+        (Fault::ReadFailed, "InternalFailure"),
+        (Fault::ReadDenied, "AccessDeniedException"),
+        (Fault::IteratorExpired, "ExpiredIteratorException"),
+    ] {
+        stream.set(fault, 1.0);
+        assert_eq!(read(from.clone(), 100).await.expect_err("an error").as_deref(), Some(code), "{fault:?}");
+        stream.clear_faults();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reads = (0..8).map(|_| client.get_records().set_shard_iterator(from.clone()).send());
+    let reads: JoinSet<_> = reads.collect();
+    let passed = reads.join_all().await.into_iter().filter(Result::is_ok).count();
+    assert!((1..=5).contains(&passed), "{passed} of 8 reads at once");
 }
 
 #[tokio::test]

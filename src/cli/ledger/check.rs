@@ -49,9 +49,10 @@ struct Difference {
     too_many: u64,
 }
 
-/// Compares each lake of the configuration. Returns whether everything fits.
+/// Compares each lake of the configuration, or the one of this sink. Returns whether everything fits.
 pub(super) fn lake(
     config: &Config,
+    only: Option<&str>,
     millis: Range<i64>,
     mut read: impl FnMut() -> anyhow::Result<LedgerRows>,
     format: Format,
@@ -59,11 +60,14 @@ pub(super) fn lake(
 ) -> anyhow::Result<bool> {
     let sinks = config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
     let lakes = sinks.into_iter().filter_map(|sink| match sink.settings {
-        SinkSettings::Lake(lake) => Some((sink.name, location_of(&lake, config))),
+        SinkSettings::Lake(lake) if only.is_none_or(|only| only == sink.name) => Some((sink.name, location_of(&lake, config))),
         _ => None,
     });
     let lakes: Vec<_> = lakes.collect();
-    anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake to compare with");
+    match only {
+        Some(only) => anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake with the name {only}"),
+        None => anyhow::ensure!(!lakes.is_empty(), "the configuration has no lake to compare with"),
+    }
     let mut comparisons = Vec::new();
     for (sink, location) in lakes {
         let before = read()?;
@@ -106,11 +110,11 @@ fn compare(
         until: minute_text(minute_of(whole.end)),
         ..Comparison::default()
     };
-    let first_known = after.minutes.first().and_then(|_| after.since.clone());
+    let first_known = after.since.as_ref();
     let minutes: BTreeSet<i64> = rows.keys().chain(most.keys()).chain(removed.minutes.keys()).copied().collect();
     for minute in minutes {
         let text = minute_text(minute);
-        if first_known.as_ref().is_none_or(|first| text < *first) {
+        if first_known.is_none_or(|first| text < *first) {
             continue;
         }
         let of = |counts: &BTreeMap<i64, u64>| counts.get(&minute).copied().unwrap_or(0);
@@ -165,4 +169,20 @@ fn print(comparison: &Comparison, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "  The lake has every event that was delivered, and no other.")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_minute_that_the_ledger_does_not_have_are_too_many_unless_it_began_later() {
+        let ledger = |since: i64| LedgerRows { since: Some(minute_text(since)), ..LedgerRows::default() };
+        let compared = |ledger: &LedgerRows| {
+            compare("lake", ledger, ledger, &[(1_000, 3)].into(), &RemovedByMinute::default(), &(0..u32::MAX.into()))
+        };
+        assert_eq!(compared(&ledger(1_000)).differences[0].too_many, 3);
+        assert!(compared(&ledger(1_001)).differences.is_empty());
+        assert!(compared(&LedgerRows::default()).differences.is_empty(), "an empty ledger says nothing");
+    }
 }

@@ -90,7 +90,11 @@ where
     }
 }
 
-fn read_error<E>(error: &SdkError<E, HttpResponse>, service_error: fn(Option<&str>, u16, &str) -> Answer) -> Answer
+/// The meaning of a call's error; `service_error` reads the code, the status and the message of an error of the service.
+pub(in crate::sink) fn read_error<E>(
+    error: &SdkError<E, HttpResponse>,
+    service_error: fn(Option<&str>, u16, &str) -> Answer,
+) -> Answer
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

@@ -18,7 +18,7 @@ use crate::{
 /// A stream, by name or ARN, and its client.
 #[derive(Clone, Debug)]
 pub struct KinesisStream {
-    client: Client,
+    pub(super) client: Client,
     stream: String,
     call_timeout: Duration,
 }
@@ -38,7 +38,7 @@ impl KinesisStream {
         &self.stream
     }
 
-    fn arn_or_name(&self) -> (Option<String>, Option<String>) {
+    pub(super) fn arn_or_name(&self) -> (Option<String>, Option<String>) {
         let stream = Some(self.stream.clone());
         if self.stream.starts_with("arn:") { (stream, None) } else { (None, stream) }
     }

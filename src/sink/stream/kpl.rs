@@ -87,6 +87,55 @@ impl KplSize {
     }
 }
 
+/// The bytes of each event in an aggregated record, without their keys; `None` if `record` is none, or is not whole.
+#[must_use]
+pub(super) fn decode(record: &[u8]) -> Option<Vec<&[u8]>> {
+    let rest = record.strip_prefix(&MAGIC)?;
+    let (mut message, digest) = rest.split_at_checked(rest.len().checked_sub(DIGEST_BYTES)?)?;
+    if Md5::digest(message)[..] != *digest {
+        return None;
+    }
+    let mut events = Vec::new();
+    while !message.is_empty() {
+        let (field, mut value) = read_field(&mut message)?;
+        while field == u64::from(RECORD) && !value.is_empty() {
+            let (field, data) = read_field(&mut value)?;
+            if field == u64::from(DATA) {
+                events.push(data);
+            }
+        }
+    }
+    Some(events)
+}
+
+/// The next field with its wire type, and its bytes if it has any.
+fn read_field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
+    let field = read_varint(bytes)?;
+    let number = read_varint(bytes)?;
+    match field & 7 {
+        0 => Some((field, &[])),
+        2 => {
+            let (value, rest) = bytes.split_at_checked(usize::try_from(number).ok()?)?;
+            *bytes = rest;
+            Some((field, value))
+        }
+        _ => None,
+    }
+}
+
+fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
 fn record_bytes(key_index: u64, data: usize) -> usize {
     1 + varint_bytes(key_index) + 2 + 1 + varint_bytes(data as u64) + data
 }
@@ -171,6 +220,11 @@ mod tests {
                 }
             }
             prop_assert_eq!(found.len(), entries.len());
+            let data: Vec<&[u8]> = entries.iter().map(|entry| &*entry.data).collect();
+            prop_assert_eq!(decode(&bytes), Some(data));
+            // Cut, damaged, or of another producer: it is no aggregate.
+            prop_assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+            prop_assert_eq!(decode(&bytes[4..]), None);
             let place = (u128::MAX - 7).to_string();
             for (found, entry) in found.into_iter().zip(&entries) {
                 let key = if shares_key { &entries[0].key } else { &entry.key };

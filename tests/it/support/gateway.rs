@@ -123,6 +123,20 @@ impl Setup {
         self
     }
 
+    /// A command of the program with these arguments, on the same data and with the same configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+        command.args(arguments).arg("--data-dir").arg(&self.data_dir);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
+        for (variable, _) in std::env::vars().filter(|(name, _)| name.starts_with("LAKEGATE")) {
+            command.env_remove(variable);
+        }
+        command.envs(self.environment.iter().cloned()).env("LAKEGATE__SCHEMAS__DIR", &self.schemas).stdin(Stdio::null());
+        command
+    }
+
     /// Starts the process and waits for nothing.
     pub fn spawn(&self) -> Gateway {
         let words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_lakegate")]);

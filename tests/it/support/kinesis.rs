@@ -1,5 +1,6 @@
-//! A Kinesis and a Firehose of our own that misbehave on demand: PutRecords, ListShards and DescribeStreamSummary,
-//! PutRecordBatch and DescribeDeliveryStream over plain HTTP/1.1 on a loopback port of this process.
+//! A Kinesis and a Firehose of our own that misbehave on demand: PutRecords, ListShards, DescribeStreamSummary,
+//! GetShardIterator and GetRecords, PutRecordBatch and DescribeDeliveryStream over plain HTTP/1.1 on a loopback port of this
+//! process.
 //!
 //! It enforces AWS's rules (call and record sizes, keys, base64, the shard by MD5 of the key), keeps everything that it
 //! stored and every call that it met, and strikes with the faults of [`Fault`], by chance from a seed or by script. It knows
@@ -24,6 +25,7 @@ mod fault;
 mod firehose;
 mod kpl;
 mod put;
+mod read;
 mod serve;
 mod service;
 mod shards;
@@ -33,7 +35,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -53,7 +55,7 @@ pub use self::{
     shards::{Shard, ShardFault, ShardRate},
     stored::{Call, Fate, Stored},
 };
-use self::{fault::Faults, shards::Shards};
+use self::{fault::Faults, read::Reads, shards::Shards};
 
 /// The account in the streams' names.
 pub const ACCOUNT: &str = "000000000000";
@@ -66,6 +68,17 @@ struct StreamState {
     shards: Shards,
     faults: Faults,
     stored: Vec<Stored>,
+    reads: Reads,
+    /// Seconds since 1970.
+    created: f64,
+    retention_hours: u32,
+}
+
+/// Seconds since 1970.
+fn now_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // As AWS does, in milliseconds.
+    (since.expect("after 1970").as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// All that the server knows.
@@ -168,7 +181,15 @@ impl KinesisServer {
         let shards = if service == Service::Firehose { 1 } else { shards };
         self.shared.change(|state| {
             let seed = state.seed.wrapping_add(state.streams.len() as u64);
-            let stream = StreamState { service, shards: Shards::equal(shards), faults: Faults::new(seed), stored: Vec::new() };
+            let stream = StreamState {
+                service,
+                shards: Shards::equal(shards),
+                faults: Faults::new(seed),
+                stored: Vec::new(),
+                reads: Reads::default(),
+                created: now_seconds(),
+                retention_hours: 24,
+            };
             assert!(state.streams.insert(name.to_owned(), stream).is_none(), "{name} is there already");
         });
         Stream { shared: self.shared.clone(), name: name.to_owned() }
@@ -262,8 +283,9 @@ impl Stream {
     }
 
     /// How long [`Fault::Slow`] takes.
-    pub fn set_slow(&self, delay: Duration) {
+    pub fn set_slow(&self, delay: Duration) -> &Self {
         self.with(|stream| stream.faults.slow = delay);
+        self
     }
 
     /// How often `fault` struck so far, in calls or, where it is one of records, in records.
@@ -303,6 +325,31 @@ impl Stream {
     /// All shards, open and closed.
     pub fn shards(&self) -> Vec<Shard> {
         self.with(|stream| stream.shards.all().to_vec())
+    }
+
+    /// As if the stream were so much older.
+    pub fn set_age(&self, age: Duration) {
+        self.with(|stream| stream.created -= age.as_secs_f64());
+    }
+
+    /// For how long it says that it keeps a record.
+    pub fn set_retention_hours(&self, hours: u32) {
+        self.with(|stream| stream.retention_hours = hours);
+    }
+
+    /// A record that no call brought, from somebody else.
+    pub fn put_unseen(&self, data: &str) {
+        let sequence = self.next_sequence();
+        self.with(|stream| {
+            let mut record = stream.stored.last().expect("there is one before it").clone();
+            (record.sequence, record.data, record.arrived) = (sequence, data.to_owned().into(), now_seconds());
+            stream.stored.push(record);
+        });
+    }
+
+    /// Loses a record, by its index in [`Self::stored`].
+    pub fn lose(&self, record: usize) -> Stored {
+        self.with(|stream| stream.stored.remove(record))
     }
 
     /// Every record that was stored, in the order of sequence numbers.

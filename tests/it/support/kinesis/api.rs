@@ -12,6 +12,7 @@ use super::{
     fault::Fault,
     firehose,
     put::put_records,
+    read::{get_records, get_shard_iterator},
     stored::{Call, Fate},
 };
 
@@ -96,6 +97,8 @@ pub fn handle(state: &mut State, connection: u64, headers: &HeaderMap, body: &[u
             (Service::Kinesis, "PutRecords") => put_records(state, call, &body),
             (Service::Kinesis, "ListShards") => list_shards(state, call, &body),
             (Service::Kinesis, "DescribeStreamSummary") => describe(state, &body),
+            (Service::Kinesis, "GetShardIterator") => get_shard_iterator(state, call, &body),
+            (Service::Kinesis, "GetRecords") => get_records(state, call, &body),
             (Service::Firehose, "PutRecordBatch") => firehose::put_record_batch(state, call, &body),
             (Service::Firehose, "DescribeDeliveryStream") => firehose::describe(state, call, &body),
             _ => Err(Wrong::new("UnknownOperationException", "")),
@@ -112,7 +115,8 @@ pub fn ok(body: &Value) -> Reply {
     Reply::Answer { status: 200, body: body.to_string().into(), fate: Fate::Answered, is_cut: false, delay: Duration::ZERO }
 }
 
-fn stream<'a>(state: &'a mut State, name: &str) -> Result<&'a mut StreamState, Wrong> {
+/// A stream of Kinesis.
+pub fn stream<'a>(state: &'a mut State, name: &str) -> Result<&'a mut StreamState, Wrong> {
     let stream = state.streams.get_mut(name).filter(|stream| stream.service == Service::Kinesis);
     stream.ok_or_else(|| Wrong::no_stream(name))
 }
@@ -153,14 +157,15 @@ fn list_shards(state: &mut State, call: usize, body: &Value) -> Result<Reply, Wr
 fn describe(state: &mut State, body: &Value) -> Result<Reply, Wrong> {
     let name = stream_name(body)?;
     let record_kib_max = state.limits[Service::Kinesis as usize].record_bytes_max >> 10;
-    let shards = stream(state, &name)?.shards.all();
+    let stream = stream(state, &name)?;
+    let shards = stream.shards.all();
     Ok(ok(&json!({"StreamDescriptionSummary": {
         "StreamName": name,
         "StreamARN": format!("arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{name}"),
         "StreamStatus": "ACTIVE",
         "StreamModeDetails": {"StreamMode": "PROVISIONED"},
-        "RetentionPeriodHours": 24,
-        "StreamCreationTimestamp": 1_763_683_200.0,
+        "RetentionPeriodHours": stream.retention_hours,
+        "StreamCreationTimestamp": stream.created,
         "EnhancedMonitoring": [{"ShardLevelMetrics": []}],
         "EncryptionType": "NONE",
         "OpenShardCount": shards.iter().filter(|shard| shard.is_open()).count(),

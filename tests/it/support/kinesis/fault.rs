@@ -75,6 +75,18 @@ pub enum Fault {
     ListShardsFailed,
     /// ListShards is answered `LimitExceededException`.
     ListShardsLimited,
+
+    // of GetRecords
+    /// 400 `ProvisionedThroughputExceededException`.
+    ReadThrottled,
+    /// 500 `InternalFailure`.
+    ReadFailed,
+    /// 400 `AccessDeniedException`.
+    ReadDenied,
+    /// 400 `ExpiredIteratorException`.
+    IteratorExpired,
+    /// No records although there are some.
+    ReadEmpty,
 }
 
 /// The faults of whole PutRecords calls.
@@ -122,9 +134,13 @@ impl Fault {
             }
         }
         Some(match self {
-            Self::CallFailed | Self::ListShardsFailed => (500, "InternalFailure", "The request processing has failed"),
+            Self::CallFailed | Self::ListShardsFailed | Self::ReadFailed => {
+                (500, "InternalFailure", "The request processing has failed")
+            }
             Self::CallUnavailable => (503, "ServiceUnavailable", "Try again"),
-            Self::CallThrottled => (400, "ProvisionedThroughputExceededException", "Rate exceeded for the stream"),
+            Self::CallThrottled | Self::ReadThrottled => {
+                (400, "ProvisionedThroughputExceededException", "Rate exceeded for the stream")
+            }
             Self::CallLimited | Self::ListShardsLimited => (400, "LimitExceededException", "Rate exceeded"),
             Self::KmsThrottled => (400, "KMSThrottlingException", "The request was denied due to request throttling"),
             Self::KmsDenied => (400, "KMSAccessDeniedException", "The ciphertext refers to a key that you may not use"),
@@ -133,7 +149,8 @@ impl Fault {
             Self::AccessDenied => (400, "AccessDeniedException", "User is not authorized to put records"),
             Self::CallInvalid => (400, "ValidationException", "1 validation error detected"),
             Self::ArgumentInvalid => (400, "InvalidArgumentException", "The argument is not valid"),
-            Self::ListShardsDenied => (400, "AccessDeniedException", "User is not authorized to look"),
+            Self::IteratorExpired => (400, "ExpiredIteratorException", "Iterator expired"),
+            Self::ListShardsDenied | Self::ReadDenied => (400, "AccessDeniedException", "User is not authorized to look"),
             _ => return None,
         })
     }

@@ -149,6 +149,7 @@ fn put_record(stream: &mut StreamState, record: Record, at: (usize, usize), sequ
         partition_key: record.partition_key,
         explicit_hash_key: record.explicit_hash_key,
         data: record.data,
+        arrived: super::now_seconds(),
     });
     service.stored(sequence, &stream.shards.all()[shard].id)
 }

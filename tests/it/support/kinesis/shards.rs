@@ -14,6 +14,11 @@ pub fn sequence_text(sequence: u64) -> String {
     format!("4959033827149025660855969253836157{sequence:022}")
 }
 
+/// The other way round.
+pub fn sequence_of(text: &str) -> Option<u64> {
+    text.get(34..)?.parse().ok()
+}
+
 /// What a shard answers every record with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShardFault {

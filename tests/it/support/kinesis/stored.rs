@@ -58,6 +58,8 @@ pub struct Stored {
     pub partition_key: String,
     pub explicit_hash_key: Option<u128>,
     pub data: Bytes,
+    /// When it came, in seconds since 1970.
+    pub arrived: f64,
 }
 
 impl Stored {
