@@ -27,7 +27,9 @@ fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "target/dedup_fill".into()));
     let _ = fs::remove_dir_all(&folder);
     // Places count only in a spool that has a name.
-    let config = WindowConfig { spool_history: Uuid::from_u128(1), ..WindowConfig::new(&folder) };
+    // Room for those whose claims are measured after the fill: beyond the limit, the oldest are forgotten.
+    let identities_max = total + 2 * MEASURED_BATCHES * 100;
+    let config = WindowConfig { spool_history: Uuid::from_u128(1), identities_max, ..WindowConfig::new(&folder) };
     let (window, _) = Window::open(config.clone(), 0)?;
 
     let started = Instant::now();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::request::MergeError;
 use crate::{
-    limits::{LAKE_ROW_GROUP_BYTES_MAX, LAKE_ROW_GROUP_ROWS_MAX},
+    limits::{LAKE_COMPRESSED_ROWS, LAKE_ROW_GROUP_BYTES_MAX, LAKE_ROW_GROUP_ROWS_MAX},
     sink::lake::{
         encode::{REWRITTEN_PREFIX, properties_of_any_file},
         partition::Partition,
@@ -45,16 +45,20 @@ pub(in crate::sink::lake) struct MergedFile {
 }
 
 impl FileWriter {
-    /// A file with the columns `schema`. `adjust` sets properties beyond those of every file.
+    /// A file with the columns `schema`, for at most `rows` rows as far as is known. `adjust` sets properties beyond those of every
+    /// file.
     pub(in crate::sink::lake) fn begin(
         store: &Store,
         scratch: &Scratch,
         schema: SchemaRef,
+        rows: u64,
         adjust: impl FnOnce(WriterPropertiesBuilder) -> WriterPropertiesBuilder,
     ) -> Result<Self, MergeError> {
         let name = format!("{REWRITTEN_PREFIX}{}.parquet", Uuid::new_v4());
         let file = store.unfinished(&name, scratch)?;
-        let properties = properties_of_any_file(&[], LAKE_ROW_GROUP_ROWS_MAX)?
+        // Its Bloom filter is made for so many rows, and then folded: 2 MiB for a full row group.
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX).clamp(LAKE_COMPRESSED_ROWS, LAKE_ROW_GROUP_ROWS_MAX);
+        let properties = properties_of_any_file(&[], rows)?
             .set_max_row_group_row_count(Some(LAKE_ROW_GROUP_ROWS_MAX))
             .set_max_row_group_bytes(Some(LAKE_ROW_GROUP_BYTES_MAX));
         let options = ArrowWriterOptions::new().with_properties(adjust(properties).build()).with_skip_arrow_metadata(true);

@@ -47,6 +47,8 @@ pub(in crate::sink::lake) struct Gone {
 pub(super) struct Output<'a> {
     request: &'a MergeRequest<'a>,
     extra: Extra,
+    /// Rows of all files together, at most.
+    rows_max: u64,
     /// Bytes at which a file is complete.
     file_bytes: u64,
     columns: Columns,
@@ -59,8 +61,11 @@ impl<'a> Output<'a> {
     pub(super) fn new(request: &'a MergeRequest<'a>, bytes: u64, extra: Extra) -> Self {
         // Files of one size, not a small one at the end.
         let file_bytes = bytes / bytes.div_ceil(request.file_bytes_max).max(1) + 1;
+        let rows = request.files.iter().map(|file| file.rows);
+        // The log does not know the rows of each file.
+        let rows_max = if rows.clone().any(|rows| rows == 0) { u64::MAX } else { rows.sum() };
         let columns = Columns::with_capacity(0, 0, extra);
-        Self { request, extra, file_bytes, columns, open: None, written: Vec::new() }
+        Self { request, extra, rows_max, file_bytes, columns, open: None, written: Vec::new() }
     }
 
     pub(super) fn push(&mut self, row: &LakeRow<'_>) -> Result<(), MergeError> {
@@ -84,7 +89,7 @@ impl<'a> Output<'a> {
             Some(open) => open,
             None => {
                 let MergeRequest { store, scratch, .. } = self.request;
-                FileWriter::begin(store, scratch, columns::schema(self.extra), |properties| properties)?
+                FileWriter::begin(store, scratch, columns::schema(self.extra), self.rows_max, |properties| properties)?
             }
         };
         let bytes = open.write(&chunk)?;

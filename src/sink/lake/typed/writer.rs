@@ -58,7 +58,7 @@ impl<'a> TypedWriter<'a> {
         self.done.unconverted = self.columns.unconverted_rows();
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => FileWriter::begin(self.store, self.scratch, self.columns.schema(), |properties| {
+            None => FileWriter::begin(self.store, self.scratch, self.columns.schema(), u64::MAX, |properties| {
                 // The minimum and maximum of JSON texts are useless.
                 [UNCONVERTED, OTHER].into_iter().fold(properties, |properties, name| {
                     properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None)
