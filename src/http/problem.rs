@@ -90,6 +90,8 @@ pub enum ProblemCode {
     QueryTooLong,
     /// Only for programs on the gateway's own machine.
     OperatorsOnly,
+    /// The console, a web page, may change nothing.
+    ChangesNotAllowed,
     /// The request for a repair of dead letters is invalid.
     InvalidRepair,
     /// The request for an erasure is invalid.
@@ -122,7 +124,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// All codes, for the documentation's test.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -146,6 +148,7 @@ impl ProblemCode {
         Self::TooManyEvents,
         Self::QueryTooLong,
         Self::OperatorsOnly,
+        Self::ChangesNotAllowed,
         Self::InvalidRepair,
         Self::InvalidErasure,
         Self::InvalidQuestion,
@@ -207,6 +210,7 @@ impl ProblemCode {
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
             Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
+            Self::ChangesNotAllowed => (S::FORBIDDEN, "changes_not_allowed", "The console may change nothing"),
             Self::InvalidRepair => (S::BAD_REQUEST, "invalid_repair", "The repair is not understood"),
             Self::InvalidErasure => (S::BAD_REQUEST, "invalid_erasure", "The erasure is not understood"),
             Self::InvalidQuestion => (S::BAD_REQUEST, "invalid_question", "The question is not understood"),
