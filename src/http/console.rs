@@ -1,7 +1,7 @@
 //! The console: a web page for operators at `/` of their listener, and what it asks first.
 //!
-//! Its files are below `http/console/`: plain modules, without a build step and without code of others. The page is the same for
-//! everybody. All that it shows it asks for, as any program may (`/admin/…`), and puts into the document as text, never as markup.
+//! Its files are below `http/console/`: plain modules, without a build step and without code of others; only what is for readers of the
+//! source alone, comments and indentation, is not sent. The page is the same for everybody. All that it shows it asks for, as any program may (`/admin/…`), and puts into the document as text, never as markup.
 //!
 //! What protects it, beside the guards of the listener (`operator.rs`):
 //!
@@ -42,7 +42,7 @@ const PAGE: &str = "index.html";
 
 macro_rules! files {
     ($($content_type:ident $name:literal),* $(,)?) => {
-        /// Every file: its name, its content type, and its text.
+        /// Every file: its name, its content type, and its text as written.
         const FILES: &[(&str, &str, &str)] = &[$(($name, $content_type, include_str!(concat!("console/", $name)))),*];
     };
 }
@@ -93,15 +93,37 @@ pub(super) async fn file(Path(name): Path<String>, request: Request) -> Result<R
     send(&name, request)
 }
 
+/// A text without what is for readers of the source alone: indentation, and lines of scripts that are comments. No text in these files
+/// goes over several lines.
+fn served(content_type: &str, text: &str) -> String {
+    let is_comment = |line: &str| content_type == SCRIPT && ["//", "/**", "* ", "*/"].iter().any(|mark| line.starts_with(mark));
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !is_comment(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A file as it is sent, and its `ETag`.
+struct Served {
+    text: Bytes,
+    etag: String,
+}
+
+/// Every file, in the order of [`FILES`].
+static SERVED: LazyLock<Vec<Served>> = LazyLock::new(|| {
+    let file = |(_, content_type, text): &(&str, &str, &str)| {
+        let text = served(content_type, text);
+        Served { etag: etag(&text), text: text.into() }
+    };
+    FILES.iter().map(file).collect()
+});
+
 fn send(name: &str, request: Request) -> Result<Response, Problem> {
-    static ETAGS: LazyLock<Vec<String>> = LazyLock::new(|| FILES.iter().map(|(_, _, text)| etag(text)).collect());
     let (parts, _) = request.into_parts();
     operator::authorize(&parts)?;
     let Some(index) = FILES.iter().position(|(found, _, _)| *found == name) else {
         return Err(Problem::new(ProblemCode::NotFound, format!("the console has no file {}", quoted(name))));
     };
-    let (_, content_type, text) = FILES[index];
-    let mut response = answer(&parts.headers, content_type, Kept::UntilAsked, &ETAGS[index], Bytes::from_static(text.as_bytes()));
+    let Served { text, etag } = &SERVED[index];
+    let mut response = answer(&parts.headers, FILES[index].1, Kept::UntilAsked, etag, text.clone());
     response.headers_mut().extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     Ok(response)
 }
@@ -141,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_console_is_small_and_every_file_of_its_folder_is_served() {
-        let bytes: usize = FILES.iter().map(|(_, _, text)| text.len()).sum();
+        let bytes: usize = SERVED.iter().map(|served| served.text.len()).sum();
         assert!(bytes <= CONSOLE_BYTES_MAX, "{bytes} bytes of {CONSOLE_BYTES_MAX}");
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/console");
         let mut there: Vec<String> = std::fs::read_dir(folder)
@@ -171,10 +193,28 @@ mod tests {
             ] {
                 assert!(!text.contains(word), "{name} has {word}");
             }
-            let foreign = text
-                .match_indices("://")
-                .filter(|(at, _)| !text[..*at].ends_with("http") || !text[*at..].starts_with("://www.w3.org/2000/svg"));
+            // The namespace of SVG, and an example of an address.
+            let known = ["http://www.w3.org/2000/svg", "http://10.0.0."];
+            let foreign = text.match_indices("://").filter(|(at, _)| {
+                let from = at.saturating_sub("http".len());
+                !known.iter().any(|known| text[from..].starts_with(known))
+            });
             assert_eq!(foreign.count(), 0, "{name} names an address");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_lacks_comments_and_indentation_only() {
+        let text = "// What it is for.\nconst a = 1; // one\n\n/**\n * @param {number} b\n */\nfunction f(b) {\n  /** @type {any} */\n  let c;\n}\n";
+        assert_eq!(served(SCRIPT, text), "const a = 1; // one\nfunction f(b) {\nlet c;\n}\n");
+        assert_eq!(served(STYLE, "* { x: y; }\n@media {\n  a {}\n}"), "* { x: y; }\n@media {\na {}\n}\n");
+        for (name, _, text) in FILES.iter().filter(|(_, content_type, _)| *content_type == SCRIPT) {
+            for line in text.lines().map(str::trim).filter(|line| line.starts_with("/**")) {
+                assert!(line.ends_with("*/") || !line.contains("*/"), "{name} has code behind a comment: {line}");
+            }
+            // A backtick that is still open at the end of a line begins a text whose indentation counts.
+            let is_closed = |line: &str| line.starts_with("//") || line.matches('`').count() % 2 == 0;
+            assert!(text.lines().all(is_closed), "{name} has a text over several lines");
         }
     }
 }

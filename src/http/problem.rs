@@ -4,6 +4,7 @@
 //! (`http/middleware.rs`) writes it, because the request id is known only there.
 
 mod advice;
+mod operator_errors;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +23,9 @@ use crate::{
     auth::{AuthError, Denied},
     body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
-    erasure::ErasureError,
     ingest::SubmissionError,
     outcome::shortened,
     rate_limit::RateExceeded,
-    repair::RepairError,
 };
 
 /// What went wrong with a request as a whole.
@@ -378,26 +377,6 @@ impl From<AuthError> for Problem {
 impl From<Denied<'_>> for Problem {
     fn from(Denied { error, secret }: Denied<'_>) -> Self {
         Self { key: secret.map(|secret| secret.source.name.clone()), ..error.into() }
-    }
-}
-
-impl From<RepairError> for Problem {
-    fn from(error: RepairError) -> Self {
-        let code = match &error {
-            RepairError::NotApplicable { .. } => ProblemCode::PatchNotApplicable,
-            RepairError::Disk(_) => ProblemCode::StorageUnavailable,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ErasureError> for Problem {
-    fn from(error: ErasureError) -> Self {
-        let code = match &error {
-            ErasureError::Criterion(_) => ProblemCode::InvalidErasure,
-            ErasureError::Disk(_) => ProblemCode::StorageUnavailable,
-        };
-        Self::new(code, error.to_string())
     }
 }
 

@@ -71,9 +71,9 @@ for (const name of Object.keys(PROGRAMS)) {
       await go(tab, 'rejections');
       await shows(tab, 'its cause', 'schema_violation at /section_index');
       await tab.run(() => document.querySelector('.groups summary').click());
-      await shows(tab, 'the explanation', 'an integer');
-      assert.match(await text(tab, '.fault'), /Where\s+\/section_index[^]*Expected\s+an integer[^]*Actual\s+"7"/);
-      assert.equal(await text(tab, '.json mark'), '"7"');
+      await until('the explanation', async () => (await text(tab, '.fault')) !== '');
+      assert.match(await text(tab, '.fault'), /Where\s+\/section_index[^]*Expected\s+an integer[^]*Actual\s+the string "7"/);
+      assert.equal(await text(tab, 'pre mark'), '"7"');
       assert.deepEqual(JSON.parse(await tab.run(() => document.querySelector('textarea').value)), [
         { op: 'test', path: '/section_index', value: '7' }, { op: 'replace', path: '/section_index', value: 7 },
       ]);
@@ -114,9 +114,9 @@ for (const name of Object.keys(PROGRAMS)) {
       await until('the examples', () => tab.run(() => [...document.querySelectorAll('.groups details')].every((details) => details.querySelector('.fault'))), 20);
       assert.ok((await text(tab, '.groups')).includes('<img src=x onerror='), 'the name is shown as it is');
       const strange = async (where) => assert.deepEqual(await tab.run(() => ({
-        hacked: window.hacked, scripts: document.scripts.length, images: document.images.length,
+        hacked: window.hacked ?? null, scripts: document.scripts.length, images: document.images.length,
         handlers: document.querySelectorAll('[onerror], [onload], [onclick], iframe, object, a[href^="javascript:"]').length,
-      })), { hacked: undefined, scripts: 1, images: 1, handlers: 0 }, where);
+      })), { hacked: null, scripts: 1, images: 1, handlers: 0 }, where);
       await strange('rejections');
       for (const place of [`find/${encodeURIComponent(attack)}`, `schemas/${encodeURIComponent(attack)}`, 'ledger', 'keys', 'overview']) {
         await go(tab, place);
@@ -306,26 +306,37 @@ describe('the console under load', { skip: skipFor(missing('chromium')), concurr
       }
     };
     const senders = [sender(), sender()];
-    const tab = await browser.tab(gateway.console);
+    /** Microseconds of the gateway's processor time for each event. */
+    const cost = async () => {
+      const [before, began] = [accepted, cpu(gateway.pid)];
+      await pause(SECONDS * 1000);
+      return (1e6 * (cpu(gateway.pid) - began)) / (accepted - before);
+    };
+    const tab = await browser.tab('about:blank');
+    await pause(1000);
+    const alone = await cost();
+    await tab.goto(gateway.console);
     await shows(tab, 'the figures', 'events a second come in');
     await pause(2500);
     await tab.run(() => {
       window.shifts = 0;
       new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifts += entry.value))).observe({ type: 'layout-shift' });
     });
-    const [before, began] = [accepted, cpu(gateway.pid)];
-    await pause(SECONDS * 1000);
+    const before = accepted;
+    const watched = await cost();
     const rate = (accepted - before) / SECONDS;
     const shifts = await tab.run(() => window.shifts);
     assert.ok(shifts < 0.01, `the overview moves by ${shifts}`);
-    t.diagnostic(`${Math.round(rate)} events a second, ${(1e6 * (cpu(gateway.pid) - began) / (accepted - before)).toFixed(1)} µs of processor time each`);
     await go(tab, 'live');
     await pause(1500);
     await tab.run(() => {
       window.rows = 0;
       new MutationObserver((changes) => changes.forEach(({ addedNodes }) => (window.rows += addedNodes.length))).observe(document.querySelector('.events'), { childList: true });
     });
-    await pause(SECONDS * 1000);
+    const live = await cost();
+    t.diagnostic(`${Math.round(rate)} events a second; µs of processor time for each: ${alone.toFixed(1)} alone, ${watched.toFixed(1)} with the overview, ${live.toFixed(1)} with the live view`);
+    // The browser has its own work on the same processors, so that this is far from exact; `docs/operate.md` has figures of a quiet machine.
+    assert.ok(Math.max(watched, live) < alone * 1.3, 'the console costs events');
     const { rows, there, note } = await tab.run(() => ({ rows: window.rows, there: document.querySelectorAll('.events li').length, note: document.querySelector('.note').innerText }));
     assert.ok(rows <= 15 * SECONDS && there <= 100, `${rows} rows came in ${SECONDS} s, ${there} are there`);
     assert.match(note, /A fair sample: .* of .* events a second are shown/);

@@ -1,130 +1,110 @@
-// Makes the parts of the page. What a client sent comes in as text: nothing here, or elsewhere in the console, parses markup.
+// Makes the parts of the page. What a client sent comes in as text: nothing in the console parses markup.
 
-/** @typedef {Node | string | number | null | undefined | false} Child */
-
-/** @param {Element} node @param {Record<string, unknown>} attributes */
-function set(node, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === 'function') node.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
-    else if (value === true) node.setAttribute(name, '');
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, String(value));
-  }
-}
-
-/** @param {Child[]} children */
-const nodes = (children) => children.flatMap((child) => (child === null || child === undefined || child === false ? [] : typeof child === 'number' ? String(child) : child));
+const nodes = (children) => children.flat(3).filter((child) => (child ?? false) !== false);
 
 /**
- * A new element. An attribute whose value is a function, such as `onclick`, is a listener.
- * @template {keyof HTMLElementTagNameMap} T
- * @param {T} name @param {Record<string, unknown>} [attributes] @param {...Child} children
- * @returns {HTMLElementTagNameMap[T]}
+ * A new element of `tag.class.class`. An object before the children has its attributes; those that are functions are listeners.
+ * @returns {any}
  */
-export function el(name, attributes = {}, ...children) {
+export function h(tag, ...children) {
+  const [name, ...classes] = tag.split('.');
   const node = document.createElement(name);
-  set(node, attributes);
+  if (classes.length) node.className = classes.join(' ');
+  if (children[0]?.constructor === Object) {
+    for (const [key, value] of Object.entries(children.shift())) {
+      if (typeof value === 'function') node.addEventListener(key, value);
+      else if ((value ?? false) !== false) node.setAttribute(key, value === true ? '' : value);
+    }
+  }
   node.append(...nodes(children));
   return node;
 }
 
-/** Writes a text, if it is another one: what stays the same is not drawn again. @param {Node} node @param {string} text */
-export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-/** Puts `children` into `node`, if they look otherwise than what is there. @param {Element} node @param {...Child} children */
+/** Puts children into a node, if they look otherwise than what is there: what stays the same is not drawn again. */
 export function put(node, ...children) {
-  const draft = /** @type {Element} */ (node.cloneNode(false));
+  const draft = node.cloneNode(false);
   draft.append(...nodes(children));
   if (!draft.isEqualNode(node)) node.replaceChildren(...draft.childNodes);
 }
 
-/**
- * Makes the children of `parent` those of `items`, in order. What is there already is kept, with its focus and its place.
- * @template T @param {Element} parent @param {T[]} items @param {(item: T) => string} key
- * @param {(item: T) => HTMLElement} make @param {(node: HTMLElement, item: T) => void} [update]
- */
+/** Makes the children of `parent` those of `items`, in order. A child whose key is there already is kept, with its focus. */
 export function keyed(parent, items, key, make, update) {
-  const old = new Map([...parent.children].map((node) => [/** @type {HTMLElement} */ (node).dataset.key, /** @type {HTMLElement} */ (node)]));
+  const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
   const wanted = new Set(items.map(key));
-  for (const [name, node] of old) if (name === undefined || !wanted.has(name)) node.remove();
+  for (const [name, node] of old) if (!wanted.has(name)) node.remove();
   let next = parent.firstElementChild;
   for (const item of items) {
-    const name = key(item);
-    let node = old.get(name);
-    if (!node) {
-      node = make(item);
-      node.dataset.key = name;
-    }
+    const node = old.get(key(item)) ?? make(item);
+    node.dataset.key = key(item);
     update?.(node, item);
     if (node === next) next = next.nextElementSibling;
     else parent.insertBefore(node, next);
   }
 }
 
-/**
- * A table that scrolls by itself where it is wider than the page. A head that begins with `#` is of numbers.
- * @param {string} caption @param {string[]} heads
- */
+/** A table that scrolls by itself where it is wider than the page. A head that begins with `#` is of numbers. */
 export function table(caption, heads) {
-  const body = el('tbody');
-  const isNumber = heads.map((head) => head.startsWith('#'));
-  const head = heads.map((text, column) => el('th', { scope: 'col', class: isNumber[column] ? 'number' : null }, text.replace(/^#/, '')));
-  const inner = el('table', {}, el('caption', {}, caption), el('thead', {}, el('tr', {}, ...head)), body);
-  const root = el('div', { class: 'scroll', role: 'region', 'aria-label': caption }, inner);
+  const kinds = heads.map((head) => (head[0] === '#' ? '.number' : ''));
+  const body = h('tbody');
+  const inner = h('table', h('caption', caption), h('thead', h('tr', heads.map((head, at) => h(`th${kinds[at]}`, { scope: 'col' }, head.replace('#', ''))))), body);
+  const root = h('div.scroll', { role: 'region', 'aria-label': caption }, inner);
   // Who has no mouse must be able to scroll it, and should not stop at it otherwise.
-  new ResizeObserver(() => (root.scrollWidth > root.clientWidth ? root.setAttribute('tabindex', '0') : root.removeAttribute('tabindex'))).observe(inner);
-  /** @template T @param {T[]} items @param {(item: T) => string} key @param {(item: T) => Child[]} cells */
-  const fill = (items, key, cells) =>
-    keyed(body, items, key, () => el('tr', {}, ...heads.map((_, column) => (column ? el('td', { class: isNumber[column] ? 'number' : null }) : el('th', { scope: 'row' })))), (row, item) => {
-      cells(item).forEach((cell, column) => put(/** @type {Element} */ (row.children[column]), cell));
-    });
+  new ResizeObserver(() => (root.tabIndex = root.scrollWidth > root.clientWidth ? 0 : -1)).observe(inner);
+  const row = () => h('tr', kinds.map((kind, at) => (at ? h(`td${kind}`) : h('th', { scope: 'row' }))));
+  const fill = (items, key, cells) => keyed(body, items, key, row, (row, item) => cells(item).forEach((cell, at) => put(row.children[at], cell)));
   return { root, fill };
 }
 
-/** A part of a view, with its own heading. @param {string} title @param {...Child} children */
-export const part = (title, ...children) => el('section', { class: 'card' }, el('h2', {}, title), ...children);
+/** A part of a view, with its own heading. */
+export const part = (title, ...children) => h('section.card', h('h2', title), children);
 
-/** Names with values. @param {[string, Child][]} pairs */
-export const pairs = (pairs) => el('dl', { class: 'pairs' }, ...pairs.map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+/** Names with values. */
+export const pairs = (pairs) => h('dl.pairs', pairs.map(([name, value]) => h('div', h('dt', name), h('dd', value))));
 
-/** A command to copy. @param {string} text @param {string} label */
+/** A field for a text that no dictionary has. */
+export const input = (id, more) => h('input', { id, autocomplete: 'off', spellcheck: 'false', ...more });
+
+/** A label with its field. */
+export const field = (words, control) => h('label', { for: control.id }, words, control);
+
+/** A text that can be read by keyboard where it is longer than its box. */
+export const box = (label, ...children) => h('pre', { tabindex: 0, role: 'region', 'aria-label': label }, h('code', children));
+
+/** A command to copy. */
 export function command(text, label) {
-  const copied = el('span', { role: 'status', class: 'soft' });
-  const copy = () => navigator.clipboard.writeText(text).then(() => write(copied, ' copied'), () => write(copied, ' select it and copy it'));
-  // Only pages of this machine, or over TLS, have a clipboard.
-  return el('div', { class: 'command' }, el('pre', { tabindex: '0', role: 'region', 'aria-label': label }, el('code', {}, text)), navigator.clipboard && el('button', { type: 'button', onclick: copy }, 'Copy'), copied);
+  const copied = h('span.soft', { role: 'status' });
+  const copy = () => navigator.clipboard.writeText(text).then(() => put(copied, ' copied'));
+  return h('div.command', box(label, text), h('button', { type: 'button', click: copy }, 'Copy'), copied);
 }
 
-/** A code with what it means, one click away. @param {string} code */
-export const codeLink = (code) => el('a', { href: `/errors#${encodeURIComponent(code)}` }, el('code', {}, code));
+/** A code with its meaning one click away. */
+export const codeLink = (code) => h('a', { href: `/errors#${encodeURIComponent(code)}` }, h('code', code));
 
-/** @param {string} outcome */
-export const badge = (outcome) => el('span', { class: `badge ${outcome}` }, outcome);
+export const badge = (kind, words = kind) => h(`span.badge.${kind}`, words);
 
-/** An error, for a reader. @param {unknown} error */
-export const said = (error) => (error instanceof Error ? error.message : String(error));
+/** A link to what is known of an event. */
+export const findLink = (uuid, words) => h('a', { href: `#/find/${encodeURIComponent(uuid)}` }, words);
 
-const SVG = 'http://www.w3.org/2000/svg';
+export const failed = (error) => h('p.why', error.message);
+
 const [WIDTH, HEIGHT] = [240, 56];
 
 /** A line of numbers that can be drawn again. Its numbers are told beside it. */
 export function spark() {
-  const svg = document.createElementNS(SVG, 'svg');
-  set(svg, { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
-  const [area, line] = ['area', 'line'].map((name) => {
-    const path = document.createElementNS(SVG, 'path');
-    path.setAttribute('class', name);
-    svg.append(path);
-    return path;
-  });
-  /** @param {(number | null)[]} numbers @param {number} room how many fit */
+  const make = (name, attributes) => {
+    const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  const [area, line] = ['area', 'line'].map((name) => make('path', { class: name }));
+  const svg = make('svg', { class: 'spark', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' });
+  svg.append(area, line);
   const draw = (numbers, room) => {
-    const top = Math.max(1, ...numbers.map((number) => number ?? 0));
-    const points = numbers.map((number, at) => `${(((at + room - numbers.length) * WIDTH) / (room - 1)).toFixed(1)} ${(HEIGHT - 2 - ((number ?? 0) / top) * (HEIGHT - 6)).toFixed(1)}`);
-    const first = points[0]?.split(' ')[0] ?? WIDTH;
-    line?.setAttribute('d', points.length > 1 ? `M${points.join('L')}` : '');
-    area?.setAttribute('d', points.length > 1 ? `M${first} ${HEIGHT}L${points.join('L')}L${WIDTH} ${HEIGHT}Z` : '');
+    const top = Math.max(1, ...numbers);
+    const points = numbers.map((number, at) => `${(((at + room - numbers.length) * WIDTH) / (room - 1)).toFixed(1)} ${(HEIGHT - 2 - (number / top) * (HEIGHT - 6)).toFixed(1)}`);
+    if (points.length < 2) return;
+    line.setAttribute('d', `M${points.join('L')}`);
+    area.setAttribute('d', `M${points[0].split(' ')[0]} ${HEIGHT}L${points.join('L')}L${WIDTH} ${HEIGHT}Z`);
   };
   return { svg, draw };
 }

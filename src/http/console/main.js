@@ -1,6 +1,6 @@
 // The console: which view is shown, and the figures that all of them read.
-import { ask } from './api.js';
-import { el, put, said, write } from './dom.js';
+import { ask, every } from './api.js';
+import { failed, h, put } from './dom.js';
 import { several, time } from './format.js';
 import * as overview from './overview.js';
 import * as live from './live.js';
@@ -11,94 +11,68 @@ import * as ledger from './ledger.js';
 import * as keys from './keys.js';
 import * as fleet from './fleet.js';
 
-/** @typedef {import('./types.js').Report} Report */
-/** @typedef {import('./types.js').Context} Context */
+/**
+ * What a view is given: what it is shown in, what all views know, and what stands behind its name in the address. It gives its end.
+ * @typedef {{ settings: any, report: any, history: number[], readers: Set<(report: any) => void> }} Context
+ * @typedef {{ title: string, hint: string, show(root: HTMLElement, context: Context, argument: string): void | (() => void) }} View
+ */
 
-/** @type {Record<string, import('./types.js').View>} */
+/** @type {Record<string, View>} */
 const VIEWS = { overview, live, rejections, schemas, find, ledger, keys, fleet };
 const POLL_MS = 1000;
+/** Seconds of the chart. */
 const HISTORY = 120;
 
-/** @param {string} id */
-const node = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const [main, state, views] = [node('main'), node('state'), node('views')];
-
-/** @type {Report | undefined} */
-let report;
-/** @type {Set<(report: Report | undefined) => void>} */
-const readers = new Set();
+const [main, state, views, about] = ['main', 'state', 'views', 'about'].map((id) => /** @type {HTMLElement} */ (document.getElementById(id)));
 /** @type {Context} */
-const context = {
-  settings: { version: '', gateway: '', allow_changes: false, shows_payloads: false, fleet: 0, first_event: { url: '', takes_dev: false } },
-  report: () => report,
-  history: [],
-  reports(on) {
-    readers.add(on);
-    if (report) on(report);
-    return () => readers.delete(on);
-  },
-};
+const context = { settings: {}, report: undefined, history: [], readers: new Set() };
+
+/** The view that the address names, and what stands behind it: `#/find/UUID`. */
+function here() {
+  const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(location.hash) ?? [];
+  return Object.hasOwn(VIEWS, name) ? [name, decodeURIComponent(argument)] : ['overview', ''];
+}
 
 /** What the line beside the name says, whatever view is shown. */
 function tell() {
-  const [words, kind] = !report ? ['Away: it does not answer', 'bad']
-    : !report.ready ? ['Not ready', 'bad']
-    : report.conditions.length ? [`Ready, ${several(report.conditions.length, 'warning')}`, 'warn']
-    : ['Ready', 'good'];
+  const { report } = context;
+  const [words, kind] = !report ? ['Away: it does not answer', 'bad'] : !report.ready ? ['Not ready', 'bad']
+    : report.conditions.length ? [`Ready, ${several(report.conditions.length, 'warning')}`, 'warn'] : ['Ready', 'good'];
   state.className = `state ${kind}`;
-  write(state, words);
-  document.title = `${kind === 'good' ? '' : `${words} · `}${VIEWS[here()[0]]?.title} · Lakegate`;
+  put(state, words);
+  document.title = `${VIEWS[here()[0]].title} · ${words} · Lakegate`;
 }
 
 async function poll() {
-  // Nobody reads a page in the background.
-  if (!document.hidden) {
-    try {
-      report = /** @type {Report} */ (await ask('/admin/overview'));
-      context.history.push(report.events.received_per_second ?? null);
-      if (context.history.length > HISTORY) context.history.shift();
-      write(node('about'), `Version ${context.settings.version}, up for ${time(report.gateways[0]?.uptime_seconds)}`);
-    } catch {
-      report = undefined;
-    }
-    tell();
-    for (const read of readers) read(report);
+  context.report = await ask('/admin/overview').catch(() => undefined);
+  if (context.report) {
+    context.history.push(context.report.events.received_per_second ?? 0);
+    if (context.history.length > HISTORY) context.history.shift();
+    put(about, `Version ${context.settings.version}, up for ${time(context.report.gateways[0].uptime_seconds)}`);
   }
-  setTimeout(poll, POLL_MS);
-}
-
-/** The view that the address names, and what stands behind it: `#/find/UUID`. @returns {[string, string]} */
-function here() {
-  const [, name = '', argument = ''] = /^#\/(\w+)(?:\/(.*))?$/.exec(location.hash) ?? [];
-  try {
-    return Object.hasOwn(VIEWS, name) ? [name, decodeURIComponent(argument)] : ['overview', ''];
-  } catch {
-    return [name, ''];
-  }
+  tell();
+  for (const read of context.readers) read(context.report);
 }
 
 /** @type {void | (() => void)} */
 let leave;
 
-/** @param {boolean} isFirst */
 function show(isFirst) {
   const [name, argument] = here();
-  const view = /** @type {import('./types.js').View} */ (VIEWS[name]);
   leave?.();
-  for (const link of views.querySelectorAll('a')) link.hash === `#/${name}` ? link.setAttribute('aria-current', 'page') : link.removeAttribute('aria-current');
-  const title = el('h1', { tabindex: '-1' }, view.title);
-  const root = el('div', { class: `view ${name}` });
-  main.replaceChildren(title, el('p', { class: 'hint' }, view.hint), root);
-  leave = view.show(root, context, argument);
+  for (const link of views.querySelectorAll('a')) link.ariaCurrent = link.hash === `#/${name}` ? 'page' : null;
+  const title = h('h1', { tabindex: -1 }, VIEWS[name].title);
+  const root = h(`div.view.${name}`);
+  main.replaceChildren(title, h('p.hint', VIEWS[name].hint), root);
+  leave = VIEWS[name].show(root, context, argument);
+  if (isFirst) return;
   tell();
-  if (!isFirst) {
-    scrollTo(0, 0);
-    // So that a screen reader says where one is, and Tab goes on from here.
-    title.focus({ preventScroll: true });
-  }
+  scrollTo(0, 0);
+  // So that a screen reader says where one is, and Tab goes on from here.
+  title.focus({ preventScroll: true });
 }
 
-put(views, ...Object.entries(VIEWS).map(([name, { title }]) => el('li', {}, el('a', { href: `#/${name}` }, title))));
+put(views, Object.entries(VIEWS).map(([name, { title }]) => h('li', h('a', { href: `#/${name}` }, title))));
 // The link over all is for keyboards; the address names views.
 document.querySelector('.skip')?.addEventListener('click', (event) => {
   event.preventDefault();
@@ -108,8 +82,7 @@ try {
   context.settings = await ask('/admin/console');
   addEventListener('hashchange', () => show(false));
   show(true);
-  poll();
+  every(POLL_MS, poll);
 } catch (error) {
-  put(main, el('h1', {}, 'The console cannot ask the gateway'), el('p', {}, said(error)));
-  write(state, 'No answer');
+  put(main, h('h1', 'The gateway does not answer the console'), failed(error));
 }

@@ -1,66 +1,52 @@
 // Suggests the patch (RFC 6902) that would repair an event, from what the gateway says of its fault.
-import { valueAt } from './event.js';
+import { token, valueAt } from './event.js';
 
-/** @typedef {{ op: string, path: string, from?: string, value?: unknown }} Operation */
-/** @typedef {{ operations: Operation[], words: string, isForAll: boolean }} Suggestion `isForAll`: it mends all events with this fault alike. */
-
-/** A name of a fault's text, which is quoted. @param {string | undefined} text @returns {string | undefined} */
-function unquoted(text) {
+/** The name that a text has in quotes, at the place of a pattern. */
+function named(text, before, after) {
+  const [, found] = new RegExp(`${before}("(?:[^"\\\\]|\\\\.)*")${after}`, 's').exec(text) ?? [];
   try {
-    return text === undefined ? undefined : JSON.parse(text);
+    return found && JSON.parse(found);
   } catch {
     return undefined;
   }
 }
 
-const QUOTED = '("(?:[^"\\\\]|\\\\.)*")';
-
-/** What a fault says: what was expected and what was there, what the sender may have meant, and the name of a field. @param {string} detail */
+/** What a fault says, in parts: what was expected and what was there, and what the sender may have meant. */
 export function understood(detail) {
-  const [, meant] = new RegExp(`did you mean ${QUOTED}\\?$`, 's').exec(detail) ?? [];
-  const text = detail.replace(/; did you mean .*\?$/s, '');
+  const text = detail.replace(/; did you mean .*/s, '');
   const [, expected, actual] = /^expected (.*?), got (.*)$/s.exec(text) ?? [];
-  return {
-    text, expected, actual, meant: unquoted(meant),
-    missing: unquoted(new RegExp(`required field ${QUOTED} is missing`).exec(text)?.[1]),
-    unknown: unquoted(new RegExp(`^the field ${QUOTED} is not in the schema`).exec(text)?.[1]),
-  };
+  return { text, expected, actual, meant: named(detail, 'did you mean ', '\\?') };
 }
 
-/** @param {string} name */
-const token = (name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-
-/** The same value as another kind, if the schema wants that. @param {string} expected @param {unknown} value */
+/** The same value as another kind, if the schema wants that. */
 function converted(expected, value) {
-  const text = String(value).trim();
-  if (/^(an integer|a number)/.test(expected) && typeof value === 'string' && text && Number.isFinite(Number(text)) && (expected[2] === 'n' && expected[1] === ' ' || Number.isInteger(Number(text)))) return Number(text);
-  if (/^a boolean/.test(expected) && (text === 'true' || text === 'false')) return text === 'true';
-  if (/^a string/.test(expected) && (typeof value === 'number' || typeof value === 'boolean')) return String(value);
+  const number = typeof value === 'string' && value.trim() ? Number(value) : NaN;
+  if (/^an integer/.test(expected) && Number.isInteger(number)) return number;
+  if (/^a number/.test(expected) && Number.isFinite(number)) return number;
+  if (/^a boolean/.test(expected) && /^(true|false)$/.test(value)) return value === 'true';
+  if (/^a string/.test(expected) && /^(number|boolean)$/.test(typeof value)) return String(value);
   return undefined;
 }
 
 /**
- * @param {{ pointer: string, detail: string }} fault @param {unknown} event its JSON, as read
- * @returns {Suggestion | undefined} nothing, if a patch cannot mend it
+ * The operations with words for them, and whether they mend all events with this fault alike. Undefined if no patch can mend it.
+ * @returns {{ operations: any[], words: string, isForAll?: boolean } | undefined}
  */
 export function suggestion({ pointer, detail }, event) {
-  if (event === null || typeof event !== 'object') return undefined;
-  const { expected, meant, missing, unknown } = understood(detail);
+  if (!event || typeof event !== 'object') return undefined;
+  const { expected, meant } = understood(detail);
+  const missing = named(detail, 'required field ', ' is missing');
+  if (missing !== undefined) return { operations: [{ op: 'add', path: pointer + token(missing), value: null }], words: 'Put the right value in place of null: only you know it.' };
+  const unknown = named(detail, '^the field ', ' is not in the schema');
   if (unknown !== undefined) {
     const from = pointer + token(unknown);
-    return meant === undefined
-      ? { operations: [{ op: 'remove', path: from }], words: 'This removes the field, and its value with it. If the field should be kept, add it to the schema instead.', isForAll: true }
-      : { operations: [{ op: 'move', from, path: pointer + token(meant) }], words: `This gives the field its right name, ${meant}.`, isForAll: true };
+    if (meant === undefined) return { operations: [{ op: 'remove', path: from }], words: 'This removes the field with its value. If it should be kept, add it to the schema instead.', isForAll: true };
+    return { operations: [{ op: 'move', from, path: pointer + token(meant) }], words: `This gives the field its right name, ${meant}.`, isForAll: true };
   }
-  if (missing !== undefined) return { operations: [{ op: 'add', path: pointer + token(missing), value: null }], words: 'Put the right value in place of null: only you know it.', isForAll: false };
-  const value = valueAt(event, pointer);
-  if (!pointer || value === undefined) return undefined;
-  const test = { op: 'test', path: pointer, value };
-  if (meant !== undefined) return { operations: [test, { op: 'replace', path: pointer, value: meant }], words: `This writes ${meant}, which the sender probably meant.`, isForAll: true };
-  const other = expected === undefined ? undefined : converted(expected, value);
-  if (other !== undefined) return { operations: [test, { op: 'replace', path: pointer, value: other }], words: `This writes the same value as ${expected}.`, isForAll: false };
-  return { operations: [test, { op: 'replace', path: pointer, value }], words: 'Put the right value into the second line: only you know it.', isForAll: false };
+  const old = valueAt(event, pointer);
+  if (!pointer || old === undefined) return undefined;
+  const replace = (value, words, isForAll) => ({ operations: [{ op: 'test', path: pointer, value: old }, { op: 'replace', path: pointer, value }], words, isForAll });
+  if (meant !== undefined) return replace(meant, `This writes ${meant}, which the sender probably meant.`, true);
+  const other = converted(expected, old);
+  return other === undefined ? replace(old, 'Put the right value into the second line: only you know it.', false) : replace(other, `This writes the same value as ${expected}.`, false);
 }
-
-/** An operation on each line. @param {Operation[]} operations */
-export const written = (operations) => `[\n${operations.map((operation) => `  ${JSON.stringify(operation)}`).join(',\n')}\n]`;

@@ -1,36 +1,29 @@
 // The stream of live events (`/admin/tail`).
 
-/** @typedef {import('./types.js').Live} Live */
-
 const RETRY_MS = 2000;
 
 /**
- * Watches until the function that it gives is called. `left` is told how many of `matched` events of some milliseconds are not shown.
- * @param {string} query
- * @param {{ event(event: Live): void, left?(matched: number, shown: number, ms: number): void, state?(words: string): void }} on
+ * Calls `event` with each event until the function that it gives is called, and `left` with how many of some were not shown.
+ * @param {string} query @param {(event: any) => void} event @param {(left: number) => void} [left] @param {(words: string) => void} [state]
  */
-export function watch(query, on) {
-  /** @type {EventSource | undefined} */
-  let source;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let later;
+export function watch(query, event, left = () => {}, state = () => {}) {
+  let source, later;
   const open = () => {
     source = new EventSource(`/admin/tail?${query}`);
-    /** @param {string} kind @param {(data: any) => void} take */
-    const heard = (kind, take) => source?.addEventListener(kind, (message) => take(JSON.parse(message.data)));
-    source.onopen = () => on.state?.('');
-    heard('event', on.event);
-    heard('sampled', ({ shown, matched, milliseconds }) => on.left?.(matched, shown, milliseconds));
-    heard('missed', ({ events, milliseconds }) => on.left?.(events, 0, milliseconds));
+    const heard = (kind, take) => source.addEventListener(kind, (message) => take(JSON.parse(message.data)));
+    heard('event', event);
+    heard('sampled', ({ shown, matched }) => left(matched - shown));
+    heard('missed', ({ events }) => left(events));
+    source.onopen = () => state('');
     source.onerror = () => {
-      const isRefused = source?.readyState === EventSource.CLOSED;
-      on.state?.(isRefused ? 'The gateway does not let another reader in: eight may watch at one time. Trying again.' : 'The stream has ended. Trying again.');
+      const isRefused = source.readyState === EventSource.CLOSED;
+      state(`${isRefused ? 'Eight watch already.' : 'The stream has ended.'} Trying again.`);
       if (isRefused) later = setTimeout(open, RETRY_MS);
     };
   };
   open();
   return () => {
     clearTimeout(later);
-    source?.close();
+    source.close();
   };
 }
