@@ -27,7 +27,7 @@ const post = (gateway, events) =>
   fetch(gateway.url, { method: 'POST', headers: { 'x-api-key': 'dev', 'content-type': 'application/json' }, body: JSON.stringify(events) });
 
 const text = (tab, selector = 'main') => tab.run((selector) => document.querySelector(selector)?.innerText ?? '', selector);
-const shows = (tab, what, words, seconds) => until(async () => `${what}: ${await text(tab)}`, async () => (await text(tab)).includes(words), seconds);
+const shows = (tab, what, words, seconds) => until(what, async () => (await text(tab)).includes(words), seconds);
 const go = async (tab, view) => {
   await tab.run((view) => void (location.hash = `#/${view}`), view);
   await until(`the view ${view}`, () => tab.run((view) => document.querySelector(`.view.${view.split('/')[0]}`) !== null, view));
@@ -83,14 +83,14 @@ for (const name of Object.keys(PROGRAMS)) {
       await click(tab, 'button', 'Replay');
       await shows(tab, 'the replay', '1 event: 1 accepted.');
       await click(tab, 'a', 'Where is the event now?');
-      await until(async () => `it is in the lake: ${await text(tab)}`, async () => {
+      await until('it is in the lake', async () => {
         await click(tab, 'button', 'Find').catch(() => {});
         await pause(300);
         return /delivered[^]*\.parquet, row group \d+, row \d+/i.test(await text(tab));
       }, 20);
       assert.match(await text(tab), /Rejected[^]*It is repaired/);
       const [row] = await gateway.delivered([bad.event_uuid]);
-      assert.equal(JSON.parse(row.payload).section_index, 7);
+      assert.equal(row.section_index, 7);
       await tab.close();
     });
 
@@ -109,7 +109,7 @@ for (const name of Object.keys(PROGRAMS)) {
       await tab.run(() => document.querySelectorAll('.events summary').forEach((summary) => summary.click()));
       await until('the payloads', async () => (await text(tab, '.events')).includes('onerror='));
       await go(tab, 'rejections');
-      await until('the causes', async () => (await tab.run(() => document.querySelectorAll('.groups li').length)) >= bad.length);
+      await until('the causes', async () => (await tab.run(() => document.querySelectorAll('.groups li').length)) >= 4);
       await tab.run(() => document.querySelectorAll('.groups summary').forEach((summary) => summary.click()));
       await until('the examples', () => tab.run(() => [...document.querySelectorAll('.groups details')].every((details) => details.querySelector('.fault'))), 20);
       assert.ok((await text(tab, '.groups')).includes('<img src=x onerror='), 'the name is shown as it is');
@@ -222,7 +222,7 @@ describe('the console for everybody', { skip: skipFor(missing('chromium')), conc
       const tab = await browser.tab(empty.console);
       for (const view of ['overview', 'live', 'rejections', 'ledger', 'keys', 'fleet', 'find']) {
         await go(tab, view);
-        await until(`the lesson of ${view}`, async () => /curl|fleet = |event_uuid that its sender/.test(await text(tab)));
+        await until(`the lesson of ${view}`, async () => /curl|fleet = |event_uuid from its sender/.test(await text(tab)));
         for (const scheme of ['light', 'dark']) {
           await look(tab, 390, scheme);
           assert.deepEqual(await measured(tab), { small: [], wider: 0 }, view);
@@ -306,16 +306,7 @@ describe('the console under load', { skip: skipFor(missing('chromium')), concurr
       }
     };
     const senders = [sender(), sender()];
-    /** Microseconds of the gateway's processor time for each event. */
-    const cost = async () => {
-      const [before, began] = [accepted, cpu(gateway.pid)];
-      await pause(SECONDS * 1000);
-      return (1e6 * (cpu(gateway.pid) - began)) / (accepted - before);
-    };
-    const tab = await browser.tab('about:blank');
-    await pause(1000);
-    const alone = await cost();
-    await tab.goto(gateway.console);
+    const tab = await browser.tab(gateway.console);
     await shows(tab, 'the figures', 'events a second come in');
     await pause(2500);
     await tab.run(() => {
@@ -323,8 +314,8 @@ describe('the console under load', { skip: skipFor(missing('chromium')), concurr
       new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifts += entry.value))).observe({ type: 'layout-shift' });
     });
     const before = accepted;
-    const watched = await cost();
-    const rate = (accepted - before) / SECONDS;
+    await pause(SECONDS * 1000);
+    t.diagnostic(`${Math.round((accepted - before) / SECONDS)} events a second`);
     const shifts = await tab.run(() => window.shifts);
     assert.ok(shifts < 0.01, `the overview moves by ${shifts}`);
     await go(tab, 'live');
@@ -333,15 +324,38 @@ describe('the console under load', { skip: skipFor(missing('chromium')), concurr
       window.rows = 0;
       new MutationObserver((changes) => changes.forEach(({ addedNodes }) => (window.rows += addedNodes.length))).observe(document.querySelector('.events'), { childList: true });
     });
-    const live = await cost();
-    t.diagnostic(`${Math.round(rate)} events a second; µs of processor time for each: ${alone.toFixed(1)} alone, ${watched.toFixed(1)} with the overview, ${live.toFixed(1)} with the live view`);
-    // The browser has its own work on the same processors, so that this is far from exact; `docs/operate.md` has figures of a quiet machine.
-    assert.ok(Math.max(watched, live) < alone * 1.3, 'the console costs events');
+    await pause(SECONDS * 1000);
     const { rows, there, note } = await tab.run(() => ({ rows: window.rows, there: document.querySelectorAll('.events li').length, note: document.querySelector('.note').innerText }));
     assert.ok(rows <= 15 * SECONDS && there <= 100, `${rows} rows came in ${SECONDS} s, ${there} are there`);
     assert.match(note, /A fair sample: .* of .* events a second are shown/);
     goes = false;
     await Promise.all(senders);
     await tab.close();
+  });
+  // At full load a processor has a second of work in each second. A debug build takes some 10 ms of it, which is a hundredth, and an optimised one a fraction.
+  test('an open page costs the gateway next to nothing', async (t) => {
+    const gateway = await new Gateway({ plaintext: true }).start();
+    const browser = await launch('chromium');
+    t.after(async () => {
+      await browser.close();
+      await gateway.stop();
+      gateway.remove();
+    });
+    const tab = await browser.tab('about:blank');
+    const msEachSecond = async () => {
+      const began = cpu(gateway.pid);
+      await pause(SECONDS * 1000);
+      return ((cpu(gateway.pid) - began) * 1000) / SECONDS;
+    };
+    const alone = await msEachSecond();
+    for (const view of ['overview', 'live', 'rejections', 'keys']) {
+      await tab.goto(`${gateway.console}#/${view}`);
+      await tab.page.reload();
+      await until(`the view ${view}`, () => tab.run((view) => document.querySelector(`.view.${view}`) !== null, view));
+      await pause(1000);
+      const more = (await msEachSecond()) - alone;
+      t.diagnostic(`${view}: ${more.toFixed(1)} ms more a second`);
+      assert.ok(more < 40, `${view} costs ${more} ms a second`);
+    }
   });
 });
