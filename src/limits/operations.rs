@@ -122,8 +122,8 @@ pub const OVERVIEW_INTERVAL_MAX: Duration = Duration::from_secs(15);
 pub const FLEET_POLL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes of an answer of another gateway.
-/// Why: the metrics of some hundred keys take a MiB; a wrong address must not fill the memory.
-pub const FLEET_ANSWER_BYTES_MAX: usize = 8 * super::MIB;
+/// Why: the metrics of some thousand keys take a MiB; a wrong address must not fill the memory.
+pub const FLEET_ANSWER_BYTES_MAX: usize = 4 * super::MIB;
 
 /// Other gateways that the console shows.
 /// Why: a person compares some; each is polled for each look.

@@ -189,7 +189,7 @@ describe('the console for everybody', { skip: skipFor(missing('chromium')), conc
       const tab = await browser.tab(`${sent()}#/${view}`);
       await until('the figures', async () => /Ready|warning/.test(await text(tab, '#state')));
       // A picture has a history.
-      if (view === 'overview') await pause(process.env.LAKEGATE_PICTURES ? 70_000 : 12_000);
+      if (view === 'overview') await pause(process.env.LAKEGATE_PICTURES ? 70_000 : 3_000);
       if (view === 'live') {
         await until('rows', async () => (await tab.run(() => document.querySelectorAll('.events li').length)) > 12, 20);
         await tab.run(() => document.querySelector('.events details.rejected, .events details').querySelector('summary').click());
