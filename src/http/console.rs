@@ -213,7 +213,7 @@ mod tests {
                 assert!(line.ends_with("*/") || !line.contains("*/"), "{name} has code behind a comment: {line}");
             }
             // A backtick that is still open at the end of a line begins a text whose indentation counts.
-            let is_closed = |line: &str| line.starts_with("//") || line.matches('`').count() % 2 == 0;
+            let is_closed = |line: &str| line.starts_with("//") || line.matches('`').count().is_multiple_of(2);
             assert!(text.lines().all(is_closed), "{name} has a text over several lines");
         }
     }

@@ -2,15 +2,16 @@
 //!
 //! Only the addresses of the configuration are asked, never one of a request, so that no page can make the gateway call anything.
 
+use std::time::Instant;
+
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::{
     Request, StatusCode,
     client::conn::http1::{self, SendRequest},
     header,
 };
 use hyper_util::rt::TokioIo;
-use std::time::Instant;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
@@ -51,5 +52,5 @@ async fn get(
         return Err(format!("{path} answers {}; is it a listener for operators?", parts.status));
     }
     let body = Limited::new(body, FLEET_ANSWER_BYTES_MAX).collect().await;
-    body.map(|body| body.to_bytes()).map_err(|error| format!("{path}: {error}"))
+    body.map(Collected::to_bytes).map_err(|error| format!("{path}: {error}"))
 }

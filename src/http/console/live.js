@@ -18,15 +18,17 @@ const NOTE_MS = 2000;
 function opened(event, showsPayloads) {
   const { outcome, code, pointer, detail, event_uuid, payload, payload_head, event_name = '', schema_version } = event;
   const isTaken = outcome === 'accepted';
-  const [type, ...subtype] = event_name.split(':');
-  const known = [['received_datetime', event.received_datetime], ['source (the key)', event.key], ['bytes', event.bytes]];
-  if (isTaken) known.push(['event_type', type], ['event_subtype', subtype.join(':') || 'null']);
+  const [type, subtype = null] = event_name.split(':');
+  const known = [['received_datetime', event.received_datetime], ['source (the key)', event.key]];
+  if (isTaken) known.push(['event_type', type], ['event_subtype', String(subtype)]);
+  // Of an event that is not valid it may be any number.
+  if (isTaken && payload?.created_at > 0) known.push(['created_datetime', new Date(payload.created_at * 1000).toISOString()]);
   if (schema_version) known.push(['schema_version', schema_version]);
   if (event.replayed) known.push(['replayed', 'from the dead letters']);
   return h('div.inside', detail && h('p.why', codeLink(code), pointer && ` at ${pointer}`, `: ${detail}`),
-    drawn(payload ?? payload_head ?? 'It is no JSON object, or too long to be shown.', [pointer]),
+    drawn(payload ?? payload_head ?? 'No JSON object, or too long to be shown.', [pointer]),
     !showsPayloads && h('p.soft', 'Of each value only its kind is shown. ', h('code', 'tail_payloads = true'), ' in ', h('code', '[admin]'), ' shows the values.'),
-    h('h2', isTaken ? 'Added by the gateway' : 'What the gateway knows of it'), pairs(known),
+    h('h2', isTaken ? 'Added by the gateway' : 'Known of it'), pairs(known),
     event_uuid && h('p', findLink(event_uuid, 'Where is this event?'), outcome === 'rejected' && [' · ', h('a', { href: '#/rejections' }, 'Repair it')]));
 }
 
@@ -34,7 +36,7 @@ function opened(event, showsPayloads) {
 export function show(root, { settings }) {
   const list = h('ol.events', { 'aria-label': 'Events, the newest first' });
   const [note, trouble] = [h('p.note', 'Watching …'), h('p.why', { role: 'status' })];
-  const empty = h('div', first(settings, 'No event has come yet. This command sends one, and it appears here.'));
+  const empty = h('div', first(settings, 'No event has come yet. This command sends one.'));
   const pause = h('button', { type: 'button', 'aria-pressed': false, click: () => hold(!isPaused) }, 'Pause');
   const outcome = h('select', { id: 'outcome' }, h('option', { value: '' }, 'all'), ['accepted', 'duplicate', 'rejected', 'retry'].map((name) => h('option', name)));
   const [name, key] = [['event', 'menu:*'], ['key', 'web*']].map(([id, placeholder]) => input(id, { placeholder }));

@@ -76,7 +76,7 @@ export function show(root, { settings }) {
       const { groups, letters } = await ask('/admin/dead-letters');
       groups.sort((one, other) => last(other).localeCompare(last(one)));
       put(summary, letters ? `${several(letters, 'dead letter')} to repair, of ${several(groups.length, 'cause')}. ${groups.length > SHOWN_MAX ? `The newest ${SHOWN_MAX} are shown.` : ''}` : 'No dead letter is open.');
-      if (!letters !== empty.hasChildNodes()) put(empty, !letters && first(settings, 'Each event that came is accepted, or repaired. To see a rejection, send an event with a mistyped name:', true));
+      if (!letters !== empty.hasChildNodes()) put(empty, !letters && first(settings, 'To see a rejection, send an event with a mistyped name:', true));
       // A cause that is repaired while somebody reads it stays until the page is left.
       const there = new Set(groups.map(keyOf));
       const open = new Set([...list.children].filter((item) => item.querySelector('[open]')).map((item) => item.dataset.key));
