@@ -108,7 +108,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) deploy 180 $(MAKE) --no-print-directory deploy-tests
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
-	@$(STAGE) browsers 260 $(MAKE) --no-print-directory browsers ROUNDS=1
+	@$(STAGE) browsers 360 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
 
 cargo-tests: ## all tests of cargo, with nextest where `make venv` could install it: TEST='-E test(kill::)'
@@ -159,11 +159,11 @@ browsers: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## every way to leave a p
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
 
-pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights and demo as pictures, on a phone and on a screen, light and dark: docs/pictures/
+pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights and demo, and the console, as pictures, on a phone and on a screen, light and dark: docs/pictures/
 	@$(JS)/scripts/install-browsers
 	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_PICTURES=docs/pictures \
-		node --test --test-force-exit --test-concurrency=1 test/browsers/insights.test.mjs test/browsers/demo.test.mjs
+		node --test --test-force-exit --test-concurrency=1 test/browsers/insights.test.mjs test/browsers/demo.test.mjs test/browsers/console.test.mjs
 
 browsers-kill: $(JS)/dist/lakegate.js ## what a browser that gets SIGKILL loses, in all three, by storage; ten minutes (KILLS=10, DIST=folder of another build)
 	@$(JS)/scripts/install-browsers

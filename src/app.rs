@@ -47,7 +47,7 @@ use crate::{
     deliver::Deliverer,
     erasure::Erasure,
     http::{
-        self, Gate,
+        self, Console, FirstEvent, Gate,
         server::{Server, ServerMetrics, Timeouts},
     },
     ingest::{reconfirm_on_start, recount_on_start},
@@ -143,7 +143,13 @@ impl App {
         offline::write_admin_address(config, admin_address);
         let spools = components.spools();
         let conditions = components.conditions.clone();
-        let (gate, deliverers) = components.wire(config, policy).await?;
+        let first_event = FirstEvent {
+            url: format!("{}://localhost:{}/v1/events", if tls.is_some() { "https" } else { "http" }, address.port()),
+            certificate: self_signed.clone(),
+            takes_dev: config.keys.is_empty(),
+        };
+        let console = Console::new(&config.admin, first_event);
+        let (gate, deliverers) = components.wire(config, policy, console).await?;
         gate.share();
         if let Some(again) = reconfirm_on_start(&gate.ingest) {
             tokio::spawn(conditions.vital("confirming again").once(again));

@@ -6,6 +6,8 @@ mod authorize;
 mod body;
 mod cached;
 mod client_address;
+mod console;
+mod console_state;
 mod cors;
 mod dead_letters;
 mod endless;
@@ -14,17 +16,21 @@ mod error_page;
 mod events;
 mod fast_path;
 mod find;
+mod fleet;
 mod gate;
 mod health;
 mod key_expiry;
 mod key_in_path;
+mod keys;
 mod ledger;
 mod middleware;
 mod not_found;
 mod operator;
 mod operator_turns;
 mod opt_out;
+mod overview;
 mod pixel;
+mod polls;
 mod preferences;
 pub mod problem;
 mod query;
@@ -50,12 +56,14 @@ use tower::ServiceBuilder;
 use tower_http::compression::CompressionLayer;
 
 pub use client_address::{Peer, Proxies};
+pub use console_state::{Console, FirstEvent};
 pub use fast_path::FastPath;
 pub use gate::{Gate, Policy};
 pub use health::look;
 use middleware::{Middleware, Serves};
 pub use operator::exposition;
 pub use operator_turns::Turns;
+pub use polls::Polls;
 
 /// The listener for events. Each path may begin with `/k/<key>`: see `key_in_path.rs`. `extra_path` is an additional path for events, if not empty. `hsts_seconds` is how long browsers
 /// must use HTTPS only, if not 0.
@@ -97,6 +105,16 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/admin/ledger", get(ledger::get))
         .route("/admin/erasures", post(erasures::post))
         .route("/admin/tail", get(tail::get))
+        .route("/", get(console::page))
+        .route("/console/{file}", get(console::file))
+        .route("/admin/console", get(console::settings))
+        .route("/admin/overview", get(overview::get))
+        .route("/admin/fleet", get(overview::fleet))
+        .route("/admin/keys", get(keys::get))
+        .route("/admin/schemas/{event_name}/diff", get(schemas::diff))
+        .route("/v1/schemas", get(schemas::list))
+        .route("/v1/schemas/{event_name}", get(schemas::newest))
+        .route("/v1/schemas/{event_name}/{version}", get(schemas::version))
         .fallback(not_found::for_operators);
     layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }

@@ -39,7 +39,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`unique_names`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
-//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`ledger`], [`sink`], [`live_events`] |
+//! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`ledger`], [`sink`], [`live_events`], [`overview`] |
 //! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`find`], [`disk_headroom`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
@@ -95,6 +95,7 @@ pub mod ledger;
 pub mod sink;
 
 pub mod live_events;
+pub mod overview;
 
 pub mod dead_letters;
 pub mod ingest;

@@ -25,7 +25,7 @@ use crate::{
     dedup::{Deduplicator, Fleet, Scopes, Window},
     deliver::{Deliverer, Shared, SinkNames},
     disk_headroom::{DiskHeadroom, DiskHeadroomParts},
-    http::{Gate, Policy, Proxies, Turns},
+    http::{Console, Gate, Policy, Proxies, Turns},
     ingest::{AwaitedSink, DeliveryAdmission, DeliveryWaiters, Ingest},
     ledger::Ledger,
     live_events::LiveEvents,
@@ -120,7 +120,12 @@ impl Components {
         std::iter::once(&self.spool).chain(of_dead_letters).cloned().collect()
     }
 
-    pub(super) async fn wire(self, config: &Config, policy: Policy) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
+    pub(super) async fn wire(
+        self,
+        config: &Config,
+        policy: Policy,
+        console: Console,
+    ) -> anyhow::Result<(Arc<Gate>, Vec<Deliverer>)> {
         let Self {
             registry,
             spool,
@@ -242,6 +247,7 @@ impl Components {
             access_log: output.clone().filter(|_| config.telemetry.access_log).map(AccessLog::new),
             output,
             turns: Turns::default(),
+            console,
             lame_duck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };

@@ -133,6 +133,9 @@ fn announce(app: &App, config: &Config) {
     let port = app.address.port();
     tracing::info!("events: POST {scheme}://{}/v1/events", app.address);
     tracing::info!("metrics: http://{}/metrics", app.admin_address);
+    if app.admin_address.ip().to_canonical().is_loopback() {
+        tracing::info!("console: http://localhost:{}/", app.admin_address.port());
+    }
     for Sink { name, settings, .. } in config.all_sinks().unwrap_or_default() {
         match settings {
             SinkSettings::Lake(lake) => tracing::info!("sink {name}: Parquet files in {}", location_of(&lake, config).root),

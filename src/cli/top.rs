@@ -4,10 +4,8 @@
 //! that nobody watches does nothing for it, and one that is watched answers a scrape a second.
 
 mod draw;
-mod figures;
 mod page;
 mod poll;
-mod report;
 mod terminal;
 mod text;
 mod view;
@@ -28,9 +26,11 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{configuration::PlaceArgs, output_format::print};
-use crate::limits::{TOP_INTERVAL, TOP_INTERVAL_MAX, TOP_INTERVAL_MIN};
+use crate::{
+    limits::{TOP_INTERVAL, TOP_INTERVAL_MAX, TOP_INTERVAL_MIN},
+    overview::Report,
+};
 use poll::{Fleet, Target};
-use report::Report;
 
 const KEYS: &str = "\
 Keys:  q, Esc, Ctrl-C end it;  p or Space pauses;  k and s change the order of the keys and of the shards.
@@ -112,7 +112,7 @@ async fn once(mut fleet: Fleet, args: &TopArgs) -> anyhow::Result<ExitCode> {
     fleet.poll().await;
     tokio::time::sleep(args.interval).await;
     fleet.poll().await;
-    show(&Report::of(&fleet), args.json)?;
+    show(&Report::of(&fleet.watched), args.json)?;
     Ok(if fleet.have_all_answered() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -126,7 +126,7 @@ async fn again_and_again(fleet: Fleet, args: &TopArgs) -> anyhow::Result<ExitCod
             return true;
         }
         let gap = if polls.get() > 2 && !args.json { print('\n') } else { Ok(()) };
-        let shown = gap.map_err(anyhow::Error::from).and_then(|()| show(&Report::of(fleet), args.json));
+        let shown = gap.map_err(anyhow::Error::from).and_then(|()| show(&Report::of(&fleet.watched), args.json));
         let goes_on = shown.is_ok();
         failed.set(shown.err());
         goes_on

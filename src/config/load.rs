@@ -315,7 +315,7 @@ mod tests {
     fn a_wrong_value_names_its_place_what_was_found_and_what_is_allowed() {
         /// Text of a file, the environment, and the texts that the error must contain.
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
-        let cases: [Case; 44] = [
+        let cases: [Case; 47] = [
             ("[spool]\nquota_bytes = \"x\"", &[], &["FILE: spool.quota_bytes:", "\"x\"", "expected u64"]),
             ("[spool]\nquota = 1", &[], &["FILE: spool.quota: unknown key; did you mean spool.quota_bytes?"]),
             ("[spol]", &[], &["FILE: spol: unknown key; did you mean spool?"]),
@@ -389,6 +389,13 @@ mod tests {
             ("[browser]\nextra_path = \"/errors\"", &[], &["FILE: browser.extra_path: found \"/errors\""]),
             ("[browser]\nextra_path = \"/openapi.yaml\"", &[], &["FILE: browser.extra_path: found \"/openapi.yaml\""]),
             ("[admin]\nhosts = [\"Gate:9090\"]", &[], &["FILE: admin.hosts: found \"Gate:9090\"", "without a port"]),
+            (
+                "[admin]\nfleet = [\"gate:9090\"]",
+                &[],
+                &["FILE: admin.fleet: found \"gate:9090\"", "http:// with a host and a port"],
+            ),
+            ("[admin]\nfleet = [\"http://a:9090/x\"]", &[], &["FILE: admin.fleet: found \"http://a:9090/x\""]),
+            ("[admin]\nfleet = [\"http://me@a:9090\"]", &[], &["FILE: admin.fleet: found \"http://me@a:9090\""]),
             ("[browser]\nextra_path = \"/{x}\"", &[], &["FILE: browser.extra_path: found \"/{x}\""]),
             ("[privacy]\nclient_address = \"half\"", &[], &["FILE: privacy.client_address:", "`half`", "`truncated`"]),
             (

@@ -109,11 +109,21 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
     /// Whether `lakegate tail` shows the values in payloads; otherwise only their kinds.
     pub tail_payloads: bool,
+    /// Whether the console, a web page, may replay and drop dead letters; programs may in any case.
+    pub allow_changes: bool,
+    /// Other gateways whose figures the console shows: `http://` with host and port of their listener for operators.
+    pub fleet: Vec<String>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090), hosts: Vec::new(), tail_payloads: false }
+        Self {
+            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
+            hosts: Vec::new(),
+            tail_payloads: false,
+            allow_changes: false,
+            fleet: Vec::new(),
+        }
     }
 }
 
@@ -127,13 +137,30 @@ impl AdminConfig {
         if self.hosts.len() > limits::ADMIN_HOSTS_MAX {
             return wrong(format!("found {} names; at most {} are allowed", self.hosts.len(), limits::ADMIN_HOSTS_MAX));
         }
-        match self.hosts.iter().find(|host| !is_name(host.strip_prefix("*.").unwrap_or(host))) {
-            Some(host) => {
-                wrong(format!("found {host:?}; a name in small letters without a port, or \"*.\" and a name, is allowed"))
+        if let Some(host) = self.hosts.iter().find(|host| !is_name(host.strip_prefix("*.").unwrap_or(host))) {
+            return wrong(format!("found {host:?}; a name in small letters without a port, or \"*.\" and a name, is allowed"));
+        }
+        let wrong = |reason: String| Err(("admin.fleet".to_owned(), reason));
+        if self.fleet.len() > limits::FLEET_SHOWN_MAX {
+            return wrong(format!("found {} gateways; at most {} are allowed", self.fleet.len(), limits::FLEET_SHOWN_MAX));
+        }
+        match self.fleet.iter().find(|gateway| !is_operators_url(gateway)) {
+            Some(gateway) => {
+                wrong(format!("found {gateway:?}; http:// with a host and a port, such as \"http://10.0.0.7:9090\", is allowed"))
             }
             None => Ok(()),
         }
     }
+}
+
+/// Whether a text is the address of a listener for operators: `http://`, a host and a port, and nothing else.
+fn is_operators_url(text: &str) -> bool {
+    let Some((host, port)) = text.strip_prefix("http://").and_then(|authority| authority.rsplit_once(':')) else { return false };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')),
+    };
+    is_host && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// `[schemas]`

@@ -203,7 +203,11 @@ struct ReplayBody {
 
 /// Replays dead letters.
 pub(super) async fn replay(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
+    let may_change = operator::check_change(&gate, request.headers());
     let (asked, turn): (ReplayBody, Turn) = read_change(&gate, request, Turns::repair, wrong).await?;
+    if !asked.dry_run {
+        may_change?;
+    }
     check_gateway(&gate, asked.gateway, wrong)?;
     let patch = asked.patch.map(|patch| Patch::parse(patch.get())).transpose().map_err(|error| wrong(error.to_string()))?;
     let replay = Replay {
@@ -236,6 +240,7 @@ struct DropBody {
 
 /// Removes dead letters permanently.
 pub(super) async fn drop(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
+    operator::check_change(&gate, request.headers())?;
     let (asked, turn): (DropBody, Turn) = read_change(&gate, request, Turns::repair, wrong).await?;
     check_gateway(&gate, asked.gateway, wrong)?;
     let filter = filter(&asked.conditions)?;

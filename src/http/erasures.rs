@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Gate,
     dead_letters::{check_gateway, read_change},
+    operator,
     operator_turns::{Turn, Turns},
     problem::{Problem, ProblemCode},
     run_to_completion::RunToCompletion,
@@ -37,7 +38,11 @@ struct ErasureBody {
 
 /// Erases the events of a person. The answer comes when the erasure has ended; if the client goes away, it goes on.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
+    let may_change = operator::check_change(&gate, request.headers());
     let (asked, turn): (ErasureBody, Turn) = read_change(&gate, request, Turns::erasure, wrong).await?;
+    if !asked.dry_run {
+        may_change?;
+    }
     check_gateway(&gate, asked.gateway, wrong)?;
     let ErasureBody { clauses, events, unreadable_too, dry_run, .. } = asked;
     let report = RunToCompletion::new(async move {

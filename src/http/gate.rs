@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{client_address::Proxies, operator_turns::Turns};
+use super::{client_address::Proxies, console_state::Console, operator_turns::Turns};
 use crate::{
     auth::Keys,
     body_budget::BodyBudget,
@@ -68,6 +68,8 @@ pub struct Gate {
     pub output: Option<OutputLines>,
     /// Limits how many operators are answered at one time.
     pub turns: Turns,
+    /// What the console may do, and what it was told last.
+    pub console: Console,
     /// Whether the gateway stops soon, and still serves requests.
     pub lame_duck: AtomicBool,
     /// Whether the gateway is stopping.

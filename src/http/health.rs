@@ -18,6 +18,7 @@ use crate::{
     deliver::SinkState,
     disk_headroom::{HeadroomNow, SinkLag},
     limits::{INODES_LEFT_MIN, READY_BYTES_MIN},
+    overview,
     telemetry::{OutputLines, log_stalled},
 };
 
@@ -177,6 +178,17 @@ fn conditions(gate: &Gate, headroom: &HeadroomNow) -> Vec<Raised> {
     add(Condition::DeadLetterSinkUnreachable, failing);
     holding.sort_by_key(|raised| raised.condition);
     holding
+}
+
+/// What `/readyz` says, for the figures of the console.
+pub(super) fn summary(gate: &Gate) -> overview::Readiness {
+    let holding = conditions(gate, &gate.disk_headroom.current());
+    let reason = |raised: Raised| {
+        let Reason { code, blocks, place, detail } = Reason::of(raised);
+        overview::Reason { code: code.to_owned(), blocks, place, detail }
+    };
+    let ready = !holding.iter().any(|raised| raised.condition.blocks());
+    overview::Readiness { ready, reasons: holding.into_iter().map(reason).collect() }
 }
 
 fn stopping(gate: &Gate) -> Option<&'static str> {

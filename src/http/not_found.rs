@@ -30,17 +30,20 @@ const EVENTS: [Route; 7] = [
 ];
 
 /// The routes for operators that senders do not have.
-const OPERATORS: [Route; 6] = [
+const OPERATORS: [Route; 9] = [
     route("GET", "/metrics"),
     route("GET", "/admin/dead-letters"),
     route("GET", "/admin/dead-letters/letters"),
     route("POST", "/admin/dead-letters/replay"),
     route("POST", "/admin/dead-letters/drop"),
     route("POST", "/admin/erasures"),
+    route("GET", "/admin/overview"),
+    route("GET", "/admin/ledger"),
+    route("GET", "/admin/tail"),
 ];
 
 /// The routes that only the listener for events has.
-const SENDERS_ONLY: [&str; 3] = ["/v1/events", "/v1/pixel.gif", "/v1/schemas"];
+const SENDERS_ONLY: [&str; 2] = ["/v1/events", "/v1/pixel.gif"];
 
 /// The answer of the listener for events to a path that does not exist.
 pub(super) async fn for_events(uri: Uri) -> Problem {
@@ -63,7 +66,7 @@ pub(super) async fn for_operators(uri: Uri) -> Problem {
     }
     match nearest(path, OPERATORS.iter().chain(EVENTS.iter().filter(is_shared))) {
         Some(Route { method, path: right }) => nothing_at(path, &format!("did you mean {method} {right}?")),
-        None => nothing_at(path, "this is the listener for operators: GET /readyz, GET /metrics"),
+        None => nothing_at(path, "this is the listener for operators: GET / is the console; GET /readyz, GET /metrics"),
     }
 }
 

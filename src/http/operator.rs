@@ -1,11 +1,14 @@
 //! Who may use the listener for operators, which has no keys.
 //!
-//! Anyone who reaches the listener may read metrics and health. Requests that show or change dead letters are accepted only
-//! from programs on the gateway's own machine. Web pages get nothing: any page can make a browser near the gateway send
+//! Anyone who reaches the listener may read metrics and health. The console, and requests that show or change events, are answered
+//! only on the gateway's own machine. Web pages of elsewhere get nothing: any page can make a browser near the gateway send
 //! requests. Such a request has an `Origin`, or a `Sec-Fetch-Site` that says it comes from another site, or, if the page made
 //! its own name resolve to this machine, a `Host` that is an internet name. So the gateway must be called by an address, by
 //! `localhost`, by a name without a dot (of a container or of this network; internet names have dots), or by one of
 //! `admin.hosts`.
+//!
+//! Two requests of browsers are let in. Those of the console, whose `Origin` is the very host and port that it calls. And a link of
+//! another page to the console: the person sees a page that is the same for everybody, and it is in no frame of that page.
 //!
 //! The number of requests at one time that take time or memory is limited: see [`Turns`](super::Turns).
 
@@ -36,8 +39,9 @@ fn refuse(detail: &str) -> Result<(), Problem> {
 /// [`ProblemCode::OperatorsOnly`]
 pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
     let from_elsewhere = |value: &HeaderValue| !matches!(value.as_bytes(), b"none" | b"same-origin");
-    if headers.contains_key(header::ORIGIN) || headers.get_all("sec-fetch-site").iter().any(from_elsewhere) {
-        return refuse("this is not for web pages");
+    let has_foreign_site = headers.get_all("sec-fetch-site").iter().any(from_elsewhere) && !follows_a_link(uri, headers);
+    if has_foreign_site || !headers.get_all(header::ORIGIN).iter().all(|origin| is_own(origin, uri, headers)) {
+        return refuse("this is not for web pages of elsewhere");
     }
     match called(uri, headers) {
         Some(host) if !is_near(&host) && !hosts.iter().any(|pattern| is_like(&host, pattern)) => {
@@ -45,6 +49,37 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<
         }
         _ => Ok(()),
     }
+}
+
+/// Whether an `Origin` is the host and port that the request calls. This listener has no TLS, and no page of a default port differs
+/// from its `Host`.
+fn is_own(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = match uri.authority() {
+        Some(authority) => authority.as_str().as_bytes(),
+        None => headers.get(header::HOST).map_or(&[][..], HeaderValue::as_bytes),
+    };
+    !host.is_empty() && origin.as_bytes().strip_prefix(b"http://").is_some_and(|named| named.eq_ignore_ascii_case(host))
+}
+
+/// Whether a person follows a link to the console. In a frame the destination is another one.
+fn follows_a_link(uri: &Uri, headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
+    uri.path() == "/" && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+}
+
+/// Whether a request that changes something may: a program may, and a page of the console if it is configured. Browsers say of
+/// themselves that they are browsers, with each request that is not a mere `GET`.
+///
+/// # Errors
+/// [`ProblemCode::ChangesNotAllowed`]
+pub(super) fn check_change(gate: &Gate, headers: &HeaderMap) -> Result<(), Problem> {
+    let is_of_browser =
+        headers.contains_key(header::ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+    if is_of_browser && !gate.console.allow_changes {
+        let detail = "the console changes nothing unless admin.allow_changes is set; `lakegate dead-letters` may in any case";
+        return Err(Problem::new(ProblemCode::ChangesNotAllowed, detail));
+    }
+    Ok(())
 }
 
 /// Authorizes a request for dead letters, which must come from this machine.
@@ -165,6 +200,51 @@ mod tests {
         assert!(!admits("10.0.0.7", &[("host", "localhost")]));
         assert!(!admits("127.0.0.1", &[("host", "localhost"), ("origin", "http://localhost:9090")]));
         assert!(!admits("127.0.0.1", &[("origin", "null")]));
+    }
+
+    #[test]
+    fn of_web_pages_only_the_console_is_let_in_by_its_own_origin() {
+        let from = |host: &'static str, origin: &'static str| admits("127.0.0.1", &[("host", host), ("origin", origin)]);
+        for (host, origin) in [
+            ("localhost:9090", "http://localhost:9090"),
+            ("127.0.0.1:9090", "http://127.0.0.1:9090"),
+            ("[::1]:9090", "http://[::1]:9090"),
+            ("LOCALHOST:9090", "http://localhost:9090"),
+            ("localhost", "http://localhost"),
+        ] {
+            assert!(from(host, origin), "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("localhost:9090", "https://localhost:9090"),
+            ("localhost:9090", "http://localhost:9091"),
+            ("localhost:9090", "http://localhost"),
+            ("localhost:9090", "http://127.0.0.1:9090"),
+            ("localhost:9090", "http://localhost:9090.evil.example"),
+            ("localhost:9090", "http://x@localhost:9090"),
+            ("localhost:9090", "null"),
+            ("localhost:9090", ""),
+            // A page whose own name points here says the truth, and is refused for its name.
+            ("evil.example:9090", "http://evil.example:9090"),
+        ] {
+            assert!(!from(host, origin), "{host} {origin}");
+        }
+        let two = [("host", "localhost"), ("origin", "http://localhost"), ("origin", "http://evil.example")];
+        assert!(!admits("127.0.0.1", &two));
+        assert!(!admits("127.0.0.1", &[("origin", "http://")]), "no Host, and no origin");
+    }
+
+    #[test]
+    fn a_link_of_another_page_leads_to_the_console_and_to_nothing_else() {
+        let followed = |path: &'static str, more: &[(&str, &str)]| {
+            let headers = [&[("host", "localhost"), ("sec-fetch-site", "cross-site")], more].concat();
+            check(&Uri::from_static(path), &request(&headers).headers, &[]).is_ok()
+        };
+        let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        assert!(followed("/", &link));
+        assert!(!followed("/admin/dead-letters", &link) && !followed("/console/main.js", &link));
+        assert!(!followed("/", &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")]));
+        assert!(!followed("/", &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")]));
+        assert!(!followed("/", &[link[0], link[1], ("origin", "http://evil.example")]), "a form was sent");
     }
 
     #[test]

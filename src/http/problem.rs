@@ -4,6 +4,7 @@
 //! (`http/middleware.rs`) writes it, because the request id is known only there.
 
 mod advice;
+mod operator_errors;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +23,9 @@ use crate::{
     auth::{AuthError, Denied},
     body_budget::BudgetUsedUp,
     decode::{BodyError, Encoding, InflateError},
-    erasure::ErasureError,
     ingest::SubmissionError,
     outcome::shortened,
     rate_limit::RateExceeded,
-    repair::RepairError,
 };
 
 /// What went wrong with a request as a whole.
@@ -90,6 +89,8 @@ pub enum ProblemCode {
     QueryTooLong,
     /// Only for programs on the gateway's own machine.
     OperatorsOnly,
+    /// The console, a web page, may change nothing.
+    ChangesNotAllowed,
     /// The request for a repair of dead letters is invalid.
     InvalidRepair,
     /// The request for an erasure is invalid.
@@ -122,7 +123,7 @@ pub enum ProblemCode {
 
 impl ProblemCode {
     /// All codes, for the documentation's test.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::UnreadableJson,
         Self::TooDeep,
         Self::InvalidUtf8,
@@ -146,6 +147,7 @@ impl ProblemCode {
         Self::TooManyEvents,
         Self::QueryTooLong,
         Self::OperatorsOnly,
+        Self::ChangesNotAllowed,
         Self::InvalidRepair,
         Self::InvalidErasure,
         Self::InvalidQuestion,
@@ -207,6 +209,7 @@ impl ProblemCode {
             Self::TooManyEvents => (S::PAYLOAD_TOO_LARGE, "too_many_events", "Too many events"),
             Self::QueryTooLong => (S::URI_TOO_LONG, "query_too_long", "The address is too long"),
             Self::OperatorsOnly => (S::FORBIDDEN, "operators_only", "Only for operators on this machine"),
+            Self::ChangesNotAllowed => (S::FORBIDDEN, "changes_not_allowed", "The console may change nothing"),
             Self::InvalidRepair => (S::BAD_REQUEST, "invalid_repair", "The repair is not understood"),
             Self::InvalidErasure => (S::BAD_REQUEST, "invalid_erasure", "The erasure is not understood"),
             Self::InvalidQuestion => (S::BAD_REQUEST, "invalid_question", "The question is not understood"),
@@ -374,26 +377,6 @@ impl From<AuthError> for Problem {
 impl From<Denied<'_>> for Problem {
     fn from(Denied { error, secret }: Denied<'_>) -> Self {
         Self { key: secret.map(|secret| secret.source.name.clone()), ..error.into() }
-    }
-}
-
-impl From<RepairError> for Problem {
-    fn from(error: RepairError) -> Self {
-        let code = match &error {
-            RepairError::NotApplicable { .. } => ProblemCode::PatchNotApplicable,
-            RepairError::Disk(_) => ProblemCode::StorageUnavailable,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<ErasureError> for Problem {
-    fn from(error: ErasureError) -> Self {
-        let code = match &error {
-            ErasureError::Criterion(_) => ProblemCode::InvalidErasure,
-            ErasureError::Disk(_) => ProblemCode::StorageUnavailable,
-        };
-        Self::new(code, error.to_string())
     }
 }
 

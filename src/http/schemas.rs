@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Path, State, rejection::PathRejection},
+    Json,
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,12 +17,14 @@ use serde::Serialize;
 use super::{
     Gate,
     cached::{Kept, answer},
+    operator,
     problem::{Problem, ProblemCode},
+    query::parameters,
 };
 use crate::{
     json::quoted,
     limits::EVENT_NAME_BYTES_MAX,
-    schema::{Registry, Resolution},
+    schema::{Change, Registry, Resolution, differences},
 };
 
 #[derive(Serialize)]
@@ -78,6 +81,44 @@ pub(super) async fn version(
         Ok(number) if number.to_string() == version => one(&gate, &headers, &event_name, Some(number)),
         _ => Err(absent(ProblemCode::UnknownSchemaVersion, format!("{} is no version number", quoted(&version)))),
     }
+}
+
+/// The differences between two versions of an event's schema.
+#[derive(Serialize)]
+struct Diff {
+    from: u32,
+    to: u32,
+    changes: Vec<Change>,
+}
+
+/// `GET /admin/schemas/{event_name}/diff?from=1&to=2`, for the console.
+pub(super) async fn diff(
+    State(gate): State<Arc<Gate>>,
+    Path(event_name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, _) = request.into_parts();
+    operator::authorize(&parts)?;
+    check_length(&event_name)?;
+    let wrong = |detail: &str| Problem::new(ProblemCode::InvalidQuestion, detail);
+    let (mut from, mut to) = (None, None);
+    for (name, value) in parameters(&parts).map_err(wrong)? {
+        let version = value.parse().map_err(|_| wrong("a version is a number"))?;
+        match name {
+            "from" => from = Some(version),
+            "to" => to = Some(version),
+            _ => return Err(wrong("only `from` and `to` can be asked for")),
+        }
+    }
+    let (Some(from), Some(to)) = (from, to) else { return Err(wrong("`from` and `to` are two versions")) };
+    let _turn = gate.turns.question()?;
+    let registry = gate.ingest.registry.load();
+    let schema = |version| match registry.resolve(&event_name, Some(version)) {
+        Resolution::Known(schema) => Ok(schema),
+        Resolution::UnknownVersion(_) => Err(absent(ProblemCode::UnknownSchemaVersion, format!("there is no version {version}"))),
+        Resolution::UnknownName => Err(absent(ProblemCode::UnknownEvent, format!("no schema is named {}", quoted(&event_name)))),
+    };
+    Ok(Json(Diff { from, to, changes: differences(schema(from)?, schema(to)?) }).into_response())
 }
 
 /// The problem for a path that is not UTF-8 after unescaping.

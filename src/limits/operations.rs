@@ -107,6 +107,36 @@ pub const TOP_TEXT_ROWS: usize = 20;
 /// Why: no person sees the delay, and it costs next to no CPU time.
 pub const TOP_KEY_WAIT: Duration = Duration::from_millis(50);
 
+// ---- the console -----------------------------------------------------------------------------------------------------
+
+/// Time for which the figures of the console are kept: a page that asks again within it is told the same.
+/// Why: a page asks each second; so the pages of several people together cost one poll a second.
+pub const OVERVIEW_KEPT: Duration = Duration::from_millis(900);
+
+/// Age of the last poll from which rates begin anew.
+/// Why: a rate over the minutes in which nobody looked is not the rate of now; a browser asks once a second or two.
+pub const OVERVIEW_INTERVAL_MAX: Duration = Duration::from_secs(15);
+
+/// Time that another gateway of the fleet has to answer one poll of the console.
+/// Why: the page waits for the slowest; a gateway beside this one answers within milliseconds.
+pub const FLEET_POLL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of an answer of another gateway.
+/// Why: the metrics of some thousand keys take a MiB; a wrong address must not fill the memory.
+pub const FLEET_ANSWER_BYTES_MAX: usize = 4 * super::MIB;
+
+/// Other gateways that the console shows.
+/// Why: a person compares some; each is polled for each look.
+pub const FLEET_SHOWN_MAX: usize = 32;
+
+/// Keys in one answer for the console.
+/// Why: nobody reads more rows, and a gateway may have thousands of keys.
+pub const CONSOLE_KEYS_MAX: usize = 500;
+
+/// Bytes of all files of the console.
+/// Why: the page is there at once over any line, and stays small enough to be read and reviewed whole.
+pub const CONSOLE_BYTES_MAX: usize = 60 * 1000;
+
 // ---- the repair of dead letters --------------------------------------------------------------------------------------
 
 /// Operations of one patch.

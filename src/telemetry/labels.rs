@@ -59,9 +59,9 @@ pub(super) struct RouteStatus {
     pub(super) status: u16,
 }
 
-/// Routes that are asked every few seconds by probes, scrapes and `lakegate top`: they are not logged, and are left out of the number of
+/// Routes that are asked every few seconds by probes, scrapes, `lakegate top` and the console: they are not logged, and are left out of the number of
 /// requests.
-pub const PROBE_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub const PROBE_ROUTES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/admin/overview", "/admin/fleet"];
 
 /// Accepted events.
 pub(super) const USUAL_REQUEST: RouteStatus = RouteStatus { route: "/v1/events", status: 202 };

@@ -524,6 +524,23 @@ def test_live_events_are_for_operators_on_this_machine(gateway):
     assert gateway.curl("GET", "/admin/tail").status == 404, "not on the listener for events"
 
 
+def test_the_questions_of_the_console_are_for_operators_on_this_machine(gateway):
+    def ask(path, **headers):
+        return gateway.curl("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}, admin=True)
+
+    own = f"http://127.0.0.1:{gateway.admin_port}"
+    for path in ("/admin/console", "/admin/overview", "/admin/fleet", "/admin/keys", "/admin/schemas/menu:item:viewed/diff?from=1&to=2"):
+        assert ask(path).status == 200, path
+        problem(ask(path, Origin="https://menu.example"), 403, "operators_only")
+    problem(ask("/admin/schemas/menu:item:viewed/diff?from=1"), 400, "invalid_question")
+    problem(ask("/admin/schemas/menu:item:viewed/diff?from=1&to=99"), 404, "unknown_schema_version")
+    assert ask("/v1/schemas").status == 200
+    assert ask("/admin/overview").json()["gateways"][0]["state"] == "ready"
+    # The console itself changes nothing unless configured.
+    by_page = {"Content-Type": "application/json", "Origin": own}
+    problem(gateway.curl("POST", "/admin/dead-letters/drop", body=b'{"all": true}', headers=by_page, admin=True), 403, "changes_not_allowed")
+
+
 def test_every_documented_code_was_met(contract):
     """The last test of this file: what the document lists and the tests above could provoke is the same."""
     missing = contract.documented() - contract.met - NOT_PROVOKED

@@ -278,7 +278,7 @@ async fn questions_that_are_not_understood_and_those_of_web_pages_are_refused_wi
         assert_eq!((answer.status, answer.problem_code().as_str()), (400, "invalid_question"), "{path}");
     }
     for path in ["/admin/ledger", "/admin/events/01a1f4f7-217c-72e4-9724-18562909406c"] {
-        let answer = ask_plain(gateway.admin(), "GET", path, &[("origin", "http://localhost")]).await.expect("an answer");
+        let answer = ask_plain(gateway.admin(), "GET", path, &[("origin", "http://localhost:8080")]).await.expect("an answer");
         assert_eq!((answer.status, answer.problem_code().as_str()), (403, "operators_only"), "{path}");
     }
     gateway.stop().await;

@@ -6,6 +6,7 @@ mod answers;
 mod attacks;
 mod browsers;
 mod conformance;
+mod console;
 mod dead_letters;
 mod delivered;
 mod disk_full;

@@ -48,6 +48,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "ledger",
             "sink",
             "live_events",
+            "overview",
         ],
     ),
     ("flows", &["dead_letters", "ingest", "deliver", "repair", "erasure", "find", "disk_headroom"]),

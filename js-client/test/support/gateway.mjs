@@ -44,6 +44,7 @@ export class Gateway {
       return /"message":"ready"/.test(said());
     });
     this.port = Number(/events: POST https?:\/\/127\.0\.0\.1:(\d+)/.exec(said())[1]);
+    this.adminPort = Number(/metrics: http:\/\/127\.0\.0\.1:(\d+)/.exec(said())[1]);
     // The same port after a restart.
     this.#listen = `127.0.0.1:${this.port}`;
     return this;
@@ -53,8 +54,17 @@ export class Gateway {
     return `${this.plaintext ? 'http' : 'https'}://localhost:${this.port}`;
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   get url() {
     return `${this.origin}/v1/events`;
+  }
+
+  /** Where operators find the console. */
+  get console() {
+    return `http://localhost:${this.adminPort}/`;
   }
 
   /** The certificate that it made for this machine, and its key. */

@@ -68,7 +68,7 @@ export async function isForEverybody(tab, name, at = async () => {}) {
 }
 
 /** The pages that docs/ shows. */
-const SHOWN = ['insights', 'demo'];
+const SHOWN = ['insights', 'demo', 'console', 'console-live', 'console-rejections'];
 
 /** Only where somebody asks for pictures: `make pictures`. */
 async function picture(tab, name, variant) {

@@ -10,10 +10,10 @@ use ratatui::{
 
 use super::{
     page::{self, Pairs, Table},
-    report::Report,
     view::View,
     words::count,
 };
+use crate::overview::Report;
 
 /// Columns between two columns of a table, and between two tables.
 const GAP: u16 = 2;

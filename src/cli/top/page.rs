@@ -3,11 +3,11 @@
 //! Every text of a configuration or of a gateway (names of keys, shards and sinks, details of conditions) loses here the
 //! characters that a terminal would obey.
 
-use super::{
-    report::{GatewayReport, LATENCIES, Report},
-    words::{UNKNOWN, bytes, count, percent, quantile, time},
+use super::words::{UNKNOWN, bytes, count, percent, quantile, time};
+use crate::{
+    json::plain,
+    overview::{CodeReport, GatewayReport, LATENCIES, Report, sort_by_number},
 };
-use crate::json::plain;
 
 /// A table: its head, and its rows.
 #[derive(Clone, Debug)]
@@ -190,11 +190,11 @@ fn short(shard: &str) -> &str {
 
 /// Why events and requests are not accepted.
 pub(super) fn codes(report: &Report) -> Table {
-    let of = |what: &'static str, codes: &[super::report::CodeReport]| -> Vec<(f64, Vec<String>)> {
-        let row = |code: &super::report::CodeReport| vec![plain(&code.code), what.to_owned(), count(Some(code.per_second))];
+    let of = |what: &'static str, codes: &[CodeReport]| -> Vec<(f64, Vec<String>)> {
+        let row = |code: &CodeReport| vec![plain(&code.code), what.to_owned(), count(Some(code.per_second))];
         codes.iter().map(|code| (code.per_second, row(code))).collect()
     };
     let mut rows = [of("rejected", &report.rejections), of("retry", &report.retries), of("refused", &report.refusals)].concat();
-    super::report::sort_by_number(&mut rows, |(rate, _)| *rate);
+    sort_by_number(&mut rows, |(rate, _)| *rate);
     Table { head: vec!["code", "outcome", "per s"], rows: rows.into_iter().map(|(_, row)| row).collect() }
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
 use tokio::{net::lookup_host, task::JoinHandle, time::timeout};
 
 use crate::{
     app::admin_address,
     cli::{admin_client, failure::in_full, health::reachable},
     limits::TOP_POLL_TIMEOUT,
-    telemetry::{Exposition, Interval},
+    overview::{Polled, Watched},
+    telemetry::Exposition,
 };
 
 /// Where a gateway is.
@@ -56,31 +56,6 @@ impl Target {
     }
 }
 
-/// A reason of `/readyz`.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub(super) struct Reason {
-    pub(super) code: String,
-    pub(super) blocks: bool,
-    #[serde(default)]
-    pub(super) place: String,
-    pub(super) detail: String,
-}
-
-/// What `/readyz` says, as far as it is not in the metrics.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-pub(super) struct Readiness {
-    pub(super) ready: bool,
-    pub(super) reasons: Vec<Reason>,
-}
-
-/// The answer of a gateway.
-#[derive(Clone, Debug)]
-pub(super) struct Polled {
-    pub(super) at: Instant,
-    pub(super) exposition: Exposition,
-    pub(super) readiness: Readiness,
-}
-
 async fn ask(target: &Target) -> anyhow::Result<Polled> {
     let asked = async {
         let address = target.address().await?;
@@ -96,56 +71,27 @@ async fn ask(target: &Target) -> anyhow::Result<Polled> {
     }
 }
 
-/// A gateway that is watched.
-#[derive(Clone, Debug)]
-pub(super) struct Watched {
-    target: Target,
-    /// Its address, for people.
-    pub(super) label: String,
-    /// Its last answer.
-    pub(super) last: Option<Polled>,
-    /// What happened between its last two answers, if the last poll was answered.
-    pub(super) interval: Option<Interval>,
-    /// Why the last poll was not answered, if so.
-    pub(super) error: Option<String>,
-}
-
-impl Watched {
-    pub(super) fn new(target: Target) -> Self {
-        Self { label: target.label(), target, last: None, interval: None, error: None }
-    }
-
-    pub(super) fn take(&mut self, answer: anyhow::Result<Polled>) {
-        self.label = self.target.label();
-        match answer {
-            Ok(polled) => {
-                self.interval = Some(match &self.last {
-                    Some(last) => Interval::between(&last.exposition, &polled.exposition, polled.at - last.at),
-                    None => Interval::first(&polled.exposition),
-                });
-                (self.last, self.error) = (Some(polled), None);
-            }
-            // The last answer stays: what happens until the next one is counted from there.
-            Err(error) => (self.interval, self.error) = (None, Some(in_full(&error))),
-        }
-    }
-}
-
 /// The gateways that are watched.
 #[derive(Clone, Debug)]
-pub(super) struct Fleet(pub(super) Vec<Watched>);
+pub(super) struct Fleet {
+    targets: Vec<Target>,
+    /// What is known of each, in the same order.
+    pub(super) watched: Vec<Watched>,
+}
 
 impl Fleet {
     pub(super) fn new(targets: Vec<Target>) -> Self {
-        Self(targets.into_iter().map(Watched::new).collect())
+        let watched = targets.iter().map(|target| Watched::new(target.label())).collect();
+        Self { targets, watched }
     }
 
     /// Asks all gateways at the same time.
     pub(super) async fn poll(&mut self) {
         let asked = |target: Target| tokio::spawn(async move { ask(&target).await });
-        let asked: Vec<JoinHandle<_>> = self.0.iter().map(|watched| asked(watched.target.clone())).collect();
-        for (watched, asked) in self.0.iter_mut().zip(asked) {
-            watched.take(asked.await.map_err(anyhow::Error::from).flatten());
+        let asked: Vec<JoinHandle<_>> = self.targets.iter().map(|target| asked(target.clone())).collect();
+        for ((watched, target), asked) in self.watched.iter_mut().zip(&self.targets).zip(asked) {
+            watched.label = target.label();
+            watched.take(asked.await.map_err(anyhow::Error::from).flatten().map_err(|error| in_full(&error)));
         }
     }
 
@@ -164,6 +110,6 @@ impl Fleet {
 
     /// Whether all answered the last poll.
     pub(super) fn have_all_answered(&self) -> bool {
-        self.0.iter().all(|watched| watched.error.is_none())
+        self.watched.iter().all(|watched| watched.error.is_none())
     }
 }

@@ -9,8 +9,8 @@ use ratatui::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{draw::draw, poll::Fleet, report::Report, view::View};
-use crate::limits::TOP_KEY_WAIT;
+use super::{draw::draw, poll::Fleet, view::View};
+use crate::{limits::TOP_KEY_WAIT, overview::Report};
 
 /// What the terminal's thread is told.
 enum Told {
@@ -41,7 +41,7 @@ fn poll(fleet: Fleet, interval: Duration, tell: &mpsc::Sender<Told>) {
             }
             Some(())
         };
-        let watch = fleet.watch(interval, |fleet| tell.send(Told::Report(Box::new(Report::of(fleet)))).is_ok());
+        let watch = fleet.watch(interval, |fleet| tell.send(Told::Report(Box::new(Report::of(&fleet.watched)))).is_ok());
         tokio::select! {
             () = watch => {}
             Some(()) = ended => drop(tell.send(Told::End)),

@@ -10,14 +10,14 @@ use ratatui::{
 
 use super::{
     draw::draw,
-    poll::{Fleet, Polled, Readiness, Reason, Target},
-    report::{GatewayReport, ProcessReport, Report},
+    poll::{Fleet, Target},
     text::text,
     view::{KeyOrder, View},
 };
 use crate::{
     conditions::Condition,
     outcome::{Outcome, RejectCode, Rejection, RetryCause},
+    overview::{GatewayReport, Polled, ProcessReport, Readiness, Reason, Report},
     telemetry::{AcceptedEvents, Exposition, Metrics},
 };
 
@@ -79,20 +79,20 @@ fn watched() -> (Metrics, Fleet) {
     let metrics = Metrics::new();
     let (mut fleet, start) = (fleet(1), Instant::now());
     work(&metrics);
-    fleet.0[0].take(Ok(answer(&metrics, start)));
+    fleet.watched[0].take(Ok(answer(&metrics, start)));
     set_gauges(&metrics);
     work(&metrics);
     let mut now = answer(&metrics, start + Duration::from_secs(2));
     let detail = "kinesis: timed out\u{9b}2J; 220 events are spooled".to_owned();
     let code = Condition::SinkUnreachable.code().to_owned();
     now.readiness.reasons.push(Reason { code, blocks: false, place: String::new(), detail });
-    fleet.0[0].take(Ok(now));
+    fleet.watched[0].take(Ok(now));
     (metrics, fleet)
 }
 
 /// Without what differs from run to run.
 fn recorded(fleet: &Fleet) -> Report {
-    let mut report = Report::of(fleet);
+    let mut report = Report::of(&fleet.watched);
     report.time = "2026-11-28T12:00:00Z".to_owned();
     for gateway in &mut report.gateways {
         (gateway.uptime_seconds, gateway.version) = (Some(273_000.0), Some("0.1.0".to_owned()));
@@ -110,7 +110,7 @@ fn recorded(fleet: &Fleet) -> Report {
 #[test]
 fn the_figures_are_what_was_counted_divided_by_the_time() {
     let (_, fleet) = watched();
-    let report = Report::of(&fleet);
+    let report = Report::of(&fleet.watched);
     let events = &report.events;
     assert_eq!((events.received_per_second, events.accepted_per_second), (Some(1020.0), Some(1005.0)));
     assert_eq!(
@@ -147,8 +147,8 @@ fn nothing_is_said_of_rates_before_the_second_poll() {
     let metrics = Metrics::new();
     work(&metrics);
     let mut fleet = fleet(1);
-    fleet.0[0].take(Ok(answer(&metrics, Instant::now())));
-    let report = Report::of(&fleet);
+    fleet.watched[0].take(Ok(answer(&metrics, Instant::now())));
+    let report = Report::of(&fleet.watched);
     assert_eq!((report.events.received_per_second, report.requests.refused_per_second), (None, None));
     assert_eq!((report.gateways[0].state, report.gateways[0].interval_seconds), ("ready", None));
     assert!(text(&report).contains("received –"), "{}", text(&report));
@@ -159,9 +159,9 @@ fn a_restart_shows_no_negative_and_no_absurd_rate() {
     let (_, mut fleet) = watched();
     let started_again = Metrics::new();
     started_again.count_outcomes(&"web".into(), &AcceptedEvents::default(), vec![Outcome::Accepted; 3].iter());
-    let later = fleet.0[0].last.as_ref().unwrap().at + Duration::from_secs(1);
-    fleet.0[0].take(Ok(answer(&started_again, later)));
-    let report = Report::of(&fleet);
+    let later = fleet.watched[0].last.as_ref().unwrap().at + Duration::from_secs(1);
+    fleet.watched[0].take(Ok(answer(&started_again, later)));
+    let report = Report::of(&fleet.watched);
     assert_eq!((report.events.received_per_second, report.events.delivered_per_second), (Some(3.0), Some(0.0)));
     assert!(report.gateways[0].restarted && text(&report).contains("has just been started"), "{}", text(&report));
 }
@@ -169,32 +169,32 @@ fn a_restart_shows_no_negative_and_no_absurd_rate() {
 #[test]
 fn a_gateway_that_is_away_is_said_and_counted_from_its_last_answer_when_it_is_back() {
     let (metrics, mut fleet) = watched();
-    let before = fleet.0[0].last.as_ref().unwrap().at;
-    fleet.0[0].take(Err(anyhow::anyhow!("nothing answers on 10.0.0.1:9090")));
-    let report = Report::of(&fleet);
+    let before = fleet.watched[0].last.as_ref().unwrap().at;
+    fleet.watched[0].take(Err("nothing answers on 10.0.0.1:9090".to_owned()));
+    let report = Report::of(&fleet.watched);
     assert_eq!((report.ready, report.gateways[0].state, report.events.received_per_second), (false, "away", None));
     assert!(!fleet.have_all_answered());
     let shown = text(&report);
     assert!(shown.contains("does not answer: trying again") && shown.contains("! nothing answers on 10.0.0.1:9090"), "{shown}");
     work(&metrics);
-    fleet.0[0].take(Ok(answer(&metrics, before + Duration::from_secs(10))));
-    assert_eq!(Report::of(&fleet).events.received_per_second, Some(204.0));
+    fleet.watched[0].take(Ok(answer(&metrics, before + Duration::from_secs(10))));
+    assert_eq!(Report::of(&fleet.watched).events.received_per_second, Some(204.0));
 }
 
 #[test]
 fn several_gateways_are_added_and_each_has_a_row() {
     let (one, start) = (Metrics::new(), Instant::now());
     let mut fleet = fleet(3);
-    fleet.0[0].take(Ok(answer(&one, start)));
-    fleet.0[1].take(Ok(answer(&one, start)));
+    fleet.watched[0].take(Ok(answer(&one, start)));
+    fleet.watched[1].take(Ok(answer(&one, start)));
     work(&one);
     set_gauges(&one);
-    fleet.0[0].take(Ok(answer(&one, start + Duration::from_secs(2))));
+    fleet.watched[0].take(Ok(answer(&one, start + Duration::from_secs(2))));
     one.spool_oldest_seconds.set(9.0);
     one.spool_headroom_seconds.set(100.0);
-    fleet.0[1].take(Ok(answer(&one, start + Duration::from_secs(1))));
-    fleet.0[2].take(Err(anyhow::anyhow!("nothing answers")));
-    let report = Report::of(&fleet);
+    fleet.watched[1].take(Ok(answer(&one, start + Duration::from_secs(1))));
+    fleet.watched[2].take(Err("nothing answers".to_owned()));
+    let report = Report::of(&fleet.watched);
     assert_eq!(report.events.received_per_second, Some(1020.0 + 2040.0));
     assert_eq!((report.spool.lag_events, report.spool.oldest_seconds), (Some(440.0), Some(9.0)));
     assert_eq!((report.spool.headroom_seconds, report.sinks[0].lag_events), (Some(100.0), Some(440.0)));
@@ -255,7 +255,7 @@ fn a_terminal_that_is_too_small_shows_the_beginning() {
 fn many_conditions_leave_room_for_the_figures() {
     let (_, mut fleet) = watched();
     let reason = |n: usize| Reason { code: format!("code_{n}"), blocks: n == 39, place: "disk".into(), detail: "why".into() };
-    fleet.0[0].last.as_mut().unwrap().readiness = Readiness { ready: false, reasons: (0..40).map(reason).collect() };
+    fleet.watched[0].last.as_mut().unwrap().readiness = Readiness { ready: false, reasons: (0..40).map(reason).collect() };
     let shown = drawn(&view(&fleet), 80, 24);
     assert!(shown.contains("NOT READY") && shown.contains("! code_39 [disk]: why") && shown.contains("… and 37 more"), "{shown}");
     assert!(shown.contains("received 1.0k"), "{shown}");

@@ -2,11 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    page::{self, Pairs, Table},
-    report::Report,
-};
-use crate::limits::TOP_TEXT_ROWS;
+use super::page::{self, Pairs, Table};
+use crate::{limits::TOP_TEXT_ROWS, overview::Report};
 
 /// The whole text.
 pub(super) fn text(report: &Report) -> String {

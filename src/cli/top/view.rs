@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::report::{KeyReport, Report, ShardReport, sort_by_number};
-use crate::limits::TOP_HISTORY_POLLS;
+use crate::{
+    limits::TOP_HISTORY_POLLS,
+    overview::{KeyReport, Report, ShardReport, sort_by_number},
+};
 
 /// By what the keys are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -34,6 +34,7 @@ impl ProblemCode {
             Self::TooManyEvents => "Send several requests.",
             Self::QueryTooLong => "Shorten the event, or send it with `POST /v1/events`.",
             Self::OperatorsOnly => "Call the listener for operators from the gateway's own machine, by its address.",
+            Self::ChangesNotAllowed => "Set `allow_changes = true` in `[admin]`, or use `lakegate dead-letters`.",
             Self::InvalidRepair => "Correct the request: `detail` says which part.",
             Self::InvalidErasure => "Correct the request: `detail` says which part.",
             Self::InvalidQuestion => "Correct the parameter that `detail` names.",

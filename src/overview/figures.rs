@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use crate::telemetry::{Buckets, Interval};
 
 /// The last interval of each gateway that answered.
-pub(super) struct Figures<'a>(Vec<&'a Interval>);
+pub(crate) struct Figures<'a>(Vec<&'a Interval>);
 
 /// Numbers by the values of some labels.
-pub(super) type By = BTreeMap<Vec<String>, f64>;
+pub(crate) type By = BTreeMap<Vec<String>, f64>;
 
 impl<'a> Figures<'a> {
-    pub(super) fn of(intervals: impl Iterator<Item = &'a Interval>) -> Self {
+    pub(crate) fn of(intervals: impl Iterator<Item = &'a Interval>) -> Self {
         Self(intervals.collect())
     }
 
@@ -22,17 +22,17 @@ impl<'a> Figures<'a> {
     }
 
     /// Whether a gateway was polled twice, so that there are rates.
-    pub(super) fn has_rates(&self) -> bool {
+    pub(crate) fn has_rates(&self) -> bool {
         self.measured().next().is_some()
     }
 
     /// How much of a counter comes in a second; `None` before the second poll.
-    pub(super) fn rate(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn rate(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         self.measured().map(|(interval, seconds)| interval.increase(name, labels) / seconds).reduce(|sum, rate| sum + rate)
     }
 
     /// The rates for each combination of values that the labels have.
-    pub(super) fn rates_by(&self, name: &str, labels: &[&str]) -> By {
+    pub(crate) fn rates_by(&self, name: &str, labels: &[&str]) -> By {
         let mut rates = By::new();
         for (interval, seconds) in self.measured() {
             for (values, increase) in interval.increase_by(name, labels) {
@@ -43,7 +43,7 @@ impl<'a> Figures<'a> {
     }
 
     /// The rates of requests by status, without those of probes.
-    pub(super) fn requests_by_status(&self) -> By {
+    pub(crate) fn requests_by_status(&self) -> By {
         let mut rates = By::new();
         for (interval, seconds) in self.measured() {
             for (status, count) in interval.requests_by_status() {
@@ -54,7 +54,7 @@ impl<'a> Figures<'a> {
     }
 
     /// The gauges for each combination of values that the labels have; `combine` says what several are together.
-    pub(super) fn gauges_by(&self, name: &str, labels: &[&str], combine: fn(f64, f64) -> f64) -> By {
+    pub(crate) fn gauges_by(&self, name: &str, labels: &[&str], combine: fn(f64, f64) -> f64) -> By {
         let mut gauges = By::new();
         for (values, value) in self.0.iter().flat_map(|interval| interval.gauge_by(name, labels, combine)) {
             gauges.entry(values).and_modify(|other| *other = combine(*other, value)).or_insert(value);
@@ -62,20 +62,20 @@ impl<'a> Figures<'a> {
         gauges
     }
 
-    pub(super) fn sum(&self, name: &str) -> Option<f64> {
+    pub(crate) fn sum(&self, name: &str) -> Option<f64> {
         self.0.iter().flat_map(|interval| interval.gauges(name)).reduce(|sum, value| sum + value)
     }
 
-    pub(super) fn largest(&self, name: &str) -> Option<f64> {
+    pub(crate) fn largest(&self, name: &str) -> Option<f64> {
         self.0.iter().flat_map(|interval| interval.gauges(name)).reduce(f64::max)
     }
 
-    pub(super) fn smallest(&self, name: &str) -> Option<f64> {
+    pub(crate) fn smallest(&self, name: &str) -> Option<f64> {
         self.0.iter().flat_map(|interval| interval.gauges(name)).reduce(f64::min)
     }
 
     /// The observations of a histogram.
-    pub(super) fn buckets(&self, name: &str) -> Buckets {
+    pub(crate) fn buckets(&self, name: &str) -> Buckets {
         let mut sum = Buckets::default();
         self.0.iter().for_each(|interval| sum.add_all(&interval.buckets(name)));
         sum

@@ -1,4 +1,4 @@
-//! All that `lakegate top` shows, as one document. `--json` prints it: its names and units are stable.
+//! All that `lakegate top` and the console show, as one document. `lakegate top --json` prints it: its names and units are stable.
 //!
 //! A number that is not known is `null`: rates before the second poll, or figures of gateways that do not answer. Gauges of several
 //! gateways are added, except ages, of which the largest, and times that are left, of which the smallest is shown.
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     figures::{By, Figures},
-    poll::{Fleet, Watched},
+    watched::{Reason, Watched},
 };
 use crate::{
     limits::TOP_ROWS_MAX,
@@ -18,164 +18,164 @@ use crate::{
 
 /// The document.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// When it was made, RFC 3339.
-    pub(super) time: String,
+    pub(crate) time: String,
     /// Whether all gateways are ready.
-    pub(super) ready: bool,
-    pub(super) gateways: Vec<GatewayReport>,
-    pub(super) conditions: Vec<ConditionReport>,
-    pub(super) events: EventsReport,
-    pub(super) requests: RequestsReport,
-    pub(super) latency: BTreeMap<&'static str, LatencyReport>,
-    pub(super) spool: SpoolReport,
-    pub(super) sinks: Vec<SinkReport>,
-    pub(super) shards: Vec<ShardReport>,
-    pub(super) keys: Vec<KeyReport>,
+    pub(crate) ready: bool,
+    pub(crate) gateways: Vec<GatewayReport>,
+    pub(crate) conditions: Vec<ConditionReport>,
+    pub(crate) events: EventsReport,
+    pub(crate) requests: RequestsReport,
+    pub(crate) latency: BTreeMap<&'static str, LatencyReport>,
+    pub(crate) spool: SpoolReport,
+    pub(crate) sinks: Vec<SinkReport>,
+    pub(crate) shards: Vec<ShardReport>,
+    pub(crate) keys: Vec<KeyReport>,
     /// Codes of rejected events.
-    pub(super) rejections: Vec<CodeReport>,
+    pub(crate) rejections: Vec<CodeReport>,
     /// Codes of events that are to be sent again.
-    pub(super) retries: Vec<CodeReport>,
+    pub(crate) retries: Vec<CodeReport>,
     /// Codes of requests that were refused as a whole.
-    pub(super) refusals: Vec<CodeReport>,
-    pub(super) process: ProcessReport,
+    pub(crate) refusals: Vec<CodeReport>,
+    pub(crate) process: ProcessReport,
 }
 
 /// One gateway.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct GatewayReport {
-    pub(super) address: String,
+pub(crate) struct GatewayReport {
+    pub(crate) address: String,
     /// `ready`, `not_ready` or `away`.
-    pub(super) state: &'static str,
+    pub(crate) state: &'static str,
     /// Why it is away.
-    pub(super) error: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) uptime_seconds: Option<f64>,
+    pub(crate) error: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) uptime_seconds: Option<f64>,
     /// Whether it was started since the poll before.
-    pub(super) restarted: bool,
+    pub(crate) restarted: bool,
     /// Between its last two answers.
-    pub(super) interval_seconds: Option<f64>,
-    pub(super) received_events_per_second: Option<f64>,
-    pub(super) lag_events: Option<f64>,
-    pub(super) lag_seconds: Option<f64>,
+    pub(crate) interval_seconds: Option<f64>,
+    pub(crate) received_events_per_second: Option<f64>,
+    pub(crate) lag_events: Option<f64>,
+    pub(crate) lag_seconds: Option<f64>,
 }
 
 /// A condition of `/readyz`.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct ConditionReport {
-    pub(super) gateway: String,
-    pub(super) code: String,
-    pub(super) blocks: bool,
-    pub(super) place: String,
-    pub(super) detail: String,
+pub(crate) struct ConditionReport {
+    pub(crate) gateway: String,
+    pub(crate) code: String,
+    pub(crate) blocks: bool,
+    pub(crate) place: String,
+    pub(crate) detail: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct EventsReport {
-    pub(super) received_per_second: Option<f64>,
-    pub(super) accepted_per_second: Option<f64>,
-    pub(super) duplicate_per_second: Option<f64>,
-    pub(super) rejected_per_second: Option<f64>,
-    pub(super) retry_per_second: Option<f64>,
-    pub(super) replayed_per_second: Option<f64>,
-    pub(super) delivered_per_second: Option<f64>,
+pub(crate) struct EventsReport {
+    pub(crate) received_per_second: Option<f64>,
+    pub(crate) accepted_per_second: Option<f64>,
+    pub(crate) duplicate_per_second: Option<f64>,
+    pub(crate) rejected_per_second: Option<f64>,
+    pub(crate) retry_per_second: Option<f64>,
+    pub(crate) replayed_per_second: Option<f64>,
+    pub(crate) delivered_per_second: Option<f64>,
 }
 
 /// Without `/healthz`, `/readyz` and `/metrics`.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct RequestsReport {
-    pub(super) per_second: Option<f64>,
+pub(crate) struct RequestsReport {
+    pub(crate) per_second: Option<f64>,
     /// Answered with 4xx.
-    pub(super) refused_per_second: Option<f64>,
+    pub(crate) refused_per_second: Option<f64>,
     /// Answered with 5xx.
-    pub(super) failed_per_second: Option<f64>,
-    pub(super) by_status: Vec<StatusReport>,
+    pub(crate) failed_per_second: Option<f64>,
+    pub(crate) by_status: Vec<StatusReport>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct StatusReport {
-    pub(super) status: String,
-    pub(super) per_second: f64,
+pub(crate) struct StatusReport {
+    pub(crate) status: String,
+    pub(crate) per_second: f64,
 }
 
 /// Quantiles of a histogram.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct LatencyReport {
-    pub(super) per_second: Option<f64>,
-    pub(super) p50_seconds: Option<f64>,
-    pub(super) p90_seconds: Option<f64>,
-    pub(super) p99_seconds: Option<f64>,
+pub(crate) struct LatencyReport {
+    pub(crate) per_second: Option<f64>,
+    pub(crate) p50_seconds: Option<f64>,
+    pub(crate) p90_seconds: Option<f64>,
+    pub(crate) p99_seconds: Option<f64>,
     #[serde(skip)]
-    pub(super) quantiles: [Option<Quantile>; 3],
+    pub(crate) quantiles: [Option<Quantile>; 3],
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct SpoolReport {
-    pub(super) lag_events: Option<f64>,
-    pub(super) lag_bytes: Option<f64>,
-    pub(super) oldest_seconds: Option<f64>,
+pub(crate) struct SpoolReport {
+    pub(crate) lag_events: Option<f64>,
+    pub(crate) lag_bytes: Option<f64>,
+    pub(crate) oldest_seconds: Option<f64>,
     /// `null` if nothing is received.
-    pub(super) headroom_seconds: Option<f64>,
-    pub(super) bytes: Option<f64>,
-    pub(super) quota_bytes: Option<f64>,
-    pub(super) disk_left_bytes: Option<f64>,
-    pub(super) dead_letters_bytes: Option<f64>,
+    pub(crate) headroom_seconds: Option<f64>,
+    pub(crate) bytes: Option<f64>,
+    pub(crate) quota_bytes: Option<f64>,
+    pub(crate) disk_left_bytes: Option<f64>,
+    pub(crate) dead_letters_bytes: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct SinkReport {
-    pub(super) sink: String,
-    pub(super) up: bool,
-    pub(super) delivered_events_per_second: Option<f64>,
-    pub(super) lag_events: Option<f64>,
-    pub(super) lag_bytes: Option<f64>,
-    pub(super) lag_seconds: Option<f64>,
-    pub(super) retries_per_second: Option<f64>,
-    pub(super) refused_events_per_second: Option<f64>,
-    pub(super) dropped_events_per_second: Option<f64>,
+pub(crate) struct SinkReport {
+    pub(crate) sink: String,
+    pub(crate) up: bool,
+    pub(crate) delivered_events_per_second: Option<f64>,
+    pub(crate) lag_events: Option<f64>,
+    pub(crate) lag_bytes: Option<f64>,
+    pub(crate) lag_seconds: Option<f64>,
+    pub(crate) retries_per_second: Option<f64>,
+    pub(crate) refused_events_per_second: Option<f64>,
+    pub(crate) dropped_events_per_second: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct ShardReport {
-    pub(super) sink: String,
-    pub(super) shard: String,
-    pub(super) throttled_records_per_second: f64,
+pub(crate) struct ShardReport {
+    pub(crate) sink: String,
+    pub(crate) shard: String,
+    pub(crate) throttled_records_per_second: f64,
     /// Rate that it is held to; 1 is 1,000 records or 1 MB a second; `null` if it is not held.
-    pub(super) rate: Option<f64>,
-    pub(super) waiting_events: f64,
+    pub(crate) rate: Option<f64>,
+    pub(crate) waiting_events: f64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct KeyReport {
-    pub(super) key: String,
-    pub(super) events_per_second: f64,
-    pub(super) rejected_events_per_second: f64,
+pub(crate) struct KeyReport {
+    pub(crate) key: String,
+    pub(crate) events_per_second: f64,
+    pub(crate) rejected_events_per_second: f64,
     /// Of its events; `null` without events.
-    pub(super) rejected_share: Option<f64>,
-    pub(super) duplicate_events_per_second: f64,
-    pub(super) retry_events_per_second: f64,
-    pub(super) refused_requests_per_second: f64,
-    pub(super) spool_bytes: f64,
+    pub(crate) rejected_share: Option<f64>,
+    pub(crate) duplicate_events_per_second: f64,
+    pub(crate) retry_events_per_second: f64,
+    pub(crate) refused_requests_per_second: f64,
+    pub(crate) spool_bytes: f64,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct CodeReport {
-    pub(super) code: String,
-    pub(super) per_second: f64,
+pub(crate) struct CodeReport {
+    pub(crate) code: String,
+    pub(crate) per_second: f64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct ProcessReport {
-    pub(super) resident_memory_bytes: Option<f64>,
+pub(crate) struct ProcessReport {
+    pub(crate) resident_memory_bytes: Option<f64>,
     /// Processors that are busy.
-    pub(super) cpu_seconds_per_second: Option<f64>,
-    pub(super) connections: Option<f64>,
-    pub(super) request_bodies_bytes: Option<f64>,
-    pub(super) open_fds: Option<f64>,
+    pub(crate) cpu_seconds_per_second: Option<f64>,
+    pub(crate) connections: Option<f64>,
+    pub(crate) request_bodies_bytes: Option<f64>,
+    pub(crate) open_fds: Option<f64>,
 }
 
 /// The histograms whose quantiles are shown, in the order of an event's way.
-pub(super) const LATENCIES: [(&str, &str); 5] = [
+pub(crate) const LATENCIES: [(&str, &str); 5] = [
     ("request", "lakegate_request_seconds"),
     ("validate", "lakegate_validate_seconds"),
     ("append", "lakegate_spool_append_seconds"),
@@ -184,14 +184,14 @@ pub(super) const LATENCIES: [(&str, &str); 5] = [
 ];
 
 impl Report {
-    pub(super) fn of(fleet: &Fleet) -> Self {
-        let figures = Figures::of(fleet.0.iter().filter_map(|watched| watched.interval.as_ref()));
-        let gateways: Vec<GatewayReport> = fleet.0.iter().map(GatewayReport::of).collect();
+    pub(crate) fn of(fleet: &[Watched]) -> Self {
+        let figures = Figures::of(fleet.iter().filter_map(|watched| watched.interval.as_ref()));
+        let gateways: Vec<GatewayReport> = fleet.iter().map(GatewayReport::of).collect();
         Self {
             time: jiff::Timestamp::now().to_string(),
             ready: gateways.iter().all(|gateway| gateway.state == "ready"),
             gateways,
-            conditions: fleet.0.iter().flat_map(conditions).collect(),
+            conditions: fleet.iter().flat_map(conditions).collect(),
             events: events(&figures),
             requests: requests(&figures),
             latency: LATENCIES.into_iter().map(|(name, metric)| (name, LatencyReport::of(&figures, metric))).collect(),
@@ -240,7 +240,7 @@ impl GatewayReport {
 fn conditions(watched: &Watched) -> Vec<ConditionReport> {
     let answered = watched.last.as_ref().filter(|_| watched.error.is_none());
     let reasons = answered.into_iter().flat_map(|last| &last.readiness.reasons).cloned();
-    let condition = |reason: super::poll::Reason| ConditionReport {
+    let condition = |reason: Reason| ConditionReport {
         gateway: watched.label.clone(),
         code: reason.code,
         blocks: reason.blocks,
@@ -383,7 +383,7 @@ fn keys(figures: &Figures<'_>) -> Vec<KeyReport> {
 }
 
 /// Sorts, the largest number first, and leaves rows of the same number in their order.
-pub(super) fn sort_by_number<T>(rows: &mut [T], number: impl Fn(&T) -> f64) {
+pub(crate) fn sort_by_number<T>(rows: &mut [T], number: impl Fn(&T) -> f64) {
     // Numbers that are not negative have the order of their bits.
     rows.sort_by_key(|row| Reverse(number(row).max(0.0).to_bits()));
 }
