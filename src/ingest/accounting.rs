@@ -41,9 +41,10 @@ impl<'a> Collector<'a> {
     /// The next record of the body; `is_fresh` if it is stored.
     pub(super) fn look_at(&mut self, record: &[u8], is_fresh: bool) {
         let Some(request) = &mut self.request else {
-            return if is_fresh {
-                self.add(record)
-            };
+            if is_fresh {
+                self.add(record);
+            }
+            return;
         };
         let mut names = request.verdicts.by_ref().filter_map(|verdict| match verdict {
             Verdict::Valid { event_name, .. } => Some(*event_name),
