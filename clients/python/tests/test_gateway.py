@@ -71,8 +71,11 @@ def test_events_of_many_threads_arrive_once(gateway, client, tmp_path, on_disk):
 
 def test_a_request_is_sent_by_number_by_bytes_and_by_age(between, through):
     lake = through(batch_events=10, batch_bytes=3000, flush_seconds=60)
-    for number in range(10):
+    for number in range(9):
         lake.track(NAME, lesson(number))
+    # They take up more here than in a request, where they have some 2,000 bytes.
+    assert lake.stats().queued_bytes > 3000 and not lake._sender._is_full(9)
+    lake.track(NAME, lesson(9))
     wait_until("ten events go at once", 10, lambda: [len(lines) for lines in between.seen] == [10])
     for number in range(3):
         lake.track(NAME, lesson(number, note="x" * 1200))

@@ -15,7 +15,7 @@ from typing import Container, Dict, List, Optional, Sequence
 from .disk_files import DAMAGED, REJECTED, append, line_of
 from .disk_folder import DiskFolder, left_folders, make_folder
 from .disk_writer import DiskWriter
-from .limits import ADOPTED_FOLDERS_MAX, ASIDE_BYTES_MAX
+from .limits import ADOPTED_FOLDERS_MAX, ASIDE_BYTES_MAX, LINE_END_BYTES
 from .memory_queue import Entry, Place
 from .types import Closed, QueueFailed
 
@@ -49,6 +49,13 @@ class DiskQueue:
     @property
     def waiting_bytes(self) -> int:
         return self._bytes
+
+    @property
+    def request_bytes(self) -> int:
+        # Without what was taken over, which waits like a new event.
+        with self._lock:
+            own = self._writer.taken_in - self._settled if self._writer else 0
+            return self._bytes - own * (self.cost(b"") - LINE_END_BYTES)
 
     @property
     def taken_in(self) -> int:

@@ -15,6 +15,8 @@ FLUSH_SECONDS: Final = 1.0
 MEMORY_BYTES_MAX: Final = 64 * 1024 * 1024
 # What Python needs for an event beside its bytes. Why: without it a million tiny events would not count.
 MEMORY_BYTES_PER_EVENT: Final = 150
+# What a request has for an event beside its bytes. Why: one event a line.
+LINE_END_BYTES: Final = 1
 # Bytes that may wait on disk, in the folders of this process. Why: hours of 100 events a second, on any disk.
 DISK_BYTES_MAX: Final = 1024 * 1024 * 1024
 # Bytes of one file of the queue. Why: settled files are removed whole, so a file is what a crash leaves behind at most.

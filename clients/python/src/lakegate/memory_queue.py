@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Container, List, NamedTuple, Protocol, Sequence, Tuple
 
-from .limits import MEMORY_BYTES_PER_EVENT
+from .limits import LINE_END_BYTES, MEMORY_BYTES_PER_EVENT
 from .types import Closed
 
 # Where an event is: the folder, the file and the line of a queue on disk; in memory only the last is used.
@@ -28,6 +28,10 @@ class Queue(Protocol):
 
     @property
     def waiting_bytes(self) -> int: ...
+
+    # The bytes that they have in a request: less than they take up here.
+    @property
+    def request_bytes(self) -> int: ...
 
     # How many `put` took so far, and how many of them, from the first on, are settled without a gap.
     @property
@@ -87,6 +91,11 @@ class MemoryQueue:
     @property
     def waiting_bytes(self) -> int:
         return self._bytes
+
+    @property
+    def request_bytes(self) -> int:
+        with self._lock:
+            return self._bytes - len(self._waiting) * (MEMORY_BYTES_PER_EVENT - LINE_END_BYTES)
 
     @property
     def taken_in(self) -> int:

@@ -171,7 +171,7 @@ class Sender:
         return min(self._waiting_since + self._batching.seconds - now, look)
 
     def _is_full(self, events: int) -> bool:
-        return events >= self._batching.events or self._queue.waiting_bytes >= self._batching.bytes
+        return events >= self._batching.events or self._queue.request_bytes >= self._batching.bytes
 
     def _step(self) -> None:
         now = time.monotonic()
