@@ -134,11 +134,11 @@ pub(super) fn compare_all(
 /// The sinks that can be read back.
 fn streams(config: &Config, only: Option<&str>) -> anyhow::Result<Vec<(String, KinesisConfig)>> {
     let sinks = config.all_sinks().map_err(|(key, reason)| anyhow::anyhow!("{key}: {reason}"))?;
-    let (mut streams, mut others) = (Vec::new(), Vec::new());
+    let (mut streams, mut lakes, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for sink in sinks.into_iter().filter(|sink| only.is_none_or(|only| only == sink.name)) {
         match sink.settings {
             SinkSettings::Kinesis(kinesis) => streams.push((sink.name, kinesis)),
-            SinkSettings::Lake(_) => others.push(format!("{} is a lake: use --check lake", sink.name)),
+            SinkSettings::Lake(_) => lakes.push(format!("{} is a lake: use --check lake", sink.name)),
             SinkSettings::Firehose(_) => others.push(format!(
                 "{} is a delivery stream of Firehose, which nobody can read back: count the rows of its destination by \
                  received_datetime, and compare them with `lakegate ledger`",
@@ -151,12 +151,15 @@ fn streams(config: &Config, only: Option<&str>) -> anyhow::Result<Vec<(String, K
             )),
         }
     }
-    match (streams.is_empty(), only) {
-        (false, _) => others.iter().filter(|text| !text.contains("--check lake")).for_each(|text| notice(text)),
-        (true, Some(only)) if others.is_empty() => bail!("the configuration has no sink with the name {only}"),
-        (true, _) => bail!("there is no stream of Kinesis to compare with; {}", others.join("; ")),
+    if !streams.is_empty() {
+        others.iter().for_each(|text| notice(text));
+        return Ok(streams);
     }
-    Ok(streams)
+    lakes.extend(others);
+    match only {
+        Some(only) if lakes.is_empty() => bail!("the configuration has no sink with the name {only}"),
+        _ => bail!("there is no stream of Kinesis to compare with; {}", lakes.join("; ")),
+    }
 }
 
 fn said(sink: &str, progress: &ReadProgress) -> String {

@@ -44,17 +44,23 @@ async fn sums(gateway: &Gateway) -> Option<(u64, u64)> {
     Some((sum(&|row| row["accepted"].as_u64()), sum(&|row| row["sinks"]["lake"]["delivered"].as_u64())))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_ledger_that_cannot_be_written_holds_up_nothing_and_counts_everything_once_it_can() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let faults = Faults::new(folder.path());
-    let gateway = faults.on(setup(folder.path())).start().await;
+/// A gateway with 10 events that are counted and 20 that are delivered and cannot be, because its ledger's disk fails.
+async fn with_failing_ledger(folder: &Path, errno: Errno) -> (Faults, Gateway) {
+    let faults = Faults::new(folder);
+    let gateway = faults.on(setup(folder)).start().await;
     accepted(&gateway, 10).await;
     eventually("they are counted", LIMIT, async || sums(&gateway).await == Some((10, 10))).await;
-    faults.set(&[Fault::new(Call::Pwrite, "*/ledger/*", Errno::NOSPC), Fault::new(Call::Write, "*/ledger/*", Errno::NOSPC)]);
+    faults.set(&[Fault::new(Call::Pwrite, "*/ledger/*", errno), Fault::new(Call::Write, "*/ledger/*", errno)]);
     accepted(&gateway, 20).await;
     Scrape::when_drained(&gateway).await;
     eventually("it is said", LIMIT, async || gateway.readiness().await.text().contains("ledger_unwritable")).await;
+    (faults, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_written_holds_up_nothing_and_counts_everything_once_it_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (faults, gateway) = with_failing_ledger(folder.path(), Errno::NOSPC).await;
     assert_eq!(gateway.readiness().await.status, 200, "events are taken");
     accepted(&gateway, 5).await;
     // Nobody waits again for a disk that is known to fail: 20 waits of 5 s would not end in time.
@@ -91,14 +97,7 @@ async fn a_damaged_ledger_is_said_and_begins_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_is_damaged_while_the_gateway_runs_begins_again_and_balances() {
     let folder = tempfile::tempdir().expect("a folder");
-    let faults = Faults::new(folder.path());
-    let gateway = faults.on(setup(folder.path())).start().await;
-    accepted(&gateway, 10).await;
-    eventually("they are counted", LIMIT, async || sums(&gateway).await == Some((10, 10))).await;
-    faults.set(&[Fault::new(Call::Pwrite, "*/ledger/*", Errno::IO), Fault::new(Call::Write, "*/ledger/*", Errno::IO)]);
-    accepted(&gateway, 20).await;
-    Scrape::when_drained(&gateway).await;
-    eventually("it is said", LIMIT, async || gateway.readiness().await.text().contains("ledger_unwritable")).await;
+    let (faults, gateway) = with_failing_ledger(folder.path(), Errno::IO).await;
     let file = folder.path().join("data/ledger/ledger.redb");
     let bytes = fs::metadata(&file).expect("the ledger").len() as usize;
     fs::write(&file, vec![0x5a; bytes]).expect("written");
