@@ -52,6 +52,7 @@ use crate::{
     },
     ingest::{reconfirm_on_start, recount_on_start},
     limits::{ADMIN_CONNECTIONS_MAX, ANSWER_READ_TIMEOUT, HEADER_READ_TIMEOUT, IDLE_TIMEOUT},
+    rig::Rig,
     schema,
     spool::Spool,
     telemetry::{Metrics, Traces},
@@ -169,6 +170,7 @@ impl App {
         let server = Server {
             listener,
             tls: tls.as_ref().map(|tls| tls.current.clone()),
+            takes_plain_http: config.is_rig,
             front: http::for_events(gate.clone(), &config.browser.extra_path, config.tls.hsts_seconds),
             proxies: gate.proxies.clone(),
             may_lack_proxy_header: false,
@@ -189,6 +191,7 @@ impl App {
         let admin_server = Server {
             listener: admin_listener,
             tls: None,
+            takes_plain_http: true,
             front: http::for_operators(gate.clone(), &config.admin.hosts),
             // A balancer that checks the health here may speak the PROXY protocol; who scrapes does not.
             proxies: gate.proxies.clone(),
@@ -233,6 +236,14 @@ impl App {
             lame_duck: Duration::from_secs(config.stop.lame_duck_seconds),
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
+    }
+}
+
+impl App {
+    /// What only `lakegate dev` has.
+    #[must_use]
+    pub fn rig(&self) -> Option<&Arc<Rig>> {
+        self.gate.rig.as_ref()
     }
 }
 

@@ -4,6 +4,7 @@ mod admin_client;
 mod configuration;
 mod day;
 mod dead_letters;
+mod dev;
 mod errors;
 mod failure;
 mod find;
@@ -42,6 +43,8 @@ struct CommandLine {
 enum Command {
     /// Run the gateway.
     Serve(ServeArgs),
+    /// Run a gateway for the tests of an application: on this machine only, in memory, with every event at hand.
+    Dev(dev::DevArgs),
     /// Ask the gateway on this machine whether it is ready: exit code 0 if it is, 1 if not.
     Health(health::HealthArgs),
     /// Where is my event? Everything that the gateway knows of an event_uuid: accepted, delivered where, rejected, lost, never seen.
@@ -125,11 +128,12 @@ pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(args) => match serve_config(&args) {
             Ok(config) => match check_settings(&config).and_then(|()| app::check_data_folder(&config)) {
-                Ok(()) => serve::serve(&config, move || serve_config(&args)),
+                Ok(()) => serve::serve(&config, move || serve_config(&args), serve::announce),
                 Err(error) => return complain(&error, EXIT_CONFIG),
             },
             Err(error) => return complain(&error, EXIT_CONFIG),
         },
+        Command::Dev(args) => dev::run(&args),
         Command::Health(args) => match load_and_tell(args.config.as_deref()) {
             Ok(config) => health::run(&args, &config),
             Err(error) => return complain(&error, EXIT_CONFIG),

@@ -37,6 +37,7 @@ mod query;
 mod rate_headers;
 mod request_log;
 mod retry_after;
+mod rig;
 mod run_to_completion;
 mod schemas;
 pub mod server;
@@ -116,6 +117,7 @@ pub fn for_operators(gate: Arc<Gate>, hosts: &[String]) -> FastPath {
         .route("/v1/schemas/{event_name}", get(schemas::newest))
         .route("/v1/schemas/{event_name}/{version}", get(schemas::version))
         .fallback(not_found::for_operators);
+    let routes = if gate.rig.is_some() { rig::routes(routes) } else { routes };
     layered(routes, Middleware { gate, serves: Serves::Operators { hosts: hosts.into() }, hsts: None })
 }
 

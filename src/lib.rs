@@ -40,7 +40,7 @@
 //! |---|---|
 //! | vocabulary | [`limits`], [`fault`], [`durable`], [`conditions`], [`clock`], [`bounded_map`], [`digest`], [`unique_names`], [`event`], [`json`], [`outcome`], [`progress`], [`config`], [`telemetry`] |
 //! | components | [`plan`], [`auth`], [`rate_limit`], [`body_budget`], [`work_pool`], [`key_shares`], [`decode`], [`schema`], [`enrich`], [`dedup`], [`spool`], [`ledger`], [`sink`], [`live_events`], [`overview`] |
-//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`find`], [`disk_headroom`] |
+//! | flows | [`dead_letters`], [`ingest`], [`deliver`], [`repair`], [`erasure`], [`find`], [`disk_headroom`], [`rig`] |
 //! | edge | [`tls`], [`http`] |
 //! | whole | [`app`], [`cli`] |
 //!
@@ -105,6 +105,7 @@ pub mod disk_headroom;
 pub mod erasure;
 pub mod find;
 pub mod repair;
+pub mod rig;
 
 pub mod http;
 pub mod tls;

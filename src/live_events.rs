@@ -20,6 +20,7 @@
 
 mod audience;
 mod question;
+mod recorder;
 mod redacted;
 mod reservoir;
 mod shown;
@@ -39,6 +40,7 @@ use tokio::{
 use crate::limits::WATCHERS_MAX;
 pub use audience::Audience;
 pub use question::{Question, QuestionError};
+pub use recorder::{Matching, RecordedEvent, Recorder};
 pub use shown::{Request, Shown, Told, Version, event_name};
 pub use watcher::Seen;
 use watcher::Watcher;
@@ -46,8 +48,10 @@ use watcher::Watcher;
 /// Where requests meet watchers.
 #[derive(Debug)]
 pub struct LiveEvents {
-    /// Whether there are any watchers.
+    /// Whether there are any watchers, or a recorder.
     is_watched: AtomicBool,
+    /// Keeps every event, in `lakegate dev` only.
+    recorder: Option<Arc<Recorder>>,
     watchers: Mutex<Vec<Arc<Watcher>>>,
     shows_payloads: bool,
     ended: watch::Sender<bool>,
@@ -64,11 +68,11 @@ pub struct Tail {
 }
 
 impl LiveEvents {
-    /// Nobody watches yet. `shows_payloads` is whether watchers see values.
+    /// Nobody watches yet. `shows_payloads` is whether watchers see values; `recorder` gets every event.
     #[must_use]
-    pub fn new(shows_payloads: bool) -> Arc<Self> {
-        let (is_watched, watchers, ended) = (AtomicBool::new(false), Mutex::default(), watch::Sender::new(false));
-        Arc::new(Self { is_watched, watchers, shows_payloads, ended })
+    pub fn new(shows_payloads: bool, recorder: Option<Arc<Recorder>>) -> Arc<Self> {
+        let (is_watched, watchers, ended) = (AtomicBool::new(recorder.is_some()), Mutex::default(), watch::Sender::new(false));
+        Arc::new(Self { is_watched, recorder, watchers, shows_payloads, ended })
     }
 
     /// Those who watch the events of `key`, of a request with this body; `None` if nobody does.
@@ -81,7 +85,8 @@ impl LiveEvents {
     #[cold]
     fn audience_of(&self, key: &str, body: &Bytes) -> Option<Box<Audience>> {
         let watchers: Vec<_> = self.lock().iter().filter(|watcher| watcher.question.wants_key(key)).cloned().collect();
-        (!watchers.is_empty()).then(|| Box::new(Audience::new(watchers, self.shows_payloads, body.clone())))
+        let has_audience = !watchers.is_empty() || self.recorder.is_some();
+        has_audience.then(|| Box::new(Audience::new(watchers, self.recorder.clone(), self.shows_payloads, body.clone())))
     }
 
     /// Watches from now on. `None` if there are as many watchers as there may be.
@@ -141,7 +146,7 @@ impl Drop for Tail {
     fn drop(&mut self) {
         let mut watchers = self.live.lock();
         watchers.retain(|watcher| !Arc::ptr_eq(watcher, &self.watcher));
-        self.live.is_watched.store(!watchers.is_empty(), Relaxed);
+        self.live.is_watched.store(!watchers.is_empty() || self.live.recorder.is_some(), Relaxed);
     }
 }
 
@@ -176,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_watcher_sees_what_it_asked_for_and_nobody_is_asked_once_all_are_gone() {
-        let live = LiveEvents::new(false);
+        let live = LiveEvents::new(false, None);
         assert!(live.audience("web", &Bytes::new()).is_none());
         let mut menus = ask(&live, &[("event", "menu:*")]).unwrap();
         let mut tills = ask(&live, &[("key", "till")]).unwrap();
@@ -193,7 +198,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn watchers_have_a_limit_and_give_their_places_back() {
-        let live = LiveEvents::new(false);
+        let live = LiveEvents::new(false, None);
         let mut tails: Vec<Tail> = (0..WATCHERS_MAX).map(|_| ask(&live, &[]).unwrap()).collect();
         assert!(ask(&live, &[]).is_none());
         tails.pop();
@@ -202,7 +207,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_a_stream_at_once_and_shows_what_came_before() {
-        let live = LiveEvents::new(false);
+        let live = LiveEvents::new(false, None);
         let mut tail = ask(&live, &[("rate", "1")]).unwrap();
         request(&live, "web", &["last:one"]);
         let started = Instant::now();

@@ -31,6 +31,7 @@ use crate::{
     live_events::LiveEvents,
     progress::Progress,
     repair::Repair,
+    rig::Rig,
     schema,
     spool::{GroupMetrics, Spool},
     telemetry::{AccessLog, Metrics, OutputLines, Traces, own_output},
@@ -140,6 +141,7 @@ impl Components {
             conditions,
             ..
         } = self;
+        let rig = config.is_rig.then(|| Arc::new(Rig::default()));
         let sinks = Sinks::open(config, &spool)?;
         let progress = sinks.progress.clone();
         let shares = Arc::new(shares(config));
@@ -166,6 +168,7 @@ impl Components {
             traces: &traces,
             conditions: &conditions,
             scopes: &scopes,
+            rig: rig.as_ref(),
         };
         let awaited_sinks = sinks.awaited(&spool);
         let accounted = sinks.names().into_iter().zip(progress.sinks().iter().cloned()).collect();
@@ -220,7 +223,7 @@ impl Components {
             admission,
             delivered_wait: Duration::from_secs(config.http.delivered_wait_seconds),
             ledger,
-            live_events: LiveEvents::new(config.admin.tail_payloads),
+            live_events: LiveEvents::new(config.admin.tail_payloads, rig.as_ref().map(|rig| rig.recorder.clone())),
             metrics: metrics.clone(),
         };
         let ingest = Arc::new(ingest);
@@ -248,6 +251,7 @@ impl Components {
             output,
             turns: Turns::default(),
             console,
+            rig,
             lame_duck: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         };

@@ -75,7 +75,7 @@ impl Offline {
             admission: None,
             delivered_wait: Duration::ZERO,
             ledger,
-            live_events: LiveEvents::new(false),
+            live_events: LiveEvents::new(false, None),
             metrics,
         });
         // As at a start: events that a killed gateway left unconfirmed. Where they must be delivered first, the next start does it.

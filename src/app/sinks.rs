@@ -27,6 +27,7 @@ use crate::{
     ingest::AwaitedSink,
     limits::LAKE_BATCH_RECORDS_MAX,
     progress::{self, Progress},
+    rig::{Rig, SwitchedSink},
     sink::{
         firehose::{self, DeliveryStream},
         kafka::{self, Topics},
@@ -70,6 +71,7 @@ pub(super) struct SinkParts<'a> {
     pub(super) traces: &'a Traces,
     pub(super) conditions: &'a Conditions,
     pub(super) scopes: &'a Scopes,
+    pub(super) rig: Option<&'a Arc<Rig>>,
 }
 
 impl Sinks {
@@ -155,7 +157,7 @@ impl Sinks {
                 conditions: parts.conditions.clone(),
                 scopes: parts.scopes.clone(),
             };
-            let open = opener(parts.config, sink.sink.settings, sink.lake_folder, sink.journal).await?;
+            let open = opener(parts.config, sink.sink.settings, sink.lake_folder, sink.journal, parts.rig.cloned()).await?;
             let mode = open(shared.clone())?;
             metrics.recovered_events.set(progress.unsettled(parts.spool.durable_end()) as i64);
             let dropping = sink.quota.drops_oldest.then_some(Dropping { shared, quota: sink.quota, open });
@@ -208,12 +210,17 @@ async fn opener(
     settings: SinkSettings,
     lake_folder: PathBuf,
     journal: PathBuf,
+    rig: Option<Arc<Rig>>,
 ) -> anyhow::Result<Box<dyn Fn(Shared) -> anyhow::Result<Mode> + Send + Sync>> {
     Ok(match settings {
         SinkSettings::Lake(lake) => {
             let location = location_of(&lake, config);
             Box::new(move |shared| {
-                let sink = Box::new(LakeSink::open_with_memory(&location, &lake_folder)?);
+                let sink: Box<dyn crate::sink::Sink> = Box::new(LakeSink::open_with_memory(&location, &lake_folder)?);
+                let sink = match &rig {
+                    Some(rig) => Box::new(SwitchedSink { sink, faults: rig.faults.clone() }),
+                    None => sink,
+                };
                 Ok(Mode::Batches(Box::new(BatchDeliverer::open(shared, sink, bounds_of(&lake), journal.clone()))))
             })
         }

@@ -25,17 +25,18 @@ pub(super) const EXIT_INTERNAL: u8 = 70;
 /// Exit code after a second signal that asks to stop at once: as of a shell command that SIGINT ended.
 pub(super) const EXIT_AT_ONCE: u8 = 130;
 
-/// Runs the gateway until a stop is requested. SIGHUP applies the result of `read`.
+/// Runs the gateway until a stop is requested. SIGHUP applies the result of `read`. `announce` says that it runs, in its runtime.
 pub(super) fn serve(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
+    announce: fn(&App, &Config),
 ) -> anyhow::Result<ExitCode> {
     let log = telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
     end_by_panic_here();
     for notice in &config.notices {
         tracing::warn!("{notice}");
     }
-    let code = run(config, read).unwrap_or_else(|error| {
+    let code = run(config, read, announce).unwrap_or_else(|error| {
         // Standard error may have no reader, so the log's own thread writes this too.
         log.say(&format!("lakegate: {}", in_full(&error)));
         EXIT_NOT_STARTED
@@ -65,7 +66,11 @@ fn exit_code(failure: Option<&Failure>) -> u8 {
     }
 }
 
-fn run(config: &Config, read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static) -> anyhow::Result<u8> {
+fn run(
+    config: &Config,
+    read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
+    announce: fn(&App, &Config),
+) -> anyhow::Result<u8> {
     make_room_for_connections(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let ended = runtime.block_on(async {
@@ -127,8 +132,8 @@ fn make_room_for_connections(connections_max: usize) {
     }
 }
 
-/// Prints where to send events, and how.
-fn announce(app: &App, config: &Config) {
+/// Says where to send events, and how.
+pub(super) fn announce(app: &App, config: &Config) {
     let scheme = if config.http.plaintext { "http" } else { "https" };
     let port = app.address.port();
     tracing::info!("events: POST {scheme}://{}/v1/events", app.address);

@@ -66,6 +66,9 @@ pub struct Config {
     /// Notices for the operator about names in the file or the environment: old ones, and variables that are not read. Not a key.
     #[serde(skip)]
     pub notices: Vec<String>,
+    /// Whether this is a rig for the tests of an application (`lakegate dev`). Not a key: no file makes a gateway a rig.
+    #[serde(skip)]
+    pub is_rig: bool,
 }
 
 impl Default for Config {
@@ -94,6 +97,7 @@ impl Default for Config {
             stop: StopConfig::default(),
             telemetry: TelemetryConfig::default(),
             notices: Vec::new(),
+            is_rig: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use axum::{
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{events, key_in_path, middleware::Middleware};
+use super::{events, key_in_path, middleware::Middleware, rig, unread_body};
 use crate::body_budget::AddressBodies;
 
 const EVENTS: &str = "/v1/events";
@@ -65,5 +65,11 @@ impl hyper::service::Service<Request<Incoming>> for FastPath {
 
 async fn post(middleware: &Middleware, request: Request) -> Response {
     let gate = middleware.gate.clone();
-    middleware.handle(EVENTS, request, |request| async move { events::post(State(gate), request).await.into_response() }).await
+    let answer = |request| async move {
+        match rig::strike(&gate).await {
+            None => events::post(State(gate), request).await.into_response(),
+            Some(response) => unread_body::read_to_its_end(request, async |_| response).await,
+        }
+    };
+    middleware.handle(EVENTS, request, answer).await
 }

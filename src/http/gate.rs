@@ -21,6 +21,7 @@ use crate::{
     ingest::Ingest,
     rate_limit::AddressRates,
     repair::Repair,
+    rig::Rig,
     telemetry::{AccessLog, Metrics, OutputLines, Traces},
 };
 
@@ -70,6 +71,8 @@ pub struct Gate {
     pub turns: Turns,
     /// What the console may do, and what it was told last.
     pub console: Console,
+    /// What only `lakegate dev` has.
+    pub rig: Option<Arc<Rig>>,
     /// Whether the gateway stops soon, and still serves requests.
     pub lame_duck: AtomicBool,
     /// Whether the gateway is stopping.

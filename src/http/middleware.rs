@@ -22,7 +22,7 @@ use super::{
     Gate, address_rate_limit, cors, operator,
     problem::{Problem, ProblemCode},
     request_log::{Answered, RequestLog},
-    unread_body,
+    rig, unread_body,
 };
 use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX};
 
@@ -64,6 +64,10 @@ pub(super) async fn layer(State(middleware): State<Middleware>, request: Request
             Serves::Operators { hosts } => operator::check(request.uri(), request.headers(), hosts),
         };
         match let_in {
+            Ok(()) if matches!(serves, Serves::Events) && request.method() != Method::OPTIONS => match rig::strike(&gate).await {
+                None => next.run(request).await,
+                Some(response) => response,
+            },
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         }
@@ -223,6 +227,10 @@ fn route(request: &Request) -> &'static str {
         Some("/admin/overview") => "/admin/overview",
         Some("/admin/fleet") => "/admin/fleet",
         Some("/admin/keys") => "/admin/keys",
+        Some("/dev/events") => "/dev/events",
+        Some("/dev/wait") => "/dev/wait",
+        Some("/dev/reset") => "/dev/reset",
+        Some("/dev/faults") => "/dev/faults",
         Some("/admin/schemas/{event_name}/diff") => "/admin/schemas/{event_name}/diff",
         // The only route whose path is configured.
         Some(_) => "extra_path",

@@ -59,6 +59,8 @@ pub struct Server {
     pub listener: TcpListener,
     /// The TLS configuration; `None` is plain HTTP. New connections use the configuration that is current at that moment.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// Whether the port of HTTPS takes plain HTTP too; if not, it gets a line that says so.
+    pub takes_plain_http: bool,
     /// The service for the requests.
     pub front: FastPath,
     /// The proxies, whose connections carry many clients.
@@ -111,6 +113,7 @@ impl Server {
             };
             let connection = Connection {
                 tls: self.tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full())),
+                takes_plain_http: self.takes_plain_http,
                 front: self.front.clone(),
                 proxies: self.proxies.clone(),
                 may_lack_proxy_header: self.may_lack_proxy_header,
@@ -197,6 +200,7 @@ impl Drop for OpenConnection {
 
 struct Connection {
     tls: Option<TlsAcceptor>,
+    takes_plain_http: bool,
     front: FastPath,
     proxies: Arc<Proxies>,
     may_lack_proxy_header: bool,
@@ -259,8 +263,14 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(RESPONSE_WRITE_TIMEOUT));
         let stream = Box::pin(stream);
+        let is_plain = async || {
+            // Who sends nothing is no HTTP/1 client, and is met by the time of a handshake below.
+            let first = timeout(TLS_HANDSHAKE_TIMEOUT, plain_http::is_tls(stream.get_ref())).await;
+            matches!(first, Ok(Ok(false)))
+        };
         match self.tls.clone() {
             None => Ok(self.http(stream, peer).await),
+            Some(_) if self.takes_plain_http && is_plain().await => Ok(self.http(stream, peer).await),
             Some(tls) => match timeout(TLS_HANDSHAKE_TIMEOUT, handshake(&tls, stream)).await {
                 Ok(Ok(Some(stream))) => {
                     let has_certificate = stream.get_ref().1.peer_certificates().is_some();

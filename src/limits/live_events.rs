@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::units::KIB;
+use super::units::{KIB, MIB};
 
 /// Watchers at one time.
 /// Why: some people look while something is wrong. Each costs every event a comparison, and holds a MiB at most.
@@ -69,6 +69,32 @@ pub const WATCH_ELEMENTS_MAX: usize = 3;
 /// Columns of a line of `lakegate tail` on a terminal; the reason goes to a second line if it does not fit.
 /// Why: the usual width of a terminal beside another window, as for tables.
 pub const WATCH_COLUMNS: usize = 120;
+
+/// Events that `lakegate dev` keeps.
+/// Why: the tests of an application look at what they sent a moment ago, and reset in between.
+pub const RECORDED_EVENTS_MAX: usize = 10_000;
+
+/// Bytes of the lines of these events.
+/// Why: 10,000 usual events have some 10 MiB; an event may have 1 MiB.
+pub const RECORDED_BYTES_MAX: usize = 64 * MIB;
+
+/// How long a test waits for events at `/dev/wait`, and how long it waits if it does not say.
+/// Why: a browser's library sends within some seconds; test runners themselves give up after half a minute.
+pub const DEV_WAIT_MAX: Duration = Duration::from_secs(60);
+/// See [`DEV_WAIT_MAX`].
+pub const DEV_WAIT: Duration = Duration::from_secs(5);
+
+/// Rejections that a wait in vain is told of.
+/// Why: the newest say what is wrong; a test's report stays short.
+pub const DEV_REJECTIONS_TOLD: usize = 10;
+
+/// Bytes that a memory file system must have free for `lakegate dev` to keep its data there.
+/// Why: containers often have 64 MiB of it, which the spool's first segment fills.
+pub const DEV_MEMORY_FREE_MIN: u64 = 2 * 1024 * MIB as u64;
+
+/// Delay of each request that a test may ask for.
+/// Why: longer than any client waits; a typing error does not stop the rig for an hour.
+pub const DEV_LATENCY_MAX: Duration = Duration::from_secs(60);
 
 const _: () = assert!(WATCHERS_MAX <= 8, "a bit of a byte for each");
 const _: () = assert!(WATCH_COPY_BYTES_MAX * WATCH_RATE_MAX as usize / 5 <= 1024 * KIB);

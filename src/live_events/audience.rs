@@ -6,6 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::{
+    recorder::Recorder,
     shown::{Request, Shown, Told},
     watcher::Watcher,
 };
@@ -15,6 +16,7 @@ use super::{
 #[derive(Debug)]
 pub struct Audience {
     watchers: Vec<Arc<Watcher>>,
+    recorder: Option<Arc<Recorder>>,
     /// Whether some of them ask for names.
     asks_for_names: bool,
     shows_payloads: bool,
@@ -31,9 +33,9 @@ struct Noted {
 }
 
 impl Audience {
-    pub(super) fn new(watchers: Vec<Arc<Watcher>>, shows_payloads: bool, body: Bytes) -> Self {
+    pub(super) fn new(watchers: Vec<Arc<Watcher>>, recorder: Option<Arc<Recorder>>, shows_payloads: bool, body: Bytes) -> Self {
         let asks_for_names = watchers.iter().any(|watcher| watcher.question.asks_for_names());
-        Self { watchers, asks_for_names, shows_payloads, body, noted: Vec::new() }
+        Self { watchers, recorder, asks_for_names, shows_payloads, body, noted: Vec::new() }
     }
 
     /// Notes the next event of the body. `name` is read only if somebody asks for names.
@@ -53,6 +55,10 @@ impl Audience {
 
     /// Shows the noted events to those who asked for them. `told` gives for an index what became of that event.
     pub fn show<'a>(self, request: &Request<'_>, told: impl Fn(usize) -> Option<Told<'a>>) {
+        if let Some(recorder) = &self.recorder {
+            let told = (0..self.noted.len()).filter_map(|index| Some((index, told(index)?)));
+            told.for_each(|(index, told)| recorder.record(self.raw(index), request, &told));
+        }
         let mut rng = Rng::new();
         for (at, watcher) in self.watchers.iter().enumerate() {
             let is_wanted = |(_, noted): &(usize, &Noted)| noted.wanted_by & (1 << at) != 0;

@@ -64,8 +64,13 @@ impl Shown {
                 received_millis,
                 outcome: outcome.clone(),
             },
-            false => Kept::Line(line(raw, request, told, shows_payloads)),
+            false => Kept::Line(line(raw, request, told, values_up_to(shows_payloads))),
         })
+    }
+
+    /// The line of an event with its whole payload, without the end of the line.
+    pub(super) fn whole_line(raw: &[u8], request: &Request<'_>, told: &Told<'_>) -> String {
+        line(raw, request, told, Some(usize::MAX))
     }
 
     /// The line, without its end.
@@ -73,7 +78,7 @@ impl Shown {
         match &self.0 {
             Kept::Event { raw, key, is_replay, received_millis, outcome } => {
                 let request = Request { key, is_replay: *is_replay, version };
-                line(raw, &request, &Told { outcome, received_millis: *received_millis }, shows_payloads)
+                line(raw, &request, &Told { outcome, received_millis: *received_millis }, values_up_to(shows_payloads))
             }
             Kept::Line(line) => line.clone(),
         }
@@ -115,7 +120,12 @@ struct Line<'a> {
     payload_head: Option<&'a str>,
 }
 
-fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool) -> String {
+/// Bytes of the payload that are shown with their values; `None` shows no values.
+fn values_up_to(shows_payloads: bool) -> Option<usize> {
+    shows_payloads.then_some(WATCH_PAYLOAD_BYTES_MAX)
+}
+
+fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, values_up_to: Option<usize>) -> String {
     let received = iso_millis(told.received_millis);
     let mut line = Line {
         received_datetime: received.as_str(),
@@ -150,9 +160,9 @@ fn line(raw: &[u8], request: &Request<'_>, told: &Told<'_>, shows_payloads: bool
         let version = event.members().find(|(name, _)| name == "schema_version");
         let named = version.and_then(|(_, version)| version.raw().parse().ok());
         line.schema_version = line.event_name.as_deref().map_or(named, |name| (request.version)(name, named));
-        line.payload = payload(event, shows_payloads);
+        line.payload = payload(event, values_up_to);
     });
-    if shows_payloads && line.payload.is_none() {
+    if values_up_to.is_some() && line.payload.is_none() {
         line.payload_head = Some(head(raw));
     }
     visible(&line)
@@ -165,12 +175,12 @@ pub fn event_name<'a>(event: &Node<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// `None` if the payload is too long to be shown.
-fn payload(event: &Node<'_>, shows_payloads: bool) -> Option<Box<RawValue>> {
-    let json = match shows_payloads {
-        false => redacted(event),
-        true if event.raw().len() > WATCH_PAYLOAD_BYTES_MAX => return None,
+fn payload(event: &Node<'_>, values_up_to: Option<usize>) -> Option<Box<RawValue>> {
+    let json = match values_up_to {
+        None => redacted(event),
+        Some(most) if event.raw().len() > most => return None,
         // Strings of JSON have no such characters, so these are between its tokens.
-        true => event.raw().replace(|c: char| c < ' ', " "),
+        Some(_) => event.raw().replace(|c: char| c < ' ', " "),
     };
     RawValue::from_string(json).ok()
 }

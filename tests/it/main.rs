@@ -9,6 +9,7 @@ mod conformance;
 mod console;
 mod dead_letters;
 mod delivered;
+mod dev;
 mod disk_full;
 mod edge;
 mod erasure;

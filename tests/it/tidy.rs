@@ -51,7 +51,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "overview",
         ],
     ),
-    ("flows", &["dead_letters", "ingest", "deliver", "repair", "erasure", "find", "disk_headroom"]),
+    ("flows", &["dead_letters", "ingest", "deliver", "repair", "erasure", "find", "disk_headroom", "rig"]),
     ("edge", &["tls", "http"]),
     ("whole", &["app", "cli", "lib", "main"]),
 ];
