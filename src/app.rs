@@ -145,8 +145,8 @@ impl App {
         let spools = components.spools();
         let conditions = components.conditions.clone();
         let first_event = FirstEvent {
-            url: format!("{}://localhost:{}/v1/events", if tls.is_some() { "https" } else { "http" }, address.port()),
-            certificate: self_signed.clone(),
+            url: format!("{}://localhost:{}/v1/events", if tls.is_some() && !config.is_rig { "https" } else { "http" }, address.port()),
+            certificate: self_signed.clone().filter(|_| !config.is_rig),
             takes_dev: config.keys.is_empty(),
         };
         let console = Console::new(&config.admin, first_event);
