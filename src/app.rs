@@ -145,7 +145,11 @@ impl App {
         let spools = components.spools();
         let conditions = components.conditions.clone();
         let first_event = FirstEvent {
-            url: format!("{}://localhost:{}/v1/events", if tls.is_some() && !config.is_rig { "https" } else { "http" }, address.port()),
+            url: format!(
+                "{}://localhost:{}/v1/events",
+                if tls.is_some() && !config.is_rig { "https" } else { "http" },
+                address.port()
+            ),
             certificate: self_signed.clone().filter(|_| !config.is_rig),
             takes_dev: config.keys.is_empty(),
         };

@@ -44,7 +44,9 @@ impl Origins {
             || self.exact.contains(origin)
             || self.subdomains.iter().any(|Subdomains { before, behind }| {
                 let name = origin.strip_prefix(&**before).and_then(|rest| rest.strip_suffix(&**behind));
-                name.is_some_and(|name| !name.is_empty() && name.iter().all(is_name))
+                // Without anything behind it, the `*` is a port: see `lakegate dev`.
+                let is_part = |byte: &u8| if behind.is_empty() { byte.is_ascii_digit() } else { is_name(byte) };
+                name.is_some_and(|name| !name.is_empty() && name.iter().all(is_part))
             })
     }
 }
@@ -75,6 +77,9 @@ mod tests {
         ] {
             assert!(!origins.contain(refused.as_bytes()), "{refused}");
         }
+        let local = Origins::new(["http://localhost:*"]);
+        assert!(local.contain(b"http://localhost:5173") && !local.contain(b"http://localhost:"));
+        assert!(!local.contain(b"http://localhost:1.evil.example") && !local.contain(b"http://localhost"));
         assert!(Origins::new(["*"]).contain(b"null"));
         assert!(!Origins::new([]).contain(b""));
     }

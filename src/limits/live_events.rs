@@ -78,10 +78,11 @@ pub const RECORDED_EVENTS_MAX: usize = 10_000;
 /// Why: 10,000 usual events have some 10 MiB; an event may have 1 MiB.
 pub const RECORDED_BYTES_MAX: usize = 64 * MIB;
 
-/// How long a test waits for events at `/dev/wait`, and how long it waits if it does not say.
+/// How long a test may wait for events at `/dev/wait`.
 /// Why: a browser's library sends within some seconds; test runners themselves give up after half a minute.
 pub const DEV_WAIT_MAX: Duration = Duration::from_secs(60);
-/// See [`DEV_WAIT_MAX`].
+/// How long a test waits if it does not say.
+/// Why: a browser's library sends within a second, and a test that fails should say so soon.
 pub const DEV_WAIT: Duration = Duration::from_secs(5);
 
 /// Rejections that a wait in vain is told of.
