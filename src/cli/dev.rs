@@ -2,6 +2,9 @@
 //!
 //! The same gateway as `lakegate serve`, with what a test needs: every event at hand (`/dev/events`, `/dev/wait`), faults on request
 //! (`/dev/faults`), HTTP and HTTPS on one port, every local web page, each rejection printed. It listens on loopback only.
+//! With a command behind `--` it is there while that runs.
+
+mod command;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,9 +15,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use self::command::Beside;
 use super::{configuration::load, serve};
 use crate::{
     app::App,
@@ -64,7 +69,14 @@ pub(super) struct DevArgs {
     /// Do not open the console in a browser.
     #[arg(long)]
     no_open: bool,
+    /// Run this command as soon as the rig is ready, and end with its exit code. It finds the rig by its environment: LAKEGATE_DEV,
+    /// LAKEGATE_URL and LAKEGATE_KEY.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
 }
+
+/// Prints a line.
+type Say = fn(&str);
 
 /// Runs the command.
 pub(super) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
@@ -78,14 +90,44 @@ pub(super) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
         Some(_) => None,
         None => Some(memory_folder().context("no folder for the data of this run")?),
     };
+    // The output of a command is its own.
+    let say: Say = if args.command.is_empty() { say_here } else { say_beside };
     let folder = args.data_dir.as_deref().or(memory.as_ref().map(TempDir::path)).unwrap_or(Path::new("data"));
     say(&format!("data      {}{}", folder.display(), if memory.is_some() { " (gone at the end)" } else { "" }));
     let config = config(args, folder)?;
     let again = config.clone();
-    let announce = if args.no_open || !io::stdout().is_terminal() { announce } else { announce_and_open };
-    let code = serve::serve(&config, move || Ok(again.clone()), announce);
+    let is_watched = !args.no_open && args.command.is_empty() && io::stdout().is_terminal();
+    let mut beside = None;
+    let code = serve::serve(
+        &config,
+        move || Ok(again.clone()),
+        |app, config| {
+            announce(app, config, say);
+            if is_watched {
+                open(&console_of(app));
+            }
+            if !args.command.is_empty() {
+                beside = Some(start_command(args, app));
+            }
+        },
+    )?;
     drop(memory);
-    code
+    Ok(match beside {
+        None => code,
+        Some(Ok(beside)) => beside.end(),
+        Some(Err(code)) => code,
+    })
+}
+
+/// Starts the command that was given. One that cannot be started is told, and stops the rig.
+fn start_command(args: &DevArgs, app: &App) -> Result<Beside, ExitCode> {
+    // Of a configuration's keys only hashes are known.
+    let key = args.config.is_none().then_some(DEV_KEY);
+    Beside::start(&args.command, app.admin_address, app.address.port(), key).map_err(|error| {
+        say_beside(&format!("lakegate: cannot start {}: {error}", args.command.join(" ")));
+        let _ = kill_process(getpid(), Signal::TERM);
+        command::not_started()
+    })
 }
 
 /// A folder that is gone at the end: in memory, if the system has a file system there with some room.
@@ -128,12 +170,11 @@ fn config(args: &DevArgs, folder: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-fn announce_and_open(app: &App, config: &Config) {
-    announce(app, config);
+/// Opens a page in this machine's browser.
+fn open(url: &str) {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let quiet =
-        Command::new(opener).arg(console_of(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    // Its address was printed: a machine without a browser lacks nothing.
+    let quiet = Command::new(opener).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    // The address was printed: a machine without a browser lacks nothing.
     drop(quiet);
 }
 
@@ -142,7 +183,7 @@ fn console_of(app: &App) -> String {
 }
 
 /// Says where it is, and from now on prints each rejection.
-fn announce(app: &App, config: &Config) {
+fn announce(app: &App, config: &Config, say: Say) {
     let port = app.address.port();
     let keys: Vec<&str> = config.keys.iter().map(|key| &*key.name).collect();
     say(&format!("events    http://localhost:{port}/v1/events and https://localhost:{port}/v1/events"));
@@ -187,9 +228,19 @@ fn rejection(event: &RecordedEvent) -> String {
     format!("{time}  rejected  {name}  key {key}  {code}{place}: {}", detail.unwrap_or_default())
 }
 
-/// Prints a line. Nobody may read it.
-fn say(line: &str) {
-    let mut out = Visible::new(io::stdout().lock());
+/// Prints a line on standard output.
+fn say_here(line: &str) {
+    say_to(io::stdout().lock(), line);
+}
+
+/// Prints a line on standard error.
+fn say_beside(line: &str) {
+    say_to(io::stderr().lock(), line);
+}
+
+/// Nobody may read it.
+fn say_to(out: impl Write, line: &str) {
+    let mut out = Visible::new(out);
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
     let _ = out.into_inner().write_all(b"\n");
 }

@@ -29,7 +29,7 @@ pub(super) const EXIT_AT_ONCE: u8 = 130;
 pub(super) fn serve(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
-    announce: fn(&App, &Config),
+    announce: impl FnOnce(&App, &Config),
 ) -> anyhow::Result<ExitCode> {
     let log = telemetry::start_logging(&config.telemetry).map_err(anyhow::Error::msg)?;
     end_by_panic_here();
@@ -69,7 +69,7 @@ fn exit_code(failure: Option<&Failure>) -> u8 {
 fn run(
     config: &Config,
     read: impl Fn() -> anyhow::Result<Config> + Send + Sync + 'static,
-    announce: fn(&App, &Config),
+    announce: impl FnOnce(&App, &Config),
 ) -> anyhow::Result<u8> {
     make_room_for_connections(config.http.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;

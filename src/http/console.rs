@@ -8,7 +8,7 @@
 //! | danger | guard |
 //! |---|---|
 //! | a client's text becomes a script | no markup is ever parsed; the policy allows scripts from here only, none inline, and Trusted Types forbid the rest |
-//! | a page of elsewhere frames it, opens it, or loads its files | `frame-ancestors 'none'`, opener and resource policies |
+//! | a page of elsewhere frames it, opens it, or loads its files | `frame-ancestors 'none'`, opener and resource policies. Of `lakegate dev`, pages of this machine may frame it |
 //! | a page of elsewhere makes a browser change something | `Sec-Fetch-Site` and `Origin`; and the console itself changes nothing unless configured |
 //! | a page's own name points here (DNS rebinding) | `Host` |
 
@@ -80,12 +80,23 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    (HeaderName::from_static("x-frame-options"), "DENY"),
+    (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
+/// The policy of a rig: an application that is made on this machine may show the console beside itself.
+static RIG_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = HEADERS[0].1.replace("frame-ancestors 'none'", "frame-ancestors http://localhost:* http://127.0.0.1:*");
+    HeaderValue::from_str(&policy).expect("ASCII")
+});
+
 /// `GET /`: the page.
-pub(super) async fn page(request: Request) -> Result<Response, Problem> {
-    send(PAGE, request)
+pub(super) async fn page(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
+    let mut response = send(PAGE, request)?;
+    if gate.rig.is_some() {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, RIG_POLICY.clone());
+        response.headers_mut().remove(header::X_FRAME_OPTIONS);
+    }
+    Ok(response)
 }
 
 /// `GET /console/{file}`: what the page is made of.

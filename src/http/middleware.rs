@@ -61,7 +61,7 @@ pub(super) async fn layer(State(middleware): State<Middleware>, request: Request
     let let_in = async move |request: Request| {
         let let_in = match &serves {
             Serves::Events => address_rate_limit::pay(&gate, &request, route),
-            Serves::Operators { hosts } => operator::check(request.uri(), request.headers(), hosts),
+            Serves::Operators { hosts } => operator::check(request.uri(), request.headers(), hosts, gate.rig.is_some()),
         };
         match let_in {
             Ok(()) if matches!(serves, Serves::Events) && request.method() != Method::OPTIONS => match rig::strike(&gate).await {

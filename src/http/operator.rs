@@ -8,7 +8,8 @@
 //! `admin.hosts`.
 //!
 //! Two requests of browsers are let in. Those of the console, whose `Origin` is the very host and port that it calls. And a link of
-//! another page to the console: the person sees a page that is the same for everybody, and it is in no frame of that page.
+//! another page to the console: the person sees a page that is the same for everybody, and it is in no frame of that page. Only the
+//! console of `lakegate dev` may be in a frame, of a page of this machine: beside the application that is made there.
 //!
 //! The number of requests at one time that take time or memory is limited: see [`Turns`](super::Turns).
 
@@ -33,13 +34,15 @@ fn refuse(detail: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::OperatorsOnly, detail))
 }
 
-/// Refuses requests that a web page may have sent. `hosts` are additional names; `*.example` matches names below `example`.
+/// Refuses requests that a web page may have sent. `hosts` are additional names; `*.example` matches names below `example`. `is_rig`
+/// says that pages of this machine may have the console in a frame.
 ///
 /// # Errors
 /// [`ProblemCode::OperatorsOnly`]
-pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String]) -> Result<(), Problem> {
+pub(super) fn check(uri: &Uri, headers: &HeaderMap, hosts: &[String], is_rig: bool) -> Result<(), Problem> {
     let from_elsewhere = |value: &HeaderValue| !matches!(value.as_bytes(), b"none" | b"same-origin");
-    let has_foreign_site = headers.get_all("sec-fetch-site").iter().any(from_elsewhere) && !follows_a_link(uri, headers);
+    let has_foreign_site =
+        headers.get_all("sec-fetch-site").iter().any(from_elsewhere) && !opens_the_console(uri, headers, is_rig);
     if has_foreign_site || !headers.get_all(header::ORIGIN).iter().all(|origin| is_own(origin, uri, headers)) {
         return refuse("this is not for web pages of elsewhere");
     }
@@ -61,10 +64,11 @@ fn is_own(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     !host.is_empty() && origin.as_bytes().strip_prefix(b"http://").is_some_and(|named| named.eq_ignore_ascii_case(host))
 }
 
-/// Whether a person follows a link to the console. In a frame the destination is another one.
-fn follows_a_link(uri: &Uri, headers: &HeaderMap) -> bool {
+/// Whether a person follows a link to the console, or, of a rig, another page of this machine has it in a frame.
+fn opens_the_console(uri: &Uri, headers: &HeaderMap, is_rig: bool) -> bool {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
-    uri.path() == "/" && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+    let is_framed_here = || is_rig && is("sec-fetch-dest", "iframe") && is("sec-fetch-site", "same-site");
+    uri.path() == "/" && is("sec-fetch-mode", "navigate") && (is("sec-fetch-dest", "document") || is_framed_here())
 }
 
 /// Whether a request that changes something may: a program may, and a page of the console if it is configured. Browsers say of
@@ -185,7 +189,7 @@ mod tests {
             bodies: None,
             has_certificate: false,
         });
-        check(&parts.uri, &parts.headers, &["gate.example".into()]).and_then(|()| authorize(&parts)).is_ok()
+        check(&parts.uri, &parts.headers, &["gate.example".into()], false).and_then(|()| authorize(&parts)).is_ok()
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod tests {
     fn a_link_of_another_page_leads_to_the_console_and_to_nothing_else() {
         let followed = |path: &'static str, more: &[(&str, &str)]| {
             let headers = [&[("host", "localhost"), ("sec-fetch-site", "cross-site")], more].concat();
-            check(&Uri::from_static(path), &request(&headers).headers, &[]).is_ok()
+            check(&Uri::from_static(path), &request(&headers).headers, &[], false).is_ok()
         };
         let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
         assert!(followed("/", &link));
@@ -248,9 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_rig_is_in_a_frame_and_only_of_a_page_of_this_machine() {
+        let framed = |path: &'static str, site: &str, is_rig: bool| {
+            let headers =
+                [("host", "localhost"), ("sec-fetch-site", site), ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+            check(&Uri::from_static(path), &request(&headers).headers, &[], is_rig).is_ok()
+        };
+        assert!(framed("/", "same-site", true));
+        assert!(!framed("/", "same-site", false), "a gateway");
+        assert!(!framed("/", "cross-site", true), "a page of the internet");
+        assert!(!framed("/metrics", "same-site", true));
+    }
+
+    #[test]
     fn the_gateway_is_called_by_its_addresses_by_near_names_and_by_those_that_are_configured() {
         let hosts = ["gate.example".to_owned(), "*.svc.cluster.local".to_owned()];
-        let checked = |host: &str| check(&Uri::from_static("/metrics"), &request(&[("host", host)]).headers, &hosts).is_ok();
+        let checked =
+            |host: &str| check(&Uri::from_static("/metrics"), &request(&[("host", host)]).headers, &hosts, false).is_ok();
         for host in [
             "10.0.0.7:9090",
             "[fd00::7]:9090",
@@ -279,10 +297,15 @@ mod tests {
             assert!(!checked(host), "{host}");
         }
         let uri = Uri::from_static("http://evil.example/metrics");
-        assert!(check(&uri, &HeaderMap::new(), &hosts).is_err(), "HTTP/2 has no Host");
-        assert!(check(&Uri::from_static("/metrics"), &HeaderMap::new(), &hosts).is_ok());
+        assert!(check(&uri, &HeaderMap::new(), &hosts, false).is_err(), "HTTP/2 has no Host");
+        assert!(check(&Uri::from_static("/metrics"), &HeaderMap::new(), &hosts, false).is_ok());
         let from = |site: &str| {
-            check(&Uri::from_static("/metrics"), &request(&[("host", "localhost"), ("sec-fetch-site", site)]).headers, &hosts)
+            check(
+                &Uri::from_static("/metrics"),
+                &request(&[("host", "localhost"), ("sec-fetch-site", site)]).headers,
+                &hosts,
+                false,
+            )
         };
         assert!(from("none").is_ok() && from("same-origin").is_ok());
         assert!(from("cross-site").is_err() && from("same-site").is_err() && from("").is_err());

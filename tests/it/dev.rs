@@ -259,3 +259,49 @@ async fn in_memory_nothing_is_left_behind() {
     assert!(rig.child.wait().expect("it ends").success());
     assert!(!Path::new(&folder).exists());
 }
+
+/// A rig that runs `sh -c SCRIPT`: its process has ended.
+fn beside(script: &str) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+    command.args(["dev", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--schemas"]);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas")).args(["--", "sh", "-c", script]).stdin(Stdio::null());
+    let child = {
+        let _starting = STARTING.lock().expect("no start panicked");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the rig can be started")
+    };
+    child.wait_with_output().expect("it ends by itself")
+}
+
+#[test]
+fn a_command_finds_the_rig_and_its_exit_code_is_that_of_the_rig() {
+    let event = event(Uuid::new_v4(), 7).to_string();
+    let script = format!(
+        "curl -sS --noproxy '*' -H \"x-api-key: $LAKEGATE_KEY\" -H 'content-type: application/json' -d '{event}' $LAKEGATE_URL >&2 &&
+         curl -sS --noproxy '*' \"$LAKEGATE_DEV/dev/wait?event=menu:*\" && exit 7"
+    );
+    let ended = beside(&script);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(7), "{told}");
+    let waited: Value =
+        serde_json::from_slice(&ended.stdout).unwrap_or_else(|error| panic!("only the command's own output: {error} {told}"));
+    assert_eq!(waited["count"], 1, "{waited}");
+    assert!(told.contains("ready"), "{told}");
+    assert_eq!(beside("exit 0").status.code(), Some(0));
+    assert_eq!(beside("kill -9 $$").status.code(), Some(137), "as a shell says it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_ended_with_its_rig() {
+    // The child of the rig says who the rig is, and when it is asked to end.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lakegate"));
+    command.args(["dev", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--schemas"]);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/schemas"));
+    command.args(["--", "sh", "-c", "trap 'echo ended; exit 3' TERM; kill -TERM $PPID; while :; do sleep 1 & wait $!; done"]);
+    let child = {
+        let _starting = STARTING.lock().expect("no start panicked");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the rig can be started")
+    };
+    let ended = tokio::task::spawn_blocking(|| child.wait_with_output());
+    let ended = tokio::time::timeout(LIMIT, ended).await.expect("it ends").expect("no panic").expect("it ends");
+    assert_eq!((ended.status.code(), &*String::from_utf8_lossy(&ended.stdout)), (Some(3), "ended\n"));
+}

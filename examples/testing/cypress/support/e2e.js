@@ -1,0 +1,4 @@
+import { lakegateCommands } from 'lakegate/testing/cypress';
+
+lakegateCommands();
+beforeEach(() => cy.lakegateReset());
