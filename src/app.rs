@@ -43,6 +43,7 @@ use tokio::{
 };
 
 use crate::{
+    auth,
     config::Config,
     deliver::Deliverer,
     erasure::Erasure,
@@ -151,7 +152,7 @@ impl App {
                 address.port()
             ),
             certificate: self_signed.clone().filter(|_| !config.is_rig),
-            takes_dev: config.keys.is_empty(),
+            takes_dev: auth::takes_dev_key(&config.keys),
         };
         let console = Console::new(&config.admin, first_event);
         let (gate, deliverers) = components.wire(config, policy, console).await?;

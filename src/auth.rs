@@ -29,6 +29,13 @@ pub use origins::Origins;
 /// The key that works on loopback if no key is configured.
 pub const DEV_KEY: &str = "dev";
 
+/// Whether [`DEV_KEY`] is a key: none is configured, or it is.
+#[must_use]
+pub fn takes_dev_key(keys: &[KeyConfig]) -> bool {
+    let dev = secret_sha256(DEV_KEY);
+    keys.is_empty() || keys.iter().any(|key| key.secret_sha256.as_ref() == Some(&dev))
+}
+
 /// The source of events that a key names, and its permissions.
 #[derive(Debug)]
 pub struct Source {

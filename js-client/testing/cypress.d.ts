@@ -8,7 +8,7 @@ declare global {
     interface Chainable {
       /** Waits for events; fails with what came instead. */
       expectEvent(event: string, expected?: Omit<Expected, 'where'> & { where?: Payload }): Chainable<Payload[]>;
-      neverEvent(event: string, expected?: { forMs?: number; where?: Payload }): Chainable<null>;
+      neverEvent(event: string, expected?: Omit<NonNullable<Parameters<Rig['never']>[1]>, 'where'> & { where?: Payload }): Chainable<null>;
       lakegateEvents(query?: Parameters<Rig['events']>[0]): Chainable<Seen[]>;
       lakegateReset(): Chainable<unknown>;
       lakegateFault(fault: Parameters<Rig['fault']>[0]): Chainable<unknown>;

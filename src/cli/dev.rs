@@ -23,7 +23,7 @@ use self::command::Beside;
 use super::{configuration::load, serve};
 use crate::{
     app::App,
-    auth::{DEV_KEY, secret_sha256},
+    auth::{DEV_KEY, secret_sha256, takes_dev_key},
     config::{Config, KeyConfig, KeyKind},
     json::Visible,
     limits::DEV_MEMORY_FREE_MIN,
@@ -107,7 +107,7 @@ pub(super) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
                 open(&console_of(app));
             }
             if !args.command.is_empty() {
-                beside = Some(start_command(args, app));
+                beside = Some(start_command(args, app, config));
             }
         },
     )?;
@@ -120,9 +120,9 @@ pub(super) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Starts the command that was given. One that cannot be started is told, and stops the rig.
-fn start_command(args: &DevArgs, app: &App) -> Result<Beside, ExitCode> {
-    // Of a configuration's keys only hashes are known.
-    let key = args.config.is_none().then_some(DEV_KEY);
+fn start_command(args: &DevArgs, app: &App, config: &Config) -> Result<Beside, ExitCode> {
+    // Of other keys only hashes are known.
+    let key = takes_dev_key(&config.keys).then_some(DEV_KEY);
     Beside::start(&args.command, app.admin_address, app.address.port(), key).map_err(|error| {
         say_beside(&format!("lakegate: cannot start {}: {error}", args.command.join(" ")));
         let _ = kill_process(getpid(), Signal::TERM);

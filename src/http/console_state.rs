@@ -15,7 +15,7 @@ pub struct FirstEvent {
     /// The certificate to trust, if the gateway made its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<PathBuf>,
-    /// Whether no key is configured, so that `dev` is one.
+    /// Whether `dev` is a key.
     pub takes_dev: bool,
 }
 

@@ -26,7 +26,7 @@ FILE_NAME = re.compile(r"^(?:#|//|--|<!--) ([\w-]+\.\w+)")
 # The comment that names the file that a block quotes.
 QUOTED_FILE = re.compile(r"^(?:#|//) from (examples/[\w./-]+)\n")
 OUTPUTS = {"json", "text"}
-SOURCES = {"python", "go", "java", "csharp", "ruby", "php", "html", "sql"}
+SOURCES = {"python", "go", "java", "csharp", "ruby", "php", "html", "sql", "js"}
 # What blocks run that a machine may lack. Of .NET there is no Debian package; Mono runs its example (test_senders.py).
 TOOLS = {"go", "keytool", "ruby", "php", "dotnet"}
 NOT_TO_BE_HAD = {"dotnet"}
@@ -34,8 +34,11 @@ NOT_TO_BE_HAD = {"dotnet"}
 PORTS = ("8443", "9090", "8080")
 # The command that starts the gateway of a page. It is started beside the shell, before the first block.
 RUN = "make run"
-# Not run: `make test` is what runs this, and `make demo` serves until somebody ends it (js-client/test/browsers/demo.test.mjs).
-NOT_RUN = {RUN, "make test", "make demo"}
+# Not run: `make test` is what runs this; `make demo` (js-client/test/browsers/demo.test.mjs) and a rig without a command (tests/it/dev.rs)
+# serve until somebody ends them.
+NOT_RUN = {RUN, "make test", "make demo", "lakegate dev --schemas schemas"}
+# Quotes from here are run as the applications that they are: js-client/test/browsers/testing.test.mjs, clients/python/tests/test_testing.py.
+RUN_AS_APPLICATIONS = "examples/testing/"
 
 
 def pages() -> list[Path]:

@@ -51,7 +51,7 @@ def test_wheel_and_sdist_hold_just_what_is_needed():
     with zipfile.ZipFile(wheel()) as archive:
         names, info = archive.namelist(), f"lakegate-{lakegate.__version__}.dist-info"
         assert set(names) == {f"lakegate/{name}" for name in sources} | {
-            f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "licenses/LICENSE")}
+            f"{info}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
         metadata = archive.read(f"{info}/METADATA").decode()
     assert "Requires-Dist" not in metadata, "the standard library only"
     assert "License-Expression: Apache-2.0" in metadata and "Requires-Python: >=3.9" in metadata and "# lakegate" in metadata

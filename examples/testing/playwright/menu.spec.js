@@ -14,10 +14,3 @@ test('a look at the menu orders nothing', async ({ page, lakegate }) => {
   await lakegate.expect('menu:section:reached', { where: { section_id: 'mains' } });
   await lakegate.never('menu:item:ordered');
 });
-
-test('an order outlives an outage of the gateway, and is told once', async ({ page, lakegate }) => {
-  await lakegate.fault({ status: 503, for_ms: 2000, retry_after: 1 });
-  await page.goto('/');
-  await page.getByRole('button', { name: 'Pedir' }).click();
-  await lakegate.expect('menu:item:ordered', { count: 1, timeoutMs: 20_000 });
-});

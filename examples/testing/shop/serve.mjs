@@ -20,4 +20,4 @@ export async function serve(port) {
   return server;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) await serve(Number(process.env.PORT ?? 5173));
+if (import.meta.url === pathToFileURL(process.argv[1]).href) void serve(Number(process.env.PORT ?? 5173));

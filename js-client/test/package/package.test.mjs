@@ -36,11 +36,15 @@ function installed(t) {
   return { folder, home, files: files.map(({ path }) => path), manifest: JSON.parse(readFileSync(join(home, 'package.json'))) };
 }
 
+// Used where Playwright and Cypress are: testing.test.mjs.
+const TESTING = ['lakegate/testing', 'lakegate/testing/playwright', 'lakegate/testing/cypress'];
+
 test('npm pack holds just what is needed, and says nothing of the machine that packed it', (t) => {
   const { home, files, manifest } = installed(t);
   const scripts = ['index', 'menu', 'node', 'durable', 'lakegate', 'lakegate-core', 'lakegate-durable', 'lakegate-debug'].map((name) => `dist/${name}.js`);
   const types = ['index', 'menu', 'node', 'durable', 'types', 'events'].map((name) => `dist/${name}.d.ts`);
-  assert.deepEqual(files.sort(), [...scripts, ...types, 'LICENSE', 'README.md', 'package.json'].sort());
+  const testing = ['index', 'playwright', 'cypress'].flatMap((name) => [`testing/${name}.js`, `testing/${name}.d.ts`]);
+  assert.deepEqual(files.sort(), [...scripts, ...types, ...testing, 'LICENSE', 'README.md', 'package.json'].sort());
   assert.equal(manifest.dependencies, undefined);
   assert.deepEqual([manifest.license, manifest.publishConfig], ['Apache-2.0', { access: 'public', provenance: true }]);
   assert.equal(readFileSync(join(home, 'LICENSE'), 'utf8'), readFileSync(join(ROOT, '../LICENSE'), 'utf8'));
@@ -53,6 +57,7 @@ test('every entry of the package is there, can be imported as it is installed, a
   const paths = Object.values(manifest.exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)));
   for (const path of paths) assert.ok(existsSync(join(home, path)), path);
   const modules = Object.entries(manifest.exports).filter(([, target]) => target.types).map(([name]) => name.replace('.', 'lakegate'));
+  assert.deepEqual(modules.splice(-1 * TESTING.length), TESTING);
   assert.deepEqual(modules, ['lakegate', 'lakegate/menu', 'lakegate/node', 'lakegate/durable']);
   const program = modules.map((name) => `await import('${name}');`).join('\n');
   execFileSync(process.execPath, ['--input-type=module', '-e', program], { cwd: folder });

@@ -67,13 +67,15 @@ export async function isForEverybody(tab, name, at = async () => {}) {
   }
 }
 
-/** The pages that docs/ shows. */
+/** The pages that docs/ shows in all their looks, and those of which one is enough. */
 const SHOWN = ['insights', 'demo', 'console', 'console-live', 'console-rejections'];
+const SHOWN_ONCE = ['console-schemas', 'console-find', 'console-ledger', 'console-keys', 'console-fleet'];
+const ONCE = '1440-light';
 
 /** Only where somebody asks for pictures: `make pictures`. */
 async function picture(tab, name, variant) {
   const folder = process.env.LAKEGATE_PICTURES && resolve(ROOT, process.env.LAKEGATE_PICTURES);
-  if (!folder || !SHOWN.includes(name)) return;
+  if (!folder || !(SHOWN.includes(name) || (SHOWN_ONCE.includes(name) && variant === ONCE))) return;
   mkdirSync(folder, { recursive: true });
   const { width, height } = await tab.run(() => ({ width: innerWidth, height: document.documentElement.scrollHeight }));
   // As much as fits into a file that a page of docs loads at once.

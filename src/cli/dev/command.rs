@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// What a shell answers for a command that it cannot start.
-const EXIT_NOT_FOUND: u8 = 127;
+const EXIT_NOT_STARTED: u8 = 127;
 /// A shell adds the number of the signal that ended a command.
 const EXIT_BY_SIGNAL: i32 = 128;
 
@@ -63,5 +63,5 @@ impl Beside {
 
 /// The exit code for a command that cannot be started.
 pub(super) fn not_started() -> ExitCode {
-    ExitCode::from(EXIT_NOT_FOUND)
+    ExitCode::from(EXIT_NOT_STARTED)
 }

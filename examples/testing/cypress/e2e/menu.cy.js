@@ -13,10 +13,3 @@ it('a look at the menu orders nothing', () => {
   cy.expectEvent('menu:section:reached', { where: { section_id: 'mains' } });
   cy.neverEvent('menu:item:ordered');
 });
-
-it('an order outlives an outage of the gateway, and is told once', () => {
-  cy.lakegateFault({ status: 503, for_ms: 2000, retry_after: 1 });
-  cy.visit('/');
-  cy.contains('Pedir').click();
-  cy.expectEvent('menu:item:ordered', { count: 1, timeoutMs: 20_000 });
-});
