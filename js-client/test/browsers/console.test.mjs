@@ -343,10 +343,12 @@ describe('the console under load', { skip: skipFor(missing('chromium')), concurr
       gateway.remove();
     });
     const tab = await browser.tab('about:blank');
+    // The system counts in hundredths of a second.
+    const seconds = Math.max(2, SECONDS / 2);
     const msEachSecond = async () => {
       const began = cpu(gateway.pid);
-      await pause(SECONDS * 1000);
-      return ((cpu(gateway.pid) - began) * 1000) / SECONDS;
+      await pause(seconds * 1000);
+      return ((cpu(gateway.pid) - began) * 1000) / seconds;
     };
     const alone = await msEachSecond();
     for (const view of ['overview', 'live', 'rejections', 'keys']) {

@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
     time::Duration,
@@ -27,6 +27,8 @@ use crate::{
 
 /// How much longer the longer life is.
 const LONGER: u32 = 4;
+/// How often the overview is asked for, once a second.
+const POLLS: u32 = 40;
 
 /// What is counted.
 #[derive(Debug, Clone, Args)]
@@ -49,6 +51,9 @@ pub(crate) struct CountArgs {
     /// has fifty times fewer events under valgrind: 1 stands for 50.
     #[arg(long, value_name = "RATE", num_args = 0..=1, default_missing_value = "1")]
     tail: Option<u32>,
+    /// Count what the figures of an open page of the console cost, too: one poll a second.
+    #[arg(long)]
+    console: bool,
     /// Where callgrind's own files are kept, for `callgrind_annotate`.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -89,6 +94,7 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
                     connections: args.connections,
                     duration: Duration::from_secs_f64(args.seconds) * times,
                     tail,
+                    polls: 0,
                     profile,
                 };
                 life.live().await.with_context(|| format!("{} × {batch}", kind.label()))
@@ -104,7 +110,30 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
             table.push_str(&line);
         }
     }
+    if args.console {
+        table.push_str(&console(args, &setup, &profiles, &events).await?);
+    }
     Ok(table)
+}
+
+/// What a poll of the overview costs a gateway that has seen every event type: a line for below the table.
+async fn console(args: &CountArgs, setup: &Setup, profiles: &Path, events: &[Event]) -> anyhow::Result<String> {
+    let corpus = Arc::new(Corpus::new(events, 100));
+    let polled = async |polls: u32| {
+        let profile = profiles.join(format!("callgrind.console.{polls}"));
+        let setup = setup.clone().under_callgrind(&profile);
+        let duration = Duration::from_secs_f64(args.seconds);
+        let (corpus, connections) = (corpus.clone(), args.connections);
+        let (counts, events) =
+            Life { setup, kind: Kind::Kinesis, corpus, connections, duration, tail: None, polls, profile }.live().await?;
+        anyhow::Ok((counts.instructions as f64, events as f64))
+    };
+    // Both lives have about as many events; those that one has more are taken off by their share.
+    let (none, few) = polled(0).await?;
+    let (asked, many) = polled(POLLS).await?;
+    let poll = (asked - none * many / few) / f64::from(POLLS);
+    say(format_args!("a poll of the console: {} instructions", short(poll)));
+    Ok(format!("\nAn open page of the console polls once a second: {} instructions.\n", short(poll)))
 }
 
 /// One life of a server.
@@ -116,6 +145,8 @@ struct Life {
     duration: Duration,
     /// Whether somebody watches its events, and at what rate.
     tail: Option<u32>,
+    /// How often the console's figures are asked for, after the events.
+    polls: u32,
     profile: PathBuf,
 }
 
@@ -134,6 +165,9 @@ impl Life {
         drop(client);
         server.accepted = run.events;
         server.settle().await?;
+        if self.polls > 0 {
+            server.poll_overview(self.polls).await?;
+        }
         if self.kind.is_gateway() {
             server.process.stop().await?;
         } else {

@@ -214,6 +214,17 @@ impl UnderTest {
         }))
     }
 
+    /// Asks for the overview so many times, as an open page of the console does: once a second.
+    pub(crate) async fn poll_overview(&self, times: u32) -> anyhow::Result<()> {
+        let admin = self.admin.context("a reference server has no console")?;
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        for _ in 0..times {
+            second.tick().await;
+            get(admin, "/admin/overview").await?;
+        }
+        Ok(())
+    }
+
     /// A number that the gateway tells of itself; of a reference server none.
     pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<f64> {
         let Some(admin) = self.admin else { return Ok(0.0) };
