@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 
 /// Time in which a server has to say that it is ready, on a busy machine too.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time in which it has to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 
