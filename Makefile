@@ -200,13 +200,20 @@ load: venv servers ## k6 against a gateway: SHAPE=browsers|services|mixed|spike|
 	LAKEGATE_BIN=$(BIN) .venv/bin/python loadtest/k6/run.py $(SHAPE) $(if $(DURATION),--duration $(DURATION)) \
 		$(if $(RATE),--rate $(RATE)) $(if $(filter dev,$(PROFILE)),--latency-factor 10)
 
+# The reference server that must not have the gateway's features of serde_json.
+PARSE_PLAIN := $(TARGET)/parse-plain/release/lakegate-parse-plain
+BUILD_PARSE_PLAIN = $(CARGO) build --quiet --release --manifest-path loadtest/parse-plain/Cargo.toml --target-dir $(TARGET)/parse-plain
+
 bench: ## what an event costs, beside two reference servers, into loadtest/RESULTS.md; about ten minutes (BENCH="--seconds 8 …")
 	$(CARGO) build --release --workspace
-	$(TARGET)/release/lakegate-bench run --gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
+	$(BUILD_PARSE_PLAIN)
+	$(TARGET)/release/lakegate-bench run --servers bare,parse,parse-plain,kinesis,kpl,lake --parse-plain $(PARSE_PLAIN) \
+		--gateway $(TARGET)/release/lakegate --data $(TARGET) --out loadtest/RESULTS.md $(BENCH)
 
 count: ## instructions and allocations of an event, by valgrind (apt install valgrind), beside the reference servers; three minutes
 	$(CARGO) build --release --workspace
-	$(TARGET)/release/lakegate-bench count --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
+	$(BUILD_PARSE_PLAIN)
+	$(TARGET)/release/lakegate-bench count --servers bare,parse,parse-plain,kinesis --parse-plain $(PARSE_PLAIN) --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
 
 amplification: venv ## what each attack costs for each byte it sends, into SECURITY.md; six minutes (BEFORE=an older lakegate, ONLY=words of an attack)
 	$(BUILD)

@@ -21,8 +21,8 @@ pub(crate) struct Report {
 }
 
 const HEAD: &str = "\
-| wire | batch | server | events/s | CPU-s per million events (user + system) | × `bare` | × `parse` | p50 / p99 / p99.9 ms | at requests/s | RSS now / peak MiB | bytes written per event | fsyncs/s | records per call | instructions per event |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| wire | batch | server | events/s | CPU-s per million events (user + system) | × `bare` | × `parse` | × `parse`, members sorted | p50 / p99 / p99.9 ms | at requests/s | RSS now / peak MiB | bytes written per event | fsyncs/s | records per call | instructions per event |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
 impl Report {
@@ -77,6 +77,7 @@ impl Report {
             format!("{} ({} + {})", short(row.median(Sample::cpu)), short(user), short(system)),
             ratio(Kind::Bare),
             ratio(Kind::Parse),
+            ratio(Kind::ParsePlain),
             format!("{} / {} / {}", short(p50), short(p99), short(p999)),
             short(rate),
             format!("{} / {}", short(row.memory.now), short(row.memory.most)),

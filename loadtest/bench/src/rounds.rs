@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
     /// Events in each request.
     #[arg(long, value_delimiter = ',', default_value = "1,100")]
     batches: Vec<usize>,
-    /// Servers. KPL and Parquet run over plain h1 only.
+    /// Servers. KPL and Parquet run over plain h1 only, `parse-plain` without TLS.
     #[arg(long, value_delimiter = ',', default_value = "bare,parse,kinesis,kpl,lake")]
     servers: Vec<Kind>,
     /// Seconds of one measurement.
@@ -89,9 +89,11 @@ impl RunArgs {
         };
         let before = self.before.as_ref().map(|_| Kind::Before);
         let all = tls.into_iter().flat_map(|tls| self.servers.iter().copied().chain(before).map(move |kind| (kind, tls)));
-        let other_sinks = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
-        all.filter(|(kind, tls)| {
-            !matches!(kind, Kind::Kpl | Kind::Lake | Kind::Firehose | Kind::FirehoseNdjson | Kind::Kafka) || other_sinks(*tls)
+        let is_plain_h1 = |tls: bool| http == Http::H1 && !tls && (batch > 1 || !self.smoke);
+        all.filter(|(kind, tls)| match kind {
+            Kind::Bare | Kind::Parse | Kind::Kinesis | Kind::Before => true,
+            Kind::ParsePlain => !tls,
+            Kind::Kpl | Kind::Lake | Kind::Firehose | Kind::FirehoseNdjson | Kind::Kafka => is_plain_h1(*tls),
         })
         .collect()
     }

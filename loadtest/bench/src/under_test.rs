@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Bare,
     /// Reference: axum and `serde_json::Value`.
     Parse,
+    /// The same without the feature `preserve_order`, which the gateway needs and others may not: `--parse-plain`.
+    ParsePlain,
     /// The gateway, one record for each event.
     Kinesis,
     /// The same of another build: `--before`.
@@ -55,6 +57,7 @@ impl Kind {
         match self {
             Self::Bare => "`bare`",
             Self::Parse => "`parse`",
+            Self::ParsePlain => "`parse`, members sorted",
             Self::Kinesis => "**lakegate** → Kinesis",
             Self::Before => "lakegate before → Kinesis",
             Self::Kpl => "lakegate → Kinesis, KPL",
@@ -67,7 +70,7 @@ impl Kind {
 
     /// Whether it is the gateway.
     pub(crate) fn is_gateway(self) -> bool {
-        !matches!(self, Self::Bare | Self::Parse)
+        !matches!(self, Self::Bare | Self::Parse | Self::ParsePlain)
     }
 
     /// What it has to answer.
@@ -92,6 +95,9 @@ pub(crate) struct GatewayArgs {
     /// writes their addresses into FILE.
     #[arg(long, value_name = "HOST:PORT,…")]
     kafka: Option<String>,
+    /// The program of the server `parse-plain`: loadtest/parse-plain.
+    #[arg(long, value_name = "PROGRAM")]
+    parse_plain: Option<PathBuf>,
 }
 
 impl GatewayArgs {
@@ -101,8 +107,8 @@ impl GatewayArgs {
         registry::write(&self.schemas, &schemas)?;
         let data = self.data.canonicalize().with_context(|| format!("{} cannot be used", self.data.display()))?;
         let lake_flush_age = Duration::from_secs(2);
-        let (gateway, kafka) = (self.gateway.clone(), self.kafka.clone());
-        Ok(Setup { gateway, before: None, under: Vec::new(), schemas, data, kafka, lake_flush_age })
+        let (gateway, kafka, parse_plain) = (self.gateway.clone(), self.kafka.clone(), self.parse_plain.clone());
+        Ok(Setup { gateway, before: None, under: Vec::new(), schemas, data, kafka, parse_plain, lake_flush_age })
     }
 }
 
@@ -121,6 +127,8 @@ pub(crate) struct Setup {
     pub(crate) data: PathBuf,
     /// Brokers of Kafka.
     pub(crate) kafka: Option<String>,
+    /// The server [`Kind::ParsePlain`].
+    pub(crate) parse_plain: Option<PathBuf>,
     /// Age at which the lake's files are written.
     pub(crate) lake_flush_age: Duration,
 }
@@ -166,7 +174,7 @@ impl UnderTest {
         let stub = match kind {
             Kind::Kinesis | Kind::Before | Kind::Firehose => Some(Stub::start(Contents::OneEvent)?),
             Kind::Kpl | Kind::FirehoseNdjson => Some(Stub::start(Contents::Packed)?),
-            Kind::Bare | Kind::Parse | Kind::Kafka | Kind::Lake => None,
+            Kind::Bare | Kind::Parse | Kind::ParsePlain | Kind::Kafka | Kind::Lake => None,
         };
         ensure!(kind != Kind::Kafka || setup.kafka.is_some(), "--kafka names no brokers");
         let (process, address, admin) = if kind.is_gateway() {
@@ -283,7 +291,7 @@ fn configuration(kind: Kind, tls: bool, setup: &Setup, folder: &Path, stub: Opti
         Kind::Kpl => ("kinesis", "kpl"),
         Kind::Firehose => ("firehose", "none"),
         Kind::FirehoseNdjson => ("firehose", "ndjson"),
-        Kind::Bare | Kind::Parse | Kind::Kinesis | Kind::Before => ("kinesis", "none"),
+        Kind::Bare | Kind::Parse | Kind::ParsePlain | Kind::Kinesis | Kind::Before => ("kinesis", "none"),
     };
     // Another build knows no section but its own.
     let section = if sink == "firehose" { "firehose" } else { "kinesis" };
@@ -354,12 +362,17 @@ async fn start_gateway(mut command: Command, config: &Path) -> anyhow::Result<St
 }
 
 async fn start_reference(kind: Kind, setup: &Setup, tls: Option<PathBuf>) -> anyhow::Result<Started> {
-    let mut command = setup.command(&std::env::current_exe()?);
-    command.arg("serve").arg(match kind {
-        Kind::Bare => "bare",
-        Kind::Parse => "parse",
+    let own = |name: &str| -> anyhow::Result<Command> {
+        let mut command = setup.command(&std::env::current_exe()?);
+        command.args(["serve", name]);
+        Ok(command)
+    };
+    let mut command = match kind {
+        Kind::Bare => own("bare")?,
+        Kind::Parse => own("parse")?,
+        Kind::ParsePlain => setup.command(setup.parse_plain.as_ref().context("--parse-plain names no program")?),
         _ => bail!("this is no reference server"),
-    });
+    };
     if let Some(folder) = tls {
         command.arg("--tls").arg(folder);
     }
