@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo testing insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo testing insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count scale micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -214,6 +214,12 @@ count: ## instructions and allocations of an event, by valgrind (apt install val
 	$(CARGO) build --release --workspace
 	$(BUILD_PARSE_PLAIN)
 	$(TARGET)/release/lakegate-bench count --servers bare,parse,parse-plain,kinesis --parse-plain $(PARSE_PLAIN) --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
+
+scale: ## what an event costs as types, connections and bytes grow, into loadtest/RESULTS-scale.md; five minutes
+	$(CARGO) build --release --workspace
+	$(BUILD_PARSE_PLAIN)
+	python3 loadtest/scale.py --bench $(TARGET)/release/lakegate-bench --gateway $(TARGET)/release/lakegate --parse-plain $(PARSE_PLAIN) \
+		--data $(TARGET) --out loadtest/RESULTS-scale.md
 
 amplification: venv ## what each attack costs for each byte it sends, into SECURITY.md; six minutes (BEFORE=an older lakegate, ONLY=words of an attack)
 	$(BUILD)

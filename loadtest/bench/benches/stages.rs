@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         .configure_from_args();
     let folder = tempfile::tempdir_in(&target)?;
     let schemas = folder.path().join("schemas");
-    registry::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas")), &schemas)?;
+    registry::write(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas")), &schemas, registry::TYPES)?;
     let shapes = Shapes::of_registry(&schemas)?;
     let events: Vec<Event> = (0..EVENTS).map(|_| shapes.random()).collect();
     let work = Work { registry: lakegate::schema::load(&schemas)?, body: body(&events), events };

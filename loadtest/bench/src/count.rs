@@ -18,7 +18,7 @@ use crate::{
     callgrind::{self, Counts},
     corpus::Corpus,
     drive::Client,
-    events::{Event, Shapes},
+    events::Event,
     figures::short,
     say,
     under_test::{GatewayArgs, Kind, Setup, UnderTest},
@@ -73,8 +73,7 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
     let profiles = args.keep.clone().unwrap_or_else(|| folder.path().to_owned());
     std::fs::create_dir_all(&profiles)?;
     let setup = args.gateway.setup(folder.path())?;
-    let shapes = Shapes::of_registry(&setup.schemas)?;
-    let events: Vec<Event> = (0..20_000).map(|_| shapes.random()).collect();
+    let events = args.gateway.events(&setup, 20_000)?;
     let mut table = String::from(
         "| batch | server | instructions per event | allocations per event | SHA-256 in software, left out |\n|---|---|---|---|---|\n",
     );

@@ -83,6 +83,22 @@ impl Shapes {
         finish(event)
     }
 
+    /// An event of `bytes` bytes, or the shortest of those that are longer: a whole example with a note that fills it up.
+    pub fn sized(&self, bytes: usize) -> Event {
+        let index = fastrand::usize(..self.examples.len());
+        let short = finish(self.bare[index].clone());
+        if short.bytes.len() >= bytes || !self.has_context {
+            return short;
+        }
+        let with_note = |chars: usize| {
+            let mut event = self.bare[index].clone();
+            event["context"] = json!({ "note": words(chars) });
+            finish(event)
+        };
+        let empty = with_note(0).bytes.len();
+        if empty > bytes { short } else { with_note(bytes - empty) }
+    }
+
     fn check(&self, registry: &Registry) -> anyhow::Result<()> {
         let with_context = self.examples.iter().filter(|_| self.has_context).map(|example| {
             let mut event = example.clone();
@@ -176,7 +192,7 @@ mod tests {
     fn events_of_100_types_are_valid_and_as_large_as_they_should_be() {
         let folder = tempfile::tempdir().unwrap();
         let (schemas, made) = (concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas"), folder.path().join("schemas"));
-        registry::write(Path::new(schemas), &made).unwrap();
+        registry::write(Path::new(schemas), &made, registry::TYPES).unwrap();
         let registry = lakegate::schema::load(&made).unwrap();
         assert_eq!(registry.len(), registry::TYPES);
         let shapes = Shapes::of_registry(&made).unwrap();
@@ -186,6 +202,11 @@ mod tests {
             assert!((200..=EVENT_BYTES_MAX).contains(&event.bytes.len()));
             let uuid = std::str::from_utf8(&event.bytes[event.uuid_at..event.uuid_at + UUID_CHARS]).unwrap();
             assert!(Uuid::try_parse(uuid).is_ok());
+        }
+        for bytes in [600, 4096, 65_000] {
+            let event = shapes.sized(bytes);
+            assert!(event.bytes.len().abs_diff(bytes) < 16, "{} of {bytes}", event.bytes.len());
+            check(&registry, &serde_json::from_slice(&event.bytes).unwrap()).unwrap();
         }
         let mean = events.iter().map(|event| event.bytes.len()).sum::<usize>() / events.len();
         assert!((490..=580).contains(&mean), "{}", Sizes::of(&events));

@@ -110,7 +110,7 @@ fn print_events(count: usize, schemas: &Path) -> anyhow::Result<()> {
 }
 
 fn write_registry(folder: &Path, schemas: &Path) -> anyhow::Result<()> {
-    registry::write(schemas, folder)?;
+    registry::write(schemas, folder, registry::TYPES)?;
     let shapes = events::Shapes::of_registry(folder)?;
     let events: Vec<_> = (0..20_000).map(|_| shapes.random()).collect();
     writeln!(io::stdout(), "{}", Sizes::of(&events)).context("standard output is closed")

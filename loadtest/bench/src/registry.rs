@@ -9,8 +9,11 @@ use std::{
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-/// Event types that are made.
+/// Event types that are made, as a rule.
 pub const TYPES: usize = 100;
+
+/// Characters of a note. Why: payloads of 64 KiB are measured too.
+const NOTE_CHARS_MAX: usize = 65_536;
 
 /// Folder of pieces that schemas refer to.
 const COMMON: &str = "common";
@@ -18,8 +21,8 @@ const COMMON: &str = "common";
 /// Folder of what the browser library reports of itself: too rare and too small to be a twelfth of the load.
 const CLIENT: &str = "client";
 
-/// Writes the registry below `folder`, which must not exist, after the pattern of the one in `schemas`.
-pub fn write(schemas: &Path, folder: &Path) -> anyhow::Result<()> {
+/// Writes a registry of so many types below `folder`, which must not exist, after the pattern of the one in `schemas`.
+pub fn write(schemas: &Path, folder: &Path, count: usize) -> anyhow::Result<()> {
     ensure!(!folder.exists(), "{} exists already", folder.display());
     let mut files = Vec::new();
     collect(schemas, &mut files).with_context(|| format!("{} cannot be read", schemas.display()))?;
@@ -34,7 +37,7 @@ pub fn write(schemas: &Path, folder: &Path) -> anyhow::Result<()> {
     let mut types: Vec<PathBuf> = own.iter().filter_map(|file| file.parent().map(Path::to_owned)).collect();
     types.dedup();
     ensure!(!types.is_empty(), "{} holds no schema", schemas.display());
-    for number in 0..TYPES {
+    for number in 0..count {
         let from = &types[number % types.len()];
         for file in own.iter().filter(|file| file.parent() == Some(from)) {
             let name = variant(&from.strip_prefix(schemas)?.display().to_string(), number / types.len());
@@ -62,7 +65,7 @@ fn with_context(schema: &str, number: usize) -> anyhow::Result<String> {
             "referrer": { "type": "string", "maxLength": 2048 },
             "campaign": { "type": "string", "maxLength": 200 },
             "experiments": { "type": "array", "items": { "type": "string", "maxLength": 64 }, "maxItems": 50 },
-            "note": { "type": "string", "maxLength": 4000 }
+            "note": { "type": "string", "maxLength": NOTE_CHARS_MAX }
         },
         "additionalProperties": false
     });

@@ -13,6 +13,7 @@ use crate::{
 /// All that was found.
 pub(crate) struct Report {
     pub(crate) machine: Vec<String>,
+    pub(crate) types: usize,
     pub(crate) sizes: Sizes,
     pub(crate) rows: Rows,
     pub(crate) seconds: f64,
@@ -34,7 +35,7 @@ impl Report {
             let _ = writeln!(text, "- {line}");
         }
         let _ = writeln!(text, "- command: `{}`", command());
-        let _ = writeln!(text, "- events: 100 types, {}", self.sizes);
+        let _ = writeln!(text, "- events: {} types, {}", self.types, self.sizes);
         let Self { seconds, rounds, connections, .. } = self;
         let _ =
             writeln!(text, "- {connections} connections; medians of {rounds} rounds of {seconds} s; ratios are within a round");

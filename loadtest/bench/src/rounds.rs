@@ -16,9 +16,8 @@ use tempfile::TempDir;
 use crate::{
     corpus::{Corpus, Sizes},
     drive::{Client, Run},
-    events::{Event, Shapes},
     gauges::{InstructionCounter, Memory, Usage},
-    machine, registry,
+    machine,
     report::Report,
     row::{Latency, Row, Rows, Sample},
     say,
@@ -143,10 +142,9 @@ async fn measure(args: &RunArgs) -> anyhow::Result<Report> {
         lake_flush_age: Duration::from_millis(if args.smoke { 200 } else { 2000 }),
         ..args.gateway.setup(folder.path())?
     };
-    let shapes = Shapes::of_registry(&setup.schemas)?;
-    let events: Vec<Event> = (0..args.events).map(|_| shapes.random()).collect();
+    let events = args.gateway.events(&setup, args.events)?;
     let sizes = Sizes::of(&events);
-    say(format_args!("events of {} types: {sizes}", registry::TYPES));
+    say(format_args!("events of {} types: {sizes}", args.gateway.types()));
     let machine = machine::describe(&setup.data)?;
     let counter = InstructionCounter::detect();
     let mut rows = Rows::default();
@@ -157,7 +155,15 @@ async fn measure(args: &RunArgs) -> anyhow::Result<Report> {
             rows.0.extend(case.measure().await?);
         }
     }
-    Ok(Report { machine, sizes, rows, seconds: args.seconds, rounds: args.rounds, connections: args.connections })
+    Ok(Report {
+        machine,
+        types: args.gateway.types(),
+        sizes,
+        rows,
+        seconds: args.seconds,
+        rounds: args.rounds,
+        connections: args.connections,
+    })
 }
 
 /// One protocol and batch size.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::{
+    events::{Event, Shapes},
     process::{Process, Talks},
     reference::LISTENING,
     registry,
@@ -95,6 +96,12 @@ pub(crate) struct GatewayArgs {
     /// writes their addresses into FILE.
     #[arg(long, value_name = "HOST:PORT,…")]
     kafka: Option<String>,
+    /// Event types of the registry.
+    #[arg(long, default_value_t = registry::TYPES)]
+    types: usize,
+    /// Events of so many bytes each, in place of a mixture of 230 to 4,000.
+    #[arg(long, value_name = "BYTES")]
+    event_bytes: Option<usize>,
     /// The program of the server `parse-plain`: loadtest/parse-plain.
     #[arg(long, value_name = "PROGRAM")]
     parse_plain: Option<PathBuf>,
@@ -104,11 +111,23 @@ impl GatewayArgs {
     /// What servers are started with by these arguments. The registry of 100 types is written below `folder`.
     pub(crate) fn setup(&self, folder: &Path) -> anyhow::Result<Setup> {
         let schemas = folder.join("schemas");
-        registry::write(&self.schemas, &schemas)?;
+        registry::write(&self.schemas, &schemas, self.types)?;
         let data = self.data.canonicalize().with_context(|| format!("{} cannot be used", self.data.display()))?;
         let lake_flush_age = Duration::from_secs(2);
         let (gateway, kafka, parse_plain) = (self.gateway.clone(), self.kafka.clone(), self.parse_plain.clone());
         Ok(Setup { gateway, before: None, under: Vec::new(), schemas, data, kafka, parse_plain, lake_flush_age })
+    }
+
+    /// The events that are sent, before they get their identities.
+    pub(crate) fn events(&self, setup: &Setup, count: usize) -> anyhow::Result<Vec<Event>> {
+        let shapes = Shapes::of_registry(&setup.schemas)?;
+        let event = || self.event_bytes.map_or_else(|| shapes.random(), |bytes| shapes.sized(bytes));
+        Ok((0..count).map(|_| event()).collect())
+    }
+
+    /// The event types of the registry.
+    pub(crate) fn types(&self) -> usize {
+        self.types
     }
 }
 
