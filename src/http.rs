@@ -16,7 +16,6 @@ mod error_page;
 mod events;
 mod fast_path;
 mod find;
-mod fleet;
 mod gate;
 mod health;
 mod key_expiry;

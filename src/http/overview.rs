@@ -13,8 +13,12 @@ use axum::{
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Gate, fleet, health, operator, problem::Problem};
-use crate::{overview::Polled, telemetry::Exposition};
+use super::{Gate, health, operator, problem::Problem};
+use crate::{
+    limits::FLEET_POLL_TIMEOUT,
+    overview::{Polled, ask},
+    telemetry::Exposition,
+};
 
 /// The name of the gateway that answers, among those of its fleet.
 const ITSELF: &str = "this gateway";
@@ -26,21 +30,22 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resu
     Ok(json(report))
 }
 
-/// What it and the other gateways do, each of which is asked at the same time.
+/// What it and the other gateways do, each of which is asked at the same time. Only the addresses of the configuration are asked, never
+/// one of a request, so that no page can make the gateway call anything.
 pub(super) async fn fleet(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     operator::authorize(&request.into_parts().0)?;
     let others = &gate.console.fleet;
     let names: Vec<String> = std::iter::once(ITSELF).chain(others.iter().map(String::as_str)).map(str::to_owned).collect();
-    let ask = async || {
+    let poll = async || {
         let mut asked = JoinSet::new();
         for (index, gateway) in others.iter().cloned().enumerate() {
-            asked.spawn(async move { (index, fleet::ask(&gateway).await) });
+            asked.spawn(async move { (index, ask(gateway.trim_start_matches("http://"), FLEET_POLL_TIMEOUT).await) });
         }
         let mut answers = asked.join_all().await;
         answers.sort_by_key(|(index, _)| *index);
         std::iter::once(itself(&gate)).chain(answers.into_iter().map(|(_, answer)| answer)).collect()
     };
-    Ok(json(gate.console.fleet_polls.report(&names, ask).await))
+    Ok(json(gate.console.fleet_polls.report(&names, poll).await))
 }
 
 fn itself(gate: &Gate) -> Result<Polled, String> {

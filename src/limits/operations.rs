@@ -91,6 +91,10 @@ pub const TOP_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// Why: a gateway that takes longer is as good as away, and the others of a fleet must be shown.
 pub const TOP_POLL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of an answer of a gateway that is polled, by `lakegate top` or by the console for its fleet.
+/// Why: the metrics of some thousand keys take a MiB; a wrong address must not fill the memory.
+pub const POLLED_ANSWER_BYTES_MAX: usize = 16 * super::MIB;
+
 /// Polls whose rate is in the history.
 /// Why: the columns of a wide terminal, four minutes at one poll a second.
 pub const TOP_HISTORY_POLLS: usize = 240;
@@ -120,10 +124,6 @@ pub const OVERVIEW_INTERVAL_MAX: Duration = Duration::from_secs(15);
 /// Time that another gateway of the fleet has to answer one poll of the console.
 /// Why: the page waits for the slowest; a gateway beside this one answers within milliseconds.
 pub const FLEET_POLL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Bytes of an answer of another gateway.
-/// Why: the metrics of some thousand keys take a MiB; a wrong address must not fill the memory.
-pub const FLEET_ANSWER_BYTES_MAX: usize = 4 * super::MIB;
 
 /// Other gateways that the console shows.
 /// Why: a person compares some; each is polled for each look.

@@ -1,20 +1,15 @@
 //! Asks gateways for their metrics and their readiness, and keeps the last answer of each.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use tokio::{net::lookup_host, task::JoinHandle, time::timeout};
+use tokio::{net::lookup_host, task::JoinHandle};
 
 use crate::{
     app::admin_address,
-    cli::{admin_client, failure::in_full, health::reachable},
+    cli::{failure::in_full, health::reachable},
     limits::TOP_POLL_TIMEOUT,
-    overview::{Polled, Watched},
-    telemetry::Exposition,
+    overview::{Polled, Watched, ask},
 };
 
 /// Where a gateway is.
@@ -56,19 +51,9 @@ impl Target {
     }
 }
 
-async fn ask(target: &Target) -> anyhow::Result<Polled> {
-    let asked = async {
-        let address = target.address().await?;
-        let (_, readiness) = admin_client::get_any(address, "/readyz").await?;
-        let readiness = serde_json::from_slice(&readiness)
-            .with_context(|| format!("{address} is no gateway's listener for operators: its /readyz is not understood"))?;
-        let exposition = Exposition::parse(&admin_client::get(address, "/metrics").await?)?;
-        Ok(Polled { at: Instant::now(), exposition, readiness })
-    };
-    match timeout(TOP_POLL_TIMEOUT, asked).await {
-        Ok(polled) => polled,
-        Err(_) => bail!("{} did not answer within {} s", target.label(), TOP_POLL_TIMEOUT.as_secs()),
-    }
+async fn poll(target: &Target) -> Result<Polled, String> {
+    let address = target.address().await.map_err(|error| in_full(&error))?;
+    ask(&address.to_string(), TOP_POLL_TIMEOUT).await
 }
 
 /// The gateways that are watched.
@@ -87,11 +72,11 @@ impl Fleet {
 
     /// Asks all gateways at the same time.
     pub(super) async fn poll(&mut self) {
-        let asked = |target: Target| tokio::spawn(async move { ask(&target).await });
+        let asked = |target: Target| tokio::spawn(async move { poll(&target).await });
         let asked: Vec<JoinHandle<_>> = self.targets.iter().map(|target| asked(target.clone())).collect();
         for ((watched, target), asked) in self.watched.iter_mut().zip(&self.targets).zip(asked) {
             watched.label = target.label();
-            watched.take(asked.await.map_err(anyhow::Error::from).flatten().map_err(|error| in_full(&error)));
+            watched.take(asked.await.map_err(|error| error.to_string()).flatten());
         }
     }
 
