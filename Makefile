@@ -168,7 +168,7 @@ pictures: $(JS)/dist/lakegate.js $(INSIGHTS)/installed ## the pages of insights 
 	cd $(JS) && LAKEGATE_BIN=$(DEBUG_BIN) LAKEGATE_PYTHON=$(abspath $(INSIGHTS))/bin/python LAKEGATE_PICTURES=docs/pictures \
 		node --test --test-force-exit --test-concurrency=1 test/browsers/insights.test.mjs test/browsers/demo.test.mjs test/browsers/console.test.mjs
 
-testing: $(TESTING)/playwright/node_modules/.package-lock.json $(TARGET)/cypress/installed
+testing: $(TESTING)/playwright/node_modules/.package-lock.json $(TARGET)/cypress/installed ## Playwright and Cypress, for examples/testing
 
 # Our package is copied, so it is copied again when it changes. Playwright's browsers and Cypress' program are not fetched.
 $(TESTING)/%/node_modules/.package-lock.json: $(TESTING)/%/package-lock.json $(JS)/dist/lakegate.js $(JS)/package.json $(wildcard $(JS)/testing/*)

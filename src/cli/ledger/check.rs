@@ -16,6 +16,7 @@ use crate::{
     app::location_of,
     cli::output_format::Format,
     config::{Config, SinkSettings},
+    json::counted,
     ledger::{LedgerRows, minute_of, minute_text},
     sink::lake::{Lake, RemovedByMinute},
 };
@@ -27,7 +28,7 @@ struct Comparison {
     lake: String,
     since: String,
     until: String,
-    minutes: u64,
+    minutes: usize,
     delivered: u64,
     rows: u64,
     removed: u64,
@@ -155,7 +156,7 @@ fn compare(
 
 fn print(comparison: &Comparison, out: &mut impl Write) -> std::io::Result<()> {
     let Comparison { sink, lake, since, until, minutes, delivered, rows, removed, differences, notes } = comparison;
-    writeln!(out, "{sink} ({lake}), {since} to {until}: {minutes} minutes with events")?;
+    writeln!(out, "{sink} ({lake}), {since} to {until}: {} with events", counted(*minutes, "minute"))?;
     writeln!(out, "  delivered {delivered}, rows {rows}, erased or expired {removed}")?;
     for Difference { minute, delivered, rows, removed, missing, too_many } in differences {
         let what = match missing {

@@ -34,7 +34,7 @@ pub(super) struct Comparison {
     pub(super) since: String,
     pub(super) until: String,
     /// Minutes with events that were compared.
-    pub(super) minutes: u64,
+    pub(super) minutes: usize,
     /// In these minutes: what the ledger calls delivered, and the events that the stream has, each once.
     pub(super) delivered: u64,
     pub(super) events: u64,
@@ -216,7 +216,7 @@ fn compare(
             continue;
         }
         let maybe_sent = most.spooled + most.endings.dropped + most.endings.erased + most.endings.lost;
-        comparison.minutes += u64::from(delivered + in_stream.events > 0);
+        comparison.minutes += usize::from(delivered + in_stream.events > 0);
         comparison.delivered += delivered;
         comparison.events += in_stream.events;
         comparison.doubles += in_stream.copies - in_stream.events;

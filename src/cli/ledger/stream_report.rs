@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::stream::{Comparison, Difference, NotCompared};
-use crate::cli::output_format::Format;
+use crate::{cli::output_format::Format, json::counted};
 
 /// Prints the comparisons.
 pub(super) fn print(comparisons: &[Comparison], format: Format, out: &mut impl Write) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ fn print_one(comparison: &Comparison, out: &mut impl Write) -> io::Result<()> {
         records,
         bytes,
     } = comparison;
-    writeln!(out, "{sink} ({stream}), {since} to {until}: {minutes} minutes with events")?;
+    writeln!(out, "{sink} ({stream}), {since} to {until}: {} with events", counted(*minutes, "minute"))?;
     writeln!(out, "  delivered {delivered}, in the stream {events}, and {doubles} doubles of them")?;
     writeln!(out, "  read: {records} records, {bytes} bytes, {shards} shards")?;
     for Difference { minute, delivered, events, missing, too_many } in differences {
