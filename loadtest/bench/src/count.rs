@@ -93,6 +93,7 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
                     connections: args.connections,
                     duration: Duration::from_secs_f64(args.seconds) * times,
                     tail,
+                    rate: None,
                     polls: 0,
                     profile,
                 };
@@ -110,27 +111,31 @@ async fn table(args: &CountArgs) -> anyhow::Result<String> {
         }
     }
     if args.console {
-        table.push_str(&console(args, &setup, &profiles, &events).await?);
+        table.push_str(&console(&setup, &profiles, &events).await?);
     }
     Ok(table)
 }
 
 /// What a poll of the overview costs a gateway that has seen every event type: a line for below the table.
-async fn console(args: &CountArgs, setup: &Setup, profiles: &Path, events: &[Event]) -> anyhow::Result<String> {
+async fn console(setup: &Setup, profiles: &Path, events: &[Event]) -> anyhow::Result<String> {
     let corpus = Arc::new(Corpus::new(events, 100));
     let polled = async |polls: u32| {
         let profile = profiles.join(format!("callgrind.console.{polls}"));
-        let setup = setup.clone().under_callgrind(&profile);
-        let duration = Duration::from_secs_f64(args.seconds);
-        let (corpus, connections) = (corpus.clone(), args.connections);
-        let (counts, events) =
-            Life { setup, kind: Kind::Kinesis, corpus, connections, duration, tail: None, polls, profile }.live().await?;
-        anyhow::Ok((counts.instructions as f64, events as f64))
+        let life = Life {
+            setup: setup.clone().under_callgrind(&profile),
+            kind: Kind::Kinesis,
+            corpus: corpus.clone(),
+            connections: 1,
+            duration: Duration::from_secs(2),
+            tail: None,
+            // As many events in both lives.
+            rate: Some(5.0),
+            polls,
+            profile,
+        };
+        anyhow::Ok(life.live().await?.0.instructions as f64)
     };
-    // Both lives have about as many events; those that one has more are taken off by their share.
-    let (none, few) = polled(0).await?;
-    let (asked, many) = polled(POLLS).await?;
-    let poll = (asked - none * many / few) / f64::from(POLLS);
+    let poll = (polled(POLLS).await? - polled(0).await?) / f64::from(POLLS);
     say(format_args!("a poll of the console: {} instructions", short(poll)));
     Ok(format!("\nAn open page of the console polls once a second: {} instructions.\n", short(poll)))
 }
@@ -144,6 +149,8 @@ struct Life {
     duration: Duration,
     /// Whether somebody watches its events, and at what rate.
     tail: Option<u32>,
+    /// Requests a second; as many as it answers, if none.
+    rate: Option<f64>,
     /// How often the console's figures are asked for, after the events.
     polls: u32,
     profile: PathBuf,
@@ -160,7 +167,10 @@ impl Life {
         let batch = self.corpus.batch;
         let target = Target::new(server.address, None, Http::H1, self.kind.expected(), batch)?;
         let mut client = Client::connect(&target, self.connections, self.corpus.clone()).await?;
-        let run = client.closed(self.duration).await?;
+        let run = match self.rate {
+            Some(rate) => client.open(self.duration, rate).await?,
+            None => client.closed(self.duration).await?,
+        };
         drop(client);
         server.accepted = run.events;
         server.settle().await?;
