@@ -15,8 +15,12 @@ COPY openapi.yaml ./
 COPY queries/daily queries/daily
 COPY queries/views.duckdb.sql queries/
 COPY src src
-RUN cargo build --locked --release --package lakegate --bin lakegate --features "$FEATURES" \
-    && install -D --strip target/release/lakegate /out/lakegate \
+# 0: without the profile, see ops/build-release.
+ARG PGO=1
+COPY ops/build-release ops/
+COPY ops/pgo ops/pgo
+RUN FEATURES="$FEATURES" PGO="$PGO" ops/build-release >/built \
+    && install -D --strip "$(cat /built)" /out/lakegate \
     && mkdir /out/data
 
 # glibc, libgcc and CA certificates, and nothing else; the user `nonroot` is 65532.

@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run demo testing insights insights-speed pictures kinesis build-time dist packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count scale micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
+.PHONY: help run demo testing insights insights-speed pictures kinesis build-time dist profile packages reproducible check-arm test cargo-tests check lint fmt acceptance js python python-kill browsers browsers-kill load bench count scale micro dedup-speed bench-smoke amplification deploy-tests kill-rounds ledger-kills lake-kills storm power-cut chaos outage lost-disks rolling flood \
 	fuzz deny audit venv servers generators senders clean
 
 # What a person tries first is built by the profile `quick` of Cargo.toml, what is measured by `release`. PROFILE=… chooses another.
@@ -85,8 +85,11 @@ FEATURES ?= s3
 # Where a release is packed.
 OUT ?= $(TARGET)/dist
 
-dist: ## a release as a tarball in target/dist/: program, licence, schemas, units, example configuration, SBOM, checksums
-	binary=$$(FEATURES="$(FEATURES)" ops/build-release) && ops/dist --binary "$$binary" --out $(OUT) --features "$(FEATURES)"
+dist: ## a release as a tarball in target/dist/: program, licence, schemas, units, example configuration, SBOM, checksums (PGO=0: without the profile of ops/pgo)
+	binary=$$(FEATURES="$(FEATURES)" PGO="$(or $(PGO),1)" ops/build-release) && ops/dist --binary "$$binary" --out $(OUT) --features "$(FEATURES)"
+
+profile: ## what releases on this kind of machine are guided by, into ops/pgo: two builds, four minutes of load; needs llvm-profdata
+	ops/make-profile
 
 packages: venv $(JS)/dist/lakegate.js ## the other packages of a release, below target/dist/: npm, python, chart (IMAGE=repository of the image that it runs)
 	@mkdir -p $(OUT)/npm

@@ -28,6 +28,10 @@ pub const LAKE_MERGE_BINS_MAX: usize = 512;
 /// (measured: `loadtest/lake.py`).
 pub const LAKE_SORT_BYTES_MAX: usize = 32 * MIB;
 
+/// First rows of a rewriting whose length says how much room all of them take.
+/// Why: enough that an odd one does not decide. A wrong guess costs a copy of the buffer, or address space.
+pub const LAKE_SORT_SAMPLED_ROWS: usize = 16;
+
 /// Sorted runs that are merged at one time.
 /// Why: each has a read buffer; 128 runs are 4 GiB of rows, and more are merged in two levels.
 pub const LAKE_MERGE_RUNS_MAX: usize = 128;

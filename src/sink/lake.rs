@@ -73,6 +73,7 @@ mod late_files;
 mod merge;
 mod pace;
 mod partition;
+mod payload_compression;
 mod read;
 mod removed_rows;
 mod row;

@@ -16,11 +16,14 @@ use uuid::Uuid;
 
 use super::{
     columns,
+    payload_compression::payload_compression,
     table::{FileStatistics, SpoolRange},
 };
 use crate::{
     event::Record,
-    limits::{LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS, LAKE_COMPRESSED_ROWS, LAKE_SMALL_PAYLOAD_BYTES},
+    limits::{
+        LAKE_CHUNK_BYTES, LAKE_CHUNK_ROWS, LAKE_COMPRESSED_ROWS, LAKE_SMALL_PAYLOAD_BYTES, LAKE_ZSTD_FAST_LEVEL, LAKE_ZSTD_LEVEL,
+    },
     sink::Batch,
 };
 
@@ -114,7 +117,7 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
     let rows = positions.len().min(LAKE_CHUNK_ROWS);
     let mut columns = columns::Columns::with_capacity(rows, payload_bytes.min(LAKE_CHUNK_BYTES), extra);
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(range, positions.len(), payload_bytes)?)
+        .with_properties(properties(range, records, positions, payload_bytes)?)
         // Readers do not need arrow's copy of the schema, and it would double a small file's footer.
         .with_skip_arrow_metadata(true);
     let mut file = Vec::with_capacity(payload_bytes / 3);
@@ -137,7 +140,13 @@ pub(super) fn encode(range: &SeqRange, records: &[Record], positions: &[usize]) 
     Ok(Encoded { file, statistics, refused })
 }
 
-fn properties(range: &SeqRange, rows: usize, payload_bytes: usize) -> Result<WriterProperties, ParquetError> {
+fn properties(
+    range: &SeqRange,
+    records: &[Record],
+    positions: &[usize],
+    payload_bytes: usize,
+) -> Result<WriterProperties, ParquetError> {
+    let rows = positions.len();
     let origin = [
         ("spool_id", range.spool_id.to_string()),
         ("first_seq_inclusive", range.first_seq_inclusive.to_string()),
@@ -145,11 +154,9 @@ fn properties(range: &SeqRange, rows: usize, payload_bytes: usize) -> Result<Wri
     ];
     let properties = properties_of_any_file(&origin, rows)?;
     let is_small = rows < LAKE_COMPRESSED_ROWS && payload_bytes < LAKE_SMALL_PAYLOAD_BYTES;
-    let properties = match is_small {
-        true => properties.set_column_compression(ColumnPath::from("payload"), Compression::SNAPPY),
-        false => properties,
-    };
-    Ok(properties.build())
+    let payloads = positions.iter().map(|&position| records[position].payload());
+    let compression = if is_small { Compression::SNAPPY } else { payload_compression(payload_bytes, payloads)? };
+    Ok(properties.set_column_compression(ColumnPath::from("payload"), compression).build())
 }
 
 /// The properties of every file that this program writes: `origin` says in the footer where its rows come from; a row group has
@@ -158,13 +165,16 @@ pub(super) fn properties_of_any_file(origin: &[(&str, String)], rows: usize) -> 
     let column = |name: &str| ColumnPath::from(name);
     let entry = |key: &str, value: &str| KeyValue::new(format!("lakegate.{key}"), value.to_owned());
     let writer = concat!("lakegate version ", env!("CARGO_PKG_VERSION"));
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(3)?);
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(LAKE_ZSTD_LEVEL)?);
+    let fast = Compression::ZSTD(ZstdLevel::try_new(LAKE_ZSTD_FAST_LEVEL)?);
+    let is_compressed = rows >= LAKE_COMPRESSED_ROWS;
     let mut properties = WriterProperties::builder()
         .set_created_by(writer.to_owned())
         .set_key_value_metadata(Some(
             std::iter::once(entry("writer", writer)).chain(origin.iter().map(|(key, value)| entry(key, value))).collect(),
         ))
-        .set_compression(if rows < LAKE_COMPRESSED_ROWS { Compression::UNCOMPRESSED } else { zstd })
+        .set_compression(if is_compressed { zstd } else { Compression::UNCOMPRESSED })
+        .set_column_compression(column("event_uuid"), if is_compressed { fast } else { Compression::UNCOMPRESSED })
         .set_column_compression(column("payload"), zstd)
         // A file has only a few pages: the footer's statistics are as useful as a page index.
         .set_statistics_enabled(EnabledStatistics::Chunk)

@@ -45,7 +45,7 @@ pub(super) use request::{MergeError, MergeInput, MergeRequest};
 /// Rewrites files of a partition.
 pub(super) fn merge(request: &MergeRequest<'_>) -> Result<Merged, MergeError> {
     let (sorted, left_out) = sorted(request)?;
-    let mut output = Output::new(request, sorted.bytes, sorted.extra);
+    let mut output = Output::new(request, sorted.bytes, sorted.sorter.bytes(), sorted.extra);
     let Sorted { not_kept, .. } = sorted;
     let (replaced, doubles) = (sorted.replaced.clone(), sorted.doubles.count);
     let (rows, gone) = sorted.pass_on(request, |row| output.push(row))?;
@@ -82,7 +82,9 @@ struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     fn new(request: &MergeRequest<'a>, doubles: Doubles) -> Self {
-        let sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max);
+        let rows: u64 = request.files.iter().filter(|file| file.rewrite).map(|file| file.rows).sum();
+        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+        let sorter = Sorter::new(request.scratch, request.pace, request.sort_bytes_max, rows);
         Self { sorter, extra: Extra::default(), bytes: 0, replaced: Vec::new(), doubles, not_kept: 0, gone: Gone::default() }
     }
 

@@ -1,6 +1,9 @@
 //! Writes sorted rows into as few files as their size allows. The files get their names only at the end ([`Merged::publish`]),
 //! so that a reader of plain files sees the rows twice for as short as possible.
 
+use arrow_array::cast::AsArray;
+use parquet::schema::types::ColumnPath;
+
 use super::{
     file_writer::{FileWriter, MergedFile, Written, publish},
     request::{MergeError, MergeRequest},
@@ -10,6 +13,7 @@ use crate::{
     sink::lake::{
         columns::{self, Columns, Extra},
         partition::Partition,
+        payload_compression::payload_compression,
         read::LeftOut,
         removed_rows::MinuteCounts,
         row::LakeRow,
@@ -57,21 +61,29 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Files for rows that took `bytes` before, with the optional columns `extra`.
-    pub(super) fn new(request: &'a MergeRequest<'a>, bytes: u64, extra: Extra) -> Self {
+    /// Files for rows that took `bytes` before and take `row_bytes` in memory, with the optional columns `extra`.
+    pub(super) fn new(request: &'a MergeRequest<'a>, bytes: u64, row_bytes: usize, extra: Extra) -> Self {
         // Files of one size, not a small one at the end.
         let file_bytes = bytes / bytes.div_ceil(request.file_bytes_max).max(1) + 1;
         let rows = request.files.iter().map(|file| file.rows);
         // The log does not know the rows of each file.
         let rows_max = if rows.clone().any(|rows| rows == 0) { u64::MAX } else { rows.sum() };
-        let columns = Columns::with_capacity(0, 0, extra);
+        let rows_of_chunk = usize::try_from(rows_max).unwrap_or(0).min(LAKE_CHUNK_ROWS);
+        // Its share of all rows, of which the payload is the most.
+        let payload_bytes = row_bytes / usize::try_from(rows_max).unwrap_or(usize::MAX).max(1) * rows_of_chunk;
+        let columns = Columns::with_capacity(rows_of_chunk, payload_bytes.min(LAKE_CHUNK_BYTES), extra);
         Self { request, extra, rows_max, file_bytes, columns, open: None, written: Vec::new() }
     }
 
     pub(super) fn push(&mut self, row: &LakeRow<'_>) -> Result<(), MergeError> {
         self.columns.push_row(row);
         let (rows, bytes) = self.columns.size();
-        if rows >= LAKE_CHUNK_ROWS || bytes >= LAKE_CHUNK_BYTES { self.write() } else { Ok(()) }
+        if rows >= LAKE_CHUNK_ROWS || bytes >= LAKE_CHUNK_BYTES {
+            self.write()?;
+            // The next chunk is about as large.
+            self.columns = Columns::with_capacity(rows, (bytes * 9 / 8).min(LAKE_CHUNK_BYTES), self.extra);
+        }
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Result<Vec<Written>, MergeError> {
@@ -84,12 +96,18 @@ impl<'a> Output<'a> {
 
     /// Writes the collected rows.
     fn write(&mut self) -> Result<(), MergeError> {
+        let (_, payload_bytes) = self.columns.size();
         let chunk = self.columns.finish()?;
         let mut open = match self.open.take() {
             Some(open) => open,
             None => {
                 let MergeRequest { store, scratch, .. } = self.request;
-                FileWriter::begin(store, scratch, columns::schema(self.extra), self.rows_max, |properties| properties)?
+                let payloads = chunk.column_by_name("payload").map(|column| column.as_string::<i32>().iter());
+                let payloads = payloads.into_iter().flatten().flatten().map(str::as_bytes);
+                let compression = payload_compression(payload_bytes, payloads)?;
+                FileWriter::begin(store, scratch, columns::schema(self.extra), self.rows_max, |properties| {
+                    properties.set_column_compression(ColumnPath::from("payload"), compression)
+                })?
             }
         };
         let bytes = open.write(&chunk)?;

@@ -93,14 +93,21 @@ pub(super) struct Unusable {
 
 /// Opens a file; the inner error is its own fault.
 pub(super) fn open(request: &MergeRequest<'_>, file: &MergeInput) -> Result<Result<LakeFile, String>, MergeError> {
+    let gone = || MergeError::Gone(file.path.clone());
     // Asked, because an object of S3 is opened without a request.
-    match request.store.size(&file.path) {
-        Ok(Some(_)) => {}
-        Ok(None) => return Err(MergeError::Gone(file.path.clone())),
-        Err(error) => return Ok(Err(error.to_string())),
+    if !request.store.is_local() {
+        match request.store.size(&file.path) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(gone()),
+            Err(error) => return Ok(Err(error.to_string())),
+        }
     }
-    let opened = request.store.open(&file.path, file.bytes).map_err(|error| error.to_string()).and_then(LakeFile::open);
-    Ok(opened.and_then(|opened| match opened.extra_columns().first() {
+    let source = match request.store.open(&file.path, file.bytes) {
+        Ok(source) => source,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    Ok(LakeFile::open(source).and_then(|opened| match opened.extra_columns().first() {
         Some(column) if request.refuse_unknown_columns => {
             Err(format!("has the column `{column}`, which this version would drop"))
         }

@@ -16,7 +16,7 @@ use super::{
     row_bytes::{self, LENGTH_BYTES, Origin},
 };
 use crate::{
-    limits::{LAKE_MERGE_RUN_BUFFER_BYTES, LAKE_MERGE_RUNS_MAX},
+    limits::{LAKE_MERGE_RUN_BUFFER_BYTES, LAKE_MERGE_RUNS_MAX, LAKE_SORT_SAMPLED_ROWS},
     sink::lake::{pace::Pace, rows::LakeRow, scratch::Scratch},
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Sorter<'a> {
     pace: &'a Pace,
     /// Bytes of rows in memory.
     bytes_max: usize,
+    /// Rows that will come, as far as is known; 0 if it is not.
+    rows_expected: usize,
     rows: Vec<u8>,
     /// Where each row begins in `rows`.
     starts: Vec<usize>,
@@ -44,14 +46,34 @@ struct Run {
 }
 
 impl<'a> Sorter<'a> {
-    pub(super) fn new(scratch: &'a Scratch, pace: &'a Pace, bytes_max: usize) -> Self {
-        Self { scratch, pace, bytes_max, rows: Vec::new(), starts: Vec::new(), levels: vec![Vec::new()], file: None }
+    pub(super) fn new(scratch: &'a Scratch, pace: &'a Pace, bytes_max: usize, rows_expected: usize) -> Self {
+        let levels = vec![Vec::new()];
+        Self { scratch, pace, bytes_max, rows_expected, rows: Vec::new(), starts: Vec::new(), levels, file: None }
+    }
+
+    /// Bytes of the rows in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Makes room for all rows, as if they were as long as the first ones. Grown step by step, the buffer would be copied again and
+    /// again.
+    fn make_room(&mut self) {
+        let row_bytes = self.rows.len() / LAKE_SORT_SAMPLED_ROWS;
+        let rows = self.rows_expected.min(self.bytes_max / row_bytes.max(1));
+        // An eighth more, because lengths vary.
+        let bytes = (row_bytes * rows * 9 / 8).min(self.bytes_max);
+        self.rows.reserve(bytes.saturating_sub(self.rows.len()));
+        self.starts.reserve(rows.saturating_sub(self.starts.len()));
     }
 
     /// Adds a row.
     pub(super) fn push(&mut self, row: &LakeRow<'_>, origin: Origin) -> Result<(), MergeError> {
         self.starts.push(self.rows.len());
         row_bytes::write(row, origin, &mut self.rows);
+        if self.starts.len() == LAKE_SORT_SAMPLED_ROWS && self.levels[0].is_empty() {
+            self.make_room();
+        }
         if self.rows.len() + self.starts.len() * size_of::<usize>() >= self.bytes_max { self.spill() } else { Ok(()) }
     }
 
@@ -278,7 +300,7 @@ mod tests {
         let pace = Pace::full(StopSignal::default());
         let partition = Partition { event_type: "menu".into(), created_date: "2026-11-21".into() };
         for (bytes_max, count) in [(1, 3 * LAKE_MERGE_RUNS_MAX + 7), (500, 2_000), (1 << 20, 2_000)] {
-            let mut sorter = Sorter::new(&scratch, &pace, bytes_max);
+            let mut sorter = Sorter::new(&scratch, &pace, bytes_max, count);
             let mut wanted = Vec::new();
             for number in 0..count {
                 let (name, created_at) = (["menu:b", "menu:a", "menu"][number * 7 % 3], (number * 31 % 11) as f64 - 5.0);
@@ -304,7 +326,7 @@ mod tests {
     fn the_buffer_is_bounded_whatever_comes() {
         let folder = tempfile::tempdir().unwrap();
         let (scratch, pace) = (Scratch::new(folder.path().to_owned()), Pace::full(StopSignal::default()));
-        let mut sorter = Sorter::new(&scratch, &pace, 64 * 1024);
+        let mut sorter = Sorter::new(&scratch, &pace, 64 * 1024, 2_000);
         let payload = "x".repeat(1_000);
         for number in 0..2_000 {
             sorter.push(&row("menu", f64::from(number), &payload), Origin::default()).unwrap();
