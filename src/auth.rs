@@ -7,7 +7,10 @@ use std::{
     collections::hash_map::RandomState,
     hash::BuildHasher,
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use hashbrown::HashTable;
@@ -56,6 +59,7 @@ pub struct Source {
     /// What its clients read of an answer, where `Prefer` does not say.
     pub answers: Answers,
     share: OnceLock<Arc<KeyShare>>,
+    ledger_number: AtomicU16,
     kind: KeyKind,
     origins: Origins,
     needs_certificate: bool,
@@ -216,6 +220,7 @@ impl Source {
             }),
             answers: config.answers,
             share: OnceLock::new(),
+            ledger_number: AtomicU16::new(0),
             needs_certificate: config.client_certificate,
             name: config.name.as_str().into(),
             events: EventNames::new(config.allowed_events.iter().map(String::as_str)),
@@ -228,6 +233,19 @@ impl Source {
     /// The share of this key in `shares`, by name. Looked up once.
     pub fn share(&self, shares: &Shares) -> &Arc<KeyShare> {
         self.share.get_or_init(|| shares.of(&self.name, self.share_percent))
+    }
+
+    /// The number that the ledger of this process has for the name: asked once, and kept here, because each request needs it. 0,
+    /// for a name without a number, is asked again.
+    pub fn ledger_number(&self, ask: impl FnOnce(&str) -> u16) -> u16 {
+        match self.ledger_number.load(Ordering::Relaxed) {
+            0 => {
+                let number = ask(&self.name);
+                self.ledger_number.store(number, Ordering::Relaxed);
+                number
+            }
+            number => number,
+        }
     }
 
     /// Whether the key may send now.

@@ -6,7 +6,7 @@ mod mistakes;
 mod numeric_created_at;
 mod split;
 
-pub use fields::{Fields, read_fields, uuid_text};
+pub use fields::{Fields, check_names, read_fields, read_fields_of_distinct, uuid_text};
 pub use inflate::{Encoding, Growth, InflateError, inflate};
 pub use numeric_created_at::with_numeric_created_at;
 pub use split::{

@@ -71,34 +71,38 @@ fn write_kept_members(object: &str, envelope: &Envelope<'_>, out: &mut Vec<u8>) 
 
 fn write_added_fields(envelope: &Envelope<'_>, names_its_version: bool, out: &mut Vec<u8>) {
     // Names, types and times need no JSON escapes: see `EventName` and the checks on key names.
-    let mut add = |name: &str, value: &str, end: &str| {
-        for part in [name, value, end] {
-            out.extend_from_slice(part.as_bytes());
+    let mut add = |name: &str, value: &[u8], end: &str| {
+        for part in [name.as_bytes(), value, end.as_bytes()] {
+            out.extend_from_slice(part);
         }
     };
     let (event_type, event_subtype) = envelope.event_name.type_and_subtype();
-    add(",\"created_datetime\":\"", iso_millis(envelope.created_at.millis).as_str(), "\"");
-    add(",\"event_type\":\"", event_type, "\"");
+    add(",\"created_datetime\":\"", iso_millis(envelope.created_at.millis).as_bytes(), "\"");
+    add(",\"event_type\":\"", event_type.as_bytes(), "\"");
     match event_subtype {
-        Some(subtype) => add(",\"event_subtype\":\"", subtype, "\""),
-        None => add(",\"event_subtype\":", "null", ""),
+        Some(subtype) => add(",\"event_subtype\":\"", subtype.as_bytes(), "\""),
+        None => add(",\"event_subtype\":", b"null", ""),
     }
-    add(",\"received_datetime\":\"", iso_millis(envelope.received_millis).as_str(), "\"");
-    add(",\"source\":\"", envelope.source, "\"");
+    add(",\"received_datetime\":\"", iso_millis(envelope.received_millis).as_bytes(), "\"");
+    add(",\"source\":\"", envelope.source.as_bytes(), "\"");
     if let (Some(version), false) = (envelope.schema_version, names_its_version) {
-        add(",\"schema_version\":", &version.to_string(), "");
+        match char::from_digit(version, 10) {
+            // Most versions have one digit.
+            Some(digit) => add(",\"schema_version\":", digit.encode_utf8(&mut [0; 1]).as_bytes(), ""),
+            None => add(",\"schema_version\":", version.to_string().as_bytes(), ""),
+        }
     }
     if let Some(address) = envelope.client_address {
-        add(",\"client_address\":\"", address, "\"");
+        add(",\"client_address\":\"", address.as_bytes(), "\"");
     }
     if let Some(scope) = envelope.dedup_scope() {
-        add(",\"dedup_scope\":\"", scope, "\"");
+        add(",\"dedup_scope\":\"", scope.as_bytes(), "\"");
     }
     if envelope.is_late {
-        add(",\"created_date\":\"", &envelope.created_date().to_string(), "\"");
+        add(",\"created_date\":\"", envelope.created_date().to_string().as_bytes(), "\"");
     }
     if envelope.dedup_unchecked {
-        add(",\"dedup\":\"", UNCHECKED, "\"");
+        add(",\"dedup\":\"", UNCHECKED.as_bytes(), "\"");
     }
     out.push(b'}');
 }

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Durability,
-    outcome::{Outcome, RetryCause},
+    outcome::{Outcome, PerEvent, RetryCause},
 };
 use accounting::{NotStored, Unanswered};
 pub use components::Ingest;
@@ -51,11 +51,12 @@ impl Ingest {
     /// Stores a request's events: one [`Fate`] per event, in input order.
     ///
     /// Run the future to its end, even if the client disconnects, so that every stored event is also counted.
-    pub async fn finish(&self, prepared: Prepared) -> Vec<Fate> {
+    pub async fn finish(&self, prepared: Prepared) -> PerEvent<Fate> {
         let Prepared { mut validated, submission } = prepared;
         let submission = &submission;
         let unanswered = Unanswered::new(&self.ledger, validated.verdicts.len());
-        let until = Instant::now() + self.delivered_wait;
+        let validated_at = validated.validated_at;
+        let until = Instant::from_std(validated_at) + self.delivered_wait;
         let _place = match self.admission.as_ref().map(DeliveryAdmission::admit).transpose() {
             Ok(place) => place,
             Err(cause) => {
@@ -69,7 +70,8 @@ impl Ingest {
         let letters = letters.map(|lines| self.begin_letters(lines));
         let ids = validated.identities(&self.scopes.secret(), submission.sender.dedup_scope());
         let frames = std::mem::take(&mut validated.frames);
-        let mut stored = self.store(frames, &ids, Some(Waiting { submission, verdicts: &validated.verdicts, until })).await;
+        let mut stored =
+            self.store(frames, &ids, Some(Waiting { submission, verdicts: &validated.verdicts, validated_at, until })).await;
         if submission.durability == Durability::Delivered {
             let ids: Vec<Uuid> = ids.iter().map(|identity| identity.id).collect();
             Box::pin(self.await_delivery(&ids, &mut stored, until)).await;
@@ -81,7 +83,7 @@ impl Ingest {
         let mut repeated = self.count_repeats(repeats, submission.received_millis, until).await.into_iter();
         let mut not_stored = NotStored::new(submission, &ids, &stored.places);
         let mut outcomes = stored.outcomes.into_iter();
-        let mut fates = Vec::with_capacity(validated.verdicts.len());
+        let mut fates = PerEvent::with_capacity(validated.verdicts.len());
         for verdict in validated.verdicts {
             fates.push(match verdict {
                 Verdict::Valid { event_uuid, event_name, .. } => {
@@ -109,13 +111,13 @@ impl Ingest {
     }
 
     /// The fates of a request of which nothing is stored.
-    fn refuse(&self, validated: &mut ValidatedBody, submission: &Submission, cause: RetryCause) -> Vec<Fate> {
+    fn refuse(&self, validated: &mut ValidatedBody, submission: &Submission, cause: RetryCause) -> PerEvent<Fate> {
         let event_uuid = |verdict: &Verdict| match verdict {
             Verdict::Valid { event_uuid, .. } => Some(event_uuid.to_string()),
             Verdict::Rejected { event_uuid, .. } => event_uuid.clone(),
         };
         let fate = |verdict| Fate { event_uuid: event_uuid(verdict), outcome: Outcome::Retry(cause) };
-        let fates: Vec<Fate> = validated.verdicts.iter().map(fate).collect();
+        let fates: PerEvent<Fate> = validated.verdicts.iter().map(fate).collect();
         let mut not_stored = NotStored::new(submission, &[], &[]);
         for (verdict, fate) in validated.verdicts.iter().zip(&fates) {
             match verdict {

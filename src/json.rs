@@ -13,10 +13,10 @@ mod pointer;
 mod tape;
 mod unescape;
 
-pub use decimal::Decimal;
+pub use decimal::{Decimal, ShortDecimal};
 pub use display::{Visible, counted, is_unseen, kind_shown, plain, quoted, shown};
 pub use node::{Node, TapeJson};
-pub use parser::{JsonError, JsonErrorKind, Parser};
+pub use parser::{JsonError, JsonErrorKind, Parser, needs_no_escapes};
 pub use patch::{NotApplicable, Patch, PatchError};
 pub use pointer::{pointer_name, pointer_token};
 pub use tape::{Kind, Tape};

@@ -6,7 +6,12 @@ mod advice;
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::limits::{BRIEF_CHARS_MAX, DETAIL_CHARS_MAX, ERRORS_PER_EVENT_MAX};
+
+/// A list with an item for each event of a request. Most requests have one event: then it needs no memory of its own.
+pub type PerEvent<T> = SmallVec<[T; 1]>;
 
 /// The outcome of one event of a request.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,6 +22,7 @@ mod multiple_of;
 mod registry;
 mod subschema;
 mod suggestions;
+mod words;
 
 pub use columns::event_columns;
 pub use diff::{Change, ChangeKind, differences};

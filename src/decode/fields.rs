@@ -28,6 +28,18 @@ pub struct Fields<'a> {
     pub has_reserved_fields: bool,
 }
 
+/// A bit for each length of a name that is looked for: most members have another.
+const LENGTHS: u64 = lengths(&REQUIRED_FIELDS) | lengths(&RESERVED_FIELDS) | lengths(&["schema_version"]);
+
+const fn lengths(names: &[&str]) -> u64 {
+    let (mut bits, mut index) = (0, 0);
+    while index < names.len() {
+        bits |= 1 << names[index].len();
+        index += 1;
+    }
+    bits
+}
+
 /// Number of members up to which each name is compared with all names before it; beyond it, a set is cheaper.
 const COMPARED_PAIRWISE: usize = 24;
 
@@ -36,11 +48,17 @@ const COMPARED_PAIRWISE: usize = 24;
 /// # Errors
 /// The first kind of fault, with every fault of that kind: duplicate names, then missing fields, then malformed ones.
 pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
-    let [mut event_uuid, mut event_name, mut created_at] = [None; REQUIRED_FIELDS.len()];
-    let mut schema_version = None;
-    let mut has_reserved_fields = false;
+    check_names(event)?;
+    read_fields_of_distinct(event)
+}
+
+/// Checks that no name stands twice in `event`, which is an object.
+///
+/// # Errors
+/// The first name that does.
+pub fn check_names(event: &Node<'_>) -> Result<(), Rejection> {
     let mut names = Names::default();
-    for (name, value) in event.members() {
+    for (name, _) in event.members() {
         let plain = if let Cow::Borrowed(plain) = name { Some(plain) } else { None };
         if names.stands_twice(plain, event) {
             // Report the first duplicate name, regardless of how the duplicate was found.
@@ -48,6 +66,19 @@ pub fn read_fields<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
             let detail = format!("the field {} stands twice in the event; expected once", quoted(&name));
             return Err(Rejection::new(RejectCode::DuplicateKey, detail, pointer(&name)));
         }
+    }
+    Ok(())
+}
+
+/// [`read_fields`] of an event that is known to have no name twice, or is checked for that later.
+///
+/// # Errors
+/// As [`read_fields`], save duplicate names.
+pub fn read_fields_of_distinct<'a>(event: &Node<'a>) -> Result<Fields<'a>, Rejection> {
+    let [mut event_uuid, mut event_name, mut created_at] = [None; REQUIRED_FIELDS.len()];
+    let mut schema_version = None;
+    let mut has_reserved_fields = false;
+    for (name, value) in event.members().of_lengths(LENGTHS) {
         match &*name {
             "event_uuid" => event_uuid = Some(value),
             "event_name" => event_name = Some(value),

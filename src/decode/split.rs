@@ -90,10 +90,13 @@ pub fn try_for_each_element<E: From<BodyError>>(
     form: BodyForm,
     mut visit: impl FnMut(Element<'_>) -> Result<(), E>,
 ) -> Result<usize, E> {
-    let mut splitter = Splitter::<_, true> { tape: Tape::new(), count: 0, visit: &mut visit };
-    match splitter.body(body, form) {
-        Ok(()) if splitter.count == 0 => Err(BodyError::NoEvents.into()),
-        Ok(()) => Ok(splitter.count),
+    let mut splitter = Splitter::<_, true> { tape: Tape::kept(), count: 0, visit: &mut visit };
+    let done = splitter.body(body, form);
+    let Splitter { tape, count, .. } = splitter;
+    tape.keep();
+    match done {
+        Ok(()) if count == 0 => Err(BodyError::NoEvents.into()),
+        Ok(()) => Ok(count),
         Err(Halt::Body(error)) => Err(error.into()),
         Err(Halt::Visit(error)) => Err(error),
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::claim::Claim;
 use super::memtable::Fresh;
 use super::shared::Shared;
+use crate::outcome::PerEvent;
 
 /// A claimed batch. It owns its fresh identities: until it is confirmed or dropped, other batches see them in flight.
 ///
@@ -14,12 +15,12 @@ use super::shared::Shared;
 #[derive(Debug)]
 pub struct Claims {
     shared: Arc<Shared>,
-    outcomes: Vec<Claim>,
-    fresh: Vec<Fresh>,
+    outcomes: PerEvent<Claim>,
+    fresh: PerEvent<Fresh>,
 }
 
 impl Claims {
-    pub(super) fn new(shared: Arc<Shared>, outcomes: Vec<Claim>, fresh: Vec<Fresh>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, outcomes: PerEvent<Claim>, fresh: PerEvent<Fresh>) -> Self {
         Self { shared, outcomes, fresh }
     }
 
@@ -27,6 +28,11 @@ impl Claims {
     #[must_use]
     pub fn outcomes(&self) -> &[Claim] {
         &self.outcomes
+    }
+
+    /// Takes these results out.
+    pub(super) fn take_outcomes(&mut self) -> PerEvent<Claim> {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// Number of fresh identities that it still owns.
@@ -37,7 +43,14 @@ impl Claims {
 
     /// Releases the fresh identities whose input index `keep` rejects. [`outcomes`](Self::outcomes) does not change.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
-        let released: Vec<Fresh> = self.fresh.extract_if(.., |fresh| !keep(fresh.index)).collect();
+        let mut released = Vec::new();
+        self.fresh.retain(|fresh| {
+            let is_kept = keep(fresh.index);
+            if !is_kept {
+                released.push(*fresh);
+            }
+            is_kept
+        });
         if !released.is_empty() {
             self.shared.lock().unsealed.release(&released);
         }
@@ -72,7 +85,7 @@ impl Claims {
             return;
         }
         // Before the lock is taken, because no code of the caller may run under it.
-        let marks: Vec<u64> = fresh.iter().map(|one| mark(one.index)).collect();
+        let marks: PerEvent<u64> = fresh.iter().map(|one| mark(one.index)).collect();
         // The latest time that a caller gave. A confirmation follows a claim, and reads no clock itself.
         let now_millis = self.shared.now_millis.load(Ordering::Relaxed);
         let mut rotated = false;

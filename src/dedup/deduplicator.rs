@@ -13,6 +13,7 @@ use super::identity::{Identity, differ};
 use super::look_up::{LookUp, Place};
 use super::window::Window;
 use crate::clock::ConfirmedClock;
+use crate::outcome::PerEvent;
 
 /// The dedup window of this gateway, and the store of its fleet if there is one. Clones share both.
 #[derive(Clone, Debug)]
@@ -79,8 +80,8 @@ impl Deduplicator {
     /// # Errors
     /// [`ClaimError::Full`]: nothing is claimed.
     pub async fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claimed, ClaimError> {
-        let local = self.window.claim(identities, now_millis)?;
-        let outcomes = local.outcomes().to_vec();
+        let mut local = self.window.claim(identities, now_millis)?;
+        let outcomes = local.take_outcomes();
         let mut claimed = Claimed { local, outcomes, unchecked: Vec::new(), shared: None };
         let Some(fleet) = self.fleet.as_ref().filter(|_| claimed.fresh_len() > 0) else { return Ok(claimed) };
 
@@ -103,17 +104,17 @@ impl Deduplicator {
 #[derive(Debug)]
 pub struct Claimed {
     local: Claims,
-    outcomes: Vec<Claim>,
+    outcomes: PerEvent<Claim>,
     /// Input indices, ascending, of the fresh identities that the store was not asked about, or did not answer.
     unchecked: Vec<usize>,
     shared: Option<StoreClaims>,
 }
 
 impl Claimed {
-    /// The result for each identity, in input order.
+    /// Takes the result for each identity out, in input order.
     #[must_use]
-    pub fn outcomes(&self) -> &[Claim] {
-        &self.outcomes
+    pub fn take_outcomes(&mut self) -> PerEvent<Claim> {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// Number of fresh identities that it owns.

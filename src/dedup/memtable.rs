@@ -12,6 +12,7 @@ use super::folder::Generations;
 use super::identity::{Identity, Key, KeyedHash, Placed, differ};
 use super::look_up::{KnownIdentity, LookUp, Place};
 use super::run::Sealed;
+use crate::outcome::PerEvent;
 
 /// Identities confirmed in one period of time, which become one run on disk.
 #[derive(Debug)]
@@ -170,11 +171,11 @@ impl Memtable {
     }
 
     /// Claims a batch, all or nothing; `sealed[i]` is what the runs know of `keys[i]`.
-    pub(super) fn claim(&mut self, keys: &[Key], sealed: &[Sealed]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
+    pub(super) fn claim(&mut self, keys: &[Key], sealed: &[Sealed]) -> Result<(PerEvent<Claim>, PerEvent<Fresh>), ClaimError> {
         debug_assert_eq!(keys.len(), sealed.len());
         self.batches += 1;
-        let mut outcomes = Vec::with_capacity(keys.len());
-        let mut fresh = Vec::with_capacity(keys.len());
+        let mut outcomes = PerEvent::with_capacity(keys.len());
+        let mut fresh = PerEvent::with_capacity(keys.len());
         for (index, (key, sealed)) in keys.iter().zip(sealed).enumerate() {
             let known = match sealed {
                 Sealed::Known { fingerprint } => Some(*fingerprint),
@@ -294,7 +295,7 @@ mod tests {
         range.map(|n| HASH.key(Identity::unknown(Uuid::from_u128(n)))).collect()
     }
 
-    fn claim(unsealed: &mut Memtable, keys: &[Key]) -> Result<(Vec<Claim>, Vec<Fresh>), ClaimError> {
+    fn claim(unsealed: &mut Memtable, keys: &[Key]) -> Result<(PerEvent<Claim>, PerEvent<Fresh>), ClaimError> {
         unsealed.claim(keys, &vec![Sealed::Unknown; keys.len()])
     }
 
@@ -303,9 +304,9 @@ mod tests {
         let mut unsealed = Memtable::new(HASH, 8, 0);
         let k = keys(0..3);
         let (outcomes, _) = claim(&mut unsealed, &[k[0], k[1], k[0], k[0]]).unwrap();
-        assert_eq!(outcomes, [Claim::Fresh, Claim::Fresh, Claim::TwinOf(0), Claim::TwinOf(0)]);
+        assert_eq!(outcomes[..], [Claim::Fresh, Claim::Fresh, Claim::TwinOf(0), Claim::TwinOf(0)]);
         let (outcomes, _) = claim(&mut unsealed, &[k[2], k[1], k[1], k[2]]).unwrap();
-        assert_eq!(outcomes, [Claim::Fresh, Claim::InFlight, Claim::InFlight, Claim::TwinOf(0)]);
+        assert_eq!(outcomes[..], [Claim::Fresh, Claim::InFlight, Claim::InFlight, Claim::TwinOf(0)]);
     }
 
     #[test]
@@ -333,7 +334,7 @@ mod tests {
         assert!(matches!(claim(&mut unsealed, &keys(2..5)), Err(ClaimError::Full)));
         assert_eq!(unsealed.in_flight_len(), 0, "the part that fitted is given back");
         let (outcomes, _) = claim(&mut unsealed, &keys(0..2)).unwrap();
-        assert_eq!(outcomes, [Claim::Duplicate { differs: false }; 2]);
+        assert_eq!(outcomes[..], [Claim::Duplicate { differs: false }; 2]);
     }
 
     #[test]
@@ -343,7 +344,7 @@ mod tests {
         let (_, fresh) = claim(&mut unsealed, &k[..1]).unwrap();
         unsealed.confirm(&fresh[0], 0, 0);
         let (outcomes, fresh) = unsealed.claim(&k, &[Sealed::Unreadable; 2]).unwrap();
-        assert_eq!(outcomes, [Claim::Duplicate { differs: false }, Claim::Unreadable]);
+        assert_eq!(outcomes[..], [Claim::Duplicate { differs: false }, Claim::Unreadable]);
         assert!(fresh.is_empty() && unsealed.in_flight_len() == 0);
     }
 

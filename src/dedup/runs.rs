@@ -9,6 +9,7 @@ use super::look_up::{Doubt, KnownIdentity, LookUp, Place};
 use super::merge::{MergeLimits, Size};
 use super::run::{Found, Run, Sealed};
 use super::stats::Counters;
+use crate::outcome::PerEvent;
 
 /// The runs, the oldest first.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub(super) struct Forgotten {
 
 impl RunSet {
     /// Writes into `found` what the runs know of each key.
-    pub(super) fn look_up(&self, keys: &[Key], found: &mut Vec<Sealed>, counters: &Counters) {
+    pub(super) fn look_up(&self, keys: &[Key], found: &mut PerEvent<Sealed>, counters: &Counters) {
         let is_known = |found: &Sealed| matches!(found, Sealed::Known { .. });
         found.clear();
         found.resize(keys.len(), Sealed::Unknown);

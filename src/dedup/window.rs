@@ -22,6 +22,7 @@ use super::stats::Stats;
 use super::worker::Worker;
 use crate::clock::ConfirmedClock;
 use crate::limits::{DEDUP_LOOK_UP_BATCH, DEDUP_RESTORE_BATCH};
+use crate::outcome::PerEvent;
 
 /// The embedded dedup window. Clones share it; dropping the last clone ends its thread.
 #[derive(Clone, Debug)]
@@ -80,8 +81,8 @@ impl Window {
     pub fn claim(&self, identities: &[Identity], now_millis: i64) -> Result<Claims, ClaimError> {
         let shared = &self.handle.shared;
         shared.note_now(now_millis);
-        let keys: Vec<Key> = identities.iter().map(|identity| shared.hash.key(*identity)).collect();
-        let mut sealed = Vec::new();
+        let keys: PerEvent<Key> = identities.iter().map(|identity| shared.hash.key(*identity)).collect();
+        let mut sealed = PerEvent::new();
         loop {
             // The runs first and without the lock, because the lookup may read the disk.
             let runs = shared.runs.load_full();

@@ -3,8 +3,11 @@
 use std::{ops::RangeInclusive, time::SystemTime};
 
 use super::{created_at_error::CreatedAtError, rfc3339};
-use crate::limits::{
-    CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
+use crate::{
+    json::ShortDecimal,
+    limits::{
+        CREATED_AT_END, CREATED_AT_MICROS_FROM, CREATED_AT_MILLIS_FROM, CREATED_DATE_DAYS_AHEAD_MAX, CREATED_DATE_DAYS_BACK_MAX,
+    },
 };
 
 /// When the client says that the event was created.
@@ -22,8 +25,12 @@ impl CreatedAt {
     /// # Errors
     /// See [`CreatedAtError`].
     pub fn parse(number: &str) -> Result<Self, CreatedAtError> {
-        // Every JSON number is a valid Rust float literal; a number beyond the range of a double parses as infinite.
-        let value: f64 = number.parse().unwrap_or(f64::INFINITY);
+        let short = ShortDecimal::parse(number);
+        let value: f64 = match short {
+            Some(short) => short.nearest_double(),
+            // Every JSON number is a valid Rust float literal; a number beyond the range of a double parses as infinite.
+            None => number.parse().unwrap_or(f64::INFINITY),
+        };
         if value < 0.0 {
             return Err(CreatedAtError::Negative);
         }
@@ -38,7 +45,10 @@ impl CreatedAt {
             0 => value / 1e3,
             _ => value / 1e6,
         };
-        let millis = exact_millis(number, decimals).unwrap_or((seconds * 1e3) as i64);
+        let millis = match short {
+            Some(short) => short.times_ten_to(decimals) as i64,
+            None => exact_millis(number, decimals).unwrap_or((seconds * 1e3) as i64),
+        };
         Ok(Self { seconds, millis })
     }
 }
@@ -132,6 +142,12 @@ const MILLIS_PER_DAY: i64 = 86_400_000;
 pub struct IsoMillis([u8; 24]);
 
 impl IsoMillis {
+    /// The text, as bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

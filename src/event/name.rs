@@ -22,6 +22,17 @@ pub enum EventNameError {
     Malformed,
 }
 
+/// Whether a byte may be in a part: a table, because every name is checked when it is received, and again when it is delivered.
+const IS_OF_PART: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = (byte as u8).is_ascii_alphanumeric() || byte as u8 == b'_' || byte as u8 == b'-';
+        byte += 1;
+    }
+    table
+};
+
 impl<'a> EventName<'a> {
     /// Checks `name`.
     ///
@@ -33,10 +44,12 @@ impl<'a> EventName<'a> {
         }
         let (mut parts, mut part_bytes) = (1, 0);
         for byte in name.bytes() {
-            match byte {
-                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'-' => part_bytes += 1,
-                b':' if part_bytes > 0 => (parts, part_bytes) = (parts + 1, 0),
-                _ => return Err(EventNameError::Malformed),
+            if IS_OF_PART[byte as usize] {
+                part_bytes += 1;
+            } else if byte == b':' && part_bytes > 0 {
+                (parts, part_bytes) = (parts + 1, 0);
+            } else {
+                return Err(EventNameError::Malformed);
             }
         }
         match part_bytes {
@@ -46,8 +59,8 @@ impl<'a> EventName<'a> {
         }
     }
 
-    /// The name in a record, which was checked when decoding the record.
-    pub(super) fn of_record(name: &'a str) -> Self {
+    /// A name that was parsed before.
+    pub(crate) fn of_checked(name: &'a str) -> Self {
         debug_assert!(Self::parse(name).is_ok());
         Self(name)
     }

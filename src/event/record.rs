@@ -284,7 +284,7 @@ impl Record {
         let (received_millis, created_millis) = (i64::from_le_bytes(fixed(18)), i64::from_le_bytes(fixed(34)));
         Envelope {
             event_uuid: self.event_uuid(),
-            event_name: EventName::of_record(self.text(FIXED_BYTES + 1, self.name_end)),
+            event_name: EventName::of_checked(self.text(FIXED_BYTES + 1, self.name_end)),
             schema_version: (flags & FLAG_SCHEMA_VERSION != 0).then_some(schema_version),
             created_at: CreatedAt { seconds: f64::from_le_bytes(fixed(26)), millis: created_millis },
             received_millis,

@@ -15,7 +15,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -130,10 +130,10 @@ fn is_duplicate(outcome: &Outcome) -> bool {
     *outcome == Outcome::Duplicate
 }
 
-/// The answer for `fates`. Every event is in exactly one of the counts.
-pub(super) fn answer(fates: &[Fate], form: AnswerForm) -> Result<Response, Problem> {
+/// The answer for `fates`. Every event is in exactly one of the counts. `headers` is empty; its memory is used if it can be.
+pub(super) fn answer(fates: &[Fate], form: AnswerForm, headers: HeaderMap) -> Result<Response, Problem> {
     if fates.iter().all(|fate| fate.outcome == Outcome::Accepted) {
-        return Ok(all_accepted(form.answers, fates.len()));
+        return Ok(all_accepted(form.answers, fates.len(), headers));
     }
     let counts = Counts::of(fates.iter().map(|fate| &fate.outcome));
     let results = Results::of(fates, form.is_minimal);
@@ -205,12 +205,12 @@ fn with_members(problem: Problem, counts: &Counts, results: Results) -> Problem 
 }
 
 /// The usual answer. For a single event it is always the same.
-fn all_accepted(answers: Answers, count: usize) -> Response {
+fn all_accepted(answers: Answers, count: usize, headers: HeaderMap) -> Response {
     let body = match count {
         1 => Bytes::from_static(b"{\"accepted\":1,\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}"),
         _ => format!("{{\"accepted\":{count},\"duplicates\":0,\"rejected\":0,\"retry\":0,\"results\":[]}}").into(),
     };
-    with_body(status_of_taken(answers), body)
+    with_body(status_of_taken(answers), body, headers)
 }
 
 /// An answer with counts, written without a serializer.
@@ -220,12 +220,12 @@ fn counted(status: StatusCode, counts: &Counts, results: &str, is_truncated: boo
     let body = format!(
         "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\"retry\":{retry},\"results\":{results}{truncated}}}"
     );
-    with_body(status, body.into())
+    with_body(status, body.into(), HeaderMap::new())
 }
 
-fn with_body(status: StatusCode, body: Bytes) -> Response {
+fn with_body(status: StatusCode, body: Bytes, headers: HeaderMap) -> Response {
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -296,7 +296,7 @@ mod tests {
 
     /// Status, `Retry-After` and body.
     async fn answered_in(fates: &[Fate], form: AnswerForm) -> (u16, Option<u64>, Value) {
-        let response = match answer(fates, form) {
+        let response = match answer(fates, form, HeaderMap::new()) {
             Ok(response) => response,
             Err(problem) => problem.write("id"),
         };
@@ -425,7 +425,7 @@ mod tests {
         let retry = Outcome::Retry;
         let status = |outcomes: Vec<Outcome>| {
             let fates: Vec<Fate> = outcomes.into_iter().map(|outcome| Fate { event_uuid: None, outcome }).collect();
-            answer(&fates, AnswerForm::default()).unwrap_or_else(IntoResponse::into_response).status().as_u16()
+            answer(&fates, AnswerForm::default(), HeaderMap::new()).unwrap_or_else(IntoResponse::into_response).status().as_u16()
         };
         assert_eq!(status(vec![Outcome::Accepted, Outcome::Duplicate]), 202);
         assert_eq!(status(vec![Outcome::Duplicate]), 202);

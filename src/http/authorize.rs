@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use axum::http::{Extensions, HeaderMap, HeaderValue, Uri, header, request::Parts};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 use base64::{
     Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
@@ -21,6 +21,8 @@ use crate::{
     clock::coarse_unix_seconds,
     rate_limit::{Payers, Prefix},
 };
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Which headers name the web page that a request comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +43,8 @@ pub(super) struct Authorized {
     pub(super) client_address: Option<String>,
 }
 
-/// Authorizes a request, and takes it from the request buckets.
-pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Authorized, Problem> {
+/// Authorizes a request of `peer`, and takes it from the request buckets.
+pub(super) fn authorize(gate: &Gate, request: &Parts, peer: Option<&Peer>, page: Page) -> Result<Authorized, Problem> {
     if gate.is_stopping() {
         return Err(Problem::new(ProblemCode::Stopping, "this gateway is shutting down; another one will take it"));
     }
@@ -50,7 +52,6 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
         return Err(Problem::new(ProblemCode::StorageUnavailable, "the folder of everything that is kept is gone"));
     }
     let policy = gate.policy.load();
-    let peer = request.extensions.get::<Peer>();
     let from = peer.map(|peer| gate.proxies.client_address(peer, &request.headers));
     // A request that anyone can send counts against the limits of its address: see `rate_limit.rs`.
     let pay_by_address = || match policy.addresses.as_ref().zip(from) {
@@ -102,7 +103,7 @@ pub(super) fn authorize(gate: &Gate, request: &Parts, page: Page) -> Result<Auth
 fn secret<'a>(headers: &'a HeaderMap, extensions: &'a Extensions, uri: &'a Uri) -> Option<Cow<'a, str>> {
     let text = |value: &'a HeaderValue| value.to_str().ok();
     let authorization = || headers.get(header::AUTHORIZATION).and_then(text).and_then(in_authorization);
-    let header = || headers.get("x-api-key").and_then(text).filter(|key| !key.is_empty()).map(Cow::Borrowed);
+    let header = || headers.get(API_KEY).and_then(text).filter(|key| !key.is_empty()).map(Cow::Borrowed);
     let path = || extensions.get::<KeyInPath>().map(|key| Cow::Borrowed(key.as_str()));
     let query = || {
         let parameter = uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    body::{Body, HttpBody},
-    http::Version,
-};
+use axum::{body::HttpBody, http::Version};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -19,11 +16,16 @@ use crate::{
     },
 };
 
+/// The body of a request: as it comes from the connection, or boxed.
+pub(super) trait RequestBody: HttpBody<Data = Bytes> + Send + Unpin + 'static {}
+
+impl<B: HttpBody<Data = Bytes> + Send + Unpin + 'static> RequestBody for B {}
+
 /// Reads the whole `body`.
 ///
 /// # Errors
 /// The body is too large, too slow, or incomplete, or the memory for it is not available.
-pub(super) async fn read(mut body: Body, version: Version, share: &mut BodyShare) -> Result<Bytes, Problem> {
+pub(super) async fn read<B: RequestBody>(mut body: B, version: Version, share: &mut BodyShare) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + BODY_READ_TIMEOUT;
     let mut whole = BytesMut::new();
     let mut only: Option<Bytes> = None;
@@ -64,7 +66,7 @@ pub(super) async fn read(mut body: Body, version: Version, share: &mut BodyShare
 /// Before the answer, only a body that may end soon: then the connection is kept. The rest of a longer body is read after the
 /// answer: over HTTP/1 by the connection (`server/linger.rs`), over HTTP/2 by a task that keeps the stream open. Some HTTP/2
 /// clients (curl 7.88) lose an answer if the stream is reset after it.
-pub(super) async fn discard(mut body: Body, version: Version) {
+pub(super) async fn discard<B: RequestBody>(mut body: B, version: Version) {
     let may_end_soon = body.size_hint().lower() <= INFLATED_BYTES_MAX as u64;
     let is_read = may_end_soon && discard_some(&mut body, INFLATED_BYTES_MAX, DRAIN_BODY_TIMEOUT).await;
     if !is_read && version == Version::HTTP_2 {
@@ -73,7 +75,7 @@ pub(super) async fn discard(mut body: Body, version: Version) {
 }
 
 /// Discards up to `bytes_max` bytes of a body. Returns whether there is no more to read.
-async fn discard_some(body: &mut Body, bytes_max: usize, time: Duration) -> bool {
+async fn discard_some<B: RequestBody>(body: &mut B, bytes_max: usize, time: Duration) -> bool {
     let end = Instant::now() + time;
     let mut left = bytes_max;
     while left > 0 {

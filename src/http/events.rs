@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, header, request::Parts},
+    http::{self, HeaderMap, HeaderName, header, request::Parts},
     response::Response,
 };
 
@@ -12,7 +12,9 @@ use super::{
     Gate,
     answer::{AnswerForm, answer},
     authorize::{Authorized, Page, authorize},
-    body, opt_out,
+    body::{self, RequestBody},
+    client_address::Peer,
+    opt_out,
     preferences::Preferences,
     problem::{Problem, ProblemCode, unsupported_encoding},
     rate_headers,
@@ -24,7 +26,7 @@ use crate::{
     event::unix_millis,
     ingest::Submission,
     json::quoted,
-    limits::BODY_BYTES_MAX,
+    limits::{BODY_BYTES_MAX, HEADERS_KEPT_MAX},
 };
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -32,10 +34,20 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// The accepted content types, for `Accept` in an answer.
 const ACCEPTED_TYPES: &str = "application/json, application/*+json, application/x-ndjson, text/plain";
 
-/// Receives events.
+/// Receives events at a route of the router.
 pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let submission = match Preamble::read(&gate, &parts) {
+    let peer = request.extensions().get::<Peer>().cloned();
+    receive(&gate, request, peer.as_ref()).await
+}
+
+/// Receives events from `peer`.
+pub(super) async fn receive<B: RequestBody>(
+    gate: &Arc<Gate>,
+    request: http::Request<B>,
+    peer: Option<&Peer>,
+) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let submission = match Preamble::read(gate, &parts, peer) {
         Ok(submission) => submission,
         Err(problem) => {
             // Do not read the body of a client that waits for `100 Continue`, because reading tells the client to send.
@@ -68,14 +80,15 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
         durability: preferences.durability.unwrap_or(gate.ingest.durability()),
         answers,
     };
-    let answered = if opt_out::is_asked(&gate, &parts.headers) {
+    let answered = if opt_out::is_asked(gate, &parts.headers) {
         // Nothing is stored.
         preferences.durability = None;
-        Ok(Box::pin(opt_out::drop_all(&gate, submission)).await.map_err(of_key)?)
+        Ok(Box::pin(opt_out::drop_all(gate, submission)).await.map_err(of_key)?)
     } else {
         let prepared = gate.ingest.prepare(submission).await.map_err(|error| of_key(error.into()))?;
         let ingest = gate.ingest.clone();
-        answer(&RunToCompletion::new(async move { ingest.finish(prepared).await }).await, form)
+        let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
+        answer(&fates, form, emptied(&mut parts.headers))
     };
     let applied = preferences.applied();
     match answered {
@@ -90,6 +103,17 @@ pub(super) async fn post(State(gate): State<Arc<Gate>>, request: Request) -> Res
     }
 }
 
+/// The memory of a request's headers, for those of its answer. The connection then keeps it for the next request, so that of many
+/// headers is given back.
+fn emptied(headers: &mut HeaderMap) -> HeaderMap {
+    let mut headers = std::mem::take(headers);
+    if headers.capacity() > HEADERS_KEPT_MAX {
+        return HeaderMap::new();
+    }
+    headers.clear();
+    headers
+}
+
 /// The information of a request before its body.
 struct Preamble {
     sender: Authorized,
@@ -99,8 +123,8 @@ struct Preamble {
 }
 
 impl Preamble {
-    fn read(gate: &Gate, request: &Parts) -> Result<Self, Problem> {
-        let sender = authorize(gate, request, Page::Origin)?;
+    fn read(gate: &Gate, request: &Parts, peer: Option<&Peer>) -> Result<Self, Problem> {
+        let sender = authorize(gate, request, peer, Page::Origin)?;
         let read = Self::of_headers(gate, &request.headers, &sender);
         let (form, encoding, preferences) = read.map_err(|problem| problem.of_key(&sender.source.name))?;
         Ok(Self { sender, form, encoding, preferences })
@@ -177,6 +201,16 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::headers, *};
+
+    #[test]
+    fn the_memory_of_usual_headers_is_used_again_and_that_of_many_is_not() {
+        let mut usual = headers(&[("content-type", "application/json"), ("content-length", "2")]);
+        let capacity = usual.capacity();
+        let again = emptied(&mut usual);
+        assert_eq!((again.len(), again.capacity(), usual.capacity()), (0, capacity, 0));
+        let mut many = HeaderMap::with_capacity(HEADERS_KEPT_MAX + 1);
+        assert_eq!(emptied(&mut many).capacity(), 0);
+    }
 
     #[test]
     fn each_media_type_of_json_is_taken_and_a_form_is_told_what_to_send() {

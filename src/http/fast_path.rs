@@ -7,18 +7,19 @@ use std::{convert::Infallible, net::IpAddr, pin::Pin, sync::Arc, time::Duration}
 
 use axum::{
     Router,
-    body::Body,
-    extract::{Request, State},
-    http::Method,
+    http::{Method, Request},
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{events, key_in_path, middleware::Middleware, rig, unread_body};
+use super::{client_address::Peer, events, key_in_path, middleware::Middleware};
 use crate::body_budget::AddressBodies;
 
 const EVENTS: &str = "/v1/events";
+
+/// An answer that is on its way.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
 /// What a listener serves.
 #[derive(Clone)]
@@ -42,34 +43,28 @@ impl FastPath {
         !self.middleware.is_for_events()
     }
 
+    /// Answers a request from `peer`.
+    pub(super) fn call(&self, mut request: Request<Incoming>, peer: &Peer) -> Answering {
+        let is_post = |request: &Request<Incoming>| request.method() == Method::POST && request.uri().path() == EVENTS;
+        let is_event =
+            self.middleware.is_for_events() && (is_post(&request) || key_in_path::take(&mut request) && is_post(&request));
+        // The router knows the faults that are asked of a rig.
+        if is_event && self.middleware.gate.rig.is_none() {
+            let (middleware, peer) = (self.middleware.clone(), peer.clone());
+            return Box::pin(async move { Ok(post(&middleware, request, &peer).await) });
+        }
+        request.extensions_mut().insert(peer.clone());
+        Box::pin(self.router.clone().oneshot(request))
+    }
+
     /// The answer to a request whose head did not arrive in time.
     pub(super) fn head_timed_out(&self, after: Duration) -> Response {
         self.middleware.head_timed_out(after)
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for FastPath {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let is_post = |request: &Request<Incoming>| request.method() == Method::POST && request.uri().path() == EVENTS;
-        if self.middleware.is_for_events() && (is_post(&request) || key_in_path::take(&mut request) && is_post(&request)) {
-            let middleware = self.middleware.clone();
-            return Box::pin(async move { Ok(post(&middleware, request.map(Body::new)).await) });
-        }
-        Box::pin(self.router.clone().oneshot(request))
-    }
-}
-
-async fn post(middleware: &Middleware, request: Request) -> Response {
-    let gate = middleware.gate.clone();
-    let answer = |request| async move {
-        match rig::strike(&gate).await {
-            None => events::post(State(gate), request).await.into_response(),
-            Some(response) => unread_body::read_to_its_end(request, async |_| response).await,
-        }
-    };
+async fn post(middleware: &Middleware, request: Request<Incoming>, peer: &Peer) -> Response {
+    let gate = &middleware.gate;
+    let answer = |request| async move { events::receive(gate, request, Some(peer)).await.into_response() };
     middleware.handle(EVENTS, request, answer).await
 }

@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, Version, header},
+    http::{self, HeaderMap, HeaderName, HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{event::unix_millis, limits::REQUEST_ID_CHARS_MAX};
 
-const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
@@ -83,14 +83,14 @@ impl Middleware {
     }
 
     /// Answers a request to `route` with `handler`, inside this middleware.
-    pub(super) async fn handle<F: Future<Output = Response>>(
+    pub(super) async fn handle<B, F: Future<Output = Response>>(
         &self,
         route: &'static str,
-        request: Request,
-        handler: impl FnOnce(Request) -> F,
+        request: http::Request<B>,
+        handler: impl FnOnce(http::Request<B>) -> F,
     ) -> Response {
         let started = Instant::now();
-        let id = request_id(&request);
+        let id = request_id(request.headers());
         let method = request.method().clone();
         let is_for_events = self.is_for_events();
         let is_http2 = request.version() == Version::HTTP_2;
@@ -183,12 +183,12 @@ fn panicked() -> Response {
 }
 
 /// The client's own request id if it is fit for a log, else a new id.
-fn request_id(request: &Request) -> HeaderValue {
+fn request_id(headers: &HeaderMap) -> HeaderValue {
     let fit = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=REQUEST_ID_CHARS_MAX).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     };
-    request.headers().get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(new_id)
+    headers.get(REQUEST_ID).filter(fit).cloned().unwrap_or_else(new_id)
 }
 
 /// A new request id. It only names a request in logs, so it need not be hard to guess, and must not cost a system call.

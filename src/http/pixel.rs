@@ -11,7 +11,7 @@ use std::{fmt::Write, sync::Arc, time::SystemTime};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use base64::{
@@ -82,7 +82,7 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, request: Request) -> Resp
 }
 
 async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
-    let sender = authorize(gate, request, Page::Image)?;
+    let sender = authorize(gate, request, request.extensions.get(), Page::Image)?;
     let query = request.uri.query().unwrap_or_default();
     if query.len() > PIXEL_QUERY_BYTES_MAX {
         return Err(Problem::new(ProblemCode::QueryTooLong, "").into());
@@ -110,7 +110,7 @@ async fn take(gate: &Gate, request: &Parts) -> Result<(), NotTaken> {
     let prepared = gate.ingest.prepare(submission).await.map_err(Problem::from)?;
     let ingest = gate.ingest.clone();
     let fates = RunToCompletion::new(async move { ingest.finish(prepared).await }).await;
-    match answer(&fates, AnswerForm::default()) {
+    match answer(&fates, AnswerForm::default(), HeaderMap::new()) {
         Ok(_) => Ok(()),
         Err(problem) => {
             let NotTaken { status, code } = problem.into();

@@ -8,10 +8,12 @@
 //!
 //! The first of several preferences of one name counts. Other preferences are ignored.
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::{Problem, ProblemCode};
 use crate::config::{Answers, Durability};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The preferences of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Preferences {
     /// Reads every `Prefer` header.
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut preferences = Self::default();
-        for value in headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()) {
+        for value in headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()) {
             value.split(outside_quotes(',')).try_for_each(|preference| preferences.add(preference))?;
         }
         Ok(preferences)

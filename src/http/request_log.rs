@@ -27,7 +27,7 @@ pub(super) struct RequestLog {
 
 impl RequestLog {
     /// `None` if the request is neither logged nor traced.
-    pub(super) fn of(gate: &Gate, request: &Request, route: &str) -> Option<Self> {
+    pub(super) fn of<B>(gate: &Gate, request: &Request<B>, route: &str) -> Option<Self> {
         let parent = gate.traces.parent(request.headers());
         let is_logged = gate.access_log.is_some();
         if (parent.is_none() && !is_logged) || PROBE_ROUTES.contains(&route) {

@@ -23,6 +23,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hyper::{
+    Request,
+    body::Incoming,
     rt::Executor,
     server::conn::http2,
     service::{Service, service_fn},
@@ -299,12 +301,11 @@ impl Connection {
         }
         let (front, late) = (self.front.clone(), self.front);
         let endless = front.is_for_operators().then(|| activity.endless().clone());
-        let service = service_fn(move |mut request| {
-            request.extensions_mut().insert(peer.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(endless) = &endless {
                 request.extensions_mut().insert(endless.clone());
             }
-            front.call(request)
+            front.call(request, &peer)
         });
         let head_timed_out = move || late.head_timed_out(times.head);
         match is_http2 {

@@ -32,7 +32,7 @@ impl<'a> Collector<'a> {
     pub(super) fn new(ledger: &'a Ledger, waiting: Option<Waiting<'a>>) -> Self {
         let request = waiting.map(|Waiting { submission, verdicts, .. }| OfRequest {
             received_millis: submission.received_millis,
-            key: ledger.names().keys.id(&submission.source),
+            key: submission.sender.ledger_number(|name| ledger.names().keys.id(name)),
             verdicts: verdicts.iter(),
         });
         Self { ledger, accepted: AcceptedEvents::new(request.is_none()), request }
@@ -149,7 +149,7 @@ impl<'a> NotStored<'a> {
         if self.answers.is_empty() {
             return;
         }
-        let key = ledger.names().keys.id(&self.submission.source);
+        let key = self.submission.sender.ledger_number(|name| ledger.names().keys.id(name));
         ledger.answered(self.submission.received_millis, key, self.answers);
         let repeated = self.repeated.into_iter();
         ledger.repeated(repeated.map(|(identity, received_millis)| Repeated { identity, received_millis, key }));

@@ -190,7 +190,7 @@ impl Ingest {
             event_names: &self.ledger.names().events,
             metrics: &self.metrics,
         };
-        let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events), false);
+        let (mut validated, mut is_late) = (ValidatedBody::with_capacity(body.len(), work.events, started), false);
         validated.audience = self.live_events.audience(source, body);
         validated.letters = work.letters.take().map_or_else(RequestLetters::default, |letters| *letters);
         let held = memory.held();
@@ -221,7 +221,8 @@ impl Ingest {
         }
         // The name of the field also occurred elsewhere in the body.
         payers.give_back(work.events.saturating_sub(validated.verdicts.len()), 0);
-        self.metrics.validate_seconds.observe(started.elapsed().as_secs_f64());
+        validated.validated_at = Instant::now();
+        self.metrics.validate_seconds.observe(validated.validated_at.duration_since(started).as_secs_f64());
         Ok(validated)
     }
 

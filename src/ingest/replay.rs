@@ -63,8 +63,8 @@ impl Ingest {
     }
 
     fn validate_replayed(&self, sender: Sender<'_>, events: &[ReplayedEvent<'_>]) -> ValidatedBody {
-        let registry = self.registry.load();
-        let mut validated = ValidatedBody::with_capacity(events.iter().map(|event| event.raw.len()).sum(), events.len());
+        let (registry, now) = (self.registry.load(), std::time::Instant::now());
+        let mut validated = ValidatedBody::with_capacity(events.iter().map(|event| event.raw.len()).sum(), events.len(), now);
         // An operator requested the replay, and reads all faults of each event.
         validated.suggestions = Suggestions::with_every_fault();
         for event in events {
@@ -107,7 +107,7 @@ fn claimed_for(own: &[Identity], validated: &ValidatedBody, events: &[ReplayedEv
     (ids, again)
 }
 
-fn fates(validated: ValidatedBody, stored: Vec<Outcome>) -> Vec<Fate> {
+fn fates(validated: ValidatedBody, stored: impl IntoIterator<Item = Outcome>) -> Vec<Fate> {
     let mut stored = stored.into_iter();
     let fate = |verdict| match verdict {
         Verdict::Valid { event_uuid, .. } => Fate {

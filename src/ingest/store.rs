@@ -2,6 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Instant};
 
+use smallvec::SmallVec;
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::{
     key_shares::{Reserved, Resource, ShareUsedUp},
     ledger::AcceptedEvents,
     limits::FLEET_CLAIM_TTL,
-    outcome::{Outcome, RetryCause},
+    outcome::{Outcome, PerEvent, RetryCause},
     progress::{Ending, Progress},
     spool::{AppendError, FrameBuffer},
 };
@@ -29,17 +30,17 @@ impl Ingest {
     /// `waiting`, conflicting events become dead letters, and new events count against the share of its sender.
     pub(super) async fn store(&self, mut frames: FrameBuffer, ids: &[Identity], waiting: Option<Waiting<'_>>) -> Stored {
         if ids.is_empty() {
-            return Stored { outcomes: Vec::new(), places: Vec::new() };
+            return Stored { outcomes: PerEvent::new(), places: PerEvent::new() };
         }
-        let started = Instant::now();
+        let started = waiting.map_or_else(Instant::now, |waiting| waiting.validated_at);
         let now_millis = self.dedup.clock().millis_at(started);
         let claims = self.dedup.claim(ids, now_millis).await;
         let claimed_at = Instant::now();
         self.metrics.dedup_claim_seconds.observe(claimed_at.duration_since(started).as_secs_f64());
-        let Ok(claims) = claims else {
-            return Stored { outcomes: vec![Outcome::Retry(RetryCause::DedupFull); ids.len()], places: vec![None; ids.len()] };
+        let Ok(mut claims) = claims else {
+            return Stored { outcomes: all(Outcome::Retry(RetryCause::DedupFull), ids), places: all(None, ids) };
         };
-        let mut claimed = claims.outcomes().to_vec();
+        let mut claimed = claims.take_outcomes();
         let revived = self.revive(ids, &mut claimed);
         let mut conflicts = FoundConflicts::none(&claimed, ids);
         let accepted = {
@@ -70,7 +71,7 @@ impl Ingest {
                 Err(cause) => Err(cause),
             },
         };
-        let places = appended.map_or_else(|_| vec![None; ids.len()], |first_seq| places(&claimed, first_seq));
+        let places = appended.map_or_else(|_| all(None, ids), |first_seq| places(&claimed, first_seq));
         for (index, uuid) in revived {
             match places[index] {
                 None => self.progress.lose(uuid),
@@ -105,7 +106,7 @@ impl Ingest {
     }
 
     /// Stores records that were stored before in another spool. Events that the window knows are duplicates.
-    pub async fn store_again(&self, frames: FrameBuffer, ids: &[Identity]) -> Vec<Outcome> {
+    pub async fn store_again(&self, frames: FrameBuffer, ids: &[Identity]) -> PerEvent<Outcome> {
         self.store(frames, ids, None).await.outcomes
     }
 
@@ -130,7 +131,7 @@ impl Ingest {
         frames: FrameBuffer,
         claims: Claimed,
         accepted: AcceptedEvents,
-        among: Option<Vec<Claim>>,
+        among: Option<PerEvent<Claim>>,
         started: Instant,
         reserved: Option<(Reserved, i64)>,
     ) -> Result<u64, RetryCause> {
@@ -197,8 +198,13 @@ fn retry_cause(error: AppendError) -> RetryCause {
     }
 }
 
+/// The same for each of the events with these identities.
+fn all<T: Clone>(each: T, ids: &[Identity]) -> PerEvent<T> {
+    SmallVec::from_elem(each, ids.len())
+}
+
 /// One outcome per claim: a fresh event has the result of the append, a twin that of its first copy.
-fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> {
+fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> PerEvent<Outcome> {
     let fresh = match appended {
         Ok(()) => Outcome::Accepted,
         Err(cause) => Outcome::Retry(cause),
@@ -218,9 +224,9 @@ fn outcomes(claims: &[Claim], appended: Result<(), RetryCause>) -> Vec<Outcome> 
 }
 
 /// The numbers of the events: fresh ones are consecutive, and a twin has the number of its first copy.
-fn places(claims: &[Claim], first_seq: u64) -> Vec<Option<u64>> {
+fn places(claims: &[Claim], first_seq: u64) -> PerEvent<Option<u64>> {
     let mut next = first_seq;
-    let mut places = Vec::with_capacity(claims.len());
+    let mut places = PerEvent::with_capacity(claims.len());
     for claim in claims {
         places.push(match claim {
             Claim::Fresh => {
@@ -242,9 +248,9 @@ mod tests {
     fn a_twin_shares_the_fate_of_the_first_and_a_duplicate_does_not() {
         let claims = [Claim::Fresh, Claim::TwinOf(0), Claim::Duplicate { differs: true }, Claim::InFlight];
         let in_flight = Outcome::Retry(RetryCause::InFlight);
-        assert_eq!(outcomes(&claims, Ok(())), [Outcome::Accepted, Outcome::Duplicate, Outcome::Duplicate, in_flight.clone()]);
-        assert_eq!(places(&claims, 7), [Some(7), Some(7), None, None]);
+        assert_eq!(outcomes(&claims, Ok(()))[..], [Outcome::Accepted, Outcome::Duplicate, Outcome::Duplicate, in_flight.clone()]);
+        assert_eq!(places(&claims, 7)[..], [Some(7), Some(7), None, None]);
         let full = Outcome::Retry(RetryCause::QuotaFull);
-        assert_eq!(outcomes(&claims, Err(RetryCause::QuotaFull)), [full.clone(), full, Outcome::Duplicate, in_flight]);
+        assert_eq!(outcomes(&claims, Err(RetryCause::QuotaFull))[..], [full.clone(), full, Outcome::Duplicate, in_flight]);
     }
 }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{submission::Submission, validate::Verdict};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, PerEvent};
 
 /// A request whose events are stored.
 #[derive(Clone, Copy)]
@@ -11,13 +11,15 @@ pub(super) struct Waiting<'a> {
     pub(super) submission: &'a Submission,
     /// What was judged of its events.
     pub(super) verdicts: &'a [Verdict],
+    /// When they were judged: this moment, as far as times of the dedup window and of metrics go.
+    pub(super) validated_at: std::time::Instant,
     /// How long it waits for a delivery.
     pub(super) until: Instant,
 }
 
 /// The results for the valid events of a body: one entry per event in each list, in order.
 pub(super) struct Stored {
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: PerEvent<Outcome>,
     /// The numbers of the events in the spool; `None` for events that this body did not store.
-    pub(super) places: Vec<Option<u64>>,
+    pub(super) places: PerEvent<Option<u64>>,
 }

@@ -5,6 +5,7 @@ use std::{
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Instant,
 };
 
 use uuid::Uuid;
@@ -14,13 +15,13 @@ use crate::{
     auth::EventNames,
     config::UnknownEvents,
     dead_letters::{KnownLetters, Letter, Lines, Repeat, RequestLetters},
-    decode::{Element, Fields, only_element, read_fields, uuid_text, with_numeric_created_at},
+    decode::{Element, Fields, check_names, only_element, read_fields_of_distinct, uuid_text, with_numeric_created_at},
     dedup::Identity,
     event::{Envelope, EventName, ScopeSecret},
     json::{Node, quoted},
     ledger::{NameId, Names, OTHER},
     live_events::{Audience, event_name},
-    outcome::{Fault, RejectCode, Rejection},
+    outcome::{Fault, PerEvent, RejectCode, Rejection},
     schema::{Registry, Resolution, Schema, Suggestions},
     spool::FrameBuffer,
     telemetry::Metrics,
@@ -54,7 +55,7 @@ pub(super) struct Validator<'a> {
 /// A validated body.
 pub(super) struct ValidatedBody {
     /// One verdict per element, in order.
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) verdicts: PerEvent<Verdict>,
     /// The records of the valid events, in the form for the spool.
     pub(super) frames: FrameBuffer,
     /// The dead letters of the rejected events.
@@ -63,6 +64,8 @@ pub(super) struct ValidatedBody {
     pub(super) suggestions: Suggestions,
     /// Who watches these events.
     pub(super) audience: Option<Box<Audience>>,
+    /// When this was done.
+    pub(super) validated_at: Instant,
     /// Bytes of the descriptions of rejected events.
     said_bytes: usize,
 }
@@ -89,13 +92,14 @@ pub(super) enum Verdict {
 
 impl ValidatedBody {
     /// Reserves room for the frames of `events` in `bytes` bytes: a fifth more is usual, and some more for a single event.
-    pub(super) fn with_capacity(bytes: usize, events: usize) -> Self {
+    pub(super) fn with_capacity(bytes: usize, events: usize, now: Instant) -> Self {
         Self {
-            verdicts: Vec::with_capacity(events),
+            verdicts: PerEvent::with_capacity(events),
             frames: FrameBuffer::with_capacity(bytes * 5 / 4 + 128),
             letters: RequestLetters::default(),
             suggestions: Suggestions::default(),
             audience: None,
+            validated_at: now,
             said_bytes: 0,
         }
     }
@@ -106,7 +110,7 @@ impl ValidatedBody {
     }
 
     /// The identities of the valid events within `scope`, in order.
-    pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> Vec<Identity> {
+    pub(super) fn identities(&self, secret: &ScopeSecret, scope: Option<&str>) -> PerEvent<Identity> {
         let identity = |verdict: &Verdict| match verdict {
             Verdict::Valid { event_uuid: id, fingerprint, .. } => {
                 Some(Identity { id: *id, fingerprint: *fingerprint }.scoped(secret, scope))
@@ -193,12 +197,8 @@ impl Validator<'_> {
         if raw.len() > self.event_bytes_max {
             return Err(too_large(raw.len(), self.event_bytes_max));
         }
-        let fields = read_fields(event)?;
-        if !self.sent_events.contain(&fields.event_name) {
-            return Err(forbidden(&fields.event_name));
-        }
-        let (schema_version, schema) = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
-        let Ok(event_name) = EventName::parse(&fields.event_name) else { unreachable!("checked by read_fields") };
+        let (fields, schema_version, schema) = self.judge(event, suggestions)?;
+        let event_name = EventName::of_checked(&fields.event_name);
         let envelope = Envelope {
             event_uuid: fields.event_uuid,
             event_name,
@@ -225,6 +225,31 @@ impl Validator<'_> {
         Ok((fields.event_uuid, name_number))
     }
 
+    /// The fields of an event that is valid, and its schema version and schema, if there is one.
+    fn judge<'e>(&self, event: &Node<'e>, suggestions: &mut Suggestions) -> Result<Judged<'_, 'e>, Rejection> {
+        let fields = read_fields_of_distinct(event);
+        // Most events are valid by a schema that names all their members. Then no name stands twice, and they need not be compared
+        // with each other.
+        if let Ok(sought) = &fields
+            && !sought.is_created_at_text
+            && self.sent_events.contain(&sought.event_name)
+            && let Resolution::Known(schema) = self.registry.resolve(&sought.event_name, sought.schema_version)
+            && let Some(is_distinct) = schema.accepted(*event)
+        {
+            if !is_distinct {
+                check_names(event)?;
+            }
+            return fields.map(|fields| (fields, Some(schema.version), Some(schema)));
+        }
+        check_names(event)?;
+        let fields = fields?;
+        if !self.sent_events.contain(&fields.event_name) {
+            return Err(forbidden(&fields.event_name));
+        }
+        let (schema_version, schema) = by_registry(self.registry, self.unknown_events, event, &fields, suggestions)?;
+        Ok((fields, schema_version, schema))
+    }
+
     /// The number of the event's name, if the registry or the ledger knows it: clients may invent names.
     fn known_name(&self, element: &Element<'_>) -> Option<NameId> {
         let event = element.event.as_ref().ok()?;
@@ -246,6 +271,9 @@ impl Validator<'_> {
         letters.add(&letter, self.known_letters)
     }
 }
+
+/// The fields of a valid event, its schema version and its schema.
+type Judged<'r, 'e> = (Fields<'e>, Option<u32>, Option<&'r Schema>);
 
 /// Validates an event with these fields against the registry. Returns the schema version and the schema, if there is one, or why the
 /// event is refused.
@@ -389,12 +417,12 @@ mod tests {
                     event_names: &names,
                     metrics: &metrics,
                 };
-                let (body, mut validated) = (format!("[{event},7,{event}]"), ValidatedBody::with_capacity(0, 0));
+                let (body, mut validated) = (format!("[{event},7,{event}]"), ValidatedBody::with_capacity(0, 0, Instant::now()));
                 let mut rejected = Vec::new();
                 for_each_element(body.as_bytes(), BodyForm::Json, |element| rejected.push(validator.next(&element, &mut validated))).unwrap();
                 prop_assert_eq!(rejected, [false, true, false]);
                 let identity = Identity { id: uuid, fingerprint: Identity::fingerprint(event.as_bytes()) };
-                prop_assert_eq!(validated.identities(&ScopeSecret::random(), None), [identity, identity], "{}", event);
+                prop_assert_eq!(&validated.identities(&ScopeSecret::random(), None)[..], &[identity, identity], "{}", event);
                 prop_assert_eq!(validated.frames.bodies().len(), 2, "{}", event);
                 for record in validated.frames.bodies() {
                     let record = Record::decode(Bytes::copy_from_slice(record)).unwrap();

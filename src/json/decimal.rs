@@ -108,6 +108,53 @@ impl Decimal {
     }
 }
 
+/// A number of few digits, neither negative nor with an exponent: most numbers in events. Its digits fit into a double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShortDecimal {
+    digits: u64,
+    /// How many of the digits are behind the point.
+    places: u32,
+}
+
+impl ShortDecimal {
+    /// Fifteen digits and a point.
+    const CHARS_MAX: usize = f64::DIGITS as usize + 1;
+
+    /// Parses a well-formed JSON number; `None` if it is none of these.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > Self::CHARS_MAX {
+            return None;
+        }
+        let (mut digits, mut places, mut step) = (0, 0, 0);
+        for byte in text.bytes() {
+            match byte {
+                b'0'..=b'9' => (digits, places) = (digits * 10 + u64::from(byte - b'0'), places + step),
+                b'.' => step = 1,
+                _ => return None,
+            }
+        }
+        (digits < 1 << f64::MANTISSA_DIGITS).then_some(Self { digits, places })
+    }
+
+    /// The nearest double: both numbers are exact, so the quotient is rounded once.
+    #[must_use]
+    pub fn nearest_double(self) -> f64 {
+        const POWERS: [f64; ShortDecimal::CHARS_MAX] =
+            [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+        self.digits as f64 / POWERS[self.places as usize]
+    }
+
+    /// The number times ten to the `scale`, which is -3 to 3, without the digits that are then behind the point.
+    #[must_use]
+    pub fn times_ten_to(self, scale: i32) -> u64 {
+        match scale - self.places as i32 {
+            zeros @ 0.. => self.digits * 10_u64.pow(zeros as u32),
+            cut => self.digits / 10_u64.pow(cut.unsigned_abs()),
+        }
+    }
+}
+
 /// The double that represents a number in comparisons: the nearest. But if the nearest is a number of few digits and differs
 /// from this number, its neighbour on this number's side. So `1e-400` is more than 0, `0.1000000000000000000001` is not 0.1,
 /// and a larger number is the largest double. A nearest double of more than 15 digits is kept, because it may be meant.
@@ -135,6 +182,20 @@ pub(super) fn judged_as(text: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_number_is_the_double_that_it_would_be_parsed_as() {
+        let double = |text: &str| ShortDecimal::parse(text).map(ShortDecimal::nearest_double);
+        for text in ["0", "7", "0.1", "0.3", "1795111203.989", "999999999999999", "0.00000000000001", "123456789.012345"] {
+            assert_eq!(double(text), text.parse().ok(), "{text}");
+        }
+        for text in ["-1", "1e3", "1E-3", "9007199254740993", "0.1234567890123456"] {
+            assert_eq!(double(text), None, "{text}");
+        }
+        let thousands = ["1.2345", "1.2", "12", "0.0009"].map(|text| ShortDecimal::parse(text).unwrap().times_ten_to(3));
+        assert_eq!(thousands, [1234, 1200, 12_000, 0]);
+        assert_eq!(ShortDecimal::parse("1763683200123456").unwrap().times_ten_to(-3), 1_763_683_200_123);
+    }
 
     #[test]
     fn a_number_that_no_double_has_is_judged_on_its_own_side_of_the_nearest() {

@@ -107,7 +107,7 @@ impl<'a> Node<'a> {
     }
 }
 
-static EMPTY: Tape = Tape { nodes: Vec::new(), depth: 0, lone_surrogate: false, overflow: false };
+static EMPTY: Tape = Tape { nodes: Vec::new(), open: Vec::new(), depth: 0, lone_surrogate: false, overflow: false };
 
 /// Members of an object, or elements of an array, in order.
 #[derive(Clone, Debug)]
@@ -119,6 +119,22 @@ pub struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
+    /// The members whose name has a length, in bytes, of which `lengths` has the bit, or has escapes. The names of all others are
+    /// not looked at.
+    pub fn of_lengths(mut self, lengths: u64) -> impl Iterator<Item = (Cow<'a, str>, Node<'a>)> {
+        std::iter::from_fn(move || {
+            while self.index < self.end {
+                let name = &self.tape.nodes[self.index as usize];
+                let bytes = name.end - name.start - 2;
+                if name.escaped || bytes < u64::BITS && lengths >> bytes & 1 == 1 {
+                    return self.next();
+                }
+                self.index = self.tape.nodes[self.index as usize + 1].next;
+            }
+            None
+        })
+    }
+
     /// The members with their whole text, from the quote of the name to the end of the value.
     pub fn with_raw(self) -> impl Iterator<Item = (Cow<'a, str>, &'a str)> {
         let (text, tape) = (self.text, self.tape);
@@ -134,8 +150,8 @@ impl<'a> Members<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, Node<'a>);
 
-    // Called for each member of each event.
-    #[inline]
+    // Called for each member of each event; as a call of its own it takes twice as long.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.index >= self.end {
             return None;

@@ -1,6 +1,8 @@
 //! The parser. It is iterative, so that nesting uses no stack. It writes the tape and copies nothing.
 
-use super::tape::{Kind, Tape, TapeNode};
+use std::ops::Range;
+
+use super::tape::{Kind, Open, Tape, TapeNode};
 use crate::limits::BODY_DEPTH_MAX;
 
 /// An error in a text, with its position.
@@ -42,25 +44,22 @@ pub struct Parser<'a> {
     text: &'a str,
     position: usize,
     nodes_max: usize,
-    /// The open containers: the index of their node, or [`NOT_KEPT`], and their count so far.
-    open: Vec<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
-    node: u32,
-    count: u32,
-    is_object: bool,
 }
 
 const NOT_KEPT: u32 = u32::MAX;
+
+/// What is next in a container.
+enum Next {
+    Name,
+    Value,
+}
 
 impl<'a> Parser<'a> {
     /// Starts at the beginning of `text`. A value with more than `nodes_max` nodes is parsed to its end, but not kept.
     #[must_use]
     pub fn new(text: &'a str, nodes_max: usize) -> Self {
         debug_assert!(u32::try_from(text.len()).is_ok());
-        Self { text, position: 0, nodes_max, open: Vec::new() }
+        Self { text, position: 0, nodes_max }
     }
 
     /// Byte offset of the next byte.
@@ -71,14 +70,8 @@ impl<'a> Parser<'a> {
 
     /// The next byte after white space, without consuming it; `None` at the end of the text.
     pub fn peek(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        while let Some(&byte) = bytes.get(self.position) {
-            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-                return Some(byte);
-            }
-            self.position += 1;
-        }
-        None
+        self.position = space_end(self.text.as_bytes(), self.position);
+        self.text.as_bytes().get(self.position).copied()
     }
 
     /// Consumes `expected` after white space.
@@ -98,7 +91,7 @@ impl<'a> Parser<'a> {
     /// The error for an unexpected byte `found`.
     #[must_use]
     pub fn unexpected(&self, found: Option<u8>) -> JsonError {
-        self.error(if found.is_none() { JsonErrorKind::UnexpectedEnd } else { JsonErrorKind::UnexpectedCharacter })
+        unexpected(found, self.position)
     }
 
     /// Reads one value into `tape` and returns its text.
@@ -107,237 +100,256 @@ impl<'a> Parser<'a> {
     /// [`JsonError`]: the tape is then unusable.
     pub fn value(&mut self, tape: &mut Tape) -> Result<&'a str, JsonError> {
         tape.clear();
-        self.open.clear();
-        self.peek();
-        let start = self.position;
+        let bytes = self.text.as_bytes();
+        let start = space_end(bytes, self.position);
+        // In a local variable, which the compiler keeps in a register.
+        let mut at = start;
         loop {
-            let opened = self.one(tape)?;
-            if self.step(opened, tape)? {
-                return Ok(&self.text[start..self.position]);
-            }
-        }
-    }
-
-    /// Reads a whole scalar, or the opening bracket of a container. Returns true for a bracket.
-    fn one(&mut self, tape: &mut Tape) -> Result<bool, JsonError> {
-        let start = match self.peek() {
-            Some(_) => self.position,
-            None => return Err(self.error(JsonErrorKind::UnexpectedEnd)),
-        };
-        let mut escaped = false;
-        let kind = match self.text.as_bytes()[start] {
-            b'{' => return self.open_container(tape, Kind::Object),
-            b'[' => return self.open_container(tape, Kind::Array),
-            b'"' => {
-                escaped = self.string(tape)?;
-                Kind::String
-            }
-            b'-' | b'0'..=b'9' => {
-                self.number()?;
-                Kind::Number
-            }
-            b't' => self.literal("true", Kind::Boolean)?,
-            b'f' => self.literal("false", Kind::Boolean)?,
-            b'n' => self.literal("null", Kind::Null)?,
-            b'N' | b'I' | b'+' | b'.' => return Err(self.error(JsonErrorKind::MalformedNumber)),
-            _ => return Err(self.error(JsonErrorKind::UnexpectedCharacter)),
-        };
-        self.keep(tape, kind, start, escaped);
-        Ok(false)
-    }
-
-    fn open_container(&mut self, tape: &mut Tape, kind: Kind) -> Result<bool, JsonError> {
-        if self.open.len() == BODY_DEPTH_MAX {
-            return Err(self.error(JsonErrorKind::TooDeep));
-        }
-        let start = self.position;
-        self.position += 1;
-        let node = self.keep(tape, kind, start, false);
-        self.open.push(Open { node, count: 0, is_object: kind == Kind::Object });
-        tape.depth = tape.depth.max(self.open.len());
-        Ok(true)
-    }
-
-    /// After a value or an opening bracket: closes complete containers and moves to the next value. Returns true when the
-    /// outermost value is complete.
-    fn step(&mut self, mut opened: bool, tape: &mut Tape) -> Result<bool, JsonError> {
-        while let Some(open) = self.open.last_mut() {
-            let is_object = open.is_object;
-            let closing = if is_object { b'}' } else { b']' };
-            open.count += u32::from(!opened);
-            match self.peek() {
-                Some(byte) if byte == closing => {
-                    self.position += 1;
-                    self.close(tape);
-                    opened = false;
+            at = match bytes.get(at).copied() {
+                Some(b'"') => self.string(at, tape)?,
+                Some(b'-' | b'0'..=b'9') => self.scalar(Kind::Number, at, number_end(bytes, at)?, tape),
+                Some(b't') => self.scalar(Kind::Boolean, at, literal_end(bytes, at, b"true")?, tape),
+                Some(b'f') => self.scalar(Kind::Boolean, at, literal_end(bytes, at, b"false")?, tape),
+                Some(b'n') => self.scalar(Kind::Null, at, literal_end(bytes, at, b"null")?, tape),
+                Some(b'{') => self.container(Kind::Object, b'}', at, tape)?,
+                Some(b'[') => self.container(Kind::Array, b']', at, tape)?,
+                Some(b'N' | b'I' | b'+' | b'.') => return Err(error(JsonErrorKind::MalformedNumber, at)),
+                other => return Err(unexpected(other, at)),
+            };
+            match self.next(&mut at, tape)? {
+                Some(Next::Name) => at = self.name(at, tape)?,
+                Some(Next::Value) => {}
+                None => {
+                    self.position = at;
+                    return Ok(&self.text[start..at]);
                 }
-                Some(b',') if !opened => {
-                    self.position += 1;
-                    return self.name_if(is_object, tape).map(|()| false);
+            }
+        }
+    }
+
+    /// Reads the opening bracket at `start`, or the whole container if it is empty. Returns where the next thing begins.
+    fn container(&self, kind: Kind, closing: u8, start: usize, tape: &mut Tape) -> Result<usize, JsonError> {
+        if tape.open.len() == BODY_DEPTH_MAX {
+            return Err(error(JsonErrorKind::TooDeep, start));
+        }
+        tape.depth = tape.depth.max(tape.open.len() + 1);
+        let inside = space_end(self.text.as_bytes(), start + 1);
+        if self.text.as_bytes().get(inside) == Some(&closing) {
+            return Ok(self.scalar(kind, start, inside + 1, tape));
+        }
+        let node = self.keep(tape, kind, start..inside, false);
+        tape.open.push(Open { node, count: 0, closing, has_begun: false });
+        Ok(inside)
+    }
+
+    /// After a value, or an opening bracket, that ends at `at`: closes complete containers, and moves to the next value, or to the
+    /// name before it. Returns what is next; `None` if the outermost value is complete.
+    // Inlined, as what it calls: then the position stays in a register, which makes the parser a quarter faster.
+    #[inline(always)]
+    fn next(&self, at: &mut usize, tape: &mut Tape) -> Result<Option<Next>, JsonError> {
+        let bytes = self.text.as_bytes();
+        while let Some(open) = tape.open.last_mut() {
+            let next = if open.closing == b'}' { Next::Name } else { Next::Value };
+            if !open.has_begun {
+                open.has_begun = true;
+                return Ok(Some(next));
+            }
+            open.count += 1;
+            *at = space_end(bytes, *at);
+            match bytes.get(*at).copied() {
+                Some(b',') => {
+                    *at = space_end(bytes, *at + 1);
+                    return Ok(Some(next));
                 }
-                Some(_) if opened => return self.name_if(is_object, tape).map(|()| false),
-                other => return Err(self.unexpected(other)),
+                Some(byte) if byte == open.closing => {
+                    *at += 1;
+                    let next = tape.nodes.len() as u32;
+                    if let Some(node) = tape.nodes.get_mut(open.node as usize) {
+                        (node.end, node.next, node.count) = (*at as u32, next, open.count);
+                    }
+                    tape.open.pop();
+                }
+                other => return Err(unexpected(other, *at)),
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
-    fn name_if(&mut self, is_object: bool, tape: &mut Tape) -> Result<(), JsonError> {
-        if !is_object {
-            return Ok(());
+    /// Reads the name of a member and the colon after it. Returns where its value begins.
+    #[inline(always)]
+    fn name(&self, start: usize, tape: &mut Tape) -> Result<usize, JsonError> {
+        let bytes = self.text.as_bytes();
+        match bytes.get(start).copied() {
+            Some(b'"') => {}
+            other => return Err(unexpected(other, start)),
         }
-        match self.peek() {
-            Some(b'"') => {
-                let start = self.position;
-                let escaped = self.string(tape)?;
-                self.keep(tape, Kind::String, start, escaped);
-                self.expect(b':')
-            }
-            other => Err(self.unexpected(other)),
-        }
-    }
-
-    fn close(&mut self, tape: &mut Tape) {
-        let next = tape.nodes.len() as u32;
-        let Some(open) = self.open.pop() else { return };
-        if let Some(node) = tape.nodes.get_mut(open.node as usize) {
-            node.end = self.position as u32;
-            node.next = next;
-            node.count = open.count;
+        let colon = space_end(bytes, self.string(start, tape)?);
+        match bytes.get(colon).copied() {
+            Some(b':') => Ok(space_end(bytes, colon + 1)),
+            other => Err(unexpected(other, colon)),
         }
     }
 
-    fn keep(&self, tape: &mut Tape, kind: Kind, start: usize, escaped: bool) -> u32 {
+    /// Reads the string whose quote is at `start`. Returns its end.
+    #[inline(always)]
+    fn string(&self, start: usize, tape: &mut Tape) -> Result<usize, JsonError> {
+        let bytes = self.text.as_bytes();
+        let plain = plain_end(bytes, start + 1);
+        if bytes.get(plain) == Some(&b'"') {
+            return Ok(self.scalar(Kind::String, start, plain + 1, tape));
+        }
+        let end = rest_of_string(bytes, plain, tape)?;
+        self.keep(tape, Kind::String, start..end, true);
+        Ok(end)
+    }
+
+    /// Keeps a value without parts, and returns its end.
+    #[inline]
+    fn scalar(&self, kind: Kind, start: usize, end: usize, tape: &mut Tape) -> usize {
+        self.keep(tape, kind, start..end, false);
+        end
+    }
+
+    #[inline]
+    fn keep(&self, tape: &mut Tape, kind: Kind, place: Range<usize>, escaped: bool) -> u32 {
         let index = tape.nodes.len();
         if index >= self.nodes_max {
             tape.overflow = true;
             return NOT_KEPT;
         }
-        let next = index as u32 + 1;
-        tape.nodes.push(TapeNode { kind, escaped, start: start as u32, end: self.position as u32, next, count: 0 });
+        let (start, end, next) = (place.start as u32, place.end as u32, index as u32 + 1);
+        tape.nodes.push(TapeNode { kind, escaped, start, end, next, count: 0 });
         index as u32
-    }
-
-    /// Consumes a string including its quotes. Returns true if it has escapes.
-    pub(super) fn string(&mut self, tape: &mut Tape) -> Result<bool, JsonError> {
-        let bytes = self.text.as_bytes();
-        self.position += 1;
-        let mut escaped = false;
-        loop {
-            self.position += plain_prefix(&bytes[self.position..]);
-            match bytes.get(self.position) {
-                Some(b'"') => {
-                    self.position += 1;
-                    return Ok(escaped);
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape(tape)?;
-                }
-                Some(_) => return Err(self.error(JsonErrorKind::ControlCharacter)),
-                None => return Err(self.error(JsonErrorKind::UnexpectedEnd)),
-            }
-        }
-    }
-
-    fn escape(&mut self, tape: &mut Tape) -> Result<(), JsonError> {
-        match self.text.as_bytes().get(self.position + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.position += 2;
-                Ok(())
-            }
-            Some(b'u') => {
-                let unit = self.unit_at(self.position)?;
-                self.position += 6;
-                match unit {
-                    0xD800..0xDC00 => match self.unit_at(self.position) {
-                        Ok(0xDC00..0xE000) => self.position += 6,
-                        // Do not consume the second escape, because the next round reads it.
-                        _ => tape.lone_surrogate = true,
-                    },
-                    0xDC00..0xE000 => tape.lone_surrogate = true,
-                    _ => {}
-                }
-                Ok(())
-            }
-            Some(_) => Err(self.error(JsonErrorKind::MalformedEscape)),
-            None => Err(self.error(JsonErrorKind::UnexpectedEnd)),
-        }
-    }
-
-    /// The UTF-16 unit of the `\uXXXX` at `at`.
-    fn unit_at(&self, at: usize) -> Result<u16, JsonError> {
-        let malformed = JsonError { kind: JsonErrorKind::MalformedEscape, offset: at };
-        let escape = self.text.as_bytes().get(at..at + 6).filter(|escape| escape.starts_with(b"\\u")).ok_or(malformed)?;
-        escape[2..].iter().try_fold(0u16, |unit, &digit| {
-            let value = (digit as char).to_digit(16).ok_or(malformed)?;
-            Ok(unit << 4 | value as u16)
-        })
-    }
-
-    fn number(&mut self) -> Result<(), JsonError> {
-        if self.text.as_bytes()[self.position] == b'-' {
-            self.position += 1;
-        }
-        let leading_zero = self.text.as_bytes().get(self.position) == Some(&b'0');
-        let digits = self.digits()?;
-        if leading_zero && digits > 1 {
-            return Err(self.error(JsonErrorKind::MalformedNumber));
-        }
-        if self.text.as_bytes().get(self.position) == Some(&b'.') {
-            self.position += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.text.as_bytes().get(self.position) {
-            self.position += 1;
-            if let Some(b'+' | b'-') = self.text.as_bytes().get(self.position) {
-                self.position += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    /// Consumes one or more digits and returns their number.
-    fn digits(&mut self) -> Result<usize, JsonError> {
-        let rest = &self.text.as_bytes()[self.position..];
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.position += count;
-        if count == 0 {
-            let at_end = self.position == self.text.len();
-            return Err(self.error(if at_end { JsonErrorKind::UnexpectedEnd } else { JsonErrorKind::MalformedNumber }));
-        }
-        Ok(count)
-    }
-
-    fn literal(&mut self, literal: &'static str, kind: Kind) -> Result<Kind, JsonError> {
-        if self.text.as_bytes()[self.position..].starts_with(literal.as_bytes()) {
-            self.position += literal.len();
-            return Ok(kind);
-        }
-        Err(self.error(JsonErrorKind::UnexpectedCharacter))
-    }
-
-    fn error(&self, kind: JsonErrorKind) -> JsonError {
-        JsonError { kind, offset: self.position }
     }
 }
 
-/// The number of bytes at the start of `bytes` without a quote, backslash or control character; checks eight bytes at a time.
-fn plain_prefix(bytes: &[u8]) -> usize {
+/// The end of the white space at `at`.
+#[inline]
+fn space_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of a string, from the first byte that is not plain on.
+#[inline(never)]
+fn rest_of_string(bytes: &[u8], mut at: usize, tape: &mut Tape) -> Result<usize, JsonError> {
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at + 1),
+            Some(b'\\') => at = plain_end(bytes, escape_end(bytes, at, tape)?),
+            Some(_) => return Err(error(JsonErrorKind::ControlCharacter, at)),
+            None => return Err(error(JsonErrorKind::UnexpectedEnd, at)),
+        }
+    }
+}
+
+/// The end of the escape whose backslash is at `at`.
+fn escape_end(bytes: &[u8], at: usize, tape: &mut Tape) -> Result<usize, JsonError> {
+    match bytes.get(at + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
+        Some(b'u') => {
+            let end = at + 6;
+            match unit_at(bytes, at)? {
+                0xD800..0xDC00 => match unit_at(bytes, end) {
+                    Ok(0xDC00..0xE000) => return Ok(end + 6),
+                    // Do not consume the second escape, because the next round reads it.
+                    _ => tape.lone_surrogate = true,
+                },
+                0xDC00..0xE000 => tape.lone_surrogate = true,
+                _ => {}
+            }
+            Ok(end)
+        }
+        Some(_) => Err(error(JsonErrorKind::MalformedEscape, at)),
+        None => Err(error(JsonErrorKind::UnexpectedEnd, at)),
+    }
+}
+
+/// The UTF-16 unit of the `\uXXXX` at `at`.
+fn unit_at(bytes: &[u8], at: usize) -> Result<u16, JsonError> {
+    let malformed = error(JsonErrorKind::MalformedEscape, at);
+    let escape = bytes.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u")).ok_or(malformed)?;
+    escape[2..].iter().try_fold(0u16, |unit, &digit| {
+        let value = (digit as char).to_digit(16).ok_or(malformed)?;
+        Ok(unit << 4 | value as u16)
+    })
+}
+
+/// The end of the number at `start`.
+fn number_end(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
+    let whole = start + usize::from(bytes[start] == b'-');
+    let mut at = digits_end(bytes, whole)?;
+    if bytes[whole] == b'0' && at > whole + 1 {
+        return Err(error(JsonErrorKind::MalformedNumber, at));
+    }
+    if bytes.get(at) == Some(&b'.') {
+        at = digits_end(bytes, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = bytes.get(at) {
+            at += 1;
+        }
+        at = digits_end(bytes, at)?;
+    }
+    Ok(at)
+}
+
+/// The end of one or more digits.
+#[inline]
+fn digits_end(bytes: &[u8], start: usize) -> Result<usize, JsonError> {
+    let mut at = start;
+    while bytes.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    if at > start {
+        return Ok(at);
+    }
+    Err(error(if at == bytes.len() { JsonErrorKind::UnexpectedEnd } else { JsonErrorKind::MalformedNumber }, at))
+}
+
+#[inline]
+fn literal_end(bytes: &[u8], at: usize, literal: &'static [u8]) -> Result<usize, JsonError> {
+    if bytes[at..].starts_with(literal) { Ok(at + literal.len()) } else { Err(error(JsonErrorKind::UnexpectedCharacter, at)) }
+}
+
+#[cold]
+fn unexpected(found: Option<u8>, offset: usize) -> JsonError {
+    error(if found.is_none() { JsonErrorKind::UnexpectedEnd } else { JsonErrorKind::UnexpectedCharacter }, offset)
+}
+
+fn error(kind: JsonErrorKind, offset: usize) -> JsonError {
+    JsonError { kind, offset }
+}
+
+/// Whether `text` is the same in a JSON string.
+#[must_use]
+pub fn needs_no_escapes(text: &str) -> bool {
+    plain_end(text.as_bytes(), 0) == text.len()
+}
+
+/// Where, from `at` on, the first quote, backslash or control character is, or else the end. Looks at eight bytes at a time.
+#[inline(always)]
+fn plain_end(bytes: &[u8], at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let word = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let special = control | has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((chunk, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        // Each difference has the high bit of a byte where that byte is below 0x20, or is zero: a quote, a backslash. Bytes beyond
+        // ASCII have it anyway, and are none of these.
+        let control = word.wrapping_sub(ONES * 0x20);
+        let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let special = (control | quote | backslash) & !word & HIGHS;
         if special != 0 {
             // The lowest mark is exact; only marks above a true mark can be false.
-            return at + special.trailing_zeros() as usize / 8;
+            return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
         }
-        at += 8;
+        rest = after;
     }
-    at + bytes[at..].iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count()
+    let plain = rest.iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count();
+    bytes.len() - rest.len() + plain
 }

@@ -1,6 +1,6 @@
 //! The tape: one JSON value as a flat list of nodes in document order.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::Cell};
 
 use super::unescape::unescape;
 
@@ -36,13 +36,34 @@ pub(super) struct TapeNode {
     pub(super) count: u32,
 }
 
+/// A container whose end is not read yet.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// The index of its node, if that is kept.
+    pub(super) node: u32,
+    /// The values read so far.
+    pub(super) count: u32,
+    pub(super) closing: u8,
+    /// Whether its first value has begun.
+    pub(super) has_begun: bool,
+}
+
 /// Initial capacity in nodes: enough for an event with fifty members.
 const NODES_USUAL: usize = 128;
+
+/// Capacity up to which a tape is kept for the next event: 20 KB for each thread that validates.
+const NODES_KEPT: usize = 8 * NODES_USUAL;
+
+thread_local! {
+    static KEPT: Cell<Tape> = Cell::default();
+}
 
 /// One parsed value. Reused for all events, so it allocates only until it has held the largest event.
 #[derive(Debug, Default)]
 pub struct Tape {
     pub(super) nodes: Vec<TapeNode>,
+    /// While it is written: the containers that are open, none of which is empty.
+    pub(super) open: Vec<Open>,
     pub(super) depth: usize,
     pub(super) lone_surrogate: bool,
     /// The value had more nodes than the parser may keep: the tape is unusable, only the extent of the value is known.
@@ -54,6 +75,19 @@ impl Tape {
     #[must_use]
     pub fn new() -> Self {
         Self { nodes: Vec::with_capacity(NODES_USUAL), ..Self::default() }
+    }
+
+    /// The tape that this thread kept for its next body, or an empty one.
+    #[must_use]
+    pub fn kept() -> Self {
+        KEPT.take()
+    }
+
+    /// Keeps the memory for the next body of this thread, unless it is more than usual events need.
+    pub fn keep(self) {
+        if self.nodes.capacity() <= NODES_KEPT {
+            KEPT.set(self);
+        }
     }
 
     /// The deepest nesting level; 0 for a scalar.
@@ -76,6 +110,7 @@ impl Tape {
 
     pub(super) fn clear(&mut self) {
         self.nodes.clear();
+        self.open.clear();
         self.depth = 0;
         self.lone_surrogate = false;
         self.overflow = false;

@@ -186,6 +186,10 @@ pub const EVENT_BYTES_MAX: usize = MIB - 8 * KIB;
 /// Why: the names and values below, each at its own limit, with quotes and commas, stay well under this.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * KIB;
 
+/// Headers for which a connection keeps the memory from one request to the next.
+/// Why: services and browsers send some dozen. A hundred would be 13 KB for each of ten thousand connections.
+pub const HEADERS_KEPT_MAX: usize = 24;
+
 /// Values and names in one event.
 /// Why: the most that [`EVENT_BYTES_MAX`] bytes can hold, two bytes each; bounds the parser's tape at 10 MB a request.
 pub const EVENT_NODES_MAX: usize = EVENT_BYTES_MAX / 2;

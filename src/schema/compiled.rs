@@ -9,6 +9,7 @@
 
 mod bounds;
 mod members;
+mod pattern;
 mod shared;
 mod text;
 
@@ -18,7 +19,7 @@ use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use super::flatten::ANNOTATIONS;
-use crate::json::{Kind, Node, TapeJson};
+use crate::json::{Kind, Node, ShortDecimal, TapeJson};
 use bounds::Bounds;
 use members::Members;
 pub(super) use shared::Shared;
@@ -121,6 +122,19 @@ impl CompiledSchema {
         library(schema).map(|validator| Self::Library(Box::new(validator)))
     }
 
+    /// If `object` is certainly valid: whether the schema names all its members, so that none of them is there twice.
+    pub(super) fn accepted(&self, object: Node<'_>) -> Option<bool> {
+        match self {
+            Self::Plain(plain) => plain.accepted(object),
+            Self::All(parts) => {
+                let (first, others) = parts.split_first()?;
+                let is_distinct = first.accepted(object)?;
+                others.iter().all(|other| other.accepts(object)).then_some(is_distinct)
+            }
+            Self::Anything | Self::Library(_) => self.accepts(object).then_some(false),
+        }
+    }
+
     /// Whether `value` is certainly valid.
     pub(super) fn accepts(&self, value: Node<'_>) -> bool {
         match self {
@@ -133,6 +147,15 @@ impl CompiledSchema {
 }
 
 impl Plain {
+    fn accepted(&self, object: Node<'_>) -> Option<bool> {
+        match &self.members {
+            Some(members) if object.kind() == Kind::Object && self.kinds.contains(Kind::Object) => {
+                members.accepted(object).map(|named| named == object.count())
+            }
+            _ => self.accepts(object).then_some(false),
+        }
+    }
+
     fn accepts(&self, value: Node<'_>) -> bool {
         let kind = value.kind();
         if !self.kinds.contains(kind) {
@@ -145,7 +168,7 @@ impl Plain {
                 (elements.count_min..=elements.count_max).contains(&value.count())
                     && value.elements().all(|element| elements.each.accepts(element))
             }),
-            Kind::Object => self.members.as_ref().is_none_or(|members| members.accept(value)),
+            Kind::Object => self.members.as_ref().is_none_or(|members| members.accepted(value).is_some()),
             Kind::Null | Kind::Boolean => true,
         }
     }
@@ -164,12 +187,9 @@ fn exact(digits: &str) -> Option<f64> {
     if digits.len() > DIGITS_MAX {
         return None;
     }
-    let whole =
-        digits.bytes().try_fold(0i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')));
-    match whole {
-        Some(whole) => Some(whole as f64),
-        None if digits.contains(['e', 'E']) => None,
-        None => digits.parse().ok(),
+    match digits.strip_prefix('-') {
+        Some(digits) => ShortDecimal::parse(digits).map(|number| -number.nearest_double()),
+        None => ShortDecimal::parse(digits).map(ShortDecimal::nearest_double),
     }
 }
 

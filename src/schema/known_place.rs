@@ -20,7 +20,7 @@ impl Registry {
     /// The place of a fault at `pointer` of an event of this name.
     #[must_use]
     pub fn known_place(&self, event_name: Option<&str>, pointer: &str) -> KnownPlace {
-        let known = event_name.and_then(|name| self.names.get_key_value(name));
+        let known = event_name.and_then(|name| self.versions(name));
         let is_field = |name: &str| {
             REQUIRED_FIELDS.contains(&name)
                 || OF_EVERY_EVENT.contains(&name)

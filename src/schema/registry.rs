@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use hashbrown::HashTable;
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ use super::{
     compiled::CompiledSchema,
     explain::Explainer,
     suggestions::{Suggestions, most_like},
+    words::Words,
 };
 use crate::{
     digest::etag,
@@ -55,6 +57,13 @@ impl Schema {
     /// A [`Rejection`] with every fault, up to [`ERRORS_PER_EVENT_MAX`].
     pub fn validate(&self, event: Node<'_>) -> Result<(), Rejection> {
         self.validate_in_body(event, &mut Suggestions::default())
+    }
+
+    /// If an event is certainly valid: whether its schema names all its members, so that none of them is there twice. `None`
+    /// decides nothing.
+    #[must_use]
+    pub fn accepted(&self, event: Node<'_>) -> Option<bool> {
+        self.compiled.as_ref().and_then(|compiled| compiled.accepted(event))
     }
 
     /// Validates an event of a body; all events of the body share `suggestions`.
@@ -139,8 +148,10 @@ pub enum Resolution<'a> {
 /// All schemas, by name and version.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Versions of each name, ascending; never empty.
-    pub(super) names: BTreeMap<Arc<str>, Vec<Schema>>,
+    /// Each name with its versions, both ascending; never without a version.
+    names: Vec<(Arc<str>, Vec<Schema>)>,
+    /// Indexes of the names by hash, for the look-up of every event.
+    places: HashTable<(Words, usize)>,
     /// The names sorted by their endings, created when the first unknown name is looked up.
     endings: OnceLock<BTreeMap<String, Arc<str>>>,
     /// The list of all schemas, written at the first request.
@@ -159,13 +170,28 @@ pub struct List {
 impl Registry {
     /// A registry of names; each has at least one version, ascending.
     pub(super) fn new(names: BTreeMap<Arc<str>, Vec<Schema>>) -> Self {
-        Self { names, endings: OnceLock::new(), list: OnceLock::new() }
+        let names: Vec<_> = names.into_iter().collect();
+        let mut places = HashTable::with_capacity(names.len());
+        for (index, (name, _)) in names.iter().enumerate() {
+            let words = Words::of(name);
+            places.insert_unique(words.hash(), (words, index), |(words, _)| words.hash());
+        }
+        Self { names, places, endings: OnceLock::new(), list: OnceLock::new() }
+    }
+
+    /// A name with its versions.
+    pub(super) fn versions(&self, event_name: &str) -> Option<(&Arc<str>, &[Schema])> {
+        let words = Words::of(event_name);
+        let is_it = |(found, index): &(Words, usize)| *found == words && *self.names[*index].0 == *event_name;
+        let (_, index) = self.places.find(words.hash(), is_it)?;
+        let (name, versions) = &self.names[*index];
+        Some((name, versions))
     }
 
     /// The schema for an event of this name, with or without a version.
     #[must_use]
     pub fn resolve(&self, event_name: &str, version: Option<u32>) -> Resolution<'_> {
-        let Some(versions) = self.names.get(event_name) else { return Resolution::UnknownName };
+        let Some((_, versions)) = self.versions(event_name) else { return Resolution::UnknownName };
         let Some(newest) = versions.last() else { return Resolution::UnknownName };
         match version {
             None => Resolution::Known(newest),
@@ -185,7 +211,7 @@ impl Registry {
             return None;
         }
         if self.names.len() <= 4 * SUGGESTION_NEIGHBOURS {
-            return most_like(event_name, self.names.keys().map(|name| &**name));
+            return most_like(event_name, self.names.iter().map(|(name, _)| &**name));
         }
         fn before_it(name: &str) -> (Bound<&str>, Bound<&str>) {
             (Bound::Unbounded, Bound::Excluded(name))
@@ -194,10 +220,10 @@ impl Registry {
             (Bound::Included(name), Bound::Unbounded)
         }
         let reversed = |name: &str| name.chars().rev().collect::<String>();
-        let endings = self.endings.get_or_init(|| self.names.keys().map(|name| (reversed(name), name.clone())).collect());
+        let endings = self.endings.get_or_init(|| self.names.iter().map(|(name, _)| (reversed(name), name.clone())).collect());
         let ending = reversed(event_name);
-        let before = self.names.range::<str, _>(before_it(event_name)).rev().take(SUGGESTION_NEIGHBOURS);
-        let after = self.names.range::<str, _>(from_it(event_name)).take(SUGGESTION_NEIGHBOURS);
+        let (before, after) = self.names.split_at(self.names.partition_point(|(name, _)| **name < *event_name));
+        let (before, after) = (before.iter().rev().take(SUGGESTION_NEIGHBOURS), after.iter().take(SUGGESTION_NEIGHBOURS));
         let by_name = before.chain(after).map(|(name, _)| &**name);
         let before = endings.range::<str, _>(before_it(&ending)).rev().take(SUGGESTION_NEIGHBOURS);
         let after = endings.range::<str, _>(from_it(&ending)).take(SUGGESTION_NEIGHBOURS);

@@ -140,9 +140,10 @@ async fn whatever_gateways_do_an_identity_has_one_owner_and_once_durable_it_is_a
             }
             _ => {
                 let asked: Vec<Uuid> = (0..rng.usize(1..6)).map(|_| rng.choice(&ids).copied().unwrap()).collect();
-                let claimed = gateways[at].dedup.claim(&identities(&asked), 1).await.unwrap();
+                let mut claimed = gateways[at].dedup.claim(&identities(&asked), 1).await.unwrap();
                 let mut fresh = Vec::new();
-                for (index, (id, claim)) in asked.iter().zip(claimed.outcomes()).enumerate() {
+                let outcomes = claimed.take_outcomes();
+                for (index, (id, claim)) in asked.iter().zip(&outcomes).enumerate() {
                     assert!(!claimed.is_unchecked(index));
                     let is_open = open.iter().any(|open| open.fresh.contains(id));
                     *met.entry(format!("{claim:?}").chars().take(5).collect::<String>()).or_insert(0) += 1;

@@ -62,6 +62,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("clock", "limits", "limits are below everything"),
     ("conditions", "limits", "limits are below everything"),
     ("event", "limits", "limits are below everything"),
+    ("event", "json", "a time is read from the digits of its number"),
     ("json", "limits", "limits are below everything"),
     ("outcome", "limits", "limits are below everything"),
     ("progress", "limits", "limits are below everything"),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{CompiledSchema, Library, Shared};
-use crate::json::Node;
+use crate::{json::Node, schema::words::Words};
 
 /// A set of members is a bit set by index.
 const MEMBERS_MAX: usize = u64::BITS as usize;
@@ -49,8 +49,9 @@ impl Members {
         Some(Self { named, others, required, dependent: dependent.into() })
     }
 
-    /// Whether the members of `object` are certainly valid. Objects with a duplicate member are left to the written schema.
-    pub(super) fn accept(&self, object: Node<'_>) -> bool {
+    /// If the members of `object` are certainly valid: how many of the members named here it has. Objects that have one of them
+    /// twice are left to the written schema.
+    pub(super) fn accepted(&self, object: Node<'_>) -> Option<usize> {
         let mut seen: u64 = 0;
         for (name, value) in object.members() {
             let is_valid = match self.named.index(&name) {
@@ -63,11 +64,12 @@ impl Members {
                 None => self.others.as_ref().is_some_and(|others| others.accepts(value)),
             };
             if !is_valid {
-                return false;
+                return None;
             }
         }
-        seen & self.required == self.required
-            && self.dependent.iter().all(|(one, needs)| seen & one == 0 || seen & needs == *needs)
+        let is_complete = seen & self.required == self.required
+            && self.dependent.iter().all(|(one, needs)| seen & one == 0 || seen & needs == *needs);
+        is_complete.then_some(seen.count_ones() as usize)
     }
 }
 
@@ -101,7 +103,7 @@ impl Named {
         let members: Box<[Member]> = members.into_iter().map(member).collect();
         let mut places = vec![FREE; (members.len() * 4).next_power_of_two().max(4)].into_boxed_slice();
         for (index, member) in members.iter().enumerate() {
-            let mut place = member.words.hash() & (places.len() - 1);
+            let mut place = member.words.hash() as usize & (places.len() - 1);
             while places[place] != FREE {
                 place = (place + 1) & (places.len() - 1);
             }
@@ -112,7 +114,7 @@ impl Named {
 
     fn index(&self, name: &str) -> Option<usize> {
         let words = Words::of(name);
-        let mut place = words.hash() & (self.places.len() - 1);
+        let mut place = words.hash() as usize & (self.places.len() - 1);
         loop {
             let index = usize::from(self.places[place]);
             let found = self.members.get(index)?;
@@ -121,37 +123,6 @@ impl Named {
             }
             place = (place + 1) & (self.places.len() - 1);
         }
-    }
-}
-
-/// The first and the last eight bytes of a name, and its length: enough to hash the names of a schema, and most names have no
-/// more bytes. Clients cannot slow this down, because the table holds only the schema's own names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Words {
-    head: u64,
-    tail: u64,
-    bytes: usize,
-}
-
-impl Words {
-    fn of(name: &str) -> Self {
-        let bytes = name.as_bytes();
-        let word = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-        let (head, tail) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-            _ => (word(bytes), 0),
-        };
-        Self { head, tail, bytes: bytes.len() }
-    }
-
-    /// Whether the words contain the whole name.
-    fn are_whole(self) -> bool {
-        self.bytes <= 16
-    }
-
-    fn hash(self) -> usize {
-        let mixed = (self.head ^ self.tail.rotate_left(29) ^ self.bytes as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as usize
     }
 }
 

@@ -114,6 +114,19 @@ fn what_it_is_not_sure_of_it_leaves_to_the_written_schema() {
     }
 }
 
+#[test]
+fn that_no_name_stands_twice_is_known_if_the_schema_names_all_members() {
+    let schema = quick(&json!({ "properties": { "a": {}, "b": {} } }));
+    let accepted = |text: &str| {
+        let mut tape = Tape::new();
+        Parser::new(text, usize::MAX).value(&mut tape).unwrap();
+        schema.accepted(tape.root(text))
+    };
+    assert_eq!(["{}", "{\"b\":1,\"a\":[{\"x\":1,\"x\":1}]}"].map(accepted), [Some(true); 2]);
+    assert_eq!(["{\"c\":1}", "{\"a\":1,\"c\":1,\"c\":2}", "{\"a\":1,\"c\":{}}"].map(accepted), [Some(false); 3]);
+    assert_eq!(["{\"a\":1,\"a\":1}", "{\"c\":1,\"a\":1,\"\\u0061\":1}"].map(accepted), [None; 2]);
+}
+
 fn any_schema() -> impl Strategy<Value = Value> {
     let bound = prop_oneof![(-3..4i64).prop_map(Value::from), Just(json!(0.1)), Just(json!(1_000_000_000_000_000_000u64))];
     let size = (0..3u64).prop_map(Value::from);

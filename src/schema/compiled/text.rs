@@ -2,29 +2,18 @@
 
 use std::sync::Arc;
 
-use regex_automata::{
-    Input,
-    dfa::{Automaton, StartKind, dense},
-    util::syntax,
-};
 use uuid::Uuid;
 
-use crate::limits::SCHEMA_PATTERN_TABLE_BYTES_MAX;
+use super::pattern::PatternTable;
 
 /// A pattern as a table.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Arc<dense::DFA<Vec<u32>>>);
+pub(super) struct Pattern(Arc<PatternTable>);
 
 impl PartialEq for Pattern {
     /// Whether both are the same table: see [`Shared::pattern`](super::Shared::pattern).
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Pattern {
-    fn matches(&self, string: &str) -> bool {
-        self.0.try_search_fwd(&Input::new(string).earliest(true)).is_ok_and(|found| found.is_some())
     }
 }
 
@@ -52,7 +41,7 @@ impl Text {
             && (bytes >= self.chars_min.saturating_mul(4) || string.chars().count() >= self.chars_min)
             && (!self.is_uuid || is_hyphenated_uuid(string))
             && self.choices.as_ref().is_none_or(|choices| choices.iter().any(|choice| **choice == *string))
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(string))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.0.matches(string))
     }
 }
 
@@ -60,18 +49,7 @@ fn is_hyphenated_uuid(string: &str) -> bool {
     string.len() == uuid::fmt::Hyphenated::LENGTH && Uuid::try_parse(string).is_ok()
 }
 
-/// Builds the table of an ECMA-262 pattern; `None` if it would be too large.
+/// The table of an ECMA-262 pattern; `None` if it would be too large.
 pub(super) fn build(pattern: &str) -> Option<Pattern> {
-    // Translated as in the library: `\d` is ten digits, `\s` is ECMA's white space.
-    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
-    let config = dense::Config::new()
-        .start_kind(StartKind::Unanchored)
-        .dfa_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX))
-        .determinize_size_limit(Some(SCHEMA_PATTERN_TABLE_BYTES_MAX));
-    dense::Builder::new()
-        .configure(config)
-        .syntax(syntax::Config::new())
-        .build(&translated)
-        .ok()
-        .map(|table| Pattern(Arc::new(table)))
+    PatternTable::build(pattern).map(|table| Pattern(Arc::new(table)))
 }

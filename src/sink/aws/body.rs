@@ -5,6 +5,8 @@ use base64::{
     engine::{general_purpose::PAD, simd::Simd},
 };
 
+use crate::json::needs_no_escapes;
+
 /// A body that is being written (`application/x-amz-json-1.1`).
 pub(in crate::sink) struct JsonBody {
     bytes: Vec<u8>,
@@ -32,6 +34,12 @@ impl JsonBody {
 
     /// Appends `text` as a JSON string, with quotes.
     pub(in crate::sink) fn push_text(&mut self, text: &str) {
+        if needs_no_escapes(text) {
+            for part in ["\"", text, "\""] {
+                self.push(part);
+            }
+            return;
+        }
         // A string written to memory cannot fail.
         let written = serde_json::to_writer(&mut self.bytes, text);
         debug_assert!(written.is_ok());

@@ -2,54 +2,77 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use serde::Deserialize;
-
-use crate::sink::stream::{Answer, RecordResult};
-
-#[derive(Deserialize)]
-struct Results<'a> {
-    #[serde(rename = "FailedRecordCount")]
-    failed: Option<u64>,
-    #[serde(rename = "Records", borrow)]
-    records: Vec<ResultItem<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct ResultItem<'a> {
-    #[serde(borrow)]
-    error_code: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    sequence_number: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    shard_id: Option<Cow<'a, str>>,
-}
+use crate::{
+    json::{Kind, Node, Parser, Tape},
+    sink::stream::{Answer, RecordResult},
+};
 
 /// The results in the body of a successful response to `sent` records. An inconsistent body counts as no response.
 pub(super) fn read_results(sent: usize, body: &[u8]) -> Answer {
-    let Results { failed, records } = match serde_json::from_slice(body) {
-        Ok(results) => results,
-        Err(error) => return Answer::Unknown(format!("the answer cannot be read: {error}")),
+    let unreadable = |error: String| Answer::Unknown(format!("the answer cannot be read: {error}"));
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(error) => return unreadable(error.to_string()),
     };
-    let mut last_shard: Arc<str> = "".into();
-    Answer::each(sent, failed, records.iter().map(|record| read_result(record, &mut last_shard)).collect())
+    let mut tape = Tape::new();
+    let mut parser = Parser::new(text, usize::MAX);
+    match parser.value(&mut tape) {
+        Ok(_) if parser.peek().is_none() => {}
+        Ok(_) => return unreadable("more follows it".to_owned()),
+        Err(error) => return unreadable(error.to_string()),
+    }
+    match results(&tape.root(text)) {
+        Some((failed, results)) => Answer::each(sent, failed, results),
+        None => unreadable("a member is missing, or of another kind".to_owned()),
+    }
 }
 
-/// `last_shard` is the previous shard id: a stream has few shards, and their ids are shared.
-fn read_result(result: &ResultItem<'_>, last_shard: &mut Arc<str>) -> RecordResult {
-    match (result.error_code.as_deref(), result.sequence_number.as_deref()) {
+/// The number of failed records, if the answer has it, and the result of each record.
+fn results(answer: &Node<'_>) -> Option<(Option<u64>, Vec<RecordResult>)> {
+    let (mut failed, mut records) = (None, None);
+    for (name, value) in answer.members() {
+        match &*name {
+            "FailedRecordCount" if value.kind() != Kind::Null => failed = Some(value.raw().parse().ok()?),
+            "Records" if value.kind() == Kind::Array => records = Some(value),
+            _ => {}
+        }
+    }
+    let records = records?;
+    let mut results = Vec::with_capacity(records.count());
+    let mut last_shard: Arc<str> = "".into();
+    for record in records.elements() {
+        results.push(result(&record, &mut last_shard)?);
+    }
+    Some((failed, results))
+}
+
+/// The result of a record; `None` if it is no result. `last_shard` is the previous shard id: a stream has few shards, and their ids
+/// are shared.
+fn result(record: &Node<'_>, last_shard: &mut Arc<str>) -> Option<RecordResult> {
+    if record.kind() != Kind::Object {
+        return None;
+    }
+    let (mut code, mut number, mut shard) = (None, None, Cow::Borrowed(""));
+    for (name, value) in record.members().filter(|(_, value)| value.kind() != Kind::Null) {
+        match &*name {
+            "ErrorCode" => code = Some(value.string()?),
+            "SequenceNumber" => number = Some(value.string()?),
+            "ShardId" => shard = value.string()?,
+            _ => {}
+        }
+    }
+    Some(match (code.as_deref(), number.as_deref()) {
         (Some("ProvisionedThroughputExceededException"), _) => RecordResult::Throttled,
         (Some(code), _) => RecordResult::Failed { code: code.to_owned() },
         (None, Some(number)) if !number.is_empty() => {
-            let shard = result.shard_id.as_deref().unwrap_or_default();
             if **last_shard != *shard {
-                *last_shard = shard.into();
+                *last_shard = (&*shard).into();
             }
             RecordResult::Stored { shard: Some(last_shard.clone()) }
         }
         // Neither stored nor failed: there is no evidence that the stream has the record.
         (None, _) => RecordResult::Failed { code: "no sequence number".into() },
-    }
+    })
 }
 
 #[cfg(test)]
