@@ -114,7 +114,7 @@ test: venv ## everything: format, lints, licences, all tests of cargo, the bench
 	@$(STAGE) deploy 180 $(MAKE) --no-print-directory deploy-tests
 	@$(STAGE) js 60 $(MAKE) --no-print-directory js
 	@$(STAGE) python 60 $(MAKE) --no-print-directory python
-	@$(STAGE) browsers 360 $(MAKE) --no-print-directory browsers ROUNDS=1
+	@$(STAGE) browsers 440 $(MAKE) --no-print-directory browsers ROUNDS=1
 	@$(STAGE) --table
 
 cargo-tests: ## all tests of cargo, with nextest where `make venv` could install it: TEST='-E test(kill::)'
