@@ -128,9 +128,20 @@ impl Server {
             let activity = connection.activity.clone();
             let metrics = self.metrics.clone();
             let open = OpenConnection::of(&metrics, permit);
+            // Counted before its task runs: of a crowd that comes at once, all must be known to whoever makes room for the next one.
+            let member = match self.proxies.trust(address) {
+                true => None,
+                false => match limits.enter(address, activity.clone()) {
+                    None => {
+                        metrics.crowded_out.inc();
+                        continue;
+                    }
+                    member => member,
+                },
+            };
             let task = tokio::spawn(async move {
                 let _open = open;
-                match connection.open(stream, address).await {
+                match connection.open(stream, address, member).await {
                     Ok((talk, _member)) => talk.await,
                     Err(NotServed::NoHandshake) => {
                         metrics.handshake_failures.inc();
@@ -228,8 +239,13 @@ type TcpConnection = Pin<Box<TimeoutStream<TcpStream>>>;
 type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
-    /// Admits a connection, and reads until its first request begins.
-    async fn open(self, mut stream: TcpStream, peer: IpAddr) -> Result<(Talk, Option<CountedConnection>), NotServed> {
+    /// Admits a connection, which counts as `member` unless it comes from a proxy, and reads until its first request begins.
+    async fn open(
+        self,
+        mut stream: TcpStream,
+        peer: IpAddr,
+        member: Option<CountedConnection>,
+    ) -> Result<(Talk, Option<CountedConnection>), NotServed> {
         // An answer is one write; waiting to fill a packet would only delay it.
         let _ = stream.set_nodelay(true);
         let mut is_proxy = self.proxies.trust(peer);
@@ -243,9 +259,10 @@ impl Connection {
             }
         }
         // A proxy that does not name its clients has the connections of all of them, so it has no limit per address.
-        let member = match is_proxy && address == peer {
-            true => None,
-            false => Some(self.limits.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
+        let member = match member {
+            None if is_proxy && address == peer => None,
+            None => Some(self.limits.enter(address, self.activity.clone()).ok_or(NotServed::CrowdedOut)?),
+            member => member,
         };
         let is_unnamed = is_proxy && self.proxies.proxy_protocol && address == peer;
         let peer = Peer { address, is_unnamed, bodies: self.front.bodies_of(address), has_certificate: false };
