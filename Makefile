@@ -218,7 +218,7 @@ count: ## instructions and allocations of an event, by valgrind (apt install val
 	$(BUILD_PARSE_PLAIN)
 	$(TARGET)/release/lakegate-bench count --servers bare,parse,parse-plain,kinesis --parse-plain $(PARSE_PLAIN) --gateway $(TARGET)/release/lakegate --data $(TARGET) $(COUNT)
 
-scale: ## what an event costs as types, connections and bytes grow, into loadtest/RESULTS-scale.md; five minutes
+scale: ## what an event costs as types, connections and bytes grow, into loadtest/RESULTS-scale.md; ten minutes
 	$(CARGO) build --release --workspace
 	$(BUILD_PARSE_PLAIN)
 	python3 loadtest/scale.py --bench $(TARGET)/release/lakegate-bench --gateway $(TARGET)/release/lakegate --parse-plain $(PARSE_PLAIN) \
