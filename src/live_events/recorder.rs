@@ -87,7 +87,7 @@ impl Recorder {
             recorded.bytes -= oldest.line.len();
             recorded.forgotten += 1;
         }
-        drop(recorded);
+        // Under the lock, or another event would get the same number.
         self.next.send_replace(number + 1);
     }
 
