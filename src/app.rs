@@ -242,9 +242,7 @@ impl App {
             drain_timeout: Duration::from_secs(config.stop.drain_seconds),
         })
     }
-}
 
-impl App {
     /// What only `lakegate dev` has.
     #[must_use]
     pub fn rig(&self) -> Option<&Arc<Rig>> {

@@ -15,7 +15,6 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -125,7 +124,6 @@ fn start_command(args: &DevArgs, app: &App, config: &Config) -> Result<Beside, E
     let key = takes_dev_key(&config.keys).then_some(DEV_KEY);
     Beside::start(&args.command, app.admin_address, app.address.port(), key).map_err(|error| {
         say_beside(&format!("lakegate: cannot start {}: {error}", args.command.join(" ")));
-        let _ = kill_process(getpid(), Signal::TERM);
         command::not_started()
     })
 }

@@ -109,6 +109,11 @@ fn wrong(detail: String) -> Problem {
 /// The rig, for a program of this machine. Its routes are there only if it is.
 fn rig<'a>(gate: &'a Gate, request: &Parts) -> Result<&'a Arc<Rig>, Problem> {
     operator::authorize(request)?;
+    rig_of(gate)
+}
+
+/// The rig, if this gateway is one.
+fn rig_of(gate: &Gate) -> Result<&Arc<Rig>, Problem> {
     gate.rig.as_ref().ok_or_else(|| Problem::new(ProblemCode::NotFound, "only `lakegate dev` has this"))
 }
 
@@ -185,7 +190,7 @@ async fn faults(State(gate): State<Arc<Gate>>, request: Request) -> Result<Respo
 /// `POST /dev/faults`
 async fn ask_for_faults(State(gate): State<Arc<Gate>>, request: Request) -> Result<Response, Problem> {
     let (asked, _turn) = read_change::<Asked>(&gate, request, Turns::question, wrong).await?;
-    let Some(rig) = &gate.rig else { return Err(Problem::new(ProblemCode::NotFound, "only `lakegate dev` has this")) };
+    let rig = rig_of(&gate)?;
     rig.faults.ask(&asked).map_err(|error| wrong(error.to_string()))?;
     Ok(Json(rig.faults.now()).into_response())
 }

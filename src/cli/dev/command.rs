@@ -44,7 +44,7 @@ impl Beside {
         thread::Builder::new().name("command".to_owned()).spawn(move || {
             // It is received after the rig ended.
             let _ = tell.send(child.wait());
-            let _ = kill_process(getpid(), Signal::TERM);
+            ask_to_stop();
         })?;
         Ok(Self { pid, ended })
     }
@@ -61,7 +61,13 @@ impl Beside {
     }
 }
 
-/// The exit code for a command that cannot be started.
+/// Asks this program to stop, as SIGTERM does.
+fn ask_to_stop() {
+    let _ = kill_process(getpid(), Signal::TERM);
+}
+
+/// Stops this program because its command cannot be started. Returns the exit code for that.
 pub(super) fn not_started() -> ExitCode {
+    ask_to_stop();
     ExitCode::from(EXIT_NOT_STARTED)
 }
